@@ -1,0 +1,66 @@
+"""What an execution can show, and what can be wrong with a request.
+
+A `Failure` is a finding about the program under test. A `ConcurrencyError` is a mistake in how Sugarbush is used.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The kinds of failure that an execution can end in."""
+
+    BUG_ON = "bug-on"
+    CHECK = "check"
+    INVARIANT = "invariant"
+    CORRUPTION = "corruption"
+    DATA_RACE = "data-race"
+    USE_AFTER_FREE = "use-after-free"
+    DOUBLE_FREE = "double-free"
+    LEAK = "leak"
+    DEADLOCK = "deadlock"
+    LOCKDEP = "lockdep"
+    RCU = "rcu"
+    EXCEPTION = "exception"
+    STALL = "stall"
+
+
+class Failure(Exception):  # noqa: N818 - the word of the field; it is raised to end an execution
+    """The program under test broke a rule.
+
+    `headline` is one line in the kernel's words where the kernel has them. `detail` is the longer report, ready to
+    print. `check` names the check that found it, as `--without` takes it; None if it cannot be switched off. `task`
+    is the name of the task that showed it, `step` the number of the operation at which it did (both filled in by
+    the runtime).
+    """
+
+    def __init__(self, kind: Kind, headline: str, detail: str = "", check: str | None = None) -> None:
+        super().__init__(headline)
+        self.kind = kind
+        self.headline = headline
+        self.detail = detail
+        self.check = check
+        self.task = ""
+        self.step = 0
+
+    @property
+    def signature(self) -> tuple[str, str, str, int]:
+        """What two executions must agree on to have shown the same failure at the same step."""
+        return (self.kind.value, self.headline, self.task, self.step)
+
+
+class TaskKilled(BaseException):
+    """Unwinds a task whose execution has ended; never caught by programs."""
+
+
+class ConcurrencyError(Exception):
+    """Sugarbush was asked for something that it cannot do; the message says what and what to do instead."""
+
+
+class WouldBlock(ConcurrencyError):
+    """An operation would wait although nothing else runs, so it would wait for ever."""
+
+
+class BadSchedule(ConcurrencyError):
+    """A schedule is not readable, or it does not fit the program."""

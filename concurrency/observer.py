@@ -1,0 +1,57 @@
+"""Who listens to an execution: the lock validator, the race detector, invariants, the recorder.
+
+A runtime calls only the methods that a subclass overrides, so an observer costs nothing for what it does not hear.
+A method may raise a `Failure`: it ends the execution there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrency.operation import Operation
+    from concurrency.runtime import Runtime
+    from concurrency.task import Task
+
+
+class Observer:
+    """Hears the one stream of events of an execution."""
+
+    def begin(self, runtime: Runtime) -> None:
+        """A new execution starts."""
+
+    def announced(self, task: Task, op: Operation, obj: object) -> None:
+        """`task` is about to do `op`; everything done before has taken effect, nobody has run since."""
+
+    def asked(self, task: Task, op: Operation, obj: Any, arg: Any) -> None:
+        """As `announced`, for operations on locks only (`op.dep` is set)."""
+
+    def accessed(self, task: Task, op: Operation, obj: object) -> None:
+        """`task` makes a step now (no other task runs between this and its effect)."""
+
+    def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:
+        """`op` has taken effect with this result."""
+
+    def blocked(self, task: Task, op: Operation, obj: object) -> None:
+        """`task` cannot go on: `op` is not ready."""
+
+    def spawned(self, parent: Task | None, task: Task) -> None:
+        """`parent` has started `task`; None for task 0."""
+
+    def ended(self, task: Task) -> None:
+        """`task` has returned."""
+
+    def traced(self, task: Task, event: str, fields: dict[str, object]) -> None:
+        """`task` has passed a tracepoint."""
+
+    def finished(self) -> None:
+        """All tasks have ended without a failure."""
+
+
+def hearers(observers: tuple[Observer, ...], method: str) -> list[Any]:
+    """The bound methods of those observers that override `method`."""
+    return [
+        getattr(observer, method)
+        for observer in observers
+        if getattr(type(observer), method) is not getattr(Observer, method)
+    ]

@@ -1,0 +1,91 @@
+"""What a task can do that others could notice.
+
+An `Operation` describes one kind of visible step, once for all executions; the object it is done to travels beside
+it. Two operations on different objects never depend on each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any
+
+
+class Access(IntEnum):
+    """What an operation does to its object, as the race detector and the dependence relation see it."""
+
+    READ = 0
+    """A plain read: must be ordered against every write by something else."""
+    WRITE = 1
+    """A plain write: must be ordered against every other access."""
+    READ_ONCE = 2
+    """A marked read: races are its purpose; orders nothing."""
+    WRITE_ONCE = 3
+    """A marked write: races are its purpose; orders nothing."""
+    ACQUIRE = 4
+    """Takes over what the last release of this place made visible (acquire load, rcu_dereference)."""
+    RELEASE = 5
+    """Makes all earlier work of the task visible to later acquires (release store, rcu_assign_pointer)."""
+    ACQ_REL = 6
+    """Both (atomic read-modify-write)."""
+    NONE = 7
+    """Touches no memory that a program could race on (locks, and marks in the event stream)."""
+
+
+class Dep(IntEnum):
+    """What an operation means to the lock validator."""
+
+    ACQUIRE = 0
+    ACQUIRE_READ = 1
+    ACQUIRE_RECURSIVE = 2
+    TRY = 3
+    TRY_READ = 4
+    RELEASE = 5
+    DOWNGRADE = 6
+
+
+class Operation:
+    """One kind of visible step.
+
+    `name` is what reports print (``mutex_lock``, ``read``). `field` names the part of the object that it touches, so
+    that two fields of one object are two places; None stands for the object as a whole.
+
+    `ready(obj, task)` says, without side effects, whether the operation can take effect now; None means always.
+    `effect(obj, task, arg)` makes it take effect and gives its result. `wakes` is True when the effect may make an
+    operation of another task on the same object ready, or end its readiness.
+
+    `acquires` and `releases` name the orderings of the object that a synchronising operation takes over and adds to
+    (a rw_semaphore has two: what writers left and what readers left). `tracked` says that the place is declared
+    plain, so that the race detector compares this access with the others there.
+    """
+
+    __slots__ = ("access", "acquires", "dep", "effect", "field", "name", "ready", "releases", "tracked", "wakes")
+
+    def __init__(
+        self,
+        name: str,
+        access: Access = Access.NONE,
+        *,
+        field: str | None = None,
+        ready: Callable[[Any, Any], bool] | None = None,
+        effect: Callable[[Any, Any, Any], Any] | None = None,
+        wakes: bool = False,
+        dep: Dep | None = None,
+        acquires: tuple[str, ...] = (),
+        releases: tuple[str, ...] = (),
+        tracked: bool | None = None,
+    ) -> None:
+        self.name = name
+        self.access = access
+        self.field = field
+        self.ready = ready
+        self.effect = effect
+        self.wakes = wakes
+        self.dep = dep
+        self.acquires = acquires
+        self.releases = releases
+        self.tracked = access <= Access.WRITE if tracked is None else tracked
+
+    def __repr__(self) -> str:
+        place = "" if self.field is None else f" .{self.field}"
+        return f"<Operation {self.name}{place}>"

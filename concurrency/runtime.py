@@ -1,0 +1,150 @@
+"""The face between primitives and whatever runs them.
+
+A primitive is written once. It calls `step` or `perform`; the runtime that is active decides when the calling task
+goes on. `active.runtime` is None when no program runs: primitives then act at once, for the one task `OUTSIDE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+from concurrency.failure import Failure, Kind, WouldBlock
+from concurrency.operation import Operation
+from concurrency.task import OUTSIDE, Task
+
+T = TypeVar("T")
+
+
+class Runtime(Protocol):
+    """What a primitive may ask of the runtime that runs it."""
+
+    tracing: bool
+    """Somebody wants tracepoints."""
+
+    without: frozenset[str]
+    """Names of the checks that are switched off."""
+
+    @property
+    def current(self) -> Task:
+        """The task that is calling."""
+
+    def step(self, op: Operation, obj: object) -> None:
+        """Announce an operation that never blocks; returns when the caller may make its effect."""
+
+    def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
+        """Wait until `op` is ready, let it take effect, and return its result. The effect is atomic."""
+
+    def choose(self, n: int, label: str) -> int:
+        """A choice in range(n) that the program does not determine: it is recorded in the schedule."""
+
+    def domain(self, factory: Callable[[], T]) -> T:
+        """The one object that `factory` made for this execution (an RCU domain, a slab's counters)."""
+
+    def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
+        """Start a task."""
+
+    def trace(self, event: str, fields: dict[str, object]) -> None:
+        """Record a tracepoint."""
+
+
+class _Active:
+    """Holds the runtime of the execution that is going on in this process, if any."""
+
+    __slots__ = ("outside", "runtime")
+
+    def __init__(self) -> None:
+        self.runtime: Runtime | None = None
+        self.outside: dict[Callable[[], Any], Any] = {}
+
+
+active = _Active()
+
+
+def perform(op: Operation, obj: object, arg: Any = None) -> Any:
+    """`Runtime.perform`, or the effect at once when no program runs.
+
+    Raises `WouldBlock` when no program runs and the operation is not ready.
+    """
+    rt = active.runtime
+    if rt is not None:
+        return rt.perform(op, obj, arg)
+    if op.ready is not None and not op.ready(obj, OUTSIDE):
+        raise WouldBlock(f"{op.name} would wait for ever: no other task runs, and the object is {obj!r}")
+    return op.effect(obj, OUTSIDE, arg) if op.effect is not None else None
+
+
+def current_task() -> Task:
+    """The task that is calling; `OUTSIDE` when no program runs."""
+    rt = active.runtime
+    return OUTSIDE if rt is None else rt.current
+
+
+def domain(factory: Callable[[], T]) -> T:
+    """The one object that `factory` made for this execution (or for the time outside all executions)."""
+    rt = active.runtime
+    if rt is not None:
+        return rt.domain(factory)
+    found = active.outside.get(factory)
+    if found is None:
+        found = active.outside[factory] = factory()
+    return found  # type: ignore[no-any-return]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Look at shared state from outside the program: no access in here is an operation."""
+    rt, active.runtime = active.runtime, None
+    try:
+        yield
+    finally:
+        active.runtime = rt
+
+
+def trace(event: str, **fields: object) -> None:
+    """A tracepoint: says in the program's own words what just happened. Not a switch point, and free when off."""
+    rt = active.runtime
+    if rt is not None and rt.tracing:
+        rt.trace(event, fields)
+
+
+def check(condition: object, message: str) -> None:
+    """Fail the execution unless `condition` holds; `message` says what should be true."""
+    if not condition:
+        raise Failure(Kind.CHECK, f"check failed: {message}")
+
+
+def bug_on(condition: object, text: str, check: str | None = None, kind: Kind = Kind.BUG_ON) -> None:
+    """The kernel's BUG_ON: fail the execution if `condition` holds, in the words `text`.
+
+    `check` names the assertion, so that a run can switch it off (``--without``) and watch what happens next.
+    """
+    if condition:
+        rt = active.runtime
+        if check is None or rt is None or check not in rt.without:
+            raise Failure(kind, text, check=check)
+
+
+def spawn(fn: Callable[..., Any], *args: Any, name: str | None = None) -> Task:
+    """Start a task that calls `fn(*args)`; only inside a program that a runtime runs."""
+    rt = active.runtime
+    if rt is None:
+        raise WouldBlock("spawn() needs a running program: call it inside the function given to explore() or run()")
+    return rt.spawn(fn, args, name, False)
+
+
+def _task_done(obj: Task, _task: Task) -> bool:
+    return obj.done
+
+
+def _task_result(obj: Task, _task: Task, _arg: Any) -> Any:
+    return obj.result
+
+
+JOIN = Operation("join", ready=_task_done, effect=_task_result, acquires=("end",))
+
+
+def join(*tasks: Task) -> list[Any]:
+    """Wait until the tasks have ended; gives their results in the same order."""
+    return [perform(JOIN, task) for task in tasks]

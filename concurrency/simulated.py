@@ -1,0 +1,382 @@
+"""The simulated runtime: tasks are greenlets, one runs at a time, every choice is the strategy's.
+
+Invariants:
+
+- `_runnable` holds, by number, exactly the tasks that can go on: those that have not ended and whose announced
+  operation, if it can block, is ready.
+- Between two announcements nothing but the effect of the first one happens, so whatever runs before the next
+  announcement sees a consistent state.
+- `_quiet_until` is the operation number up to which an announcement is nobody's business: no observer listens and
+  the strategy has leased the run to the current task.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from greenlet import getcurrent, greenlet
+
+from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled
+from concurrency.observer import Observer, hearers
+from concurrency.operation import Operation
+from concurrency.runtime import active
+from concurrency.schedule import Datum, Schedule, Segment
+from concurrency.strategy.base import Strategy
+from concurrency.task import Task
+from concurrency.waiting import describe_deadlock
+
+T = TypeVar("T")
+
+DEFAULT_MAX_STEPS = 1_000_000
+END = Operation("end", releases=("end",))
+_task_number = Task.id.__get__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of a program under one schedule; `steps` counts the operations."""
+
+    failure: Failure | None
+    steps: int
+    schedule: Schedule
+
+
+class Simulated:
+    """Runs programs, one execution after another, under one strategy."""
+
+    tracing: bool
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        observers: tuple[Observer, ...] = (),
+        *,
+        without: frozenset[str] = frozenset(),
+        max_steps: int = DEFAULT_MAX_STEPS,
+    ) -> None:
+        self.without = without
+        self._strategy = strategy
+        self._observers = observers
+        self._on_announced = hearers(observers, "announced")
+        self._on_asked = hearers(observers, "asked")
+        self._on_accessed = hearers(observers, "accessed")
+        self._on_performed = hearers(observers, "performed")
+        self._on_blocked = hearers(observers, "blocked")
+        self._on_spawned = hearers(observers, "spawned")
+        self._on_ended = hearers(observers, "ended")
+        self._on_traced = hearers(observers, "traced")
+        self.tracing = bool(self._on_traced)
+        self._listening = bool(self._on_announced or self._on_accessed)
+        self._max_steps = max_steps
+        self._executions = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self.steps = 0
+        self.tasks: list[Task] = []
+        self._runnable: list[Task] = []
+        self._waiting: dict[int, list[Task]] = {}
+        self._domains: dict[Callable[[], Any], Any] = {}
+        self._trail: list[tuple[int, int]] = []
+        self._decide_at = 0
+        self._quiet_until = 0
+        self._forced = 0
+        self._alone_since = 0
+        self._failure: Failure | None = None
+        self._broken: BaseException | None = None
+        self._stopping = False
+
+    # -- one execution ------------------------------------------------------------------------------------------
+
+    def run(self, program: Callable[[], Any]) -> Execution:
+        """Run `program` once, under the strategy's next execution.
+
+        Raises `BadSchedule` if a replayed schedule does not fit, `ConcurrencyError` if a program runs already.
+        """
+        if active.runtime is not None:
+            raise ConcurrencyError("a program is running in this process: explorations do not nest")
+        self._reset()
+        self._hub = getcurrent()
+        strategy = self._strategy
+        strategy.begin(self._executions)
+        self._executions += 1
+        active.runtime = self
+        try:
+            for observer in self._observers:
+                observer.begin(self)
+            self.current = self._start(None, program, (), "main", False)
+            self._trail.append((0, 0))
+            self.current.greenlet.switch()
+            self._settle()
+        finally:
+            active.runtime = None
+            self._kill()
+        if self._broken is not None:
+            raise self._broken
+        strategy.end(self.steps, self._forced)
+        return Execution(self._failure, self.steps, self.schedule)
+
+    def _settle(self) -> None:
+        """All that can run has run: see whether that is a good end."""
+        if self._failure is not None or self._broken is not None:
+            return
+        try:
+            stuck = [task for task in self.tasks if not task.done]
+            if any(not task.daemon for task in stuck):
+                raise describe_deadlock(stuck)
+            for observer in self._observers:
+                observer.finished()
+        except Failure as failure:
+            self.stop(failure)
+
+    def _kill(self) -> None:
+        """Unwind what is left of the tasks."""
+        self._stopping = True
+        self._quiet_until = 0
+        for task in self.tasks:
+            glet = task.greenlet
+            task.greenlet = None
+            if glet and not glet.dead:
+                glet.parent = self._hub
+                glet.throw(TaskKilled)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The choices made so far."""
+        choices: list[Segment | Datum] = []
+        number, since = 0, 0
+        data: list[Datum] = []
+        for task, start in [*self._trail[1:], (0, self.steps)]:
+            if task < 0:
+                data.append(Datum(start))
+                continue
+            choices.append(Segment(number, start - since))
+            choices += data
+            data.clear()
+            number, since = task, start
+        return Schedule(tuple(choices))
+
+    def stop(self, failure: Failure) -> None:
+        """The execution has failed: whatever tasks still do has no effect."""
+        if self._failure is None and not self._stopping:
+            failure.step = self.steps
+            if self.current is not None:
+                failure.task = self.current.name
+            self._failure = failure
+            self._stopping = True
+            self._quiet_until = 0
+
+    # -- what primitives ask --------------------------------------------------------------------------------------
+
+    def step(self, op: Operation, obj: object) -> None:
+        """See `Runtime.step`."""
+        self.steps = n = self.steps + 1
+        if n < self._quiet_until:
+            return
+        if self._stopping:
+            raise TaskKilled
+        task = self.current
+        for announced in self._on_announced:
+            announced(task, op, obj)
+        if n >= self._decide_at:
+            chosen = self._choose(task, n)
+            if chosen is not task:
+                task.op = op
+                task.obj = obj
+                self._go(chosen, n)
+        for accessed in self._on_accessed:
+            accessed(task, op, obj)
+
+    def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
+        """See `Runtime.perform`."""
+        self.steps = n = self.steps + 1
+        if self._stopping:
+            raise TaskKilled
+        task = self.current
+        for announced in self._on_announced:
+            announced(task, op, obj)
+        if op.dep is not None:
+            for asked in self._on_asked:
+                asked(task, op, obj, arg)
+        ready = op.ready
+        if ready is not None and not ready(obj, task):
+            self._block(task, op, obj, n)
+        elif n >= self._decide_at:
+            chosen = self._choose(task, n)
+            if chosen is not task:
+                task.op = op
+                task.obj = obj
+                if ready is None:
+                    self._go(chosen, n)
+                else:
+                    waiters = self._waiting.setdefault(id(obj), [])
+                    waiters.append(task)
+                    self._go(chosen, n)
+                    self._unwait(task, obj)
+        effect = op.effect
+        result = None if effect is None else effect(obj, task, arg)
+        if op.wakes and self._waiting:
+            self._recheck(obj)
+        for performed in self._on_performed:
+            performed(task, op, obj, arg, result)
+        return result
+
+    def choose(self, n: int, label: str) -> int:
+        """See `Runtime.choose`."""
+        if self._stopping:
+            raise TaskKilled
+        if n <= 1:
+            return 0
+        value = self._strategy.data(n, label)
+        self._trail.append((-1, value))
+        return value
+
+    def domain(self, factory: Callable[[], T]) -> T:
+        """See `Runtime.domain`."""
+        found = self._domains.get(factory)
+        if found is None:
+            found = self._domains[factory] = factory()
+        return found  # type: ignore[no-any-return]
+
+    def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
+        """See `Runtime.spawn`."""
+        if self._stopping:
+            raise TaskKilled
+        return self._start(self.current, fn, args, name or getattr(fn, "__name__", "task"), daemon)
+
+    def trace(self, event: str, fields: dict[str, object]) -> None:
+        """See `Runtime.trace`."""
+        for traced in self._on_traced:
+            traced(self.current, event, fields)
+
+    # -- tasks ----------------------------------------------------------------------------------------------------
+
+    def _start(
+        self, parent: Task | None, fn: Callable[..., Any], args: tuple[Any, ...], name: str, daemon: bool
+    ) -> Task:
+        task = Task(len(self.tasks), name, fn, args, daemon)
+        task.greenlet = greenlet(partial(self._main, task), self._hub)
+        self.tasks.append(task)
+        self._runnable.append(task)
+        self._revoke()
+        for spawned in self._on_spawned:
+            spawned(parent, task)
+        return task
+
+    def _main(self, task: Task, *_started_by: object) -> None:
+        try:
+            task.result = task.fn(*task.args)
+        except TaskKilled:
+            return
+        except Failure as failure:
+            self.stop(failure)
+            return
+        except ConcurrencyError as error:
+            self._broken = error
+            return
+        except Exception as error:  # noqa: BLE001 - whatever the program raises is a finding
+            failure = Failure(Kind.EXCEPTION, f"{type(error).__name__}: {error}")
+            failure.__cause__ = error
+            self.stop(failure)
+            return
+        except BaseException as error:  # noqa: BLE001 - an interrupt goes to whoever runs us
+            self._broken = error
+            return
+        try:
+            self._end(task)
+        except Failure as failure:
+            self.stop(failure)
+        except ConcurrencyError as error:
+            self._broken = error
+
+    def _end(self, task: Task) -> None:
+        """`task` has returned: hand over to the next one, or to the hub if there is none.
+
+        A greenlet that ends returns to its parent, so the successor is made the parent.
+        """
+        self.steps = n = self.steps + 1
+        for announced in self._on_announced:
+            announced(task, END, task)
+        task.done = True
+        runnable = self._runnable
+        runnable.remove(task)
+        for performed in self._on_performed:
+            performed(task, END, task, None, None)
+        if self._waiting:
+            self._recheck(task)
+        for ended in self._on_ended:
+            ended(task)
+        if runnable:
+            chosen = self._choose(None, n)
+            self._trail.append((chosen.id, n))
+            self.current = chosen
+            task.greenlet.parent = chosen.greenlet
+
+    # -- who goes on ----------------------------------------------------------------------------------------------
+
+    def _choose(self, current: Task | None, n: int) -> Task:
+        if n >= self._max_steps:
+            raise Failure(Kind.STALL, f"step limit: the execution did not end within {self._max_steps} operations")
+        runnable = self._runnable
+        if len(runnable) == 1:
+            if self._alone_since < 0:
+                self._alone_since = n
+            self._decide_at = self._max_steps
+            chosen = runnable[0]
+        else:
+            strategy = self._strategy
+            chosen = strategy.choose(runnable, current, n, self._forced)
+            self._decide_at = min(n + strategy.lease, self._max_steps)
+        if not self._listening:
+            self._quiet_until = self._decide_at
+        return chosen
+
+    def _revoke(self) -> None:
+        """Another task can run: the strategy is asked at the next announcement."""
+        self._decide_at = 0
+        self._quiet_until = 0
+        if self._alone_since >= 0:
+            self._forced += self.steps - self._alone_since
+            self._alone_since = -1
+
+    def _go(self, to: Task, n: int) -> None:
+        self._trail.append((to.id, n))
+        self.current = to
+        to.greenlet.switch()
+
+    def _block(self, task: Task, op: Operation, obj: object, n: int) -> None:
+        task.op = op
+        task.obj = obj
+        runnable = self._runnable
+        runnable.remove(task)
+        self._waiting.setdefault(id(obj), []).append(task)
+        for blocked in self._on_blocked:
+            blocked(task, op, obj)
+        if runnable:
+            self._go(self._choose(None, n), n)
+        else:
+            self._hub.switch()
+        self._unwait(task, obj)
+
+    def _unwait(self, task: Task, obj: object) -> None:
+        waiters = self._waiting[id(obj)]
+        waiters.remove(task)
+        if not waiters:
+            del self._waiting[id(obj)]
+
+    def _recheck(self, obj: object) -> None:
+        """The state of `obj` has changed: which of the operations announced on it are ready now?"""
+        for task in self._waiting.get(id(obj), ()):
+            op = task.op
+            assert op is not None
+            assert op.ready is not None
+            if op.ready(obj, task):
+                if task not in self._runnable:
+                    insort(self._runnable, task, key=_task_number)
+                    self._revoke()
+            elif task in self._runnable:
+                self._runnable.remove(task)

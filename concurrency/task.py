@@ -1,0 +1,64 @@
+"""A task: one thread of the program under test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lockdep import TaskContext
+
+if TYPE_CHECKING:
+    from concurrency.operation import Operation
+
+
+class Task:
+    """One thread of the program under test.
+
+    Tasks are numbered in the order in which they are spawned; the function that is explored runs as task 0. A
+    daemon task does not keep the execution going and may be waiting when it ends.
+    """
+
+    __slots__ = (
+        "args",
+        "context",
+        "daemon",
+        "done",
+        "fn",
+        "greenlet",
+        "id",
+        "name",
+        "obj",
+        "op",
+        "rcu_nesting",
+        "result",
+    )
+
+    def __init__(
+        self, number: int, name: str, fn: Callable[..., Any], args: tuple[Any, ...] = (), daemon: bool = False
+    ) -> None:
+        self.id = number
+        self.name = name
+        self.fn = fn
+        self.args = args
+        self.daemon = daemon
+        self.done = False
+        self.result: Any = None
+        self.op: Operation | None = None
+        """The operation that the task has announced and that has not taken effect yet."""
+        self.obj: object = None
+        """What that operation is done to."""
+        self.rcu_nesting = 0
+        self.context = TaskContext(name, number)
+        """What the lock validator keeps about the task."""
+        self.greenlet: Any = None
+
+    def __repr__(self) -> str:
+        return f"<Task {self.id} {self.name}>"
+
+
+def _nothing() -> None:
+    """What the task outside any execution runs."""
+
+
+OUTSIDE = Task(0, "outside", _nothing)
+"""On whose behalf primitives act when no program runs."""

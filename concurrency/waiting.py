@@ -1,0 +1,31 @@
+"""Who waits for what: the words of a deadlock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from concurrency.failure import Failure, Kind
+from concurrency.task import Task
+
+
+def label(obj: object) -> str:
+    """How reports call an object: its name, or its class."""
+    name = getattr(obj, "name", None)
+    return name if isinstance(name, str) else type(obj).__name__
+
+
+def _holders(obj: object) -> str:
+    holders: Iterable[Task] = getattr(obj, "holders", ())
+    names = [task.name for task in holders]
+    return f", held by {', '.join(names)}" if names else ""
+
+
+def describe_deadlock(stuck: list[Task]) -> Failure:
+    """The failure of an execution in which no task can go on; `stuck` are those that have not ended."""
+    waits = [
+        f"{task.name} waits in {task.op.name}({label(task.obj)}){_holders(task.obj)}"
+        for task in stuck
+        if task.op is not None and not task.daemon
+    ]
+    names = ", ".join(task.name for task in stuck if not task.daemon)
+    return Failure(Kind.DEADLOCK, f"deadlock: no task can go on ({names})", "\n".join(waits))
