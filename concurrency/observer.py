@@ -38,6 +38,9 @@ class Observer:
     def spawned(self, parent: Task | None, task: Task) -> None:
         """`parent` has started `task`; None for task 0."""
 
+    def allocating(self, task: Task, gfp: int) -> None:
+        """`task` is about to allocate with these GFP flags."""
+
     def ended(self, task: Task) -> None:
         """`task` has returned."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from concurrency.failure import Failure, Kind, WouldBlock
 from concurrency.operation import Operation
@@ -25,6 +25,9 @@ class Runtime(Protocol):
 
     without: frozenset[str]
     """Names of the checks that are switched off."""
+
+    faults: int
+    """How many allocations may still fail, by choice, in this execution."""
 
     @property
     def current(self) -> Task:
@@ -47,6 +50,12 @@ class Runtime(Protocol):
 
     def trace(self, event: str, fields: dict[str, object]) -> None:
         """Record a tracepoint."""
+
+    def might_alloc(self, gfp: int) -> None:
+        """Tell the lock validator that the calling task may allocate with these flags here."""
+
+    def stop(self, failure: Failure) -> None:
+        """The execution has failed: whatever tasks still do has no effect."""
 
 
 class _Active:
@@ -109,10 +118,24 @@ def trace(event: str, **fields: object) -> None:
         rt.trace(event, fields)
 
 
+def fail(failure: Failure) -> NoReturn:
+    """End the execution with `failure`; outside an execution it is simply raised."""
+    rt = active.runtime
+    if rt is not None:
+        rt.stop(failure)
+    raise failure
+
+
+def checked(name: str | None) -> bool:
+    """Whether the check of this name is on; a check without a name always is."""
+    rt = active.runtime
+    return name is None or rt is None or name not in rt.without
+
+
 def check(condition: object, message: str) -> None:
     """Fail the execution unless `condition` holds; `message` says what should be true."""
     if not condition:
-        raise Failure(Kind.CHECK, f"check failed: {message}")
+        fail(Failure(Kind.CHECK, f"check failed: {message}"))
 
 
 def bug_on(condition: object, text: str, check: str | None = None, kind: Kind = Kind.BUG_ON) -> None:
@@ -120,10 +143,8 @@ def bug_on(condition: object, text: str, check: str | None = None, kind: Kind = 
 
     `check` names the assertion, so that a run can switch it off (``--without``) and watch what happens next.
     """
-    if condition:
-        rt = active.runtime
-        if check is None or rt is None or check not in rt.without:
-            raise Failure(kind, text, check=check)
+    if condition and checked(check):
+        fail(Failure(kind, text, check=check))
 
 
 def spawn(fn: Callable[..., Any], *args: Any, name: str | None = None) -> Task:

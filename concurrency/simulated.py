@@ -38,17 +38,39 @@ _task_number = Task.id.__get__  # type: ignore[attr-defined]
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """One run of a program under one schedule; `steps` counts the operations."""
+    """One run of a program under one schedule; `steps` counts the operations.
+
+    The n-th time that a task went on, it was `who[n]`, after `when[n]` announced operations. `data` has the other
+    choices: how many times a task had gone on by then, and the value.
+    """
 
     failure: Failure | None
     steps: int
-    schedule: Schedule
+    who: list[Task]
+    when: list[int]
+    data: list[tuple[int, int]]
+
+    @property
+    def schedule(self) -> Schedule:
+        """All choices that were made."""
+        choices: list[Segment | Datum] = []
+        data = iter([*self.data, (len(self.who) + 1, 0)])
+        position, value = next(data)
+        ends = [*self.when[1:], self.steps]
+        for number, (task, start, end) in enumerate(zip(self.who, self.when, ends, strict=True), 1):
+            choices.append(Segment(task.id, end - start))
+            while position == number:
+                choices.append(Datum(value))
+                position, value = next(data)
+        return Schedule(tuple(choices))
 
 
 class Simulated:
     """Runs programs, one execution after another, under one strategy."""
 
     tracing: bool
+    step: Callable[[Operation, object], None]
+    """See `Runtime.step`: the variant that suits the strategy and the observers."""
 
     def __init__(
         self,
@@ -56,10 +78,14 @@ class Simulated:
         observers: tuple[Observer, ...] = (),
         *,
         without: frozenset[str] = frozenset(),
+        faults: int = 0,
         max_steps: int = DEFAULT_MAX_STEPS,
     ) -> None:
         self.without = without
+        self._faults = faults
         self._strategy = strategy
+        self._ask = strategy.choose
+        self._eager = strategy.eager
         self._observers = observers
         self._on_announced = hearers(observers, "announced")
         self._on_asked = hearers(observers, "asked")
@@ -67,21 +93,29 @@ class Simulated:
         self._on_performed = hearers(observers, "performed")
         self._on_blocked = hearers(observers, "blocked")
         self._on_spawned = hearers(observers, "spawned")
+        self._on_allocating = hearers(observers, "allocating")
         self._on_ended = hearers(observers, "ended")
         self._on_traced = hearers(observers, "traced")
         self.tracing = bool(self._on_traced)
-        self._listening = bool(self._on_announced or self._on_accessed)
+        self._heard = bool(self._on_announced or self._on_accessed)
+        if self._heard:
+            self._step = self._step_heard
+        else:
+            self._step = self._step_eager if strategy.eager else self._step_leased
         self._max_steps = max_steps
         self._executions = 0
         self._reset()
 
     def _reset(self) -> None:
         self.steps = 0
+        self.faults = self._faults
         self.tasks: list[Task] = []
         self._runnable: list[Task] = []
         self._waiting: dict[int, list[Task]] = {}
         self._domains: dict[Callable[[], Any], Any] = {}
-        self._trail: list[tuple[int, int]] = []
+        self._who: list[Task] = []
+        self._when: list[int] = []
+        self._data: list[tuple[int, int]] = []
         self._decide_at = 0
         self._quiet_until = 0
         self._forced = 0
@@ -89,6 +123,7 @@ class Simulated:
         self._failure: Failure | None = None
         self._broken: BaseException | None = None
         self._stopping = False
+        self.step = self._step
 
     # -- one execution ------------------------------------------------------------------------------------------
 
@@ -103,13 +138,15 @@ class Simulated:
         self._hub = getcurrent()
         strategy = self._strategy
         strategy.begin(self._executions)
+        self._ask = strategy.choose
         self._executions += 1
         active.runtime = self
         try:
             for observer in self._observers:
                 observer.begin(self)
             self.current = self._start(None, program, (), "main", False)
-            self._trail.append((0, 0))
+            self._who.append(self.current)
+            self._when.append(0)
             self.current.greenlet.switch()
             self._settle()
         finally:
@@ -117,8 +154,10 @@ class Simulated:
             self._kill()
         if self._broken is not None:
             raise self._broken
+        if self._alone_since >= 0:
+            self._forced += self.steps - self._alone_since
         strategy.end(self.steps, self._forced)
-        return Execution(self._failure, self.steps, self.schedule)
+        return Execution(self._failure, self.steps, self._who, self._when, self._data)
 
     def _settle(self) -> None:
         """All that can run has run: see whether that is a good end."""
@@ -135,30 +174,13 @@ class Simulated:
 
     def _kill(self) -> None:
         """Unwind what is left of the tasks."""
-        self._stopping = True
-        self._quiet_until = 0
+        self._stop()
         for task in self.tasks:
             glet = task.greenlet
             task.greenlet = None
             if glet and not glet.dead:
                 glet.parent = self._hub
                 glet.throw(TaskKilled)
-
-    @property
-    def schedule(self) -> Schedule:
-        """The choices made so far."""
-        choices: list[Segment | Datum] = []
-        number, since = 0, 0
-        data: list[Datum] = []
-        for task, start in [*self._trail[1:], (0, self.steps)]:
-            if task < 0:
-                data.append(Datum(start))
-                continue
-            choices.append(Segment(number, start - since))
-            choices += data
-            data.clear()
-            number, since = task, start
-        return Schedule(tuple(choices))
 
     def stop(self, failure: Failure) -> None:
         """The execution has failed: whatever tasks still do has no effect."""
@@ -167,18 +189,48 @@ class Simulated:
             if self.current is not None:
                 failure.task = self.current.name
             self._failure = failure
-            self._stopping = True
-            self._quiet_until = 0
+            self._stop()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self.step = self._step_stopping
 
     # -- what primitives ask --------------------------------------------------------------------------------------
 
-    def step(self, op: Operation, obj: object) -> None:
-        """See `Runtime.step`."""
+    def _step_leased(self, op: Operation, obj: object) -> None:
+        """`step` when nobody listens and the strategy grants leases."""
         self.steps = n = self.steps + 1
         if n < self._quiet_until:
             return
-        if self._stopping:
-            raise TaskKilled
+        task = self.current
+        chosen = self._choose(task, n)
+        if chosen is not task:
+            task.op = op
+            task.obj = obj
+            self._go(chosen, n)
+
+    def _step_eager(self, op: Operation, obj: object) -> None:
+        """`step` when nobody listens and the strategy is asked at every switch point."""
+        self.steps = n = self.steps + 1
+        if n < self._quiet_until:
+            return
+        task = self.current
+        runnable = self._runnable
+        if n < self._max_steps and len(runnable) > 1:
+            chosen = self._ask(runnable, task, n, self._forced)
+        else:
+            chosen = self._choose(task, n)
+        if chosen is not task:
+            task.op = op
+            task.obj = obj
+            self._who.append(chosen)
+            self._when.append(n)
+            self.current = chosen
+            chosen.greenlet.switch()
+
+    def _step_heard(self, op: Operation, obj: object) -> None:
+        """`step` when somebody listens."""
+        self.steps = n = self.steps + 1
         task = self.current
         for announced in self._on_announced:
             announced(task, op, obj)
@@ -190,6 +242,10 @@ class Simulated:
                 self._go(chosen, n)
         for accessed in self._on_accessed:
             accessed(task, op, obj)
+
+    def _step_stopping(self, op: Operation, obj: object) -> None:  # noqa: ARG002
+        """`step` when the execution has ended."""
+        raise TaskKilled
 
     def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
         """See `Runtime.perform`."""
@@ -232,7 +288,7 @@ class Simulated:
         if n <= 1:
             return 0
         value = self._strategy.data(n, label)
-        self._trail.append((-1, value))
+        self._data.append((len(self._who), value))
         return value
 
     def domain(self, factory: Callable[[], T]) -> T:
@@ -252,6 +308,11 @@ class Simulated:
         """See `Runtime.trace`."""
         for traced in self._on_traced:
             traced(self.current, event, fields)
+
+    def might_alloc(self, gfp: int) -> None:
+        """See `Runtime.might_alloc`."""
+        for allocating in self._on_allocating:
+            allocating(self.current, gfp)
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 
@@ -312,28 +373,35 @@ class Simulated:
             ended(task)
         if runnable:
             chosen = self._choose(None, n)
-            self._trail.append((chosen.id, n))
+            self._who.append(chosen)
+            self._when.append(n)
             self.current = chosen
             task.greenlet.parent = chosen.greenlet
 
     # -- who goes on ----------------------------------------------------------------------------------------------
 
     def _choose(self, current: Task | None, n: int) -> Task:
+        runnable = self._runnable
+        if len(runnable) == 1 or n >= self._max_steps:
+            return self._only(runnable[0], n)
+        chosen = self._ask(runnable, current, n, self._forced)
+        if not self._eager:
+            lease = self._strategy.lease
+            self._decide_at = until = min(n + lease, self._max_steps)
+            if not self._heard:
+                self._quiet_until = until
+        return chosen
+
+    def _only(self, task: Task, n: int) -> Task:
+        """`task` is the only one that can run: ask nobody until that changes."""
         if n >= self._max_steps:
             raise Failure(Kind.STALL, f"step limit: the execution did not end within {self._max_steps} operations")
-        runnable = self._runnable
-        if len(runnable) == 1:
-            if self._alone_since < 0:
-                self._alone_since = n
-            self._decide_at = self._max_steps
-            chosen = runnable[0]
-        else:
-            strategy = self._strategy
-            chosen = strategy.choose(runnable, current, n, self._forced)
-            self._decide_at = min(n + strategy.lease, self._max_steps)
-        if not self._listening:
-            self._quiet_until = self._decide_at
-        return chosen
+        if self._alone_since < 0:
+            self._alone_since = n
+        self._decide_at = self._max_steps
+        if not self._heard:
+            self._quiet_until = self._max_steps
+        return task
 
     def _revoke(self) -> None:
         """Another task can run: the strategy is asked at the next announcement."""
@@ -344,7 +412,8 @@ class Simulated:
             self._alone_since = -1
 
     def _go(self, to: Task, n: int) -> None:
-        self._trail.append((to.id, n))
+        self._who.append(to)
+        self._when.append(n)
         self.current = to
         to.greenlet.switch()
 

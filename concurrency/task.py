@@ -29,6 +29,7 @@ class Task:
         "name",
         "obj",
         "op",
+        "preempt_count",
         "rcu_nesting",
         "result",
     )
@@ -47,6 +48,8 @@ class Task:
         """The operation that the task has announced and that has not taken effect yet."""
         self.obj: object = None
         """What that operation is done to."""
+        self.preempt_count = 0
+        """How many spinlocks the task holds: above 0 it may not sleep."""
         self.rcu_nesting = 0
         self.context = TaskContext(name, number)
         """What the lock validator keeps about the task."""

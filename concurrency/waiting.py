@@ -9,8 +9,11 @@ from concurrency.task import Task
 
 
 def label(obj: object) -> str:
-    """How reports call an object: its name, or its class."""
-    name = getattr(obj, "name", None)
+    """How reports call an object: its name, or its class. A poisoned object may be asked, too."""
+    try:
+        name = object.__getattribute__(obj, "name")
+    except AttributeError:
+        name = None
     return name if isinstance(name, str) else type(obj).__name__
 
 

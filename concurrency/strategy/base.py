@@ -11,11 +11,13 @@ from concurrency.task import Task
 class Strategy(Protocol):
     """Makes the choices of one execution after another.
 
-    `lease` is read after each `choose`: for how many announced operations the answer stands as long as no other
-    task becomes runnable (at least 1). A long lease is what makes a strategy cheap.
+    A strategy that is not `eager` grants leases: `lease` is read after each `choose`, and the answer stands for so
+    many announced operations (at least 1) as long as no other task becomes runnable. That is what makes it cheap. An
+    eager one is asked at every switch point.
     """
 
     name: str
+    eager: bool
     lease: int
 
     def begin(self, execution: int) -> None:

@@ -24,6 +24,7 @@ class PCT:
     """
 
     name = "pct"
+    eager = False
 
     def __init__(self, seed: int, depth: int = 3) -> None:
         self._seed = seed

@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, repeat
 from random import Random
 
 from concurrency.task import Task
+
+
+_BLOCK = 256
+_SCALE = 16
 
 
 class RandomWalk:
     """Chooses uniformly at each switch point; execution `i` depends on (`seed`, `i`) only."""
 
     name = "random"
+    eager = True
+    lease = 1
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._random = Random()
-        self._draw = self._random.random
-        self.lease = 1
+        self.begin(0)
+
+    def _block(self, length: int) -> array[int]:
+        """Numbers of 16 bits, the same on machines of either byte order."""
+        numbers = array("H", self._random.randbytes(2 * length))
+        if sys.byteorder == "big":
+            numbers.byteswap()
+        return numbers
 
     def begin(self, execution: int) -> None:
         """Start the random stream of this execution."""
         self._random.seed(self._seed * 1_000_000_007 + execution)
-
-    def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
-        """Any runnable task."""
-        return runnable[int(self._draw() * len(runnable))]
+        self._numbers = chain.from_iterable(map(self._block, repeat(_BLOCK)))
+        self.choose = _chooser(self._numbers)
 
     def data(self, n: int, label: str) -> int:  # noqa: ARG002
         """Any value."""
-        return int(self._draw() * n)
+        return next(self._numbers) * n >> _SCALE
 
     def end(self, steps: int, forced: int) -> None:
         """Nothing is carried over."""
+
+
+def _chooser(numbers: Iterator[int]) -> Callable[[Sequence[Task], Task | None, int, int], Task]:
+    """`Strategy.choose`, with nothing to look up: it is called at every switch point."""
+
+    def choose(runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG001
+        return runnable[next(numbers) * len(runnable) >> _SCALE]
+
+    return choose

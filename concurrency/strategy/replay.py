@@ -16,6 +16,7 @@ class Replay:
     """
 
     name = "replay"
+    eager = False
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule

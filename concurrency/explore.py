@@ -1,0 +1,191 @@
+"""Exploring a program: many executions under one strategy, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from concurrency.failure import BadSchedule, ConcurrencyError, Failure
+from concurrency.observer import Observer
+from concurrency.race import RaceDetector
+from concurrency.recorder import Event, Recorder
+from concurrency.schedule import Schedule
+from concurrency.simulated import DEFAULT_MAX_STEPS, Simulated
+from concurrency.slab import LeakCheck
+from concurrency.strategy import PCT, RandomWalk, Replay, Strategy
+from concurrency.validator import LockValidator
+
+DEFAULT_STRATEGY = "pct"
+STRATEGIES = ("random", "pct")
+
+
+class Verdict(StrEnum):
+    """What an exploration can say: never 'passed' unless everything within the stated bound was seen."""
+
+    FAILED = "failed"
+    PASSED = "passed"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A schedule that ends in a failure, and what happened on the way.
+
+    `execution` is the number, from 0, of the execution that found it.
+    """
+
+    failure: Failure
+    schedule: Schedule
+    execution: int
+    steps: int
+    tasks: tuple[str, ...]
+    events: tuple[Event, ...]
+
+
+@dataclass(slots=True)
+class Result:
+    """What an exploration found; `seconds` is wall-clock time, `steps` counts operations of all executions."""
+
+    strategy: str
+    seed: int
+    executions: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    exhaustive: bool = False
+    interrupted: bool = False
+    failures: list[Witness] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Failed, passed (exhaustive) or inconclusive (a budget ended)."""
+        if self.failures:
+            return Verdict.FAILED
+        return Verdict.PASSED if self.exhaustive else Verdict.INCONCLUSIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How each execution is run.
+
+    `without` names checks that are switched off. `faults` is how many allocations may fail, by choice, in one
+    execution. `observers` makes the further observers of a runtime: the invariants of a scenario.
+    """
+
+    without: frozenset[str] = frozenset()
+    faults: int = 0
+    max_steps: int = DEFAULT_MAX_STEPS
+    observers: Callable[[], Sequence[Observer]] = tuple
+
+    def runtime(self, strategy: Strategy, *, stacks: bool = False, recorder: Recorder | None = None) -> Simulated:
+        """A simulated runtime with the observers that these settings ask for."""
+        observers: list[Observer] = []
+        if recorder is not None:
+            observers.append(recorder)
+        if "lockdep" not in self.without:
+            observers.append(LockValidator())
+        if "data-race" not in self.without:
+            observers.append(RaceDetector(stacks=stacks))
+        if "leak" not in self.without:
+            observers.append(LeakCheck())
+        observers += self.observers()
+        return Simulated(
+            strategy, tuple(observers), without=self.without, faults=self.faults, max_steps=self.max_steps
+        )
+
+
+def make_strategy(name: str, seed: int, depth: int = 3) -> Strategy:
+    """The strategy of this name; `depth` is for those that take one."""
+    if name == "random":
+        return RandomWalk(seed)
+    if name == "pct":
+        return PCT(seed, depth)
+    raise ConcurrencyError(f"no strategy is called {name!r}: there are {', '.join(STRATEGIES)}")
+
+
+def explore(
+    program: Callable[[], Any],
+    *,
+    strategy: str = DEFAULT_STRATEGY,
+    depth: int = 3,
+    executions: int | None = None,
+    seconds: float | None = None,
+    seed: int = 1,
+    keep_going: bool = False,
+    settings: Settings | None = None,
+    progress: Callable[[Result], None] | None = None,
+) -> Result:
+    """Run `program` under many schedules until one fails, or a budget ends.
+
+    The budget is `executions` (1000 if neither is given) or `seconds`, whichever ends first. With `keep_going` the
+    exploration goes on after a failure and keeps one witness of each headline. `progress` is called after each
+    execution. A KeyboardInterrupt ends the exploration; what was found is returned.
+
+    Raises `BadSchedule` if a failing execution does not replay: the program is not deterministic.
+    """
+    settings = settings or Settings()
+    if executions is None and seconds is None:
+        executions = 1000
+    runtime = settings.runtime(make_strategy(strategy, seed, depth))
+    result = Result(strategy, seed)
+    start = time.monotonic()
+    seen: set[str] = set()
+    try:
+        while (executions is None or result.executions < executions) and (
+            seconds is None or time.monotonic() - start < seconds
+        ):
+            execution = runtime.run(program)
+            result.executions += 1
+            result.steps += execution.steps
+            failure = execution.failure
+            if failure is not None and failure.headline not in seen:
+                seen.add(failure.headline)
+                witness = replay(program, execution.schedule, settings=settings, execution=result.executions - 1)
+                if witness.failure.signature != failure.signature:
+                    raise BadSchedule(_unstable(failure, witness.failure))
+                result.failures.append(witness)
+                if not keep_going:
+                    break
+            result.seconds = time.monotonic() - start
+            if progress is not None:
+                progress(result)
+    except KeyboardInterrupt:
+        result.interrupted = True
+    result.seconds = time.monotonic() - start
+    return result
+
+
+def replay(
+    program: Callable[[], Any],
+    schedule: Schedule | str,
+    *,
+    settings: Settings | None = None,
+    execution: int = 0,
+) -> Witness:
+    """Run `program` once under `schedule`, with everything recorded.
+
+    Raises `BadSchedule` if the schedule does not fit the program, or if nothing fails under it.
+    """
+    settings = settings or Settings()
+    if isinstance(schedule, str):
+        schedule = Schedule.parse(schedule)
+    recorder = Recorder()
+    runtime = settings.runtime(Replay(schedule), stacks=True, recorder=recorder)
+    done = runtime.run(program)
+    if done.schedule != schedule:
+        raise BadSchedule(
+            f"the schedule does not fit the program: it has {schedule.switches} switches, the run made "
+            f"{done.schedule.switches} and ended after {done.steps} operations"
+        )
+    if done.failure is None:
+        raise BadSchedule(f"nothing fails under this schedule ({done.steps} operations)")
+    return Witness(done.failure, schedule, execution, done.steps, tuple(recorder.tasks), tuple(recorder.events))
+
+
+def _unstable(first: Failure, second: Failure) -> str:
+    return (
+        f"the program is not deterministic: the same schedule gave {first.headline!r} at operation {first.step}, "
+        f"then {second.headline!r} at operation {second.step}"
+    )

@@ -1,0 +1,188 @@
+"""What all locks share: a name, a lock class, and assertions about who holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, ClassVar, NoReturn, Self
+
+from concurrency.context import might_sleep
+from concurrency.failure import Failure, Kind
+from concurrency.operation import Dep, Operation
+from concurrency.runtime import current_task, fail, perform
+from concurrency.task import Task
+from lockdep import LockClassKey, LockMap
+
+_keys: dict[str, LockClassKey] = {}
+
+
+def lock_class_key(name: str) -> LockClassKey:
+    """The lock class that locks of this name share; kernel: the static key of an initialisation site."""
+    key = _keys.get(name)
+    if key is None:
+        key = _keys[name] = LockClassKey(name)
+    return key
+
+
+class Nested:
+    """How an acquire differs from the plain one: a subclass, or the lock that serialises the whole class.
+
+    Source: mutex_lock_nested(), mutex_lock_nest_lock() in include/linux/mutex.h, v6.6.
+    """
+
+    __slots__ = ("nest_lock", "subclass")
+
+    def __init__(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
+        self.subclass = subclass
+        self.nest_lock = nest_lock
+
+
+class Lock:
+    """A named lock of a lock class. Locks of one name share their class unless a key is given."""
+
+    __slots__ = ("dep_map", "name")
+
+    def __init__(self, name: str, key: LockClassKey | None = None) -> None:
+        self.name = name
+        self.dep_map = LockMap(lock_class_key(name) if key is None else key, name)
+
+    @property
+    def holders(self) -> Iterable[Task]:
+        """The tasks that hold the lock, in any mode."""
+        raise NotImplementedError
+
+    @property
+    def free(self) -> bool:
+        """Nobody holds it."""
+        return not any(True for _ in self.holders)
+
+    def held_by_me(self) -> bool:
+        """The calling task holds it, in any mode."""
+        return current_task() in self.holders
+
+    def assert_held(self) -> None:
+        """Fail unless the calling task holds the lock; kernel: lockdep_assert_held()."""
+        if not self.held_by_me():
+            self._not_held("lockdep_assert_held")
+
+    def assert_held_write(self) -> None:
+        """Fail unless the calling task holds it exclusively; kernel: lockdep_assert_held_write()."""
+        self.assert_held()
+
+    def _not_held(self, assertion: str) -> NoReturn:
+        holders = ", ".join(task.name for task in self.holders) or "nobody"
+        fail(
+            Failure(
+                Kind.LOCKDEP,
+                f"WARNING: {assertion}({self.name}): not held by {current_task().name}",
+                f"held by {holders}",
+                check="lockdep",
+            )
+        )
+
+    def _unheld_release(self, operation: str) -> NoReturn:
+        fail(
+            Failure(
+                Kind.LOCKDEP,
+                "WARNING: bad unlock balance detected!",
+                f"{current_task().name} is trying to release lock ({self.name}) by {operation}, "
+                "but there are no more locks to release!",
+                check="lockdep",
+            )
+        )
+
+    def __repr__(self) -> str:
+        holders = ", ".join(task.name for task in self.holders)
+        return f"<{type(self).__name__} {self.name}: {f'held by {holders}' if holders else 'free'}>"
+
+
+def nested(subclass: int, nest_lock: Lock | None) -> Any:
+    """The argument that an acquire operation carries."""
+    return Nested(subclass, nest_lock) if subclass or nest_lock is not None else None
+
+
+class OwnedLock(Lock):
+    """A lock that one task at a time can hold: mutex, spinlock, folio lock.
+
+    Any waiter may win when it is released, so lock stealing needs no modelling. `with lock:` locks and unlocks. A
+    subclass names its operations, made by `owned_operations`, and says whether waiting for it sleeps.
+    """
+
+    __slots__ = ("owner",)
+
+    _lock: ClassVar[Operation]
+    _trylock: ClassVar[Operation]
+    _unlock: ClassVar[Operation]
+    _sleeps: ClassVar[bool]
+
+    def __init__(self, name: str, key: LockClassKey | None = None) -> None:
+        super().__init__(name, key)
+        self.owner: Task | None = None
+
+    @property
+    def holders(self) -> tuple[Task, ...]:
+        """The owner, if there is one."""
+        return () if self.owner is None else (self.owner,)
+
+    @property
+    def free(self) -> bool:
+        """Nobody holds it."""
+        return self.owner is None
+
+    def lock(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
+        """Wait until it is free and take it."""
+        if self._sleeps:
+            might_sleep()
+        perform(self._lock, self, nested(subclass, nest_lock))
+
+    def trylock(self) -> bool:
+        """Take it if it is free now."""
+        return bool(perform(self._trylock, self))
+
+    def unlock(self) -> None:
+        """Give it back; only its owner may."""
+        perform(self._unlock, self)
+
+    def is_locked(self) -> bool:
+        """Somebody holds it."""
+        return self.owner is not None
+
+    def __enter__(self) -> Self:
+        self.lock()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.unlock()
+
+
+def owned_operations(prefix: str, *, atomic: bool) -> tuple[Operation, Operation, Operation]:
+    """The lock, trylock and unlock operations of an `OwnedLock`, called `prefix`_lock and so on.
+
+    The holder of an `atomic` lock may not sleep.
+    """
+    count = int(atomic)
+
+    def is_free(lock: OwnedLock, _task: Task) -> bool:
+        return lock.owner is None
+
+    def take(lock: OwnedLock, task: Task, _arg: object) -> bool:
+        if lock.owner is not None:
+            return False
+        lock.owner = task
+        task.preempt_count += count
+        return True
+
+    def give_back(lock: OwnedLock, task: Task, _arg: object) -> None:
+        if lock.owner is not task:
+            lock._unheld_release(f"{prefix}_unlock")
+        lock.owner = None
+        task.preempt_count -= count
+
+    order = ("lock",)
+    return (
+        Operation(f"{prefix}_lock", ready=is_free, effect=take, wakes=True, dep=Dep.ACQUIRE, acquires=order),
+        Operation(f"{prefix}_trylock", effect=take, wakes=True, dep=Dep.TRY, acquires=order),
+        Operation(f"{prefix}_unlock", effect=give_back, wakes=True, dep=Dep.RELEASE, releases=order),
+    )

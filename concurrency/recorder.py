@@ -1,0 +1,70 @@
+"""The recorder: keeps the stream of events of one execution, for reports and artifacts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from concurrency.observer import Observer
+from concurrency.operation import Operation
+from concurrency.runtime import Runtime
+from concurrency.site import caller
+from concurrency.task import Task
+from concurrency.waiting import label
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened.
+
+    `step` is the number of the operation (a tracepoint has that of the operation before it); `kind` is ``op``,
+    ``trace``, ``block``, ``spawn`` or ``end``; `what` names the operation or tracepoint; `where` is the user's
+    ``file:line``.
+    """
+
+    step: int
+    task: str
+    kind: str
+    what: str
+    on: str
+    where: str
+
+
+class Recorder(Observer):
+    """Keeps all events in `events` and the names of the tasks in `tasks`."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.tasks: list[str] = []
+        self._runtime: Any = None
+
+    def begin(self, runtime: Runtime) -> None:
+        """See `Observer.begin`."""
+        self._runtime = runtime
+        self.events = []
+        self.tasks = []
+
+    def _add(self, task: Task, kind: str, what: str, on: str) -> None:
+        self.events.append(Event(self._runtime.steps, task.name, kind, what, on, caller()))
+
+    def accessed(self, task: Task, op: Operation, obj: object) -> None:
+        """See `Observer.accessed`."""
+        self._add(task, "op", op.name, f"{label(obj)}.{op.field}" if op.field else label(obj))
+
+    def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
+        """See `Observer.performed`."""
+        self._add(task, "op", op.name, label(obj))
+
+    def blocked(self, task: Task, op: Operation, obj: object) -> None:
+        """See `Observer.blocked`."""
+        self._add(task, "block", op.name, label(obj))
+
+    def spawned(self, parent: Task | None, task: Task) -> None:
+        """See `Observer.spawned`."""
+        self.tasks.append(task.name)
+        if parent is not None:
+            self._add(parent, "spawn", "spawn", task.name)
+
+    def traced(self, task: Task, event: str, fields: dict[str, object]) -> None:
+        """See `Observer.traced`."""
+        self._add(task, "trace", event, " ".join(f"{key}={value}" for key, value in fields.items()))

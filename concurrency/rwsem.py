@@ -1,0 +1,171 @@
+"""rw_semaphore: many readers or one writer, with a queue in which a waiting writer stops new readers.
+
+Kernel: struct rw_semaphore in kernel/locking/rwsem.c, v6.6. Simpler here: the queue is served strictly in order, so
+the hand-off bit is not needed; a running task may still take a free lock before those that wait, as there.
+"""
+
+from __future__ import annotations
+
+from concurrency.context import might_sleep
+from concurrency.lock import Lock, nested
+from concurrency.operation import Dep, Operation
+from concurrency.runtime import current_task, perform
+from concurrency.task import Task
+from lockdep import LockClassKey
+
+
+class RwSemaphore(Lock):
+    """A sleeping reader/writer lock with downgrade and queued writers."""
+
+    __slots__ = ("queue", "readers", "writer")
+
+    def __init__(self, name: str = "rwsem", key: LockClassKey | None = None) -> None:
+        super().__init__(name, key)
+        self.writer: Task | None = None
+        self.readers: list[Task] = []
+        self.queue: list[tuple[Task, bool]] = []
+        """Who waits, oldest first, and whether to write."""
+
+    @property
+    def holders(self) -> tuple[Task, ...]:
+        """The writer, or the readers in the order in which they came."""
+        return tuple(self.readers) if self.writer is None else (self.writer,)
+
+    @property
+    def free(self) -> bool:
+        """Nobody holds it."""
+        return self.writer is None and not self.readers
+
+    def down_read(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
+        """Take it for reading, after the writers that wait already."""
+        might_sleep()
+        if not perform(DOWN_READ, self, nested(subclass, nest_lock)):
+            perform(DOWN_READ_SLOW, self)
+
+    def down_write(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
+        """Take it alone; from now on new readers wait."""
+        might_sleep()
+        if not perform(DOWN_WRITE, self, nested(subclass, nest_lock)):
+            perform(DOWN_WRITE_SLOW, self)
+
+    def down_read_trylock(self) -> bool:
+        """Take it for reading if no writer holds it."""
+        return bool(perform(DOWN_READ_TRYLOCK, self))
+
+    def down_write_trylock(self) -> bool:
+        """Take it alone if nobody holds it."""
+        return bool(perform(DOWN_WRITE_TRYLOCK, self))
+
+    def up_read(self) -> None:
+        """End one read hold of the calling task."""
+        perform(UP_READ, self)
+
+    def up_write(self) -> None:
+        """End the write hold."""
+        perform(UP_WRITE, self)
+
+    def downgrade_write(self) -> None:
+        """Turn the write hold into a read hold, letting no writer in between."""
+        perform(DOWNGRADE_WRITE, self)
+
+    def assert_held_write(self) -> None:
+        """Fail unless the calling task holds it for writing; kernel: lockdep_assert_held_write()."""
+        if self.writer is not current_task():
+            self._not_held("lockdep_assert_held_write")
+
+
+def _no_writer_waits(sem: RwSemaphore) -> bool:
+    return not any(writes for _, writes in sem.queue)
+
+
+def _read_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
+    if sem.writer is None and _no_writer_waits(sem):
+        sem.readers.append(task)
+        return True
+    sem.queue.append((task, False))
+    return False
+
+
+def _write_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
+    if sem.free:
+        sem.writer = task
+        return True
+    sem.queue.append((task, True))
+    return False
+
+
+def _may_read(sem: RwSemaphore, task: Task) -> bool:
+    """No writer holds it, and none waits before this reader."""
+    if sem.writer is not None:
+        return False
+    for waiter, writes in sem.queue:
+        if waiter is task:
+            return True
+        if writes:
+            return False
+    return True
+
+
+def _may_write(sem: RwSemaphore, task: Task) -> bool:
+    return sem.free and sem.queue[0][0] is task
+
+
+def _leave_queue_reading(sem: RwSemaphore, task: Task, _arg: object) -> None:
+    sem.queue.remove((task, False))
+    sem.readers.append(task)
+
+
+def _leave_queue_writing(sem: RwSemaphore, task: Task, _arg: object) -> None:
+    sem.queue.remove((task, True))
+    sem.writer = task
+
+
+def _try_read(sem: RwSemaphore, task: Task, _arg: object) -> bool:
+    if sem.writer is not None:
+        return False
+    sem.readers.append(task)
+    return True
+
+
+def _try_write(sem: RwSemaphore, task: Task, _arg: object) -> bool:
+    if not sem.free:
+        return False
+    sem.writer = task
+    return True
+
+
+def _up_read(sem: RwSemaphore, task: Task, _arg: object) -> None:
+    if task not in sem.readers:
+        sem._unheld_release("up_read")
+    sem.readers.remove(task)
+
+
+def _up_write(sem: RwSemaphore, task: Task, _arg: object) -> None:
+    if sem.writer is not task:
+        sem._unheld_release("up_write")
+    sem.writer = None
+
+
+def _downgrade(sem: RwSemaphore, task: Task, _arg: object) -> None:
+    if sem.writer is not task:
+        sem._unheld_release("downgrade_write")
+    sem.writer = None
+    sem.readers.append(task)
+
+
+_READ = ("writers",)
+_WRITE = ("writers", "readers")
+
+DOWN_READ = Operation("down_read", effect=_read_or_queue, wakes=True, dep=Dep.ACQUIRE_READ, acquires=_READ)
+DOWN_WRITE = Operation("down_write", effect=_write_or_queue, wakes=True, dep=Dep.ACQUIRE, acquires=_WRITE)
+DOWN_READ_SLOW = Operation(
+    "down_read_slowpath", ready=_may_read, effect=_leave_queue_reading, wakes=True, acquires=_READ
+)
+DOWN_WRITE_SLOW = Operation(
+    "down_write_slowpath", ready=_may_write, effect=_leave_queue_writing, wakes=True, acquires=_WRITE
+)
+DOWN_READ_TRYLOCK = Operation("down_read_trylock", effect=_try_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ)
+DOWN_WRITE_TRYLOCK = Operation("down_write_trylock", effect=_try_write, wakes=True, dep=Dep.TRY, acquires=_WRITE)
+UP_READ = Operation("up_read", effect=_up_read, wakes=True, dep=Dep.RELEASE, releases=("readers",))
+UP_WRITE = Operation("up_write", effect=_up_write, wakes=True, dep=Dep.RELEASE, releases=("writers",))
+DOWNGRADE_WRITE = Operation("downgrade_write", effect=_downgrade, wakes=True, dep=Dep.DOWNGRADE, releases=("writers",))

@@ -1,0 +1,270 @@
+"""Shared memory: the kind of a field stands in its declaration, and every access to it is an operation.
+
+    class Counter(Shared):
+        value: Plain[int] = 0        # checked for data races
+        hits: Once[int] = 0          # every access is marked: READ_ONCE(), WRITE_ONCE()
+        next: RcuPtr[Counter | None] = None
+        users: Atomic[int] = 1
+
+Attributes are read and written as usual, as their kind says. A site that differs says so: `READ_ONCE(counter,
+"value")`, `smp_store_release(counter, "value", 1)`. Kernel: Documentation/memory-barriers.txt and
+tools/memory-model/Documentation/access-marking.txt, v6.6.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Any, TypeVar
+
+from concurrency.failure import ConcurrencyError, Failure, Kind
+from concurrency.operation import Access, Operation
+from concurrency.runtime import active, checked, current_task, fail, perform
+from concurrency.site import caller
+
+T = TypeVar("T")
+
+Plain = Annotated[T, "plain"]
+Once = Annotated[T, "once"]
+RcuPtr = Annotated[T, "rcu"]
+Atomic = Annotated[T, "atomic"]
+
+
+class FieldKind(StrEnum):
+    """How a field is shared."""
+
+    PLAIN = "Plain"
+    ONCE = "Once"
+    RCU = "RcuPtr"
+    ATOMIC = "Atomic"
+
+
+_KIND = re.compile(r"(?:\w+\.)*(Plain|Once|RcuPtr|Atomic)\[")
+_DECLARED_ACCESS = {
+    FieldKind.PLAIN: (Access.READ, Access.WRITE),
+    FieldKind.ONCE: (Access.READ_ONCE, Access.WRITE_ONCE),
+    FieldKind.RCU: (Access.ACQUIRE, Access.RELEASE),
+    FieldKind.ATOMIC: (Access.READ_ONCE, Access.WRITE_ONCE),
+}
+
+_ACCESSORS = """
+def read(obj):
+    rt = active.runtime
+    if rt is not None:
+        rt.step(read_op, obj)
+    return obj._{name}
+
+def write(obj, value):
+    rt = active.runtime
+    if rt is not None:
+        rt.step(write_op, obj)
+    obj._{name} = value
+"""
+
+
+class SharedField:
+    """One declared field: its operations and its kind."""
+
+    def __init__(self, name: str, kind: FieldKind) -> None:
+        self.name = name
+        self.kind = kind
+        self.slot = f"_{name}"
+        plain = kind is FieldKind.PLAIN
+        names = {
+            "read": (_DECLARED_ACCESS[kind][0], "read"),
+            "write": (_DECLARED_ACCESS[kind][1], "write"),
+            "read_once": (Access.READ_ONCE, "READ_ONCE"),
+            "write_once": (Access.WRITE_ONCE, "WRITE_ONCE"),
+            "acquire": (Access.ACQUIRE, "smp_load_acquire"),
+            "release": (Access.RELEASE, "smp_store_release"),
+        }
+        if kind is FieldKind.RCU:
+            names["read"] = (Access.ACQUIRE, "rcu_dereference")
+            names["write"] = (Access.RELEASE, "rcu_assign_pointer")
+        self.ops = {
+            key: Operation(text, access, field=name, tracked=plain) for key, (access, text) in names.items()
+        }
+        self.modify = Operation(
+            "atomic", Access.ACQ_REL, field=name, effect=self._modify, tracked=plain, acquires=(name,), releases=(name,)
+        )
+
+    def _modify(self, obj: object, _task: object, change: Callable[[Any], tuple[Any, Any]]) -> Any:
+        new, result = change(getattr(obj, self.slot))
+        setattr(obj, self.slot, new)
+        return result
+
+    def property(self) -> property:
+        """The attribute as programs use it."""
+        scope: dict[str, Any] = {"__name__": __name__, "active": active, "read_op": self.ops["read"], "write_op": self.ops["write"]}
+        exec(_ACCESSORS.format(name=self.name), scope)  # noqa: S102 - the same technique as dataclasses
+        read = scope["read"]
+        if self.kind is FieldKind.RCU:
+            read = _checked_dereference(read, self.name)
+        return property(read, scope["write"])
+
+
+def _checked_dereference(read: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
+    def dereference(obj: Any) -> Any:
+        _suspicious(name, active.runtime is None or current_task().rcu_nesting > 0, "rcu_dereference_check")
+        return read(obj)
+
+    return dereference
+
+
+def _suspicious(name: str, fine: bool, call: str) -> None:
+    if not fine and checked("rcu"):
+        fail(
+            Failure(
+                Kind.RCU,
+                "WARNING: suspicious RCU usage",
+                f"{caller()} suspicious {call}() usage! (field {name})",
+                check="rcu",
+            )
+        )
+
+
+class SharedMeta(type):
+    """Turns the declared fields of a class into slots and operations."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], scope: dict[str, Any]) -> SharedMeta:
+        """Make the class; a class body that declares no `__slots__` gets them from its annotations."""
+        annotations = scope.get("__annotations__", {})
+        fields: dict[str, SharedField] = {}
+        others: list[str] = []
+        for field, annotation in annotations.items():
+            match = _KIND.match(annotation if isinstance(annotation, str) else _spell(annotation))
+            if match is not None:
+                fields[field] = SharedField(field, FieldKind(match[1]))
+            elif not str(annotation).startswith("ClassVar"):
+                others.append(field)
+        defaults = {field: scope.pop(field) for field in [*fields, *others] if field in scope}
+        slots = [field.slot for field in fields.values()]
+        scope.setdefault("__slots__", tuple(slots + others))
+        scope["_own_fields"] = fields
+        scope["_own_defaults"] = defaults
+        scope.update({field: shared.property() for field, shared in fields.items()})
+        cls = super().__new__(mcs, name, bases, scope)
+        cls._fields = {key: field for base in reversed(cls.__mro__) for key, field in _own(base, "_own_fields")}
+        cls._defaults = {key: value for base in reversed(cls.__mro__) for key, value in _own(base, "_own_defaults")}
+        return cls
+
+    _fields: dict[str, SharedField]
+    _defaults: dict[str, Any]
+
+
+def _own(base: type, what: str) -> list[tuple[str, Any]]:
+    return list(base.__dict__.get(what, {}).items())
+
+
+def _spell(annotation: Any) -> str:
+    """The text form of an annotation that was evaluated: ``Annotated[int, "plain"]`` is ``Plain[int]``."""
+    kinds = {"plain": "Plain[", "once": "Once[", "rcu": "RcuPtr[", "atomic": "Atomic["}
+    for mark in getattr(annotation, "__metadata__", ()):
+        if mark in kinds:
+            return kinds[mark]
+    return str(annotation)
+
+
+class Shared(metaclass=SharedMeta):
+    """Base of objects with shared fields.
+
+    Fields without a kind are ordinary attributes: they are not shared, or something else guards them. Keyword
+    arguments of the constructor set fields before the object is visible to anybody, so they are not operations.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self, **values: Any) -> None:
+        fields = type(self)._fields
+        for name, value in {**type(self)._defaults, **values}.items():
+            setattr(self, fields[name].slot if name in fields else name, value)
+
+
+def _field(obj: Shared, name: str) -> SharedField:
+    field = type(obj)._fields.get(name)
+    if field is None:
+        raise ConcurrencyError(f"{type(obj).__name__} declares no shared field {name!r}")
+    return field
+
+
+def _read(obj: Shared, name: str, how: str) -> Any:
+    field = _field(obj, name)
+    rt = active.runtime
+    if rt is not None:
+        rt.step(field.ops[how], obj)
+    return getattr(obj, field.slot)
+
+
+def _write(obj: Shared, name: str, value: object, how: str) -> None:
+    field = _field(obj, name)
+    rt = active.runtime
+    if rt is not None:
+        rt.step(field.ops[how], obj)
+    setattr(obj, field.slot, value)
+
+
+def READ_ONCE(obj: Shared, name: str) -> Any:
+    """A marked read of a field of any kind."""
+    return _read(obj, name, "read_once")
+
+
+def WRITE_ONCE(obj: Shared, name: str, value: object) -> None:
+    """A marked write to a field of any kind."""
+    _write(obj, name, value, "write_once")
+
+
+def smp_load_acquire(obj: Shared, name: str) -> Any:
+    """A read after which everything before the release that it reads from is visible."""
+    return _read(obj, name, "acquire")
+
+
+def smp_store_release(obj: Shared, name: str, value: object) -> None:
+    """A write before which everything of this task is visible."""
+    _write(obj, name, value, "release")
+
+
+def rcu_assign_pointer(obj: Shared, name: str, value: object) -> None:
+    """Publish: what `value` points to is initialised for every reader that sees it."""
+    _write(obj, name, value, "release")
+
+
+def rcu_access_pointer(obj: Shared, name: str) -> Any:
+    """The pointer's value only, not to be followed; needs no reader."""
+    return _read(obj, name, "read_once")
+
+
+def rcu_dereference_protected(obj: Shared, name: str, condition: bool) -> Any:
+    """The pointer as the update side sees it; `condition` says that its lock is held."""
+    _suspicious(name, condition, "rcu_dereference_protected")
+    return _read(obj, name, "read_once")
+
+
+def rcu_dereference_check(obj: Shared, name: str, condition: bool) -> Any:
+    """The pointer as seen by a reader, or by someone for whom `condition` (a lock is held) is true."""
+    _suspicious(name, condition or current_task().rcu_nesting > 0, "rcu_dereference_check")
+    return _read(obj, name, "acquire")
+
+
+def xchg(obj: Shared, name: str, value: T) -> T:
+    """Atomically replace the field; gives the old value."""
+    return _modify(obj, name, lambda old: (value, old))  # type: ignore[no-any-return]
+
+
+def cmpxchg(obj: Shared, name: str, old: T, new: T) -> T:
+    """Atomically replace the field if it equals `old`; gives what was there."""
+    return _modify(obj, name, lambda was: (new if was == old else was, was))  # type: ignore[no-any-return]
+
+
+def atomic_add_return(obj: Shared, name: str, n: int) -> int:
+    """Atomically add; gives the new value."""
+    return _modify(obj, name, lambda old: (old + n, old + n))  # type: ignore[no-any-return]
+
+
+def atomic_dec_and_test(obj: Shared, name: str) -> bool:
+    """Atomically subtract 1; whether the result is 0."""
+    return atomic_add_return(obj, name, -1) == 0
+
+
+def _modify(obj: Shared, name: str, change: Callable[[Any], tuple[Any, Any]]) -> Any:
+    return perform(_field(obj, name).modify, obj, change)

@@ -1,0 +1,253 @@
+"""The threaded runtime: tasks are OS threads and the operating system chooses, with optional noise.
+
+One guard makes the effects of blocking operations atomic; plain steps run freely. Executions cannot be replayed, and
+data races are not looked for: an access and its announcement are two moments here, so happens-before could be wrong.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from random import Random
+from typing import Any, TypeVar
+
+from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled
+from concurrency.observer import Observer, hearers
+from concurrency.operation import Operation
+from concurrency.runtime import active
+from concurrency.simulated import END, Execution
+from concurrency.task import Task
+from concurrency.waiting import describe_deadlock
+
+T = TypeVar("T")
+
+_POLL = 0.05
+"""Seconds between looks for an interrupt; nothing is timed by it."""
+
+
+class Threaded:
+    """Runs programs on OS threads.
+
+    With `noise` between 0 and 1, that share of the operations gives up the processor first; `seed` makes the noise,
+    not the execution, the same each time. Observers hear about locks, tasks and allocations, not about plain steps.
+    """
+
+    def __init__(
+        self,
+        observers: tuple[Observer, ...] = (),
+        *,
+        without: frozenset[str] = frozenset(),
+        faults: int = 0,
+        noise: float = 0.02,
+        seed: int = 1,
+    ) -> None:
+        self.without = without
+        self.faults = 0
+        self.tracing = False
+        self._faults = faults
+        self._noise = noise
+        self._random = Random(seed)
+        self._observers = observers
+        self._on_asked = hearers(observers, "asked")
+        self._on_performed = hearers(observers, "performed")
+        self._on_spawned = hearers(observers, "spawned")
+        self._on_allocating = hearers(observers, "allocating")
+        self._on_ended = hearers(observers, "ended")
+        self._reset()
+
+    def _reset(self) -> None:
+        self.steps = 0
+        self.faults = self._faults
+        self.tasks: list[Task] = []
+        self._threads: dict[Task, threading.Thread] = {}
+        self._guard = threading.Condition(threading.RLock())
+        self._waiting: list[Task] = []
+        self._domains: dict[Callable[[], Any], Any] = {}
+        self._failure: Failure | None = None
+        self._broken: BaseException | None = None
+        self._stopping = False
+        self._local = threading.local()
+
+    @property
+    def current(self) -> Task:
+        """See `Runtime.current`."""
+        task: Task = self._local.task
+        return task
+
+    # -- one execution ------------------------------------------------------------------------------------------
+
+    def run(self, program: Callable[[], Any]) -> Execution:
+        """Run `program` once; the execution's schedule is empty.
+
+        Raises `ConcurrencyError` if a program runs already.
+        """
+        if active.runtime is not None:
+            raise ConcurrencyError("a program is running in this process: explorations do not nest")
+        self._reset()
+        active.runtime = self
+        try:
+            for observer in self._observers:
+                observer.begin(self)
+            self._start(None, program, (), "main", False)
+            self._wait_for_the_end()
+        finally:
+            with self._guard:
+                self._stopping = True
+                self._guard.notify_all()
+            for thread in self._threads.values():
+                thread.join()
+            active.runtime = None
+        if self._broken is not None:
+            raise self._broken
+        if self._failure is None:
+            self._finish()
+        return Execution(self._failure, self.steps, [], [], [])
+
+    def _finish(self) -> None:
+        try:
+            for observer in self._observers:
+                observer.finished()
+        except Failure as failure:
+            self._failure = failure
+
+    def _wait_for_the_end(self) -> None:
+        """Until all tasks but the daemons have ended and those wait, or until something failed."""
+        with self._guard:
+            while not (self._stopping or self._broken):
+                if all(task.done or (task.daemon and self._is_stuck(task)) for task in self.tasks):
+                    return
+                self._guard.wait(_POLL)
+
+    def _is_stuck(self, task: Task) -> bool:
+        op = task.op
+        return task in self._waiting and op is not None and op.ready is not None and not op.ready(task.obj, task)
+
+    def stop(self, failure: Failure) -> None:
+        """See `Runtime.stop`."""
+        with self._guard:
+            if self._failure is None and not self._stopping:
+                failure.step = self.steps
+                failure.task = getattr(self._local, "task", self.tasks[0]).name
+                self._failure = failure
+                self._stopping = True
+                self._guard.notify_all()
+
+    # -- what primitives ask --------------------------------------------------------------------------------------
+
+    def step(self, op: Operation, obj: object) -> None:  # noqa: ARG002
+        """See `Runtime.step`."""
+        self.steps += 1
+        if self._stopping:
+            raise TaskKilled
+        if self._noise and self._random.random() < self._noise:
+            time.sleep(0)
+
+    def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
+        """See `Runtime.perform`."""
+        self.step(op, obj)
+        task = self.current
+        with self._guard:
+            if op.dep is not None:
+                for asked in self._on_asked:
+                    asked(task, op, obj, arg)
+            if op.ready is not None and not op.ready(obj, task):
+                self._block(task, op, obj)
+            result = None if op.effect is None else op.effect(obj, task, arg)
+            if op.wakes and self._waiting:
+                self._guard.notify_all()
+            for performed in self._on_performed:
+                performed(task, op, obj, arg, result)
+        return result
+
+    def _block(self, task: Task, op: Operation, obj: object) -> None:
+        assert op.ready is not None
+        task.op = op
+        task.obj = obj
+        self._waiting.append(task)
+        while not op.ready(obj, task):
+            self._look_for_deadlock()
+            if self._stopping:
+                raise TaskKilled
+            self._guard.wait()
+        self._waiting.remove(task)
+        if self._stopping:
+            raise TaskKilled
+
+    def _look_for_deadlock(self) -> None:
+        alive = [task for task in self.tasks if not task.done]
+        if any(not task.daemon for task in alive):
+            if all(self._is_stuck(task) for task in alive):
+                self.stop(describe_deadlock(alive))
+        else:
+            self._guard.notify_all()
+
+    def choose(self, n: int, label: str) -> int:  # noqa: ARG002
+        """See `Runtime.choose`."""
+        with self._guard:
+            return self._random.randrange(n)
+
+    def domain(self, factory: Callable[[], T]) -> T:
+        """See `Runtime.domain`."""
+        with self._guard:
+            found = self._domains.get(factory)
+            if found is None:
+                found = self._domains[factory] = factory()
+            return found  # type: ignore[no-any-return]
+
+    def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
+        """See `Runtime.spawn`."""
+        return self._start(self.current, fn, args, name or getattr(fn, "__name__", "task"), daemon)
+
+    def trace(self, event: str, fields: dict[str, object]) -> None:
+        """Nobody listens."""
+
+    def might_alloc(self, gfp: int) -> None:
+        """See `Runtime.might_alloc`."""
+        with self._guard:
+            for allocating in self._on_allocating:
+                allocating(self.current, gfp)
+
+    # -- tasks ----------------------------------------------------------------------------------------------------
+
+    def _start(
+        self, parent: Task | None, fn: Callable[..., Any], args: tuple[Any, ...], name: str, daemon: bool
+    ) -> Task:
+        with self._guard:
+            if self._stopping:
+                raise TaskKilled
+            task = Task(len(self.tasks), name, fn, args, daemon)
+            self.tasks.append(task)
+            for spawned in self._on_spawned:
+                spawned(parent, task)
+            thread = threading.Thread(target=self._main, args=(task,), name=f"{task.id} {name}", daemon=True)
+            self._threads[task] = thread
+        thread.start()
+        return task
+
+    def _main(self, task: Task) -> None:
+        self._local.task = task
+        try:
+            task.result = task.fn(*task.args)
+        except TaskKilled:
+            pass
+        except Failure as failure:
+            self.stop(failure)
+        except ConcurrencyError as error:
+            self._broken = error
+        except Exception as error:  # noqa: BLE001 - whatever the program raises is a finding
+            failure = Failure(Kind.EXCEPTION, f"{type(error).__name__}: {error}")
+            failure.__cause__ = error
+            self.stop(failure)
+        with self._guard:
+            task.done = True
+            try:
+                if not self._stopping:
+                    for performed in self._on_performed:
+                        performed(task, END, task, None, None)
+                    for ended in self._on_ended:
+                        ended(task)
+                    self._look_for_deadlock()
+            except Failure as failure:
+                self.stop(failure)
+            self._guard.notify_all()

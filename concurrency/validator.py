@@ -1,0 +1,71 @@
+"""Feeds the lock validator with what tasks do to locks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from concurrency.failure import Failure, Kind
+from concurrency.lock import Lock, Nested
+from concurrency.observer import Observer
+from concurrency.operation import Dep, Operation
+from concurrency.runtime import Runtime
+from concurrency.task import Task
+from lockdep import Lockdep, Report, TaskContext
+
+_READ = {Dep.ACQUIRE: 0, Dep.ACQUIRE_READ: 1, Dep.ACQUIRE_RECURSIVE: 2, Dep.TRY: 0, Dep.TRY_READ: 1}
+
+
+class LockValidator(Observer):
+    """One fresh `Lockdep` an execution; its first report ends the execution.
+
+    The graph starts empty each time, so that a schedule alone decides what is reported.
+    """
+
+    def __init__(self) -> None:
+        self._runtime: Runtime | None = None
+        self.lockdep = Lockdep(self._current)
+
+    def begin(self, runtime: Runtime) -> None:
+        """See `Observer.begin`."""
+        self._runtime = runtime
+        on_report = None if "lockdep" in runtime.without else _raise
+        self.lockdep = Lockdep(self._current, on_report=on_report)
+
+    def _current(self) -> TaskContext:
+        assert self._runtime is not None
+        return self._runtime.current.context
+
+    def asked(self, task: Task, op: Operation, obj: Lock, arg: Nested | None) -> None:  # noqa: ARG002
+        """A blocking acquire is validated when it is asked for, before it may wait."""
+        dep = op.dep
+        assert dep is not None
+        if dep <= Dep.ACQUIRE_RECURSIVE:
+            if arg is None:
+                self.lockdep.acquire(obj.dep_map, read=_READ[dep])
+            else:
+                nest = None if arg.nest_lock is None else arg.nest_lock.dep_map
+                self.lockdep.acquire(obj.dep_map, read=_READ[dep], subclass=arg.subclass, nest_lock=nest)
+
+    def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
+        """Trylocks that succeeded, releases and downgrades."""
+        dep = op.dep
+        if dep is None or dep <= Dep.ACQUIRE_RECURSIVE:
+            return
+        if dep is Dep.RELEASE:
+            self.lockdep.release(obj.dep_map)
+        elif dep is Dep.DOWNGRADE:
+            self.lockdep.downgrade(obj.dep_map)
+        elif result:
+            self.lockdep.acquire(obj.dep_map, read=_READ[dep], trylock=True)
+
+    def allocating(self, task: Task, gfp: int) -> None:  # noqa: ARG002
+        """An allocation that may enter reclaim is an acquire of the fs_reclaim pseudo-lock."""
+        self.lockdep.might_alloc(gfp)
+
+    def ended(self, task: Task) -> None:
+        """A task must not end with locks held."""
+        self.lockdep.task_exit(task.context)
+
+
+def _raise(report: Report) -> None:
+    raise Failure(Kind.LOCKDEP, report.headline, report.render(), check="lockdep")
