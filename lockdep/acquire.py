@@ -1,0 +1,57 @@
+"""One acquire on its way through the checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lockdep.chains import Chain
+from lockdep.classes import LockClass
+from lockdep.keys import LockMap
+from lockdep.task import Held, TaskContext
+from lockdep.trace import Trace
+
+
+@dataclass(slots=True)
+class Acquire:
+    """A lock that a task asks for in a way that was not validated before.
+
+    `chain` is the stack with the new lock on top; it is not yet among the known ones.
+    """
+
+    ctx: TaskContext
+    lock_map: LockMap
+    lock_class: LockClass
+    read: int
+    trylock: bool
+    checked: bool
+    sync: bool
+    nest_lock: LockMap | None
+    trace: Trace
+    chain: Chain
+
+    def context_entries(self) -> list[Held]:
+        """The held locks of the present irq context, oldest first."""
+        return context_entries(self.ctx)
+
+
+def context_entries(ctx: TaskContext) -> list[Held]:
+    """The locks that a task holds in its present irq context, oldest first."""
+    context = ctx.irq_context
+    held = ctx.held
+    first = len(held)
+    while first and held[first - 1][1].context == context:
+        first -= 1
+    return held[first:]
+
+
+def matches(entry: Held, lock_map: LockMap) -> bool:
+    """True when a held entry stands for this map: the instance itself, or one of its class merged into the
+    entry.
+    """
+    if entry[0] is lock_map:
+        return True
+    extra = entry[4]
+    if extra is None or not extra.references:
+        return False
+    held = entry[1].lock_class
+    return held.key is lock_map.key and held.subclass == lock_map.subclass

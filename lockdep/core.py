@@ -1,0 +1,349 @@
+"""Acquire and release: the part of the validator that runs for every lock operation.
+
+`acquire` finds the task's new stack among those already validated, with one look-up; everything else happens
+only for a stack never seen.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection
+from threading import RLock
+
+from lockdep.acquire import Acquire, context_entries, matches
+from lockdep.chains import (
+    AGAIN,
+    CONTEXT_COUNT,
+    NESTED,
+    READ_MASK,
+    RECHECK,
+    STATE_MASK,
+    SUBCLASS_MASK,
+    SUBCLASS_SHIFT,
+    SYNC,
+    TRYLOCK,
+    UNCHECKED,
+    Chain,
+)
+from lockdep.classes import LockClass
+from lockdep.irqprover import IrqProver
+from lockdep.keys import NO_TRACK, LockClassKey, LockdepError, LockMap
+from lockdep.prover import Prover
+from lockdep.pseudo import PseudoLocks
+from lockdep.registry import Registry
+from lockdep.reporter import Reporter, common, lock_line
+from lockdep.reports import BadUnlockReport, NestLockReport, Report, ReportKind, WarnReport
+from lockdep.task import Extra, Held, TaskContext
+from lockdep.trace import Trace, Tracer, resolve, short_path
+from lockdep.waits import check_wait_context
+
+MAX_SUBCLASSES = 8
+
+
+class Core:
+    """What the other parts of the validator build on: classes, chains, the held stack."""
+
+    def __init__(
+        self,
+        current: Callable[[], TaskContext],
+        *,
+        internal: Collection[str] = ("lockdep", "concurrency"),
+        on_report: Callable[[Report], None] | None = None,
+    ) -> None:
+        self._current = current
+        self._tracer = Tracer(internal)
+        self._user_files = self._tracer.user_files
+        self.maps = PseudoLocks()
+        self._registry = Registry()
+        self._reporter = Reporter(on_report)
+        self._irqs = IrqProver(self._reporter, self.operations)
+        self._prover = Prover(self._reporter, self._irqs)
+        self._roots = tuple(map(Chain.root, range(CONTEXT_COUNT)))
+        # Only stacks never seen take it: two threads may meet there.
+        self._lock = RLock()
+
+    @property
+    def reports(self) -> list[Report]:
+        """Everything found so far, each cause once, in order."""
+        return self._reporter.reports
+
+    def acquire(
+        self,
+        lock_map: LockMap,
+        *,
+        read: int = 0,
+        trylock: bool = False,
+        subclass: int = 0,
+        nest_lock: LockMap | None = None,
+        check: bool = True,
+        sync: bool = False,
+    ) -> None:
+        """The current task asks for a lock; call it before it can block, or after a trylock succeeded.
+
+        `read` is 0 for exclusive, 1 for read, 2 for recursive read; any true `trylock` means that the task
+        did not wait. `subclass` gives the lock a class of its own within its key. `nest_lock` names a held
+        lock that serialises the whole class. Without `check` the lock makes no dependencies. With `sync` it
+        is validated as if taken, and not held afterwards. Raises `LockdepError` when `read` is something
+        else. Kernel: `lock_acquire`.
+        """
+        ctx = self._current()
+        key = lock_map.token | ctx.state
+        if read:
+            key |= read & READ_MASK
+        if trylock:
+            key |= TRYLOCK
+        if not check:
+            key |= UNCHECKED
+        if subclass:
+            key = key & ~SUBCLASS_MASK | subclass << SUBCLASS_SHIFT
+        extra = None
+        chain = ctx.chain.next.get(key)
+        if chain is None or nest_lock is not None or sync or not 0 <= read <= 2:
+            if not 0 <= read <= 2:
+                raise LockdepError(f"read must be 0, 1 or 2, not {read!r}")
+            flags = key & (READ_MASK | TRYLOCK | UNCHECKED) | (SYNC if sync else 0)
+            placed = self._acquire_unseen(ctx, lock_map, flags, subclass, nest_lock)
+            if ctx.pending:
+                self._reporter.deliver(ctx)
+            if placed is None:
+                return
+            chain, extra = placed
+        else:
+            chain.hits += 1
+        frame = sys._getframe(1)
+        code = frame.f_code
+        if code.co_filename in self._user_files:
+            ctx.held.append((lock_map, chain, code, frame.f_lasti, extra))
+        else:
+            code, lasti = self._tracer.site(frame)
+            ctx.held.append((lock_map, chain, code, lasti, extra))
+        ctx.chain = chain
+
+    def release(self, lock_map: LockMap) -> None:
+        """The current task gives a lock back. Reports one that it does not hold. Kernel: `lock_release`."""
+        ctx = self._current()
+        held = ctx.held
+        if held:
+            top = held[-1]
+            if top[0] is lock_map and top[4] is None and top[1] is ctx.chain:
+                held.pop()
+                ctx.chain = top[1].parent
+                return
+        self._release_unusual(ctx, lock_map)
+        if ctx.pending:
+            self._reporter.deliver(ctx)
+
+    def _acquire_unseen(
+        self, ctx: TaskContext, lock_map: LockMap, flags: int, subclass: int, nest_lock: LockMap | None
+    ) -> tuple[Chain, Extra | None] | None:
+        """The checks of an acquire that no look-up answers; gives what to push on the held stack, None for
+        nothing.
+        """
+        with self._lock:
+            if not self._tracks(ctx, lock_map):
+                return None
+            trace = self._tracer.capture()
+            lock_class = self._class_of(ctx, lock_map, subclass, trace)
+            if lock_class is None:
+                return None
+            return self._place(ctx, lock_map, lock_class, flags | ctx.state, nest_lock, trace)
+
+    def _adopt(self, ctx: TaskContext) -> None:
+        """Takes over a task that another validator watched before, or none."""
+        if ctx.owner is not self:
+            ctx.owner = self
+            ctx.held = []
+            ctx.frames = []
+            ctx.chain = self._roots[ctx.irq_context]
+
+    def _tracks(self, ctx: TaskContext, lock_map: LockMap) -> bool:
+        self._adopt(ctx)
+        return not ctx.off and lock_map.key is not NO_TRACK
+
+    def _class_of(self, ctx: TaskContext, lock_map: LockMap, subclass: int, trace: Trace) -> LockClass | None:
+        """The class of an acquire; None, with a report, when key or subclass are of no use."""
+        key: object = lock_map.key
+        if not isinstance(key, LockClassKey):
+            self._warn(
+                ctx,
+                ReportKind.KEY,
+                "INFO: trying to register non-static key.",
+                f"{lock_map.name}",
+                trace,
+                "The code is fine but needs lockdep annotation, or maybe",
+                "you didn't initialize this object before use?",
+            )
+            return None
+        if not 0 <= (subclass or lock_map.subclass) < MAX_SUBCLASSES:
+            self._warn(
+                ctx,
+                ReportKind.SUBCLASS,
+                f"BUG: looking up invalid subclass: {subclass or lock_map.subclass}",
+                f"{lock_map.name}|{subclass}",
+                trace,
+            )
+            return None
+        if self._registry.knows(lock_map):
+            return self._registry.look_up(lock_map, subclass)
+        lock_class = self._registry.look_up(lock_map, subclass)
+        if lock_class.family.instances == 2:
+            self._prover.class_gained_instance(ctx)
+        return lock_class
+
+    def _place(
+        self,
+        ctx: TaskContext,
+        lock_map: LockMap,
+        lock_class: LockClass,
+        flags: int,
+        nest_lock: LockMap | None,
+        trace: Trace,
+        extra: Extra | None = None,
+    ) -> tuple[Chain, Extra | None] | None:
+        """Validates one lock on top of what the task holds; None when it is not to be pushed."""
+        sync, checked = bool(flags & SYNC), lock_class.checked and not flags & UNCHECKED
+        if nest_lock is not None:
+            if not sync and self._merge(ctx, lock_class, 1 if extra is None else max(extra.references, 1)):
+                return None
+            flags |= NESTED
+            extra = extra or Extra(nest_lock)
+        in_nmi = bool(ctx.nmi_depth)
+        if in_nmi or lock_class.order is not None:
+            flags |= RECHECK
+        key = (lock_class.family.token | lock_class.subclass << SUBCLASS_SHIFT) | flags
+        parent = ctx.chain
+        chain = parent.next.get(key)
+        if chain is not None and not flags & (NESTED | RECHECK):
+            chain.hits += 1
+            return None if sync else (chain, extra)
+        known = chain is not None
+        if chain is None:
+            chain = Chain(parent, lock_class, key, trace)
+        trylock = bool(flags & TRYLOCK)
+        acquire = Acquire(
+            ctx, lock_map, lock_class, flags & READ_MASK, trylock, checked, sync, nest_lock, trace, chain
+        )
+        check_wait_context(acquire, self._reporter)
+        if in_nmi and not trylock:
+            self._irqs.check_nmi(acquire)
+        elif not in_nmi:
+            self._irqs.mark_acquire(acquire)
+        if nest_lock is not None and not any(matches(entry, nest_lock) for entry in ctx.held):
+            self._report_nest_lock(acquire, nest_lock)
+        if checked and not trylock and not in_nmi:
+            self._prover.validate(acquire)
+        if known:
+            chain.hits += 1
+        else:
+            parent.next[key] = chain
+        return None if sync else (chain, extra)
+
+    def _merge(self, ctx: TaskContext, lock_class: LockClass, count: int) -> bool:
+        """Counts more locks into the top entry if it is of their class: a nest lock serialises them."""
+        if not ctx.held:
+            return False
+        lock_map, chain, code, lasti, extra = ctx.held[-1]
+        if chain.lock_class is not lock_class or chain is not ctx.chain:
+            return False
+        if extra is None:
+            extra = Extra()
+            ctx.held[-1] = (lock_map, chain, code, lasti, extra)
+        extra.references = max(extra.references, 1) + count
+        return True
+
+    def _release_unusual(self, ctx: TaskContext, lock_map: LockMap) -> None:
+        with self._lock:
+            if not self._tracks(ctx, lock_map):
+                return
+            index = self._find(ctx, lock_map)
+            if index is None:
+                self._not_held(ctx, lock_map)
+                return
+            extra = ctx.held[index][4]
+            if extra is not None:
+                if extra.pins:
+                    self._warn_here(ctx, f"WARNING: releasing a pinned lock ({lock_map.name})", lock_map.name)
+                if extra.references > 1:
+                    extra.references -= 1
+                    return
+            above = self._pop_to(ctx, index)
+            for entry in above:
+                self._put_back(ctx, entry, entry[1].key | AGAIN)
+
+    def _not_held(self, ctx: TaskContext, lock_map: LockMap) -> None:
+        trace = self._tracer.capture()
+        site = resolve(trace.site)
+        cause = f"{lock_map.name}|{short_path(site.file)}:{site.line}"
+        fields = common(ctx, ReportKind.BAD_UNLOCK, BAD_UNLOCK_HEADLINE, cause, trace)
+        self._reporter.add(ctx, BadUnlockReport(**fields, name=lock_map.name, site=site))
+
+    def _find(self, ctx: TaskContext, lock_map: LockMap) -> int | None:
+        """The index of a map on the held stack, from the top, within the present irq context."""
+        entries = context_entries(ctx)
+        first = len(ctx.held) - len(entries)
+        for index in range(len(entries) - 1, -1, -1):
+            if matches(entries[index], lock_map):
+                return first + index
+        return None
+
+    def _pop_to(self, ctx: TaskContext, index: int) -> list[Held]:
+        """Takes a lock and all above it off the stack; gives those above, oldest first."""
+        entry, *above = ctx.held[index:]
+        del ctx.held[index:]
+        ctx.chain = entry[1].parent
+        return above
+
+    def _put_back(self, ctx: TaskContext, entry: Held, key: int, lock_class: LockClass | None = None) -> None:
+        """Acquires again a lock that something changed for, in another class if given.
+
+        Kernel: `reacquire_held_locks`.
+        """
+        lock_map, chain, code, lasti, extra = entry
+        flags = key & (READ_MASK | TRYLOCK | UNCHECKED | AGAIN | STATE_MASK)
+        nest_lock = None if extra is None else extra.nest_lock
+        trace = self._tracer.intern(((code, lasti),))
+        lock_class = lock_class or chain.lock_class
+        placed = self._place(ctx, lock_map, lock_class, flags, nest_lock, trace, extra)
+        if placed is not None:
+            ctx.chain = placed[0]
+            ctx.held.append((lock_map, placed[0], code, lasti, placed[1]))
+
+    def _report_nest_lock(self, acquire: Acquire, nest_lock: LockMap) -> None:
+        title = acquire.lock_class.title
+        self._reporter.add(
+            acquire.ctx,
+            NestLockReport(
+                **common(
+                    acquire.ctx,
+                    ReportKind.NEST_LOCK,
+                    NEST_LOCK_HEADLINE,
+                    f"{title}|{nest_lock.name}",
+                    acquire.trace,
+                ),
+                wanted=lock_line(acquire.lock_map, acquire.lock_class, acquire.trace.site),
+                nest_lock=nest_lock.name,
+            ),
+        )
+
+    def _warn(
+        self, ctx: TaskContext, kind: ReportKind, headline: str, cause: str, trace: Trace, *advice: str
+    ) -> None:
+        self._reporter.add(ctx, WarnReport(**common(ctx, kind, headline, cause, trace), advice=advice))
+
+    def _warn_here(self, ctx: TaskContext, headline: str, cause: str) -> None:
+        self._warn(ctx, ReportKind.ASSERT, headline, f"{headline}|{cause}", self._tracer.capture())
+
+    def operations(self, lock_class: LockClass) -> int:
+        """How often a class was acquired. Walks all chains: for listings and reports."""
+        total = 0
+        pending = list(self._roots)
+        while pending:
+            chain = pending.pop()
+            if chain.lock_class is lock_class:
+                total += chain.hits + 1
+            pending.extend(chain.next.values())
+        return total
+
+
+BAD_UNLOCK_HEADLINE = "WARNING: bad unlock balance detected!"
+NEST_LOCK_HEADLINE = "WARNING: Nested lock was not taken"

@@ -1,0 +1,262 @@
+"""Proves that locks taken in interrupts and locks held with interrupts on do not meet.
+
+Deadlock needs a lock that was used in a context, a strong path from it, and at the path's end a lock that was
+held with that context enabled. The path may have no length (one class, "inconsistent lock state"), be
+completed by a usage ("irq lock inversion"), or by a new dependency ("safe -> unsafe lock order"). Kernel:
+`mark_lock`, `check_irq_usage`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lockdep.classes import LockClass
+from lockdep.graph import (
+    Path,
+    has_usage,
+    search_backwards,
+    search_forwards,
+    usage_along_arrivals,
+    visible_usage,
+)
+from lockdep.keys import LockMap
+from lockdep.reporter import Reporter, class_line, common, held_line, lock_line
+from lockdep.reports import (
+    ClassBlock,
+    InconsistentReport,
+    InversionReport,
+    IrqOrderReport,
+    IrqStamp,
+    ReportKind,
+    UsageTrace,
+)
+from lockdep.trace import Trace, resolve
+from lockdep.usage import (
+    ENABLED_BIT,
+    ENABLED_MASK,
+    NAMES,
+    READ_BIT,
+    STATE_NAMES,
+    STATES,
+    USED,
+    USED_IN_MASK,
+    USED_READ,
+    enabled,
+    opposite,
+    used_in,
+)
+
+if TYPE_CHECKING:
+    from lockdep.acquire import Acquire
+    from lockdep.task import Held, IrqEvent, TaskContext
+
+INCONSISTENT_HEADLINE = "WARNING: inconsistent lock state"
+INVERSION_HEADLINE = "WARNING: possible irq lock inversion dependency detected"
+
+
+Operations = Callable[[LockClass], int]
+"""How often a class was acquired."""
+
+
+class IrqProver:
+    """Marks usages and checks them against the dependencies."""
+
+    __slots__ = ("_operations", "_reporter")
+
+    def __init__(self, reporter: Reporter, operations: Operations) -> None:
+        self._reporter = reporter
+        self._operations = operations
+
+    def mark_acquire(self, acquire: Acquire) -> None:
+        """Sets the usage bits that an acquire shows (kernel: `mark_usage`)."""
+        ctx, read = acquire.ctx, acquire.read
+        if acquire.checked:
+            if not acquire.trylock:
+                if ctx.hardirq_depth:
+                    self._mark(acquire, used_in(0, read > 0))
+                if ctx.softirq_depth:
+                    self._mark(acquire, used_in(1, read > 0))
+            if ctx.hardirqs_enabled and not acquire.sync:
+                self._mark(acquire, enabled(0, read > 0))
+                if ctx.softirqs_enabled:
+                    self._mark(acquire, enabled(1, read > 0))
+        self._mark(acquire, USED_READ if read else USED)
+
+    def mark_held(self, ctx: TaskContext, entry: Held, state: int, trace: Trace) -> None:
+        """A held lock meets a context that was just enabled (kernel: `mark_held_locks`)."""
+        chain = entry[1]
+        if chain.checked:
+            bit = enabled(state, chain.read > 0)
+            self._mark_class(ctx, entry[0], chain.lock_class, chain.read, bit, trace)
+
+    def check_nmi(self, acquire: Acquire) -> None:
+        """A lock that was ever used outside of NMI must not be waited for inside (kernel:
+        `verify_lock_unused`).
+        """
+        used = acquire.lock_class.usage
+        for bit in (USED,) if acquire.read else (USED, USED_READ):
+            if used >> bit & 1:
+                self._report_inconsistent(
+                    acquire.ctx, acquire.lock_map, acquire.lock_class, bit, "IN-NMI", acquire.trace
+                )
+                return
+
+    def _mark(self, acquire: Acquire, bit: int) -> None:
+        self._mark_class(acquire.ctx, acquire.lock_map, acquire.lock_class, acquire.read, bit, acquire.trace)
+
+    def _mark_class(
+        self, ctx: TaskContext, lock_map: LockMap, lock_class: LockClass, read: int, bit: int, trace: Trace
+    ) -> None:
+        if lock_class.usage >> bit & 1:
+            return
+        before = lock_class.usage
+        lock_class.usage |= 1 << bit
+        lock_class.traces[bit] = trace
+        if bit >= USED:
+            return
+        conflict = (bit ^ ENABLED_BIT) & ~READ_BIT
+        if not before >> conflict & 1 and not bit & READ_BIT:
+            conflict |= READ_BIT
+        if before >> conflict & 1:
+            self._report_inconsistent(ctx, lock_map, lock_class, conflict, NAMES[bit], trace)
+        else:
+            self._check_paths(ctx, lock_map, lock_class, read, bit, trace)
+
+    def _check_paths(
+        self, ctx: TaskContext, lock_map: LockMap, lock_class: LockClass, read: int, bit: int, trace: Trace
+    ) -> None:
+        """Looks for a class of the opposite usage: before this one if it became unsafe, behind it if safe."""
+        ends_path = has_usage(opposite(1 << bit))
+
+        def match(at: LockClass, weak: bool) -> bool:
+            return at is not lock_class and ends_path(at, weak)
+
+        forwards = not bit & ENABLED_BIT
+        if forwards:
+            found = search_forwards(lock_class, read == 2, match)
+        else:
+            found = search_backwards(lock_class, read > 0, match)
+        if found is None:
+            return
+        state = STATE_NAMES[bit // 4]
+        cause = f"{state}|{lock_class.title}|{found.at.title}|{forwards}"
+        self._reporter.add(
+            ctx,
+            InversionReport(
+                **common(ctx, ReportKind.INVERSION, INVERSION_HEADLINE, cause, trace),
+                changed=lock_line(lock_map, lock_class, trace.site),
+                other=class_line(found.at),
+                state=state,
+                forwards=forwards,
+                path=self._blocks(found.path),
+            ),
+        )
+
+    def check_edge(self, acquire: Acquire, entry: Held) -> None:
+        """Looks for a safe class before a new dependency and an unsafe one behind (kernel:
+        `check_irq_usage`).
+        """
+        prev, prev_weak = entry[1].lock_class, entry[1].read > 0
+        safe_bits = usage_along_arrivals(prev, prev_weak) & USED_IN_MASK
+        if not safe_bits:
+            return
+        unsafe = search_forwards(acquire.lock_class, acquire.read == 2, has_usage(opposite(safe_bits)))
+        if unsafe is None:
+            return
+        unsafe_bits = visible_usage(unsafe.at, unsafe.weak) & ENABLED_MASK
+        safe = search_backwards(prev, prev_weak, has_usage(opposite(unsafe_bits)))
+        if safe is None:
+            return
+        safe_bit, unsafe_bit = _matching(visible_usage(safe.at, safe.weak), unsafe_bits)
+        safe_state, unsafe_state = _state_name(safe_bit), _state_name(unsafe_bit)
+        ctx = acquire.ctx
+        cause = f"{safe_state}|{safe.at.title}|{unsafe_state}|{unsafe.at.title}"
+        headline = f"WARNING: {safe_state}-safe -> {unsafe_state}-unsafe lock order detected"
+        self._reporter.add(
+            ctx,
+            IrqOrderReport(
+                **common(ctx, ReportKind.IRQ_ORDER, headline, cause, acquire.trace),
+                wanted=lock_line(acquire.lock_map, acquire.lock_class, acquire.trace.site),
+                owned=held_line(entry),
+                dependency=(class_line(prev), class_line(acquire.lock_class)),
+                safe=class_line(safe.at),
+                safe_state=safe_state,
+                safe_stack=safe.at.traces[safe_bit].resolve(),
+                unsafe=class_line(unsafe.at),
+                unsafe_state=unsafe_state,
+                unsafe_stack=unsafe.at.traces[unsafe_bit].resolve(),
+                safe_path=self._blocks(safe.path, safe.at),
+                unsafe_path=self._blocks(unsafe.path, unsafe.at),
+            ),
+        )
+
+    def _report_inconsistent(
+        self,
+        ctx: TaskContext,
+        lock_map: LockMap,
+        lock_class: LockClass,
+        before: int,
+        after: str,
+        trace: Trace,
+    ) -> None:
+        self._reporter.add(
+            ctx,
+            InconsistentReport(
+                **common(
+                    ctx,
+                    ReportKind.INCONSISTENT,
+                    INCONSISTENT_HEADLINE,
+                    f"{lock_class.title}|{NAMES[before]}|{after}",
+                    trace,
+                ),
+                wanted=lock_line(lock_map, lock_class, trace.site),
+                before=NAMES[before],
+                after=after,
+                registered=lock_class.traces[before].resolve(),
+                events=ctx.irq_events,
+                stamps=(
+                    _stamp("hardirqs last  enabled", ctx.hardirq_on),
+                    _stamp("hardirqs last disabled", ctx.hardirq_off),
+                    _stamp("softirqs last  enabled", ctx.softirq_on),
+                    _stamp("softirqs last disabled", ctx.softirq_off),
+                ),
+            ),
+        )
+
+    def _blocks(self, path: Path, lone: LockClass | None = None) -> tuple[ClassBlock, ...]:
+        if not path:
+            return () if lone is None else (self._block(lone, None),)
+        first = self._block(path[0].prev, None)
+        return (first, *(self._block(edge.next, edge.trace) for edge in path))
+
+    def _block(self, lock_class: LockClass, acquired: Trace | None) -> ClassBlock:
+        usages = tuple(
+            UsageTrace(NAMES[bit], lock_class.traces[bit].resolve()) for bit in sorted(lock_class.traces)
+        )
+        return ClassBlock(
+            class_line(lock_class),
+            self._operations(lock_class),
+            usages,
+            lock_class.key.name,
+            () if acquired is None else acquired.resolve(),
+        )
+
+
+def _matching(safe: int, unsafe: int) -> tuple[int, int]:
+    """The first pair of bits, one of each mask, that conflict."""
+    for state in STATES:
+        for safe_read in (False, True):
+            for unsafe_read in (False, True):
+                pair = used_in(state, safe_read), enabled(state, unsafe_read)
+                if safe >> pair[0] & 1 and unsafe >> pair[1] & 1:
+                    return pair
+    raise AssertionError("the two masks share no state")
+
+
+def _state_name(bit: int) -> str:
+    return STATE_NAMES[bit // 4] + ("-READ" if bit & READ_BIT else "")
+
+
+def _stamp(what: str, event: IrqEvent) -> IrqStamp:
+    return IrqStamp(what, event.stamp, None if event.site is None else resolve(event.site))

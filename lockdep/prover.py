@@ -1,0 +1,189 @@
+"""Proves that a new stack of locks is free of deadlock: recursion, dependencies, cycles (kernel:
+`validate_chain`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lockdep.acquire import Acquire
+from lockdep.chains import Chain
+from lockdep.classes import LockClass
+from lockdep.graph import Edge, Path, find_cycle, kind_of
+from lockdep.guards import Guards
+from lockdep.irqprover import IrqProver
+from lockdep.reporter import Reporter, class_line, common, held_line, lock_line
+from lockdep.reports import CircularReport, Link, RecursiveReport, ReportKind, WaitState
+from lockdep.task import Held, TaskContext
+
+
+@dataclass(frozen=True, slots=True)
+class GuardedCycle:
+    """A cycle that was reported as guarded, and what is needed to look at it again."""
+
+    chain: Chain
+    report: CircularReport
+
+
+class Prover:
+    """The dependency graph of one validator, and the checks of what is added to it."""
+
+    __slots__ = ("_guarded", "_guards", "_irqs", "_reporter", "edges")
+
+    def __init__(self, reporter: Reporter, irqs: IrqProver) -> None:
+        self._reporter = reporter
+        self._irqs = irqs
+        self._guards = Guards()
+        self._guarded: list[GuardedCycle] = []
+        self.edges = 0
+
+    def validate(self, acquire: Acquire) -> None:
+        """Checks a stack never seen before, and adds its dependencies to the graph."""
+        entries = acquire.context_entries()
+        if acquire.chain.waits:
+            self._guards.states.append(acquire.chain)
+        if self._check_recursion(acquire, entries):
+            self._add_dependencies(acquire, entries)
+
+    def _check_recursion(self, acquire: Acquire, entries: list[Held]) -> bool:
+        """Reports the class taken twice; False when a held nest lock makes that safe, so that no edges are
+        wanted.
+        """
+        wanted = acquire.lock_class
+        nested = False
+        for entry in entries:
+            if entry[0] is acquire.nest_lock:
+                nested = True
+            owned = entry[1]
+            if owned.lock_class is not wanted or (acquire.read == 2 and owned.read):
+                continue
+            comparison = None
+            if wanted.order is not None:
+                comparison = wanted.order(entry[0], acquire.lock_map)
+                if comparison < 0:
+                    continue
+            if nested:
+                return False
+            self._report_recursion(acquire, entry, comparison)
+            break
+        return True
+
+    def _add_dependencies(self, acquire: Acquire, entries: list[Held]) -> None:
+        """Adds held -> wanted for each lock that the task may keep another waiting with.
+
+        A held lock that was itself waited for brings the older ones in by its own dependencies, so the walk
+        ends there. A trylock brings none, and a recursive reader only weak ones: the walk goes on behind
+        them.
+        """
+        distance = 1
+        for entry in reversed(entries):
+            owned = entry[1]
+            if owned.checked:
+                if owned.lock_class is not acquire.lock_class:
+                    self._add_edge(acquire, entry, distance)
+                if not owned.trylock and owned.read != 2:
+                    return
+            distance += 1
+
+    def _add_edge(self, acquire: Acquire, entry: Held, distance: int) -> None:
+        prev, next_ = entry[1].lock_class, acquire.lock_class
+        kind = kind_of(entry[1].read, acquire.read)
+        edge = prev.after.get(next_.number)
+        known = edge is not None and edge.kinds & kind
+        # A stack that adds no edge can still be the way round a guard.
+        if not known or self._guarded:
+            path = find_cycle(prev, entry[1].read, next_, acquire.read)
+            if path:
+                self._report_cycle(acquire, entry, path)
+        if edge is None:
+            edge = Edge(prev, next_, kind, distance, acquire.trace)
+            prev.after[next_.number] = next_.before[prev.number] = edge
+            self.edges += 1
+        edge.kinds |= kind
+        edge.distance = min(edge.distance, distance)
+        if not known:
+            self._irqs.check_edge(acquire, entry)
+
+    def class_gained_instance(self, ctx: TaskContext) -> None:
+        """A class that guarded cycles now has two instances: looks at the guarded cycles again."""
+        kept = []
+        for cycle in self._guarded:
+            ring, guards = self._guards.find_ring(cycle.chain)
+            if guards:
+                kept.append(cycle)
+            else:
+                self._reporter.add(ctx, _as_real(cycle.report, ring))
+        self._guarded = kept
+
+    def forget(self, gone: list[LockClass]) -> None:
+        """Drops what mentions classes that went."""
+        self._guards.forget(gone)
+        self.edges -= sum(len(known.after) + len(known.before) for known in gone)
+        dead = {known.title for known in gone}
+        self._guarded = [
+            cycle
+            for cycle in self._guarded
+            if not dead.intersection(link.wanted.name for link in cycle.report.chain)
+        ]
+
+    def _report_cycle(self, acquire: Acquire, entry: Held, path: Path) -> None:
+        ctx = acquire.ctx
+        names = sorted([(edge.prev.title, edge.next.title) for edge in path])
+        names.append((entry[1].lock_class.title, acquire.lock_class.title))
+        cause = ", ".join(f"{prev} -> {next_}" for prev, next_ in sorted(names))
+        ring, guards = self._guards.find_ring(acquire.chain)
+        links = [Link(class_line(edge.next), edge.trace.resolve()) for edge in reversed(path)]
+        links.append(Link(class_line(acquire.lock_class), acquire.trace.resolve()))
+        report = CircularReport(
+            **common(ctx, ReportKind.GUARDED, GUARDED_HEADLINE, cause, acquire.trace),
+            wanted=lock_line(acquire.lock_map, acquire.lock_class, acquire.trace.site),
+            wanted_read=acquire.read,
+            sync=acquire.sync,
+            owned=held_line(entry),
+            owned_read=entry[1].read,
+            chain=tuple(links),
+            guards=tuple(guard.title for guard in guards),
+            witness=(),
+        )
+        if guards:
+            self._guarded.append(GuardedCycle(acquire.chain, report))
+            self._reporter.add(ctx, report)
+        else:
+            self._reporter.add(ctx, _as_real(report, ring))
+
+    def _report_recursion(self, acquire: Acquire, entry: Held, comparison: int | None) -> None:
+        ctx, title = acquire.ctx, acquire.lock_class.title
+        cause = f"{title}|{entry[1].read}|{acquire.read}"
+        self._reporter.add(
+            ctx,
+            RecursiveReport(
+                **common(ctx, ReportKind.RECURSIVE, RECURSIVE_HEADLINE, cause, acquire.trace),
+                wanted=lock_line(acquire.lock_map, acquire.lock_class, acquire.trace.site),
+                wanted_read=acquire.read,
+                owned=held_line(entry),
+                owned_read=entry[1].read,
+                comparison=comparison,
+            ),
+        )
+
+
+CIRCULAR_HEADLINE = "WARNING: possible circular locking dependency detected"
+GUARDED_HEADLINE = "INFO: guarded circular locking dependency detected"
+RECURSIVE_HEADLINE = "WARNING: possible recursive locking detected"
+
+
+def _as_real(report: CircularReport, ring: tuple[Chain, ...] | None) -> CircularReport:
+    cause = report.key.partition("|")[2]
+    return replace(
+        report,
+        kind=ReportKind.CIRCULAR,
+        headline=CIRCULAR_HEADLINE,
+        key=f"{ReportKind.CIRCULAR}|{cause}",
+        guards=(),
+        witness=tuple(map(_wait_state, ring or ())),
+    )
+
+
+def _wait_state(chain: Chain) -> WaitState:
+    holds = tuple(entry.lock_class.title for entry in chain.held())[::-1]
+    return WaitState(holds, chain.lock_class.title, chain.trace.resolve())

@@ -1,0 +1,87 @@
+"""RCU-lockdep: readers as held maps, and what RCU forbids inside and outside of them (kernel:
+rcu/update.c).
+"""
+
+from __future__ import annotations
+
+import sys
+
+from lockdep.core import Core
+from lockdep.keys import LockMap
+from lockdep.reporter import common
+from lockdep.reports import RcuReport, ReportKind
+from lockdep.trace import resolve, short_path
+
+HEADLINE = "WARNING: suspicious RCU usage"
+
+
+class Rcu(Core):
+    """RCU readers of the current task. All readers nest; they make no dependencies."""
+
+    def rcu_read_lock(self) -> None:
+        """Enters a reader."""
+        self.acquire(self.maps.rcu, read=2, check=False)
+        self._current().rcu_depth += 1
+
+    def rcu_read_unlock(self) -> None:
+        """Leaves a reader; reports one that was never entered."""
+        self.release(self.maps.rcu)
+        ctx = self._current()
+        ctx.rcu_depth = max(ctx.rcu_depth - 1, 0)
+
+    def rcu_read_lock_held(self) -> bool:
+        """True inside a reader (and while the validator is off for the task: unsure means yes)."""
+        ctx = self._current()
+        return ctx.off > 0 or any(entry[0] is self.maps.rcu for entry in ctx.held)
+
+    def rcu_read_lock_any_held(self) -> bool:
+        """True inside a reader of any flavour, and wherever preemption is off."""
+        ctx = self._current()
+        readers = (self.maps.rcu, self.maps.rcu_bh, self.maps.rcu_sched)
+        if ctx.off or ctx.preempt_count or ctx.bh_disabled or not ctx.hardirqs_enabled or ctx.irq_context:
+            return True
+        return any(entry[0] in readers for entry in ctx.held)
+
+    def rcu_dereference_check(self, condition: bool = False) -> None:
+        """A pointer is read that RCU protects: inside a reader, or where `condition` proves other
+        protection.
+        """
+        if not condition and not self.rcu_read_lock_held():
+            self.rcu_suspicious("suspicious rcu_dereference_check() usage")
+
+    def rcu_dereference_protected(self, condition: bool) -> None:
+        """A pointer is read by the update side, which `condition` proves to hold its lock."""
+        if not condition and not self._current().off:
+            self.rcu_suspicious("suspicious rcu_dereference_protected() usage")
+
+    def synchronize_rcu(self) -> None:
+        """The task is about to wait for readers: it must not be one of them."""
+        if not self._current().off and self.rcu_reader_depth():
+            self.rcu_suspicious("Illegal synchronize_rcu() in RCU read-side critical section")
+
+    def rcu_context_switch(self) -> None:
+        """The task is about to sleep on its own account: no reader allows that."""
+        for lock_map, flavour in (
+            (self.maps.rcu, "RCU"),
+            (self.maps.rcu_bh, "RCU-bh"),
+            (self.maps.rcu_sched, "RCU-sched"),
+        ):
+            if self._holds(lock_map):
+                self.rcu_suspicious(f"Illegal context switch in {flavour} read-side critical section")
+
+    def rcu_reader_depth(self) -> int:
+        """How many readers of any flavour the task is inside."""
+        readers = (self.maps.rcu, self.maps.rcu_bh, self.maps.rcu_sched)
+        return sum(entry[0] in readers for entry in self._current().held)
+
+    def rcu_suspicious(self, message: str) -> None:
+        """Reports RCU used against its rules, once for each place (kernel: `lockdep_rcu_suspicious`)."""
+        ctx = self._current()
+        site = resolve(self._tracer.site(sys._getframe(1)))
+        cause = f"{message}|{short_path(site.file)}:{site.line}"
+        fields = common(ctx, ReportKind.RCU, HEADLINE, cause, self._tracer.capture())
+        self._reporter.add(ctx, RcuReport(**fields, message=message, site=site))
+        self._reporter.deliver(ctx)
+
+    def _holds(self, lock_map: LockMap) -> bool:
+        return any(entry[0] is lock_map for entry in self._current().held)

@@ -1,0 +1,126 @@
+"""Memory reclaim as a lock: what may be held across an allocation (kernel: mm/page_alloc.c, sched/mm.h,
+v6.6).
+
+An allocation that may enter the file system's reclaim takes the pseudo-lock ``fs_reclaim`` for a moment; so
+does reclaim itself while it works. A lock held across the one and taken inside the other is then a cycle,
+seen on the first run of both, without any memory pressure.
+"""
+
+from __future__ import annotations
+
+from lockdep.core import Core
+from lockdep.gfp import GFP_DIRECT_RECLAIM, GFP_FS, GFP_IO, GFP_NOLOCKDEP
+from lockdep.keys import LockdepError
+from lockdep.reporter import common
+from lockdep.reports import ReportKind, SleepReport
+from lockdep.task import TaskContext
+from lockdep.trace import resolve, short_path
+
+
+class Reclaim(Core):
+    """GFP contexts of the current task, and the checks of what may allocate or sleep."""
+
+    def fs_reclaim_acquire(self, gfp: int) -> None:
+        """Enters reclaim on behalf of an allocation with these flags; nothing happens if they forbid it."""
+        gfp = self._in_scope(gfp)
+        if not self._needs_reclaim(gfp):
+            return
+        if gfp & GFP_FS:
+            self.acquire(self.maps.fs_reclaim)
+        self.acquire(self.maps.mmu_notifier)
+        self.release(self.maps.mmu_notifier)
+
+    def fs_reclaim_release(self, gfp: int) -> None:
+        """Leaves what fs_reclaim_acquire() with the same flags and scopes entered."""
+        gfp = self._in_scope(gfp)
+        if self._needs_reclaim(gfp) and gfp & GFP_FS:
+            self.release(self.maps.fs_reclaim)
+
+    def might_alloc(self, gfp: int) -> None:
+        """An allocation with these flags may happen here, even if this time it is served without."""
+        self.fs_reclaim_acquire(gfp)
+        self.fs_reclaim_release(gfp)
+        if gfp & GFP_DIRECT_RECLAIM:
+            self.might_sleep()
+
+    def memalloc_nofs_save(self) -> int:
+        """From here to the matching restore, no allocation of the task enters the file system. Gives a
+        cookie.
+        """
+        return self._save(GFP_FS)
+
+    def memalloc_nofs_restore(self, cookie: int) -> None:
+        """Ends a NOFS scope; raises `LockdepError` when it is not the innermost scope of the task."""
+        self._restore(GFP_FS, cookie)
+
+    def memalloc_noio_save(self) -> int:
+        """From here to the matching restore, no allocation of the task starts IO. Gives a cookie."""
+        return self._save(GFP_FS | GFP_IO)
+
+    def memalloc_noio_restore(self, cookie: int) -> None:
+        """Ends a NOIO scope; raises `LockdepError` when it is not the innermost scope of the task."""
+        self._restore(GFP_FS | GFP_IO, cookie)
+
+    def memalloc_noreclaim_save(self) -> int:
+        """From here to the matching restore, the task does not reclaim at all (PF_MEMALLOC). Gives a
+        cookie.
+        """
+        return self._save(GFP_DIRECT_RECLAIM)
+
+    def memalloc_noreclaim_restore(self, cookie: int) -> None:
+        """Ends a noreclaim scope; raises `LockdepError` when it is not the innermost scope of the task."""
+        self._restore(GFP_DIRECT_RECLAIM, cookie)
+
+    def might_sleep(self) -> None:
+        """The task may sleep here: it must hold no spinning lock, with interrupts on, outside of RCU
+        readers.
+        """
+        ctx = self._current()
+        spinning = ctx.chain.spinning + ctx.preempt_count
+        if spinning or ctx.rcu_depth or ctx.bh_disabled or ctx.irq_context or not ctx.hardirqs_enabled:
+            self._report_sleep(ctx, spinning)
+
+    def _in_scope(self, gfp: int) -> int:
+        for forbidden in self._current().scopes:
+            gfp &= ~forbidden
+        return gfp
+
+    @staticmethod
+    def _needs_reclaim(gfp: int) -> bool:
+        return bool(gfp & GFP_DIRECT_RECLAIM) and not gfp & GFP_NOLOCKDEP
+
+    def _save(self, forbidden: int) -> int:
+        ctx = self._current()
+        ctx.scopes = (*ctx.scopes, forbidden)
+        return len(ctx.scopes)
+
+    def _restore(self, forbidden: int, cookie: int) -> None:
+        ctx = self._current()
+        if len(ctx.scopes) != cookie or ctx.scopes[-1] != forbidden:
+            raise LockdepError("memalloc scopes must be restored in the reverse order of their saves")
+        ctx.scopes = ctx.scopes[:-1]
+
+    def _report_sleep(self, ctx: TaskContext, spinning: int) -> None:
+        preempt_count = (
+            spinning
+            + 0x200 * ctx.bh_disabled
+            + 0x100 * ctx.softirq_depth
+            + 0x10000 * ctx.hardirq_depth
+            + 0x100000 * ctx.nmi_depth
+        )
+        trace = self._tracer.capture()
+        site = resolve(trace.site)
+        where = f"{short_path(site.file)}:{site.line}"
+        headline = f"BUG: sleeping function called from invalid context at {where}"
+        self._reporter.add(
+            ctx,
+            SleepReport(
+                **common(ctx, ReportKind.SLEEP_IN_ATOMIC, headline, where, trace),
+                in_atomic=preempt_count > 0,
+                irqs_disabled=not ctx.hardirqs_enabled,
+                preempt_count=preempt_count,
+                rcu_depth=ctx.rcu_depth,
+                expected_rcu_depth=0,
+            ),
+        )
+        self._reporter.deliver(ctx)

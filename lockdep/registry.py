@@ -1,0 +1,88 @@
+"""Which classes exist: keys and subclasses to classes, maps to the tokens that stand in chain keys."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from lockdep.chains import SUBCLASS_SHIFT, TOKEN_SHIFT
+from lockdep.classes import Family, LockClass
+from lockdep.keys import LockClassKey, LockMap
+
+_TOKENS = count(1)
+"""Unique over all validators, so that a token left in a map by one of them means nothing to another."""
+
+
+class Registry:
+    """The classes of one validator."""
+
+    __slots__ = ("_classes", "_families", "_names", "instances", "zapped")
+
+    def __init__(self) -> None:
+        self._classes: dict[tuple[LockClassKey, int], LockClass] = {}
+        self._families: dict[LockClassKey, Family] = {}
+        self._names: dict[str, dict[LockClassKey, int]] = {}
+        self.instances = 0
+        self.zapped = 0
+
+    @property
+    def classes(self) -> list[LockClass]:
+        """All living classes, in order of their first acquire."""
+        return list(self._classes.values())
+
+    def family(self, key: LockClassKey) -> Family:
+        """The classes of a key, made on first use."""
+        family = self._families.get(key)
+        if family is None:
+            family = self._families[key] = Family(next(_TOKENS) << TOKEN_SHIFT)
+        return family
+
+    def knows(self, lock_map: LockMap) -> bool:
+        """True when the map's token is one of this validator's."""
+        family = self._families.get(lock_map.key)
+        return family is not None and lock_map.token >> TOKEN_SHIFT << TOKEN_SHIFT == family.token
+
+    def enrol(self, lock_map: LockMap) -> Family:
+        """Gives a map its token and its instance number, unless it has them."""
+        family = self.family(lock_map.key)
+        if not self.knows(lock_map):
+            self.instances += 1
+            lock_map.number = self.instances
+            self.retoken(lock_map)
+        return family
+
+    def retoken(self, lock_map: LockMap) -> None:
+        """Gives a map the token of its key, as one more instance of it."""
+        family = self.family(lock_map.key)
+        family.instances += 1
+        lock_map.token = family.token | lock_map.subclass << SUBCLASS_SHIFT
+
+    def find(self, lock_map: LockMap, subclass: int = 0) -> LockClass | None:
+        """The class of a map, None when it was never acquired."""
+        return self._classes.get((lock_map.key, subclass or lock_map.subclass))
+
+    def look_up(self, lock_map: LockMap, subclass: int) -> LockClass:
+        """The class of a map, registered on first use (kernel: `register_lock_class`)."""
+        family = self.enrol(lock_map)
+        subclass = subclass or lock_map.subclass
+        known = self._classes.get((lock_map.key, subclass))
+        if known is None:
+            versions = self._names.setdefault(lock_map.name, {})
+            version = versions.setdefault(lock_map.key, len(versions) + 1)
+            number = len(self._classes) + self.zapped + 1
+            known = LockClass(number, lock_map, subclass, version, family)
+            self._classes[lock_map.key, subclass] = known
+        return known
+
+    def zap(self, key: LockClassKey) -> list[LockClass]:
+        """Forgets all classes of a key and their dependencies; their numbers are not used again."""
+        gone = [known for (owner, _), known in self._classes.items() if owner is key]
+        for known in gone:
+            del self._classes[key, known.subclass]
+            for number in known.after:
+                if number != known.number:
+                    known.after[number].next.before.pop(known.number, None)
+            for edge in known.before.values():
+                edge.prev.after.pop(known.number, None)
+        self._families.pop(key, None)
+        self.zapped += len(gone)
+        return gone

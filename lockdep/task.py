@@ -1,0 +1,128 @@
+"""What the validator keeps for each task: the held stack, and the context that the task is in."""
+
+from __future__ import annotations
+
+from types import CodeType
+from typing import TYPE_CHECKING
+
+from lockdep.chains import HARDIRQS_ON, IN_HARDIRQ, IN_NMI, IN_SOFTIRQ, NO_CHAIN, SOFTIRQS_ON, Chain
+from lockdep.keys import LockMap
+from lockdep.trace import RawFrame
+
+if TYPE_CHECKING:
+    from lockdep.reports.base import Report
+
+
+class Extra:
+    """The rare parts of a held lock: its nest lock, how many acquires were merged into it, its pins."""
+
+    __slots__ = ("nest_lock", "pins", "references")
+
+    def __init__(self, nest_lock: LockMap | None = None) -> None:
+        self.nest_lock = nest_lock
+        self.references = 0
+        self.pins = 0
+
+
+Held = tuple[LockMap, Chain, CodeType, int, Extra | None]
+"""A held lock: map, the chain that ends in it, code object and instruction offset of the acquire, rare
+parts.
+"""
+
+
+class IrqEvent:
+    """The last time that something was switched: its number in the task's sequence of such events, and
+    where.
+    """
+
+    __slots__ = ("site", "stamp")
+
+    def __init__(self) -> None:
+        self.stamp = 0
+        self.site: RawFrame | None = None
+
+
+class TaskContext:
+    """One task, as the validator sees it; the runtime owns it and hands it out as the current one.
+
+    `comm` and `pid` name the task in reports. A fresh context is a process with interrupts on that holds
+    nothing.
+
+    `held` is the stack of held locks, oldest first, and `chain` its place among all stacks. `state` holds the
+    irq bits of the next chain key. `hardirq_depth`, `softirq_depth` and `nmi_depth` count nested handlers,
+    `bh_disabled` and `preempt_count` nested disables, `rcu_depth` nested rcu_read_lock() sections. `scopes`
+    holds the GFP bits that memalloc scopes forbid, `memalloc` counts scopes that may not reclaim at all.
+    `off` counts nested lockdep_off() calls. `frames` keeps what a handler interrupted, `pending` the reports
+    not yet delivered.
+    """
+
+    __slots__ = (
+        "bh_disabled",
+        "chain",
+        "comm",
+        "frames",
+        "hardirq_depth",
+        "hardirq_off",
+        "hardirq_on",
+        "held",
+        "irq_events",
+        "memalloc",
+        "nmi_depth",
+        "off",
+        "owner",
+        "pending",
+        "pid",
+        "preempt_count",
+        "rcu_depth",
+        "scopes",
+        "softirq_depth",
+        "softirq_off",
+        "softirq_on",
+        "state",
+    )
+
+    def __init__(self, comm: str, pid: int) -> None:
+        self.comm = comm
+        self.pid = pid
+        self.held: list[Held] = []
+        self.chain: Chain = NO_CHAIN
+        self.owner: object = None
+        self.state = HARDIRQS_ON | SOFTIRQS_ON
+        self.hardirq_depth = 0
+        self.softirq_depth = 0
+        self.nmi_depth = 0
+        self.bh_disabled = 0
+        self.preempt_count = 0
+        self.rcu_depth = 0
+        self.scopes: tuple[int, ...] = ()
+        self.memalloc = 0
+        self.off = 0
+        self.pending: list[Report] = []
+        self.frames: list[tuple[Chain, int]] = []
+        self.irq_events = 0
+        self.hardirq_on = IrqEvent()
+        self.hardirq_off = IrqEvent()
+        self.softirq_on = IrqEvent()
+        self.softirq_off = IrqEvent()
+
+    @property
+    def hardirqs_enabled(self) -> bool:
+        """True when a hardware interrupt may come."""
+        return bool(self.state & HARDIRQS_ON)
+
+    @property
+    def softirqs_enabled(self) -> bool:
+        """True when bottom halves may run."""
+        return bool(self.state & SOFTIRQS_ON)
+
+    @property
+    def irq_context(self) -> int:
+        """In which handlers the task is: IN_SOFTIRQ, IN_HARDIRQ and IN_NMI bits, 0 for process context."""
+        return (
+            (IN_SOFTIRQ if self.softirq_depth else 0)
+            | (IN_HARDIRQ if self.hardirq_depth else 0)
+            | (IN_NMI if self.nmi_depth else 0)
+        )
+
+    def __repr__(self) -> str:
+        return f"<TaskContext {self.comm}/{self.pid}>"

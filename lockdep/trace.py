@@ -1,0 +1,124 @@
+"""Where something happened: call sites and stacks, kept as code objects and resolved to lines only when
+printed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+RawFrame = tuple[CodeType, int]
+"""A code object and an instruction offset in it (bytes)."""
+
+
+class Frame(NamedTuple):
+    """One resolved line of a stack."""
+
+    function: str
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.function} ({short_path(self.file)}:{self.line})"
+
+
+def short_path(path: str) -> str:
+    """The last two parts of a path: enough to find the file, the same on every machine."""
+    return "/".join(path.replace("\\", "/").rsplit("/", 2)[-2:])
+
+
+def resolve(raw: RawFrame) -> Frame:
+    """The function, file and line of an instruction."""
+    code, lasti = raw
+    line = code.co_firstlineno
+    for start, end, number in code.co_lines():
+        if start <= lasti < end:
+            line = number or line
+            break
+    return Frame(code.co_qualname, code.co_filename, line)
+
+
+class Trace:
+    """A stack, innermost frame first."""
+
+    __slots__ = ("frames",)
+
+    def __init__(self, frames: tuple[RawFrame, ...]) -> None:
+        self.frames = frames
+
+    @property
+    def site(self) -> RawFrame:
+        """The innermost frame."""
+        return self.frames[0] if self.frames else _NOWHERE
+
+    def resolve(self) -> tuple[Frame, ...]:
+        """All frames with file and line."""
+        return tuple(map(resolve, self.frames))
+
+
+_NOWHERE: RawFrame = (compile("", "<unknown>", "exec"), 0)
+
+
+class Tracer:
+    """Takes stacks for one validator, without the frames of the packages named `internal`.
+
+    Equal stacks are kept once.
+    """
+
+    __slots__ = ("_files", "_internal", "_traces", "user_files")
+
+    def __init__(self, internal: Collection[str]) -> None:
+        self._internal = frozenset(internal)
+        self._files: dict[str, bool] = {}
+        self._traces: dict[tuple[int, ...], Trace] = {}
+        self.user_files: set[str] = set()
+        """Files known to hold user code: the fast test of the hot path."""
+
+    def __len__(self) -> int:
+        return len(self._traces)
+
+    @property
+    def entries(self) -> int:
+        """Frames kept in all stacks."""
+        return sum(len(trace.frames) for trace in self._traces.values())
+
+    def is_user(self, frame: FrameType) -> bool:
+        """True when the frame runs code outside of the internal packages."""
+        path = frame.f_code.co_filename
+        known = self._files.get(path)
+        if known is None:
+            package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+            known = self._files[path] = package not in self._internal
+            if known:
+                self.user_files.add(path)
+        return known
+
+    def site(self, frame: FrameType) -> RawFrame:
+        """The innermost user frame from here; the given frame itself when there is none."""
+        at: FrameType | None = frame
+        while at is not None:
+            if self.is_user(at):
+                return at.f_code, at.f_lasti
+            at = at.f_back
+        return frame.f_code, frame.f_lasti
+
+    def capture(self) -> Trace:
+        """The caller's stack, user frames only."""
+        frames: list[RawFrame] = []
+        at: FrameType | None = sys._getframe(1)
+        while at is not None:
+            if self.is_user(at):
+                frames.append((at.f_code, at.f_lasti))
+            at = at.f_back
+        return self.intern(tuple(frames))
+
+    def intern(self, frames: tuple[RawFrame, ...]) -> Trace:
+        """The one Trace of these frames."""
+        # Identity stands for equality: a kept Trace keeps its code objects alive, so no id is reused.
+        key = tuple(part for code, lasti in frames for part in (id(code), lasti))
+        trace = self._traces.get(key)
+        if trace is None:
+            trace = self._traces[key] = Trace(frames)
+        return trace

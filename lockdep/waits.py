@@ -1,0 +1,56 @@
+"""Wait types: may a lock that waits this long be taken here (kernel: `check_wait_context`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lockdep.chains import NOT_THREADED
+from lockdep.keys import LockType, WaitType
+from lockdep.reporter import Reporter, common, lock_line
+from lockdep.reports import ReportKind, WaitContextReport
+
+if TYPE_CHECKING:
+    from lockdep.acquire import Acquire
+    from lockdep.task import TaskContext
+
+HEADLINE = "[ BUG: Invalid wait context ]"
+
+
+def context_limit(ctx: TaskContext) -> int:
+    """The longest wait that the task's context allows, its locks aside (kernel: `task_wait_context`)."""
+    if ctx.nmi_depth:
+        return WaitType.SPIN
+    if ctx.hardirq_depth:
+        return WaitType.SPIN if ctx.state & NOT_THREADED else WaitType.CONFIG
+    if ctx.softirq_depth:
+        return WaitType.CONFIG
+    return WaitType.MAX
+
+
+def check_wait_context(acquire: Acquire, reporter: Reporter) -> None:
+    """Reports a lock that needs a longer wait than the context and every held lock allow."""
+    wanted = acquire.lock_class
+    if acquire.trylock or wanted.wait_inner == WaitType.INV:
+        return
+    limit = context = context_limit(acquire.ctx)
+    for entry in acquire.context_entries():
+        owned = entry[1].lock_class
+        if owned.wait_inner == WaitType.INV:
+            continue
+        if owned.lock_type == LockType.WAIT_OVERRIDE:
+            limit = owned.wait_inner
+        else:
+            limit = min(limit, owned.wait_inner)
+    if wanted.wait_outer <= limit:
+        return
+    ctx = acquire.ctx
+    cause = f"{wanted.title}|{wanted.wait_outer}|{limit}"
+    reporter.add(
+        ctx,
+        WaitContextReport(
+            **common(ctx, ReportKind.WAIT_CONTEXT, HEADLINE, cause, acquire.trace),
+            wanted=lock_line(acquire.lock_map, wanted, acquire.trace.site),
+            context_outer=int(context),
+            context_inner=int(context),
+        ),
+    )
