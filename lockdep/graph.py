@@ -63,60 +63,63 @@ class Edge:
 
 Path = tuple[Edge, ...]
 Match = Callable[[LockClass, bool], bool]
-"""Says whether a class ends the search; the flag is True when the path touches it only through its weak
-side.
-"""
+"""Says whether a class ends the search; the flag is True when the path touches it only weakly."""
+Skip = Callable[[LockClass], bool]
+"""Says whether no path may touch a class."""
 
 
 class Found(NamedTuple):
-    """The end of a search: the class, whether it was reached only weakly, and the path in its own
-    direction.
-    """
+    """The end of a search: the class, whether it is touched only weakly, the path in its own direction."""
 
     at: LockClass
     weak: bool
     path: Path
 
 
-def search_forwards(start: LockClass, weak: bool, match: Match) -> Found | None:
-    """The nearest matching class along strong paths that leave `start`, with the path; the start itself
-    counts.
+def never(lock_class: LockClass) -> bool:  # noqa: ARG001
+    """Skips nothing."""
+    return False
+
+
+def search_forwards(start: LockClass, weak: bool, match: Match, skip: Skip = never) -> Found | None:
+    """The nearest matching class along strong paths that leave `start`; the start itself counts.
 
     `weak` says that `start` was wanted as a recursive reader. Breadth first, linear in the edges reachable.
     """
-    return _search(start, weak, match, forwards=True)
+    return _search(start, weak, match, skip, forwards=True)
 
 
-def search_backwards(start: LockClass, weak: bool, match: Match) -> Found | None:
-    """The nearest matching class along strong paths that arrive at `start`; `weak`: `start` was held
-    shared.
-    """
-    return _search(start, weak, match, forwards=False)
+def search_backwards(start: LockClass, weak: bool, match: Match, skip: Skip = never) -> Found | None:
+    """The nearest matching class along strong paths that arrive at `start`; `weak`: it was held shared."""
+    return _search(start, weak, match, skip, forwards=False)
 
 
-def _search(start: LockClass, weak: bool, match: Match, *, forwards: bool) -> Found | None:
+_Came = dict[tuple[LockClass, bool], tuple[tuple[LockClass, bool], Edge] | None]
+
+
+def _search(start: LockClass, weak: bool, match: Match, skip: Skip, *, forwards: bool) -> Found | None:
+    if skip(start):
+        return None
     if match(start, weak):
         return Found(start, weak, ())
     if forwards:
-        weak_arrival, strong_departure = TO_BLOCKING, FROM_EXCLUSIVE
+        strong_arrival, strong_departure = TO_BLOCKING, FROM_EXCLUSIVE
     else:
-        weak_arrival, strong_departure = FROM_EXCLUSIVE, TO_BLOCKING
+        strong_arrival, strong_departure = FROM_EXCLUSIVE, TO_BLOCKING
     origin = (start, weak)
-    came: dict[tuple[LockClass, bool], tuple[tuple[LockClass, bool], Edge] | None] = {origin: None}
+    came: _Came = {origin: None}
     queue = deque((origin,))
     while queue:
         state = queue.popleft()
         at, weak = state
         for edge in (at.after if forwards else at.before).values():
-            kinds = edge.kinds
-            if weak:
-                kinds &= strong_departure
-                if not kinds:
-                    continue
+            kinds = edge.kinds & strong_departure if weak else edge.kinds
+            if not kinds:
+                continue
             there = edge.next if forwards else edge.prev
-            reached = (there, not kinds & weak_arrival)
-            # Reaching a class strongly allows all that reaching it weakly does.
-            if reached in came or (there, False) in came:
+            reached = (there, not kinds & strong_arrival)
+            # What a strong visit found, a weak one need not look for again; the other way round it must.
+            if reached in came or (there, False) in came or skip(there):
                 continue
             came[reached] = (state, edge)
             if match(there, reached[1]):
@@ -127,7 +130,7 @@ def _search(start: LockClass, weak: bool, match: Match, *, forwards: bool) -> Fo
 
 def _path_to(
     reached: tuple[LockClass, bool],
-    came: dict[tuple[LockClass, bool], tuple[tuple[LockClass, bool], Edge] | None],
+    came: _Came,
     forwards: bool,
 ) -> Path:
     path = []
@@ -141,9 +144,7 @@ def _path_to(
 
 
 def find_cycle(prev: LockClass, prev_read: int, next_: LockClass, next_read: int) -> Path | None:
-    """The shortest strong path from `next_` back to `prev`, which a new edge prev -> next would close; or
-    None.
-    """
+    """The shortest strong path from `next_` back to `prev`, which an edge prev -> next would close."""
 
     def closes(at: LockClass, weak: bool) -> bool:
         return at is prev and not (prev_read and weak)
@@ -152,10 +153,16 @@ def find_cycle(prev: LockClass, prev_read: int, next_: LockClass, next_read: int
     return None if found is None else found.path
 
 
-def usage_along_arrivals(start: LockClass, weak: bool) -> int:
-    """All usage bits of classes with a strong path to `start`; read bits only where the far end is not
-    weak.
+def no_irq_path(lock_class: LockClass) -> bool:
+    """Paths from irq-safe to irq-unsafe locks do not run through what only stands for a lock.
+
+    Kernel: `usage_skip`.
     """
+    return lock_class.lock_type in {LockType.PERCPU, LockType.WAIT_OVERRIDE}
+
+
+def usage_of_arrivals(start: LockClass, weak: bool) -> int:
+    """The usage bits that are visible from `start` along strong paths backwards, its own included."""
     usage = 0
 
     def gather(at: LockClass, weak: bool) -> bool:
@@ -163,14 +170,12 @@ def usage_along_arrivals(start: LockClass, weak: bool) -> int:
         usage |= visible_usage(at, weak)
         return False
 
-    search_backwards(start, weak, gather)
+    search_backwards(start, weak, gather, no_irq_path)
     return usage
 
 
 def visible_usage(at: LockClass, weak: bool) -> int:
-    """The usage bits that count at a path's end: none of per-CPU locks, exclusive ones at a weak end."""
-    if at.lock_type in {LockType.PERCPU, LockType.WAIT_OVERRIDE}:
-        return 0
+    """The usage bits that count at the end of a path: only the exclusive ones when it ends weakly."""
     return at.usage & EXCLUSIVE_MASK if weak else at.usage
 
 

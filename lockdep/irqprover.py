@@ -15,9 +15,10 @@ from lockdep.classes import LockClass
 from lockdep.graph import (
     Path,
     has_usage,
+    no_irq_path,
     search_backwards,
     search_forwards,
-    usage_along_arrivals,
+    usage_of_arrivals,
     visible_usage,
 )
 from lockdep.keys import LockMap
@@ -134,9 +135,9 @@ class IrqProver:
 
         forwards = not bit & ENABLED_BIT
         if forwards:
-            found = search_forwards(lock_class, read == 2, match)
+            found = search_forwards(lock_class, read == 2, match, no_irq_path)
         else:
-            found = search_backwards(lock_class, read > 0, match)
+            found = search_backwards(lock_class, read > 0, match, no_irq_path)
         if found is None:
             return
         state = STATE_NAMES[bit // 4]
@@ -158,14 +159,15 @@ class IrqProver:
         `check_irq_usage`).
         """
         prev, prev_weak = entry[1].lock_class, entry[1].read > 0
-        safe_bits = usage_along_arrivals(prev, prev_weak) & USED_IN_MASK
+        safe_bits = usage_of_arrivals(prev, prev_weak) & USED_IN_MASK
         if not safe_bits:
             return
-        unsafe = search_forwards(acquire.lock_class, acquire.read == 2, has_usage(opposite(safe_bits)))
+        ends_path = has_usage(opposite(safe_bits))
+        unsafe = search_forwards(acquire.lock_class, acquire.read == 2, ends_path, no_irq_path)
         if unsafe is None:
             return
         unsafe_bits = visible_usage(unsafe.at, unsafe.weak) & ENABLED_MASK
-        safe = search_backwards(prev, prev_weak, has_usage(opposite(unsafe_bits)))
+        safe = search_backwards(prev, prev_weak, has_usage(opposite(unsafe_bits)), no_irq_path)
         if safe is None:
             return
         safe_bit, unsafe_bit = _matching(visible_usage(safe.at, safe.weak), unsafe_bits)

@@ -102,11 +102,12 @@ class Reporter:
         ctx.pending.append(report)
 
     def deliver(self, ctx: TaskContext) -> None:
-        """Hands the task's new reports over; what the receiver raises goes through to the task."""
+        """Hands the task's new failures over; what the receiver raises goes through to the task."""
         pending, ctx.pending = ctx.pending, []
         if self._on_report is not None:
             for report in pending:
-                self._on_report(report)
+                if report.is_failure:
+                    self._on_report(report)
 
 
 def common(ctx: TaskContext, kind: ReportKind, headline: str, cause: str, trace: Trace) -> CommonFields:

@@ -13,14 +13,16 @@ from lockdep.reclaim import Reclaim
 from lockdep.reporter import MAP_SIZE, address_of, common, held_line, held_lines
 from lockdep.reports import HeldFreedReport, LockLine, ReportKind, ReturnToUserReport, TaskExitReport
 from lockdep.task import TaskContext
+from lockdep.ww import WwMutexes
 
 
-class Lockdep(Asserts, IrqEvents, Reclaim, Rcu):
+class Lockdep(Asserts, IrqEvents, Reclaim, Rcu, WwMutexes):
     """One lock validator: classes, dependencies and reports of one run.
 
     `current` gives the task that is running. Frames of the top-level packages named in `internal` are left
-    out of sites and stacks, so that these point to the user's lines. `on_report` gets each report once the
-    validator's state is consistent again; what it raises goes through to the task that called.
+    out of sites and stacks, so that these point to the user's lines. `on_report` gets each report that is a
+    failure (a guarded cycle is none: it only stands in `reports`), once the validator's state is consistent
+    again; what it raises goes through to the task that called.
     """
 
     def downgrade(self, lock_map: LockMap) -> None:
