@@ -1,0 +1,164 @@
+"""The tree against the interval model, over both interfaces, with failing allocations."""
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from interval_model import IntervalModel
+from tree_replay import CountingNodes
+
+from tree import MAX, Busy, Exists, MapleTree, MaState, NoMemory, State
+
+near = st.integers(0, 400)
+keys = st.one_of(near, near.map(lambda k: MAX - k), near.map(lambda k: 2**40 + k))
+sizes = st.one_of(st.integers(1, 60), st.sampled_from([2**20, 2**40, 2**63]))
+
+
+@st.composite
+def ranges(draw: Any) -> tuple[int, int]:
+    first = draw(keys)
+    wide = st.one_of(st.integers(0, 12), st.integers(0, 200), st.just(MAX))
+    return first, min(first + draw(wide), MAX)
+
+
+class Comparison(RuleBasedStateMachine):
+    @initialize(gaps=st.booleans(), rcu=st.booleans(), seed=st.integers(0, 40))
+    def begin(self, gaps: bool, rcu: bool, seed: int) -> None:
+        self.source = CountingNodes()
+        self.tree: MapleTree[int] = MapleTree(gaps, rcu, source=self.source)
+        self.model = IntervalModel()
+        self.value = 0
+        for step in range(seed):
+            self.value += 1
+            self.tree.store_range(7 * step, 7 * step + 3, self.value)
+            self.model.store(7 * step, 7 * step + 3, self.value)
+
+    def new_entry(self) -> int:
+        self.value += 1
+        return self.value
+
+    @rule(at=ranges(), unset=st.booleans())
+    def store_range(self, at: tuple[int, int], unset: bool) -> None:
+        entry = None if unset else self.new_entry()
+        self.tree.store_range(*at, entry)
+        self.model.store(*at, entry)
+
+    @rule(at=ranges())
+    def store_a_run(self, at: tuple[int, int]) -> None:
+        for first in range(at[0], min(at[1], at[0] + 60) + 1, 3):
+            entry = self.new_entry()
+            self.tree.store(first, entry)
+            self.model.store(first, first, entry)
+
+    @rule(at=ranges())
+    def insert_range(self, at: tuple[int, int]) -> None:
+        entry = self.new_entry()
+        if self.model.is_free(*at):
+            self.tree.insert_range(*at, entry)
+            self.model.store(*at, entry)
+        else:
+            with pytest.raises(Exists):
+                self.tree.insert_range(*at, entry)
+
+    @rule(index=keys)
+    def erase(self, index: int) -> None:
+        assert self.tree.erase(index) == self.model.erase(index)
+
+    @rule(at=ranges(), unset=st.booleans(), failing=st.integers(1, 3))
+    def store_without_memory(self, at: tuple[int, int], unset: bool, failing: int) -> None:
+        before = self.tree.dump(), self.source.live
+        self.source.fail_mode, self.source.fail_count = "all", float("inf")
+        try:
+            self.tree.store_range(*at, None if unset else self.new_entry())
+        except NoMemory:
+            assert (self.tree.dump(), self.source.live) == before
+        else:
+            self.model.store(*at, None if unset else self.value)
+        finally:
+            self.source.fail_mode = "off"
+
+    @rule(at=ranges(), unset=st.booleans())
+    def store_with_preallocation(self, at: tuple[int, int], unset: bool) -> None:
+        entry = None if unset else self.new_entry()
+        mas: MaState[int] = MaState(self.tree, *at)
+        mas.preallocate(entry)
+        taken = self.source.taken
+        mas.store_prealloc(entry)
+        assert self.source.taken == taken
+        self.model.store(*at, entry)
+
+    @rule(at=ranges(), size=sizes, highest=st.booleans())
+    def alloc_range(self, at: tuple[int, int], size: int, highest: bool) -> None:
+        low, high = at
+        if not self.tree.track_gaps or high - low < size - 1:
+            return
+        expected = (self.model.highest_fit if highest else self.model.lowest_fit)(low, high, size)
+        entry = self.new_entry()
+        allocate = self.tree.alloc_rrange if highest else self.tree.alloc_range
+        if expected is None:
+            with pytest.raises(Busy):
+                allocate(entry, size, low, high)
+        else:
+            assert allocate(entry, size, low, high) == expected
+            self.model.store(expected, expected + size - 1, entry)
+
+    @rule(index=keys, limit=keys)
+    def look_up(self, index: int, limit: int) -> None:
+        assert self.tree.load(index) == self.model.load(index)
+        found = self.model.find(index, limit) if index <= limit else None
+        after = (found[1] + 1) % 2**64 if found else index
+        assert self.tree.find(index, limit) == (found[2] if found else None, after)
+        mas: MaState[int] = MaState(self.tree, index)
+        entry = mas.walk()
+        assert (mas.index, mas.last, entry) == self.model.slot(index)
+
+    @rule(index=keys, limit=keys)
+    def neighbours(self, index: int, limit: int) -> None:
+        after = self.model.after(index, limit) if index < limit else None
+        assert self.tree.next(index, limit) == (after[2] if after else None)
+        if self.tree.height:  # an entry in the root word is found whatever the limit, as in the kernel
+            before = self.model.before(index, limit) if index > limit else None
+            assert self.tree.prev(index, limit) == (before[2] if before else None)
+
+    @rule(index=keys, down=st.booleans())
+    def iterate(self, index: int, down: bool) -> None:
+        mas: MaState[int] = MaState(self.tree, index)
+        seen = []
+        while (entry := mas.find_rev(0) if down else mas.find(MAX)) is not None:
+            seen.append((mas.index, mas.last, entry))
+        if down:
+            assert seen == [r for r in reversed(self.model.ranges) if r[0] <= index]
+        else:
+            assert seen == [r for r in self.model.ranges if r[1] >= index]
+
+    @rule(at=ranges())
+    def replace_while_iterating(self, at: tuple[int, int]) -> None:
+        mas: MaState[int] = MaState(self.tree, at[0])
+        while (mas.find(at[1])) is not None:
+            entry = self.new_entry()
+            self.model.store(mas.index, mas.last, entry)
+            mas.store_gfp(entry)
+            if mas.state is not State.ACTIVE:
+                break
+
+    @rule()
+    def destroy(self) -> None:
+        self.tree.destroy()
+        self.source.grace_period()
+        assert self.source.live == 0
+        self.model = IntervalModel()
+
+    @invariant()
+    def agree(self) -> None:
+        self.source.grace_period()
+        self.tree.validate()
+        assert list(self.tree) == self.model.ranges
+        assert self.source.live == self.tree.dump().count(": node 0x")
+
+
+TestComparison = Comparison.TestCase
+TestComparison.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)

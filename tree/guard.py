@@ -1,0 +1,69 @@
+"""Who may touch the tree: the lock checks of the kernel's annotations, and the steps that make a missing lock
+visible.
+
+The kernel checks nothing when an external lock was announced but not registered; here there is no such state:
+a tree has its own spinlock or is given its lock when it is made. Models mt_locked(), mt_write_locked() and
+the rcu_dereference checks of lib/maple_tree.c, v6.6.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from concurrency.failure import Failure, Kind
+from concurrency.rcu import rcu_read_lock_held
+from concurrency.runtime import Runtime, fail
+from tree.operations import READ_TREE, WRITE_TREE
+
+if TYPE_CHECKING:
+    from tree.maple import MapleTree
+
+
+class TreeLock(Protocol):
+    """What the tree asks of the lock that protects it."""
+
+    def held_by_me(self) -> bool:
+        """The calling task holds it, in any mode."""
+
+    def assert_held(self) -> None:
+        """Fail unless the calling task holds it, in any mode."""
+
+    def assert_held_write(self) -> None:
+        """Fail unless the calling task holds it alone."""
+
+
+def writer(tree: MapleTree[Any], rt: Runtime) -> None:
+    """The calling task is about to change the tree, which needs the lock in write mode."""
+    tree.lock.assert_held_write()
+    rt.step(WRITE_TREE, tree)
+
+
+def locked_reader(tree: MapleTree[Any], rt: Runtime) -> None:
+    """The calling task is about to read the tree in a way that needs the lock, in any mode."""
+    tree.lock.assert_held()
+    rt.step(READ_TREE, tree)
+
+
+def reader(tree: MapleTree[Any], rt: Runtime) -> Runtime | None:
+    """The calling task is about to read the tree; gives the runtime if writers may go on meanwhile.
+
+    Under the lock the whole read is one step. In RCU mode, inside a reader, it is one step per word. Without
+    either: a tree with an external lock reports it at once, any other leaves it to the race detector.
+    """
+    if tree.lock.held_by_me():
+        rt.step(READ_TREE, tree)
+        return None
+    if tree.rcu:
+        if not rcu_read_lock_held():
+            fail(
+                Failure(
+                    Kind.RCU,
+                    "WARNING: suspicious RCU usage",
+                    f"{rt.current.name} reads {tree!r} outside a reader and without its lock",
+                )
+            )
+        return rt
+    if tree.external:
+        tree.lock.assert_held()
+    rt.step(READ_TREE, tree)
+    return None

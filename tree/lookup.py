@@ -1,0 +1,368 @@
+"""How a cursor moves: from the root to a key, and from slot to slot.
+
+Every function takes the runtime if the reader may run beside a writer (RCU mode, no lock), and None if not.
+Then each word read is a step, and after the words of a node are read the node is tested: a dead one sends the
+reader back to the root, to the key that it came from. Models mas_state_walk(), mas_next_slot(),
+mas_prev_slot(), v6.6.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any
+
+from concurrency.runtime import Runtime
+from tree.cursor import State
+from tree.layout import LEAF_64, MAX
+from tree.node import DEAD, MapleNode
+from tree.operations import LOAD_PARENT, LOAD_PIVOTS, LOAD_ROOT, LOAD_SLOT
+
+if TYPE_CHECKING:
+    from tree.state import MaState
+
+START = State.START
+ACTIVE = State.ACTIVE
+ROOT = State.ROOT
+NONE = State.NONE
+
+
+def start(mas: MaState[Any], rt: Runtime | None) -> Any:
+    """Leave START for the root node, ROOT or NONE; gives the entry in the root word if it is at the
+    cursor's key.
+    """
+    if mas.state is not START:
+        return None
+    tree = mas.tree
+    mas.low = 0
+    mas.high = MAX
+    mas.offset = 0
+    mas.seen = tree.changes
+    while True:
+        if rt is not None:
+            rt.step(LOAD_ROOT, tree)
+        root = tree.root
+        if not isinstance(root, MapleNode):
+            mas.node = None
+            if root is None:
+                mas.state = NONE
+                return None
+            mas.state = ROOT
+            return None if mas.index else root
+        if rt is not None:
+            rt.step(LOAD_PARENT, root)
+        if root.up is not DEAD:
+            mas.node = root
+            mas.state = ACTIVE
+            return None
+
+
+def state_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
+    """One try to walk from the root to the cursor's key: the entry there; the state is START again if it
+    failed.
+    """
+    entry = start(mas, rt)
+    return range_walk(mas, rt) if mas.state is ACTIVE else entry
+
+
+def range_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
+    """Walk from the cursor's node down to its key; index and last become the range found there."""
+    index = mas.index
+    node = mas.node
+    low = mas.low
+    high = mas.high
+    while True:
+        if rt is not None:
+            rt.step(LOAD_PIVOTS, node)
+        pivots = node.pivots
+        offset = bisect_left(pivots, index)
+        below = pivots[offset - 1] + 1 if offset else low
+        above = pivots[offset]
+        if rt is not None:
+            rt.step(LOAD_SLOT, node)
+        entry = node.slots[offset]
+        leaf = node.kind == LEAF_64
+        if dead(node, rt):
+            reset(mas)
+            return None
+        if leaf:
+            break
+        node = entry
+        low = below
+        high = above
+    mas.node = node
+    mas.low = low
+    mas.high = high
+    mas.offset = offset
+    mas.index = below
+    mas.last = above
+    return entry
+
+
+def dead(node: MapleNode, rt: Runtime | None) -> bool:
+    """Whether what was read from `node` must not be used (`ma_dead_node`)."""
+    if rt is not None:
+        rt.step(LOAD_PARENT, node)
+    return node.up is DEAD
+
+
+def reset(mas: MaState[Any]) -> None:
+    """Forget the place but not the range (`mas_reset`)."""
+    mas.state = START
+    mas.node = None
+
+
+def walk(mas: MaState[Any], rt: Runtime | None) -> Any:
+    """Go to the cursor's key from the root; index and last become the range there, set or unset
+    (`mas_walk`).
+    """
+    while True:
+        reset(mas)
+        entry = state_walk(mas, rt)
+        if mas.state is not START:
+            break
+    if mas.state is NONE:
+        mas.index = 0
+        mas.last = MAX
+    elif mas.state is ROOT:
+        if mas.index == 0:
+            mas.last = 0
+        else:
+            mas.index = 1
+            mas.last = MAX
+            mas.state = NONE
+            entry = None
+    return entry
+
+
+def _walk_again(mas: MaState[Any], key: int, rt: Runtime | None) -> None:
+    """After meeting a dead node: back to `key` from the root (`mas_rewalk`)."""
+    while True:
+        mas.index = mas.last = key
+        reset(mas)
+        state_walk(mas, rt)
+        if mas.state is not START:
+            return
+
+
+def next_slot(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool, overflow: bool) -> Any:
+    """Go to the next slot, or the next that is set, unless it begins after `limit`.
+
+    With `empty`, unset ranges count; with `overflow`, reaching the limit is remembered in the state.
+    """
+    saved = mas.last
+    while True:
+        node = mas.node
+        if node is None:
+            break
+        if rt is not None:
+            rt.step(LOAD_PIVOTS, node)
+        pivots = node.pivots
+        end = len(pivots) - 1
+        offset = mas.offset
+        if dead(node, rt):
+            _walk_again(mas, saved, rt)
+            continue
+        if mas.high >= limit and (offset >= end or pivots[offset] >= limit):
+            break
+        if offset < end:
+            mas.index = pivots[offset] + 1
+            offset += 1
+        else:
+            if not _next_leaf(mas, node, rt):
+                _walk_again(mas, saved, rt)
+                continue
+            node = mas.node
+            if rt is not None:
+                rt.step(LOAD_PIVOTS, node)
+            pivots = node.pivots
+            mas.index = mas.low
+            offset = 0
+        entry = None
+        while True:
+            mas.offset = offset
+            mas.last = pivots[offset]
+            if rt is not None:
+                rt.step(LOAD_SLOT, node)
+            entry = node.slots[offset]
+            if dead(node, rt):
+                break
+            if entry is not None or empty:
+                return entry
+            if mas.last >= limit:
+                if overflow:
+                    mas.state = State.OVERFLOW
+                    mas.node = None
+                return None
+            mas.index = mas.last + 1
+            offset += 1
+        _walk_again(mas, saved, rt)
+    if overflow:
+        mas.state = State.OVERFLOW
+        mas.node = None
+    return None
+
+
+def prev_slot(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool, underflow: bool) -> Any:
+    """Go to the previous slot, or the previous that is set, unless it ends before `limit`."""
+    saved = mas.index
+    while True:
+        node = mas.node
+        if node is None:
+            return _before_root_entry(mas, underflow=underflow)
+        if rt is not None:
+            rt.step(LOAD_PIVOTS, node)
+        pivots = node.pivots
+        offset = mas.offset
+        if dead(node, rt):
+            _walk_again(mas, saved, rt)
+            continue
+        if mas.low <= limit and (pivots[offset - 1] + 1 if offset else mas.low) <= limit:
+            break
+        again = False
+        while True:
+            if offset:
+                offset -= 1
+                mas.last = mas.index - 1
+            else:
+                if mas.index <= limit:
+                    break
+                if not _previous_leaf(mas, node, rt):
+                    again = True
+                    break
+                node = mas.node
+                if rt is not None:
+                    rt.step(LOAD_PIVOTS, node)
+                pivots = node.pivots
+                offset = len(pivots) - 1
+                mas.last = mas.high
+            mas.index = pivots[offset - 1] + 1 if offset else mas.low
+            mas.offset = offset
+            if rt is not None:
+                rt.step(LOAD_SLOT, node)
+            entry = node.slots[offset]
+            if dead(node, rt):
+                again = True
+                break
+            if entry is not None or empty:
+                return entry
+            if mas.index <= limit:
+                break
+        if not again:
+            break
+        _walk_again(mas, saved, rt)
+    if underflow:
+        mas.state = State.UNDERFLOW
+        mas.node = None
+    return None
+
+
+def _before_root_entry(mas: MaState[Any], *, underflow: bool) -> Any:
+    """The tree shrank to its root word under a reader that goes down: all that is left of it is key 0."""
+    if mas.state is ROOT and mas.index:
+        mas.index = mas.last = 0
+        return mas.tree.root
+    if underflow:
+        mas.state = State.UNDERFLOW
+    return None
+
+
+def _next_leaf(mas: MaState[Any], node: MapleNode, rt: Runtime | None) -> bool:
+    """Move to the first slot of the next leaf; False if a dead node was met. There is a next leaf."""
+    low = mas.high + 1
+    levels = 0
+    while True:
+        if rt is not None:
+            rt.step(LOAD_PARENT, node)
+        parent, slot = node.up
+        if not isinstance(parent, MapleNode):
+            return False
+        node = parent
+        levels += 1
+        if rt is not None:
+            rt.step(LOAD_PIVOTS, node)
+        last_slot = len(node.pivots) - 1
+        if dead(node, rt):
+            return False
+        if slot < last_slot:
+            break
+    slot += 1
+    while True:
+        if rt is not None:
+            rt.step(LOAD_SLOT, node)
+        high = node.pivots[slot]
+        child = node.slots[slot]
+        if dead(node, rt):
+            return False
+        node = child
+        levels -= 1
+        if not levels:
+            break
+        slot = 0
+    mas.node = node
+    mas.low = low
+    mas.high = high
+    return True
+
+
+def _previous_leaf(mas: MaState[Any], node: MapleNode, rt: Runtime | None) -> bool:
+    """Move to the last slot of the previous leaf; False if a dead node was met. There is a previous leaf."""
+    high = mas.low - 1
+    levels = 0
+    while True:
+        if rt is not None:
+            rt.step(LOAD_PARENT, node)
+        parent, slot = node.up
+        if not isinstance(parent, MapleNode):
+            return False
+        node = parent
+        levels += 1
+        if dead(node, rt):
+            return False
+        if slot:
+            break
+    slot -= 1
+    low = None
+    top = node
+    while True:
+        if rt is not None:
+            rt.step(LOAD_PIVOTS, node)
+        if slot:
+            low = node.pivots[slot - 1] + 1
+        if rt is not None:
+            rt.step(LOAD_SLOT, node)
+        child = node.slots[slot]
+        if dead(node, rt):
+            return False
+        node = child
+        levels -= 1
+        if not levels:
+            break
+        if rt is not None:
+            rt.step(LOAD_PIVOTS, node)
+        slot = len(node.pivots) - 1
+    if low is None:
+        low = _low_above(top, rt)
+        if low is None:
+            return False
+    mas.node = node
+    mas.low = low
+    mas.high = high
+    return True
+
+
+def _low_above(node: MapleNode, rt: Runtime | None) -> int | None:
+    """The first key below `node`, told by its ancestors; None if a dead node was met."""
+    while True:
+        if rt is not None:
+            rt.step(LOAD_PARENT, node)
+        if node.up is DEAD:
+            return None
+        parent, slot = node.up
+        if not isinstance(parent, MapleNode):
+            return 0
+        if slot:
+            if rt is not None:
+                rt.step(LOAD_PIVOTS, parent)
+            low = parent.pivots[slot - 1] + 1
+            return None if dead(parent, rt) else low
+        node = parent

@@ -1,0 +1,266 @@
+"""The maple tree and its normal interface, which locks by itself.
+
+Models struct maple_tree and the mtree_*() and mt_*() calls of v6.6 (include/linux/maple_tree.h,
+lib/maple_tree.c). With an external lock the caller holds it, and it is checked.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from concurrency.rcu import rcu_read_lock, rcu_read_unlock
+from concurrency.runtime import active
+from concurrency.spinlock import Spinlock
+from lockdep.gfp import GFP_KERNEL
+from tree.alloc import NodeSource, default_source
+from tree.dump import dump
+from tree.entries import InternalEntry, check_allocatable, check_key, check_storable
+from tree.guard import TreeLock
+from tree.layout import FLAG_GAPS, FLAG_HEIGHT_SHIFT, FLAG_LOCK_EXTERN, FLAG_RCU, MAX
+from tree.node import MapleNode
+from tree.publish import destroy_subtree, set_root
+from tree.state import MaState
+from tree.validate import validate
+
+E = TypeVar("E")
+
+
+class MapleTree(Generic[E]):
+    """A map from ranges of keys (0..2**64-1, both ends included) to entries; unset keys are None.
+
+    `track_gaps` records the largest run of unset keys of every sub-tree, for the gap searches. `rcu` lets
+    readers go on without the lock beside a writer. `lock` is the lock that the callers hold, by default one
+    of the tree's own. `source` is where nodes come from, by default the slab cache of the execution, or plain
+    objects outside one.
+    """
+
+    def __init__(
+        self,
+        track_gaps: bool = False,
+        rcu: bool = False,
+        lock: TreeLock | None = None,
+        *,
+        source: NodeSource | None = None,
+    ) -> None:
+        self.track_gaps = track_gaps
+        self.rcu = rcu
+        self.external = lock is not None
+        self._spinlock = Spinlock("ma_lock") if lock is None else None
+        self.lock: TreeLock = lock if lock is not None else self._own_lock
+        self.source = default_source() if source is None else source
+        self.root: Any = None
+        self.height = 0
+        self.changes = 0
+        """Counts the writes, so that a state notices those that it did not make."""
+
+    @property
+    def _own_lock(self) -> Spinlock:
+        assert self._spinlock is not None
+        return self._spinlock
+
+    @property
+    def flags(self) -> int:
+        """The kernel's flags word (`ma_flags`)."""
+        return (
+            FLAG_GAPS * self.track_gaps
+            | FLAG_RCU * self.rcu
+            | self.height << FLAG_HEIGHT_SHIFT
+            | FLAG_LOCK_EXTERN * self.external
+        )
+
+    def set_in_rcu(self) -> None:
+        """Enter RCU mode (`mt_set_in_rcu`)."""
+        with self._write_locked():
+            self.rcu = True
+
+    def clear_in_rcu(self) -> None:
+        """Leave RCU mode; no lock-free reader may be under way (`mt_clear_in_rcu`)."""
+        with self._write_locked():
+            self.rcu = False
+
+    def load(self, index: int) -> E | None:
+        """The entry at a key; None for the zero entry as well (`mtree_load`)."""
+        if active.runtime is not None:
+            return self._load_beside_writers(index)
+        if type(index) is not int or not 0 <= index <= MAX:
+            check_key(index)
+        here = self.root
+        height = self.height
+        if not height:
+            here = None if index else here
+        while height:
+            here = here.slots[bisect_left(here.pivots, index)]
+            height -= 1
+        return None if isinstance(here, InternalEntry) else here
+
+    def _load_beside_writers(self, index: int) -> E | None:
+        mas: MaState[E] = MaState(self, index)
+        with self._reading():
+            entry = mas.walk()
+        return None if isinstance(entry, InternalEntry) else entry
+
+    def store(self, index: int, entry: E | None, gfp: int = GFP_KERNEL) -> None:
+        """Store at one key, over whatever is there; None unsets it (`mtree_store`). Raises `NoMemory`."""
+        self.store_range(index, index, entry, gfp)
+
+    def store_range(self, first: int, last: int, entry: E | None, gfp: int = GFP_KERNEL) -> None:
+        """Store at all keys `first`..`last`, over whatever is there (`mtree_store_range`).
+
+        Raises `BadRange`, `BadKey`, `ReservedEntry`, `NoMemory`.
+        """
+        check_storable(entry)
+        mas: MaState[E] = MaState(self, first, last)
+        with self._write_locked():
+            mas.store_gfp(entry, gfp)
+
+    def insert(self, index: int, entry: E | None, gfp: int = GFP_KERNEL) -> None:
+        """Store at one key that is unset (`mtree_insert`); raises as `insert_range`."""
+        self.insert_range(index, index, entry, gfp)
+
+    def insert_range(self, first: int, last: int, entry: E | None, gfp: int = GFP_KERNEL) -> None:
+        """Store at the keys `first`..`last`, all of them unset (`mtree_insert_range`).
+
+        Raises `Exists` if one is set, and what `store_range` raises.
+        """
+        check_storable(entry)
+        mas: MaState[E] = MaState(self, first, last)
+        with self._write_locked():
+            mas.insert_gfp(entry, gfp)
+
+    def alloc_range(self, entry: E, size: int, low: int = 0, high: int = MAX, gfp: int = GFP_KERNEL) -> int:
+        """Store at the lowest `size` unset keys in a row within `low`..`high`; gives the first
+        (`mtree_alloc_range`).
+
+        Raises `Busy` if there is no such gap, `BadRange` if the window is too small for it, `NoGaps` if the
+        tree does not track gaps, `ReservedEntry`, `NoMemory`.
+        """
+        return self._alloc(entry, size, low, high, gfp, highest=False)
+
+    def alloc_rrange(self, entry: E, size: int, low: int = 0, high: int = MAX, gfp: int = GFP_KERNEL) -> int:
+        """As `alloc_range`, for the highest gap (`mtree_alloc_rrange`)."""
+        return self._alloc(entry, size, low, high, gfp, highest=True)
+
+    def _alloc(self, entry: E, size: int, low: int, high: int, gfp: int, *, highest: bool) -> int:
+        check_allocatable(entry)
+        mas: MaState[E] = MaState(self)
+        with self._write_locked():
+            if highest:
+                mas.empty_area_rev(low, high, size)
+            else:
+                mas.empty_area(low, high, size)
+            first = mas.index
+            mas.insert_gfp(entry, gfp)
+        return first
+
+    def erase(self, index: int) -> E | None:
+        """Unset the whole range of the entry at `index`, and give the entry; None if there is none
+        (`mtree_erase`).
+
+        Raises `NoMemory`.
+        """
+        mas: MaState[E] = MaState(self, index)
+        with self._write_locked():
+            return mas.erase()
+
+    def find(self, index: int, limit: int = MAX) -> tuple[E | None, int]:
+        """The first entry at or after `index` that begins at or before `limit`, and the key where to go on
+        (`mt_find`).
+
+        The key is the one after the entry's last, 0 when that was the largest; it is `index` if nothing is
+        found.
+        """
+        if index > limit:
+            check_key(index)
+            return None, index
+        mas: MaState[E] = MaState(self, index)
+        with self._reading():
+            entry = mas.walk()
+            while (entry is None or isinstance(entry, InternalEntry)) and mas.is_active and mas.last < limit:
+                entry = mas.next(limit)
+        if entry is None or isinstance(entry, InternalEntry):
+            return None, index
+        return entry, 0 if mas.last == MAX else mas.last + 1
+
+    def find_after(self, index: int, limit: int = MAX) -> tuple[E | None, int]:
+        """As `find`, but nothing at `index` 0, where a loop over all keys has come round
+        (`mt_find_after`).
+        """
+        return self.find(index, limit) if index else (None, index)
+
+    def next(self, index: int, limit: int = MAX) -> E | None:
+        """The first entry that begins after the range at `index` and by `limit` (`mt_next`)."""
+        mas: MaState[E] = MaState(self, index)
+        with self._reading():
+            return mas.next(limit)
+
+    def prev(self, index: int, limit: int = 0) -> E | None:
+        """The last entry that ends before the range at `index` and not before `limit` (`mt_prev`)."""
+        mas: MaState[E] = MaState(self, index)
+        with self._reading():
+            return mas.prev(limit)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is stored (`mtree_empty`)."""
+        return self.root is None
+
+    def destroy(self) -> None:
+        """Free all nodes (`mtree_destroy`)."""
+        with self._write_locked():
+            root = self.root
+            set_root(self, None, 0)
+            self.changes += 1
+            if isinstance(root, MapleNode):
+                destroy_subtree(self, root)
+
+    def __iter__(self) -> Iterator[tuple[int, int, E]]:
+        """All entries in order, each as (first, last, entry)."""
+        mas: MaState[E] = MaState(self)
+        entry = mas.find()
+        while entry is not None:
+            yield mas.index, mas.last, entry
+            entry = mas.find()
+
+    def validate(self) -> None:
+        """Raise `Corrupt`, saying what and where, unless the tree is well formed (`mt_validate`)."""
+        validate(self)
+
+    def dump(self, *, hexadecimal: bool = False) -> str:
+        """All nodes and entries as text, in the kernel's format (`mt_dump`)."""
+        return dump(self, hexadecimal=hexadecimal)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What a look-up of the normal interface runs in: an RCU reader, unless the caller holds the lock."""
+        if active.runtime is None or self.lock.held_by_me():
+            yield
+            return
+        rcu_read_lock()
+        try:
+            yield
+        finally:
+            rcu_read_unlock()
+
+    @contextmanager
+    def _write_locked(self) -> Iterator[None]:
+        """What a write of the normal interface runs in: the tree's own lock, or the caller's, which is
+        checked.
+        """
+        if active.runtime is None or self.external:
+            yield
+            return
+        with self._own_lock:
+            yield
+
+    def drop_lock(self) -> None:
+        """Let go of the tree's own lock for an allocation that may sleep."""
+        if active.runtime is not None and not self.external:
+            self._own_lock.unlock()
+
+    def retake_lock(self) -> None:
+        """Take the tree's own lock again."""
+        if active.runtime is not None and not self.external:
+            self._own_lock.lock()

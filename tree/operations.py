@@ -1,0 +1,25 @@
+"""The steps of the tree that other tasks can notice.
+
+A tree that is not in RCU mode is one place: a look-up reads it, a store writes it, and the race detector
+compares the two. So it is, too, for whoever holds the tree's lock. A lock-free reader in RCU mode goes word
+by word, and so does a writer where such a reader looks; all these accesses are marked.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from concurrency.operation import Access, Operation
+
+READ_TREE: Final = Operation("maple_tree read", Access.READ, field="entries")
+WRITE_TREE: Final = Operation("maple_tree write", Access.WRITE, field="entries")
+
+LOAD_ROOT: Final = Operation("rcu_dereference ma_root", Access.ACQUIRE, field="root")
+STORE_ROOT: Final = Operation("rcu_assign_pointer ma_root", Access.RELEASE, field="root")
+LOAD_SLOT: Final = Operation("rcu_dereference slot", Access.ACQUIRE, field="slots")
+STORE_SLOT: Final = Operation("rcu_assign_pointer slot", Access.RELEASE, field="slots")
+LOAD_PIVOTS: Final = Operation("read pivots", Access.READ_ONCE, field="pivots")
+STORE_PIVOT: Final = Operation("write pivot", Access.WRITE_ONCE, field="pivots")
+LOAD_PARENT: Final = Operation("ma_dead_node", Access.ACQUIRE, field="parent")
+STORE_PARENT: Final = Operation("mas_set_parent", Access.WRITE_ONCE, field="parent")
+MARK_DEAD: Final = Operation("mte_set_node_dead", Access.RELEASE, field="parent")

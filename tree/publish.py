@@ -1,0 +1,164 @@
+"""How a store becomes visible: put the new nodes in, mark the old ones dead, mend parents and gaps.
+
+In RCU mode the order matters, and every step here is one that a reader may fall between: the new sub-tree is
+complete before it is reachable; it is reachable before the old node is marked dead, so that a reader that
+starts again at the root makes progress; only then do the children that live on learn their new parent, so
+that a reader that climbs through the old one must look whether it is dead. Models mas_put_in_tree(),
+mas_topiary_replace(), mas_update_gap(), v6.6.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from concurrency.runtime import Runtime, active
+from tree.layout import LEAF_64
+from tree.node import DEAD, MapleNode, max_gap
+from tree.operations import MARK_DEAD, STORE_PARENT, STORE_ROOT, STORE_SLOT
+from tree.stash import discard
+
+if TYPE_CHECKING:
+    from tree.maple import MapleTree
+    from tree.state import MaState
+
+
+def set_root(tree: MapleTree[Any], root: Any, height: int) -> None:
+    """Publish a new root word: None, an entry, or a node."""
+    rt = stepping(tree)
+    if rt is not None:
+        rt.step(STORE_ROOT, tree)
+    tree.root = root
+    tree.height = height
+
+
+def stepping(tree: MapleTree[Any]) -> Runtime | None:
+    """The runtime, if lock-free readers may see the steps of a store."""
+    return active.runtime if tree.rcu else None
+
+
+def put_in_tree(mas: MaState[Any], new: MapleNode, old: MapleNode, height: int) -> None:
+    """Make `new` reachable in the place of `old`, then mark `old` dead; `height` is the tree's if `new` is
+    its root.
+    """
+    tree = mas.tree
+    parent, slot = new.up
+    rt = stepping(tree)
+    if parent is tree:
+        set_root(tree, new, height)
+    else:
+        if rt is not None:
+            rt.step(STORE_SLOT, parent)
+        parent.slots[slot] = new
+    mark_dead(old, rt)
+
+
+def mark_dead(node: MapleNode, rt: Runtime | None) -> None:
+    """Tell readers that hold `node` to start again."""
+    if rt is not None:
+        rt.step(MARK_DEAD, node)
+    node.up = DEAD
+
+
+def replace_node(mas: MaState[Any], new: MapleNode, old: MapleNode) -> None:
+    """Exchange one node for another of the same range and the same children."""
+    put_in_tree(mas, new, old, mas.tree.height)
+    discard(mas, old)
+
+
+def replace_subtree(mas: MaState[Any], new: MapleNode, old: MapleNode, low: int, height: int) -> None:
+    """Exchange the sub-tree at `old`, which begins at key `low`, for the one at `new`, in part made of its
+    children.
+
+    Old nodes whose whole range was stored over go as one sub-tree; the others one by one.
+    """
+    put_in_tree(mas, new, old, height)
+    rt = stepping(mas.tree)
+    _adopt(new, rt)
+    _discard_replaced(mas, old, low, rt)
+    if new.kind != LEAF_64:
+        update_gap(mas.tree, new, low)
+
+
+def _adopt(new: MapleNode, rt: Runtime | None) -> None:
+    """Tell the old children of the new nodes, top down, where they hang now."""
+    level = [new]
+    while level and level[0].kind != LEAF_64:
+        below: list[MapleNode] = []
+        for node in level:
+            adopted = [(child, slot) for slot, child in enumerate(node.slots) if child.up[0] is not node]
+            below += [child for child in node.slots if child.up[0] is node]
+            for child, slot in adopted:
+                if rt is not None:
+                    rt.step(STORE_PARENT, child)
+                child.up = (node, slot)
+        level = below
+
+
+def _discard_replaced(mas: MaState[Any], old: MapleNode, low: int, rt: Runtime | None) -> None:
+    """Free what hung below `old` and was not adopted."""
+    first, last = mas.index, mas.last
+    whole: list[MapleNode] = []
+    level = [(old, low)]
+    replaced: list[MapleNode] = []
+    while level:
+        below: list[tuple[MapleNode, int]] = []
+        for node, start in level:
+            replaced.append(node)
+            if node.kind == LEAF_64:
+                continue
+            for slot, child in enumerate(node.slots):
+                child_low = node.pivots[slot - 1] + 1 if slot else start
+                if child.up[0] is node:
+                    if first <= child_low and node.pivots[slot] <= last:
+                        whole.append(child)
+                    else:
+                        below.append((child, child_low))
+        level = below
+    for node in replaced:
+        if node is not old:
+            mark_dead(node, rt)
+        discard(mas, node)
+    for node in whole:
+        destroy_subtree(mas.tree, node)
+
+
+def destroy_subtree(tree: MapleTree[Any], top: MapleNode) -> None:
+    """Mark all nodes from `top` down dead and free them: at once, or by one callback in RCU mode."""
+    rt = stepping(tree)
+    nodes = [top]
+    for node in nodes:
+        if tree.rcu:
+            mark_dead(node, rt)
+        if node.kind != LEAF_64:
+            nodes += node.slots
+    if tree.rcu:
+        tree.source.free_rcu(nodes)
+    else:
+        tree.source.free(nodes)
+
+
+def update_gap(tree: MapleTree[Any], node: MapleNode, low: int) -> None:
+    """Have the nodes above know the largest gap of `node`, which begins at key `low`."""
+    if not tree.track_gaps:
+        return
+    parent, slot = node.up
+    if parent is tree:
+        return
+    gap = max_gap(node, low)
+    while parent is not tree:
+        gaps = parent.gaps
+        if gaps[slot] == gap:
+            return
+        top = parent.gap_offset
+        before = gaps[top]
+        gaps[slot] = gap
+        if before == gap:
+            return
+        if slot != top:
+            if before > gap:
+                return
+            parent.gap_offset = slot
+        elif gap < before:
+            gap = max(gaps)
+            parent.gap_offset = len(gaps) - 1 - gaps[::-1].index(gap)
+        parent, slot = parent.up

@@ -1,0 +1,79 @@
+"""The root word: how a tree without nodes takes a store, and how a store over all keys takes the tree.
+
+Models mas_store_root(), mas_root_expand() and mas_new_root(), v6.6.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tree.cursor import State
+from tree.entries import InternalEntry
+from tree.layout import LEAF_64, MAX
+from tree.lookup import reset
+from tree.node import MapleNode
+from tree.publish import destroy_subtree, set_root
+from tree.stash import need
+
+if TYPE_CHECKING:
+    from tree.state import MaState
+
+
+def store_root(mas: MaState[Any], entry: Any) -> None:
+    """Store into a tree without nodes: an entry at key 0 alone fits in the root word, all else takes a
+    leaf.
+    """
+    tree = mas.tree
+    if entry is None:
+        if not mas.index:
+            set_root(tree, None, 0)
+        return
+    if mas.last == 0 and not isinstance(entry, InternalEntry):
+        set_root(tree, entry, 0)
+        reset(mas)
+        return
+    need(mas, 1)
+    index = mas.index
+    last = mas.last
+    slots: list[Any] = []
+    pivots: list[int] = []
+    if index:
+        if tree.root is not None:
+            slots.append(tree.root)
+            pivots.append(0)
+        if index > 1 or not slots:
+            slots.append(None)
+            pivots.append(index - 1)
+    mas.offset = len(slots)
+    slots.append(entry)
+    pivots.append(last)
+    if last != MAX:
+        slots.append(None)
+        pivots.append(MAX)
+    _plant(mas, slots, pivots)
+
+
+def new_root(mas: MaState[Any], entry: Any) -> None:
+    """Store over all keys: one leaf of one slot, or nothing, in the place of the whole tree."""
+    tree = mas.tree
+    old = tree.root
+    if entry is None:
+        set_root(tree, None, 0)
+        reset(mas)
+    else:
+        need(mas, 1)
+        mas.offset = 0
+        _plant(mas, [entry], [MAX])
+    if isinstance(old, MapleNode):
+        destroy_subtree(tree, old)
+
+
+def _plant(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:
+    node = mas.stash.pop()
+    node.fill(LEAF_64, slots, pivots)
+    node.up = (mas.tree, 0)
+    set_root(mas.tree, node, 1)
+    mas.node = node
+    mas.state = State.ACTIVE
+    mas.low = 0
+    mas.high = MAX

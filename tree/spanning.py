@@ -1,0 +1,74 @@
+"""A store that leaves its leaf: join what is left of it on one edge with what is left on the other.
+
+Models mas_wr_spanning_store() and mas_extend_spanning_null(), v6.6.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tree.big import BigNode
+from tree.layout import LEAF_64, MAX
+from tree.place import Place
+from tree.rebalance import divide_upwards
+from tree.roots import new_root
+from tree.stash import need
+
+if TYPE_CHECKING:
+    from tree.state import MaState
+
+
+def spanning_store(mas: MaState[Any], entry: Any) -> Any:
+    """Store over the cursor's range, from the node where it was found to span; gives what was at its first
+    key.
+    """
+    if not mas.index and mas.last == MAX:
+        content = _leaf_at(mas, 0).content
+        new_root(mas, entry)
+        return content
+    height = mas.tree.height
+    need(mas, 3 * height + 1)
+    left = _leaf_at(mas, mas.index)
+    right = _leaf_at(mas, min(mas.last + 1, MAX))
+    content = left.content
+    if entry is None:
+        _widen_null(mas, left, right)
+        if not mas.index and mas.last == MAX:
+            new_root(mas, entry)
+            return content
+    node = left.node
+    slots = node.slots[: left.offset]
+    pivots = node.pivots[: left.offset]
+    if (pivots[-1] + 1 if pivots else left.low) < mas.index:
+        slots.append(node.slots[left.offset])
+        pivots.append(mas.index - 1)
+    slots.append(entry)
+    pivots.append(mas.last)
+    big = BigNode(LEAF_64, slots, pivots, None)
+    if right.high > mas.last:
+        big.append(right.node, right.offset)
+    divide_upwards(mas, big, left, right, height + 1)
+    return content
+
+
+def _leaf_at(mas: MaState[Any], key: int) -> Place:
+    place = Place(mas.node, mas.low, mas.high)
+    place.seek(key)
+    while place.node.kind != LEAF_64:
+        place.descend()
+        place.seek(key)
+    return place
+
+
+def _widen_null(mas: MaState[Any], left: Place, right: Place) -> None:
+    """Let the store of None swallow what is unset before it in the left leaf and behind it in the right
+    one.
+    """
+    if left.content is None:
+        mas.index = left.first
+    elif mas.index == left.first and left.offset and left.node.slots[left.offset - 1] is None:
+        left.offset -= 1
+        mas.index = left.first
+    if right.content is None:
+        mas.last = right.node.pivots[right.offset]
+        right.offset += 1

@@ -1,0 +1,82 @@
+"""The nodes that a cursor has taken ahead.
+
+A store first takes as many nodes as it can need in the worst case, then changes the tree, then gives back
+what is left; so a failing allocation changes nothing. Outside RCU mode the nodes that a store replaces go to
+the stash too and are used again at once. Models mas_node_count_gfp(), mas_alloc_nodes() and mas_nomem(),
+v6.6.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lockdep.gfp import GFP_NOWAIT, GFP_NOWARN, gfpflags_allow_blocking
+from tree.errors import NoMemory
+
+if TYPE_CHECKING:
+    from tree.node import MapleNode
+    from tree.state import MaState
+
+CHUNK = 30
+"""How many nodes one allocation node of the kernel holds; a bulk allocation asks for no more."""
+
+
+def need(mas: MaState[Any], count: int, gfp: int = GFP_NOWAIT | GFP_NOWARN) -> None:
+    """Have at least `count` nodes in the stash, or raise `NoMemory` and remember how many are missing."""
+    missing = count - len(mas.stash)
+    if missing > 0:
+        mas.requested = missing
+        _take(mas, gfp)
+
+
+def _take(mas: MaState[Any], gfp: int) -> None:
+    source = mas.tree.source
+    stash = mas.stash
+    if not stash:
+        node = source.alloc(gfp)
+        if node is None:
+            raise NoMemory("no memory for a node of the tree")
+        stash.append(node)
+        mas.requested -= 1
+    while mas.requested:
+        taken = source.alloc_bulk(gfp, min(mas.requested, CHUNK))
+        if not taken:
+            raise NoMemory(f"no memory for {mas.requested} more nodes of the tree")
+        stash += taken
+        mas.requested -= len(taken)
+
+
+def retry(mas: MaState[Any], gfp: int) -> bool:
+    """After `NoMemory`: take what is missing by the caller's flags, without the tree's own lock if they may
+    sleep.
+
+    Says whether the store is worth another try, which must begin at the root: the tree may have changed
+    meanwhile.
+    """
+    unlock = gfpflags_allow_blocking(gfp)
+    if unlock:
+        mas.tree.drop_lock()
+    try:
+        _take(mas, gfp)
+    except NoMemory:
+        return bool(mas.stash)
+    finally:
+        if unlock:
+            mas.tree.retake_lock()
+    return True
+
+
+def give_back(mas: MaState[Any]) -> None:
+    """Return what is left to where it came from."""
+    mas.requested = 0
+    if mas.stash:
+        nodes, mas.stash = mas.stash, []
+        mas.tree.source.free(nodes)
+
+
+def discard(mas: MaState[Any], node: MapleNode) -> None:
+    """A node has left the tree: free it after a grace period in RCU mode, else keep it for the next use."""
+    if mas.tree.rcu:
+        mas.tree.source.free_rcu([node])
+    else:
+        mas.stash.append(node)

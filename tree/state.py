@@ -1,0 +1,288 @@
+"""The advanced interface: a cursor. The caller locks.
+
+Models MA_STATE() and the mas_*() calls of v6.6. The kernel's in-between results become exceptions
+(`tree.errors`); NULL becomes None.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from concurrency.runtime import Runtime, active
+from lockdep.gfp import GFP_KERNEL
+from tree import gaps, guard, lookup, preallocate, search, stash, write
+from tree.cursor import State
+from tree.entries import check_range, check_storable
+from tree.errors import NoMemory, StaleState
+from tree.layout import MAX
+from tree.node import MapleNode
+
+if TYPE_CHECKING:
+    from tree.maple import MapleTree
+
+E = TypeVar("E")
+
+
+class MaState(Generic[E]):
+    """A cursor over a tree: its range `index`..`last` and its `state`.
+
+    A call that gives an entry leaves `index` and `last` at the entry's range. Searches stop at an inclusive
+    limit. After a write that was not made through it, a cursor must be reset or paused before it is used
+    again, else `StaleState` is raised; only in RCU mode may reads go on.
+    """
+
+    __slots__ = (
+        "bulk",
+        "high",
+        "index",
+        "last",
+        "low",
+        "node",
+        "offset",
+        "requested",
+        "seen",
+        "stash",
+        "state",
+        "tree",
+    )
+
+    node: Any
+    """The node that it is in, while `state` is ACTIVE."""
+
+    def __init__(self, tree: MapleTree[E], first: int = 0, last: int | None = None) -> None:
+        if last is None:
+            last = first
+        check_range(first, last)
+        self.tree = tree
+        self.index = first
+        self.last = last
+        self.state = State.START
+        self.node = None
+        self.low = 0
+        self.high = MAX
+        self.offset = 0
+        self.seen = 0
+        self.stash: list[MapleNode] = []
+        self.requested = 0
+        self.bulk = False
+
+    def _reading(self) -> Runtime | None:
+        """Before every read: the lock check, and that the place is still good. Gives the runtime to step
+        with.
+        """
+        tree = self.tree
+        if self.seen != tree.changes and self.state is State.ACTIVE and not tree.rcu:
+            raise StaleState("the tree was changed since this state walked it; reset or pause it first")
+        rt = active.runtime
+        return None if rt is None else guard.reader(tree, rt)
+
+    def walk(self) -> E | None:
+        """Go to `index` from the root; `index`..`last` become the range found, set or unset."""
+        return lookup.walk(self, self._reading())  # type: ignore[no-any-return]
+
+    def find(self, limit: int = MAX) -> E | None:
+        """The entry at or after `index` that begins at or before `limit`; called again, the next one."""
+        return search.find(self, limit, self._reading(), empty=False)  # type: ignore[no-any-return]
+
+    def find_range(self, limit: int = MAX) -> E | None:
+        """As `find`, but stops at unset ranges too."""
+        return search.find(self, limit, self._reading(), empty=True)  # type: ignore[no-any-return]
+
+    def find_rev(self, limit: int = 0) -> E | None:
+        """The entry at or before `index` that ends at or after `limit`; called again, the previous one."""
+        return search.find_rev(self, limit, self._reading(), empty=False)  # type: ignore[no-any-return]
+
+    def find_range_rev(self, limit: int = 0) -> E | None:
+        """As `find_rev`, but stops at unset ranges too."""
+        return search.find_rev(self, limit, self._reading(), empty=True)  # type: ignore[no-any-return]
+
+    def next(self, limit: int = MAX) -> E | None:
+        """The next entry after the one at `index`; None, and state OVERFLOW, if none begins by `limit`."""
+        return search.next_entry(self, limit, self._reading(), empty=False)  # type: ignore[no-any-return]
+
+    def next_range(self, limit: int = MAX) -> E | None:
+        """The next range, set or unset."""
+        return search.next_entry(self, limit, self._reading(), empty=True)  # type: ignore[no-any-return]
+
+    def prev(self, limit: int = 0) -> E | None:
+        """The entry before the one at `index`; None, and state UNDERFLOW, if none ends at or after
+        `limit`.
+        """
+        return search.prev_entry(self, limit, self._reading(), empty=False)  # type: ignore[no-any-return]
+
+    def prev_range(self, limit: int = 0) -> E | None:
+        """The previous range, set or unset."""
+        return search.prev_entry(self, limit, self._reading(), empty=True)  # type: ignore[no-any-return]
+
+    def _writing(self, entry: Any) -> None:
+        """Before every write: the lock check, the range, and that the place is still good."""
+        tree = self.tree
+        rt = active.runtime
+        if rt is not None:
+            guard.writer(tree, rt)
+        check_range(self.index, self.last)
+        if isinstance(entry, MapleNode):
+            check_storable(entry)
+        if self.seen != tree.changes and self.state is State.ACTIVE:
+            raise StaleState("the tree was changed since this state walked it; reset or pause it first")
+        write.store_setup(self, entry)
+
+    def store(self, entry: E | None) -> E | None:
+        """Store over `index`..`last`; gives what was at `index`. Takes nodes without blocking, or raises
+        `NoMemory`.
+
+        `destroy` the state in the end, since it keeps nodes for its next store.
+        """
+        self._writing(entry)
+        return self._store(entry)  # type: ignore[no-any-return]
+
+    def _store(self, entry: Any) -> Any:
+        tree = self.tree
+        try:
+            content = write.store(self, entry)
+        except NoMemory:
+            lookup.reset(self)
+            raise
+        tree.changes += 1
+        self.seen = tree.changes
+        return content
+
+    def store_gfp(self, entry: E | None, gfp: int = GFP_KERNEL) -> None:
+        """Store over `index`..`last`; allocates by `gfp` if need be. Raises `NoMemory`."""
+        self._writing(entry)
+        first, last = self.index, self.last
+        try:
+            while True:
+                try:
+                    self._store(entry)
+                    break
+                except NoMemory:
+                    self.index, self.last = first, last
+                    if not stash.retry(self, gfp):
+                        raise
+        finally:
+            stash.give_back(self)
+
+    def insert_gfp(self, entry: E | None, gfp: int = GFP_KERNEL) -> None:
+        """Store over `index`..`last` if all of it is unset, else raise `Exists`. May raise `NoMemory`."""
+        self._writing(entry)
+        tree = self.tree
+        try:
+            while True:
+                try:
+                    write.insert(self, entry)
+                    break
+                except NoMemory:
+                    lookup.reset(self)
+                    if not stash.retry(self, gfp):
+                        raise
+        finally:
+            stash.give_back(self)
+        tree.changes += 1
+        self.seen = tree.changes
+
+    def erase(self, gfp: int = GFP_KERNEL) -> E | None:
+        """Unset the whole range of the entry at `index`, and give that entry; `index`..`last` become its
+        range.
+
+        The range grows over the unset keys on both sides. None if nothing is there. May raise `NoMemory`.
+        """
+        rt = active.runtime
+        if rt is not None:
+            guard.writer(self.tree, rt)
+        index = self.index
+        lookup.reset(self)
+        while True:
+            entry = lookup.state_walk(self, None)
+            if entry is None:
+                return None
+            lookup.reset(self)
+            try:
+                self._store(None)
+            except NoMemory:
+                self.index = self.last = index
+                if not stash.retry(self, gfp):
+                    stash.give_back(self)
+                    raise
+            else:
+                stash.give_back(self)
+                return entry  # type: ignore[no-any-return]
+
+    def preallocate(self, entry: E | None, gfp: int = GFP_KERNEL) -> int:
+        """Take the nodes that storing `entry` over `index`..`last` can need; gives how many. Raises
+        `NoMemory`.
+
+        Then `store_prealloc` cannot fail, as long as the tree is not changed in between.
+        """
+        self._writing(entry)
+        count = preallocate.worst_case(self, entry)
+        try:
+            stash.need(self, count, gfp)
+        except NoMemory:
+            lookup.reset(self)
+            stash.give_back(self)
+            raise
+        return count
+
+    def store_prealloc(self, entry: E | None) -> None:
+        """Store over `index`..`last` with the nodes taken by `preallocate`, and give the rest back."""
+        self._writing(entry)
+        try:
+            self._store(entry)
+        finally:
+            stash.give_back(self)
+
+    def empty_area(self, low: int, high: int, size: int) -> None:
+        """Set `index`..`last` to the lowest `size` unset keys in a row within `low`..`high`.
+
+        Raises `Busy` if there are none, `BadRange` if the window is too small, `NoGaps` if the tree tracks no
+        gaps.
+        """
+        self._searching()
+        gaps.empty_area(self, low, high, size)
+
+    def empty_area_rev(self, low: int, high: int, size: int) -> None:
+        """Set `index`..`last` to the highest `size` unset keys in a row within `low`..`high`; raises as
+        `empty_area`.
+        """
+        self._searching()
+        gaps.empty_area_rev(self, low, high, size)
+
+    def _searching(self) -> None:
+        rt = active.runtime
+        if rt is not None:
+            guard.locked_reader(self.tree, rt)
+
+    def set(self, index: int) -> None:
+        """Go to one key; the next call walks from the root."""
+        self.set_range(index, index)
+
+    def set_range(self, first: int, last: int) -> None:
+        """Go to a range; the next call walks from the root."""
+        check_range(first, last)
+        self.index = first
+        self.last = last
+        lookup.reset(self)
+
+    def reset(self) -> None:
+        """Keep the range; the next call walks from the root."""
+        lookup.reset(self)
+
+    def pause(self) -> None:
+        """Stop in a loop so that the lock may be dropped: the next find goes on behind (or before) this
+        range.
+        """
+        self.state = State.PAUSE
+        self.node = None
+
+    def destroy(self) -> None:
+        """Give back the nodes that the state still holds."""
+        stash.give_back(self)
+
+    @property
+    def is_active(self) -> bool:
+        """It is in a node."""
+        return self.state is State.ACTIVE
+
+    def __repr__(self) -> str:
+        return f"<MaState {self.index}..{self.last} {self.state.name}>"

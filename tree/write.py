@@ -1,0 +1,240 @@
+"""A store: find the leaf, decide how to change it, and change it.
+
+The decisions are those of v6.6 (mas_wr_store_entry(), mas_wr_modify(), mas_insert(), mas_preallocate()), in
+their order: a store into the root word; one that spans leaves; a new root; an exact fit (one slot changes);
+too many slots (split); in place if no lock-free reader can look, or if only one boundary moves; too few slots
+(rebalance); else a new leaf in the place of the old. Storing None unsets a range and first swallows the unset
+ranges on either side, since two of them never stand side by side.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any
+
+from tree.cursor import State
+from tree.errors import Exists
+from tree.layout import LEAF_64, MAX, MIN_SLOTS, SLOTS
+from tree.lookup import reset, start
+from tree.node import MapleNode
+from tree.operations import STORE_PIVOT, STORE_SLOT
+from tree.publish import replace_node, stepping, update_gap
+from tree.rebalance import rebalance
+from tree.roots import new_root, store_root
+from tree.spanning import spanning_store
+from tree.split import split
+from tree.stash import need
+
+if TYPE_CHECKING:
+    from tree.state import MaState
+
+LEAF_SLOTS = SLOTS[LEAF_64]
+LEAF_MIN = MIN_SLOTS[LEAF_64]
+ACTIVE = State.ACTIVE
+
+
+def store_setup(mas: MaState[Any], entry: Any) -> None:
+    """Send a cursor back to the root unless the store begins and ends in its node (`mas_wr_store_setup`)."""
+    if mas.state is State.START or mas.state is State.ROOT:
+        return
+    node = mas.node
+    if (
+        node is None
+        or not mas.low <= mas.index <= mas.last <= mas.high
+        or (entry is None and node.kind == LEAF_64 and mas.last == mas.high)
+    ):
+        reset(mas)
+
+
+def store(mas: MaState[Any], entry: Any) -> Any:
+    """Store over the cursor's range; gives what was at its first key.
+
+    Raises `NoMemory`, with nothing changed, if the nodes cannot be had without blocking.
+    """
+    content = start(mas, None)
+    if mas.state is not ACTIVE:
+        store_root(mas, entry)
+        return content
+    if not descend(mas, entry):
+        return spanning_store(mas, entry)
+    node = mas.node
+    slots = node.slots
+    pivots = node.pivots
+    offset = mas.offset
+    content = slots[offset]
+    offset_end = bisect_left(pivots, mas.last, offset)
+    if entry is None:
+        offset_end = widen_null(mas, node, offset_end)
+    if not mas.index and mas.last == MAX:
+        new_root(mas, entry)
+    else:
+        _modify(mas, entry, offset_end)
+    return content
+
+
+def insert(mas: MaState[Any], entry: Any) -> None:
+    """Store over the cursor's range if all of it is unset; raises `Exists` if not."""
+    if start(mas, None) is not None:
+        raise Exists(f"key {mas.index} is already set")
+    if mas.state is not ACTIVE:
+        store_root(mas, entry)
+        return
+    if not descend(mas, entry):
+        raise Exists(f"a key of {mas.index}..{mas.last} is already set")
+    offset = mas.offset
+    if mas.node.slots[offset] is not None or mas.last > mas.node.pivots[offset]:
+        raise Exists(f"a key of {mas.index}..{mas.last} is already set")
+    if entry is not None:
+        _modify(mas, entry, offset)
+
+
+def descend(mas: MaState[Any], entry: Any) -> bool:
+    """Walk to the leaf that holds the whole store; False at the node where it turns out to span several.
+
+    Storing None up to the end of a leaf counts as spanning, since only the right-most leaf may end unset.
+    """
+    index = mas.index
+    last = mas.last
+    node = mas.node
+    low = mas.low
+    high = mas.high
+    reaches = last if entry is None and last != MAX else last - 1
+    while True:
+        pivots = node.pivots
+        offset = bisect_left(pivots, index)
+        leaf = node.kind == LEAF_64
+        above = pivots[offset]
+        if reaches >= (high if leaf else above):
+            within = False
+            break
+        if leaf:
+            within = True
+            break
+        if offset:
+            low = pivots[offset - 1] + 1
+        high = above
+        node = node.slots[offset]
+    mas.node = node
+    mas.low = low
+    mas.high = high
+    mas.offset = offset
+    return within
+
+
+def widen_null(mas: MaState[Any], node: MapleNode, offset_end: int) -> int:
+    """Let the store of None swallow what is unset on both sides; gives the new last slot."""
+    slots = node.slots
+    pivots = node.pivots
+    offset = mas.offset
+    first_content = slots[offset]
+    if slots[offset_end] is None:
+        mas.last = pivots[offset_end]
+    elif mas.last == pivots[offset_end] and offset_end + 1 < len(slots) and slots[offset_end + 1] is None:
+        offset_end += 1
+        mas.last = pivots[offset_end]
+    begin = pivots[offset - 1] + 1 if offset else mas.low
+    if first_content is None:
+        mas.index = begin
+    elif mas.index == begin and offset and slots[offset - 1] is None:
+        mas.offset = offset - 1
+        mas.index = pivots[offset - 2] + 1 if offset > 1 else mas.low
+    return offset_end
+
+
+def slots_after(mas: MaState[Any], node: MapleNode, offset_end: int) -> int:
+    """How many slots the leaf would use after the store, less one (`mas_wr_new_end`)."""
+    pivots = node.pivots
+    offset = mas.offset
+    begin = pivots[offset - 1] + 1 if offset else mas.low
+    end = len(pivots) + 1 - (offset_end - offset)
+    return end - (begin == mas.index) - (pivots[offset_end] == mas.last)
+
+
+def _modify(mas: MaState[Any], entry: Any, offset_end: int) -> None:
+    tree = mas.tree
+    node = mas.node
+    slots = node.slots
+    pivots = node.pivots
+    offset = mas.offset
+    index = mas.index
+    last = mas.last
+    begin = pivots[offset - 1] + 1 if offset else mas.low
+    content = slots[offset]
+    if begin == index and pivots[offset] == last:
+        rt = stepping(tree)
+        if rt is not None:
+            rt.step(STORE_SLOT, node)
+        slots[offset] = entry
+        if (entry is None) is not (content is None):
+            update_gap(tree, node, mas.low)
+        return
+
+    new_slots = [entry]
+    new_pivots = [last]
+    if begin < index:
+        new_slots.insert(0, content)
+        new_pivots.insert(0, index - 1)
+        mas.offset = offset + 1
+    if last < pivots[offset_end]:
+        new_slots.append(slots[offset_end])
+        new_pivots.append(pivots[offset_end])
+    beyond = offset_end + 1
+    count = len(slots) - (beyond - offset) + len(new_slots)
+
+    if count > LEAF_SLOTS:
+        mas.offset = offset
+        split(
+            mas,
+            slots[:offset] + new_slots + slots[beyond:],
+            pivots[:offset] + new_pivots + pivots[beyond:],
+        )
+        return
+    same = count == len(slots)
+    if not tree.rcu:
+        appends = offset == len(slots) - 1
+        if appends or same or count > LEAF_MIN or mas.bulk or node.up[0] is tree:
+            slots[offset:beyond] = new_slots
+            pivots[offset:beyond] = new_pivots
+            update_gap(tree, node, mas.low)
+            return
+    elif same and beyond - offset == 2:
+        _move_boundary(mas, entry, offset)
+        return
+    elif count > LEAF_MIN or mas.bulk or node.up[0] is tree:
+        need(mas, 1)
+        new = mas.stash.pop()
+        new.fill(
+            LEAF_64,
+            slots[:offset] + new_slots + slots[beyond:],
+            pivots[:offset] + new_pivots + pivots[beyond:],
+        )
+        new.up = node.up
+        mas.node = new
+        replace_node(mas, new, node)
+        update_gap(tree, new, mas.low)
+        return
+    mas.offset = offset
+    rebalance(
+        mas,
+        slots[:offset] + new_slots + slots[beyond:],
+        pivots[:offset] + new_pivots + pivots[beyond:],
+    )
+
+
+def _move_boundary(mas: MaState[Any], entry: Any, offset: int) -> None:
+    """In RCU mode: the store takes one slot and a part of its neighbour, so that one slot and one pivot
+    change.
+
+    Each key goes from old to new once, whichever of the two a reader sees first.
+    """
+    node = mas.node
+    rt = stepping(mas.tree)
+    # The slot that is taken whole is the first one if nothing is kept before the store.
+    kept_before = mas.offset - offset
+    if rt is not None:
+        rt.step(STORE_SLOT, node)
+    node.slots[offset + kept_before] = entry
+    if rt is not None:
+        rt.step(STORE_PIVOT, node)
+    node.pivots[offset] = mas.index - 1 if kept_before else mas.last
+    update_gap(mas.tree, node, mas.low)
