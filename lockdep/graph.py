@@ -153,6 +153,15 @@ def find_cycle(prev: LockClass, prev_read: int, next_: LockClass, next_read: int
     return None if found is None else found.path
 
 
+def implied(prev: LockClass, prev_read: int, next_: LockClass, next_read: int) -> bool:
+    """True when a strong path joins the two already, so that an edge prev -> next would close no new cycle."""
+
+    def arrives(at: LockClass, weak: bool) -> bool:
+        return at is next_ and (next_read == 2 or not weak)
+
+    return search_forwards(prev, prev_read == 0, arrives) is not None
+
+
 def no_irq_path(lock_class: LockClass) -> bool:
     """Paths from irq-safe to irq-unsafe locks do not run through what only stands for a lock.
 

@@ -174,6 +174,8 @@ class IrqProver:
         safe_state, unsafe_state = _state_name(safe_bit), _state_name(unsafe_bit)
         ctx = acquire.ctx
         cause = f"{safe_state}|{safe.at.title}|{unsafe_state}|{unsafe.at.title}"
+        if self._reporter.find(ReportKind.IRQ_ORDER, cause) is not None:
+            return
         headline = f"WARNING: {safe_state}-safe -> {unsafe_state}-unsafe lock order detected"
         self._reporter.add(
             ctx,

@@ -7,9 +7,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from lockdep.acquire import Acquire
-from lockdep.chains import Chain
+from lockdep.chains import AGAIN, Chain
 from lockdep.classes import LockClass
-from lockdep.graph import Edge, Path, find_cycle, kind_of
+from lockdep.graph import Edge, Path, find_cycle, implied, kind_of
 from lockdep.guards import Guards
 from lockdep.irqprover import IrqProver
 from lockdep.reporter import Reporter, class_line, common, held_line, lock_line
@@ -90,8 +90,11 @@ class Prover:
         kind = kind_of(entry[1].read, acquire.read)
         edge = prev.after.get(next_.number)
         known = edge is not None and edge.kinds & kind
-        # A stack that adds no edge can still be the way round a guard.
-        if not known or self._guarded:
+        again = acquire.chain.key & AGAIN
+        if again and not known:
+            known = implied(prev, entry[1].read, next_, acquire.read)
+        # A wait that adds no edge can still be the way round a guard.
+        if not known or (self._guarded and not again):
             path = find_cycle(prev, entry[1].read, next_, acquire.read)
             if path:
                 self._report_cycle(acquire, entry, path)
@@ -128,10 +131,16 @@ class Prover:
 
     def _report_cycle(self, acquire: Acquire, entry: Held, path: Path) -> None:
         ctx = acquire.ctx
-        names = sorted([(edge.prev.title, edge.next.title) for edge in path])
+        names = [(edge.prev.title, edge.next.title) for edge in path]
         names.append((entry[1].lock_class.title, acquire.lock_class.title))
         cause = ", ".join(f"{prev} -> {next_}" for prev, next_ in sorted(names))
+        if self._reporter.find(ReportKind.CIRCULAR, cause) is not None:
+            return
         ring, guards = self._guards.find_ring(acquire.chain)
+        before = self._reporter.find(ReportKind.GUARDED, cause)
+        if guards and isinstance(before, CircularReport):
+            self._guarded.append(GuardedCycle(acquire.chain, before))
+            return
         links = [Link(class_line(edge.next), edge.trace.resolve()) for edge in reversed(path)]
         links.append(Link(class_line(acquire.lock_class), acquire.trace.resolve()))
         report = CircularReport(

@@ -79,25 +79,29 @@ class CommonFields(TypedDict):
 class Reporter:
     """The reports of one validator. Each cause is kept once, by the report's key."""
 
-    __slots__ = ("_keys", "_on_report", "reports")
+    __slots__ = ("_known", "_on_report", "reports")
 
     def __init__(self, on_report: Callable[[Report], None] | None) -> None:
-        self._keys: set[str] = set()
+        self._known: dict[str, Report] = {}
         self._on_report = on_report
         self.reports: list[Report] = []
 
+    def find(self, kind: ReportKind, cause: str) -> Report | None:
+        """The report of this cause, if there is one."""
+        return self._known.get(f"{kind}|{cause}")
+
     def add(self, ctx: TaskContext, report: Report) -> None:
         """Keeps a report that is new; it is delivered when the validator's state is consistent again."""
-        if report.key in self._keys:
+        if report.key in self._known:
             return
-        self._keys.add(report.key)
+        self._known[report.key] = report
         self.reports.append(report)
         ctx.pending.append(report)
 
     def add_warning(self, ctx: TaskContext, report: Report) -> None:
         """Keeps a warning once, but delivers it every time: an assert that fails again must not pass."""
-        if report.key not in self._keys:
-            self._keys.add(report.key)
+        if report.key not in self._known:
+            self._known[report.key] = report
             self.reports.append(report)
         ctx.pending.append(report)
 

@@ -29,9 +29,20 @@ def short_path(path: str) -> str:
     return "/".join(path.replace("\\", "/").rsplit("/", 2)[-2:])
 
 
+_RESOLVED: dict[tuple[int, int], tuple[CodeType, Frame]] = {}
+
+
 def resolve(raw: RawFrame) -> Frame:
     """The function, file and line of an instruction."""
     code, lasti = raw
+    # Code objects are slow to hash; kept here, their identity stays theirs.
+    known = _RESOLVED.get((id(code), lasti))
+    if known is None:
+        known = _RESOLVED[id(code), lasti] = code, _look_up(code, lasti)
+    return known[1]
+
+
+def _look_up(code: CodeType, lasti: int) -> Frame:
     line = code.co_firstlineno
     for start, end, number in code.co_lines():
         if start <= lasti < end:
