@@ -79,7 +79,9 @@ class Settings:
     max_steps: int = DEFAULT_MAX_STEPS
     observers: Callable[[], Sequence[Observer]] = tuple
 
-    def runtime(self, strategy: Strategy, *, stacks: bool = False, recorder: Recorder | None = None) -> Simulated:
+    def runtime(
+        self, strategy: Strategy, *, stacks: bool = False, recorder: Recorder | None = None
+    ) -> Simulated:
         """A simulated runtime with the observers that these settings ask for."""
         observers: list[Observer] = []
         if recorder is not None:
@@ -142,7 +144,9 @@ def explore(
             failure = execution.failure
             if failure is not None and failure.headline not in seen:
                 seen.add(failure.headline)
-                witness = replay(program, execution.schedule, settings=settings, execution=result.executions - 1)
+                witness = replay(
+                    program, execution.schedule, settings=settings, execution=result.executions - 1
+                )
                 if witness.failure.signature != failure.signature:
                     raise BadSchedule(_unstable(failure, witness.failure))
                 result.failures.append(witness)
@@ -181,7 +185,9 @@ def replay(
         )
     if done.failure is None:
         raise BadSchedule(f"nothing fails under this schedule ({done.steps} operations)")
-    return Witness(done.failure, schedule, execution, done.steps, tuple(recorder.tasks), tuple(recorder.events))
+    return Witness(
+        done.failure, schedule, execution, done.steps, tuple(recorder.tasks), tuple(recorder.events)
+    )
 
 
 def _unstable(first: Failure, second: Failure) -> str:

@@ -26,7 +26,7 @@ class Kind(StrEnum):
     STALL = "stall"
 
 
-class Failure(Exception):  # noqa: N818 - the word of the field; it is raised to end an execution
+class Failure(Exception):
     """The program under test broke a rule.
 
     `headline` is one line in the kernel's words where the kernel has them. `detail` is the longer report, ready to

@@ -59,7 +59,18 @@ class Operation:
     plain, so that the race detector compares this access with the others there.
     """
 
-    __slots__ = ("access", "acquires", "dep", "effect", "field", "name", "ready", "releases", "tracked", "wakes")
+    __slots__ = (
+        "access",
+        "acquires",
+        "dep",
+        "effect",
+        "field",
+        "name",
+        "ready",
+        "releases",
+        "tracked",
+        "wakes",
+    )
 
     def __init__(
         self,

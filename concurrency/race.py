@@ -49,8 +49,7 @@ def _merge(into: list[int], other: list[int]) -> None:
     if len(into) < len(other):
         into.extend([0] * (len(other) - len(into)))
     for index, value in enumerate(other):
-        if value > into[index]:
-            into[index] = value
+        into[index] = max(into[index], value)
 
 
 class RaceDetector(Observer):

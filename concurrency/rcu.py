@@ -56,7 +56,11 @@ def _lock(rcu: RcuDomain, task: Task, _arg: object) -> None:
 
 def _unlock(rcu: RcuDomain, task: Task, _arg: object) -> None:
     if task.rcu_nesting == 0:
-        fail(Failure(Kind.RCU, "WARNING: bad unlock balance detected!", "rcu_read_unlock() without rcu_read_lock()"))
+        fail(
+            Failure(
+                Kind.RCU, "WARNING: bad unlock balance detected!", "rcu_read_unlock() without rcu_read_lock()"
+            )
+        )
     task.rcu_nesting -= 1
     if task.rcu_nesting == 0:
         del rcu.readers[task]
@@ -109,7 +113,11 @@ SYNCHRONIZE_RCU_WAIT = Operation(
 )
 CALL_RCU = Operation("call_rcu", effect=_queue, wakes=True, releases=("callbacks",))
 RCU_CALLBACK = Operation(
-    "rcu_callback", ready=_callback_ready, effect=_take_callback, wakes=True, acquires=("callbacks", "readers")
+    "rcu_callback",
+    ready=_callback_ready,
+    effect=_take_callback,
+    wakes=True,
+    acquires=("callbacks", "readers"),
 )
 RCU_CALLBACK_DONE = Operation("rcu_callback_done", effect=_callback_done, wakes=True, releases=("done",))
 RCU_BARRIER = Operation("rcu_barrier", effect=_begin_barrier)

@@ -151,7 +151,9 @@ def spawn(fn: Callable[..., Any], *args: Any, name: str | None = None) -> Task:
     """Start a task that calls `fn(*args)`; only inside a program that a runtime runs."""
     rt = active.runtime
     if rt is None:
-        raise WouldBlock("spawn() needs a running program: call it inside the function given to explore() or run()")
+        raise WouldBlock(
+            "spawn() needs a running program: call it inside the function given to explore() or run()"
+        )
     return rt.spawn(fn, args, name, False)
 
 

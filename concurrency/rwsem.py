@@ -164,8 +164,14 @@ DOWN_READ_SLOW = Operation(
 DOWN_WRITE_SLOW = Operation(
     "down_write_slowpath", ready=_may_write, effect=_leave_queue_writing, wakes=True, acquires=_WRITE
 )
-DOWN_READ_TRYLOCK = Operation("down_read_trylock", effect=_try_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ)
-DOWN_WRITE_TRYLOCK = Operation("down_write_trylock", effect=_try_write, wakes=True, dep=Dep.TRY, acquires=_WRITE)
+DOWN_READ_TRYLOCK = Operation(
+    "down_read_trylock", effect=_try_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ
+)
+DOWN_WRITE_TRYLOCK = Operation(
+    "down_write_trylock", effect=_try_write, wakes=True, dep=Dep.TRY, acquires=_WRITE
+)
 UP_READ = Operation("up_read", effect=_up_read, wakes=True, dep=Dep.RELEASE, releases=("readers",))
 UP_WRITE = Operation("up_write", effect=_up_write, wakes=True, dep=Dep.RELEASE, releases=("writers",))
-DOWNGRADE_WRITE = Operation("downgrade_write", effect=_downgrade, wakes=True, dep=Dep.DOWNGRADE, releases=("writers",))
+DOWNGRADE_WRITE = Operation(
+    "downgrade_write", effect=_downgrade, wakes=True, dep=Dep.DOWNGRADE, releases=("writers",)
+)

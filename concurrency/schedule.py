@@ -64,7 +64,9 @@ class Schedule:
         for token in body.split(",") if body else ():
             match = _TOKEN.fullmatch(token.strip())
             if match is None:
-                raise BadSchedule(f"{token[:24]!r} is no choice of a schedule: write TASK, TASK*LENGTH or =VALUE")
+                raise BadSchedule(
+                    f"{token[:24]!r} is no choice of a schedule: write TASK, TASK*LENGTH or =VALUE"
+                )
             task, length, value = match.groups()
             if value is not None:
                 choices.append(Datum(int(value)))

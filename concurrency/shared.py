@@ -86,7 +86,13 @@ class SharedField:
             key: Operation(text, access, field=name, tracked=plain) for key, (access, text) in names.items()
         }
         self.modify = Operation(
-            "atomic", Access.ACQ_REL, field=name, effect=self._modify, tracked=plain, acquires=(name,), releases=(name,)
+            "atomic",
+            Access.ACQ_REL,
+            field=name,
+            effect=self._modify,
+            tracked=plain,
+            acquires=(name,),
+            releases=(name,),
         )
 
     def _modify(self, obj: object, _task: object, change: Callable[[Any], tuple[Any, Any]]) -> Any:
@@ -96,8 +102,13 @@ class SharedField:
 
     def property(self) -> property:
         """The attribute as programs use it."""
-        scope: dict[str, Any] = {"__name__": __name__, "active": active, "read_op": self.ops["read"], "write_op": self.ops["write"]}
-        exec(_ACCESSORS.format(name=self.name), scope)  # noqa: S102 - the same technique as dataclasses
+        scope: dict[str, Any] = {
+            "__name__": __name__,
+            "active": active,
+            "read_op": self.ops["read"],
+            "write_op": self.ops["write"],
+        }
+        exec(_ACCESSORS.format(name=self.name), scope)
         read = scope["read"]
         if self.kind is FieldKind.RCU:
             read = _checked_dereference(read, self.name)
@@ -145,8 +156,12 @@ class SharedMeta(type):
         scope["_own_defaults"] = defaults
         scope.update({field: shared.property() for field, shared in fields.items()})
         cls = super().__new__(mcs, name, bases, scope)
-        cls._fields = {key: field for base in reversed(cls.__mro__) for key, field in _own(base, "_own_fields")}
-        cls._defaults = {key: value for base in reversed(cls.__mro__) for key, value in _own(base, "_own_defaults")}
+        cls._fields = {
+            key: field for base in reversed(cls.__mro__) for key, field in _own(base, "_own_fields")
+        }
+        cls._defaults = {
+            key: value for base in reversed(cls.__mro__) for key, value in _own(base, "_own_defaults")
+        }
         return cls
 
     _fields: dict[str, SharedField]

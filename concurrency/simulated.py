@@ -339,12 +339,12 @@ class Simulated:
         except ConcurrencyError as error:
             self._broken = error
             return
-        except Exception as error:  # noqa: BLE001 - whatever the program raises is a finding
+        except Exception as error:
             failure = Failure(Kind.EXCEPTION, f"{type(error).__name__}: {error}")
             failure.__cause__ = error
             self.stop(failure)
             return
-        except BaseException as error:  # noqa: BLE001 - an interrupt goes to whoever runs us
+        except BaseException as error:
             self._broken = error
             return
         try:
@@ -395,7 +395,9 @@ class Simulated:
     def _only(self, task: Task, n: int) -> Task:
         """`task` is the only one that can run: ask nobody until that changes."""
         if n >= self._max_steps:
-            raise Failure(Kind.STALL, f"step limit: the execution did not end within {self._max_steps} operations")
+            raise Failure(
+                Kind.STALL, f"step limit: the execution did not end within {self._max_steps} operations"
+            )
         if self._alone_since < 0:
             self._alone_since = n
         self._decide_at = self._max_steps

@@ -40,5 +40,6 @@ def caller() -> str:
 def stack() -> tuple[str, ...]:
     """The user's stack, innermost first, one ``function at file:line`` a frame."""
     return tuple(
-        f"{frame.f_code.co_qualname} at {_short(frame.f_code.co_filename)}:{frame.f_lineno}" for frame in frames(2)
+        f"{frame.f_code.co_qualname} at {_short(frame.f_code.co_filename)}:{frame.f_lineno}"
+        for frame in frames(2)
     )

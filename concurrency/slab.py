@@ -139,7 +139,9 @@ def _double_free(cache: KmemCache[Any], obj: Any, slab: SlabDomain) -> None:
     if not checked("double-free"):
         return
     entry = slab.freed.get(id(obj))
-    detail = f"allocated by {entry[2]}, freed by {entry[3]}" if entry else "it was never allocated from a cache"
+    detail = (
+        f"allocated by {entry[2]}, freed by {entry[3]}" if entry else "it was never allocated from a cache"
+    )
     headline = f"BUG: KASAN: double-free of {cache.name} by {_where()}"
     fail(Failure(Kind.DOUBLE_FREE, headline, detail, check="double-free"))
 
@@ -165,7 +167,12 @@ def _poisoned(cls: type) -> type:
         found = type(cls)(
             cls.__name__,
             (cls,),
-            {"__slots__": (), "__getattribute__": touch, "__setattr__": touch_write, "__module__": cls.__module__},
+            {
+                "__slots__": (),
+                "__getattribute__": touch,
+                "__setattr__": touch_write,
+                "__module__": cls.__module__,
+            },
         )
         _poison[cls] = found
     return found

@@ -121,7 +121,9 @@ class Threaded:
 
     def _is_stuck(self, task: Task) -> bool:
         op = task.op
-        return task in self._waiting and op is not None and op.ready is not None and not op.ready(task.obj, task)
+        return (
+            task in self._waiting and op is not None and op.ready is not None and not op.ready(task.obj, task)
+        )
 
     def stop(self, failure: Failure) -> None:
         """See `Runtime.stop`."""
@@ -235,7 +237,7 @@ class Threaded:
             self.stop(failure)
         except ConcurrencyError as error:
             self._broken = error
-        except Exception as error:  # noqa: BLE001 - whatever the program raises is a finding
+        except Exception as error:
             failure = Failure(Kind.EXCEPTION, f"{type(error).__name__}: {error}")
             failure.__cause__ = error
             self.stop(failure)

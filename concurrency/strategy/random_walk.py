@@ -10,7 +10,6 @@ from random import Random
 
 from concurrency.task import Task
 
-
 _BLOCK = 256
 _SCALE = 16
 

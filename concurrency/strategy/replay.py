@@ -31,7 +31,9 @@ class Replay:
     def begin(self, execution: int) -> None:  # noqa: ARG002
         """Start from the first choice."""
         self._at = 0
-        self._data = [choice.value for choice in reversed(self._schedule.choices) if isinstance(choice, Datum)]
+        self._data = [
+            choice.value for choice in reversed(self._schedule.choices) if isinstance(choice, Datum)
+        ]
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
         """The task whose segment is going on once `step` operations have been announced."""

@@ -1,0 +1,162 @@
+"""How things run and meet: runtimes, schedules, strategies, locks, RCU, shared memory, slab."""
+
+from concurrency.context import might_sleep
+from concurrency.explore import (
+    DEFAULT_STRATEGY,
+    STRATEGIES,
+    Result,
+    Settings,
+    Verdict,
+    Witness,
+    explore,
+    replay,
+)
+from concurrency.failure import (
+    BadSchedule,
+    ConcurrencyError,
+    Failure,
+    Kind,
+    TaskKilled,
+    WouldBlock,
+)
+from concurrency.lock import Lock, OwnedLock, lock_class_key, owned_operations
+from concurrency.mutex import Mutex
+from concurrency.observer import Observer
+from concurrency.operation import Access, Dep, Operation
+from concurrency.race import RaceDetector
+from concurrency.rcu import (
+    call_rcu,
+    rcu_barrier,
+    rcu_read_lock,
+    rcu_read_lock_held,
+    rcu_read_unlock,
+    rcu_reader,
+    synchronize_rcu,
+)
+from concurrency.recorder import Event, Recorder
+from concurrency.runtime import (
+    Runtime,
+    active,
+    bug_on,
+    check,
+    checked,
+    current_task,
+    domain,
+    fail,
+    join,
+    perform,
+    quiet,
+    spawn,
+    trace,
+)
+from concurrency.rwsem import RwSemaphore
+from concurrency.schedule import Datum, Schedule, Segment
+from concurrency.shared import (
+    READ_ONCE,
+    WRITE_ONCE,
+    Atomic,
+    Once,
+    Plain,
+    RcuPtr,
+    Shared,
+    atomic_add_return,
+    atomic_dec_and_test,
+    cmpxchg,
+    rcu_access_pointer,
+    rcu_assign_pointer,
+    rcu_dereference_check,
+    rcu_dereference_protected,
+    smp_load_acquire,
+    smp_store_release,
+    xchg,
+)
+from concurrency.simulated import Execution, Simulated
+from concurrency.slab import KmemCache, LeakCheck
+from concurrency.spinlock import Spinlock
+from concurrency.strategy import PCT, RandomWalk, Replay, Strategy
+from concurrency.task import Task
+from concurrency.threaded import Threaded
+from concurrency.validator import LockValidator
+
+__all__ = [
+    "Access",
+    "Atomic",
+    "BadSchedule",
+    "ConcurrencyError",
+    "DEFAULT_STRATEGY",
+    "Datum",
+    "Dep",
+    "Event",
+    "Execution",
+    "Failure",
+    "Kind",
+    "KmemCache",
+    "LeakCheck",
+    "Lock",
+    "LockValidator",
+    "Mutex",
+    "Observer",
+    "Once",
+    "Operation",
+    "OwnedLock",
+    "PCT",
+    "Plain",
+    "READ_ONCE",
+    "RaceDetector",
+    "RandomWalk",
+    "RcuPtr",
+    "Recorder",
+    "Replay",
+    "Result",
+    "Runtime",
+    "RwSemaphore",
+    "STRATEGIES",
+    "Schedule",
+    "Segment",
+    "Settings",
+    "Shared",
+    "Simulated",
+    "Spinlock",
+    "Strategy",
+    "Task",
+    "TaskKilled",
+    "Threaded",
+    "Verdict",
+    "WRITE_ONCE",
+    "Witness",
+    "WouldBlock",
+    "active",
+    "atomic_add_return",
+    "atomic_dec_and_test",
+    "bug_on",
+    "call_rcu",
+    "check",
+    "checked",
+    "cmpxchg",
+    "current_task",
+    "domain",
+    "explore",
+    "fail",
+    "join",
+    "lock_class_key",
+    "might_sleep",
+    "owned_operations",
+    "perform",
+    "quiet",
+    "rcu_access_pointer",
+    "rcu_assign_pointer",
+    "rcu_barrier",
+    "rcu_dereference_check",
+    "rcu_dereference_protected",
+    "rcu_read_lock",
+    "rcu_read_lock_held",
+    "rcu_read_unlock",
+    "rcu_reader",
+    "replay",
+    "smp_load_acquire",
+    "smp_store_release",
+    "spawn",
+    "synchronize_rcu",
+    "trace",
+    "xchg",
+]

@@ -1,0 +1,1 @@
+"""Scenarios, workloads, the catalogue of known bugs, artifacts, and the command line."""

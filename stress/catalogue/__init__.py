@@ -1,0 +1,1 @@
+"""Historical bugs, one file each: a patch that brings the bug back."""

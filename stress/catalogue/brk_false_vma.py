@@ -1,0 +1,51 @@
+"""brk with a false VMA: the maple tree series, v9 to v11, July 2022.
+
+To trim a heap inside one VMA, this do_brk_munmap() did not split the VMA: it shrank it in place, and gave the unmap
+code a VMA on its own stack that stood for the part cut off. That VMA was in no rmap tree. Between the end of the
+rmap lock and the zap, the pages of the part cut off were mapped, but no walk could find them; a migration whose
+first walk came before and whose second walk came then left its migration entry behind.
+
+Fixed in v12 of the series by calling do_mas_align_munmap(), as `vm.brk.do_brk_munmap` does.
+"""
+
+from __future__ import annotations
+
+from concurrency import trace
+from lockdep.gfp import GFP_KERNEL
+from stress.patch import patch
+from tree import NoMemory
+from vm import brk, mmap
+from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write, post_update_vma, pre_update_vma
+from vm.errno import ENOMEM
+from vm.layout import TASK_SIZE
+from vm.memory import unmap_region
+from vm.mm import MmStruct, mmap_write_downgrade
+from vm.vma import VmArea
+
+
+@patch(brk.do_brk_munmap)
+def do_brk_munmap(mm: MmStruct, vma: VmArea, newbrk: int, oldbrk: int) -> int:
+    """Unmap ``[newbrk, oldbrk)`` by way of a VMA that is in no tree."""
+    if vma.vm_end < oldbrk or (vma.vm_start, vma.vm_end) == (newbrk, oldbrk):
+        return mmap.do_mas_align_munmap(mm, vma, newbrk, oldbrk, downgrade=True)
+    mas = mmap.Mas(mm.mm_mt, newbrk, oldbrk - 1)
+    try:
+        mas.preallocate(None, GFP_KERNEL)
+    except NoMemory:
+        return ENOMEM
+    unmap = VmArea(mm, newbrk, oldbrk, 0, 0)
+    anon_vma = vma.anon_vma
+    if anon_vma is not None:
+        anon_vma_lock_write(anon_vma)
+        pre_update_vma(vma)
+    mas.store_prealloc(None)
+    vma.vm_end = newbrk
+    if anon_vma is not None:
+        post_update_vma(vma)
+        anon_vma_unlock_write(anon_vma)
+    trace("vma_shrunk", vma=vma.name)
+    following = mmap.vma_find(mm, oldbrk)
+    ceiling = TASK_SIZE if following is None else following.vm_start
+    mmap_write_downgrade(mm)
+    unmap_region(mm, [unmap], newbrk, ceiling, newbrk, oldbrk)
+    return 1

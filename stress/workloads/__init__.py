@@ -1,0 +1,1 @@
+"""Programs that drive the model, one family a module."""

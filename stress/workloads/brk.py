@@ -1,0 +1,54 @@
+"""Trimming a heap while its pages are being moved: the load of the mail of July 2022, boiled down.
+
+Three tasks: a process trims its heap by brk, kcompactd moves every page once, and a page-cache reader takes and
+gives back frames, so that a frame that was freed soon belongs to somebody else.
+"""
+
+from __future__ import annotations
+
+from concurrency import join, spawn
+from stress.process import Process
+from vm.filemap import AddressSpace, filemap_read, invalidate_mapping_page
+from vm.folio import Memory
+from vm.layout import PAGE_SIZE
+from vm.machine import boot
+from vm.migrate import compact_zone
+from vm.mmap import exit_mmap
+
+HEAP = 0x10_0000
+PAGES = 4
+KEPT = 1
+FRAMES = 7
+READS = 2
+
+
+def trim(process: Process) -> None:
+    """Trim the heap, then look at all that is left of it."""
+    process.brk(HEAP + KEPT * PAGE_SIZE)
+    for page in range(KEPT):
+        process.load(HEAP + page * PAGE_SIZE)
+    process.check_resident()
+
+
+def read_file(memory: Memory) -> None:
+    """Read a file through the page cache, page by page, dropping each page afterwards."""
+    file = AddressSpace("input.c")
+    for index in range(READS):
+        filemap_read(memory, file, index, lambda index: f"{file.name}:{index}")
+        invalidate_mapping_page(memory, file, index)
+
+
+def trim_under_compaction() -> None:
+    """The program: a heap of four pages, of which three are cut off."""
+    machine = boot(FRAMES)
+    process = Process(machine.add_mm("cc1", HEAP))
+    process.brk(HEAP + PAGES * PAGE_SIZE)
+    for page in range(PAGES):
+        process.store(HEAP + page * PAGE_SIZE, f"cc1:{page}")
+    join(
+        spawn(trim, process, name="cc1"),
+        spawn(compact_zone, machine.memory, name="kcompactd"),
+        spawn(read_file, machine.memory, name="reader"),
+    )
+    exit_mmap(process.mm)
+    machine.remove_mm(process.mm)

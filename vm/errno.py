@@ -1,0 +1,13 @@
+"""How model calls say no: the kernel's negative error numbers."""
+
+from __future__ import annotations
+
+import errno
+
+ENOMEM = -errno.ENOMEM
+EFAULT = -errno.EFAULT
+EINVAL = -errno.EINVAL
+EAGAIN = -errno.EAGAIN
+EBUSY = -errno.EBUSY
+EEXIST = -errno.EEXIST
+EINTR = -errno.EINTR

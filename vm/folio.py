@@ -1,0 +1,169 @@
+"""Folios and the frames that they live in.
+
+A frame is a `Folio` for ever, as a struct page is in mem_map; freeing it bumps its generation, so that whoever kept
+its number can be told apart from whoever owns it now. Kernel: struct folio, mm/page_alloc.c, v6.1; only order 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from concurrency import (
+    READ_ONCE,
+    Access,
+    Atomic,
+    Once,
+    Operation,
+    OwnedLock,
+    Shared,
+    active,
+    atomic_add_return,
+    bug_on,
+    might_sleep,
+    owned_operations,
+    perform,
+    trace,
+)
+from lockdep.gfp import GFP_HIGHUSER_MOVABLE, gfpflags_allow_blocking
+from vm.anon_vma import AnonVma
+
+if TYPE_CHECKING:
+    from vm.filemap import AddressSpace
+
+
+class FolioLock(OwnedLock):
+    """PG_locked: folio_lock(), folio_trylock(), folio_unlock()."""
+
+    __slots__ = ("__weakref__",)
+    _lock, _trylock, _unlock = owned_operations("folio", atomic=False)
+    _sleeps = True
+
+
+class Folio(Shared):
+    """One frame and what is in it.
+
+    `refcount` and `mapcount` count as the kernel shows them (0 = free, not mapped). `mapping` is an `AnonVma`, an
+    `AddressSpace` or None; `index` the page offset in it. `token` stands for the 4096 bytes of content.
+    """
+
+    pfn: int
+    lock: FolioLock
+    refcount: Atomic[int] = 0
+    mapcount: Atomic[int] = 0
+    mapping: Once[AnonVma | AddressSpace | None] = None
+    index: Once[int] = 0
+    lru: Once[bool] = False
+    token: Once[object] = None
+    generation: int = 0
+
+    def __init__(self, pfn: int) -> None:
+        super().__init__(pfn=pfn, lock=FolioLock("folio_lock"))
+
+    @property
+    def name(self) -> str:
+        """How traces call it."""
+        return f"pfn{self.pfn}"
+
+    def __repr__(self) -> str:
+        return f"<Folio {self.name} generation {self.generation}>"
+
+
+class Memory:
+    """All frames, and the free ones: the last freed is handed out first, as from a per-CPU list."""
+
+    name = "zone"
+
+    def __init__(self, frames: int) -> None:
+        self.mem_map = [Folio(pfn) for pfn in range(frames)]
+        self.free_list = self.mem_map[::-1]
+
+
+def _take_frame(memory: Memory, _task: Any, _arg: Any) -> Folio | None:
+    if not memory.free_list:
+        return None
+    folio = memory.free_list.pop()
+    folio._refcount = 1
+    return folio
+
+
+def _free_frame(memory: Memory, _task: Any, folio: Folio) -> None:
+    folio.generation += 1
+    folio._mapping = None
+    folio._lru = False
+    folio._token = None
+    memory.free_list.append(folio)
+
+
+def _get_unless_zero(folio: Folio, _task: Any, _arg: Any) -> bool:
+    if folio._refcount == 0:
+        return False
+    folio._refcount += 1
+    return True
+
+
+ALLOC_FRAME = Operation("alloc_pages", effect=_take_frame, acquires=("frames",))
+FREE_FRAME = Operation("free_pages", effect=_free_frame, releases=("frames",))
+TRY_GET = Operation("folio_try_get", Access.ACQ_REL, field="refcount", effect=_get_unless_zero)
+
+
+def alloc_folio(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE) -> Folio | None:
+    """A frame with one reference, or None; kernel: folio_alloc()."""
+    rt = active.runtime
+    if rt is not None:
+        if gfpflags_allow_blocking(gfp):
+            might_sleep()
+        rt.might_alloc(gfp)
+    folio: Folio | None = perform(ALLOC_FRAME, memory)
+    if folio is not None:
+        trace("mm_page_alloc", page=folio.name)
+    return folio
+
+
+def _is_unlocked(lock: FolioLock, _task: Any) -> bool:
+    return lock.owner is None
+
+
+WAIT_LOCKED = Operation("folio_wait_locked", ready=_is_unlocked, acquires=("lock",))
+
+
+def folio_wait_locked(folio: Folio) -> None:
+    """Sleep until nobody holds the folio lock; needs no reference."""
+    might_sleep()
+    perform(WAIT_LOCKED, folio.lock)
+
+
+def folio_test_anon(folio: Folio) -> bool:
+    """The folio holds anonymous memory."""
+    return isinstance(READ_ONCE(folio, "mapping"), AnonVma)
+
+
+def folio_mapped(folio: Folio) -> bool:
+    """Some page table maps the folio."""
+    return bool(READ_ONCE(folio, "mapcount") > 0)
+
+
+def folio_try_get(folio: Folio) -> bool:
+    """Take a reference unless the frame is free."""
+    return bool(perform(TRY_GET, folio))
+
+
+def folio_get(folio: Folio) -> None:
+    """Take a reference to a folio that somebody holds."""
+    bug_on(
+        atomic_add_return(folio, "refcount", 1) <= 1,
+        f"VM_BUG_ON_FOLIO: {folio.name} used after free",
+        "refcount",
+    )
+
+
+def folio_put(memory: Memory, folio: Folio) -> None:
+    """Drop a reference; the last one frees the frame."""
+    left = atomic_add_return(folio, "refcount", -1)
+    bug_on(left < 0, f"VM_BUG_ON_FOLIO(folio_ref_count({folio.name}) < 0)", "refcount")
+    if left == 0:
+        mapcount = folio.mapcount
+        bug_on(
+            mapcount != 0, f"BUG: Bad page state: {folio.name} is freed with mapcount {mapcount}", "mapcount"
+        )
+        trace("mm_page_free", page=folio.name)
+        perform(FREE_FRAME, memory, folio)

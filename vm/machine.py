@@ -1,0 +1,37 @@
+"""One machine: its frames and its address spaces."""
+
+from __future__ import annotations
+
+from concurrency import KmemCache, domain
+from lockdep.gfp import GFP_KERNEL
+from vm.folio import Memory
+from vm.mm import MmStruct
+
+mm_cache = KmemCache("mm_struct", MmStruct, object_size=1024)
+
+
+class Machine:
+    """What is booted once an execution; `domain(Machine)` is the machine of the execution that is going on."""
+
+    def __init__(self) -> None:
+        self.memory = Memory(0)
+        self.mms: list[MmStruct] = []
+
+    def add_mm(self, name: str, start_brk: int) -> MmStruct:
+        """A new, empty address space whose heap begins at `start_brk`."""
+        mm = mm_cache.alloc(GFP_KERNEL, self.memory, name, start_brk)
+        assert mm is not None, "a machine is booted before allocations may fail"
+        self.mms.append(mm)
+        return mm
+
+    def remove_mm(self, mm: MmStruct) -> None:
+        """Forget an address space that was torn down."""
+        self.mms.remove(mm)
+        mm_cache.free(mm)
+
+
+def boot(frames: int) -> Machine:
+    """The machine of this execution, with so many frames of 4096 bytes."""
+    machine = domain(Machine)
+    machine.memory = Memory(frames)
+    return machine

@@ -1,0 +1,109 @@
+"""Page migration and compaction. Kernel: mm/migrate.c and mm/compaction.c, v6.1."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from concurrency import READ_ONCE, cmpxchg, trace
+from vm.anon_vma import put_anon_vma
+from vm.errno import EAGAIN, EBUSY, ENOMEM
+from vm.folio import (
+    Folio,
+    Memory,
+    alloc_folio,
+    folio_get,
+    folio_mapped,
+    folio_put,
+    folio_test_anon,
+    folio_try_get,
+)
+from vm.pgtable import Migration, pmd_offset, present, ptep_get, set_pte
+from vm.rmap import folio_add_anon_rmap, folio_get_anon_vma, rmap_walk_anon, try_to_migrate
+
+if TYPE_CHECKING:
+    from vm.vma import VmArea
+
+
+def compact_zone(memory: Memory) -> int:
+    """Try to move every anonymous page once, frame by frame, as kcompactd does; gives how many it moved."""
+    moved = 0
+    for folio in memory.mem_map:
+        if isolate_lru_page(memory, folio):
+            moved += migrate_folio(memory, folio) == 0
+            folio_put(memory, folio)
+    return moved
+
+
+def isolate_lru_page(memory: Memory, folio: Folio) -> bool:
+    """Take an anonymous page off the LRU and a reference to it, unless it is free or already taken."""
+    if not folio_try_get(folio):
+        return False
+    if folio_test_anon(folio) and cmpxchg(folio, "lru", True, False):
+        return True
+    folio_put(memory, folio)
+    return False
+
+
+def migrate_folio(memory: Memory, src: Folio) -> int:
+    """Move the isolated anonymous folio `src` to another frame: 0, or a negative error and nothing has changed.
+
+    The caller's reference keeps the old frame until the end. Kernel: unmap_and_move(), steps 1 to 18 of
+    Documentation/mm/page_migration.rst.
+    """
+    dst = alloc_folio(memory)
+    if dst is None:
+        src.lru = True
+        return ENOMEM
+    src.lock.lock()
+    anon_vma = folio_get_anon_vma(src)
+    result = EBUSY
+    if anon_vma is not None:
+        if dst.lock.trylock():
+            try_to_migrate(src)
+            result = EAGAIN if folio_mapped(src) else move_to_new_folio(dst, src)
+            remove_migration_ptes(src, dst if result == 0 else src)
+            dst.lock.unlock()
+        put_anon_vma(anon_vma)
+    if result == 0:
+        dst.lru = True
+    else:
+        src.lru = True
+    src.lock.unlock()
+    folio_put(memory, dst)
+    return result
+
+
+def move_to_new_folio(dst: Folio, src: Folio) -> int:
+    """Give `dst` the content and identity of `src`, which nothing maps; -EAGAIN if somebody else refers to it.
+
+    `src` keeps its mapping until it is freed: whoever zaps a migration entry must still see that it was anonymous.
+    Simpler here: the one reference that is left is the caller's, so there is no page cache to update.
+    """
+    if READ_ONCE(src, "refcount") != 1:
+        return EAGAIN
+    dst.index = READ_ONCE(src, "index")
+    dst.mapping = READ_ONCE(src, "mapping")
+    dst.token = READ_ONCE(src, "token")
+    trace("migrate", old=src.name, new=dst.name)
+    return 0
+
+
+def remove_migration_ptes(old: Folio, new: Folio) -> None:
+    """The second walk: turn the migration entries of `old` into entries of `new`."""
+    rmap_walk_anon(new, partial(_remove_migration_pte, old))
+
+
+def _remove_migration_pte(old: Folio, new: Folio, vma: VmArea, address: int) -> None:
+    mm = vma.vm_mm
+    table = pmd_offset(mm, address)
+    if table is None:
+        return
+    with table.ptl:
+        pte = ptep_get(table, address)
+        if not isinstance(pte, Migration) or pte.pfn != old.pfn:
+            return
+        folio_get(new)
+        folio_add_anon_rmap(new)
+        set_pte(table, address, present(new))
+        trace("remove_migration_pte", mm=mm.name, addr=hex(address), old=old.name, new=new.name)

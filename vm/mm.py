@@ -1,0 +1,106 @@
+"""mm_struct: one address space. Kernel: include/linux/mm_types.h, v6.1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from concurrency import Operation, Plain, RwSemaphore, Shared, Spinlock, perform
+from tree import MapleTree
+from vm.folio import Folio, Memory, folio_test_anon
+from vm.layout import TASK_SIZE
+
+if TYPE_CHECKING:
+    from vm.pgtable import PageTable
+    from vm.vma import VmArea
+
+MM_ANONPAGES = "MM_ANONPAGES"
+MM_FILEPAGES = "MM_FILEPAGES"
+
+
+class MmStruct(Shared):
+    """An address space: `mmap_lock`, the VMAs in `mm_mt`, the heap's borders, page tables and resident set.
+
+    Writing the VMAs, `map_count`, `start_brk` and `brk` needs mmap_lock for writing, reading them for reading.
+    `pmds` maps the number of a page-table page to it, and is populated under `page_table_lock`.
+    """
+
+    name: str
+    memory: Memory
+    mmap_lock: RwSemaphore
+    page_table_lock: Spinlock
+    mm_mt: MapleTree[VmArea]
+    map_count: Plain[int] = 0
+    start_brk: Plain[int] = 0
+    brk: Plain[int] = 0
+    mmap_base: int = TASK_SIZE
+    pmds: dict[int, PageTable]
+    rss: dict[str, int]
+
+    def __init__(self, memory: Memory, name: str, start_brk: int) -> None:
+        mmap_lock = RwSemaphore("mm->mmap_lock")
+        super().__init__(
+            name=name,
+            memory=memory,
+            mmap_lock=mmap_lock,
+            page_table_lock=Spinlock("mm->page_table_lock"),
+            mm_mt=MapleTree(track_gaps=True, lock=mmap_lock),
+            start_brk=start_brk,
+            brk=start_brk,
+            pmds={},
+            rss={MM_ANONPAGES: 0, MM_FILEPAGES: 0},
+        )
+
+
+def _add_rss(mm: MmStruct, _task: Any, arg: tuple[str, int]) -> None:
+    member, value = arg
+    mm.rss[member] += value
+
+
+def _read_rss(mm: MmStruct, _task: Any, member: str) -> int:
+    return max(0, mm.rss[member])
+
+
+ADD_MM_COUNTER = Operation("add_mm_counter", field="rss_stat", effect=_add_rss)
+GET_MM_COUNTER = Operation("get_mm_counter", field="rss_stat", effect=_read_rss)
+
+
+def add_mm_counter(mm: MmStruct, member: str, value: int) -> None:
+    """Count `value` pages more (or fewer) as resident."""
+    if value:
+        perform(ADD_MM_COUNTER, mm, (member, value))
+
+
+def get_mm_counter(mm: MmStruct, member: str) -> int:
+    """Resident pages of one kind, as /proc/PID/status shows them; never negative there."""
+    count: int = perform(GET_MM_COUNTER, mm, member)
+    return count
+
+
+def mm_counter(folio: Folio) -> str:
+    """Which counter a page belongs to."""
+    return MM_ANONPAGES if folio_test_anon(folio) else MM_FILEPAGES
+
+
+def mmap_read_lock(mm: MmStruct) -> None:
+    """Lock the address space for looking at it."""
+    mm.mmap_lock.down_read()
+
+
+def mmap_read_unlock(mm: MmStruct) -> None:
+    """The end of `mmap_read_lock`, or of a downgraded write lock."""
+    mm.mmap_lock.up_read()
+
+
+def mmap_write_lock(mm: MmStruct) -> None:
+    """Lock the address space for changing it."""
+    mm.mmap_lock.down_write()
+
+
+def mmap_write_unlock(mm: MmStruct) -> None:
+    """The end of `mmap_write_lock`."""
+    mm.mmap_lock.up_write()
+
+
+def mmap_write_downgrade(mm: MmStruct) -> None:
+    """From changing to looking, with no writer in between."""
+    mm.mmap_lock.downgrade_write()
