@@ -8,24 +8,27 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeVar
 
-from concurrency.rcu import rcu_read_lock, rcu_read_unlock
+from concurrency.rcu import rcu_reader
 from concurrency.runtime import active
 from concurrency.spinlock import Spinlock
 from lockdep.gfp import GFP_KERNEL
 from tree.alloc import NodeSource, default_source
 from tree.dump import dump
-from tree.entries import InternalEntry, check_allocatable, check_key, check_storable
+from tree.entries import InternalEntry, check_allocatable, check_key, check_range, check_storable
 from tree.guard import TreeLock
 from tree.layout import FLAG_GAPS, FLAG_HEIGHT_SHIFT, FLAG_LOCK_EXTERN, FLAG_RCU, MAX
 from tree.node import MapleNode
 from tree.publish import destroy_subtree, set_root
 from tree.state import MaState
 from tree.validate import validate
+from tree.write import store_in_place
 
 E = TypeVar("E")
+
+NOTHING = nullcontext()
 
 
 class MapleTree(Generic[E]):
@@ -111,7 +114,12 @@ class MapleTree(Generic[E]):
 
         Raises `BadRange`, `BadKey`, `ReservedEntry`, `NoMemory`.
         """
+        check_range(first, last)
         check_storable(entry)
+        alone = active.runtime is None and not self.rcu
+        if alone and self.height and entry is not None and store_in_place(self, first, last, entry):
+            self.changes += 1
+            return
         mas: MaState[E] = MaState(self, first, last)
         with self._write_locked():
             mas.store_gfp(entry, gfp)
@@ -232,28 +240,13 @@ class MapleTree(Generic[E]):
         """All nodes and entries as text, in the kernel's format (`mt_dump`)."""
         return dump(self, hexadecimal=hexadecimal)
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _reading(self) -> AbstractContextManager[None]:
         """What a look-up of the normal interface runs in: an RCU reader, unless the caller holds the lock."""
-        if active.runtime is None or self.lock.held_by_me():
-            yield
-            return
-        rcu_read_lock()
-        try:
-            yield
-        finally:
-            rcu_read_unlock()
+        return NOTHING if active.runtime is None or self.lock.held_by_me() else rcu_reader()
 
-    @contextmanager
-    def _write_locked(self) -> Iterator[None]:
-        """What a write of the normal interface runs in: the tree's own lock, or the caller's, which is
-        checked.
-        """
-        if active.runtime is None or self.external:
-            yield
-            return
-        with self._own_lock:
-            yield
+    def _write_locked(self) -> AbstractContextManager[object]:
+        """What a write of the normal interface runs in: the tree's own lock, or the caller's, which is checked."""
+        return NOTHING if active.runtime is None or self.external else self._own_lock
 
     def drop_lock(self) -> None:
         """Let go of the tree's own lock for an allocation that may sleep."""

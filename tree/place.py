@@ -68,26 +68,11 @@ class Place:
         """Go to the slot that holds `key`."""
         self.offset = bisect_left(self.node.pivots, key)
 
-    def previous_sibling(self) -> Place | None:
-        """The node to the left below the same parent."""
-        return self._sibling(-1)
-
-    def next_sibling(self) -> Place | None:
-        """The node to the right below the same parent."""
-        return self._sibling(1)
-
-    def _sibling(self, step: int) -> Place | None:
-        if self.node.is_root:
-            return None
-        parent, slot = self.node.up
-        slot += step
-        if not 0 <= slot < len(parent.slots):
-            return None
-        other = self.copy()
-        other.ascend()
-        other.offset = slot
-        other.descend()
-        return other
+    def sibling(self, slot: int) -> Place:
+        """The node in another slot of the same parent."""
+        parent = self.node.up[0]
+        low = parent.pivots[slot - 1] + 1 if slot else first_key(parent)
+        return Place(parent.slots[slot], low, parent.pivots[slot])
 
 
 def first_key(node: MapleNode) -> int:

@@ -79,42 +79,37 @@ def replace_subtree(mas: MaState[Any], new: MapleNode, old: MapleNode, low: int,
         update_gap(mas.tree, new, low)
 
 
-def _adopt(new: MapleNode, rt: Runtime | None) -> None:
+def _adopt(top: MapleNode, rt: Runtime | None) -> None:
     """Tell the old children of the new nodes, top down, where they hang now."""
-    level = [new]
-    while level and level[0].kind != LEAF_64:
-        below: list[MapleNode] = []
-        for node in level:
-            adopted = [(child, slot) for slot, child in enumerate(node.slots) if child.up[0] is not node]
-            below += [child for child in node.slots if child.up[0] is node]
-            for child, slot in adopted:
+    new = [top]
+    for node in new:
+        if node.kind == LEAF_64:
+            return
+        for slot, child in enumerate(node.slots):
+            if child.up[0] is node:
+                new.append(child)
+            else:
                 if rt is not None:
                     rt.step(STORE_PARENT, child)
                 child.up = (node, slot)
-        level = below
 
 
 def _discard_replaced(mas: MaState[Any], old: MapleNode, low: int, rt: Runtime | None) -> None:
     """Free what hung below `old` and was not adopted."""
     first, last = mas.index, mas.last
     whole: list[MapleNode] = []
-    level = [(old, low)]
-    replaced: list[MapleNode] = []
-    while level:
-        below: list[tuple[MapleNode, int]] = []
-        for node, start in level:
-            replaced.append(node)
-            if node.kind == LEAF_64:
-                continue
-            for slot, child in enumerate(node.slots):
-                child_low = node.pivots[slot - 1] + 1 if slot else start
-                if child.up[0] is node:
-                    if first <= child_low and node.pivots[slot] <= last:
-                        whole.append(child)
-                    else:
-                        below.append((child, child_low))
-        level = below
-    for node in replaced:
+    replaced = [(old, low)]
+    for node, begin in replaced:
+        if node.kind == LEAF_64:
+            break
+        for child, end in zip(node.slots, node.pivots, strict=True):
+            if child.up[0] is node:
+                if first <= begin and end <= last:
+                    whole.append(child)
+                else:
+                    replaced.append((child, begin))
+            begin = end + 1
+    for node, _ in replaced:
         if node is not old:
             mark_dead(node, rt)
         discard(mas, node)

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from tree.big import BigNode, adopt_new, gather
 from tree.layout import LEAF_64, MAX, MIN_SLOTS, SLOTS
 from tree.lookup import range_walk
-from tree.node import MapleNode
+from tree.node import MapleNode, largest
 from tree.place import Place
 from tree.publish import replace_subtree
 from tree.stash import need
 
 if TYPE_CHECKING:
+    from tree.maple import MapleTree
     from tree.state import MaState
 
 
@@ -26,17 +27,15 @@ def rebalance(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:
     height = mas.tree.height
     need(mas, 2 * height - 1)
     big = BigNode(LEAF_64, slots, pivots, None)
-    left = Place(mas.node, mas.low, mas.high)
-    right = left.next_sibling()
-    if right is not None:
+    here = Place(mas.node, mas.low, mas.high)
+    parent, slot = mas.node.up
+    if slot + 1 < len(parent.slots):
+        left, right = here, here.sibling(slot + 1)
         big.append(right.node)
     else:
-        right = left
-        sibling = left.previous_sibling()
-        assert sibling is not None
-        left = sibling
+        left, right = here.sibling(slot - 1), here
         big.prepend(left.node)
-    divide_upwards(mas, big, left, right.copy(), height)
+    divide_upwards(mas, big, left, right, height)
 
 
 def divide_upwards(mas: MaState[Any], big: BigNode, left: Place, right: Place, levels: int) -> None:
@@ -65,6 +64,8 @@ def divide_upwards(mas: MaState[Any], big: BigNode, left: Place, right: Place, l
                 break
             _draw_in(big, left, right)
             levels = levels or 1
+        elif left.node is right.node and len(big.slots) <= SLOTS[big.kind] and _settled(mas.tree, left.node):
+            break
     if top is None:
         depth += 1
         top = mas.stash.pop()
@@ -73,10 +74,31 @@ def divide_upwards(mas: MaState[Any], big: BigNode, left: Place, right: Place, l
     old = left.node
     top.up = old.up
     replace_subtree(mas, top, old, left.low, depth)
+    if not mas.tree.rcu:
+        _refresh_gap_offsets(mas.tree, top)
     mas.node = top
     mas.low = left.low
     mas.high = left.high
     range_walk(mas, None)
+
+
+def _settled(tree: MapleTree[Any], node: MapleNode) -> bool:
+    """Whether the nodes above would only be copied, which the kernel does, and RCU readers may see."""
+    if tree.rcu:
+        return False
+    while node.up[0] is not tree:
+        node = node.up[0]
+        if len(node.slots) <= MIN_SLOTS[node.kind] and node.up[0] is not tree:
+            return False
+    return True
+
+
+def _refresh_gap_offsets(tree: MapleTree[Any], node: MapleNode) -> None:
+    """What copying the nodes above would have done: of equal gaps, point to the right-most."""
+    while tree.track_gaps and node.up[0] is not tree:
+        node = node.up[0]
+        assert node.gaps is not None
+        node.gap_offset = largest(node.gaps)
 
 
 def _distribute(mas: MaState[Any], big: BigNode, below: list[MapleNode]) -> list[MapleNode]:

@@ -57,13 +57,15 @@ def _push(
     here: Place, big: BigNode, left: MapleNode, right: MapleNode, new: list[MapleNode], *, to_left: bool
 ) -> bool:
     """Even out with the sibling on one side, if both together fit in two nodes with a slot to spare."""
-    sibling = here.previous_sibling() if to_left else here.next_sibling()
-    if sibling is None:
+    parent, slot = here.node.up
+    slot += -1 if to_left else 1
+    if not isinstance(parent, MapleNode) or not 0 <= slot < len(parent.slots):
         return False
-    total = len(big.slots) + len(sibling.node.slots)
+    total = len(big.slots) + len(parent.slots[slot].slots)
     room = 2 * SLOTS[big.kind] - (big.kind == LEAF_64) - (here.high == MAX)
     if total >= room:
         return False
+    sibling = here.sibling(slot)
     last = SLOTS[big.kind] - 2
     if to_left:
         big.prepend(sibling.node)
