@@ -33,6 +33,8 @@ NOT_THREADED: Final = 1 << 10
 STATE_MASK: Final = HARDIRQS_ON | SOFTIRQS_ON | NOT_THREADED
 SUBCLASS_SHIFT: Final = 11
 SUBCLASS_BITS: Final = 6
+SUBCLASS_LIMIT: Final = 1 << SUBCLASS_BITS
+"""Subclasses of one key; the kernel has 8."""
 SUBCLASS_MASK: Final = ((1 << SUBCLASS_BITS) - 1) << SUBCLASS_SHIFT
 TOKEN_SHIFT: Final = SUBCLASS_SHIFT + SUBCLASS_BITS
 
@@ -109,6 +111,15 @@ class Chain:
         while at.parent is not at:
             yield at
             at = at.parent
+
+    def prune(self, gone: set[int]) -> None:
+        """Drops all stacks above this one that mention a class of these numbers."""
+        pending = [self]
+        while pending:
+            chain = pending.pop()
+            kept = {key: up for key, up in chain.next.items() if up.lock_class.number not in gone}
+            chain.next = kept
+            pending.extend(kept.values())
 
     def __repr__(self) -> str:
         names = [entry.lock_class.title for entry in self.held()][::-1]

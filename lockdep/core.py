@@ -6,18 +6,17 @@ only for a stack never seen.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Collection
-from threading import RLock
+from sys import _getframe
+from types import FrameType
 
-from lockdep.acquire import Acquire, context_entries, matches
+from lockdep.acquire import Acquire, matches
 from lockdep.chains import (
     AGAIN,
-    CONTEXT_COUNT,
     NESTED,
     READ_MASK,
     RECHECK,
     STATE_MASK,
+    SUBCLASS_LIMIT,
     SUBCLASS_MASK,
     SUBCLASS_SHIFT,
     SYNC,
@@ -26,46 +25,17 @@ from lockdep.chains import (
     Chain,
 )
 from lockdep.classes import LockClass
-from lockdep.irqprover import IrqProver
-from lockdep.keys import NO_TRACK, LockClassKey, LockdepError, LockMap
-from lockdep.prover import Prover
-from lockdep.pseudo import PseudoLocks
-from lockdep.registry import Registry
-from lockdep.reporter import Reporter, common, lock_line
-from lockdep.reports import BadUnlockReport, NestLockReport, Report, ReportKind, WarnReport
+from lockdep.ground import Ground
+from lockdep.keys import LockdepError, LockMap
+from lockdep.reporter import common, lock_line
+from lockdep.reports import NestLockReport, ReportKind
 from lockdep.task import Extra, Held, TaskContext
-from lockdep.trace import Trace, Tracer, resolve, short_path
+from lockdep.trace import Trace
 from lockdep.waits import check_wait_context
 
-MAX_SUBCLASSES = 8
 
-
-class Core:
-    """What the other parts of the validator build on: classes, chains, the held stack."""
-
-    def __init__(
-        self,
-        current: Callable[[], TaskContext],
-        *,
-        internal: Collection[str] = ("lockdep", "concurrency"),
-        on_report: Callable[[Report], None] | None = None,
-    ) -> None:
-        self._current = current
-        self._tracer = Tracer(internal)
-        self._user_files = self._tracer.user_files
-        self.maps = PseudoLocks()
-        self._registry = Registry()
-        self._reporter = Reporter(on_report)
-        self._irqs = IrqProver(self._reporter, self.operations)
-        self._prover = Prover(self._reporter, self._irqs)
-        self._roots = tuple(map(Chain.root, range(CONTEXT_COUNT)))
-        # Only stacks never seen take it: two threads may meet there.
-        self._lock = RLock()
-
-    @property
-    def reports(self) -> list[Report]:
-        """Everything found so far, each cause once, in order."""
-        return self._reporter.reports
+class Core(Ground):
+    """Acquires and releases, and the held stacks that they make."""
 
     def acquire(
         self,
@@ -95,13 +65,14 @@ class Core:
         if not check:
             key |= UNCHECKED
         if subclass:
-            key = key & ~SUBCLASS_MASK | subclass << SUBCLASS_SHIFT
+            # A key of 0 is in no table: what is wrong with the subclass comes out below.
+            key = key & ~SUBCLASS_MASK | subclass << SUBCLASS_SHIFT if 0 < subclass < SUBCLASS_LIMIT else 0
         extra = None
         chain = ctx.chain.next.get(key)
         if chain is None or nest_lock is not None or sync or not 0 <= read <= 2:
             if not 0 <= read <= 2:
                 raise LockdepError(f"read must be 0, 1 or 2, not {read!r}")
-            flags = key & (READ_MASK | TRYLOCK | UNCHECKED) | (SYNC if sync else 0)
+            flags = read | (TRYLOCK if trylock else 0) | (0 if check else UNCHECKED) | (SYNC if sync else 0)
             placed = self._acquire_unseen(ctx, lock_map, flags, subclass, nest_lock)
             if ctx.pending:
                 self._reporter.deliver(ctx)
@@ -110,13 +81,20 @@ class Core:
             chain, extra = placed
         else:
             chain.hits += 1
-        frame = sys._getframe(1)
-        code = frame.f_code
-        if code.co_filename in self._user_files:
-            ctx.held.append((lock_map, chain, code, frame.f_lasti, extra))
+        frame: FrameType | None = _getframe(1)
+        files = self._files
+        user: bool | None = False
+        while frame is not None:
+            code = frame.f_code
+            user = files.get(code.co_filename)
+            if user is not False:
+                break
+            frame = frame.f_back
+        if user and frame is not None:
+            lasti = frame.f_lasti
         else:
-            code, lasti = self._tracer.site(frame)
-            ctx.held.append((lock_map, chain, code, lasti, extra))
+            code, lasti = self._tracer.site(_getframe(1))
+        ctx.held.append((lock_map, chain, code, lasti, extra))
         ctx.chain = chain
 
     def release(self, lock_map: LockMap) -> None:
@@ -147,48 +125,6 @@ class Core:
             if lock_class is None:
                 return None
             return self._place(ctx, lock_map, lock_class, flags | ctx.state, nest_lock, trace)
-
-    def _adopt(self, ctx: TaskContext) -> None:
-        """Takes over a task that another validator watched before, or none."""
-        if ctx.owner is not self:
-            ctx.owner = self
-            ctx.held = []
-            ctx.frames = []
-            ctx.chain = self._roots[ctx.irq_context]
-
-    def _tracks(self, ctx: TaskContext, lock_map: LockMap) -> bool:
-        self._adopt(ctx)
-        return not ctx.off and lock_map.key is not NO_TRACK
-
-    def _class_of(self, ctx: TaskContext, lock_map: LockMap, subclass: int, trace: Trace) -> LockClass | None:
-        """The class of an acquire; None, with a report, when key or subclass are of no use."""
-        key: object = lock_map.key
-        if not isinstance(key, LockClassKey):
-            self._warn(
-                ctx,
-                ReportKind.KEY,
-                "INFO: trying to register non-static key.",
-                f"{lock_map.name}",
-                trace,
-                "The code is fine but needs lockdep annotation, or maybe",
-                "you didn't initialize this object before use?",
-            )
-            return None
-        if not 0 <= (subclass or lock_map.subclass) < MAX_SUBCLASSES:
-            self._warn(
-                ctx,
-                ReportKind.SUBCLASS,
-                f"BUG: looking up invalid subclass: {subclass or lock_map.subclass}",
-                f"{lock_map.name}|{subclass}",
-                trace,
-            )
-            return None
-        if self._registry.knows(lock_map):
-            return self._registry.look_up(lock_map, subclass)
-        lock_class = self._registry.look_up(lock_map, subclass)
-        if lock_class.family.instances == 2:
-            self._prover.class_gained_instance(ctx)
-        return lock_class
 
     def _place(
         self,
@@ -253,38 +189,19 @@ class Core:
 
     def _release_unusual(self, ctx: TaskContext, lock_map: LockMap) -> None:
         with self._lock:
-            if not self._tracks(ctx, lock_map):
-                return
-            index = self._find(ctx, lock_map)
+            index = self._find_tracked(ctx, lock_map)
             if index is None:
-                self._not_held(ctx, lock_map)
                 return
             extra = ctx.held[index][4]
             if extra is not None:
                 if extra.pins:
-                    self._warn_here(ctx, f"WARNING: releasing a pinned lock ({lock_map.name})", lock_map.name)
+                    self._warn_here(ctx, f"WARNING: releasing a pinned lock ({lock_map.name})")
                 if extra.references > 1:
                     extra.references -= 1
                     return
             above = self._pop_to(ctx, index)
             for entry in above:
                 self._put_back(ctx, entry, entry[1].key | AGAIN)
-
-    def _not_held(self, ctx: TaskContext, lock_map: LockMap) -> None:
-        trace = self._tracer.capture()
-        site = resolve(trace.site)
-        cause = f"{lock_map.name}|{short_path(site.file)}:{site.line}"
-        fields = common(ctx, ReportKind.BAD_UNLOCK, BAD_UNLOCK_HEADLINE, cause, trace)
-        self._reporter.add(ctx, BadUnlockReport(**fields, name=lock_map.name, site=site))
-
-    def _find(self, ctx: TaskContext, lock_map: LockMap) -> int | None:
-        """The index of a map on the held stack, from the top, within the present irq context."""
-        entries = context_entries(ctx)
-        first = len(ctx.held) - len(entries)
-        for index in range(len(entries) - 1, -1, -1):
-            if matches(entries[index], lock_map):
-                return first + index
-        return None
 
     def _pop_to(self, ctx: TaskContext, index: int) -> list[Held]:
         """Takes a lock and all above it off the stack; gives those above, oldest first."""
@@ -325,25 +242,5 @@ class Core:
             ),
         )
 
-    def _warn(
-        self, ctx: TaskContext, kind: ReportKind, headline: str, cause: str, trace: Trace, *advice: str
-    ) -> None:
-        self._reporter.add(ctx, WarnReport(**common(ctx, kind, headline, cause, trace), advice=advice))
 
-    def _warn_here(self, ctx: TaskContext, headline: str, cause: str) -> None:
-        self._warn(ctx, ReportKind.ASSERT, headline, f"{headline}|{cause}", self._tracer.capture())
-
-    def operations(self, lock_class: LockClass) -> int:
-        """How often a class was acquired. Walks all chains: for listings and reports."""
-        total = 0
-        pending = list(self._roots)
-        while pending:
-            chain = pending.pop()
-            if chain.lock_class is lock_class:
-                total += chain.hits + 1
-            pending.extend(chain.next.values())
-        return total
-
-
-BAD_UNLOCK_HEADLINE = "WARNING: bad unlock balance detected!"
 NEST_LOCK_HEADLINE = "WARNING: Nested lock was not taken"

@@ -12,7 +12,7 @@ first may be reached strongly later, and that path counts.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from lockdep.classes import LockClass
@@ -154,7 +154,7 @@ def find_cycle(prev: LockClass, prev_read: int, next_: LockClass, next_read: int
 
 
 def implied(prev: LockClass, prev_read: int, next_: LockClass, next_read: int) -> bool:
-    """True when a strong path joins the two already, so that an edge prev -> next would close no new cycle."""
+    """True when a strong path joins the two already: an edge prev -> next closes no new cycle."""
 
     def arrives(at: LockClass, weak: bool) -> bool:
         return at is next_ and (next_read == 2 or not weak)
@@ -193,15 +193,18 @@ def has_usage(mask: int) -> Match:
     return lambda at, weak: bool(visible_usage(at, weak) & mask)
 
 
-def reachable(start: LockClass, *, forwards: bool) -> int:
-    """How many classes can be reached along edges of any kind, the start included."""
-    seen = {start.number}
-    stack = [start]
-    while stack:
-        at = stack.pop()
-        for edge in (at.after if forwards else at.before).values():
-            there = edge.next if forwards else edge.prev
-            if there.number not in seen:
-                seen.add(there.number)
-                stack.append(there)
-    return len(seen)
+def reach_counts(classes: Sequence[LockClass], *, forwards: bool) -> dict[int, int]:
+    """For each class, how many classes paths of any kind lead to (or come from), itself included."""
+    reach = {known.number: 1 << index for index, known in enumerate(classes)}
+    changed = True
+    while changed:
+        changed = False
+        # Classes are mostly first seen outermost first, so this order settles most of them in one pass.
+        for known in reversed(classes) if forwards else classes:
+            before = after = reach[known.number]
+            for number in known.after if forwards else known.before:
+                after |= reach[number]
+            if after != before:
+                reach[known.number] = after
+                changed = True
+    return {number: bits.bit_count() for number, bits in reach.items()}

@@ -36,6 +36,10 @@ class Registry:
             family = self._families[key] = Family(next(_TOKENS) << TOKEN_SHIFT)
         return family
 
+    def has(self, key: LockClassKey) -> bool:
+        """True when a map of the key was acquired."""
+        return key in self._families
+
     def knows(self, lock_map: LockMap) -> bool:
         """True when the map's token is one of this validator's."""
         family = self._families.get(lock_map.key)

@@ -21,7 +21,7 @@ class Extra:
     def __init__(self, nest_lock: LockMap | None = None) -> None:
         self.nest_lock = nest_lock
         self.references = 0
-        self.pins = 0
+        self.pins: tuple[int, ...] = ()
 
 
 Held = tuple[LockMap, Chain, CodeType, int, Extra | None]
@@ -57,6 +57,7 @@ class TaskContext:
     """
 
     __slots__ = (
+        "__weakref__",
         "bh_disabled",
         "chain",
         "comm",

@@ -78,14 +78,13 @@ class Tracer:
     Equal stacks are kept once.
     """
 
-    __slots__ = ("_files", "_internal", "_traces", "user_files")
+    __slots__ = ("_internal", "_traces", "files")
 
     def __init__(self, internal: Collection[str]) -> None:
         self._internal = frozenset(internal)
-        self._files: dict[str, bool] = {}
         self._traces: dict[tuple[int, ...], Trace] = {}
-        self.user_files: set[str] = set()
-        """Files known to hold user code: the fast test of the hot path."""
+        self.files: dict[str, bool] = {}
+        """Whether a source file holds user code, for each file met so far."""
 
     def __len__(self) -> int:
         return len(self._traces)
@@ -98,12 +97,10 @@ class Tracer:
     def is_user(self, frame: FrameType) -> bool:
         """True when the frame runs code outside of the internal packages."""
         path = frame.f_code.co_filename
-        known = self._files.get(path)
+        known = self.files.get(path)
         if known is None:
             package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-            known = self._files[path] = package not in self._internal
-            if known:
-                self.user_files.add(path)
+            known = self.files[path] = package not in self._internal
         return known
 
     def site(self, frame: FrameType) -> RawFrame:

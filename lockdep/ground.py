@@ -1,0 +1,141 @@
+"""The ground that all parts of the validator stand on: its state, its tasks, its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from threading import RLock
+from weakref import ref
+
+from lockdep.acquire import context_entries, matches
+from lockdep.chains import CONTEXT_COUNT, SUBCLASS_LIMIT, Chain
+from lockdep.classes import LockClass
+from lockdep.irqprover import IrqProver
+from lockdep.keys import NO_TRACK, LockClassKey, LockMap
+from lockdep.prover import Prover
+from lockdep.pseudo import PseudoLocks
+from lockdep.registry import Registry
+from lockdep.reporter import Reporter, common
+from lockdep.reports import BadUnlockReport, Report, ReportKind, WarnReport
+from lockdep.task import TaskContext
+from lockdep.trace import Trace, Tracer, resolve, short_path
+
+BAD_UNLOCK_HEADLINE = "WARNING: bad unlock balance detected!"
+
+
+class Ground:
+    """The state of one validator, and what every part needs of it."""
+
+    def __init__(
+        self,
+        current: Callable[[], TaskContext],
+        *,
+        internal: Collection[str] = ("lockdep", "concurrency"),
+        on_report: Callable[[Report], None] | None = None,
+    ) -> None:
+        self._current = current
+        self._tracer = Tracer(internal)
+        self._files = self._tracer.files
+        self.maps = PseudoLocks()
+        self._registry = Registry()
+        self._reporter = Reporter(on_report)
+        self._irqs = IrqProver(self._reporter, self.operations)
+        self._prover = Prover(self._reporter, self._irqs)
+        self._roots = tuple(map(Chain.root, range(CONTEXT_COUNT)))
+        self._pins = 0
+        self._tasks: list[ref[TaskContext]] = []
+        # Only stacks never seen take it: two threads may meet there.
+        self._lock = RLock()
+
+    @property
+    def reports(self) -> list[Report]:
+        """Everything found so far, each cause once, in order."""
+        return self._reporter.reports
+
+    def _adopt(self, ctx: TaskContext) -> None:
+        """Takes over a task that another validator watched before, or none."""
+        if ctx.owner is not self:
+            ctx.owner = self
+            self._tasks.append(ref(ctx))
+            ctx.held = []
+            ctx.frames = []
+            ctx.chain = self._roots[ctx.irq_context]
+
+    def _tracks(self, ctx: TaskContext, lock_map: LockMap) -> bool:
+        self._adopt(ctx)
+        return not ctx.off and lock_map.key is not NO_TRACK
+
+    def _class_of(self, ctx: TaskContext, lock_map: LockMap, subclass: int, trace: Trace) -> LockClass | None:
+        """The class of an acquire; None, with a report, when key or subclass are of no use."""
+        key: object = lock_map.key
+        if not isinstance(key, LockClassKey):
+            self._warn(
+                ctx,
+                ReportKind.KEY,
+                "INFO: trying to register non-static key.",
+                f"{lock_map.name}",
+                trace,
+                "The code is fine but needs lockdep annotation, or maybe",
+                "you didn't initialize this object before use?",
+            )
+            return None
+        if not self._good_subclass(ctx, lock_map, subclass or lock_map.subclass):
+            return None
+        if self._registry.knows(lock_map):
+            return self._registry.look_up(lock_map, subclass)
+        lock_class = self._registry.look_up(lock_map, subclass)
+        if lock_class.family.instances == 2:
+            self._prover.class_gained_instance(ctx)
+        return lock_class
+
+    def _good_subclass(self, ctx: TaskContext, lock_map: LockMap, subclass: int) -> bool:
+        """False, with a report, for a subclass that there is no room for."""
+        if 0 <= subclass < SUBCLASS_LIMIT:
+            return True
+        headline = f"BUG: looking up invalid subclass: {subclass}"
+        cause = f"{lock_map.name}|{subclass}"
+        self._warn(ctx, ReportKind.SUBCLASS, headline, cause, self._tracer.capture())
+        return False
+
+    def _find_tracked(self, ctx: TaskContext, lock_map: LockMap) -> int | None:
+        """The index of a held map; None when the task is not watched, or, with a report, does not hold it."""
+        if not self._tracks(ctx, lock_map):
+            return None
+        index = self._find(ctx, lock_map)
+        if index is None:
+            self._not_held(ctx, lock_map)
+        return index
+
+    def _not_held(self, ctx: TaskContext, lock_map: LockMap) -> None:
+        trace = self._tracer.capture()
+        site = resolve(trace.site)
+        cause = f"{lock_map.name}|{short_path(site.file)}:{site.line}"
+        fields = common(ctx, ReportKind.BAD_UNLOCK, BAD_UNLOCK_HEADLINE, cause, trace)
+        self._reporter.add(ctx, BadUnlockReport(**fields, name=lock_map.name, site=site))
+
+    def _find(self, ctx: TaskContext, lock_map: LockMap) -> int | None:
+        """The index of a map on the held stack, from the top, within the present irq context."""
+        entries = context_entries(ctx)
+        first = len(ctx.held) - len(entries)
+        for index in range(len(entries) - 1, -1, -1):
+            if matches(entries[index], lock_map):
+                return first + index
+        return None
+
+    def _warn(
+        self, ctx: TaskContext, kind: ReportKind, headline: str, cause: str, trace: Trace, *advice: str
+    ) -> None:
+        self._reporter.add(ctx, WarnReport(**common(ctx, kind, headline, cause, trace), advice=advice))
+
+    def _warn_here(self, ctx: TaskContext, headline: str) -> None:
+        self._warn(ctx, ReportKind.ASSERT, headline, headline, self._tracer.capture())
+
+    def operations(self, lock_class: LockClass) -> int:
+        """How often a class was acquired. Walks all chains: for listings and reports."""
+        total = 0
+        pending = list(self._roots)
+        while pending:
+            chain = pending.pop()
+            if chain.lock_class is lock_class:
+                total += chain.hits + 1
+            pending.extend(chain.next.values())
+        return total

@@ -1,0 +1,96 @@
+"""The ends of things: locks that are freed, keys that go, tasks that end or leave, with locks still held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lockdep.chains import NO_CHAIN
+from lockdep.core import Core
+from lockdep.keys import LockClassKey, LockdepError, LockMap
+from lockdep.reporter import MAP_SIZE, address_of, common, held_line, held_lines
+from lockdep.reports import HeldFreedReport, LockLine, ReportKind, ReturnToUserReport, TaskExitReport
+from lockdep.task import TaskContext
+
+FREED_HEADLINE = "WARNING: held lock freed!"
+USER_HEADLINE = "WARNING: lock held when returning to user space!"
+
+
+class Lifetime(Core):
+    """What must not outlive what."""
+
+    def free_check(self, maps: Iterable[LockMap]) -> None:
+        """The memory of these locks goes, or they are initialised again: the task must hold none of them.
+
+        Only the current task is looked at, as in the kernel's `debug_check_no_locks_freed`.
+        """
+        ctx = self._current()
+        gone = list(maps)
+        for entry in ctx.held:
+            if any(entry[0] is lock_map for lock_map in gone):
+                address = address_of(entry[0])
+                cause = entry[1].lock_class.title
+                fields = common(ctx, ReportKind.HELD_FREED, FREED_HEADLINE, cause, self._tracer.capture())
+                report = HeldFreedReport(
+                    **fields, freed=held_line(entry), first=address, last=address + MAP_SIZE - 1
+                )
+                self._reporter.add(ctx, report)
+        self._reporter.deliver(ctx)
+
+    def task_exit(self, ctx: TaskContext) -> None:
+        """The task ends: it must hold nothing (kernel: `debug_check_no_locks_held`)."""
+        if ctx.held:
+            headline = f"WARNING: {ctx.comm}/{ctx.pid} still has locks held!"
+            trace = self._tracer.capture()
+            fields = common(ctx, ReportKind.TASK_EXIT, headline, _titles(ctx), trace)
+            self._reporter.add(ctx, TaskExitReport(**fields))
+            self._reporter.deliver(ctx)
+
+    def return_to_user(self) -> None:
+        """The current task goes back to user mode: it must hold nothing (kernel: `lockdep_sys_exit`)."""
+        ctx = self._current()
+        if ctx.held:
+            trace = self._tracer.capture()
+            fields = common(ctx, ReportKind.RETURN_TO_USER, USER_HEADLINE, _titles(ctx), trace)
+            self._reporter.add(ctx, ReturnToUserReport(**fields))
+            self._reporter.deliver(ctx)
+
+    def unregister_key(self, key: LockClassKey) -> None:
+        """Forgets a key: its classes, their dependencies, and every stack that they were on.
+
+        A lock of the key that is still held stays on its task's stack until it is released. A key that was
+        never used, or is gone already, raises `LockdepError`. Kernel: `lockdep_unregister_key`.
+        """
+        with self._lock:
+            if not self._registry.has(key):
+                raise LockdepError(f"key {key!r} has not been registered")
+            gone = self._registry.zap(key)
+            self._prover.forget(gone)
+            numbers = {known.number for known in gone}
+            for root in self._roots:
+                root.prune(numbers)
+
+    def held_locks(self, ctx: TaskContext) -> Sequence[LockLine]:
+        """What a task holds, oldest first, as report lines."""
+        return held_lines(ctx)
+
+    def lockdep_off(self) -> None:
+        """Stops watching the current task; nests. What it holds is remembered (kernel: `lockdep_off`)."""
+        ctx = self._current()
+        self._adopt(ctx)
+        if not ctx.off:
+            ctx.frames.append((ctx.chain, ctx.state))
+            ctx.chain = NO_CHAIN
+        ctx.off += 1
+
+    def lockdep_on(self) -> None:
+        """Undoes one lockdep_off(); raises `LockdepError` when there is none."""
+        ctx = self._current()
+        if not ctx.off:
+            raise LockdepError("lockdep_on() without lockdep_off()")
+        ctx.off -= 1
+        if not ctx.off:
+            ctx.chain = ctx.frames.pop()[0]
+
+
+def _titles(ctx: TaskContext) -> str:
+    return ",".join(entry[1].lock_class.title for entry in ctx.held)

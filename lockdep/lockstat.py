@@ -1,0 +1,147 @@
+"""lock_stat: how often locks are contended, how long tasks wait for them and hold them.
+
+The lock's implementation calls `acquire` before it tries, `contended` when it has to wait, `acquired` when it
+has the lock, `release` before it gives it back (kernel: the four hooks of lockstat.rst). The clock is the
+caller's, in nanoseconds, so that simulated time works as well.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import Any
+
+from lockdep.keys import LockMap
+from lockdep.task import TaskContext
+from lockdep.trace import Tracer, resolve
+
+POINTS = 4
+"""Contention points that are listed for a class; all are counted."""
+
+
+class _Times:
+    """Least, most and sum of some times, in nanoseconds."""
+
+    __slots__ = ("count", "least", "most", "total")
+
+    def __init__(self) -> None:
+        self.count = self.least = self.most = self.total = 0
+
+    def add(self, time: int) -> None:
+        self.least = min(self.least, time) if self.count else time
+        self.most = max(self.most, time)
+        self.total += time
+        self.count += 1
+
+    def fields(self, name: str) -> dict[str, float]:
+        average = self.total / self.count if self.count else 0.0
+        values = {"min": self.least, "max": self.most, "total": self.total, "avg": average}
+        return {f"{name}-{field}": value / 1000 for field, value in values.items()}
+
+
+class _Row:
+    """The counters of one class, for reads or for writes."""
+
+    __slots__ = ("bounces", "contended_bounces", "contending", "contention", "hold", "last_task", "wait")
+
+    def __init__(self) -> None:
+        self.wait, self.hold = _Times(), _Times()
+        self.bounces = self.contended_bounces = 0
+        self.last_task: TaskContext | None = None
+        self.contention: Counter[str] = Counter()
+        self.contending: Counter[str] = Counter()
+
+
+class LockStat:
+    """Lock statistics by name and mode of the lock.
+
+    A bounce is an acquire by another task than the last one: tasks stand where the kernel has CPUs.
+    """
+
+    def __init__(
+        self,
+        current: Callable[[], TaskContext],
+        clock: Callable[[], int],
+        *,
+        internal: Collection[str] = ("lockdep", "concurrency"),
+    ) -> None:
+        self._current = current
+        self._clock = clock
+        self._tracer = Tracer(internal)
+        self._rows: dict[tuple[str, bool], _Row] = {}
+        self._waiting: dict[tuple[int, LockMap], int] = {}
+        self._holding: dict[tuple[int, LockMap], list[tuple[int, bool]]] = {}
+        self._holder_site: dict[LockMap, str] = {}
+
+    def contended(self, lock_map: LockMap, read: int = 0) -> None:
+        """The current task finds the lock taken and starts to wait (kernel: `lock_contended`)."""
+        ctx = self._current()
+        row = self._row(lock_map, read)
+        self._waiting[ctx.pid, lock_map] = self._clock()
+        row.contention[self._site()] += 1
+        if lock_map in self._holder_site:
+            row.contending[self._holder_site[lock_map]] += 1
+        row.contended_bounces += row.last_task is not ctx
+
+    def acquired(self, lock_map: LockMap, read: int = 0) -> None:
+        """The current task has the lock (kernel: `lock_acquired`)."""
+        ctx = self._current()
+        now = self._clock()
+        row = self._row(lock_map, read)
+        since = self._waiting.pop((ctx.pid, lock_map), None)
+        if since is not None:
+            row.wait.add(now - since)
+        if row.last_task is not ctx:
+            row.bounces += row.last_task is not None
+            row.last_task = ctx
+        self._holder_site[lock_map] = self._site()
+        self._holding.setdefault((ctx.pid, lock_map), []).append((now, read > 0))
+
+    def released(self, lock_map: LockMap) -> None:
+        """The current task gives the lock back (kernel: the `lock_release` hook)."""
+        place = self._current().pid, lock_map
+        held = self._holding.get(place)
+        if not held:
+            return
+        since, read = held.pop()
+        if not held:
+            del self._holding[place]
+        self._holder_site.pop(lock_map, None)
+        self._row(lock_map, read).hold.add(self._clock() - since)
+
+    def clear(self) -> None:
+        """Starts counting anew, as writing 0 to /proc/lock_stat does."""
+        self._rows.clear()
+
+    def rows(self) -> tuple[dict[str, Any], ...]:
+        """The table for `snapshot.take`: times in microseconds, the most contended first."""
+        return tuple(
+            {
+                "name": self._title(name, read),
+                "con-bounces": row.contended_bounces,
+                "contentions": row.wait.count,
+                **row.wait.fields("waittime"),
+                "acq-bounces": row.bounces,
+                "acquisitions": row.hold.count,
+                **row.hold.fields("holdtime"),
+                "contention points": dict(row.contention.most_common(POINTS)),
+                "contending points": dict(row.contending.most_common(POINTS)),
+            }
+            for (name, read), row in sorted(self._rows.items(), key=lambda item: -item[1].wait.count)
+        )
+
+    def _title(self, name: str, read: bool) -> str:
+        if (name, True) not in self._rows:
+            return name
+        return f"{name}-{'R' if read else 'W'}"
+
+    def _row(self, lock_map: LockMap, read: int) -> _Row:
+        key = lock_map.name, read > 0
+        row = self._rows.get(key)
+        if row is None:
+            row = self._rows[key] = _Row()
+        return row
+
+    def _site(self) -> str:
+        return str(resolve(self._tracer.site(sys._getframe(2))))

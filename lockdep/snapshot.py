@@ -1,0 +1,213 @@
+"""A validator's state as plain values: what the listings show, what a file keeps.
+
+A saved file is JSON; `load` checks its shape, so that a damaged one is refused with a sentence.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lockdep.chains import CONTEXT_NAMES, TRYLOCK, UNCHECKED, Chain
+from lockdep.graph import KIND_NAMES, reach_counts
+from lockdep.keys import LockdepError
+from lockdep.reporter import held_lines
+from lockdep.stats import statistics
+
+if TYPE_CHECKING:
+    from lockdep.validator import Lockdep
+
+FORMAT = "sugarbush-lockdep-1"
+KEY_BASE = 0xFFFF_FFFF_8300_0000
+KEY_SIZE = 0x10
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRow:
+    """A class: its dependencies of distance 1 in `after`, and how many classes lie behind and before it."""
+
+    number: int
+    name: str
+    usage: str
+    outer: int
+    inner: int
+    operations: int
+    forward: int
+    backward: int
+    after: tuple[int, ...]
+
+    @property
+    def key(self) -> int:
+        """The address that listings show for the class: its number, in the kernel's clothes."""
+        return KEY_BASE + KEY_SIZE * self.number
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeRow:
+    """A dependency between two classes, by number."""
+
+    prev: int
+    next: int
+    kinds: tuple[str, ...]
+    distance: int
+    site: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRow:
+    """A validated stack: irq context, and for each lock its class and read mode, oldest first."""
+
+    context: str
+    locks: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRow:
+    """What one task holds, as lock lines."""
+
+    comm: str
+    pid: int
+    locks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """A report: what to sort by, its text, and all of its fields."""
+
+    kind: str
+    headline: str
+    is_failure: bool
+    text: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything that the listings show."""
+
+    classes: tuple[ClassRow, ...] = ()
+    edges: tuple[EdgeRow, ...] = ()
+    chains: tuple[ChainRow, ...] = ()
+    stats: dict[str, int] = field(default_factory=dict)
+    held: tuple[HeldRow, ...] = ()
+    reports: tuple[ReportRow, ...] = ()
+    lock_stat: tuple[dict[str, Any], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """All rows as values that `json.dumps` takes."""
+        return {"format": FORMAT, **asdict(self)}
+
+    def save(self, path: Path | str) -> None:
+        """Writes the file that `load` and ``python -m lockdep`` read."""
+        Path(path).write_text(json.dumps(self.to_json()), encoding="utf-8")
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The names of the classes, by number."""
+        return {row.number: row.name for row in self.classes}
+
+
+def take(lockdep: Lockdep, lock_stat: tuple[dict[str, Any], ...] = ()) -> Snapshot:
+    """The present state of a validator."""
+    state = lockdep.state()
+    classes = state.classes
+    forward, backward = reach_counts(classes, forwards=True), reach_counts(classes, forwards=False)
+    operations = dict.fromkeys((known.number for known in classes), 0)
+    for chain in walk(state.roots):
+        operations[chain.lock_class.number] = operations.get(chain.lock_class.number, 0) + chain.hits + 1
+    rows = tuple(
+        ClassRow(
+            known.number,
+            known.title,
+            known.usage_chars,
+            int(known.wait_outer),
+            int(known.wait_inner),
+            operations[known.number],
+            forward[known.number],
+            backward[known.number],
+            tuple(number for number, edge in known.after.items() if edge.distance == 1),
+        )
+        for known in classes
+    )
+    edges = tuple(
+        EdgeRow(
+            edge.prev.number,
+            edge.next.number,
+            tuple(name for kind, name in KIND_NAMES if edge.kinds & kind),
+            edge.distance,
+            str(edge.trace.resolve()[0]) if edge.trace.frames else "",
+        )
+        for known in classes
+        for edge in known.after.values()
+    )
+    held = tuple(
+        HeldRow(ctx.comm, ctx.pid, tuple(map(str, held_lines(ctx)))) for ctx in state.tasks if ctx.held
+    )
+    reports = tuple(
+        ReportRow(str(report.kind), report.headline, report.is_failure, report.render(), report.to_json())
+        for report in lockdep.reports
+    )
+    stats = statistics(state, sum(forward.values()))
+    return Snapshot(rows, edges, chain_rows(state.roots), stats, held, reports, lock_stat)
+
+
+def walk(roots: tuple[Chain, ...]) -> Iterator[Chain]:
+    """All stacks that were validated, shorter ones first within a branch."""
+    pending = [chain for root in reversed(roots) for chain in reversed(root.next.values())]
+    while pending:
+        chain = pending.pop()
+        yield chain
+        pending.extend(reversed(chain.next.values()))
+
+
+def chain_rows(roots: tuple[Chain, ...]) -> tuple[ChainRow, ...]:
+    """The stacks that the kernel's chain cache would hold: by class and mode, whatever the irq state was."""
+    rows: dict[ChainRow, None] = {}
+    for chain in walk(roots):
+        if not chain.key & (TRYLOCK | UNCHECKED) and chain.lock_class.checked:
+            stack = (chain, *chain.held())
+            locks = tuple((entry.lock_class.number, entry.read) for entry in reversed(stack))
+            rows[ChainRow(CONTEXT_NAMES[chain.context], locks)] = None
+    return tuple(rows)
+
+
+def load(path: Path | str) -> Snapshot:
+    """Reads what `Snapshot.save` wrote. Raises `LockdepError` with a sentence for anything else."""
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LockdepError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise LockdepError(f"{path} is not JSON: {error}") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise LockdepError(f"{path} is not a file that lockdep saved (format {FORMAT})")
+    try:
+        snapshot = Snapshot(
+            tuple(ClassRow(**{**row, "after": tuple(row["after"])}) for row in data["classes"]),
+            tuple(EdgeRow(**{**row, "kinds": tuple(row["kinds"])}) for row in data["edges"]),
+            tuple(
+                ChainRow(row["context"], tuple((number, read) for number, read in row["locks"]))
+                for row in data["chains"]
+            ),
+            {str(name): int(count) for name, count in data["stats"].items()},
+            tuple(HeldRow(**{**row, "locks": tuple(row["locks"])}) for row in data["held"]),
+            tuple(ReportRow(**row) for row in data["reports"]),
+            tuple(map(dict, data["lock_stat"])),
+        )
+        _check_references(snapshot)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise LockdepError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+    return snapshot
+
+
+def _check_references(snapshot: Snapshot) -> None:
+    known = snapshot.names
+    used = [number for row in snapshot.classes for number in row.after]
+    used += [number for row in snapshot.edges for number in (row.prev, row.next)]
+    used += [number for row in snapshot.chains for number, _ in row.locks]
+    for number in used:
+        if number not in known:
+            raise ValueError(f"class {number!r} is used but not listed")
