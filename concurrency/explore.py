@@ -98,7 +98,7 @@ class Settings:
         )
 
 
-def make_strategy(name: str, seed: int, depth: int = 3) -> Strategy:
+def make_strategy(name: str, seed: int, depth: int = 4) -> Strategy:
     """The strategy of this name; `depth` is for those that take one."""
     if name == "random":
         return RandomWalk(seed)
@@ -111,7 +111,7 @@ def explore(
     program: Callable[[], Any],
     *,
     strategy: str = DEFAULT_STRATEGY,
-    depth: int = 3,
+    depth: int = 4,
     executions: int | None = None,
     seconds: float | None = None,
     seed: int = 1,

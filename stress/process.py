@@ -38,7 +38,9 @@ class Process:
     def brk(self, brk: int) -> int:
         """Move the end of the heap; what lies above is gone."""
         brk = sys_brk(self.mm, brk)
-        for address in [address for address in self.written if self.mm.start_brk <= address and brk <= address]:
+        for address in [
+            address for address in self.written if self.mm.start_brk <= address and brk <= address
+        ]:
             del self.written[address]
         return brk
 

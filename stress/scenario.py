@@ -1,8 +1,8 @@
 """Scenarios: named programs, with what is expected of them.
 
-    @scenario("brk-standard", era="6.1")
-    def brk_standard() -> None:
-        "One line that `sugarbush list` shows."
+@scenario("brk-standard", era="6.1")
+def brk_standard() -> None:
+    "One line that `sugarbush list` shows."
 """
 
 from __future__ import annotations

@@ -124,7 +124,9 @@ def free_pgd_range(mm: MmStruct, start: int, end: int, floor: int, ceiling: int)
             if rt is not None:
                 rt.step(PMD_SET, mm)
             table = mm.pmds.pop(index)
-        bug_on(any(table.entries), f"BUG: Bad page map: {table.name} is freed with entries in it", "page-tables")
+        bug_on(
+            any(table.entries), f"BUG: Bad page map: {table.name} is freed with entries in it", "page-tables"
+        )
         pte_cache.free(table)
 
 
@@ -161,7 +163,8 @@ def pfn_swap_entry_to_page(memory: Memory, entry: Migration) -> Folio:
     )
     bug_on(
         folio.generation != entry.generation,
-        f"stale migration entry: {folio.name} was freed and belongs to somebody else, whose lock hides the BUG_ON",
+        f"pfn_swap_entry_to_page(): the entry means a {folio.name} that was freed; its next owner holds the lock, "
+        "so BUG_ON(!PageLocked(p)) stays silent",
         "migration-entry-locked",
     )
     return folio

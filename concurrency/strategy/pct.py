@@ -26,7 +26,7 @@ class PCT:
     name = "pct"
     eager = False
 
-    def __init__(self, seed: int, depth: int = 3) -> None:
+    def __init__(self, seed: int, depth: int = 4) -> None:
         self._seed = seed
         self._depth = depth
         self._random = Random()

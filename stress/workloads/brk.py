@@ -18,8 +18,8 @@ from vm.mmap import exit_mmap
 HEAP = 0x10_0000
 PAGES = 4
 KEPT = 1
-FRAMES = 7
-READS = 2
+FRAMES = 9
+READS = 1
 
 
 def trim(process: Process) -> None:
