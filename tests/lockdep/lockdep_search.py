@@ -1,8 +1,10 @@
-"""The truth about small programs: a full interleaving search, written from the blocking table and nothing else.
+"""The truth about small programs: a full interleaving search, written from the blocking table and nothing
+else.
 
-A program is a tuple of tasks; a task is a tuple of acquires (lock, mode) that it makes in order, without a release
-between them; modes are 0 exclusive, 1 read, 2 recursive read. The table: an exclusive hold blocks everybody; a shared
-one blocks writers, and readers too (a writer may stand in the queue between them), but never recursive readers.
+A program is a tuple of tasks; a task is a tuple of acquires (lock, mode) that it makes in order, without a
+release between them; modes are 0 exclusive, 1 read, 2 recursive read. The table: an exclusive hold blocks
+everybody; a shared one blocks writers, and readers too (a writer may stand in the queue between them), but
+never recursive readers.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ def must_block(held: int, wanted: int) -> bool:
 
 
 def can_deadlock(program: Program) -> bool:
-    """True when some interleaving reaches a set of tasks that may each wait for another of the set forever."""
+    """True when some interleaving reaches a set of tasks that may each wait for another of the set forever.
+    """
     start = (0,) * len(program)
     seen = {start}
     pending = [start]
@@ -49,7 +52,8 @@ def can_deadlock(program: Program) -> bool:
 
 
 def blockers(program: Program, state: tuple[int, ...], task: int, blocks) -> set[int]:  # type: ignore[no-untyped-def]
-    """The tasks that hold what `task` wants next, in a way that blocks it. A task past its end holds nothing."""
+    """The tasks that hold what `task` wants next, in a way that blocks it. A task past its end holds nothing.
+    """
     lock, mode = program[task][state[task]]
     return {
         other
