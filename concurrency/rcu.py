@@ -139,7 +139,7 @@ def rcu_read_unlock() -> None:
 
 @contextmanager
 def rcu_reader() -> Iterator[None]:
-    """`with rcu_reader():` is an RCU read-side critical section."""
+    """An RCU read-side critical section, as a `with` block."""
     rcu_read_lock()
     try:
         yield

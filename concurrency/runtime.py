@@ -61,10 +61,12 @@ class Runtime(Protocol):
 class _Active:
     """Holds the runtime of the execution that is going on in this process, if any."""
 
-    __slots__ = ("outside", "runtime")
+    __slots__ = ("outside", "quiet", "runtime")
 
     def __init__(self) -> None:
         self.runtime: Runtime | None = None
+        self.quiet = False
+        """An observer looks at the program from outside, so nobody's locks matter."""
         self.outside: dict[Callable[[], Any], Any] = {}
 
 
@@ -98,17 +100,19 @@ def domain(factory: Callable[[], T]) -> T:
     found = active.outside.get(factory)
     if found is None:
         found = active.outside[factory] = factory()
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Look at shared state from outside the program: no access in here is an operation."""
     rt, active.runtime = active.runtime, None
+    was, active.quiet = active.quiet, True
     try:
         yield
     finally:
         active.runtime = rt
+        active.quiet = was
 
 
 def trace(event: str, **fields: object) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from concurrency.context import might_sleep
 from concurrency.lock import Lock, nested
 from concurrency.operation import Dep, Operation
-from concurrency.runtime import current_task, perform
+from concurrency.runtime import active, current_task, perform
 from concurrency.task import Task
 from lockdep import LockClassKey
 
@@ -70,7 +70,7 @@ class RwSemaphore(Lock):
 
     def assert_held_write(self) -> None:
         """Fail unless the calling task holds it for writing; kernel: lockdep_assert_held_write()."""
-        if self.writer is not current_task():
+        if self.writer is not current_task() and not active.quiet:
             self._not_held("lockdep_assert_held_write")
 
 

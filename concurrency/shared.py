@@ -219,6 +219,16 @@ def _write(obj: Shared, name: str, value: object, how: str) -> None:
     setattr(obj, field.slot, value)
 
 
+def peek(obj: Shared, name: str) -> Any:
+    """The value of a field, seen from inside the effect of an operation or from outside the program."""
+    return getattr(obj, type(obj)._fields[name].slot)
+
+
+def poke(obj: Shared, name: str, value: object) -> None:
+    """Set a field from inside the effect of an operation, of which it is a part."""
+    setattr(obj, type(obj)._fields[name].slot, value)
+
+
 def READ_ONCE(obj: Shared, name: str) -> Any:
     """A marked read of a field of any kind."""
     return _read(obj, name, "read_once")

@@ -16,6 +16,7 @@ from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from greenlet import getcurrent, greenlet
@@ -33,7 +34,7 @@ T = TypeVar("T")
 
 DEFAULT_MAX_STEPS = 1_000_000
 END = Operation("end", releases=("end",))
-_task_number = Task.id.__get__  # type: ignore[attr-defined]
+_task_number = attrgetter("id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,13 +297,13 @@ class Simulated:
         found = self._domains.get(factory)
         if found is None:
             found = self._domains[factory] = factory()
-        return found  # type: ignore[no-any-return]
+        return found
 
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
         """See `Runtime.spawn`."""
         if self._stopping:
             raise TaskKilled
-        return self._start(self.current, fn, args, name or getattr(fn, "__name__", "task"), daemon)
+        return self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
 
     def trace(self, event: str, fields: dict[str, object]) -> None:
         """See `Runtime.trace`."""
@@ -340,9 +341,9 @@ class Simulated:
             self._broken = error
             return
         except Exception as error:
-            failure = Failure(Kind.EXCEPTION, f"{type(error).__name__}: {error}")
-            failure.__cause__ = error
-            self.stop(failure)
+            finding = Failure(Kind.EXCEPTION, f"{type(error).__name__}: {error}")
+            finding.__cause__ = error
+            self.stop(finding)
             return
         except BaseException as error:
             self._broken = error

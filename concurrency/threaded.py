@@ -195,11 +195,11 @@ class Threaded:
             found = self._domains.get(factory)
             if found is None:
                 found = self._domains[factory] = factory()
-            return found  # type: ignore[no-any-return]
+            return found
 
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
         """See `Runtime.spawn`."""
-        return self._start(self.current, fn, args, name or getattr(fn, "__name__", "task"), daemon)
+        return self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
 
     def trace(self, event: str, fields: dict[str, object]) -> None:
         """Nobody listens."""
@@ -238,9 +238,9 @@ class Threaded:
         except ConcurrencyError as error:
             self._broken = error
         except Exception as error:
-            failure = Failure(Kind.EXCEPTION, f"{type(error).__name__}: {error}")
-            failure.__cause__ = error
-            self.stop(failure)
+            finding = Failure(Kind.EXCEPTION, f"{type(error).__name__}: {error}")
+            finding.__cause__ = error
+            self.stop(finding)
         with self._guard:
             task.done = True
             try:

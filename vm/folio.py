@@ -21,7 +21,9 @@ from concurrency import (
     bug_on,
     might_sleep,
     owned_operations,
+    peek,
     perform,
+    poke,
     trace,
 )
 from lockdep.gfp import GFP_HIGHUSER_MOVABLE, gfpflags_allow_blocking
@@ -82,22 +84,23 @@ def _take_frame(memory: Memory, _task: Any, _arg: Any) -> Folio | None:
     if not memory.free_list:
         return None
     folio = memory.free_list.pop()
-    folio._refcount = 1
+    poke(folio, "refcount", 1)
     return folio
 
 
 def _free_frame(memory: Memory, _task: Any, folio: Folio) -> None:
     folio.generation += 1
-    folio._mapping = None
-    folio._lru = False
-    folio._token = None
+    poke(folio, "mapping", None)
+    poke(folio, "lru", False)
+    poke(folio, "token", None)
     memory.free_list.append(folio)
 
 
 def _get_unless_zero(folio: Folio, _task: Any, _arg: Any) -> bool:
-    if folio._refcount == 0:
+    count = peek(folio, "refcount")
+    if count == 0:
         return False
-    folio._refcount += 1
+    poke(folio, "refcount", count + 1)
     return True
 
 

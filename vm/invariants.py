@@ -1,4 +1,4 @@
-"""What must be true of the model between operations; the checks look from outside and change nothing.
+"""What must be true of the model between operations; the checks look from outside, in `quiet()`, and change nothing.
 
 Each gives None, or one sentence that says what is wrong. Their names are those that ``--without`` takes.
 """
@@ -27,10 +27,10 @@ def coverage(mms: Iterable[MmStruct], memory: Memory) -> str | None:
     for mm in mms:
         for address, pte in leaf_entries(mm):
             folio = memory.mem_map[pte.pfn]
-            anon_vma = folio._mapping
+            anon_vma = folio.mapping
             if folio.generation != pte.generation or not isinstance(anon_vma, AnonVma):
                 continue
-            if anon_vma.root.rwsem.free and not _is_found(mm, anon_vma, folio._index, address):
+            if anon_vma.root.rwsem.free and not _is_found(mm, anon_vma, folio.index, address):
                 return (
                     f"no VMA in the anon_vma interval tree of {folio.name} covers {mm.name}:{address:#x}, "
                     f"whose entry is {pte}: an rmap walk would miss it"
@@ -41,12 +41,8 @@ def coverage(mms: Iterable[MmStruct], memory: Memory) -> str | None:
 def _is_found(mm: MmStruct, anon_vma: AnonVma, pgoff: int, address: int) -> bool:
     for _, _, avc in anon_vma.rb_root:
         vma = avc.vma
-        offset = (pgoff - vma._vm_pgoff) << PAGE_SHIFT
-        if (
-            vma.vm_mm is mm
-            and 0 <= offset < vma._vm_end - vma._vm_start
-            and vma._vm_start + offset == address
-        ):
+        offset = (pgoff - vma.vm_pgoff) << PAGE_SHIFT
+        if vma.vm_mm is mm and 0 <= offset < vma.vm_end - vma.vm_start and vma.vm_start + offset == address:
             return True
     return False
 
@@ -56,10 +52,10 @@ def vma_index(mm: MmStruct) -> str | None:
     count = 0
     for first, last, vma in mm.mm_mt:
         count += 1
-        if (first, last + 1) != (vma._vm_start, vma._vm_end):
+        if (first, last + 1) != (vma.vm_start, vma.vm_end):
             return f"{mm.name}: the tree holds {vma.name} at [{first:#x}, {last + 1:#x})"
-    if count != mm._map_count:
-        return f"{mm.name}: map_count is {mm._map_count}, the tree holds {count} VMAs"
+    if count != mm.map_count:
+        return f"{mm.name}: map_count is {mm.map_count}, the tree holds {count} VMAs"
     return None
 
 
@@ -72,6 +68,6 @@ def mapcounts(mms: Iterable[MmStruct], memory: Memory) -> str | None:
         for _, pte in leaf_entries(mm):
             mapped[pte.pfn] += isinstance(pte, Present)
     for folio, count in zip(memory.mem_map, mapped, strict=True):
-        if folio._mapcount != count:
-            return f"{folio.name}: mapcount is {folio._mapcount}, {count} entries map it"
+        if folio.mapcount != count:
+            return f"{folio.name}: mapcount is {folio.mapcount}, {count} entries map it"
     return None

@@ -228,8 +228,8 @@ def do_mas_align_munmap(mm: MmStruct, vma: VmArea, start: int, end: int, *, down
     if downgrade:
         mmap_write_downgrade(mm)
     unmap_region(mm, doomed, floor, ceiling, start, end)
-    for vma in doomed:
-        vm_area_free(vma)
+    for gone in doomed:
+        vm_area_free(gone)
     return int(downgrade)
 
 

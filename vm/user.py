@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from concurrency import Operation, perform
+from concurrency import Operation, peek, perform, poke
 from vm.layout import PAGE_SIZE, pmd_index, pte_index
 from vm.memory import handle_user_fault
 from vm.mm import MmStruct
@@ -23,7 +23,7 @@ def _entry(mm: MmStruct, address: int) -> Present | None:
 
 def _load(mm: MmStruct, _task: Any, address: int) -> tuple[bool, object]:
     pte = _entry(mm, address)
-    return (False, None) if pte is None else (True, mm.memory.mem_map[pte.pfn]._token)
+    return (False, None) if pte is None else (True, peek(mm.memory.mem_map[pte.pfn], "token"))
 
 
 def _store(mm: MmStruct, _task: Any, arg: tuple[int, object]) -> bool:
@@ -31,7 +31,7 @@ def _store(mm: MmStruct, _task: Any, arg: tuple[int, object]) -> bool:
     pte = _entry(mm, address)
     if pte is None:
         return False
-    mm.memory.mem_map[pte.pfn]._token = token
+    poke(mm.memory.mem_map[pte.pfn], "token", token)
     return True
 
 

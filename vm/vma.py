@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from concurrency import KmemCache, Once, Plain, Shared
+from concurrency import KmemCache, Once, Plain, Shared, peek
 from lockdep.gfp import GFP_KERNEL
 from vm.layout import PAGE_SHIFT
 
@@ -37,10 +37,7 @@ class VmArea(Shared):
     @property
     def name(self) -> str:
         """How traces call it: its range now, looked at from outside."""
-        return f"vma[{self._vm_start:#x}, {self._vm_end:#x})"
-
-    _vm_start: int
-    _vm_end: int
+        return f"vma[{peek(self, 'vm_start'):#x}, {peek(self, 'vm_end'):#x})"
 
 
 vma_cache = KmemCache("vm_area_struct", VmArea, object_size=152)
@@ -62,7 +59,7 @@ def linear_page_index(vma: VmArea, address: int) -> int:
 
 
 def vma_address(vma: VmArea, pgoff: int) -> int | None:
-    """Where `vma` maps page offset `pgoff`; None if it does not. Kernel: vma_address() in mm/internal.h."""
+    """Where `vma` maps page offset `pgoff`, or None if it does not; kernel: mm/internal.h."""
     start = vma.vm_start
     address = start + ((pgoff - vma.vm_pgoff) << PAGE_SHIFT)
     return address if start <= address < vma.vm_end else None
