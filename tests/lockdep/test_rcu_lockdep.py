@@ -1,0 +1,109 @@
+"""RCU-lockdep: readers, dereferences, and what a reader must not do (facts 1.16)."""
+
+from __future__ import annotations
+
+import pytest
+from lockdep_world import World
+
+from lockdep import ReportKind, WaitType
+from lockdep.reports import RcuReport
+
+
+def messages(world: World) -> list[str]:
+    return [report.message for report in world.lockdep.reports if isinstance(report, RcuReport)]
+
+
+def test_readers_nest_and_make_no_dependencies(world: World) -> None:
+    lock = world.lock("lock", WaitType.CONFIG)
+    with world.held(lock):
+        world.lockdep.rcu_read_lock()
+        world.lockdep.rcu_read_lock()
+        world.take(world.lock("inner", WaitType.CONFIG))
+        world.lockdep.rcu_read_unlock()
+        assert world.lockdep.rcu_read_lock_held()
+        world.lockdep.rcu_read_unlock()
+    assert not world.lockdep.rcu_read_lock_held()
+    assert world.kinds == []
+    assert world.edges() == {"lock -EN> inner"}
+    assert world.ctx.rcu_depth == 0
+
+
+def test_unlock_without_lock_is_reported(world: World) -> None:
+    world.lockdep.rcu_read_unlock()
+    assert world.kinds == [ReportKind.BAD_UNLOCK]
+    assert world.ctx.rcu_depth == 0
+
+
+def test_dereference_needs_a_reader_or_a_condition(world: World) -> None:
+    world.lockdep.rcu_read_lock()
+    world.lockdep.rcu_dereference_check()
+    world.lockdep.rcu_read_unlock()
+    world.lockdep.rcu_dereference_check(True)
+    assert messages(world) == []
+    world.lockdep.rcu_dereference_check()
+    assert messages(world) == ["suspicious rcu_dereference_check() usage"]
+
+
+def test_update_side_dereference_needs_its_condition_even_in_a_reader(world: World) -> None:
+    world.lockdep.rcu_dereference_protected(True)
+    world.lockdep.rcu_read_lock()
+    world.lockdep.rcu_dereference_protected(False)
+    assert messages(world) == ["suspicious rcu_dereference_protected() usage"]
+
+
+def test_each_place_is_reported_once(world: World) -> None:
+    for _ in range(3):
+        world.lockdep.rcu_dereference_check()
+    world.lockdep.rcu_dereference_check()
+    assert len(messages(world)) == 2
+
+
+@pytest.mark.parametrize(
+    ("flavour", "name"), [("rcu", "RCU"), ("rcu_bh", "RCU-bh"), ("rcu_sched", "RCU-sched")]
+)
+def test_no_voluntary_switch_and_no_grace_period_inside_a_reader(
+    world: World, flavour: str, name: str
+) -> None:
+    world.lockdep.rcu_context_switch()
+    world.lockdep.synchronize_rcu()
+    with world.held(getattr(world.lockdep.maps, flavour), read=2, check=False):
+        world.lockdep.rcu_context_switch()
+        world.lockdep.synchronize_rcu()
+        assert world.lockdep.rcu_read_lock_any_held()
+        assert world.lockdep.rcu_reader_depth() == 1
+    assert messages(world) == [
+        f"Illegal context switch in {name} read-side critical section",
+        "Illegal synchronize_rcu() in RCU read-side critical section",
+    ]
+
+
+def test_any_reader_is_also_wherever_preemption_is_off(world: World) -> None:
+    assert not world.lockdep.rcu_read_lock_any_held()
+    for context in ("irqs_off", "bh_off", "hardirq", "softirq"):
+        with getattr(world, context)():
+            assert world.lockdep.rcu_read_lock_any_held()
+    world.ctx.preempt_count = 1
+    assert world.lockdep.rcu_read_lock_any_held()
+
+
+def test_when_unsure_the_answer_is_yes(world: World) -> None:
+    world.lockdep.lockdep_off()
+    assert world.lockdep.rcu_read_lock_held()
+    assert world.lockdep.rcu_read_lock_any_held()
+    world.lockdep.rcu_dereference_check()
+    world.lockdep.rcu_dereference_protected(False)
+    assert world.kinds == []
+
+
+def test_a_mutex_inside_a_reader_is_an_invalid_wait(world: World) -> None:
+    world.lockdep.rcu_read_lock()
+    world.take(world.lock("mutex", WaitType.SLEEP))
+    assert world.kinds == [ReportKind.WAIT_CONTEXT]
+
+
+def test_report_names_the_callers_line(world: World) -> None:
+    world.lockdep.rcu_dereference_check()
+    report = world.only
+    assert isinstance(report, RcuReport)
+    assert report.site.file == __file__
+    assert "test_rcu_lockdep.py" in report.render().splitlines()[5]
