@@ -38,7 +38,7 @@ class _Inner(Protocol):
 
 
 class _Local(threading.local):
-    """One task context for each thread, numbered in the order in which threads first touch a lock."""
+    """One task context for each thread, numbered as they first touch a lock; the maker of the monitor is 1."""
 
     def __init__(self, numbers: count[int]) -> None:
         self.context = TaskContext(threading.current_thread().name, next(numbers))

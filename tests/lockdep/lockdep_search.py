@@ -30,8 +30,7 @@ def must_block(held: int, wanted: int) -> bool:
 
 
 def can_deadlock(program: Program) -> bool:
-    """True when some interleaving reaches a set of tasks that may each wait for another of the set forever.
-    """
+    """True when some interleaving reaches a set of tasks that may each wait for another of the set forever."""
     start = (0,) * len(program)
     seen = {start}
     pending = [start]
@@ -52,8 +51,7 @@ def can_deadlock(program: Program) -> bool:
 
 
 def blockers(program: Program, state: tuple[int, ...], task: int, blocks) -> set[int]:  # type: ignore[no-untyped-def]
-    """The tasks that hold what `task` wants next, in a way that blocks it. A task past its end holds nothing.
-    """
+    """The tasks that hold what `task` wants next, in a way that blocks it. A task past its end holds nothing."""
     lock, mode = program[task][state[task]]
     return {
         other

@@ -1,5 +1,4 @@
-"""Which dependencies a stack of locks makes, and which cycles of them are reported (facts 1.4 to 1.6, 1.10).
-"""
+"""Which dependencies a stack of locks makes, and which cycles of them are reported (facts 1.4 to 1.6, 1.10)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,232 @@
+"""The validator on real threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from lockdep import LockClassKey, ReportKind
+from lockdep.listings import lock_stat_text
+from lockdep.lockstat import LockStat
+from lockdep.reports import CircularReport, Report
+from lockdep.snapshot import take
+from lockdep.task import TaskContext
+from lockdep.threads import ThreadMonitor
+from lockdep.waiting import wait_map
+
+
+def run(*bodies: Callable[[], None]) -> None:
+    """Runs each body to its end in a thread of its own, one after the other."""
+    for index, body in enumerate(bodies):
+        thread = threading.Thread(target=body, name=f"worker{index}")
+        thread.start()
+        thread.join()
+
+
+def test_abba_is_found_though_the_threads_never_met() -> None:
+    monitor = ThreadMonitor()
+    a, b = monitor.Lock("a"), monitor.Lock("b")
+
+    def forth() -> None:
+        with a, b:
+            pass
+
+    def back() -> None:
+        with b, a:
+            pass
+
+    run(forth, back)
+    (report,) = monitor.lockdep.reports
+    assert isinstance(report, CircularReport)
+    assert report.task.comm == "worker1"
+    assert report.stack[0].function.endswith("back")
+    assert report.stack[0].file == __file__
+
+
+def test_locks_of_one_line_share_a_class_and_locks_of_one_key_too() -> None:
+    monitor = ThreadMonitor()
+    pair = [monitor.Lock() for _ in range(2)]
+    with pair[0], pair[1]:
+        pass
+    key = LockClassKey("account")
+    first, second = monitor.Lock(key=key), monitor.Lock("account", key=key)
+    with first, second:
+        pass
+    assert [report.kind for report in monitor.lockdep.reports] == [ReportKind.RECURSIVE] * 2
+    assert "lockdep/test_threads.py:" in monitor.lockdep.reports[0].render()
+
+
+def test_lock_behaves_like_threadings() -> None:
+    lock = ThreadMonitor().Lock("lock")
+    assert lock.acquire()
+    assert lock.locked()
+    assert not lock.acquire(blocking=False)
+    assert not lock.acquire(timeout=0.001)
+    lock.release()
+    assert not lock.locked()
+    with pytest.raises(RuntimeError):
+        lock.release()
+
+
+def test_a_lock_is_given_back_even_if_its_release_is_reported() -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(report: Report) -> None:
+        raise Stop(report.headline)
+
+    monitor = ThreadMonitor(on_report=stop)
+    lock = monitor.Lock("lock")
+    run(lambda: lock.__enter__() and None)
+    with pytest.raises(Stop, match="bad unlock"):
+        lock.release()
+    assert not lock.locked()
+
+
+def test_a_failed_try_leaves_nothing_held_and_a_good_one_makes_no_cycle() -> None:
+    monitor = ThreadMonitor()
+    a, b = monitor.Lock("a"), monitor.Lock("b")
+    with a, b:
+        assert not b.acquire(blocking=False)
+    with b:
+        assert a.acquire(blocking=False)
+        a.release()
+        assert a.acquire(timeout=1)
+        a.release()
+    assert monitor.lockdep.reports == []
+    assert monitor.current().held == []
+
+
+def test_rlock_may_be_taken_again_by_its_owner_only() -> None:
+    monitor = ThreadMonitor()
+    lock, other = monitor.RLock("lock"), monitor.Lock("other")
+    refused: list[bool] = []
+    with lock, other, lock:
+        run(lambda: refused.append(lock.acquire(blocking=False)))
+    assert refused == [False]
+    with lock:
+        pass
+    assert monitor.lockdep.reports == []
+    with pytest.raises(RuntimeError):
+        lock.release()
+
+
+def test_rlocks_have_an_order_too() -> None:
+    monitor = ThreadMonitor()
+    a, b = monitor.RLock("a"), monitor.RLock("b")
+    with a, b:
+        pass
+    with b, a:
+        pass
+    assert [report.kind for report in monitor.lockdep.reports] == [ReportKind.CIRCULAR]
+
+
+def test_a_thread_that_ends_with_a_lock() -> None:
+    monitor = ThreadMonitor()
+    lock = monitor.Lock("lock")
+
+    def body() -> None:
+        lock.acquire()
+        monitor.thread_exit()
+
+    run(body)
+    assert monitor.lockdep.reports[0].headline == "WARNING: worker0/2 still has locks held!"
+
+
+def test_many_threads_at_once_see_one_graph() -> None:
+    monitor = ThreadMonitor()
+    locks = [monitor.Lock(f"lock{index}") for index in range(6)]
+    start = threading.Barrier(8)
+
+    def body() -> None:
+        start.wait()
+        for first in range(5):
+            for second in range(first + 1, 6):
+                with locks[first], locks[second]:
+                    pass
+
+    threads = [threading.Thread(target=body) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert monitor.lockdep.reports == []
+    snapshot = take(monitor.lockdep)
+    assert len(snapshot.edges) == 15
+    assert len(snapshot.chains) == 5 + 15
+
+
+class Clock:
+    """Nanoseconds that pass only when told to."""
+
+    now = 0
+
+    def __call__(self) -> int:
+        return self.now
+
+
+def test_lock_stat_counts_waits_holds_and_bounces() -> None:
+    clock, tasks = Clock(), [TaskContext("one", 1), TaskContext("two", 2)]
+    current = tasks[0]
+    stat = LockStat(lambda: current, clock)
+    lock = wait_map("lock")
+    stat.acquired(lock)
+    clock.now = 2_000
+    current = tasks[1]
+    stat.contended(lock)
+    clock.now = 5_000
+    current = tasks[0]
+    stat.released(lock)
+    clock.now = 6_000
+    current = tasks[1]
+    stat.acquired(lock)
+    clock.now = 7_000
+    stat.released(lock)
+    (row,) = stat.rows()
+    assert (row["name"], row["contentions"], row["acquisitions"]) == ("lock", 1, 2)
+    assert (row["acq-bounces"], row["con-bounces"]) == (1, 1)
+    assert (row["waittime-min"], row["waittime-max"], row["waittime-total"]) == (4.0, 4.0, 4.0)
+    assert (row["holdtime-min"], row["holdtime-max"], row["holdtime-total"]) == (1.0, 5.0, 6.0)
+    assert row["holdtime-avg"] == 3.0
+    (waited,), (held,) = row["contention points"], row["contending points"]
+    assert "test_lock_stat" in waited
+    assert "test_lock_stat" in held
+    stat.clear()
+    assert stat.rows() == ()
+
+
+def test_lock_stat_tells_readers_from_writers() -> None:
+    task = TaskContext("one", 1)
+    stat = LockStat(lambda: task, Clock())
+    lock = wait_map("rwsem")
+    for read in (0, 1, 1):
+        stat.acquired(lock, read)
+        stat.released(lock)
+    assert {row["name"]: row["acquisitions"] for row in stat.rows()} == {"rwsem-W": 1, "rwsem-R": 2}
+
+
+def test_lock_stat_of_threads_is_listed() -> None:
+    monitor = ThreadMonitor(stat=True)
+    lock = monitor.Lock("lock")
+    waiting = threading.Event()
+
+    def body() -> None:
+        waiting.set()
+        with lock:
+            pass
+
+    with lock:
+        thread = threading.Thread(target=body)
+        thread.start()
+        waiting.wait()
+    thread.join()
+    assert lock.acquire(blocking=False)
+    lock.release()
+    assert monitor.lock_stat is not None
+    text = lock_stat_text(take(monitor.lockdep, monitor.lock_stat.rows()))
+    assert text.startswith("lock_stat version 0.4\n")
+    (row,) = monitor.lock_stat.rows()
+    assert row["acquisitions"] == 3
+    assert f"{'lock:':>40}" in text
