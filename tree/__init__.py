@@ -1,14 +1,18 @@
 """The maple tree: a map from ranges of 64-bit keys to entries, node for node as in Linux v6.6.
 
-    from tree import MapleTree, MaState
     tree = MapleTree(track_gaps=True, rcu=True, lock=mm.mmap_lock)
+    mas = MaState(tree, first, last)
 
-The normal interface is `MapleTree`: load, store, store_range, insert, insert_range, erase, find, find_after,
-next, prev, alloc_range, alloc_rrange, destroy, iteration over (first, last, entry). The advanced one is
-`MaState`, a cursor: walk, find, find_range, find_rev, find_range_rev, next, next_range, prev, prev_range,
-store, store_gfp, insert_gfp, erase, preallocate, store_prealloc, empty_area, empty_area_rev, set, set_range,
-reset, pause, destroy; its range is `index`..`last`. Where the kernel returns an error number, both raise an
-exception of `tree.errors`.
+The normal interface is `MapleTree`: load, store, store_range, insert, insert_range, erase, find, find_after, next,
+prev, alloc_range, alloc_rrange, alloc_cyclic, ranges, dup, destroy, set_in_rcu, clear_in_rcu, validate, dump; and the
+operators of `RangeMapping`: ``tree[first:last] = entry`` (both ends included), ``tree[i]``, del, in, iteration over
+(first, last, entry), len, ==.
+
+The advanced interface is `MaState`, a cursor, for callers who hold the lock: walk, find, find_range, find_rev,
+find_range_rev, next, next_range, prev, prev_range, store, store_gfp, insert_gfp, erase, preallocate, store_prealloc,
+expected_entries, empty_area, empty_area_rev, set, set_range, reset, pause, destroy. Its range is `index`..`last`.
+
+NULL is None. Where the kernel returns an error number, both raise an exception of `tree.errors`.
 """
 
 from tree.cursor import State
@@ -25,6 +29,7 @@ from tree.errors import (
     ReservedEntry,
     StaleState,
     TreeError,
+    Unset,
 )
 from tree.layout import MAX
 from tree.maple import MapleTree
@@ -48,4 +53,5 @@ __all__ = [
     "StaleState",
     "State",
     "TreeError",
+    "Unset",
 ]

@@ -52,12 +52,15 @@ class BigNode:
         gaps = None if self.gaps is None else self.gaps[begin:end]
         node.fill(self.kind, self.slots[begin:end], self.pivots[begin:end], gaps)
 
-    def split_offset(self) -> tuple[int, int]:
+    def split_offset(self, *, bulk: bool) -> tuple[int, int]:
         """The last slot of the left node, and that of the middle node if three are needed (else 0).
 
-        The parts are as equal as possible, and none ends unset.
+        The parts are as equal as possible, and none ends unset. In a `bulk` load the right part is as small as can be.
         """
         end = len(self.slots) - 1
+        if bulk:
+            split = end - MIN_SLOTS[self.kind]
+            return split - (self.slots[split] is None), 0
         limit = SLOTS[self.kind]
         split = end // 2
         middle = 0

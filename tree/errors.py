@@ -55,6 +55,12 @@ class Exists(TreeError, KeyError):
     errno = _errno.EEXIST
 
 
+class Unset(TreeError, KeyError):
+    """Nothing is stored at the key."""
+
+    errno = _errno.ENOENT
+
+
 class Busy(TreeError, LookupError):
     """No gap of that size lies in the window."""
 

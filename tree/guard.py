@@ -1,18 +1,19 @@
-"""Who may touch the tree: the lock checks of the kernel's annotations, and the steps that make a missing lock
-visible.
+"""Who may touch the tree: the lock checks of the kernel's annotations, and the steps that make a missing lock visible.
 
-The kernel checks nothing when an external lock was announced but not registered; here there is no such state:
-a tree has its own spinlock or is given its lock when it is made. Models mt_locked(), mt_write_locked() and
-the rcu_dereference checks of lib/maple_tree.c, v6.6.
+The kernel checks nothing when an external lock was announced but not registered; here there is no such state: a
+tree has its own spinlock or is given its lock when it is made. Models mt_locked(), mt_write_locked() and the
+rcu_dereference checks of lib/maple_tree.c, v6.6.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from concurrency.failure import Failure, Kind
 from concurrency.rcu import rcu_read_lock_held
-from concurrency.runtime import Runtime, fail
+from concurrency.runtime import Runtime, active, fail
+from tree.errors import NotLocked
 from tree.operations import READ_TREE, WRITE_TREE
 
 if TYPE_CHECKING:
@@ -32,24 +33,37 @@ class TreeLock(Protocol):
         """Fail unless the calling task holds it alone."""
 
 
-def writer(tree: MapleTree[Any], rt: Runtime) -> None:
+def writer(tree: MapleTree[Any]) -> None:
     """The calling task is about to change the tree, which needs the lock in write mode."""
-    tree.lock.assert_held_write()
-    rt.step(WRITE_TREE, tree)
+    rt = active.runtime
+    if rt is not None:
+        tree.lock.assert_held_write()
+        rt.step(WRITE_TREE, tree)
+    elif tree.external:
+        _outside(tree, tree.lock.assert_held_write)
 
 
-def locked_reader(tree: MapleTree[Any], rt: Runtime) -> None:
+def locked_reader(tree: MapleTree[Any]) -> None:
     """The calling task is about to read the tree in a way that needs the lock, in any mode."""
-    tree.lock.assert_held()
-    rt.step(READ_TREE, tree)
+    rt = active.runtime
+    if rt is not None:
+        tree.lock.assert_held()
+        rt.step(READ_TREE, tree)
+    elif tree.external:
+        _outside(tree, tree.lock.assert_held)
 
 
-def reader(tree: MapleTree[Any], rt: Runtime) -> Runtime | None:
+def reader(tree: MapleTree[Any]) -> Runtime | None:
     """The calling task is about to read the tree; gives the runtime if writers may go on meanwhile.
 
-    Under the lock the whole read is one step. In RCU mode, inside a reader, it is one step per word. Without
-    either: a tree with an external lock reports it at once, any other leaves it to the race detector.
+    Under the lock the whole read is one step. In RCU mode, inside a reader, it is one step per word. Without either
+    it is reported, except for a tree that is not in RCU mode and has its own lock: there the race detector sees more.
     """
+    rt = active.runtime
+    if rt is None:
+        if tree.external and not (tree.rcu and rcu_read_lock_held()):
+            _outside(tree, tree.lock.assert_held)
+        return None
     if tree.lock.held_by_me():
         rt.step(READ_TREE, tree)
         return None
@@ -67,3 +81,12 @@ def reader(tree: MapleTree[Any], rt: Runtime) -> Runtime | None:
         tree.lock.assert_held()
     rt.step(READ_TREE, tree)
     return None
+
+
+def _outside(tree: MapleTree[Any], check: Callable[[], None]) -> None:
+    try:
+        check()
+    except Failure as failure:
+        raise NotLocked(
+            f"{tree!r} is used without the lock that it was given: {failure.headline}"
+        ) from failure

@@ -12,6 +12,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 from concurrency.runtime import Runtime
+from tree.climb import dead, next_leaf, previous_leaf
 from tree.cursor import State
 from tree.layout import LEAF_64, MAX
 from tree.node import DEAD, MapleNode
@@ -98,13 +99,6 @@ def range_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
     return entry
 
 
-def dead(node: MapleNode, rt: Runtime | None) -> bool:
-    """Whether what was read from `node` must not be used (`ma_dead_node`)."""
-    if rt is not None:
-        rt.step(LOAD_PARENT, node)
-    return node.up is DEAD
-
-
 def reset(mas: MaState[Any]) -> None:
     """Forget the place but not the range (`mas_reset`)."""
     mas.state = START
@@ -168,7 +162,7 @@ def next_slot(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool,
             mas.index = pivots[offset] + 1
             offset += 1
         else:
-            if not _next_leaf(mas, node, rt):
+            if not next_leaf(mas, node, rt):
                 _walk_again(mas, saved, rt)
                 continue
             node = mas.node
@@ -226,7 +220,7 @@ def prev_slot(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool,
             else:
                 if mas.index <= limit:
                     break
-                if not _previous_leaf(mas, node, rt):
+                if not previous_leaf(mas, node, rt):
                     again = True
                     break
                 node = mas.node
@@ -264,105 +258,3 @@ def _before_root_entry(mas: MaState[Any], *, underflow: bool) -> Any:
     if underflow:
         mas.state = State.UNDERFLOW
     return None
-
-
-def _next_leaf(mas: MaState[Any], node: MapleNode, rt: Runtime | None) -> bool:
-    """Move to the first slot of the next leaf; False if a dead node was met. There is a next leaf."""
-    low = mas.high + 1
-    levels = 0
-    while True:
-        if rt is not None:
-            rt.step(LOAD_PARENT, node)
-        parent, slot = node.up
-        if not isinstance(parent, MapleNode):
-            return False
-        node = parent
-        levels += 1
-        if rt is not None:
-            rt.step(LOAD_PIVOTS, node)
-        last_slot = len(node.pivots) - 1
-        if dead(node, rt):
-            return False
-        if slot < last_slot:
-            break
-    slot += 1
-    while True:
-        if rt is not None:
-            rt.step(LOAD_SLOT, node)
-        high = node.pivots[slot]
-        child = node.slots[slot]
-        if dead(node, rt):
-            return False
-        node = child
-        levels -= 1
-        if not levels:
-            break
-        slot = 0
-    mas.node = node
-    mas.low = low
-    mas.high = high
-    return True
-
-
-def _previous_leaf(mas: MaState[Any], node: MapleNode, rt: Runtime | None) -> bool:
-    """Move to the last slot of the previous leaf; False if a dead node was met. There is a previous leaf."""
-    high = mas.low - 1
-    levels = 0
-    while True:
-        if rt is not None:
-            rt.step(LOAD_PARENT, node)
-        parent, slot = node.up
-        if not isinstance(parent, MapleNode):
-            return False
-        node = parent
-        levels += 1
-        if dead(node, rt):
-            return False
-        if slot:
-            break
-    slot -= 1
-    low = None
-    top = node
-    while True:
-        if rt is not None:
-            rt.step(LOAD_PIVOTS, node)
-        if slot:
-            low = node.pivots[slot - 1] + 1
-        if rt is not None:
-            rt.step(LOAD_SLOT, node)
-        child = node.slots[slot]
-        if dead(node, rt):
-            return False
-        node = child
-        levels -= 1
-        if not levels:
-            break
-        if rt is not None:
-            rt.step(LOAD_PIVOTS, node)
-        slot = len(node.pivots) - 1
-    if low is None:
-        low = _low_above(top, rt)
-        if low is None:
-            return False
-    mas.node = node
-    mas.low = low
-    mas.high = high
-    return True
-
-
-def _low_above(node: MapleNode, rt: Runtime | None) -> int | None:
-    """The first key below `node`, told by its ancestors; None if a dead node was met."""
-    while True:
-        if rt is not None:
-            rt.step(LOAD_PARENT, node)
-        if node.up is DEAD:
-            return None
-        parent, slot = node.up
-        if not isinstance(parent, MapleNode):
-            return 0
-        if slot:
-            if rt is not None:
-                rt.step(LOAD_PIVOTS, parent)
-            low = parent.pivots[slot - 1] + 1
-            return None if dead(parent, rt) else low
-        node = parent

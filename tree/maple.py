@@ -9,18 +9,22 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from concurrency.rcu import rcu_reader
 from concurrency.runtime import active
 from concurrency.spinlock import Spinlock
 from lockdep.gfp import GFP_KERNEL
+from tree import guard
 from tree.alloc import NodeSource, default_source
 from tree.dump import dump
+from tree.duplicate import duplicate
 from tree.entries import InternalEntry, check_allocatable, check_key, check_range, check_storable
+from tree.errors import Busy
 from tree.guard import TreeLock
 from tree.layout import FLAG_GAPS, FLAG_HEIGHT_SHIFT, FLAG_LOCK_EXTERN, FLAG_RCU, MAX
-from tree.node import MapleNode
+from tree.mapping import RangeMapping
+from tree.node import MapleNode, entries_below
 from tree.publish import destroy_subtree, set_root
 from tree.state import MaState
 from tree.validate import validate
@@ -31,7 +35,7 @@ E = TypeVar("E")
 NOTHING = nullcontext()
 
 
-class MapleTree(Generic[E]):
+class MapleTree(RangeMapping[E]):
     """A map from ranges of keys (0..2**64-1, both ends included) to entries; unset keys are None.
 
     `track_gaps` records the largest run of unset keys of every sub-tree, for the gap searches. `rcu` lets
@@ -114,12 +118,12 @@ class MapleTree(Generic[E]):
 
         Raises `BadRange`, `BadKey`, `ReservedEntry`, `NoMemory`.
         """
-        check_range(first, last)
         check_storable(entry)
-        alone = active.runtime is None and not self.rcu
-        if alone and self.height and entry is not None and store_in_place(self, first, last, entry):
-            self.changes += 1
-            return
+        if active.runtime is None and not self.rcu and self.height and entry is not None:
+            check_range(first, last)
+            if store_in_place(self, first, last, entry):
+                self.changes += 1
+                return
         mas: MaState[E] = MaState(self, first, last)
         with self._write_locked():
             mas.store_gfp(entry, gfp)
@@ -150,6 +154,26 @@ class MapleTree(Generic[E]):
     def alloc_rrange(self, entry: E, size: int, low: int = 0, high: int = MAX, gfp: int = GFP_KERNEL) -> int:
         """As `alloc_range`, for the highest gap (`mtree_alloc_rrange`)."""
         return self._alloc(entry, size, low, high, gfp, highest=True)
+
+    def alloc_cyclic(
+        self, entry: E, after: int, low: int = 0, high: int = MAX, gfp: int = GFP_KERNEL
+    ) -> tuple[int, int]:
+        """Store at the lowest unset key from `after` to `high`, or else from `low` on (`mtree_alloc_cyclic`, v6.12).
+
+        Gives the key, and what to pass as `after` next time: ids are used again as late as possible. Raises `Busy` if
+        all of `low`..`high` is set, `BadRange`, `NoGaps`, `ReservedEntry`, `NoMemory`.
+        """
+        check_range(low, high)
+        after = max(after, low)
+        if after > high:
+            after = low
+        try:
+            first = self.alloc_range(entry, 1, after, high, gfp)
+        except Busy:
+            if after == low:
+                raise
+            first = self.alloc_range(entry, 1, low, after - 1, gfp)
+        return first, 0 if first == MAX else first + 1
 
     def _alloc(self, entry: E, size: int, low: int, high: int, gfp: int, *, highest: bool) -> int:
         check_allocatable(entry)
@@ -224,13 +248,28 @@ class MapleTree(Generic[E]):
             if isinstance(root, MapleNode):
                 destroy_subtree(self, root)
 
-    def __iter__(self) -> Iterator[tuple[int, int, E]]:
-        """All entries in order, each as (first, last, entry)."""
-        mas: MaState[E] = MaState(self)
-        entry = mas.find()
+    def ranges(self, first: int = 0, last: int = MAX) -> Iterator[tuple[int, int, E]]:
+        """The entries that overlap `first`..`last`, in order, each as (first, last, entry)."""
+        mas: MaState[E] = MaState(self, first)
+        entry = mas.find(last)
         while entry is not None:
-            yield mas.index, mas.last, entry
-            entry = mas.find()
+            if not isinstance(entry, InternalEntry):
+                yield mas.index, mas.last, entry
+            entry = mas.find(last)
+
+    def shown(self) -> Iterator[tuple[int, int, E]]:
+        """As `ranges`, for a person who looks from outside: no lock, no steps, and the zero entry too."""
+        if isinstance(self.root, MapleNode):
+            yield from entries_below(self.root, 0)
+        elif self.root is not None:
+            yield 0, 0, self.root
+
+    def dup(self, into: MapleTree[E], gfp: int = GFP_KERNEL) -> None:
+        """Copy this tree, node for node, into an empty one (`mtree_dup`, v6.12). Raises `BadRange`, `NoMemory`."""
+        with self._write_locked(), into._write_locked():
+            guard.locked_reader(self)
+            guard.writer(into)
+            duplicate(self, into, gfp)
 
     def validate(self) -> None:
         """Raise `Corrupt`, saying what and where, unless the tree is well formed (`mt_validate`)."""

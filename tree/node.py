@@ -8,6 +8,7 @@ That is the one liberty taken with the layout: it lets a look-up bisect.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from tree.layout import KIND_NAMES, LEAF_64
@@ -76,3 +77,13 @@ def max_gap(node: MapleNode, low: int) -> int:
             best = pivot - before
         before = pivot
     return best
+
+
+def entries_below(node: MapleNode, low: int) -> Iterator[tuple[int, int, Any]]:
+    """All that is stored below a node that begins at key `low`, as (first, last, entry)."""
+    for slot, last in zip(node.slots, node.pivots, strict=True):
+        if node.kind != LEAF_64:
+            yield from entries_below(slot, low)
+        elif slot is not None:
+            yield low, last, slot
+        low = last + 1

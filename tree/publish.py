@@ -99,9 +99,10 @@ def _discard_replaced(mas: MaState[Any], old: MapleNode, low: int, rt: Runtime |
     first, last = mas.index, mas.last
     whole: list[MapleNode] = []
     replaced = [(old, low)]
-    for node, begin in replaced:
+    for node, start in replaced:
         if node.kind == LEAF_64:
             break
+        begin = start
         for child, end in zip(node.slots, node.pivots, strict=True):
             if child.up[0] is node:
                 if first <= begin and end <= last:

@@ -107,7 +107,7 @@ def _distribute(mas: MaState[Any], big: BigNode, below: list[MapleNode]) -> list
     if count <= SLOTS[big.kind]:
         bounds = [0, count]
     else:
-        split, middle = big.split_offset()
+        split, middle = big.split_offset(bulk=mas.bulk)
         bounds = [0, split + 1, middle + 1, count] if middle else [0, split + 1, count]
     nodes = []
     for begin, end in pairwise(bounds):

@@ -35,7 +35,7 @@ def split(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:
         ):
             new = [left, right]
             break
-        middle, _ = big.split_offset()
+        middle, _ = big.split_offset(bulk=mas.bulk)
         _divide(big, middle, left, right, new)
         new = [left, right]
         _go_up(here, big, left, right, taken=1)

@@ -53,13 +53,14 @@ def retry(mas: MaState[Any], gfp: int) -> bool:
     Says whether the store is worth another try, which must begin at the root: the tree may have changed
     meanwhile.
     """
+    had = len(mas.stash)
     unlock = gfpflags_allow_blocking(gfp)
     if unlock:
         mas.tree.drop_lock()
     try:
         _take(mas, gfp)
     except NoMemory:
-        return bool(mas.stash)
+        return len(mas.stash) > had
     finally:
         if unlock:
             mas.tree.retake_lock()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from concurrency.runtime import Runtime, active
 from lockdep.gfp import GFP_KERNEL
-from tree import gaps, guard, lookup, preallocate, search, stash, write
+from tree import bulk, gaps, guard, lookup, preallocate, search, stash, write
 from tree.cursor import State
 from tree.entries import check_range, check_storable
 from tree.errors import NoMemory, StaleState
@@ -73,8 +73,7 @@ class MaState(Generic[E]):
         tree = self.tree
         if self.seen != tree.changes and self.state is State.ACTIVE and not tree.rcu:
             raise StaleState("the tree was changed since this state walked it; reset or pause it first")
-        rt = active.runtime
-        return None if rt is None else guard.reader(tree, rt)
+        return None if active.runtime is None and not tree.external else guard.reader(tree)
 
     def walk(self) -> E | None:
         """Go to `index` from the root; `index`..`last` become the range found, set or unset."""
@@ -117,10 +116,10 @@ class MaState(Generic[E]):
     def _writing(self, entry: Any) -> None:
         """Before every write: the lock check, the range, and that the place is still good."""
         tree = self.tree
-        rt = active.runtime
-        if rt is not None:
-            guard.writer(tree, rt)
-        check_range(self.index, self.last)
+        if active.runtime is not None or tree.external:
+            guard.writer(tree)
+        if not 0 <= self.index <= self.last <= MAX:
+            check_range(self.index, self.last)
         if isinstance(entry, MapleNode):
             check_storable(entry)
         if self.seen != tree.changes and self.state is State.ACTIVE:
@@ -187,9 +186,7 @@ class MaState(Generic[E]):
 
         The range grows over the unset keys on both sides. None if nothing is there. May raise `NoMemory`.
         """
-        rt = active.runtime
-        if rt is not None:
-            guard.writer(self.tree, rt)
+        guard.writer(self.tree)
         index = self.index
         lookup.reset(self)
         while True:
@@ -232,26 +229,34 @@ class MaState(Generic[E]):
         finally:
             stash.give_back(self)
 
+    def expected_entries(self, count: int) -> None:
+        """Get ready to store `count` entries in ascending order: take the nodes, and fill them better than usual.
+
+        Then `store` each, and `destroy` the state in the end. Raises `NoMemory`.
+        """
+        guard.writer(self.tree)
+        try:
+            stash.need(self, bulk.nodes_for(count, gaps=self.tree.track_gaps), GFP_KERNEL)
+        except NoMemory:
+            stash.give_back(self)
+            raise
+        self.bulk = True
+
     def empty_area(self, low: int, high: int, size: int) -> None:
         """Set `index`..`last` to the lowest `size` unset keys in a row within `low`..`high`.
 
         Raises `Busy` if there are none, `BadRange` if the window is too small, `NoGaps` if the tree tracks no
         gaps.
         """
-        self._searching()
+        guard.locked_reader(self.tree)
         gaps.empty_area(self, low, high, size)
 
     def empty_area_rev(self, low: int, high: int, size: int) -> None:
         """Set `index`..`last` to the highest `size` unset keys in a row within `low`..`high`; raises as
         `empty_area`.
         """
-        self._searching()
+        guard.locked_reader(self.tree)
         gaps.empty_area_rev(self, low, high, size)
-
-    def _searching(self) -> None:
-        rt = active.runtime
-        if rt is not None:
-            guard.locked_reader(self.tree, rt)
 
     def set(self, index: int) -> None:
         """Go to one key; the next call walks from the root."""
@@ -276,7 +281,12 @@ class MaState(Generic[E]):
         self.node = None
 
     def destroy(self) -> None:
-        """Give back the nodes that the state still holds."""
+        """End a bulk load, and give back the nodes that the state still holds."""
+        if self.bulk:
+            guard.writer(self.tree)
+            self.bulk = False
+            bulk.finish(self)
+            self.tree.changes += 1
         stash.give_back(self)
 
     @property

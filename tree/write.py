@@ -234,15 +234,18 @@ def _modify(mas: MaState[Any], entry: Any, offset_end: int) -> None:
     beyond = offset_end + 1
     count = len(slots) + len(new_slots) - beyond + offset
     kept_before = begin < mas.index
+    gap = tree.track_gaps and (entry is None or any(slot is None for slot in slots[offset:beyond]))
     if tree.rcu and count == len(slots) and beyond - offset == 2:
         _move_boundary(mas, entry, kept_before=kept_before)
         return
     if not tree.rcu and count <= LEAF_SLOTS:
-        if count > LEAF_MIN or mas.bulk or _may_be_small(tree, node, offset, count):
+        roomy = count > LEAF_MIN or mas.bulk
+        if roomy or _may_be_small(tree, node, offset, count):
             slots[offset:beyond] = new_slots
             pivots[offset:beyond] = new_pivots
             mas.offset += kept_before
-            update_gap(tree, node, mas.low)
+            if gap:
+                update_gap(tree, node, mas.low)
             return
 
     new_slots = slots[:offset] + new_slots + slots[beyond:]
@@ -257,7 +260,8 @@ def _modify(mas: MaState[Any], entry: Any, offset_end: int) -> None:
         mas.node = new
         mas.offset += kept_before
         replace_node(mas, new, node)
-        update_gap(tree, new, mas.low)
+        if gap:
+            update_gap(tree, new, mas.low)
     else:
         rebalance(mas, new_slots, new_pivots)
 
