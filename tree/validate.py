@@ -61,7 +61,7 @@ class _Check:
             f"{where}: holds only {count} slots and is not the right-most",
         )
         _require(node.pivots[-1] == high, f"{where}: its last pivot is {node.pivots[-1]}")
-        self._gaps(node, low, where)
+        begin = low
         for slot, pivot in enumerate(node.pivots):
             _require(low <= pivot <= high, f"{where}: pivot {slot} is {pivot}, after {low - 1}")
             if leaf:
@@ -75,6 +75,7 @@ class _Check:
                 )
                 self.node(child, low, pivot, depth + 1)
             low = pivot + 1
+        self._gaps(node, begin, where)
 
     def _entry(self, entry: Any, first: int, last: int) -> None:
         _require(not isinstance(entry, MapleNode), f"{first}..{last}: a node stands where an entry should")
