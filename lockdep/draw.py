@@ -68,7 +68,7 @@ def to_svg(snapshot: Snapshot) -> str:
 
 
 def _layout(snapshot: Snapshot) -> dict[int, tuple[int, int]]:
-    """Where each class stands: one row deeper than the deepest class before it, cycles cut where first met."""
+    """Where each class stands: a row deeper than the deepest class before it; cycles are cut."""
     after: dict[int, list[int]] = {row.number: [] for row in snapshot.classes}
     for edge in snapshot.edges:
         after[edge.prev].append(edge.next)

@@ -25,7 +25,7 @@ class State:
 
 
 def statistics(state: State, indirect: int) -> dict[str, int]:
-    """The counters, under the kernel's names and in its order. `indirect` counts the pairs joined by a path."""
+    """The counters, under the kernel's names and in its order. `indirect` counts pairs joined by a path."""
     stats = {
         "lock-classes": len(state.classes),
         "direct dependencies": state.edges,

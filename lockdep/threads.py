@@ -38,7 +38,7 @@ class _Inner(Protocol):
 
 
 class _Local(threading.local):
-    """One task context for each thread, numbered as they first touch a lock; the maker of the monitor is 1."""
+    """One task context for each thread, numbered as they first touch a lock, the monitor's maker first."""
 
     def __init__(self, numbers: count[int]) -> None:
         self.context = TaskContext(threading.current_thread().name, next(numbers))
@@ -89,12 +89,13 @@ class ThreadMonitor:
 class _Wrapped:
     """What both kinds of lock share: the map, the way to the validator, the statistics."""
 
-    __slots__ = ("_acquire", "_release", "_stat", "dep_map")
+    __slots__ = ("_acquire", "_contended", "_release", "_stat", "dep_map")
 
     def __init__(self, monitor: ThreadMonitor, dep_map: LockMap) -> None:
         self.dep_map = dep_map
         self._acquire = monitor.lockdep.acquire
         self._release = monitor.lockdep.release
+        self._contended = monitor.lockdep.lock_contended
         self._stat = monitor.lock_stat
 
     def _take(self, lock: _Inner, blocking: bool, timeout: float) -> bool:
@@ -103,6 +104,7 @@ class _Wrapped:
             if self._stat is None:
                 return lock.acquire()
             if not lock.acquire(blocking=False):
+                self._contended(self.dep_map)
                 self._stat.contended(self.dep_map)
                 lock.acquire()
         elif lock.acquire(blocking, timeout):

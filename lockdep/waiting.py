@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from lockdep.core import Core
 from lockdep.keys import LockClassKey, LockMap, LockType
 from lockdep.reporter import common
-from lockdep.reports import ReportKind, WarnReport
+from lockdep.reports import BadUnlockReport, ReportKind, WarnReport
+from lockdep.trace import resolve
+
+CONTENTION_HEADLINE = "WARNING: bad contention detected!"
 
 
 def wait_map(name: str) -> LockMap:
@@ -36,6 +39,20 @@ class Waiting(Core):
     def wait_for_readers(self, lock_map: LockMap) -> None:
         """The task is about to wait for all readers of the map, as synchronize_srcu() does."""
         self.acquire(lock_map, sync=True)
+
+    def lock_contended(self, lock_map: LockMap) -> None:
+        """The task has to wait for a lock that it asked for; reports one that it did not ask for.
+
+        Kernel: `lock_contended`, without the statistics, which are `LockStat`'s.
+        """
+        ctx = self._current()
+        if ctx.off or self._find(ctx, lock_map) is not None:
+            return
+        trace = self._tracer.capture()
+        site = resolve(trace.site)
+        fields = common(ctx, ReportKind.BAD_CONTENTION, CONTENTION_HEADLINE, f"{lock_map.name}|{site}", trace)
+        self._reporter.add(ctx, BadUnlockReport(**fields, name=lock_map.name, site=site, contention=True))
+        self._reporter.deliver(ctx)
 
     @contextmanager
     def running_work(self, function: str, *maps: LockMap) -> Iterator[None]:
