@@ -3,6 +3,7 @@
 from concurrency.context import might_sleep
 from concurrency.explore import (
     DEFAULT_STRATEGY,
+    RUNTIMES,
     STRATEGIES,
     Result,
     Settings,
@@ -84,6 +85,7 @@ __all__ = [
     "DEFAULT_STRATEGY",
     "PCT",
     "READ_ONCE",
+    "RUNTIMES",
     "STRATEGIES",
     "WRITE_ONCE",
     "Access",

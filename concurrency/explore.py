@@ -13,13 +13,15 @@ from concurrency.observer import Observer
 from concurrency.race import RaceDetector
 from concurrency.recorder import Event, Recorder
 from concurrency.schedule import Schedule
-from concurrency.simulated import DEFAULT_MAX_STEPS, Simulated
+from concurrency.simulated import DEFAULT_MAX_STEPS, Execution, Simulated
 from concurrency.slab import LeakCheck
 from concurrency.strategy import PCT, RandomWalk, Replay, Strategy
+from concurrency.threaded import Threaded
 from concurrency.validator import LockValidator
 
 DEFAULT_STRATEGY = "pct"
 STRATEGIES = ("random", "pct")
+RUNTIMES = ("simulated", "threaded")
 
 
 class Verdict(StrEnum):
@@ -79,19 +81,25 @@ class Settings:
     max_steps: int = DEFAULT_MAX_STEPS
     observers: Callable[[], Sequence[Observer]] = tuple
 
+    def _common(self) -> list[Observer]:
+        wanted = {"lockdep": LockValidator, "leak": LeakCheck}
+        return [make() for name, make in wanted.items() if name not in self.without]
+
+    def threaded(self, seed: int) -> Threaded:
+        """A threaded runtime with those observers that make sense there."""
+        return Threaded(
+            (*self._common(), *self.observers()), without=self.without, faults=self.faults, seed=seed
+        )
+
     def runtime(
         self, strategy: Strategy, *, stacks: bool = False, recorder: Recorder | None = None
     ) -> Simulated:
         """A simulated runtime with the observers that these settings ask for."""
-        observers: list[Observer] = []
+        observers = self._common()
         if recorder is not None:
-            observers.append(recorder)
-        if "lockdep" not in self.without:
-            observers.append(LockValidator())
+            observers.insert(0, recorder)
         if "data-race" not in self.without:
             observers.append(RaceDetector(stacks=stacks))
-        if "leak" not in self.without:
-            observers.append(LeakCheck())
         observers += self.observers()
         return Simulated(
             strategy, tuple(observers), without=self.without, faults=self.faults, max_steps=self.max_steps
@@ -116,40 +124,46 @@ def explore(
     seconds: float | None = None,
     seed: int = 1,
     keep_going: bool = False,
+    runtime: str = "simulated",
     settings: Settings | None = None,
     progress: Callable[[Result], None] | None = None,
+    found: Callable[[Witness], None] | None = None,
 ) -> Result:
     """Run `program` under many schedules until one fails, or a budget ends.
 
     The budget is `executions` (1000 if neither is given) or `seconds`, whichever ends first. With `keep_going` the
     exploration goes on after a failure and keeps one witness of each headline. `progress` is called after each
-    execution. A KeyboardInterrupt ends the exploration; what was found is returned.
+    execution, `found` with each witness that is kept. A KeyboardInterrupt ends the exploration; what was found is
+    returned. The ``threaded`` runtime makes no choices, so its witnesses have an empty schedule.
 
     Raises `BadSchedule` if a failing execution does not replay: the program is not deterministic.
     """
     settings = settings or Settings()
     if executions is None and seconds is None:
         executions = 1000
-    runtime = settings.runtime(make_strategy(strategy, seed, depth))
-    result = Result(strategy, seed)
+    runner: Simulated | Threaded
+    if runtime == "threaded":
+        runner = settings.threaded(seed)
+        result = Result("os", seed)
+    else:
+        runner = settings.runtime(make_strategy(strategy, seed, depth))
+        result = Result(strategy, seed)
     start = time.monotonic()
     seen: set[str] = set()
     try:
         while (executions is None or result.executions < executions) and (
             seconds is None or time.monotonic() - start < seconds
         ):
-            execution = runtime.run(program)
+            execution = runner.run(program)
             result.executions += 1
             result.steps += execution.steps
             failure = execution.failure
             if failure is not None and failure.headline not in seen:
                 seen.add(failure.headline)
-                witness = replay(
-                    program, execution.schedule, settings=settings, execution=result.executions - 1
-                )
-                if witness.failure.signature != failure.signature:
-                    raise BadSchedule(_unstable(failure, witness.failure))
+                witness = _witness(program, execution, result, settings)
                 result.failures.append(witness)
+                if found is not None:
+                    found(witness)
                 if not keep_going:
                     break
             result.seconds = time.monotonic() - start
@@ -188,6 +202,19 @@ def replay(
     return Witness(
         done.failure, schedule, execution, done.steps, tuple(recorder.tasks), tuple(recorder.events)
     )
+
+
+def _witness(program: Callable[[], Any], execution: Execution, result: Result, settings: Settings) -> Witness:
+    """The witness of an execution that failed; a simulated one is run again, with everything recorded."""
+    failure = execution.failure
+    assert failure is not None
+    number = result.executions - 1
+    if not execution.who:
+        return Witness(failure, Schedule(()), number, execution.steps, (), ())
+    witness = replay(program, execution.schedule, settings=settings, execution=number)
+    if witness.failure.signature != failure.signature:
+        raise BadSchedule(_unstable(failure, witness.failure))
+    return witness
 
 
 def _unstable(first: Failure, second: Failure) -> str:

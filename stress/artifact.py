@@ -1,0 +1,121 @@
+"""Artifacts: one JSON file that holds a witness and all that is needed to replay and explain it.
+
+An artifact is data only. The scenario in it is looked up among the registered ones, and a file that is broken,
+foreign or from a newer Sugarbush is refused with one sentence. The format is described in docs/artifacts.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from concurrency import Schedule, Witness
+from stress.checks import CHECKS
+from stress.scenario import Scenario, UnknownScenario, find_scenario
+
+FORMAT = 1
+_MAGIC = "sugarbush"
+_LARGEST = 16 * 1024 * 1024
+_KEPT = ("trace", "spawn")
+
+
+class BadArtifact(Exception):
+    """A file is not an artifact that can be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What an artifact says, checked: a failure of `scenario` and the schedule that leads to it."""
+
+    scenario: Scenario
+    schedule: Schedule
+    without: frozenset[str]
+    kind: str
+    headline: str
+    task: str
+    step: int
+
+
+def save(
+    witness: Witness, scenario: Scenario, without: frozenset[str], found_by: dict[str, Any], out: Path
+) -> Path:
+    """Write the artifact of `witness` to the directory `out`; gives the file.
+
+    `found_by` says how it was found (runtime, strategy, depth, seed). The file appears whole or not at all. Raises
+    OSError if it cannot be written.
+    """
+    failure = witness.failure
+    data = {
+        _MAGIC: FORMAT,
+        "scenario": scenario.name,
+        "without": sorted(without),
+        "found_by": {**found_by, "execution": witness.execution},
+        "schedule": str(witness.schedule),
+        "steps": witness.steps,
+        "failure": {
+            "kind": failure.kind.value,
+            "headline": failure.headline,
+            "task": failure.task,
+            "step": failure.step,
+            "check": failure.check,
+            "detail": failure.detail,
+        },
+        "tasks": list(witness.tasks),
+        "events": [[e.step, e.task, e.what, e.on] for e in witness.events if e.kind in _KEPT],
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    base = f"{scenario.name}-{failure.kind.value}-{found_by['seed']}-{witness.execution}"
+    path = out / f"{base}.json"
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+    return path
+
+
+def load(path: Path) -> Artifact:
+    """Read and check an artifact; raises `BadArtifact`."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise BadArtifact(f"{path} is larger than any artifact ({_LARGEST} bytes)")
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadArtifact(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        raise BadArtifact(f"{path} is not an artifact: it is not JSON") from None
+    if not isinstance(data, dict) or not isinstance(data.get(_MAGIC), int):
+        raise BadArtifact(f"{path} is not an artifact of sugarbush")
+    if data[_MAGIC] > FORMAT:
+        raise BadArtifact(
+            f"{path} has format {data[_MAGIC]}, which is newer than this sugarbush (format {FORMAT})"
+        )
+    return _checked(path, data)
+
+
+def _checked(path: Path, data: dict[str, Any]) -> Artifact:
+    failure = _entry(path, data, "failure", dict)
+    without = _entry(path, data, "without", list)
+    if not all(isinstance(name, str) and name in CHECKS for name in without):
+        raise BadArtifact(f"{path} is broken: 'without' names checks that do not exist")
+    try:
+        scenario = find_scenario(_entry(path, data, "scenario", str))
+    except UnknownScenario as error:
+        raise BadArtifact(f"{path}: {error}") from None
+    return Artifact(
+        scenario=scenario,
+        schedule=Schedule.parse(_entry(path, data, "schedule", str)),
+        without=frozenset(without),
+        kind=_entry(path, failure, "kind", str),
+        headline=_entry(path, failure, "headline", str),
+        task=_entry(path, failure, "task", str),
+        step=_entry(path, failure, "step", int),
+    )
+
+
+def _entry(path: Path, data: dict[str, Any], key: str, kind: type[Any]) -> Any:
+    value = data.get(key)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise BadArtifact(f"{path} is broken: {key!r} is missing or not a {kind.__name__}")
+    return value

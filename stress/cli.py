@@ -1,0 +1,196 @@
+"""The command line: ``sugarbush``.
+
+Exit status: 0 nothing found, 1 a failure was found, 2 unusable input (one line on standard error), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import stress.scenarios  # noqa: F401 - registers them
+from concurrency import RUNTIMES, STRATEGIES, BadSchedule, ConcurrencyError, Verdict
+from stress.artifact import BadArtifact, load
+from stress.checks import CHECKS
+from stress.patch import PatchError
+from stress.progress import shown
+from stress.run import Found, Plan, replay_artifact, run, summary
+from stress.scenario import UnknownScenario, all_scenarios, find_scenario
+from stress.timeline import headline, timeline
+
+DEFAULT_SCHEDULES = 3000
+DEFAULT_OUT = Path("sugarbush-out")
+
+_UsageError: type[Exception] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
+"""What typer raises for wrong arguments: click's base exception, of which some versions carry their own copy."""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+out = Console(highlight=False, soft_wrap=True)
+
+
+class Unusable(Exception):
+    """Input that nothing can be done with; the message is the one line that the user sees."""
+
+
+@app.callback()
+def sugarbush() -> None:
+    """A correctness harness for locks and RCU: every interleaving that matters, replayable from one line."""
+
+
+@app.command("list")
+def list_command(as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> int:
+    """List the scenarios, and the checks that --without takes."""
+    if as_json:
+        scenarios = [
+            {
+                "name": s.name,
+                "era": s.era,
+                "expect": s.expect,
+                "patches": [p.name for p in s.patches],
+                "summary": s.summary,
+            }
+            for s in all_scenarios()
+        ]
+        print(json.dumps({"scenarios": scenarios, "checks": CHECKS}))
+        return 0
+    table = Table("scenario", "era", "expected", "what it does", box=None, pad_edge=False)
+    for scenario in all_scenarios():
+        table.add_row(scenario.name, scenario.era, scenario.expect or "clean", Text(scenario.summary))
+    out.print(table)
+    checks = Table("check", "what it says", box=None, pad_edge=False)
+    for name, says in CHECKS.items():
+        checks.add_row(name, Text(says))
+    out.print()
+    out.print(checks)
+    return 0
+
+
+@app.command("run")
+def run_command(
+    scenario: Annotated[str, typer.Argument(help="A name from `sugarbush list`.")],
+    runtime: Annotated[str, typer.Option(help="simulated or threaded.")] = "simulated",
+    strategy: Annotated[str, typer.Option(help="random or pct.")] = "pct",
+    depth: Annotated[int, typer.Option(help="PCT: how many ordering constraints a bug may need.")] = 4,
+    memory: Annotated[str, typer.Option(help="The memory model: sc.")] = "sc",
+    schedules: Annotated[int | None, typer.Option(help="How many executions.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="How long, instead of --schedules.")] = None,
+    seed: Annotated[int, typer.Option(help="Where the choices start.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Processes: 1.")] = 1,
+    executor: Annotated[str | None, typer.Option(help="Not available yet.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="A check to switch off; repeatable.")] = None,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on after a failure.")] = False,
+    directory: Annotated[Path, typer.Option("--out", help="Where artifacts go.")] = DEFAULT_OUT,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")] = False,
+) -> int:
+    """Run a scenario under many schedules."""
+    _one_of("--runtime", runtime, RUNTIMES)
+    _one_of("--strategy", strategy, STRATEGIES)
+    _one_of("--memory", memory, ("sc",))
+    for option, value in (("--depth", depth), ("--schedules", schedules), ("--seconds", seconds)):
+        if value is not None and not value > 0:
+            raise Unusable(f"{option} must be above 0, not {value}")
+    if seed < 0:
+        raise Unusable(f"--seed must be 0 or more, not {seed}")
+    if schedules is not None and seconds is not None:
+        raise Unusable("--schedules and --seconds exclude each other")
+    if jobs != 1 or executor is not None:
+        raise Unusable("more than one process is not available yet: leave out --jobs and --executor")
+    for name in without or ():
+        _one_of("--without", name, tuple(CHECKS))
+    if directory.exists() and not directory.is_dir():
+        raise Unusable(f"--out {directory} is not a directory")
+    plan = Plan(
+        scenario=find_scenario(scenario),
+        runtime=runtime,
+        strategy=strategy,
+        depth=depth,
+        schedules=DEFAULT_SCHEDULES if schedules is None and seconds is None else schedules,
+        seconds=seconds,
+        seed=seed,
+        without=frozenset(without or ()),
+        keep_going=keep_going,
+        out=directory,
+    )
+    with shown(plan) as progress:
+        result, found = run(plan, progress)
+    for one in found:
+        _print_found(one)
+    out.print(
+        f"{scenario}: {result.verdict.value} after {result.executions} executions, {result.steps} operations, "
+        f"{result.seconds:.2f} s ({result.strategy}, {runtime}, seed {seed})"
+        + (", interrupted" if result.interrupted else "")
+    )
+    if as_json:
+        print(json.dumps(summary(plan, result, found)))
+    if result.interrupted:
+        return 130
+    return int(result.verdict is Verdict.FAILED)
+
+
+@app.command("replay")
+def replay_command(
+    artifact: Annotated[Path, typer.Argument(help="A file that `sugarbush run` saved.")],
+    until: Annotated[int | None, typer.Option(help="Show the execution up to this operation.")] = None,
+) -> int:
+    """Run the schedule of an artifact again and show what happens."""
+    if until is not None and until < 0:
+        raise Unusable(f"--until must be 0 or more, not {until}")
+    witness = replay_artifact(load(artifact))
+    out.print(timeline(witness, until))
+    out.print()
+    out.print(headline(witness.failure))
+    return 1
+
+
+def _print_found(found: Found) -> None:
+    witness = found.witness
+    if witness.events:
+        out.print(timeline(witness))
+        out.print()
+    out.print(headline(witness.failure))
+    if witness.failure.detail:
+        out.print(Text(witness.failure.detail.strip("\n")))
+    out.print()
+    if witness.schedule.choices:
+        out.print(Text(f"schedule: {witness.schedule}"))
+    if found.path is None:
+        out.print(Text(f"not saved: {found.problem}"))
+    else:
+        out.print(Text(f"saved:    {found.path}"))
+        out.print(Text(f"replay:   sugarbush replay {found.path}"))
+    out.print()
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise Unusable(f"{option} {value!r}: there are {', '.join(allowed)}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The console script: run a command and exit with its status."""
+    try:
+        status = typer.main.get_command(app).main(arguments, prog_name="sugarbush", standalone_mode=False)
+    except (Unusable, UnknownScenario, BadArtifact, BadSchedule, ConcurrencyError, PatchError) as error:
+        status = _complain(str(error))
+    except _UsageError as error:
+        status = _complain(error.format_message())  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        status = 1
+    sys.exit(status)
+
+
+def _complain(message: str) -> int:
+    print("sugarbush: " + " ".join(message.split()), file=sys.stderr)
+    return 2

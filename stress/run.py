@@ -1,0 +1,112 @@
+"""Running a scenario, and replaying an artifact: what the command line does, without the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from concurrency import BadSchedule, Result, Settings, Witness, explore, replay
+from stress.artifact import Artifact, save
+from stress.patch import applied
+from stress.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to run a scenario; exactly one of `schedules` and `seconds` bounds it."""
+
+    scenario: Scenario
+    runtime: str
+    strategy: str
+    depth: int
+    schedules: int | None
+    seconds: float | None
+    seed: int
+    without: frozenset[str]
+    keep_going: bool
+    out: Path
+
+    @property
+    def settings(self) -> Settings:
+        """What `concurrency` needs to know of it."""
+        return Settings(without=self.without, observers=self.scenario.observers)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A witness, and the artifact that it was saved to; None with the reason if that could not be written."""
+
+    witness: Witness
+    path: Path | None
+    problem: str = ""
+
+
+def run(plan: Plan, progress: Callable[[Result], None] | None = None) -> tuple[Result, list[Found]]:
+    """Explore the plan's scenario; every witness is saved as soon as it is found."""
+    saved: list[Found] = []
+    how = {"runtime": plan.runtime, "strategy": plan.strategy, "depth": plan.depth, "seed": plan.seed}
+
+    def keep(witness: Witness) -> None:
+        try:
+            saved.append(Found(witness, save(witness, plan.scenario, plan.without, how, plan.out)))
+        except OSError as error:
+            saved.append(Found(witness, None, f"{plan.out}: {error.strerror}"))
+
+    with applied(plan.scenario.patches):
+        result = explore(
+            plan.scenario.program,
+            strategy=plan.strategy,
+            depth=plan.depth,
+            executions=plan.schedules,
+            seconds=plan.seconds,
+            seed=plan.seed,
+            keep_going=plan.keep_going,
+            runtime=plan.runtime,
+            settings=plan.settings,
+            progress=progress,
+            found=keep,
+        )
+    return result, saved
+
+
+def replay_artifact(artifact: Artifact) -> Witness:
+    """Run the artifact's schedule again; raises `BadSchedule` unless it ends in the same failure at the same step."""
+    if not artifact.schedule.choices:
+        raise BadSchedule("the artifact was found by the threaded runtime, whose choices nobody records")
+    settings = Settings(without=artifact.without, observers=artifact.scenario.observers)
+    with applied(artifact.scenario.patches):
+        witness = replay(artifact.scenario.program, artifact.schedule, settings=settings)
+    failure = witness.failure
+    if failure.signature != (artifact.kind, artifact.headline, artifact.task, artifact.step):
+        raise BadSchedule(
+            f"the schedule no longer fits the program: it gave {failure.headline!r} at operation {failure.step}, "
+            f"the artifact says {artifact.headline!r} at operation {artifact.step}"
+        )
+    return witness
+
+
+def summary(plan: Plan, result: Result, found: list[Found]) -> dict[str, Any]:
+    """The object that ``run --json`` prints."""
+    return {
+        "scenario": plan.scenario.name,
+        "runtime": plan.runtime,
+        "strategy": result.strategy,
+        "seed": plan.seed,
+        "executions": result.executions,
+        "steps": result.steps,
+        "seconds": round(result.seconds, 3),
+        "failures": [
+            {
+                "kind": one.witness.failure.kind.value,
+                "headline": one.witness.failure.headline,
+                "schedule": str(one.witness.schedule),
+                "first_execution": one.witness.execution,
+                "artifact": None if one.path is None else str(one.path),
+            }
+            for one in found
+        ],
+        "verdict": result.verdict.value,
+        "exhaustive": result.exhaustive,
+    }
