@@ -12,6 +12,7 @@ from types import FrameType
 from lockdep.acquire import Acquire, matches
 from lockdep.chains import (
     AGAIN,
+    IN_NMI,
     NESTED,
     READ_MASK,
     RECHECK,
@@ -143,7 +144,7 @@ class Core(Ground):
                 return None
             flags |= NESTED
             extra = extra or Extra(nest_lock)
-        in_nmi = bool(ctx.nmi_depth)
+        in_nmi = bool(ctx.chain.context & IN_NMI)
         if in_nmi or lock_class.order is not None:
             flags |= RECHECK
         key = (lock_class.family.token | lock_class.subclass << SUBCLASS_SHIFT) | flags

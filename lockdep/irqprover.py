@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from lockdep.chains import HARDIRQS_ON, IN_HARDIRQ, IN_SOFTIRQ, SOFTIRQS_ON
 from lockdep.classes import LockClass
 from lockdep.graph import (
     Path,
@@ -36,8 +37,10 @@ from lockdep.trace import Trace, resolve
 from lockdep.usage import (
     ENABLED_BIT,
     ENABLED_MASK,
+    HARDIRQ,
     NAMES,
     READ_BIT,
+    SOFTIRQ,
     STATE_NAMES,
     STATES,
     USED,
@@ -71,17 +74,17 @@ class IrqProver:
 
     def mark_acquire(self, acquire: Acquire) -> None:
         """Sets the usage bits that an acquire shows (kernel: `mark_usage`)."""
-        ctx, read = acquire.ctx, acquire.read
+        chain, read = acquire.chain, acquire.read > 0
         if acquire.checked:
             if not acquire.trylock:
-                if ctx.hardirq_depth:
-                    self._mark(acquire, used_in(0, read > 0))
-                if ctx.softirq_depth:
-                    self._mark(acquire, used_in(1, read > 0))
-            if ctx.hardirqs_enabled and not acquire.sync:
-                self._mark(acquire, enabled(0, read > 0))
-                if ctx.softirqs_enabled:
-                    self._mark(acquire, enabled(1, read > 0))
+                if chain.context & IN_HARDIRQ:
+                    self._mark(acquire, used_in(HARDIRQ, read))
+                if chain.context & IN_SOFTIRQ:
+                    self._mark(acquire, used_in(SOFTIRQ, read))
+            if chain.key & HARDIRQS_ON and not acquire.sync:
+                self._mark(acquire, enabled(HARDIRQ, read))
+                if chain.key & SOFTIRQS_ON:
+                    self._mark(acquire, enabled(SOFTIRQ, read))
         self._mark(acquire, USED_READ if read else USED)
 
     def mark_held(self, ctx: TaskContext, entry: Held, state: int, trace: Trace) -> None:

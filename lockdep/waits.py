@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lockdep.chains import NOT_THREADED
+from lockdep.chains import IN_HARDIRQ, IN_NMI, IN_SOFTIRQ, NOT_THREADED, Chain
 from lockdep.keys import LockType, WaitType
 from lockdep.reporter import Reporter, common, lock_line
 from lockdep.reports import ReportKind, WaitContextReport
 
 if TYPE_CHECKING:
     from lockdep.acquire import Acquire
-    from lockdep.task import TaskContext
 
 HEADLINE = "[ BUG: Invalid wait context ]"
 
 
-def context_limit(ctx: TaskContext) -> int:
-    """The longest wait that the task's context allows, its locks aside (kernel: `task_wait_context`)."""
-    if ctx.nmi_depth:
+def context_limit(chain: Chain) -> int:
+    """The longest wait that the context of a stack allows, its locks aside (kernel: `task_wait_context`)."""
+    if chain.context & IN_NMI:
         return WaitType.SPIN
-    if ctx.hardirq_depth:
-        return WaitType.SPIN if ctx.state & NOT_THREADED else WaitType.CONFIG
-    if ctx.softirq_depth:
+    if chain.context & IN_HARDIRQ:
+        return WaitType.SPIN if chain.key & NOT_THREADED else WaitType.CONFIG
+    if chain.context & IN_SOFTIRQ:
         return WaitType.CONFIG
     return WaitType.MAX
 
@@ -32,7 +31,7 @@ def check_wait_context(acquire: Acquire, reporter: Reporter) -> None:
     wanted = acquire.lock_class
     if acquire.trylock or wanted.wait_inner == WaitType.INV:
         return
-    limit = context = context_limit(acquire.ctx)
+    limit = context = context_limit(acquire.chain)
     for entry in acquire.context_entries():
         owned = entry[1].lock_class
         if owned.wait_inner == WaitType.INV:

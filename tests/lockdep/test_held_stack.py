@@ -333,3 +333,11 @@ def test_off_means_nothing_is_seen_and_on_brings_the_stack_back(world: World) ->
     assert world.kinds == []
     world.take(b)
     assert world.edges() == {"a -EN> b"}
+
+
+def test_a_changed_class_is_marked_as_it_was_acquired(world: World) -> None:
+    a = world.lock("a")
+    world.lockdep.acquire(a)
+    with world.irqs_off():
+        world.lockdep.set_class(a, LockClassKey("b"))
+        assert world.usage("b") == "+.+."
