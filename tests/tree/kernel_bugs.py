@@ -1,0 +1,196 @@
+"""Functions that put a known bug into the tree: those of v6.6.87 that ours has not, and others that it once had.
+
+Each is named after what is wrong and takes the place of the function given beside it, wherever that is bound.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from concurrency.runtime import Runtime
+from tree import climb, gaps, preallocate, publish, spanning, stash, write
+from tree.layout import LEAF_64, MAX, RANGE_64
+from tree.node import MapleNode
+from tree.operations import MARK_DEAD, STORE_PIVOT, STORE_SLOT
+from tree.place import Place
+
+
+def patch(monkeypatch: pytest.MonkeyPatch, original: Callable[..., Any], bug: Callable[..., Any]) -> None:
+    """Put `bug` in the place of `original` in every module of the tree that has it by name."""
+    places = [
+        (module, name)
+        for module in list(sys.modules.values())
+        if getattr(module, "__name__", "").partition(".")[0] == "tree"
+        for name, value in vars(module).items()
+        if value is original
+    ]
+    assert places
+    for module, name in places:
+        monkeypatch.setattr(module, name, bug)
+
+
+# S1: mas_empty_area_rev() computes the room in a slot as last - min + 1, which is 0 for the whole key space.
+_highest = gaps._highest
+
+
+def s1_highest_passes_over_key_zero(
+    mas: Any, node: MapleNode, start: int, low: int, high: int, size: int
+) -> int | None:
+    if start == 0 and high == MAX:
+        kept = [node.pivots[0], *node.pivots[1:]]
+        last = None
+        for offset in range(len(kept) - 1, 0, -1):
+            begin = node.pivots[offset - 1] + 1
+            if node.gaps is None:
+                fits = node.slots[offset] is None and node.pivots[offset] - max(begin, low) >= size - 1
+                last = node.pivots[offset] if fits else None
+            elif node.gaps[offset] >= size:
+                last = _highest(mas, node.slots[offset], begin, low, high, size)
+            if last is not None:
+                return last
+        return None
+    return _highest(mas, node, start, low, high, size)
+
+
+# S3: mas_preallocate() takes a NULL over exactly one range for an exact fit before it widens it.
+_worst_case = preallocate.worst_case
+
+
+def s3_exact_fit_before_widening(mas: Any, entry: Any) -> int:
+    first, last = mas.index, mas.last
+    count = _worst_case(mas, entry)
+    node = mas.node
+    if entry is None and node is not None and node.kind == LEAF_64 and count:
+        ends = [mas.low - 1, *node.pivots]
+        if first - 1 in ends and last in node.pivots and ends.index(first - 1) == node.pivots.index(last):
+            return 0
+    return count
+
+
+# S4: clearing the metadata of a full node hits slot 15, whose low 16 bits are zeroed: a wrong address is freed.
+_destroy_subtree = publish.destroy_subtree
+
+
+def s4_frees_a_wrong_address(tree: Any, top: MapleNode) -> None:
+    source = tree.source
+    free_rcu = source.free_rcu
+
+    def freed(nodes: list[MapleNode]) -> None:
+        for parent in [node for node in nodes if node.kind == RANGE_64 and len(node.slots) == 16]:
+            if parent.slots[15].kind == LEAF_64:
+                nodes[nodes.index(parent.slots[15])] = MapleNode()
+        free_rcu(nodes)
+
+    source.free_rcu = freed
+    try:
+        _destroy_subtree(tree, top)
+    finally:
+        del source.free_rcu
+
+
+# S5: in a tree of four levels the callback takes the metadata of an inner node with 15 children for a child.
+def s5_follows_metadata(tree: Any, top: MapleNode) -> None:
+    source = tree.source
+    free_rcu = source.free_rcu
+
+    def freed(nodes: list[Any]) -> None:
+        found = [
+            n for n in nodes if n.kind == RANGE_64 and len(n.slots) == 15 and n.slots[0].kind == RANGE_64
+        ]
+        free_rcu(nodes + [len(node.slots) - 1 for node in found if node is not top])
+
+    source.free_rcu = freed
+    try:
+        _destroy_subtree(tree, top)
+    finally:
+        del source.free_rcu
+
+
+# S6: swapped arguments on a path that nothing reaches; this one says so if it is reached.
+_widen_null = spanning._widen_null
+
+
+def s6_right_side_ends_at_the_store(mas: Any, left: Place, right: Place) -> None:
+    pivot = right.node.pivots[right.offset]
+    if right.content is not None and pivot == mas.last and pivot < right.high:
+        raise AssertionError("mas_extend_spanning_null() reads a pivot by swapped arguments")
+    _widen_null(mas, left, right)
+
+
+def no_dead_mark(node: MapleNode, rt: Runtime | None) -> None:
+    """The mark is forgotten: a parked reader goes on in what has left the tree."""
+
+
+def no_dead_test(node: MapleNode, rt: Runtime | None) -> bool:
+    """Readers do not look at the mark."""
+    return False
+
+
+def no_grace_period(mas: Any, node: MapleNode) -> None:
+    """A node is freed while readers may be in it."""
+    mas.tree.source.free([node])
+
+
+def dead_before_reachable(mas: Any, new: MapleNode, old: MapleNode, height: int) -> None:
+    """72bcf4aa86ec: readers restart into the same dead node for as long as the writer is kept from running."""
+    rt = publish.stepping(mas.tree)
+    if rt is not None:
+        rt.step(MARK_DEAD, old)
+    up = old.up
+    old.up = (None, -1)
+    publish.mark_dead(old, None)
+    parent, slot = up
+    if parent is mas.tree:
+        publish.set_root(mas.tree, new, height)
+        return
+    if rt is not None:
+        rt.step(STORE_SLOT, parent)
+    parent.slots[slot] = new
+
+
+_modify = write._modify
+
+
+def node_reused(mas: Any, entry: Any, offset_end: int) -> None:
+    """A leaf is changed in place although lock-free readers look at it."""
+    mas.tree.rcu = False
+    try:
+        _modify(mas, entry, offset_end)
+    finally:
+        mas.tree.rcu = True
+
+
+def two_boundaries_in_place(mas: Any, entry: Any, offset_end: int) -> None:
+    """Both ends of a range move in place, one after the other."""
+    rt = publish.stepping(mas.tree)
+    node, offset = mas.node, mas.offset
+    grows = (
+        offset_end - offset == 2 and node.pivots[offset] >= mas.index and node.pivots[offset_end] > mas.last
+    )
+    if rt is None or not grows:
+        _modify(mas, entry, offset_end)
+        return
+    rt.step(STORE_SLOT, node)
+    node.slots[offset + 1] = entry
+    for slot, pivot in ((offset, mas.index - 1), (offset + 1, mas.last)):
+        rt.step(STORE_PIVOT, node)
+        node.pivots[slot] = pivot
+
+
+TARGETS: dict[Any, Callable[..., Any]] = {
+    s1_highest_passes_over_key_zero: gaps._highest,
+    s3_exact_fit_before_widening: preallocate.worst_case,
+    s4_frees_a_wrong_address: publish.destroy_subtree,
+    s5_follows_metadata: publish.destroy_subtree,
+    s6_right_side_ends_at_the_store: spanning._widen_null,
+    no_dead_mark: publish.mark_dead,
+    no_dead_test: climb.dead,
+    no_grace_period: stash.discard,
+    dead_before_reachable: publish.put_in_tree,
+    node_reused: write._modify,
+    two_boundaries_in_place: write._modify,
+}

@@ -1,0 +1,162 @@
+"""Known bugs, put back into the tree one at a time: each is found, or gives exactly the kernel's answers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import kernel_bugs
+import pytest
+from rcu_programs import CASES, equal_growth, program
+from tree_replay import DATA, CountingNodes, Replay, recorded
+
+from concurrency import Kind, Settings, check, explore, rcu_barrier, rcu_reader
+from tree import MapleTree, MaState
+
+
+def break_it(monkeypatch: pytest.MonkeyPatch, bug: Callable[..., Any]) -> None:
+    kernel_bugs.patch(monkeypatch, kernel_bugs.TARGETS[bug], bug)
+
+
+def failure_of(run: Callable[[], None], **options: Any) -> Kind | None:
+    options = {"executions": 200, "seed": 3, **options}
+    failures = explore(run, **options).failures
+    return failures[0].failure.kind if failures else None
+
+
+def differences(name: str) -> list[list[Any]]:
+    replay = Replay()
+    return [op for _, op, kernel in recorded(DATA / name) if replay.run(op) != kernel]
+
+
+def test_s1_gives_the_kernels_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert differences("31_gaps_f1.jsonl.gz")
+    break_it(monkeypatch, kernel_bugs.s1_highest_passes_over_key_zero)
+    assert differences("31_gaps_f1.jsonl.gz") == []
+
+
+def test_s3_gives_the_kernels_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(differences("39_prealloc_f3.jsonl.gz")) == 30
+    break_it(monkeypatch, kernel_bugs.s3_exact_fit_before_widening)
+    assert differences("39_prealloc_f3.jsonl.gz") == []
+
+
+def test_s3_allocates_after_preallocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken_beyond_the_request() -> int:
+        source = CountingNodes()
+        tree: MapleTree[int] = MapleTree(rcu=True, source=source)
+        for key in range(12):
+            tree.store_range(10 * key, 10 * key + 5, key)
+        mas: MaState[int] = MaState(tree, 50, 55)
+        mas.preallocate(None)
+        taken = source.taken
+        mas.store_prealloc(None)
+        return source.taken - taken
+
+    assert taken_beyond_the_request() == 0
+    break_it(monkeypatch, kernel_bugs.s3_exact_fit_before_widening)
+    assert taken_beyond_the_request() == 1
+
+
+def ascending(count: int) -> Callable[[], None]:
+    def run() -> None:
+        tree: MapleTree[int] = MapleTree(rcu=True)
+        for key in range(count):
+            tree.insert(key, key)
+        tree.destroy()
+        rcu_barrier()
+
+    return run
+
+
+def test_s4_frees_a_wrong_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert failure_of(ascending(226), executions=1) is None
+    break_it(monkeypatch, kernel_bugs.s4_frees_a_wrong_address)
+    assert failure_of(ascending(225), executions=1) is None
+    assert failure_of(ascending(226), executions=1) is Kind.DOUBLE_FREE
+
+
+def test_s5_takes_metadata_for_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert failure_of(ascending(5191), executions=1) is None
+    break_it(monkeypatch, kernel_bugs.s5_follows_metadata)
+    assert failure_of(ascending(5190), executions=1) is None
+    assert failure_of(ascending(5191), executions=1) is Kind.DOUBLE_FREE
+
+
+def test_s6_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    break_it(monkeypatch, kernel_bugs.s6_right_side_ends_at_the_store)
+    for name in ("25_nulls_f0.jsonl.gz", "15_spans_f0.jsonl.gz", "17_spans_f3.jsonl.gz"):
+        assert differences(name) == []
+
+
+PARKED = [
+    (300, 305, "one entry"),
+    (303, 305, "half"),
+    (297, 302, "other half"),
+    (297, 308, "more than the entry"),
+    (255, 402, "more than the node"),
+    (0, 2**64 - 1, "the whole tree"),
+]
+
+
+def parked_reader_goes_on() -> None:
+    """One task: park a cursor before, in and behind what is stored over, store, and go on: new data must be seen."""
+    for store in PARKED:
+        first, last, entry = store
+        for park, forward in ((29, True), (31, False), (30, True), (30, False)):
+            tree: MapleTree[Any] = MapleTree(True, rcu=True)
+            for key in range(70):
+                tree.store_range(10 * key, 10 * key + 5, key)
+            with rcu_reader():
+                mas: MaState[Any] = MaState(tree, 10 * park)
+                mas.find()
+                tree.store_range(*store)
+                seen = mas.next() if forward else mas.prev()
+                at = mas.index if forward else mas.last
+                check(
+                    seen is None or seen == tree.load(at), f"{seen!r} at {at} after {store}, parked at {park}"
+                )
+            check(tree.load(first) == tree.load(last) == entry, f"{entry} is there")
+            tree.destroy()
+    rcu_barrier()
+
+
+def test_a_parked_reader_sees_what_is_new() -> None:
+    assert failure_of(parked_reader_goes_on, executions=1) is None
+
+
+@pytest.mark.parametrize("bug", [kernel_bugs.no_dead_mark, kernel_bugs.no_dead_test])
+def test_without_dead_nodes_a_parked_reader_sees_what_is_old(
+    monkeypatch: pytest.MonkeyPatch, bug: Callable[..., Any]
+) -> None:
+    break_it(monkeypatch, bug)
+    assert failure_of(parked_reader_goes_on, executions=1) is Kind.CHECK
+
+
+@pytest.mark.parametrize("strategy", ["random", "pct"])
+@pytest.mark.parametrize("name", ["split", "spanning", "erase until leaves merge"])
+def test_a_node_freed_too_early_is_found(monkeypatch: pytest.MonkeyPatch, name: str, strategy: str) -> None:
+    break_it(monkeypatch, kernel_bugs.no_grace_period)
+    run = program(next(case for case in CASES if case.name == name))
+    assert failure_of(run, strategy=strategy) is Kind.USE_AFTER_FREE
+
+
+@pytest.mark.parametrize("strategy", ["random", "pct"])
+def test_a_node_changed_under_readers_is_found(monkeypatch: pytest.MonkeyPatch, strategy: str) -> None:
+    break_it(monkeypatch, kernel_bugs.node_reused)
+    run = program(next(case for case in CASES if case.name == "half of an entry"))
+    assert failure_of(run, strategy=strategy) in (Kind.CHECK, Kind.USE_AFTER_FREE)
+
+
+@pytest.mark.parametrize("strategy", ["random", "pct"])
+def test_two_boundaries_moved_one_after_the_other_are_found(
+    monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    break_it(monkeypatch, kernel_bugs.two_boundaries_in_place)
+    assert failure_of(equal_growth, strategy=strategy) is Kind.CHECK
+
+
+def test_a_reader_that_restarts_for_ever_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = program(next(case for case in CASES if case.name == "spanning"))
+    settings = Settings(max_steps=20_000)
+    assert failure_of(run, strategy="pct", settings=settings) is None
+    break_it(monkeypatch, kernel_bugs.dead_before_reachable)
+    assert failure_of(run, strategy="pct", settings=settings) is Kind.STALL
