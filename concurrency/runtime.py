@@ -142,13 +142,14 @@ def check(condition: object, message: str) -> None:
         fail(Failure(Kind.CHECK, f"check failed: {message}"))
 
 
-def bug_on(condition: object, text: str, check: str | None = None, kind: Kind = Kind.BUG_ON) -> None:
+def bug_on(condition: object, text: str, check: str | None = None, detail: str = "") -> None:
     """The kernel's BUG_ON: fail the execution if `condition` holds, in the words `text`.
 
-    `check` names the assertion, so that a run can switch it off (``--without``) and watch what happens next.
+    `check` names the assertion, so that a run can switch it off (``--without``) and watch what happens next. `detail`
+    says which object it was.
     """
     if condition and checked(check):
-        fail(Failure(kind, text, check=check))
+        fail(Failure(Kind.BUG_ON, text, detail, check=check))
 
 
 def spawn(fn: Callable[..., Any], *args: Any, name: str | None = None) -> Task:

@@ -6,6 +6,7 @@ Exit status: 0 nothing found, 1 a failure was found, 2 unusable input (one line 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +35,10 @@ _UsageError: type[Exception] = next(
 """What typer raises for wrong arguments: click's base exception, of which some versions carry their own copy."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-out = Console(highlight=False, soft_wrap=True)
+_PIPE_WIDTH = 120
+out = Console(highlight=False)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out.width = _PIPE_WIDTH
 
 
 class Unusable(Exception):
@@ -147,8 +151,13 @@ def replay_command(
     witness = replay_artifact(load(artifact))
     out.print(timeline(witness, until))
     out.print()
-    out.print(headline(witness.failure))
+    out.print(headline(witness.failure), soft_wrap=True)
     return 1
+
+
+def _line(text: str) -> None:
+    """Print text as it is, without wrapping: schedules and paths are copied from here."""
+    out.print(Text(text), soft_wrap=True)
 
 
 def _print_found(found: Found) -> None:
@@ -156,17 +165,17 @@ def _print_found(found: Found) -> None:
     if witness.events:
         out.print(timeline(witness))
         out.print()
-    out.print(headline(witness.failure))
+    out.print(headline(witness.failure), soft_wrap=True)
     if witness.failure.detail:
-        out.print(Text(witness.failure.detail.strip("\n")))
+        _line(witness.failure.detail.strip("\n"))
     out.print()
     if witness.schedule.choices:
-        out.print(Text(f"schedule: {witness.schedule}"))
+        _line(f"schedule: {witness.schedule}")
     if found.path is None:
-        out.print(Text(f"not saved: {found.problem}"))
+        _line(f"not saved: {found.problem}")
     else:
-        out.print(Text(f"saved:    {found.path}"))
-        out.print(Text(f"replay:   sugarbush replay {found.path}"))
+        _line(f"saved:    {found.path}")
+        _line(f"replay:   sugarbush replay {found.path}")
     out.print()
 
 

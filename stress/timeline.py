@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from rich import box
@@ -12,24 +13,42 @@ from concurrency import Event, Failure, Witness
 
 _MAIN = "main"
 _LOCKS = ("mm->mmap_lock", "anon_vma->rwsem")
-
-
-def matters(event: Event) -> bool:
-    """Whether the side-by-side view shows an event: what the model says of itself, waits, and the two big locks."""
-    return event.kind in ("trace", "block") or (event.kind == "op" and event.on in _LOCKS)
+_PAGE = re.compile(r"pfn\d+|(?<=addr=)0x[0-9a-f]+")
+_SUBJECT = re.compile(r"pfn\d+|0x[0-9a-f]+")
 
 
 def shown_events(witness: Witness, until: int | None = None) -> list[Event]:
-    """The events of the part in which the tasks run beside each other, up to operation `until`."""
+    """The events that matter, up to operation `until`, of the part in which tasks run beside each other.
+
+    That is what the model says of itself, unless it is about other pages than the failure; and waits, and changes of
+    hands of the two big locks, next to something that is shown.
+    """
+    failure = witness.failure
+    subjects = set(_SUBJECT.findall(f"{failure.headline} {failure.detail}"))
     start = next((event.step for event in witness.events if event.kind == "spawn"), 0)
     last = witness.steps if until is None else until
-    return [event for event in witness.events if start <= event.step <= last and matters(event)]
+    shown = []
+    for task in witness.tasks:
+        events = [event for event in witness.events if event.task == task and start <= event.step <= last]
+        events = [event for event in events if event.kind in ("trace", "block") or event.on in _LOCKS]
+        told = [event.kind == "trace" and _is_about(event, subjects) for event in events]
+        for number, event in enumerate(events):
+            beside = told[number] or any(told[max(0, number - 1) : number + 2])
+            if told[number] or (event.kind != "trace" and beside):
+                shown.append(event)
+    order = {id(event): number for number, event in enumerate(witness.events)}
+    return sorted(shown, key=lambda event: order[id(event)])
+
+
+def _is_about(event: Event, subjects: set[str]) -> bool:
+    pages = set(_PAGE.findall(event.on))
+    return not pages or not subjects or bool(pages & subjects)
 
 
 def timeline(witness: Witness, until: int | None = None) -> Table:
     """One column a task, one row an event; a rule stands wherever another task goes on."""
     events = shown_events(witness, until)
-    active = {event.task for event in events} | {witness.failure.task}
+    active = {event.task for event in events if event.task != _MAIN} | {witness.failure.task}
     tasks = [task for task in dict.fromkeys(witness.tasks) if task in active]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("step", justify="right", style="dim", no_wrap=True)
@@ -37,12 +56,13 @@ def timeline(witness: Witness, until: int | None = None) -> Table:
         table.add_column(Text(task), overflow="fold", ratio=1)
     previous = ""
     for event in events:
+        if event.task not in active:
+            continue
         if previous and event.task != previous:
             table.add_section()
         previous = event.task
         table.add_row(str(event.step), *_cells(tasks, event.task, _words(event)))
     if until is None or until >= witness.failure.step:
-        table.add_section()
         mark = Text(f"*** {witness.failure.kind.value} ***", style="bold red")
         table.add_row(str(witness.failure.step), *_cells(tasks, witness.failure.task, mark))
     return table

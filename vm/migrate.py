@@ -91,7 +91,8 @@ def move_to_new_folio(dst: Folio, src: Folio) -> int:
 
 def remove_migration_ptes(old: Folio, new: Folio) -> None:
     """The second walk: turn the migration entries of `old` into entries of `new`."""
-    rmap_walk_anon(new, partial(_remove_migration_pte, old))
+    visited = rmap_walk_anon(new, partial(_remove_migration_pte, old))
+    trace("remove_migration_ptes", old=old.name, new=new.name, vmas=visited)
 
 
 def _remove_migration_pte(old: Folio, new: Folio, vma: VmArea, address: int) -> None:

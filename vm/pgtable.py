@@ -155,16 +155,20 @@ def pfn_swap_entry_to_page(memory: Memory, entry: Migration) -> Folio:
     locked page is still the one that was meant, no kernel can make.
     """
     folio = memory.mem_map[entry.pfn]
+    freed = folio.generation - entry.generation
+    detail = f"the entry is {entry}; its frame was freed {freed} times since"
     bug_on(
         not folio.lock.is_locked(),
         "kernel BUG at include/linux/swapops.h: pfn_swap_entry_to_page(): "
         "BUG_ON(is_migration_entry(entry) && !PageLocked(p))",
         "migration-entry-locked",
+        detail,
     )
     bug_on(
         folio.generation != entry.generation,
-        f"pfn_swap_entry_to_page(): the entry means a {folio.name} that was freed; its next owner holds the lock, "
+        "pfn_swap_entry_to_page(): the entry means a page that was freed; the next owner of its frame holds the lock, "
         "so BUG_ON(!PageLocked(p)) stays silent",
         "migration-entry-locked",
+        detail,
     )
     return folio

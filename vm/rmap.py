@@ -73,26 +73,30 @@ def folio_get_anon_vma(folio: Folio) -> AnonVma | None:
     return anon_vma
 
 
-def rmap_walk_anon(folio: Folio, rmap_one: RmapOne) -> None:
-    """Call `rmap_one(folio, vma, address)` wherever a VMA of the folio's anon_vma covers its index.
+def rmap_walk_anon(folio: Folio, rmap_one: RmapOne) -> int:
+    """Call `rmap_one(folio, vma, address)` wherever a VMA of the folio's anon_vma covers its index; gives how often.
 
     The folio must be locked, or its anon_vma pinned. Takes the root anon_vma lock for reading.
     """
     anon_vma = READ_ONCE(folio, "mapping")
     if not isinstance(anon_vma, AnonVma):
-        return
+        return 0
     anon_vma_lock_read(anon_vma)
     index = READ_ONCE(folio, "index")
+    visited = 0
     for avc in interval_tree_foreach(anon_vma, index):
         address = vma_address(avc.vma, index)
         if address is not None:
             rmap_one(folio, avc.vma, address)
+            visited += 1
     anon_vma_unlock_read(anon_vma)
+    return visited
 
 
 def try_to_migrate(folio: Folio) -> None:
     """The first walk: turn every entry that maps the locked `folio` into a migration entry."""
-    rmap_walk_anon(folio, _try_to_migrate_one)
+    visited = rmap_walk_anon(folio, _try_to_migrate_one)
+    trace("try_to_migrate", page=folio.name, vmas=visited)
 
 
 def _try_to_migrate_one(folio: Folio, vma: VmArea, address: int) -> None:
