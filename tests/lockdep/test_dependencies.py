@@ -80,6 +80,8 @@ def test_no_dependency_leaves_the_interrupted_context(world: World) -> None:
 
 def test_nested_handlers_of_one_context_are_one_stack(world: World) -> None:
     a, b = world.locks("a b")
+    with world.hardirq():
+        world.take(b)
     with world.hardirq(), world.held(a), world.hardirq():
         world.take(b)
     assert world.edges() == {"a -EN> b"}
@@ -110,13 +112,13 @@ def test_a_ring_of_three_is_reported_by_whichever_comes_last(
 
 
 def test_the_shortest_cycle_is_reported(world: World) -> None:
-    a, b, c, d = world.locks("a b c d")
+    a, b, c, d, short = world.locks("a b c d short")
+    world.take(a, short, d)
     world.take(a, b, c, d)
-    world.take(a, d)
     world.take(d, a)
     report = world.only
     assert isinstance(report, CircularReport)
-    assert [link.wanted.name for link in report.chain] == ["d", "a"]
+    assert [link.wanted.name for link in report.chain] == ["d", "short", "a"]
 
 
 def test_recursive_readers_make_no_cycle_among_readers(world: World) -> None:
@@ -142,6 +144,24 @@ def test_a_weak_meeting_point_breaks_the_cycle_and_a_strong_kind_added_later_clo
     assert world.kinds == []
     with world.held(a):
         world.take(b, read=1)
+    assert world.kinds == [CIRCULAR]
+
+
+def test_a_weak_meeting_point_in_the_middle_of_a_path_breaks_the_cycle(world: World) -> None:
+    a, b, c = world.locks("a b c")
+    with world.held(a):
+        world.take(b, read=2)
+    with world.held(b, read=2):
+        world.take(c)
+    world.take(c, a)
+    assert world.kinds == []
+
+
+def test_a_recursive_reader_is_blocked_by_an_exclusive_hold(world: World) -> None:
+    a, b = world.locks("a b")
+    with world.held(b):
+        world.take(a, read=2)
+    world.take(a, b)
     assert world.kinds == [CIRCULAR]
 
 

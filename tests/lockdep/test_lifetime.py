@@ -9,6 +9,7 @@ from lockdep_world import World
 
 from lockdep import LockClassKey, Lockdep, LockdepError, LockMap, ReportKind, TaskContext
 from lockdep.reports import HeldFreedReport
+from lockdep.snapshot import take
 
 
 def test_freeing_a_held_lock(world: World) -> None:
@@ -51,6 +52,7 @@ def test_an_unregistered_key_takes_its_dependencies_along(world: World) -> None:
     world.take(a, b, c)
     world.lockdep.unregister_key(b.key)
     assert world.edges() == set()
+    assert [len(row.locks) for row in take(world.lockdep).chains] == [1]
     world.take(c, a)
     assert world.kinds == []
 

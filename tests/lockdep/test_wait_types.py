@@ -22,10 +22,9 @@ def test_a_lock_fits_inside_one_that_waits_at_least_as_long(
 
 
 def test_every_held_lock_counts_not_only_the_last(world: World) -> None:
-    raw, mutex = world.lock("raw", SPIN), world.lock("mutex", SLEEP)
-    free = world.lock("unchecked")
-    with world.held(raw), world.held(free):
-        world.take(mutex)
+    raw, reader = world.lock("raw", SPIN), world.lock("reader", CONFIG, wait_outer=FREE)
+    with world.held(raw), world.held(reader):
+        world.take(world.lock("spin", CONFIG))
     assert world.kinds == BAD
 
 
