@@ -85,7 +85,7 @@ def load(path: Path) -> Artifact:
         raise BadArtifact(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
         raise BadArtifact(f"{path} is not an artifact: it is not JSON") from None
-    if not isinstance(data, dict) or not isinstance(data.get(_MAGIC), int):
+    if not isinstance(data, dict) or type(data.get(_MAGIC)) is not int:
         raise BadArtifact(f"{path} is not an artifact of sugarbush")
     if data[_MAGIC] > FORMAT:
         raise BadArtifact(

@@ -104,6 +104,16 @@ def _get_unless_zero(folio: Folio, _task: Any, _arg: Any) -> bool:
     return True
 
 
+def _take_highest(memory: Memory, _task: Any, above: int) -> Folio | None:
+    folio = max(memory.free_list, key=lambda folio: folio.pfn, default=None)
+    if folio is None or folio.pfn <= above:
+        return None
+    memory.free_list.remove(folio)
+    poke(folio, "refcount", 1)
+    return folio
+
+
+ISOLATE_FREE = Operation("isolate_freepages", effect=_take_highest, acquires=("frames",))
 ALLOC_FRAME = Operation("alloc_pages", effect=_take_frame, acquires=("frames",))
 FREE_FRAME = Operation("free_pages", effect=_free_frame, releases=("frames",))
 TRY_GET = Operation("folio_try_get", Access.ACQ_REL, field="refcount", effect=_get_unless_zero)
@@ -117,6 +127,14 @@ def alloc_folio(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE) -> Folio | None
             might_sleep()
         rt.might_alloc(gfp)
     folio: Folio | None = perform(ALLOC_FRAME, memory)
+    if folio is not None:
+        trace("mm_page_alloc", page=folio.name)
+    return folio
+
+
+def isolate_freepage(memory: Memory, above: int) -> Folio | None:
+    """The highest free frame beyond number `above`, with one reference, or None; kernel: compaction_alloc()."""
+    folio: Folio | None = perform(ISOLATE_FREE, memory, above)
     if folio is not None:
         trace("mm_page_alloc", page=folio.name)
     return folio

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from concurrency import READ_ONCE, cmpxchg, trace
 from vm.anon_vma import put_anon_vma
-from vm.errno import EAGAIN, EBUSY, ENOMEM
+from vm.errno import EAGAIN, EBUSY
 from vm.folio import (
     Folio,
     Memory,
-    alloc_folio,
     folio_get,
     folio_mapped,
     folio_put,
     folio_test_anon,
     folio_try_get,
+    isolate_freepage,
 )
 from vm.pgtable import Migration, pmd_offset, present, ptep_get, set_pte
 from vm.rmap import folio_add_anon_rmap, folio_get_anon_vma, rmap_walk_anon, try_to_migrate
@@ -26,12 +26,21 @@ if TYPE_CHECKING:
 
 
 def compact_zone(memory: Memory) -> int:
-    """Try to move every anonymous page once, frame by frame, as kcompactd does; gives how many it moved."""
+    """Move anonymous pages from the low frames to the high ones until the two scanners meet; gives how many moved.
+
+    The migrate scanner goes up from the first frame, the free scanner takes the highest free frame above it.
+    """
     moved = 0
     for folio in memory.mem_map:
         if isolate_lru_page(memory, folio):
-            moved += migrate_folio(memory, folio) == 0
+            target = isolate_freepage(memory, folio.pfn)
+            if target is None:
+                folio.lru = True
+            else:
+                moved += migrate_folio(memory, folio, target) == 0
             folio_put(memory, folio)
+            if target is None:
+                break
     return moved
 
 
@@ -45,16 +54,12 @@ def isolate_lru_page(memory: Memory, folio: Folio) -> bool:
     return False
 
 
-def migrate_folio(memory: Memory, src: Folio) -> int:
-    """Move the isolated anonymous folio `src` to another frame: 0, or a negative error and nothing has changed.
+def migrate_folio(memory: Memory, src: Folio, dst: Folio) -> int:
+    """Move the isolated anonymous folio `src` to the frame of the new folio `dst`, whose one reference it takes over.
 
-    The caller's reference keeps the old frame until the end. Kernel: unmap_and_move(), steps 1 to 18 of
-    Documentation/mm/page_migration.rst.
+    0, or a negative error and nothing has changed. The caller's reference to `src` keeps the old frame until the
+    end. Kernel: unmap_and_move(), steps 1 to 18 of Documentation/mm/page_migration.rst.
     """
-    dst = alloc_folio(memory)
-    if dst is None:
-        src.lru = True
-        return ENOMEM
     src.lock.lock()
     anon_vma = folio_get_anon_vma(src)
     result = EBUSY

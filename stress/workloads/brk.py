@@ -19,7 +19,7 @@ HEAP = 0x10_0000
 PAGES = 4
 KEPT = 1
 FRAMES = 9
-READS = 1
+READS = 2
 
 
 def trim(process: Process) -> None:

@@ -1,0 +1,39 @@
+# Everything that a fresh clone needs: Python 3.11 or later, git and make.
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
+	$(shell command -v $(name) >/dev/null 2>&1 && \
+	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))))
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: crash check test lint bench clean
+
+crash: $(STAMP)  ## Find the brk crash of July 2022, then run the fixed brk.
+	@$(BIN)/sugarbush run brk-false-vma; status=$$?; test $$status -eq 1 || \
+		{ echo "expected to find the crash (exit status 1), got $$status" >&2; exit 1; }
+	@$(BIN)/sugarbush run brk-standard
+
+check: $(STAMP) lint test  ## Every check: linters, types, import contracts, tests.
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(STAMP)
+	$(BIN)/pytest -n 2 --dist loadfile
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/switch_point.py
+	$(BIN)/python benchmarks/brk.py
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Sugarbush needs Python 3.11 or later" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $(STAMP)
+
+clean:
+	rm -rf .venv build *.egg-info sugarbush-out

@@ -1,0 +1,67 @@
+"""What the tool is for: the brk crash of July 2022 is found soon, and the fixed brk is clean.
+
+Bounds are on executions, never on time.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+import pytest
+
+from concurrency import Kind, Result, Settings, explore
+from stress import scenarios
+from stress.patch import applied
+from stress.scenario import Scenario
+
+BUG_ON = "pfn_swap_entry_to_page(): BUG_ON(is_migration_entry(entry) && !PageLocked(p))"
+
+
+def run(scenario: Scenario, seed: int, executions: int, *without: str, strategy: str = "pct") -> Result:
+    settings = Settings(without=frozenset(without), observers=scenario.observers)
+    with applied(scenario.patches):
+        return explore(scenario.program, strategy=strategy, executions=executions, seed=seed, settings=settings)
+
+
+def test_the_hole_is_found_at_its_cause_for_every_seed() -> None:
+    executions = []
+    for seed in range(1, 31):
+        result = run(scenarios.brk_false_vma, seed, 100)
+        assert result.failures[0].failure.check == "coverage"
+        executions.append(result.executions)
+    assert median(executions) <= 50
+
+
+def test_without_coverage_the_kernels_bug_on_fires() -> None:
+    executions, words = [], 0
+    for seed in range(1, 13):
+        result = run(scenarios.brk_false_vma, seed, 5000, "coverage")
+        executions.append(result.executions)
+        words += any(BUG_ON in witness.failure.headline for witness in result.failures)
+    assert median(executions) <= 500
+    assert words >= 10
+
+
+def test_without_the_bug_on_the_process_reads_what_it_did_not_write() -> None:
+    effects = 0
+    for seed in range(1, 7):
+        result = run(scenarios.brk_false_vma, seed, 5000, "coverage", "migration-entry-locked")
+        effects += any(witness.failure.kind is Kind.CORRUPTION for witness in result.failures)
+    assert effects >= 5
+
+
+def test_the_random_walk_finds_the_hole_too() -> None:
+    assert run(scenarios.brk_false_vma, 1, 100, strategy="random").failures
+
+
+@pytest.mark.parametrize("strategy", ["pct", "random"])
+def test_the_fixed_brk_is_clean(strategy: str) -> None:
+    for seed in (1, 2, 3):
+        result = run(scenarios.brk_standard, seed, 400, strategy=strategy)
+        assert [witness.failure.headline for witness in result.failures] == []
+        assert result.executions == 400
+
+
+def test_a_witness_needs_few_switches() -> None:
+    result = run(scenarios.brk_false_vma, 1, 5000, "coverage")
+    assert result.failures[0].schedule.switches <= 8

@@ -1,0 +1,103 @@
+"""Artifacts: what is saved can be loaded; what is not an artifact is refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from concurrency import BadSchedule, explore
+from stress import scenarios
+from stress.artifact import BadArtifact, load, save
+from stress.patch import applied
+from stress.run import Plan, replay_artifact, run
+from stress.scenario import Scenario
+
+SCENARIO: Scenario = scenarios.brk_false_vma
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    plan = Plan(SCENARIO, "simulated", "pct", 4, 100, None, 1, frozenset(), False, tmp_path)
+    _, (found,) = run(plan)
+    assert found.path is not None
+    return found.path
+
+
+def change(path: Path, **values: Any) -> Path:
+    data = json.loads(path.read_text())
+    data.update(values)
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_a_saved_witness_replays_from_its_file_alone(artifact: Path) -> None:
+    loaded = load(artifact)
+    assert loaded.scenario is SCENARIO
+    witness = replay_artifact(loaded)
+    assert (witness.failure.headline, witness.failure.step) == (loaded.headline, loaded.step)
+
+
+def test_an_artifact_is_small_and_has_no_part_file_beside_it(artifact: Path) -> None:
+    assert artifact.stat().st_size < 10_000
+    assert [path.suffix for path in artifact.parent.iterdir()] == [".json"]
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"sugarbush": 999}, "newer than this sugarbush"),
+        ({"sugarbush": "x"}, "not an artifact of sugarbush"),
+        ({"scenario": "nobody-knows"}, "no scenario is called 'nobody-knows'"),
+        ({"scenario": 7}, "'scenario' is missing or not a str"),
+        ({"without": ["__import__('os')"]}, "'without' names checks that do not exist"),
+        ({"without": [["coverage"]]}, "'without' names checks that do not exist"),
+        ({"failure": []}, "'failure' is missing or not a dict"),
+        ({"failure": {"kind": "bug-on"}}, "'headline' is missing"),
+    ],
+)
+def test_a_broken_artifact_is_refused(artifact: Path, values: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(BadArtifact, match="(?s)" + complaint.replace("(", r"\(").replace(")", r"\)")):
+        load(change(artifact, **values))
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000, b'{"sugarbush": true}'])
+def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "foreign.json"
+    path.write_bytes(content)
+    with pytest.raises(BadArtifact, match="not an artifact"):
+        load(path)
+
+
+def test_a_schedule_that_is_not_one_is_refused(artifact: Path) -> None:
+    with pytest.raises(BadSchedule, match="no choice of a schedule"):
+        load(change(artifact, schedule="s1:0*3,boom"))
+
+
+@pytest.mark.parametrize("schedule", ["s1:0*5", "s1:0*138,9*4", "s1:0*999999", "s1:0*138,2*21", "s1:0*3,=1"])
+def test_a_schedule_that_does_not_fit_the_program_is_named(artifact: Path, schedule: str) -> None:
+    with pytest.raises(BadSchedule, match="schedule"):
+        replay_artifact(load(change(artifact, schedule=schedule)))
+
+
+def test_an_artifact_of_the_threaded_runtime_cannot_be_replayed(tmp_path: Path) -> None:
+    def fails() -> None:
+        raise ValueError("always")
+
+    result = explore(fails, runtime="threaded", executions=1)
+    found_by = {"runtime": "threaded", "seed": 1}
+    path = save(result.failures[0], SCENARIO, frozenset(), found_by, tmp_path)
+    with pytest.raises(BadSchedule, match="threaded runtime"):
+        replay_artifact(load(path))
+
+
+def test_a_patch_is_gone_after_the_run(artifact: Path) -> None:
+    from vm import brk
+
+    before = brk.do_brk_munmap
+    with applied(SCENARIO.patches):
+        assert brk.do_brk_munmap is not before
+    replay_artifact(load(artifact))
+    assert brk.do_brk_munmap is before
