@@ -1,8 +1,8 @@
 """The data race detector: plain accesses of two tasks to one place, one a write, that nothing orders.
 
-Happens-before by vector clocks, with the last write and the last reads of each place kept as epochs: Flanagan and
-Freund, "FastTrack: Efficient and Precise Dynamic Race Detection", PLDI 2009, section 3. A pair of marked accesses
-is no race; a marked against a plain one is, as for KCSAN (Documentation/dev-tools/kcsan.rst, v6.6).
+Happens-before by vector clocks, with the accesses of each place kept as epochs: Flanagan and Freund, "FastTrack:
+Efficient and Precise Dynamic Race Detection", PLDI 2009, section 3, extended by marked accesses. A pair of marked
+accesses is no race; a marked against a plain one is, as for KCSAN (Documentation/dev-tools/kcsan.rst, v6.6).
 """
 
 from __future__ import annotations
@@ -17,39 +17,48 @@ from concurrency.site import stack
 from concurrency.task import Task
 from concurrency.waiting import label
 
-_READS = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
 _TRIES = (Dep.TRY, Dep.TRY_READ)
+_MARKED_READS = (Access.READ_ONCE, Access.ACQUIRE)
+_OVERWRITES = (Access.WRITE, Access.WRITE_ONCE)
+"""Writes after which an acquire of the place no longer reads from the release before."""
+Clock = dict[int, int]
+"""For each task, by number, how much of its work is known: a task that is missing is unknown."""
 
 
 class _Seen:
-    """An access of the past: who, when by its own clock, whether it was marked, and its stack if stacks are kept."""
+    """An access of the past: who, when by its own clock, and its stack if stacks are kept."""
 
-    __slots__ = ("epoch", "marked", "op", "stack", "task")
+    __slots__ = ("epoch", "op", "stack", "task")
 
-    def __init__(self, task: Task, epoch: int, op: Operation, marked: bool, where: tuple[str, ...]) -> None:
+    def __init__(self, task: Task, epoch: int, op: Operation, where: tuple[str, ...]) -> None:
         self.task = task
         self.epoch = epoch
         self.op = op
-        self.marked = marked
         self.stack = where
 
 
 class _Place:
-    """One field of one object: its last write, the reads since then, and what its last release made visible."""
+    """One field of one object: the accesses that a later one may race with, and what its last release left.
 
-    __slots__ = ("clock", "reads", "write")
+    Plain writes are ordered among themselves (or a race was reported), so the last one stands for all; of the
+    others the last of each task is kept, since a marked access orders nothing and hides nothing.
+    """
+
+    __slots__ = ("clock", "marked_reads", "marked_writes", "reads", "write")
 
     def __init__(self) -> None:
         self.write: _Seen | None = None
         self.reads: dict[int, _Seen] = {}
-        self.clock: list[int] = []
+        self.marked_reads: dict[int, _Seen] = {}
+        self.marked_writes: dict[int, _Seen] = {}
+        self.clock: Clock = {}
 
 
-def _merge(into: list[int], other: list[int]) -> None:
-    if len(into) < len(other):
-        into.extend([0] * (len(other) - len(into)))
-    for index, value in enumerate(other):
-        into[index] = max(into[index], value)
+def _merge(into: Clock, other: Clock) -> None:
+    known = into.get
+    for task, epoch in other.items():
+        if known(task, 0) < epoch:
+            into[task] = epoch
 
 
 class RaceDetector(Observer):
@@ -61,7 +70,7 @@ class RaceDetector(Observer):
 
     def __init__(self, *, stacks: bool = False) -> None:
         self._stacks = stacks
-        self._clocks: list[list[int]] = []
+        self._clocks: list[Clock] = []
         self._places: dict[int, tuple[object, dict[str | None, _Place]]] = {}
         self._on = True
 
@@ -73,12 +82,10 @@ class RaceDetector(Observer):
 
     def spawned(self, parent: Task | None, task: Task) -> None:
         """What the parent did before is before all that the child does."""
-        if parent is None:
-            clock: list[int] = []
-        else:
-            clock = self._clocks[parent.id].copy()
+        clock: Clock = {}
+        if parent is not None:
+            clock.update(self._clocks[parent.id])
             self._clocks[parent.id][parent.id] += 1
-        clock.extend([0] * (task.id + 1 - len(clock)))
         clock[task.id] = 1
         self._clocks.append(clock)
 
@@ -88,7 +95,7 @@ class RaceDetector(Observer):
             clock = self._clocks[task.id]
             for name in op.acquires:
                 _merge(clock, self._place(obj, name).clock)
-        if op.tracked:
+        if op.access is not Access.NONE:
             self.accessed(task, op, obj)
         if op.releases:
             clock = self._clocks[task.id]
@@ -110,6 +117,8 @@ class RaceDetector(Observer):
         if access is Access.RELEASE:
             place.clock = clock.copy()
             clock[task.id] += 1
+        elif access in _OVERWRITES and place.clock:
+            place.clock = {}
 
     def _place(self, obj: object, field: str | None) -> _Place:
         entry = self._places.get(id(obj))
@@ -120,34 +129,42 @@ class RaceDetector(Observer):
             place = entry[1][field] = _Place()
         return place
 
-    def _compare(self, task: Task, op: Operation, obj: object, place: _Place, clock: list[int]) -> None:
-        number = task.id
-        marked = op.access > Access.WRITE
+    def _compare(self, task: Task, op: Operation, obj: object, place: _Place, clock: Clock) -> None:
+        access = op.access
         write = place.write
-        if (
-            write is not None
-            and write.task is not task
-            and not (marked and write.marked)
-            and (write.task.id >= len(clock) or write.epoch > clock[write.task.id])
-        ):
+        if write is not None and write.epoch > clock.get(write.task.id, 0):
             self._report(write, task, op, obj)
-        if op.access in _READS:
-            read = place.reads.get(number)
-            if read is None or read.epoch != clock[number] or self._stacks or read.marked > marked:
-                place.reads[number] = self._seen(task, clock[number], op, marked)
-            return
-        for read in place.reads.values():
-            if (
-                read.task is not task
-                and not (marked and read.marked)
-                and (read.task.id >= len(clock) or read.epoch > clock[read.task.id])
-            ):
-                self._report(read, task, op, obj)
-        place.reads.clear()
-        place.write = self._seen(task, clock[number], op, marked)
+        if access is Access.READ:
+            if place.marked_writes:
+                self._compare_all(place.marked_writes, task, op, obj, clock)
+            self._remember(place.reads, task, clock, op)
+        elif access is Access.WRITE:
+            for earlier in (place.reads, place.marked_reads, place.marked_writes):
+                if earlier:
+                    self._compare_all(earlier, task, op, obj, clock)
+                    earlier.clear()
+            place.write = _Seen(task, clock[task.id], op, stack() if self._stacks else ())
+        elif access in _MARKED_READS:
+            self._remember(place.marked_reads, task, clock, op)
+        else:
+            if place.reads:
+                self._compare_all(place.reads, task, op, obj, clock)
+            self._remember(place.marked_writes, task, clock, op)
 
-    def _seen(self, task: Task, epoch: int, op: Operation, marked: bool) -> _Seen:
-        return _Seen(task, epoch, op, marked, stack() if self._stacks else ())
+    def _compare_all(
+        self, earlier: dict[int, _Seen], task: Task, op: Operation, obj: object, clock: Clock
+    ) -> None:
+        known = clock.get
+        for number, seen in earlier.items():
+            if seen.epoch > known(number, 0):
+                self._report(seen, task, op, obj)
+
+    def _remember(self, where: dict[int, _Seen], task: Task, clock: Clock, op: Operation) -> None:
+        number = task.id
+        epoch = clock[number]
+        seen = where.get(number)
+        if seen is None or seen.epoch != epoch or seen.op is not op or self._stacks:
+            where[number] = _Seen(task, epoch, op, stack() if self._stacks else ())
 
     def _report(self, first: _Seen, task: Task, op: Operation, obj: object) -> None:
         where = f"{label(obj)}.{op.field}" if op.field else label(obj)
