@@ -110,6 +110,8 @@ def make_strategy(name: str, seed: int, depth: int = 4) -> Strategy:
     """The strategy of this name; `depth` is for those that take one."""
     if name == "random":
         return RandomWalk(seed)
+    if name == "pct" and depth < 1:
+        raise ConcurrencyError(f"the depth of a bug is at least 1, not {depth}")
     if name == "pct":
         return PCT(seed, depth)
     raise ConcurrencyError(f"no strategy is called {name!r}: there are {', '.join(STRATEGIES)}")
@@ -211,7 +213,10 @@ def _witness(program: Callable[[], Any], execution: Execution, result: Result, s
     number = result.executions - 1
     if not execution.who:
         return Witness(failure, Schedule(()), number, execution.steps, (), ())
-    witness = replay(program, execution.schedule, settings=settings, execution=number)
+    try:
+        witness = replay(program, execution.schedule, settings=settings, execution=number)
+    except BadSchedule as error:
+        raise BadSchedule(f"the program is not deterministic: {error}") from error
     if witness.failure.signature != failure.signature:
         raise BadSchedule(_unstable(failure, witness.failure))
     return witness

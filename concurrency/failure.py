@@ -5,7 +5,12 @@ A `Failure` is a finding about the program under test. A `ConcurrencyError` is a
 
 from __future__ import annotations
 
+import traceback
 from enum import StrEnum
+from pathlib import PurePath
+
+_DEEPEST = 32
+"""How many frames of an uncaught exception a report shows."""
 
 
 class Kind(StrEnum):
@@ -48,6 +53,17 @@ class Failure(Exception):
     def signature(self) -> tuple[str, str, str, int]:
         """What two executions must agree on to have shown the same failure at the same step."""
         return (self.kind.value, self.headline, self.task, self.step)
+
+
+def uncaught(error: Exception) -> Failure:
+    """The failure of a task that raised `error`; the detail has its stack, innermost first."""
+    stack = [
+        f"{frame.name} at {'/'.join(PurePath(frame.filename).parts[-2:])}:{frame.lineno}"
+        for frame in reversed(traceback.extract_tb(error.__traceback__, limit=-_DEEPEST))
+    ]
+    failure = Failure(Kind.EXCEPTION, f"{type(error).__name__}: {error}", "\n".join(stack))
+    failure.__cause__ = error
+    return failure
 
 
 class TaskKilled(BaseException):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NoReturn, Self
 from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
 from concurrency.operation import Dep, Operation
-from concurrency.runtime import active, current_task, fail, perform
+from concurrency.runtime import checked, current_task, fail, looking_from_outside, perform
 from concurrency.task import Task
 from lockdep import LockClassKey, LockMap
 
@@ -62,7 +62,7 @@ class Lock:
 
     def assert_held(self) -> None:
         """Fail unless the calling task holds the lock; kernel: lockdep_assert_held()."""
-        if not (self.held_by_me() or active.quiet):
+        if not self.held_by_me() and checked("lockdep") and not looking_from_outside():
             self._not_held("lockdep_assert_held")
 
     def assert_held_write(self) -> None:
@@ -87,7 +87,6 @@ class Lock:
                 "WARNING: bad unlock balance detected!",
                 f"{current_task().name} is trying to release lock ({self.name}) by {operation}, "
                 "but there are no more locks to release!",
-                check="lockdep",
             )
         )
 

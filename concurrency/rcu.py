@@ -35,7 +35,6 @@ class RcuDomain:
         self.waiting: dict[Task, int] = {}
         self.queued = 0
         self.ran = 0
-        self.thread: Task | None = None
 
     @property
     def holders(self) -> tuple[Task, ...]:
@@ -78,9 +77,11 @@ def _end_wait(rcu: RcuDomain, task: Task, _arg: object) -> None:
     del rcu.waiting[task]
 
 
-def _queue(rcu: RcuDomain, _task: Task, arg: tuple[Callable[[Any], object], Any]) -> None:
+def _queue(rcu: RcuDomain, _task: Task, arg: tuple[Callable[[Any], object], Any]) -> bool:
+    """Whether this is the first callback of the execution, so that the caller has to start the thread."""
     rcu.callbacks.append((rcu.begun, *arg))
     rcu.queued += 1
+    return rcu.queued == 1
 
 
 def _callback_ready(rcu: RcuDomain, _task: Task) -> bool:
@@ -163,12 +164,12 @@ def synchronize_rcu() -> None:
 def call_rcu(fn: Callable[[Any], object], arg: Any) -> None:
     """Have `fn(arg)` called after a grace period, in another task; `fn` must not sleep."""
     rcu = domain(RcuDomain)
-    perform(CALL_RCU, rcu, (fn, arg))
+    first = perform(CALL_RCU, rcu, (fn, arg))
     rt = active.runtime
     if rt is None:
         _drain(rcu)
-    elif rcu.thread is None:
-        rcu.thread = rt.spawn(_run_callbacks, (rcu,), "rcu", True)
+    elif first:
+        rt.spawn(_run_callbacks, (rcu,), "rcu", True)
 
 
 def rcu_barrier() -> None:

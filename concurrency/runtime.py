@@ -26,6 +26,12 @@ class Runtime(Protocol):
     without: frozenset[str]
     """Names of the checks that are switched off."""
 
+    parallel: bool
+    """Other tasks go on while an observer looks at the program."""
+
+    hushed: bool
+    """The calling thread is inside `quiet()` (only where tasks run in parallel)."""
+
     faults: int
     """How many allocations may still fail, by choice, in this execution."""
 
@@ -81,6 +87,11 @@ def perform(op: Operation, obj: object, arg: Any = None) -> Any:
     rt = active.runtime
     if rt is not None:
         return rt.perform(op, obj, arg)
+    return at_once(op, obj, arg)
+
+
+def at_once(op: Operation, obj: object, arg: Any = None) -> Any:
+    """The effect of `op` for `OUTSIDE`; raises `WouldBlock` when it is not ready."""
     if op.ready is not None and not op.ready(obj, OUTSIDE):
         raise WouldBlock(f"{op.name} would wait for ever: no other task runs, and the object is {obj!r}")
     return op.effect(obj, OUTSIDE, arg) if op.effect is not None else None
@@ -106,13 +117,27 @@ def domain(factory: Callable[[], T]) -> T:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Look at shared state from outside the program: no access in here is an operation."""
-    rt, active.runtime = active.runtime, None
+    rt = active.runtime
+    if rt is not None and rt.parallel:
+        was_hushed, rt.hushed = rt.hushed, True
+        try:
+            yield
+        finally:
+            rt.hushed = was_hushed
+        return
+    active.runtime = None
     was, active.quiet = active.quiet, True
     try:
         yield
     finally:
         active.runtime = rt
         active.quiet = was
+
+
+def looking_from_outside() -> bool:
+    """The caller is inside `quiet()`."""
+    rt = active.runtime
+    return active.quiet if rt is None else rt.hushed
 
 
 def trace(event: str, **fields: object) -> None:

@@ -1,7 +1,8 @@
 """rw_semaphore: many readers or one writer, with a queue in which a waiting writer stops new readers.
 
 Kernel: struct rw_semaphore in kernel/locking/rwsem.c, v6.6. Simpler here: the queue is served strictly in order, so
-the hand-off bit is not needed; a running task may still take a free lock before those that wait, as there.
+the hand-off bit is not needed; a running writer may still take a free lock before those that wait, as there. A
+trylock fails while anybody waits, as there (RWSEM_FLAG_WAITERS is in RWSEM_READ_FAILED_MASK).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from concurrency.context import might_sleep
 from concurrency.lock import Lock, nested
 from concurrency.operation import Dep, Operation
-from concurrency.runtime import active, current_task, perform
+from concurrency.runtime import checked, current_task, looking_from_outside, perform
 from concurrency.task import Task
 from lockdep import LockClassKey
 
@@ -49,11 +50,11 @@ class RwSemaphore(Lock):
             perform(DOWN_WRITE_SLOW, self)
 
     def down_read_trylock(self) -> bool:
-        """Take it for reading if no writer holds it."""
+        """Take it for reading if no writer holds it and nobody waits."""
         return bool(perform(DOWN_READ_TRYLOCK, self))
 
     def down_write_trylock(self) -> bool:
-        """Take it alone if nobody holds it."""
+        """Take it alone if nobody holds it and nobody waits."""
         return bool(perform(DOWN_WRITE_TRYLOCK, self))
 
     def up_read(self) -> None:
@@ -70,7 +71,7 @@ class RwSemaphore(Lock):
 
     def assert_held_write(self) -> None:
         """Fail unless the calling task holds it for writing; kernel: lockdep_assert_held_write()."""
-        if self.writer is not current_task() and not active.quiet:
+        if self.writer is not current_task() and checked("lockdep") and not looking_from_outside():
             self._not_held("lockdep_assert_held_write")
 
 
@@ -121,14 +122,14 @@ def _leave_queue_writing(sem: RwSemaphore, task: Task, _arg: object) -> None:
 
 
 def _try_read(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if sem.writer is not None:
+    if sem.writer is not None or sem.queue:
         return False
     sem.readers.append(task)
     return True
 
 
 def _try_write(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if not sem.free:
+    if not sem.free or sem.queue:
         return False
     sem.writer = task
     return True

@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar
 
 from concurrency.failure import ConcurrencyError, Failure, Kind
 from concurrency.operation import Access, Operation
-from concurrency.runtime import active, checked, current_task, fail, perform
+from concurrency.runtime import active, checked, current_task, fail, looking_from_outside, perform
 from concurrency.site import caller
 
 T = TypeVar("T")
@@ -117,14 +117,16 @@ class SharedField:
 
 def _checked_dereference(read: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
     def dereference(obj: Any) -> Any:
-        _suspicious(name, active.runtime is None or current_task().rcu_nesting > 0, "rcu_dereference_check")
+        rt = active.runtime
+        if rt is not None and rt.current.rcu_nesting == 0:
+            _suspicious(name, False, "rcu_dereference_check")
         return read(obj)
 
     return dereference
 
 
 def _suspicious(name: str, fine: bool, call: str) -> None:
-    if not fine and checked("rcu"):
+    if not fine and checked("rcu") and not looking_from_outside():
         fail(
             Failure(
                 Kind.RCU,

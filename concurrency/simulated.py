@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from greenlet import getcurrent, greenlet
 
-from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled
+from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
 from concurrency.observer import Observer, hearers
 from concurrency.operation import Operation
 from concurrency.runtime import active
@@ -70,6 +70,8 @@ class Simulated:
     """Runs programs, one execution after another, under one strategy."""
 
     tracing: bool
+    parallel = False
+    hushed = False
     step: Callable[[Operation, object], None]
     """See `Runtime.step`: the variant that suits the strategy and the observers."""
 
@@ -151,8 +153,10 @@ class Simulated:
             self.current.greenlet.switch()
             self._settle()
         finally:
-            active.runtime = None
-            self._kill()
+            try:
+                self._kill()
+            finally:
+                active.runtime = None
         if self._broken is not None:
             raise self._broken
         if self._alone_since >= 0:
@@ -174,12 +178,13 @@ class Simulated:
             self.stop(failure)
 
     def _kill(self) -> None:
-        """Unwind what is left of the tasks."""
+        """Unwind what is left of the tasks; whatever they do while they unwind ends in `TaskKilled` again."""
         self._stop()
         for task in self.tasks:
             glet = task.greenlet
             task.greenlet = None
             if glet and not glet.dead:
+                self.current = task
                 glet.parent = self._hub
                 glet.throw(TaskKilled)
 
@@ -191,6 +196,12 @@ class Simulated:
                 failure.task = self.current.name
             self._failure = failure
             self._stop()
+
+    def _give_up(self, error: BaseException) -> None:
+        """The execution makes no sense: `run` raises `error`, even if the program swallows it."""
+        if self._broken is None:
+            self._broken = error
+        self._stop()
 
     def _stop(self) -> None:
         self._stopping = True
@@ -233,16 +244,20 @@ class Simulated:
         """`step` when somebody listens."""
         self.steps = n = self.steps + 1
         task = self.current
-        for announced in self._on_announced:
-            announced(task, op, obj)
-        if n >= self._decide_at:
-            chosen = self._choose(task, n)
-            if chosen is not task:
-                task.op = op
-                task.obj = obj
-                self._go(chosen, n)
-        for accessed in self._on_accessed:
-            accessed(task, op, obj)
+        try:
+            for announced in self._on_announced:
+                announced(task, op, obj)
+            if n >= self._decide_at:
+                chosen = self._choose(task, n)
+                if chosen is not task:
+                    task.op = op
+                    task.obj = obj
+                    self._go(chosen, n)
+            for accessed in self._on_accessed:
+                accessed(task, op, obj)
+        except Failure as failure:
+            self.stop(failure)
+            raise
 
     def _step_stopping(self, op: Operation, obj: object) -> None:  # noqa: ARG002
         """`step` when the execution has ended."""
@@ -250,36 +265,40 @@ class Simulated:
 
     def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
         """See `Runtime.perform`."""
-        self.steps = n = self.steps + 1
         if self._stopping:
             raise TaskKilled
+        self.steps = n = self.steps + 1
         task = self.current
-        for announced in self._on_announced:
-            announced(task, op, obj)
-        if op.dep is not None:
-            for asked in self._on_asked:
-                asked(task, op, obj, arg)
-        ready = op.ready
-        if ready is not None and not ready(obj, task):
-            self._block(task, op, obj, n)
-        elif n >= self._decide_at:
-            chosen = self._choose(task, n)
-            if chosen is not task:
-                task.op = op
-                task.obj = obj
-                if ready is None:
-                    self._go(chosen, n)
-                else:
-                    waiters = self._waiting.setdefault(id(obj), [])
-                    waiters.append(task)
-                    self._go(chosen, n)
-                    self._unwait(task, obj)
-        effect = op.effect
-        result = None if effect is None else effect(obj, task, arg)
-        if op.wakes and self._waiting:
-            self._recheck(obj)
-        for performed in self._on_performed:
-            performed(task, op, obj, arg, result)
+        try:
+            for announced in self._on_announced:
+                announced(task, op, obj)
+            if op.dep is not None:
+                for asked in self._on_asked:
+                    asked(task, op, obj, arg)
+            ready = op.ready
+            if ready is not None and not ready(obj, task):
+                self._block(task, op, obj, n)
+            elif n >= self._decide_at:
+                chosen = self._choose(task, n)
+                if chosen is not task:
+                    task.op = op
+                    task.obj = obj
+                    if ready is None:
+                        self._go(chosen, n)
+                    else:
+                        waiters = self._waiting.setdefault(id(obj), [])
+                        waiters.append(task)
+                        self._go(chosen, n)
+                        self._unwait(task, obj)
+            effect = op.effect
+            result = None if effect is None else effect(obj, task, arg)
+            if op.wakes and self._waiting:
+                self._recheck(obj)
+            for performed in self._on_performed:
+                performed(task, op, obj, arg, result)
+        except Failure as failure:
+            self.stop(failure)
+            raise
         return result
 
     def choose(self, n: int, label: str) -> int:
@@ -288,7 +307,11 @@ class Simulated:
             raise TaskKilled
         if n <= 1:
             return 0
-        value = self._strategy.data(n, label)
+        try:
+            value = self._strategy.data(n, label)
+        except ConcurrencyError as error:
+            self._give_up(error)
+            raise
         self._data.append((len(self._who), value))
         return value
 
@@ -312,8 +335,12 @@ class Simulated:
 
     def might_alloc(self, gfp: int) -> None:
         """See `Runtime.might_alloc`."""
-        for allocating in self._on_allocating:
-            allocating(self.current, gfp)
+        try:
+            for allocating in self._on_allocating:
+                allocating(self.current, gfp)
+        except Failure as failure:
+            self.stop(failure)
+            raise
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 
@@ -338,22 +365,22 @@ class Simulated:
             self.stop(failure)
             return
         except ConcurrencyError as error:
-            self._broken = error
+            self._give_up(error)
             return
         except Exception as error:
-            finding = Failure(Kind.EXCEPTION, f"{type(error).__name__}: {error}")
-            finding.__cause__ = error
-            self.stop(finding)
+            self.stop(uncaught(error))
             return
         except BaseException as error:
-            self._broken = error
+            self._give_up(error)
+            return
+        if self._stopping:
             return
         try:
             self._end(task)
         except Failure as failure:
             self.stop(failure)
         except ConcurrencyError as error:
-            self._broken = error
+            self._give_up(error)
 
     def _end(self, task: Task) -> None:
         """`task` has returned: hand over to the next one, or to the hub if there is none.
@@ -385,7 +412,11 @@ class Simulated:
         runnable = self._runnable
         if len(runnable) == 1 or n >= self._max_steps:
             return self._only(runnable[0], n)
-        chosen = self._ask(runnable, current, n, self._forced)
+        try:
+            chosen = self._ask(runnable, current, n, self._forced)
+        except ConcurrencyError as error:
+            self._give_up(error)
+            raise
         if not self._eager:
             lease = self._strategy.lease
             self._decide_at = until = min(n + lease, self._max_steps)
@@ -396,9 +427,11 @@ class Simulated:
     def _only(self, task: Task, n: int) -> Task:
         """`task` is the only one that can run: ask nobody until that changes."""
         if n >= self._max_steps:
-            raise Failure(
+            failure = Failure(
                 Kind.STALL, f"step limit: the execution did not end within {self._max_steps} operations"
             )
+            self.stop(failure)
+            raise failure
         if self._alone_since < 0:
             self._alone_since = n
         self._decide_at = self._max_steps

@@ -14,14 +14,16 @@ from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
 from concurrency.observer import Observer
 from concurrency.operation import Operation
-from concurrency.runtime import Runtime, active, checked, current_task, domain, fail
+from concurrency.runtime import Runtime, active, checked, current_task, domain, fail, perform
 from concurrency.site import caller
 from lockdep.gfp import GFP_NOFAIL, gfpflags_allow_blocking
 
 T = TypeVar("T")
 
 ALLOC = Operation("kmem_cache_alloc")
-FREE = Operation("kmem_cache_free")
+FREE = Operation("kmem_cache_free", releases=("freed",))
+REUSE = Operation("kmem_cache_reuse", acquires=("freed",))
+"""What the last owner of reused memory did is before all that the next one does."""
 
 
 class SlabDomain:
@@ -68,6 +70,7 @@ class KmemCache(Generic[T]):
         obj: T
         if reusable:
             obj = reusable.pop()
+            perform(REUSE, obj)
             obj.__init__(*args)  # type: ignore[misc]
         else:
             obj = self._ctor(*args)
@@ -91,7 +94,7 @@ class KmemCache(Generic[T]):
         rt = active.runtime
         if rt is None:
             return
-        rt.step(FREE, obj)
+        rt.perform(FREE, obj)
         slab = domain(SlabDomain)
         entry = slab.alive.pop(id(obj), None)
         if entry is None:
@@ -139,19 +142,19 @@ def _double_free(cache: KmemCache[Any], obj: Any, slab: SlabDomain) -> None:
     if not checked("double-free"):
         return
     entry = slab.freed.get(id(obj))
-    detail = (
-        f"allocated by {entry[2]}, freed by {entry[3]}" if entry else "it was never allocated from a cache"
-    )
+    if entry is not None:
+        detail = f"allocated by {entry[2]}, freed by {entry[3]}"
+    elif any(free is obj for free in slab.reusable.get(cache, ())):
+        detail = "it is free already"
+    else:
+        detail = "it was never allocated from a cache in this execution"
     headline = f"BUG: KASAN: double-free of {cache.name} by {_where()}"
     fail(Failure(Kind.DOUBLE_FREE, headline, detail, check="double-free"))
 
 
-_poison: dict[type, type] = {}
-
-
 def _poisoned(cls: type) -> type:
     """A subclass of the same layout, every touch of which is a use after free."""
-    found = _poison.get(cls)
+    found: type | None = cls.__dict__.get("_poisoned")
     if found is None:
 
         def touch(obj: object, name: str, *_value: object) -> object:
@@ -174,7 +177,7 @@ def _poisoned(cls: type) -> type:
                 "__module__": cls.__module__,
             },
         )
-        _poison[cls] = found
+        type.__setattr__(cls, "_poisoned", found)
     return found
 
 
@@ -186,6 +189,7 @@ def _use_after_free(obj: object, name: str) -> None:
     if entry is None:
         return
     _, cache, allocated, freed = entry
+    name = name.removeprefix("_")
     fail(
         Failure(
             Kind.USE_AFTER_FREE,

@@ -12,18 +12,25 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, TypeVar
 
-from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled
+from concurrency.failure import ConcurrencyError, Failure, TaskKilled, uncaught
 from concurrency.observer import Observer, hearers
 from concurrency.operation import Operation
-from concurrency.runtime import active
+from concurrency.runtime import active, at_once
 from concurrency.simulated import END, Execution
-from concurrency.task import Task
+from concurrency.task import OUTSIDE, Task
 from concurrency.waiting import describe_deadlock
 
 T = TypeVar("T")
 
 _POLL = 0.05
 """Seconds between looks for an interrupt; nothing is timed by it."""
+
+
+class _Local(threading.local):
+    """What each thread knows about itself."""
+
+    task: Task = OUTSIDE
+    hushed = False
 
 
 class Threaded:
@@ -43,6 +50,7 @@ class Threaded:
         seed: int = 1,
     ) -> None:
         self.without = without
+        self.parallel = True
         self.faults = 0
         self.tracing = False
         self._faults = faults
@@ -67,13 +75,22 @@ class Threaded:
         self._failure: Failure | None = None
         self._broken: BaseException | None = None
         self._stopping = False
-        self._local = threading.local()
+        self._local = _Local()
 
     @property
     def current(self) -> Task:
         """See `Runtime.current`."""
-        task: Task = self._local.task
-        return task
+        local = self._local
+        return OUTSIDE if local.hushed else local.task
+
+    @property
+    def hushed(self) -> bool:
+        """See `Runtime.hushed`."""
+        return self._local.hushed
+
+    @hushed.setter
+    def hushed(self, value: bool) -> None:
+        self._local.hushed = value
 
     # -- one execution ------------------------------------------------------------------------------------------
 
@@ -130,7 +147,7 @@ class Threaded:
         with self._guard:
             if self._failure is None and not self._stopping:
                 failure.step = self.steps
-                failure.task = getattr(self._local, "task", self.tasks[0]).name
+                failure.task = self._local.task.name
                 self._failure = failure
                 self._stopping = True
                 self._guard.notify_all()
@@ -139,6 +156,8 @@ class Threaded:
 
     def step(self, op: Operation, obj: object) -> None:  # noqa: ARG002
         """See `Runtime.step`."""
+        if self._local.hushed:
+            return
         self.steps += 1
         if self._stopping:
             raise TaskKilled
@@ -147,19 +166,27 @@ class Threaded:
 
     def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
         """See `Runtime.perform`."""
+        if self._local.hushed:
+            return at_once(op, obj, arg)
         self.step(op, obj)
         task = self.current
         with self._guard:
-            if op.dep is not None:
-                for asked in self._on_asked:
-                    asked(task, op, obj, arg)
-            if op.ready is not None and not op.ready(obj, task):
-                self._block(task, op, obj)
-            result = None if op.effect is None else op.effect(obj, task, arg)
-            if op.wakes and self._waiting:
-                self._guard.notify_all()
-            for performed in self._on_performed:
-                performed(task, op, obj, arg, result)
+            if self._stopping:
+                raise TaskKilled
+            try:
+                if op.dep is not None:
+                    for asked in self._on_asked:
+                        asked(task, op, obj, arg)
+                if op.ready is not None and not op.ready(obj, task):
+                    self._block(task, op, obj)
+                result = None if op.effect is None else op.effect(obj, task, arg)
+                if op.wakes and self._waiting:
+                    self._guard.notify_all()
+                for performed in self._on_performed:
+                    performed(task, op, obj, arg, result)
+            except Failure as failure:
+                self.stop(failure)
+                raise
         return result
 
     def _block(self, task: Task, op: Operation, obj: object) -> None:
@@ -207,8 +234,12 @@ class Threaded:
     def might_alloc(self, gfp: int) -> None:
         """See `Runtime.might_alloc`."""
         with self._guard:
-            for allocating in self._on_allocating:
-                allocating(self.current, gfp)
+            try:
+                for allocating in self._on_allocating:
+                    allocating(self.current, gfp)
+            except Failure as failure:
+                self.stop(failure)
+                raise
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 
@@ -223,8 +254,12 @@ class Threaded:
             for spawned in self._on_spawned:
                 spawned(parent, task)
             thread = threading.Thread(target=self._main, args=(task,), name=f"{task.id} {name}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                task.done = True
+                raise ConcurrencyError(f"no thread could be started for task {task.id}: {error}") from error
             self._threads[task] = thread
-        thread.start()
         return task
 
     def _main(self, task: Task) -> None:
@@ -238,9 +273,9 @@ class Threaded:
         except ConcurrencyError as error:
             self._broken = error
         except Exception as error:
-            finding = Failure(Kind.EXCEPTION, f"{type(error).__name__}: {error}")
-            finding.__cause__ = error
-            self.stop(finding)
+            self.stop(uncaught(error))
+        except BaseException as error:
+            self._broken = error
         with self._guard:
             task.done = True
             try:
