@@ -4,13 +4,14 @@ Kernel: mm/rmap.c and mm/interval_tree.c, v6.1. All anon_vmas of a family share 
 
 Simpler here: the interval tree is a list in the order of its keys, and a search looks at every element. What it
 matches against are the live fields of the VMA, as in the kernel, so they must not change while it is in the tree.
+There is no fork yet, so every anon_vma is its own root.
 """
 
 from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from concurrency import (
     READ_ONCE,
@@ -23,9 +24,14 @@ from concurrency import (
     Shared,
     active,
     atomic_add_return,
+    bug_on,
+    might_sleep,
+    peek,
+    perform,
+    poke,
     trace,
 )
-from lockdep.gfp import GFP_KERNEL, GFP_NOWAIT
+from lockdep.gfp import GFP_KERNEL, GFP_NOWAIT, GFP_NOWARN
 from vm.layout import PAGE_SHIFT
 
 if TYPE_CHECKING:
@@ -37,9 +43,15 @@ RB_REMOVE = Operation("anon_vma_interval_tree_remove", Access.WRITE, field="rb_r
 
 
 class AnonVma(Shared):
-    """The VMAs that share anonymous pages, as an interval tree over page offsets; guarded by `root.rwsem`."""
+    """The VMAs that share anonymous pages, as an interval tree over page offsets; guarded by `root.rwsem`.
+
+    A reference keeps the object; the VMAs in the tree hold one together. A root counts itself among its children.
+    `num_active_vmas` are the VMAs whose `anon_vma` it is. Its memory is type-safe by RCU: it may be another anon_vma
+    at any time for whoever has no reference, but the lock in it stays a lock (anon_vma_ctor()).
+    """
 
     root: AnonVma
+    parent: AnonVma
     rwsem: RwSemaphore
     refcount: Atomic[int] = 1
     num_children: Once[int] = 0
@@ -47,8 +59,9 @@ class AnonVma(Shared):
     rb_root: list[tuple[int, int, AnonVmaChain]]
 
     def __init__(self) -> None:
-        super().__init__(rwsem=RwSemaphore("anon_vma->rwsem"), rb_root=[])
-        self.root = self
+        rwsem = getattr(self, "rwsem", None) or RwSemaphore("anon_vma->rwsem")
+        super().__init__(rwsem=rwsem, rb_root=[])
+        self.root = self.parent = self
 
     @property
     def name(self) -> str:
@@ -61,9 +74,10 @@ class AnonVmaChain:
 
     __slots__ = ("anon_vma", "key", "vma")
 
-    def __init__(self, vma: VmArea, anon_vma: AnonVma) -> None:
-        self.vma = vma
-        self.anon_vma = anon_vma
+    vma: VmArea
+    anon_vma: AnonVma
+
+    def __init__(self) -> None:
         self.key: tuple[int, int, AnonVmaChain] | None = None
 
 
@@ -125,23 +139,63 @@ def interval_tree_foreach(anon_vma: AnonVma, pgoff: int) -> Iterator[AnonVmaChai
             yield avc
 
 
-def get_anon_vma(anon_vma: AnonVma) -> None:
-    """Take a reference."""
-    atomic_add_return(anon_vma, "refcount", 1)
+def _inc_not_zero(anon_vma: AnonVma, _task: Any, _arg: Any) -> bool:
+    count = peek(anon_vma, "refcount")
+    if count:
+        poke(anon_vma, "refcount", count + 1)
+    return bool(count)
+
+
+def _is_locked(rwsem: RwSemaphore, _task: Any, _arg: Any) -> bool:
+    return not rwsem.free
+
+
+_COUNT = ("refcount",)
+INC_NOT_ZERO = Operation(
+    "atomic_inc_not_zero",
+    Access.ACQ_REL,
+    field="refcount",
+    effect=_inc_not_zero,
+    acquires=_COUNT,
+    releases=_COUNT,
+)
+RWSEM_IS_LOCKED = Operation("rwsem_is_locked", effect=_is_locked)
+
+
+def get_anon_vma_unless_zero(anon_vma: AnonVma) -> bool:
+    """Take a reference unless the object is free; it may since have become another anon_vma."""
+    return bool(perform(INC_NOT_ZERO, anon_vma))
 
 
 def put_anon_vma(anon_vma: AnonVma) -> None:
-    """Drop a reference; the last one frees it, and then its hold on the root."""
+    """Drop a reference; the last one frees it, and then its hold on the root. May sleep."""
     if atomic_add_return(anon_vma, "refcount", -1) == 0:
-        root = anon_vma.root
-        anon_vma_cache.free(anon_vma)
-        if root is not anon_vma:
-            put_anon_vma(root)
+        free_anon_vma(anon_vma)
 
 
-def anon_vma_chain_link(vma: VmArea, avc: AnonVmaChain) -> None:
-    """Hang `avc` on its VMA and into its anon_vma's tree; needs the root's lock for writing."""
-    vma.anon_vma_chain.append(avc)
+def free_anon_vma(anon_vma: AnonVma) -> None:
+    """Free an anon_vma without references, and drop its hold on the root; kernel: __put_anon_vma().
+
+    `folio_lock_anon_vma_read` holds the lock without a reference: whoever does so is waited for.
+    """
+    might_sleep()
+    root = anon_vma.root
+    if perform(RWSEM_IS_LOCKED, root.rwsem):
+        anon_vma_lock_write(anon_vma)
+        anon_vma_unlock_write(anon_vma)
+    anon_vma_cache.free(anon_vma)
+    if root is not anon_vma:
+        put_anon_vma(root)
+
+
+def anon_vma_chain_link(vma: VmArea, avc: AnonVmaChain, anon_vma: AnonVma) -> None:
+    """Link a VMA to an anon_vma, in its tree; needs the root's lock for writing.
+
+    A VMA's chain has the newest link first, so that the root is the last one to be unlinked.
+    """
+    avc.vma = vma
+    avc.anon_vma = anon_vma
+    vma.anon_vma_chain.insert(0, avc)
     interval_tree_insert(avc)
 
 
@@ -152,71 +206,91 @@ def anon_vma_prepare(vma: VmArea) -> bool:
     """
     if READ_ONCE(vma, "anon_vma") is not None:
         return True
+    avc = avc_cache.alloc(GFP_KERNEL)
+    if avc is None:
+        return False
     anon_vma = anon_vma_cache.alloc(GFP_KERNEL)
     if anon_vma is None:
+        avc_cache.free(avc)
         return False
-    avc = avc_cache.alloc(GFP_KERNEL, vma, anon_vma)
-    if avc is None:
-        anon_vma_cache.free(anon_vma)
-        return False
+    anon_vma.num_children += 1
     anon_vma_lock_write(anon_vma)
     with vma.vm_mm.page_table_lock:
         installed = READ_ONCE(vma, "anon_vma") is None
         if installed:
             vma.anon_vma = anon_vma
-            anon_vma_chain_link(vma, avc)
+            anon_vma_chain_link(vma, avc, anon_vma)
             anon_vma.num_active_vmas += 1
     anon_vma_unlock_write(anon_vma)
     if not installed:
-        avc_cache.free(avc)
         put_anon_vma(anon_vma)
+        avc_cache.free(avc)
     return True
+
+
+def _lock_root(locked: AnonVma | None, anon_vma: AnonVma) -> AnonVma:
+    """Have the root of `anon_vma` locked, of which `locked` is the one so far; kernel: lock_anon_vma_root()."""
+    root = anon_vma.root
+    if locked is not root:
+        bug_on(locked is not None, "WARNING: lock_anon_vma_root(): the anon_vmas of a VMA have several roots")
+        anon_vma_lock_write(root)
+    return root
 
 
 def anon_vma_clone(dst: VmArea, src: VmArea) -> bool:
     """Link `dst` to every anon_vma that `src` is linked to; False without memory, and then nothing is linked.
 
-    The allocation under the lock must not reclaim, since reclaim takes this lock; if it fails, the lock is dropped
-    and the allocation is done outside.
+    `dst.anon_vma` is set already if pages are to go on in the same anon_vma. The allocation under the lock must not
+    reclaim, since reclaim takes this lock; if it fails, the lock is dropped and the allocation is done outside.
     """
-    for pavc in reversed(src.anon_vma_chain):
-        anon_vma = pavc.anon_vma
-        anon_vma_lock_write(anon_vma)
-        avc = avc_cache.alloc(GFP_NOWAIT, dst, anon_vma)
+    locked: AnonVma | None = None
+    for link in reversed(src.anon_vma_chain):
+        avc = avc_cache.alloc(GFP_NOWAIT | GFP_NOWARN)
         if avc is None:
-            anon_vma_unlock_write(anon_vma)
-            avc = avc_cache.alloc(GFP_KERNEL, dst, anon_vma)
+            if locked is not None:
+                anon_vma_unlock_write(locked)
+                locked = None
+            avc = avc_cache.alloc(GFP_KERNEL)
             if avc is None:
                 dst.anon_vma = None
                 unlink_anon_vmas(dst)
                 return False
-            anon_vma_lock_write(anon_vma)
-        anon_vma_chain_link(dst, avc)
-        anon_vma_unlock_write(anon_vma)
-    if dst.anon_vma is not None:
-        dst.anon_vma.num_active_vmas += 1
+        locked = _lock_root(locked, link.anon_vma)
+        anon_vma_chain_link(dst, avc, link.anon_vma)
+    active_in = dst.anon_vma
+    if active_in is not None:
+        active_in.num_active_vmas += 1
+    if locked is not None:
+        anon_vma_unlock_write(locked)
     return True
 
 
 def unlink_anon_vmas(vma: VmArea) -> None:
-    """Take `vma` out of all its trees; from here on no rmap walk finds it."""
-    if not vma.anon_vma_chain:
-        return
-    root = vma.anon_vma_chain[0].anon_vma
-    anon_vma_lock_write(root)
-    links = list(vma.anon_vma_chain)
-    for avc in links:
-        interval_tree_remove(avc)
-    vma.anon_vma_chain.clear()
-    if vma.anon_vma is not None:
-        vma.anon_vma.num_active_vmas -= 1
-        vma.anon_vma = None
-    anon_vma_unlock_write(root)
-    for avc in links:
+    """Take `vma` out of all its trees; from here on no rmap walk finds it.
+
+    Which trees are empty now is decided under the lock; they are freed without it, since freeing may take it.
+    """
+    locked: AnonVma | None = None
+    empty: list[AnonVma] = []
+    for avc in vma.anon_vma_chain:
         anon_vma = avc.anon_vma
-        avc_cache.free(avc)
+        locked = _lock_root(locked, anon_vma)
+        interval_tree_remove(avc)
         if not anon_vma.rb_root:
-            put_anon_vma(anon_vma)
+            anon_vma.parent.num_children -= 1
+            empty.append(anon_vma)
+        avc_cache.free(avc)
+    vma.anon_vma_chain.clear()
+    active_in = vma.anon_vma
+    if active_in is not None:
+        active_in.num_active_vmas -= 1
+        vma.anon_vma = None
+    if locked is not None:
+        anon_vma_unlock_write(locked)
+    for anon_vma in empty:
+        bug_on(anon_vma.num_children, "WARNING: unlink_anon_vmas(): VM_WARN_ON(anon_vma->num_children)")
+        bug_on(anon_vma.num_active_vmas, "WARNING: unlink_anon_vmas(): VM_WARN_ON(anon_vma->num_active_vmas)")
+        put_anon_vma(anon_vma)
 
 
 def pre_update_vma(vma: VmArea) -> None:

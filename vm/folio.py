@@ -144,7 +144,16 @@ def _is_unlocked(lock: FolioLock, _task: Any) -> bool:
     return lock.owner is None
 
 
+TEST_LOCKED = Operation("folio_test_locked", Access.READ_ONCE)
 WAIT_LOCKED = Operation("folio_wait_locked", ready=_is_unlocked, acquires=("lock",))
+
+
+def folio_test_locked(folio: Folio) -> bool:
+    """Somebody holds the folio lock, at this moment."""
+    rt = active.runtime
+    if rt is not None:
+        rt.step(TEST_LOCKED, folio.lock)
+    return folio.lock.is_locked()
 
 
 def folio_wait_locked(folio: Folio) -> None:

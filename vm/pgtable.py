@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from concurrency import Access, KmemCache, Operation, Spinlock, active, bug_on
 from lockdep.gfp import GFP_KERNEL
+from vm.folio import folio_test_locked
 from vm.layout import PAGE_SIZE, PMD_SIZE, PTRS_PER_PTE, pmd_index, pte_index
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def pfn_swap_entry_to_page(memory: Memory, entry: Migration) -> Folio:
     freed = folio.generation - entry.generation
     detail = f"the entry is {entry}; its frame was freed {freed} times since"
     bug_on(
-        not folio.lock.is_locked(),
+        not folio_test_locked(folio),
         "kernel BUG at include/linux/swapops.h: pfn_swap_entry_to_page(): "
         "BUG_ON(is_migration_entry(entry) && !PageLocked(p))",
         "migration-entry-locked",

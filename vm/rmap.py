@@ -9,11 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from concurrency import READ_ONCE, atomic_add_return, cmpxchg, rcu_reader, trace
+from concurrency import (
+    READ_ONCE,
+    atomic_add_return,
+    atomic_dec_and_test,
+    rcu_read_lock,
+    rcu_read_unlock,
+    trace,
+)
 from vm.anon_vma import (
     AnonVma,
     anon_vma_lock_read,
     anon_vma_unlock_read,
+    free_anon_vma,
+    get_anon_vma_unless_zero,
     interval_tree_foreach,
     put_anon_vma,
 )
@@ -35,9 +44,9 @@ RmapOne = Callable[[Folio, "VmArea", int], None]
 
 def folio_add_new_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
     """The first mapping of a new anonymous folio; needs the page-table lock."""
-    folio.index = linear_page_index(vma, address)
-    folio.mapping = vma.anon_vma
     atomic_add_return(folio, "mapcount", 1)
+    folio.mapping = vma.anon_vma
+    folio.index = linear_page_index(vma, address)
 
 
 def folio_add_anon_rmap(folio: Folio) -> None:
@@ -56,53 +65,94 @@ def folio_get_anon_vma(folio: Folio) -> AnonVma | None:
     An anon_vma may be freed and used again at any time; the reader keeps its memory, the count and the second look
     at the folio show that it is still the right one.
     """
-    with rcu_reader():
-        anon_vma = READ_ONCE(folio, "mapping")
-        if not isinstance(anon_vma, AnonVma) or not folio_mapped(folio):
-            return None
-        while True:
-            count = READ_ONCE(anon_vma, "refcount")
-            if count == 0:
-                return None
-            if cmpxchg(anon_vma, "refcount", count, count + 1) == count:
-                break
+    rcu_read_lock()
+    anon_vma = _mapped_anon_vma(folio)
+    if anon_vma is None or not get_anon_vma_unless_zero(anon_vma):
+        rcu_read_unlock()
+        return None
+    mapped = folio_mapped(folio)
+    rcu_read_unlock()
+    if mapped:
+        return anon_vma
+    put_anon_vma(anon_vma)
+    return None
+
+
+def folio_lock_anon_vma_read(folio: Folio) -> AnonVma | None:
+    """Lock the anon_vma of a mapped folio for a walk, or None if it is not mapped (any more).
+
+    As `folio_get_anon_vma`, but a lock that is taken without waiting needs no reference: whoever frees the anon_vma
+    looks at the lock first.
+    """
+    rcu_read_lock()
+    anon_vma = _mapped_anon_vma(folio)
+    if anon_vma is None:
+        rcu_read_unlock()
+        return None
+    if anon_vma.root.rwsem.down_read_trylock():
         mapped = folio_mapped(folio)
+        if not mapped:
+            anon_vma_unlock_read(anon_vma)
+        rcu_read_unlock()
+        return anon_vma if mapped else None
+    if not get_anon_vma_unless_zero(anon_vma):
+        rcu_read_unlock()
+        return None
+    mapped = folio_mapped(folio)
+    rcu_read_unlock()
     if not mapped:
         put_anon_vma(anon_vma)
+        return None
+    anon_vma_lock_read(anon_vma)
+    if atomic_dec_and_test(anon_vma, "refcount"):
+        # Freeing it takes the lock that we hold.
+        anon_vma_unlock_read(anon_vma)
+        free_anon_vma(anon_vma)
         return None
     return anon_vma
 
 
-def rmap_walk_anon(folio: Folio, rmap_one: RmapOne) -> int:
-    """Call `rmap_one(folio, vma, address)` wherever a VMA of the folio's anon_vma covers its index; gives how often.
-
-    The folio must be locked, or its anon_vma pinned. Takes the root anon_vma lock for reading.
-    """
+def _mapped_anon_vma(folio: Folio) -> AnonVma | None:
     anon_vma = READ_ONCE(folio, "mapping")
-    if not isinstance(anon_vma, AnonVma):
-        return 0
-    anon_vma_lock_read(anon_vma)
+    return anon_vma if isinstance(anon_vma, AnonVma) and folio_mapped(folio) else None
+
+
+def rmap_walk_anon(
+    folio: Folio, rmap_one: RmapOne, lock: Callable[[Folio], AnonVma | None] | None = None
+) -> None:
+    """Call `rmap_one(folio, vma, address)` wherever a VMA of the folio's anon_vma covers its index.
+
+    Takes the root anon_vma lock for reading: by `lock` if that is given, else at once, and then the caller must have
+    pinned the anon_vma. Simpler here: a walk goes on to the end even if nothing maps the folio any more.
+    """
+    anon_vma = _anon_vma_locked(folio) if lock is None else lock(folio)
+    if anon_vma is None:
+        return
     index = READ_ONCE(folio, "index")
-    visited = 0
     for avc in interval_tree_foreach(anon_vma, index):
         address = vma_address(avc.vma, index)
         if address is not None:
             rmap_one(folio, avc.vma, address)
-            visited += 1
     anon_vma_unlock_read(anon_vma)
-    return visited
+
+
+def _anon_vma_locked(folio: Folio) -> AnonVma | None:
+    anon_vma = READ_ONCE(folio, "mapping")
+    if not isinstance(anon_vma, AnonVma):
+        return None
+    anon_vma_lock_read(anon_vma)
+    return anon_vma
 
 
 def try_to_migrate(folio: Folio) -> None:
     """The first walk: turn every entry that maps the locked `folio` into a migration entry."""
-    visited = rmap_walk_anon(folio, _try_to_migrate_one)
-    trace("try_to_migrate", page=folio.name, vmas=visited)
+    rmap_walk_anon(folio, _try_to_migrate_one, folio_lock_anon_vma_read)
 
 
 def _try_to_migrate_one(folio: Folio, vma: VmArea, address: int) -> None:
     mm = vma.vm_mm
     table = pmd_offset(mm, address)
-    if table is None:
+    if table is None or not isinstance(ptep_get(table, address), Present):
         return
     with table.ptl:
         pte = ptep_get(table, address)
