@@ -12,6 +12,9 @@ The advanced interface is `MaState`, a cursor, for callers who hold the lock: wa
 find_range_rev, next, next_range, prev, prev_range, store, store_gfp, insert_gfp, erase, preallocate, store_prealloc,
 expected_entries, empty_area, empty_area_rev, set, set_range, reset, pause, destroy. Its range is `index`..`last`.
 
+What the maple tree replaced is `RbStore` (red-black tree, list, gaps, cache); `VmaStore` and `VmaCursor` are the face
+that both have for address spaces.
+
 NULL is None. Where the kernel returns an error number, both raise an exception of `tree.errors`.
 """
 
@@ -33,7 +36,10 @@ from tree.errors import (
 )
 from tree.layout import MAX
 from tree.maple import MapleTree
+from tree.rbstate import RbState
+from tree.rbstore import RbStore
 from tree.state import MaState
+from tree.vma_store import VmaCursor, VmaStore
 
 __all__ = [
     "MAX",
@@ -49,9 +55,13 @@ __all__ = [
     "NoGaps",
     "NoMemory",
     "NotLocked",
+    "RbState",
+    "RbStore",
     "ReservedEntry",
     "StaleState",
     "State",
     "TreeError",
     "Unset",
+    "VmaCursor",
+    "VmaStore",
 ]

@@ -8,16 +8,13 @@ rcu_dereference checks of lib/maple_tree.c, v6.6.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Protocol
 
 from concurrency.failure import Failure, Kind
 from concurrency.rcu import rcu_read_lock_held
 from concurrency.runtime import Runtime, active, fail
 from tree.errors import NotLocked
 from tree.operations import READ_TREE, WRITE_TREE
-
-if TYPE_CHECKING:
-    from tree.maple import MapleTree
 
 
 class TreeLock(Protocol):
@@ -33,7 +30,15 @@ class TreeLock(Protocol):
         """Fail unless the calling task holds it alone."""
 
 
-def writer(tree: MapleTree[Any]) -> None:
+class Guarded(Protocol):
+    """What is asked of a structure whose users are checked."""
+
+    rcu: bool
+    external: bool
+    lock: TreeLock
+
+
+def writer(tree: Guarded) -> None:
     """The calling task is about to change the tree, which needs the lock in write mode."""
     rt = active.runtime
     if rt is not None:
@@ -43,7 +48,7 @@ def writer(tree: MapleTree[Any]) -> None:
         _outside(tree, tree.lock.assert_held_write)
 
 
-def locked_reader(tree: MapleTree[Any]) -> None:
+def locked_reader(tree: Guarded) -> None:
     """The calling task is about to read the tree in a way that needs the lock, in any mode."""
     rt = active.runtime
     if rt is not None:
@@ -53,7 +58,7 @@ def locked_reader(tree: MapleTree[Any]) -> None:
         _outside(tree, tree.lock.assert_held)
 
 
-def reader(tree: MapleTree[Any]) -> Runtime | None:
+def reader(tree: Guarded) -> Runtime | None:
     """The calling task is about to read the tree; gives the runtime if writers may go on meanwhile.
 
     Under the lock the whole read is one step. In RCU mode, inside a reader, it is one step per word. Without either
@@ -83,7 +88,7 @@ def reader(tree: MapleTree[Any]) -> Runtime | None:
     return None
 
 
-def _outside(tree: MapleTree[Any], check: Callable[[], None]) -> None:
+def _outside(tree: Guarded, check: Callable[[], None]) -> None:
     try:
         check()
     except Failure as failure:

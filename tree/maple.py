@@ -78,6 +78,10 @@ class MapleTree(RangeMapping[E]):
             | FLAG_LOCK_EXTERN * self.external
         )
 
+    def cursor(self, first: int = 0, last: int | None = None) -> MaState[E]:
+        """A cursor at a range (`MA_STATE`)."""
+        return MaState(self, first, last)
+
     def set_in_rcu(self) -> None:
         """Enter RCU mode (`mt_set_in_rcu`)."""
         with self._write_locked():
