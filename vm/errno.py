@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 
+EPERM = -errno.EPERM
+ESRCH = -errno.ESRCH
 ENOMEM = -errno.ENOMEM
 EFAULT = -errno.EFAULT
 EINVAL = -errno.EINVAL
 EAGAIN = -errno.EAGAIN
 EBUSY = -errno.EBUSY
-EEXIST = -errno.EEXIST
-EINTR = -errno.EINTR

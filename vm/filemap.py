@@ -48,10 +48,10 @@ def filemap_read(
         folio.lock.unlock()
         folio_put(memory, folio)
         return None
-    folio.token = read_folio(index)
+    token = folio.token = read_folio(index)
     trace("filemap_read", file=mapping.name, index=index, page=folio.name)
     folio.lock.unlock()
-    return folio.token
+    return token
 
 
 def invalidate_mapping_page(memory: Memory, mapping: AddressSpace, index: int) -> None:

@@ -126,6 +126,9 @@ def alloc_folio(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE) -> Folio | None
         if gfpflags_allow_blocking(gfp):
             might_sleep()
         rt.might_alloc(gfp)
+        if rt.faults and rt.choose(2, "allocation of a page fails"):
+            rt.faults -= 1
+            return None
     folio: Folio | None = perform(ALLOC_FRAME, memory)
     if folio is not None:
         trace("mm_page_alloc", page=folio.name)
@@ -194,6 +197,9 @@ def folio_put(memory: Memory, folio: Folio) -> None:
         mapcount = folio.mapcount
         bug_on(
             mapcount != 0, f"BUG: Bad page state: {folio.name} is freed with mapcount {mapcount}", "mapcount"
+        )
+        bug_on(
+            folio.lock.is_locked(), f"BUG: Bad page state: {folio.name} is freed with PG_locked", "refcount"
         )
         trace("mm_page_free", page=folio.name)
         perform(FREE_FRAME, memory, folio)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrency import KmemCache, domain
-from lockdep.gfp import GFP_KERNEL
+from lockdep.gfp import GFP_KERNEL, GFP_NOFAIL
 from vm.folio import Memory
 from vm.mm import MmStruct
 
@@ -19,8 +19,8 @@ class Machine:
 
     def add_mm(self, name: str, start_brk: int) -> MmStruct:
         """A new, empty address space whose heap begins at `start_brk`."""
-        mm = mm_cache.alloc(GFP_KERNEL, self.memory, name, start_brk)
-        assert mm is not None, "a machine is booted before allocations may fail"
+        mm = mm_cache.alloc(GFP_KERNEL | GFP_NOFAIL, self.memory, name, start_brk)
+        assert mm is not None
         self.mms.append(mm)
         return mm
 

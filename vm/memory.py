@@ -41,7 +41,7 @@ def tlb_finish_mmu(tlb: MmuGather) -> None:
         folio_put(tlb.mm.memory, folio)
 
 
-def find_vma(mm: MmStruct, address: int) -> VmArea | None:
+def vma_lookup(mm: MmStruct, address: int) -> VmArea | None:
     """The VMA that contains `address`; needs mmap_lock."""
     return mm.mm_mt.load(address)
 
@@ -49,34 +49,36 @@ def find_vma(mm: MmStruct, address: int) -> VmArea | None:
 def handle_user_fault(mm: MmStruct, address: int) -> int:
     """A user access found no present entry: map the page. 0, -EFAULT (no VMA) or -ENOMEM.
 
-    Kernel: do_user_addr_fault() and handle_mm_fault(). Takes mmap_lock for reading.
+    Kernel: do_user_addr_fault() and handle_mm_fault(). Takes mmap_lock for reading. Simpler here: what the VMA's
+    flags permit is not looked at, and no stack grows.
     """
     if not 0 <= address < TASK_SIZE:
         return EFAULT
     mmap_read_lock(mm)
-    vma = find_vma(mm, address)
+    vma = vma_lookup(mm, address)
     result = EFAULT if vma is None else handle_mm_fault(mm, vma, address & -PAGE_SIZE)
     mmap_read_unlock(mm)
     return result
 
 
 def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int) -> int:
-    """Map the page at `address`, or wait for whoever is moving it; needs mmap_lock. 0 or -ENOMEM."""
-    table = pte_alloc(mm, address)
-    if table is None:
-        return ENOMEM
-    with table.ptl:
-        pte = ptep_get(table, address)
+    """Map the page at `address`, or wait for whoever is moving it; needs mmap_lock. 0 or -ENOMEM.
+
+    Kernel: handle_pte_fault(). The entry is read without its lock; whoever acts on it looks again under the lock.
+    """
+    table = pmd_offset(mm, address)
+    pte = None if table is None else ptep_get(table, address)
     if pte is None:
-        return do_anonymous_page(mm, vma, table, address)
-    if isinstance(pte, Migration):
+        return do_anonymous_page(mm, vma, address)
+    if table is not None and isinstance(pte, Migration):
         migration_entry_wait(mm, table, address)
     return 0
 
 
-def do_anonymous_page(mm: MmStruct, vma: VmArea, table: PageTable, address: int) -> int:
+def do_anonymous_page(mm: MmStruct, vma: VmArea, address: int) -> int:
     """Map a new page of zeroes at `address`, unless somebody was faster. 0 or -ENOMEM."""
-    if not anon_vma_prepare(vma):
+    table = pte_alloc(mm, address)
+    if table is None or not anon_vma_prepare(vma):
         return ENOMEM
     folio = alloc_folio(mm.memory)
     if folio is None:
@@ -85,10 +87,10 @@ def do_anonymous_page(mm: MmStruct, vma: VmArea, table: PageTable, address: int)
     with table.ptl:
         installed = ptep_get(table, address) is None
         if installed:
-            folio_add_new_anon_rmap(folio, vma, address)
             add_mm_counter(mm, MM_ANONPAGES, 1)
-            set_pte(table, address, present(folio))
+            folio_add_new_anon_rmap(folio, vma, address)
             folio.lru = True
+            set_pte(table, address, present(folio))
             trace("fault", mm=mm.name, addr=hex(address), page=folio.name)
     if not installed:
         folio_put(mm.memory, folio)
@@ -115,12 +117,26 @@ def unmap_region(mm: MmStruct, vmas: list[VmArea], floor: int, ceiling: int, sta
     after. Needs mmap_lock, for reading at least. The rmap links of `vmas` are cut only after the entries are gone.
     """
     tlb = MmuGather(mm)
+    unmap_vmas(tlb, vmas, start, end)
+    free_pgtables(mm, vmas, floor, ceiling)
+    tlb_finish_mmu(tlb)
+
+
+def unmap_vmas(tlb: MmuGather, vmas: list[VmArea], start: int, end: int) -> None:
+    """Clear the entries of what lies of each VMA in ``[start, end)``."""
     for vma in vmas:
         zap_page_range(tlb, max(vma.vm_start, start), min(vma.vm_end, end))
-    for vma in vmas:
+
+
+def free_pgtables(mm: MmStruct, vmas: list[VmArea], floor: int, ceiling: int) -> None:
+    """Hide each VMA from rmap, then free the page-table pages that only it and its predecessors could use.
+
+    Simpler here: neighbouring VMAs are not gathered into one call of `free_pgd_range`.
+    """
+    for vma, following in zip(vmas, [*vmas[1:], None], strict=True):
         unlink_anon_vmas(vma)
-    free_pgd_range(mm, start, end, floor, ceiling)
-    tlb_finish_mmu(tlb)
+        limit = ceiling if following is None else following.vm_start
+        free_pgd_range(mm, vma.vm_start, vma.vm_end, floor, limit)
 
 
 def zap_page_range(tlb: MmuGather, start: int, end: int) -> None:
