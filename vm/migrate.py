@@ -29,18 +29,20 @@ def compact_zone(memory: Memory) -> int:
     """Move anonymous pages from the low frames to the high ones until the two scanners meet; gives how many moved.
 
     The migrate scanner goes up from the first frame, the free scanner takes the highest free frame above it.
+    Simpler here: a page that cannot be moved is not tried again.
     """
     moved = 0
     for folio in memory.mem_map:
         if isolate_lru_page(memory, folio):
             target = isolate_freepage(memory, folio.pfn)
             if target is None:
-                folio.lru = True
-            else:
-                moved += migrate_folio(memory, folio, target) == 0
-            folio_put(memory, folio)
-            if target is None:
+                putback_lru_page(memory, folio)
                 break
+            if migrate_folio(memory, folio, target) == 0:
+                moved += 1
+                folio_put(memory, folio)
+            else:
+                putback_lru_page(memory, folio)
     return moved
 
 
@@ -52,6 +54,12 @@ def isolate_lru_page(memory: Memory, folio: Folio) -> bool:
         return True
     folio_put(memory, folio)
     return False
+
+
+def putback_lru_page(memory: Memory, folio: Folio) -> None:
+    """The end of an isolation that led to nothing."""
+    folio.lru = True
+    folio_put(memory, folio)
 
 
 def migrate_folio(memory: Memory, src: Folio, dst: Folio) -> int:
@@ -67,13 +75,11 @@ def migrate_folio(memory: Memory, src: Folio, dst: Folio) -> int:
         if dst.lock.trylock():
             try_to_migrate(src)
             result = EAGAIN if folio_mapped(src) else move_to_new_folio(dst, src)
+            if result == 0:
+                dst.lru = True
             remove_migration_ptes(src, dst if result == 0 else src)
             dst.lock.unlock()
         put_anon_vma(anon_vma)
-    if result == 0:
-        dst.lru = True
-    else:
-        src.lru = True
     src.lock.unlock()
     folio_put(memory, dst)
     return result

@@ -21,7 +21,8 @@ class MmStruct(Shared):
     """An address space: `mmap_lock`, the VMAs in `mm_mt`, the heap's borders, page tables and resident set.
 
     Writing the VMAs, `map_count`, `start_brk` and `brk` needs mmap_lock for writing, reading them for reading.
-    `pmds` maps the number of a page-table page to it, and is populated under `page_table_lock`.
+    `pmds` maps the number of a page-table page to it, and is populated under `page_table_lock`. `ended` is set by
+    `exit_mmap` (mm_users is 0): whoever acts for the process then learns that there is none.
     """
 
     name: str
@@ -33,6 +34,7 @@ class MmStruct(Shared):
     start_brk: Plain[int] = 0
     brk: Plain[int] = 0
     mmap_base: int = TASK_SIZE
+    ended: bool = False
     pmds: dict[int, PageTable]
     rss: dict[str, int]
 

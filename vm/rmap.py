@@ -119,21 +119,24 @@ def _mapped_anon_vma(folio: Folio) -> AnonVma | None:
 
 def rmap_walk_anon(
     folio: Folio, rmap_one: RmapOne, lock: Callable[[Folio], AnonVma | None] | None = None
-) -> None:
-    """Call `rmap_one(folio, vma, address)` wherever a VMA of the folio's anon_vma covers its index.
+) -> int:
+    """Call `rmap_one(folio, vma, address)` wherever a VMA of the folio's anon_vma covers its index; gives how often.
 
     Takes the root anon_vma lock for reading: by `lock` if that is given, else at once, and then the caller must have
     pinned the anon_vma. Simpler here: a walk goes on to the end even if nothing maps the folio any more.
     """
     anon_vma = _anon_vma_locked(folio) if lock is None else lock(folio)
     if anon_vma is None:
-        return
+        return 0
     index = READ_ONCE(folio, "index")
+    visited = 0
     for avc in interval_tree_foreach(anon_vma, index):
         address = vma_address(avc.vma, index)
         if address is not None:
             rmap_one(folio, avc.vma, address)
+            visited += 1
     anon_vma_unlock_read(anon_vma)
+    return visited
 
 
 def _anon_vma_locked(folio: Folio) -> AnonVma | None:
@@ -146,7 +149,8 @@ def _anon_vma_locked(folio: Folio) -> AnonVma | None:
 
 def try_to_migrate(folio: Folio) -> None:
     """The first walk: turn every entry that maps the locked `folio` into a migration entry."""
-    rmap_walk_anon(folio, _try_to_migrate_one, folio_lock_anon_vma_read)
+    visited = rmap_walk_anon(folio, _try_to_migrate_one, folio_lock_anon_vma_read)
+    trace("try_to_migrate", page=folio.name, vmas=visited)
 
 
 def _try_to_migrate_one(folio: Folio, vma: VmArea, address: int) -> None:
