@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from loguru import logger
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -186,6 +187,8 @@ def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script: run a command and exit with its status."""
+    logger.remove()
+    logger.add(sys.stderr, format="{time:HH:mm:ss} {message}")
     try:
         status = typer.main.get_command(app).main(arguments, prog_name="sugarbush", standalone_mode=False)
     except (Unusable, UnknownScenario, BadArtifact, BadSchedule, ConcurrencyError, PatchError) as error:

@@ -1,10 +1,12 @@
-"""How far a run is, for a person at a terminal."""
+"""How far a run is: a bar for a person at a terminal, a line now and then for a log."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from loguru import logger
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -12,14 +14,20 @@ from concurrency import Result
 from stress.run import Plan
 
 _EVERY = 16
+"""Executions between two looks at the clock."""
+
+_HEARTBEAT = 10.0
+"""Seconds between two lines of a log."""
+
+Update = Callable[[Result], None]
 
 
 @contextmanager
-def shown(plan: Plan) -> Iterator[Callable[[Result], None] | None]:
-    """A progress bar on standard error while the block runs; nothing if that is no terminal."""
+def shown(plan: Plan) -> Iterator[Update]:
+    """Show on standard error how far the run is, while the block runs."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield None
+        yield _heartbeat(plan)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -37,3 +45,22 @@ def shown(plan: Plan) -> Iterator[Callable[[Result], None] | None]:
                 bar.update(task, completed=done, executions=result.executions, found=len(result.failures))
 
         yield update
+
+
+def _heartbeat(plan: Plan) -> Update:
+    last = time.monotonic()
+
+    def update(result: Result) -> None:
+        nonlocal last
+        if result.executions % _EVERY == 0 and time.monotonic() - last >= _HEARTBEAT:
+            last = time.monotonic()
+            rate = result.executions / result.seconds
+            logger.info(
+                "{}: {} executions, {:.0f} a second, {} failures",
+                plan.scenario.name,
+                result.executions,
+                rate,
+                len(result.failures),
+            )
+
+    return update
