@@ -293,6 +293,15 @@ def unlink_anon_vmas(vma: VmArea) -> None:
         put_anon_vma(anon_vma)
 
 
+def anon_vma_merge(vma: VmArea, swallowed: VmArea) -> None:
+    """`vma` covers now what `swallowed` covers too, which is about to be freed."""
+    bug_on(
+        vma.anon_vma is not swallowed.anon_vma,
+        "VM_BUG_ON_VMA(vma->anon_vma != next->anon_vma): anon_vma_merge()",
+    )
+    unlink_anon_vmas(swallowed)
+
+
 def pre_update_vma(vma: VmArea) -> None:
     """Before start, end or pgoff change: out of all trees; needs the root's lock for writing."""
     for avc in vma.anon_vma_chain:

@@ -7,28 +7,39 @@ from lockdep.gfp import GFP_KERNEL
 from tree import NoMemory
 from vm import mmap
 from vm.errno import ENOMEM
-from vm.layout import MAX_MAP_COUNT, PAGE_SHIFT, TASK_SIZE, VM_ACCOUNT, VM_DATA_FLAGS, page_align
+from vm.layout import (
+    MAX_MAP_COUNT,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    STACK_GUARD_GAP,
+    TASK_SIZE,
+    VM_ACCOUNT,
+    VM_DATA_FLAGS,
+    page_align,
+)
 from vm.mm import MmStruct, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
-from vm.vma import VmArea, vm_area_alloc, vm_area_free
+from vm.vma import VmArea, vm_area_alloc, vm_area_free, vm_start_gap, vma_pages
 
 
 def sys_brk(mm: MmStruct, brk: int) -> int:
     """Move the end of the heap to `brk`, in bytes; gives where it is afterwards (unmoved if it could not be).
 
-    Takes mmap_lock for writing. `mm.brk` is written before any downgrade, and put back if the unmapping fails.
+    Takes mmap_lock for writing. `mm.brk` is written before any downgrade, and put back if the unmapping fails. The
+    heap keeps a page's distance from the next VMA, and more from a stack. An address space that has ended has no
+    heap to move.
     """
     mmap_write_lock(mm)
     downgraded = False
     origin = mm.brk
     old, new = page_align(origin), page_align(brk)
     trace("brk", mm=mm.name, old=hex(origin), new=hex(brk))
-    if not mm.start_brk <= brk <= TASK_SIZE:
+    if mm.ended or not mm.start_brk <= brk <= TASK_SIZE:
         brk = origin
     elif new == old:
         mm.brk = brk
     elif new < old:
         vma = mmap.vma_find(mm, new, old)
-        if vma is None or vma.vm_start >= old:
+        if vma is None:
             brk = origin
         else:
             mm.brk = brk
@@ -37,8 +48,9 @@ def sys_brk(mm: MmStruct, brk: int) -> int:
             if result < 0:
                 mm.brk = brk = origin
     else:
-        following = mmap.vma_find(mm, old, new)
-        if following is not None or do_brk_flags(mm, old, new - old) < 0:
+        following = mmap.vma_find(mm, old, new + PAGE_SIZE + STACK_GUARD_GAP)
+        blocked = following is not None and new + PAGE_SIZE > vm_start_gap(following)
+        if blocked or do_brk_flags(mm, mmap.vma_prev(mm, old, mm.start_brk), old, new - old) < 0:
             brk = origin
         else:
             mm.brk = brk
@@ -57,23 +69,24 @@ def do_brk_munmap(mm: MmStruct, vma: VmArea, newbrk: int, oldbrk: int) -> int:
     return mmap.do_mas_align_munmap(mm, vma, newbrk, oldbrk, downgrade=True)
 
 
-def do_brk_flags(mm: MmStruct, address: int, length: int) -> int:
-    """Map anonymous memory at `address`, which is free, growing the heap's VMA if it ends there. 0 or -ENOMEM."""
+def do_brk_flags(mm: MmStruct, heap: VmArea | None, address: int, length: int) -> int:
+    """Map anonymous memory at `address`, which is free, growing `heap` if that ends there. 0 or -ENOMEM."""
     flags = VM_DATA_FLAGS | VM_ACCOUNT
-    if mm.map_count >= MAX_MAP_COUNT:
+    if mm.map_count > MAX_MAP_COUNT:
         return ENOMEM
-    mas = mmap.Mas(mm.mm_mt, address, address + length - 1)
-    before = mmap.vma_prev(mm, address)
-    if before is not None and before.vm_end == address and before.vm_flags == flags:
-        return mmap.vma_expand(mas, before, address + length)
-    vma = vm_area_alloc(mm, address, address + length, address >> PAGE_SHIFT, flags)
+    end, pgoff = address + length, address >> PAGE_SHIFT
+    if heap is not None and heap.vm_end == address:
+        first = pgoff - vma_pages(heap)
+        if mmap.can_vma_merge(heap, flags, None, first):
+            return mmap.vma_expand(mmap.Mas(mm.mm_mt), heap, heap.vm_start, end, first, None)
+    vma = vm_area_alloc(mm, address, end, pgoff, flags)
     if vma is None:
         return ENOMEM
+    mas = mmap.Mas(mm.mm_mt, address, end - 1)
     try:
-        mas.preallocate(vma, GFP_KERNEL)
+        mas.store_gfp(vma, GFP_KERNEL)
     except NoMemory:
         vm_area_free(vma)
         return ENOMEM
-    mmap.vma_store(mas, vma)
     mm.map_count += 1
     return 0

@@ -55,7 +55,7 @@ def handle_user_fault(mm: MmStruct, address: int) -> int:
     if not 0 <= address < TASK_SIZE:
         return EFAULT
     mmap_read_lock(mm)
-    vma = vma_lookup(mm, address)
+    vma = None if mm.ended else vma_lookup(mm, address)
     result = EFAULT if vma is None else handle_mm_fault(mm, vma, address & -PAGE_SIZE)
     mmap_read_unlock(mm)
     return result

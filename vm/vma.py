@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from concurrency import KmemCache, Once, Plain, Shared, peek
 from lockdep.gfp import GFP_KERNEL
-from vm.layout import PAGE_SHIFT
+from vm.layout import PAGE_SHIFT, STACK_GUARD_GAP, VM_GROWSDOWN
 
 if TYPE_CHECKING:
     from vm.anon_vma import AnonVma, AnonVmaChain
@@ -51,6 +51,17 @@ def vm_area_alloc(mm: MmStruct, start: int, end: int, pgoff: int, flags: int) ->
 def vm_area_free(vma: VmArea) -> None:
     """Free a VMA that is in no tree any more."""
     vma_cache.free(vma)
+
+
+def vma_pages(vma: VmArea) -> int:
+    """How many pages the VMA spans."""
+    return (vma.vm_end - vma.vm_start) >> PAGE_SHIFT
+
+
+def vm_start_gap(vma: VmArea) -> int:
+    """Where the VMA begins, with the room that a stack needs below it."""
+    start = vma.vm_start
+    return max(0, start - STACK_GUARD_GAP) if vma.vm_flags & VM_GROWSDOWN else start
 
 
 def linear_page_index(vma: VmArea, address: int) -> int:
