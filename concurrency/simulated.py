@@ -150,7 +150,9 @@ class Simulated:
             self.current = self._start(None, program, (), "main", False)
             self._who.append(self.current)
             self._when.append(0)
-            self.current.greenlet.switch()
+            starting = self.current
+            while starting:
+                starting = starting.greenlet.switch()
             self._settle()
         finally:
             try:
@@ -182,7 +184,7 @@ class Simulated:
         self._stop()
         for task in self.tasks:
             glet = task.greenlet
-            task.greenlet = None
+            task.greenlet = task.resume = None
             if glet and not glet.dead:
                 self.current = task
                 glet.parent = self._hub
@@ -238,7 +240,7 @@ class Simulated:
             self._who.append(chosen)
             self._when.append(n)
             self.current = chosen
-            chosen.greenlet.switch()
+            chosen.resume()
 
     def _step_heard(self, op: Operation, obj: object) -> None:
         """`step` when somebody listens."""
@@ -349,6 +351,7 @@ class Simulated:
     ) -> Task:
         task = Task(len(self.tasks), name, fn, args, daemon)
         task.greenlet = greenlet(partial(self._main, task), self._hub)
+        task.resume = partial(self._hub.switch, task)
         self.tasks.append(task)
         self._runnable.append(task)
         self._revoke()
@@ -356,36 +359,43 @@ class Simulated:
             spawned(parent, task)
         return task
 
-    def _main(self, task: Task, *_started_by: object) -> None:
+    def _main(self, task: Task) -> Task | None:
+        """What a greenlet runs; gives the hub the task to start next, if there is one to start.
+
+        Only the hub starts tasks: a greenlet that is started by another one begins at its depth of recursion.
+        """
+        task.resume = task.greenlet.switch
         try:
             task.result = task.fn(*task.args)
         except TaskKilled:
-            return
+            return None
         except Failure as failure:
             self.stop(failure)
-            return
+            return None
         except ConcurrencyError as error:
-            self._give_up(error)
-            return
+            if not self._stopping:
+                self._give_up(error)
+            return None
         except Exception as error:
             self.stop(uncaught(error))
-            return
+            return None
         except BaseException as error:
             self._give_up(error)
-            return
+            return None
         if self._stopping:
-            return
+            return None
         try:
-            self._end(task)
+            return self._end(task)
         except Failure as failure:
             self.stop(failure)
         except ConcurrencyError as error:
             self._give_up(error)
+        return None
 
-    def _end(self, task: Task) -> None:
-        """`task` has returned: hand over to the next one, or to the hub if there is none.
+    def _end(self, task: Task) -> Task | None:
+        """`task` has returned: hand over to the next one, or to the hub if there is none or it must be started.
 
-        A greenlet that ends returns to its parent, so the successor is made the parent.
+        A greenlet that ends returns to its parent, so a successor that has started is made the parent.
         """
         self.steps = n = self.steps + 1
         for announced in self._on_announced:
@@ -404,7 +414,10 @@ class Simulated:
             self._who.append(chosen)
             self._when.append(n)
             self.current = chosen
+            if not chosen.greenlet:
+                return chosen
             task.greenlet.parent = chosen.greenlet
+        return None
 
     # -- who goes on ----------------------------------------------------------------------------------------------
 
@@ -451,7 +464,7 @@ class Simulated:
         self._who.append(to)
         self._when.append(n)
         self.current = to
-        to.greenlet.switch()
+        to.resume()
 
     def _block(self, task: Task, op: Operation, obj: object, n: int) -> None:
         task.op = op

@@ -32,6 +32,7 @@ class Task:
         "preempt_count",
         "rcu_nesting",
         "result",
+        "resume",
     )
 
     def __init__(
@@ -54,6 +55,8 @@ class Task:
         self.context = TaskContext(name, number)
         """What the lock validator keeps about the task."""
         self.greenlet: Any = None
+        self.resume: Any = None
+        """Called by the task that hands over to this one."""
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.name}>"

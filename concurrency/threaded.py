@@ -271,7 +271,8 @@ class Threaded:
         except Failure as failure:
             self.stop(failure)
         except ConcurrencyError as error:
-            self._broken = error
+            if not self._stopping:
+                self._broken = error
         except Exception as error:
             self.stop(uncaught(error))
         except BaseException as error:
