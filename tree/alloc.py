@@ -76,10 +76,10 @@ class SlabNodes:
         call_rcu(self.free, nodes)
 
 
-_plain = PlainNodes()
+PLAIN = PlainNodes()
 _slab = SlabNodes()
 
 
 def default_source() -> NodeSource:
     """The slab cache inside an execution, plain objects outside."""
-    return _plain if active.runtime is None else _slab
+    return PLAIN if active.runtime is None else _slab

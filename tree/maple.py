@@ -16,7 +16,8 @@ from concurrency.runtime import active
 from concurrency.spinlock import Spinlock
 from lockdep.gfp import GFP_KERNEL
 from tree import guard
-from tree.alloc import NodeSource, default_source
+from tree.alloc import PLAIN, NodeSource, default_source
+from tree.alone import store_alone
 from tree.dump import dump
 from tree.duplicate import duplicate
 from tree.entries import InternalEntry, check_allocatable, check_key, check_range, check_storable
@@ -28,7 +29,6 @@ from tree.node import MapleNode, entries_below
 from tree.publish import destroy_subtree, set_root
 from tree.state import MaState
 from tree.validate import validate
-from tree.write import store_in_place
 
 E = TypeVar("E")
 
@@ -58,6 +58,7 @@ class MapleTree(RangeMapping[E]):
         self._spinlock = Spinlock("ma_lock") if lock is None else None
         self.lock: TreeLock = lock if lock is not None else self._own_lock
         self.source = default_source() if source is None else source
+        self._plain = self.source is PLAIN and not self.external
         self.root: Any = None
         self.height = 0
         self.changes = 0
@@ -123,9 +124,9 @@ class MapleTree(RangeMapping[E]):
         Raises `BadRange`, `BadKey`, `ReservedEntry`, `NoMemory`.
         """
         check_storable(entry)
-        if active.runtime is None and not self.rcu and self.height and entry is not None:
+        if self._plain and self.height and entry is not None and active.runtime is None:
             check_range(first, last)
-            if store_in_place(self, first, last, entry):
+            if store_alone(self, first, last, entry):
                 self.changes += 1
                 return
         mas: MaState[E] = MaState(self, first, last)

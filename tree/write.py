@@ -170,44 +170,24 @@ def in_leaf(
     return [entry], [last]
 
 
-def store_in_place(tree: MapleTree[Any], first: int, last: int, entry: Any) -> bool:
-    """The common case of a tree that no lock-free reader sees: an entry, not None, that changes one leaf in place.
+def takes_largest_gap(node: MapleNode, low: int, offset: int, beyond: int) -> bool:
+    """Whether storing an entry over the slots from `offset` to before `beyond` can change the leaf's largest gap.
 
-    Makes the decisions of `store` without a cursor, for speed; False, with nothing changed, if the case is another.
+    `low` is the leaf's first key. Gaps only shrink by it, so only the largest one matters, which the parent knows.
     """
-    node = tree.root
-    height = tree.height
-    low = 0
-    while True:
-        pivots = node.pivots
-        offset = bisect_left(pivots, first)
-        height -= 1
-        if not height:
-            break
-        if last > pivots[offset]:
-            return False
-        if offset:
-            low = pivots[offset - 1] + 1
-        node = node.slots[offset]
-    if last > pivots[-1]:
+    parent, slot = node.up
+    if not isinstance(parent, MapleNode) or parent.gaps is None:
         return False
+    largest = parent.gaps[slot]
     slots = node.slots
-    offset_end = bisect_left(pivots, last, offset)
-    begin = pivots[offset - 1] + 1 if offset else low
-    new_slots, new_pivots = in_leaf(node, begin, offset, offset_end, first, last, entry)
-    beyond = offset_end + 1
-    count = len(slots) + len(new_slots) - beyond + offset
-    if count > LEAF_SLOTS or (count <= LEAF_MIN and not _may_be_small(tree, node, offset, count)):
-        return False
-    gap = tree.track_gaps and any(slot is None for slot in slots[offset:beyond])
-    slots[offset:beyond] = new_slots
-    pivots[offset:beyond] = new_pivots
-    if gap:
-        update_gap(tree, node, low)
-    return True
+    pivots = node.pivots
+    for at in range(offset, beyond):
+        if slots[at] is None and pivots[at] - (pivots[at - 1] if at else low - 1) >= largest:
+            return True
+    return False
 
 
-def _may_be_small(tree: MapleTree[Any], node: MapleNode, offset: int, count: int) -> bool:
+def may_be_small(tree: MapleTree[Any], node: MapleNode, offset: int, count: int) -> bool:
     """Outside RCU mode a leaf with few slots is changed in place if it does not shrink, or is the root."""
     return count == len(node.slots) or offset == len(node.slots) - 1 or node.up[0] is tree
 
@@ -234,13 +214,15 @@ def _modify(mas: MaState[Any], entry: Any, offset_end: int) -> None:
     beyond = offset_end + 1
     count = len(slots) + len(new_slots) - beyond + offset
     kept_before = begin < mas.index
-    gap = tree.track_gaps and (entry is None or any(slot is None for slot in slots[offset:beyond]))
+    gap = tree.track_gaps and (entry is None or takes_largest_gap(node, mas.low, offset, beyond))
     if tree.rcu and count == len(slots) and beyond - offset == 2:
         _move_boundary(mas, entry, kept_before=kept_before)
+        if gap:
+            update_gap(tree, node, mas.low)
         return
     if not tree.rcu and count <= LEAF_SLOTS:
         roomy = count > LEAF_MIN or mas.bulk
-        if roomy or _may_be_small(tree, node, offset, count):
+        if roomy or may_be_small(tree, node, offset, count):
             slots[offset:beyond] = new_slots
             pivots[offset:beyond] = new_pivots
             mas.offset += kept_before
@@ -281,4 +263,3 @@ def _move_boundary(mas: MaState[Any], entry: Any, *, kept_before: bool) -> None:
     if rt is not None:
         rt.step(STORE_PIVOT, node)
     node.pivots[offset] = mas.index - 1 if kept_before else mas.last
-    update_gap(mas.tree, node, mas.low)

@@ -48,3 +48,18 @@ def test_a_preallocation_that_the_kernel_makes_too_small_is_the_only_difference_
         op[0] for _, op, kernel in recorded(DATA / "39_prealloc_f3.jsonl.gz") if replay.run(op) != kernel
     ]
     assert sorted(differing) == ["prealloc"] * 18 + ["store_prealloc"] * 12
+
+
+COSTS = {"live", "prealloc", "store_prealloc", "store_cost", "rcu_unlock", "destroy"}
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if "nomem" not in name])
+def test_plain_nodes_give_the_same_tree(name: str) -> None:
+    replay = Replay(plain=True)
+    quirks = {quirk["line"] for quirk in INDEX["quirk_lines"].get(name, [])}
+    for number, op, result in recorded(DATA / name):
+        if number + 1 in quirks:
+            continue
+        ours = replay.run(op)
+        if op[0] not in COSTS and op[0] != "dump":
+            assert (number, ours) == (number, result)

@@ -67,11 +67,12 @@ class CountingNodes:
 
 
 class Replay:
-    """One recorded file: a tree, one persistent cursor, and a counting node source."""
+    """One recorded file: a tree, one persistent cursor, and a counting node source, or none with `plain`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain: bool = False) -> None:
         self.source = CountingNodes()
-        self.tree: MapleTree[Any] = MapleTree(source=self.source)
+        self.plain = plain
+        self.tree: MapleTree[Any] = MapleTree(source=None if plain else self.source)
         self.mas: MaState[Any] = MaState(self.tree)
 
     def run(self, op: list[Any]) -> Any:
@@ -86,7 +87,8 @@ class Replay:
         return result
 
     def do_init(self, flags: int) -> int:
-        self.tree = MapleTree(bool(flags & 1), bool(flags & 2), source=self.source)
+        source = None if self.plain else self.source
+        self.tree = MapleTree(bool(flags & 1), bool(flags & 2), source=source)
         self.mas = MaState(self.tree)
         return 0
 
