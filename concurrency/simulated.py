@@ -446,7 +446,7 @@ class Simulated:
             self.stop(failure)
             raise failure
         if self._alone_since < 0:
-            self._alone_since = n
+            self._alone_since = n - 1
         self._decide_at = self._max_steps
         if not self._heard:
             self._quiet_until = self._max_steps
@@ -498,3 +498,5 @@ class Simulated:
                     self._revoke()
             elif task in self._runnable:
                 self._runnable.remove(task)
+        if len(self._runnable) == 1 and self._alone_since < 0:
+            self._only(self._runnable[0], self.steps + 1)

@@ -14,6 +14,11 @@ def _is_internal(frame: FrameType) -> bool:
     return name.partition(".")[0] in _INTERNAL
 
 
+def _is_glue(frame: FrameType) -> bool:
+    """A frame of the standard library between a `with` statement and what it enters."""
+    return frame.f_globals.get("__name__") == "contextlib"
+
+
 def _short(path: str) -> str:
     return "/".join(PurePath(path).parts[-2:])
 
@@ -21,11 +26,12 @@ def _short(path: str) -> str:
 def frames(skip: int = 1) -> list[FrameType]:
     """The user's frames, innermost first."""
     frame: FrameType | None = sys._getframe(skip)
-    while frame is not None and _is_internal(frame):
+    while frame is not None and (_is_internal(frame) or _is_glue(frame)):
         frame = frame.f_back
     found = []
     while frame is not None and not _is_internal(frame):
-        found.append(frame)
+        if not _is_glue(frame):
+            found.append(frame)
         frame = frame.f_back
     return found
 
