@@ -20,7 +20,9 @@ BUG_ON = "pfn_swap_entry_to_page(): BUG_ON(is_migration_entry(entry) && !PageLoc
 def run(scenario: Scenario, seed: int, executions: int, *without: str, strategy: str = "pct") -> Result:
     settings = Settings(without=frozenset(without), observers=scenario.observers)
     with applied(scenario.patches):
-        return explore(scenario.program, strategy=strategy, executions=executions, seed=seed, settings=settings)
+        return explore(
+            scenario.program, strategy=strategy, executions=executions, seed=seed, settings=settings
+        )
 
 
 def test_the_hole_is_found_at_its_cause_for_every_seed() -> None:

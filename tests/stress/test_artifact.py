@@ -63,7 +63,9 @@ def test_a_broken_artifact_is_refused(artifact: Path, values: dict[str, Any], co
         load(change(artifact, **values))
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000, b'{"sugarbush": true}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000, b'{"sugarbush": true}']
+)
 def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "foreign.json"
     path.write_bytes(content)

@@ -99,7 +99,16 @@ def test_threaded_runs_for_as_long_as_asked(capsys: pytest.CaptureFixture[str], 
 
 
 def test_keep_going_finds_more_than_one_effect(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    arguments = ("run", "brk-false-vma", "--keep-going", "--schedules", "30", "--out", str(tmp_path), "--json")
+    arguments = (
+        "run",
+        "brk-false-vma",
+        "--keep-going",
+        "--schedules",
+        "30",
+        "--out",
+        str(tmp_path),
+        "--json",
+    )
     status, out, _ = run(capsys, *arguments)
     answer = json.loads(out.splitlines()[-1])
     assert status == 1
@@ -145,7 +154,10 @@ def test_unusable_input_gets_one_line_and_status_2(
 def test_an_interrupted_run_keeps_what_it_found(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stress", "run", "brk-false-vma", "--keep-going", "--seconds", "60"]
     process = subprocess.Popen(
-        [*command, "--out", str(tmp_path), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--out", str(tmp_path), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     while not list(tmp_path.glob("*.json")):
         assert process.poll() is None
@@ -170,7 +182,9 @@ def test_an_unwritable_directory_loses_nothing(capsys: pytest.CaptureFixture[str
 
 
 def test_python_m_stress_is_the_same_command() -> None:
-    done = subprocess.run([sys.executable, "-m", "stress", "list"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "stress", "list"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0
     assert "brk-standard" in done.stdout
 
