@@ -94,9 +94,6 @@ def search_backwards(start: LockClass, weak: bool, match: Match, skip: Skip = ne
     return _search(start, weak, match, skip, forwards=False)
 
 
-_Came = dict[tuple[LockClass, bool], tuple[tuple[LockClass, bool], Edge] | None]
-
-
 def _search(start: LockClass, weak: bool, match: Match, skip: Skip, *, forwards: bool) -> Found | None:
     if skip(start):
         return None
@@ -106,38 +103,37 @@ def _search(start: LockClass, weak: bool, match: Match, skip: Skip, *, forwards:
         strong_arrival, strong_departure = TO_BLOCKING, FROM_EXCLUSIVE
     else:
         strong_arrival, strong_departure = FROM_EXCLUSIVE, TO_BLOCKING
-    origin = (start, weak)
-    came: _Came = {origin: None}
-    queue = deque((origin,))
+    # A state is a class's number with a low bit that says weak; the states by which edge each was reached.
+    came: dict[int, Edge | None] = {start.number << 1 | weak: None}
+    before: dict[int, int] = {}
+    queue = deque(((start, weak),))
     while queue:
-        state = queue.popleft()
-        at, weak = state
+        at, weak = queue.popleft()
         for edge in (at.after if forwards else at.before).values():
             kinds = edge.kinds & strong_departure if weak else edge.kinds
             if not kinds:
                 continue
             there = edge.next if forwards else edge.prev
-            reached = (there, not kinds & strong_arrival)
+            weakly = not kinds & strong_arrival
+            state = there.number << 1 | weakly
             # What a strong visit found, a weak one need not look for again; the other way round it must.
-            if reached in came or (there, False) in came or skip(there):
+            if state in came or there.number << 1 in came or skip(there):
                 continue
-            came[reached] = (state, edge)
-            if match(there, reached[1]):
-                return Found(there, reached[1], _path_to(reached, came, forwards))
-            queue.append(reached)
+            came[state] = edge
+            before[state] = at.number << 1 | weak
+            if match(there, weakly):
+                return Found(there, weakly, _path_to(state, came, before, forwards))
+            queue.append((there, weakly))
     return None
 
 
-def _path_to(
-    reached: tuple[LockClass, bool],
-    came: _Came,
-    forwards: bool,
-) -> Path:
+def _path_to(state: int, came: dict[int, Edge | None], before: dict[int, int], forwards: bool) -> Path:
     path = []
-    step = came[reached]
-    while step is not None:
-        path.append(step[1])
-        step = came[step[0]]
+    edge = came[state]
+    while edge is not None:
+        path.append(edge)
+        state = before[state]
+        edge = came[state]
     if forwards:
         path.reverse()
     return tuple(path)

@@ -66,11 +66,13 @@ Operations = Callable[[LockClass], int]
 class IrqProver:
     """Marks usages and checks them against the dependencies."""
 
-    __slots__ = ("_operations", "_reporter")
+    __slots__ = ("_operations", "_reporter", "_seen")
 
     def __init__(self, reporter: Reporter, operations: Operations) -> None:
         self._reporter = reporter
         self._operations = operations
+        # The usages of all classes: what nobody ever showed need not be searched for.
+        self._seen = 0
 
     def mark_acquire(self, acquire: Acquire) -> None:
         """Sets the usage bits that an acquire shows (kernel: `mark_usage`)."""
@@ -115,6 +117,7 @@ class IrqProver:
         if lock_class.usage >> bit & 1:
             return
         before = lock_class.usage
+        self._seen |= 1 << bit
         lock_class.usage |= 1 << bit
         lock_class.traces[bit] = trace
         if bit >= USED:
@@ -131,6 +134,8 @@ class IrqProver:
         self, ctx: TaskContext, lock_map: LockMap, lock_class: LockClass, read: int, bit: int, trace: Trace
     ) -> None:
         """Looks for a class of the opposite usage: before this one if it became unsafe, behind it if safe."""
+        if not self._seen & opposite(1 << bit):
+            return
         ends_path = has_usage(opposite(1 << bit))
 
         def match(at: LockClass, weak: bool) -> bool:
@@ -161,6 +166,8 @@ class IrqProver:
         """Looks for a safe class before a new dependency and an unsafe one behind (kernel:
         `check_irq_usage`).
         """
+        if not self._seen & USED_IN_MASK:
+            return
         prev, prev_weak = entry[1].lock_class, entry[1].read > 0
         safe_bits = usage_of_arrivals(prev, prev_weak) & USED_IN_MASK
         if not safe_bits:

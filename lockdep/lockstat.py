@@ -7,14 +7,14 @@ caller's, in nanoseconds, so that simulated time works as well.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection
+from sys import _getframe
 from typing import Any
 
 from lockdep.keys import LockMap
 from lockdep.task import TaskContext
-from lockdep.trace import Tracer, resolve
+from lockdep.trace import RawFrame, Tracer, resolve
 
 POINTS = 4
 """Contention points that are listed for a class; all are counted."""
@@ -70,45 +70,48 @@ class LockStat:
         self._clock = clock
         self._tracer = Tracer(internal)
         self._rows: dict[tuple[str, bool], _Row] = {}
-        self._waiting: dict[tuple[int, LockMap], int] = {}
-        self._holding: dict[tuple[int, LockMap], list[tuple[int, bool]]] = {}
-        self._holder_site: dict[LockMap, str] = {}
+        self._waiting: dict[TaskContext, int] = {}
+        self._holding: dict[tuple[TaskContext, LockMap], list[tuple[int, _Row]]] = {}
+        self._holder_site: dict[LockMap, RawFrame] = {}
 
     def contended(self, lock_map: LockMap, read: int = 0) -> None:
         """The current task finds the lock taken and starts to wait (kernel: `lock_contended`)."""
         ctx = self._current()
         row = self._row(lock_map, read)
-        self._waiting[ctx.pid, lock_map] = self._clock()
-        row.contention[self._site()] += 1
-        if lock_map in self._holder_site:
-            row.contending[self._holder_site[lock_map]] += 1
+        self._waiting[ctx] = self._clock()
+        row.contention[str(resolve(self._tracer.site(_getframe(1))))] += 1
+        holder = self._holder_site.get(lock_map)
+        if holder is not None:
+            row.contending[str(resolve(holder))] += 1
         row.contended_bounces += row.last_task is not ctx
 
     def acquired(self, lock_map: LockMap, read: int = 0) -> None:
         """The current task has the lock (kernel: `lock_acquired`)."""
         ctx = self._current()
-        now = self._clock()
         row = self._row(lock_map, read)
-        since = self._waiting.pop((ctx.pid, lock_map), None)
-        if since is not None:
-            row.wait.add(now - since)
+        now = self._clock()
+        if ctx in self._waiting:
+            row.wait.add(now - self._waiting.pop(ctx))
         if row.last_task is not ctx:
             row.bounces += row.last_task is not None
             row.last_task = ctx
-        self._holder_site[lock_map] = self._site()
-        self._holding.setdefault((ctx.pid, lock_map), []).append((now, read > 0))
+        self._holder_site[lock_map] = self._tracer.site(_getframe(1))
+        held = self._holding.get((ctx, lock_map))
+        if held is None:
+            held = self._holding[ctx, lock_map] = []
+        held.append((now, row))
 
     def released(self, lock_map: LockMap) -> None:
         """The current task gives the lock back (kernel: the `lock_release` hook)."""
-        place = self._current().pid, lock_map
+        place = self._current(), lock_map
         held = self._holding.get(place)
         if not held:
             return
-        since, read = held.pop()
+        since, row = held.pop()
         if not held:
             del self._holding[place]
         self._holder_site.pop(lock_map, None)
-        self._row(lock_map, read).hold.add(self._clock() - since)
+        row.hold.add(self._clock() - since)
 
     def clear(self) -> None:
         """Starts counting anew, as writing 0 to /proc/lock_stat does."""
@@ -142,6 +145,3 @@ class LockStat:
         if row is None:
             row = self._rows[key] = _Row()
         return row
-
-    def _site(self) -> str:
-        return str(resolve(self._tracer.site(sys._getframe(2))))

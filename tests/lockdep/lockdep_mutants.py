@@ -133,8 +133,8 @@ MUTANTS = [
     Mutant(
         "visits are marked by class and strength",
         "graph.py",
-        "if reached in came or (there, False) in came or skip(there):",
-        "if (there, True) in came or (there, False) in came or skip(there):",
+        "if state in came or there.number << 1 in came or skip(there):",
+        "if there.number << 1 | 1 in came or there.number << 1 in came or skip(there):",
         HOLES,
     ),
     Mutant(
@@ -161,8 +161,8 @@ MUTANTS = [
     Mutant(
         "the shortest cycle is found",
         "graph.py",
-        "state = queue.popleft()",
-        "state = queue.pop()",
+        "at, weak = queue.popleft()",
+        "at, weak = queue.pop()",
         DEPENDENCIES,
     ),
     # 1.5 One class twice
