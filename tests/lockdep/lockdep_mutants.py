@@ -1,7 +1,7 @@
 """Single-rule mutants of the validator: each breaks one rule, and names the tests that must notice.
 
-A mutant is (rule, file, old text, new text, test file). The old text must stand in the file exactly once, so that a
-mutant that no longer fits the code fails loudly.
+A mutant is (rule, file, old text, new text, test file). The old text must stand in the file exactly once, so
+that a mutant that no longer fits the code fails loudly.
 """
 
 from __future__ import annotations

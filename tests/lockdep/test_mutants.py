@@ -1,4 +1,6 @@
-"""Breaking any one rule makes a test fail: the tests hold every rule, also those the kernel's matrix does not."""
+"""Breaking any one rule makes a test fail: the tests hold every rule, also those the kernel's matrix does
+not.
+"""
 
 from __future__ import annotations
 
