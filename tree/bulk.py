@@ -13,7 +13,7 @@ from tree.lookup import range_walk, reset, start
 from tree.node import MapleNode
 from tree.place import Place, first_key
 from tree.publish import replace_subtree, update_gap
-from tree.stash import need
+from tree.stash import need, take
 
 if TYPE_CHECKING:
     from tree.state import MaState
@@ -51,7 +51,7 @@ def _even_out(mas: MaState[Any], at: Place) -> None:
     split = SLOTS[LEAF_64] // 2
     if before.slots[split] is None:
         split += 1
-    left, right, top = (mas.stash.pop() for _ in range(3))
+    left, right, top = (take(mas) for _ in range(3))
     left.fill(LEAF_64, before.slots[: split + 1], before.pivots[: split + 1])
     right.fill(LEAF_64, before.slots[split + 1 :] + last.slots, before.pivots[split + 1 :] + last.pivots)
     slots = parent.slots.copy()

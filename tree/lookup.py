@@ -16,7 +16,7 @@ from tree.climb import dead, next_leaf, previous_leaf
 from tree.cursor import State
 from tree.layout import LEAF_64, MAX
 from tree.node import DEAD, MapleNode
-from tree.operations import LOAD_PARENT, LOAD_PIVOTS, LOAD_ROOT, LOAD_SLOT
+from tree.operations import LOAD_PARENT, LOAD_PIVOTS, LOAD_ROOT, LOAD_SLOT, RESTART
 
 if TYPE_CHECKING:
     from tree.state import MaState
@@ -114,6 +114,8 @@ def walk(mas: MaState[Any], rt: Runtime | None) -> Any:
         entry = state_walk(mas, rt)
         if mas.state is not START:
             break
+        if rt is not None:
+            rt.perform(RESTART, mas.tree)
     if mas.state is NONE:
         mas.index = 0
         mas.last = MAX
@@ -131,6 +133,8 @@ def walk(mas: MaState[Any], rt: Runtime | None) -> Any:
 def _walk_again(mas: MaState[Any], key: int, rt: Runtime | None) -> None:
     """After meeting a dead node: back to `key` from the root (`mas_rewalk`)."""
     while True:
+        if rt is not None:
+            rt.perform(RESTART, mas.tree)
         mas.index = mas.last = key
         reset(mas)
         state_walk(mas, rt)

@@ -58,9 +58,11 @@ class MapleTree(RangeMapping[E]):
         self._spinlock = Spinlock("ma_lock") if lock is None else None
         self.lock: TreeLock = lock if lock is not None else self._own_lock
         self.source = default_source() if source is None else source
-        self._plain = self.source is PLAIN and not self.external
+        self.plain = self.source is PLAIN
         self.root: Any = None
         self.height = 0
+        self.mending = False
+        """A writer has published a sub-tree and is telling its children where they hang now."""
         self.changes = 0
         """Counts the writes, so that a state notices those that it did not make."""
 
@@ -124,7 +126,7 @@ class MapleTree(RangeMapping[E]):
         Raises `BadRange`, `BadKey`, `ReservedEntry`, `NoMemory`.
         """
         check_storable(entry)
-        if self._plain and self.height and entry is not None and active.runtime is None:
+        if self.plain and self.height and not self.external and entry is not None and active.runtime is None:
             check_range(first, last)
             if store_alone(self, first, last, entry):
                 self.changes += 1

@@ -7,9 +7,12 @@ by word, and so does a writer where such a reader looks; all these accesses are 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from concurrency.operation import Access, Operation
+
+if TYPE_CHECKING:
+    from tree.maple import MapleTree
 
 READ_TREE: Final = Operation("maple_tree read", Access.READ, field="entries")
 WRITE_TREE: Final = Operation("maple_tree write", Access.WRITE, field="entries")
@@ -23,3 +26,17 @@ STORE_PIVOT: Final = Operation("write pivot", Access.WRITE_ONCE, field="pivots")
 LOAD_PARENT: Final = Operation("ma_dead_node", Access.ACQUIRE, field="parent")
 STORE_PARENT: Final = Operation("mas_set_parent", Access.WRITE_ONCE, field="parent")
 MARK_DEAD: Final = Operation("mte_set_node_dead", Access.RELEASE, field="parent")
+
+
+def _is_mended(tree: MapleTree[Any], _task: object) -> bool:
+    return not tree.mending
+
+
+def _mended(tree: MapleTree[Any], _task: object, _arg: object) -> None:
+    tree.mending = False
+
+
+MENDED: Final = Operation("mas_adopt_children done", field="mending", effect=_mended, wakes=True)
+RESTART: Final = Operation("mas_rewalk", field="mending", ready=_is_mended)
+"""Between the dead mark on a node and the new parent words of its children, a reader that climbs from one of them ends
+in the dead node again and again. The kernel's reader spins until the writer goes on; this one waits for it."""

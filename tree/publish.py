@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from concurrency.runtime import Runtime, active
 from tree.layout import LEAF_64
 from tree.node import DEAD, MapleNode, max_gap
-from tree.operations import MARK_DEAD, STORE_PARENT, STORE_ROOT, STORE_SLOT
+from tree.operations import MARK_DEAD, MENDED, STORE_PARENT, STORE_ROOT, STORE_SLOT
 from tree.stash import discard
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def put_in_tree(mas: MaState[Any], new: MapleNode, old: MapleNode, height: int) 
         if rt is not None:
             rt.step(STORE_SLOT, parent)
         parent.slots[slot] = new
+    tree.mending = rt is not None and new.kind != LEAF_64
     mark_dead(old, rt)
 
 
@@ -65,16 +66,34 @@ def replace_node(mas: MaState[Any], new: MapleNode, old: MapleNode) -> None:
     discard(mas, old)
 
 
-def replace_subtree(mas: MaState[Any], new: MapleNode, old: MapleNode, low: int, height: int) -> None:
+def replace_subtree(
+    mas: MaState[Any],
+    new: MapleNode,
+    old: MapleNode,
+    low: int,
+    height: int,
+    replaced: list[MapleNode] | None = None,
+) -> None:
     """Exchange the sub-tree at `old`, which begins at key `low`, for the one at `new`, in part made of its
     children.
 
-    Old nodes whose whole range was stored over go as one sub-tree; the others one by one.
+    `replaced` are the nodes that it loses, `old` first; None if they have to be found: then those whose whole range
+    was stored over go as one sub-tree each, the others one by one.
     """
-    put_in_tree(mas, new, old, height)
     rt = stepping(mas.tree)
+    put_in_tree(mas, new, old, height)
     _adopt(new, rt)
-    _discard_replaced(mas, old, low, rt)
+    if rt is not None and mas.tree.mending:
+        rt.perform(MENDED, mas.tree)
+    whole: list[MapleNode] = []
+    if replaced is None:
+        replaced, whole = _find_replaced(mas, old, low)
+    for node in replaced:
+        if node is not old:
+            mark_dead(node, rt)
+        discard(mas, node)
+    for node in whole:
+        destroy_subtree(mas.tree, node)
     if new.kind != LEAF_64:
         update_gap(mas.tree, new, low)
 
@@ -94,12 +113,13 @@ def _adopt(top: MapleNode, rt: Runtime | None) -> None:
                 child.up = (node, slot)
 
 
-def _discard_replaced(mas: MaState[Any], old: MapleNode, low: int, rt: Runtime | None) -> None:
-    """Free what hung below `old` and was not adopted."""
+def _find_replaced(mas: MaState[Any], old: MapleNode, low: int) -> tuple[list[MapleNode], list[MapleNode]]:
+    """What hung below `old` and was not adopted: single nodes, and tops of sub-trees that were stored over."""
     first, last = mas.index, mas.last
     whole: list[MapleNode] = []
-    replaced = [(old, low)]
-    for node, start in replaced:
+    replaced = [old]
+    lows = [low]
+    for node, start in zip(replaced, lows, strict=False):
         if node.kind == LEAF_64:
             break
         begin = start
@@ -108,14 +128,10 @@ def _discard_replaced(mas: MaState[Any], old: MapleNode, low: int, rt: Runtime |
                 if first <= begin and end <= last:
                     whole.append(child)
                 else:
-                    replaced.append((child, begin))
+                    replaced.append(child)
+                    lows.append(begin)
             begin = end + 1
-    for node, _ in replaced:
-        if node is not old:
-            mark_dead(node, rt)
-        discard(mas, node)
-    for node in whole:
-        destroy_subtree(mas.tree, node)
+    return replaced, whole
 
 
 def destroy_subtree(tree: MapleTree[Any], top: MapleNode) -> None:

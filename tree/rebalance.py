@@ -15,7 +15,7 @@ from tree.lookup import range_walk
 from tree.node import MapleNode, largest
 from tree.place import Place
 from tree.publish import replace_subtree
-from tree.stash import need
+from tree.stash import need, take
 
 if TYPE_CHECKING:
     from tree.maple import MapleTree
@@ -68,7 +68,7 @@ def divide_upwards(mas: MaState[Any], big: BigNode, left: Place, right: Place, l
             break
     if top is None:
         depth += 1
-        top = mas.stash.pop()
+        top = take(mas)
         big.fill(top, 0, len(big.slots))
         adopt_new(top, new)
     old = left.node
@@ -111,7 +111,7 @@ def _distribute(mas: MaState[Any], big: BigNode, below: list[MapleNode]) -> list
         bounds = [0, split + 1, middle + 1, count] if middle else [0, split + 1, count]
     nodes = []
     for begin, end in pairwise(bounds):
-        node = mas.stash.pop()
+        node = take(mas)
         big.fill(node, begin, end)
         adopt_new(node, below)
         nodes.append(node)

@@ -13,7 +13,7 @@ from tree.layout import LEAF_64, MAX
 from tree.lookup import reset
 from tree.node import MapleNode
 from tree.publish import destroy_subtree, set_root
-from tree.stash import need
+from tree.stash import need, take
 
 if TYPE_CHECKING:
     from tree.state import MaState
@@ -69,7 +69,7 @@ def new_root(mas: MaState[Any], entry: Any) -> None:
 
 
 def _plant(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:
-    node = mas.stash.pop()
+    node = take(mas)
     node.fill(LEAF_64, slots, pivots)
     node.up = (mas.tree, 0)
     set_root(mas.tree, node, 1)

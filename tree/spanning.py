@@ -5,6 +5,7 @@ Models mas_wr_spanning_store() and mas_extend_spanning_null(), v6.6.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 from tree.big import BigNode
@@ -52,12 +53,16 @@ def spanning_store(mas: MaState[Any], entry: Any) -> Any:
 
 
 def _leaf_at(mas: MaState[Any], key: int) -> Place:
-    place = Place(mas.node, mas.low, mas.high)
-    place.seek(key)
-    while place.node.kind != LEAF_64:
-        place.descend()
-        place.seek(key)
-    return place
+    """The leaf that holds a key, from the cursor's node down, and the slot there."""
+    node, low = mas.node, mas.low
+    while True:
+        pivots = node.pivots
+        offset = bisect_left(pivots, key)
+        if node.kind == LEAF_64:
+            return Place(node, low, pivots[-1], offset)
+        if offset:
+            low = pivots[offset - 1] + 1
+        node = node.slots[offset]
 
 
 def _widen_null(mas: MaState[Any], left: Place, right: Place) -> None:

@@ -13,7 +13,7 @@ from tree.lookup import range_walk
 from tree.node import MapleNode
 from tree.place import Place
 from tree.publish import replace_subtree
-from tree.stash import need
+from tree.stash import need, take
 
 if TYPE_CHECKING:
     from tree.state import MaState
@@ -26,13 +26,17 @@ def split(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:
     here = Place(mas.node, mas.low, mas.high)
     big = BigNode(LEAF_64, slots, pivots, None)
     new: list[MapleNode] = []
+    replaced: list[MapleNode] = []
     levels = 1
     while len(big.slots) > SLOTS[big.kind]:
-        left, right = mas.stash.pop(), mas.stash.pop()
+        left, right = take(mas), take(mas)
         levels += 1
-        if _push(here, big, left, right, new, to_left=True) or _push(
+        replaced.append(here.node)
+        sibling = _push(here, big, left, right, new, to_left=True) or _push(
             here, big, left, right, new, to_left=False
-        ):
+        )
+        if sibling is not None:
+            replaced.append(sibling)
             new = [left, right]
             break
         middle, _ = big.split_offset(bulk=mas.bulk)
@@ -42,11 +46,13 @@ def split(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:
     old = here.node
     if old.up[0] is tree:
         big.kind = ARANGE_64 if tree.track_gaps else RANGE_64
-    top = mas.stash.pop()
+    top = take(mas)
     big.fill(top, 0, len(big.slots))
     adopt_new(top, new)
     top.up = old.up
-    replace_subtree(mas, top, old, here.low, levels)
+    if old not in replaced:
+        replaced.append(old)
+    replace_subtree(mas, top, old, here.low, levels, replaced)
     mas.node = top
     mas.low = here.low
     mas.high = here.high
@@ -55,16 +61,19 @@ def split(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:
 
 def _push(
     here: Place, big: BigNode, left: MapleNode, right: MapleNode, new: list[MapleNode], *, to_left: bool
-) -> bool:
-    """Even out with the sibling on one side, if both together fit in two nodes with a slot to spare."""
+) -> MapleNode | None:
+    """Even out with the sibling on one side, if both together fit in two nodes with a slot to spare.
+
+    Gives the sibling that was taken in, or None.
+    """
     parent, slot = here.node.up
     slot += -1 if to_left else 1
     if not isinstance(parent, MapleNode) or not 0 <= slot < len(parent.slots):
-        return False
+        return None
     total = len(big.slots) + len(parent.slots[slot].slots)
     room = 2 * SLOTS[big.kind] - (big.kind == LEAF_64) - (here.high == MAX)
     if total >= room:
-        return False
+        return None
     sibling = here.sibling(slot)
     last = SLOTS[big.kind] - 2
     if to_left:
@@ -77,7 +86,7 @@ def _push(
     if to_left:
         here.take(sibling)
     _go_up(here, big, left, right, taken=2)
-    return True
+    return sibling.node
 
 
 def _divide(big: BigNode, middle: int, left: MapleNode, right: MapleNode, new: list[MapleNode]) -> None:

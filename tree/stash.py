@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from lockdep.gfp import GFP_NOWAIT, GFP_NOWARN, gfpflags_allow_blocking
 from tree.errors import NoMemory
+from tree.node import MapleNode
 
 if TYPE_CHECKING:
-    from tree.node import MapleNode
     from tree.state import MaState
 
 CHUNK = 30
@@ -22,14 +22,22 @@ CHUNK = 30
 
 
 def need(mas: MaState[Any], count: int, gfp: int = GFP_NOWAIT | GFP_NOWARN) -> None:
-    """Have at least `count` nodes in the stash, or raise `NoMemory` and remember how many are missing."""
+    """Have at least `count` nodes in the stash, or raise `NoMemory` and remember how many are missing.
+
+    Plain nodes never run out, so none is made before it is used.
+    """
     missing = count - len(mas.stash)
-    if missing > 0:
+    if missing > 0 and not mas.tree.plain:
         mas.requested = missing
-        _take(mas, gfp)
+        _allocate(mas, gfp)
 
 
-def _take(mas: MaState[Any], gfp: int) -> None:
+def take(mas: MaState[Any]) -> MapleNode:
+    """A node out of the stash, which `need` has filled."""
+    return MapleNode() if mas.tree.plain else mas.stash.pop()
+
+
+def _allocate(mas: MaState[Any], gfp: int) -> None:
     source = mas.tree.source
     stash = mas.stash
     if not stash:
@@ -58,7 +66,7 @@ def retry(mas: MaState[Any], gfp: int) -> bool:
     if unlock:
         mas.tree.drop_lock()
     try:
-        _take(mas, gfp)
+        _allocate(mas, gfp)
     except NoMemory:
         return len(mas.stash) > had
     finally:
@@ -79,5 +87,5 @@ def discard(mas: MaState[Any], node: MapleNode) -> None:
     """A node has left the tree: free it after a grace period in RCU mode, else keep it for the next use."""
     if mas.tree.rcu:
         mas.tree.source.free_rcu([node])
-    else:
+    elif not mas.tree.plain:
         mas.stash.append(node)

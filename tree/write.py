@@ -23,7 +23,7 @@ from tree.rebalance import rebalance
 from tree.roots import new_root, store_root
 from tree.spanning import spanning_store
 from tree.split import split
-from tree.stash import need
+from tree.stash import need, take
 
 if TYPE_CHECKING:
     from tree.maple import MapleTree
@@ -236,7 +236,7 @@ def _modify(mas: MaState[Any], entry: Any, offset_end: int) -> None:
         split(mas, new_slots, new_pivots)
     elif count > LEAF_MIN or mas.bulk or node.up[0] is tree:
         need(mas, 1)
-        new = mas.stash.pop()
+        new = take(mas)
         new.fill(LEAF_64, new_slots, new_pivots)
         new.up = node.up
         mas.node = new
