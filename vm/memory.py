@@ -133,9 +133,9 @@ def free_pgtables(mm: MmStruct, vmas: list[VmArea], floor: int, ceiling: int) ->
 
     Simpler here: neighbouring VMAs are not gathered into one call of `free_pgd_range`.
     """
-    for vma, following in zip(vmas, [*vmas[1:], None], strict=True):
+    for number, vma in enumerate(vmas, 1):
         unlink_anon_vmas(vma)
-        limit = ceiling if following is None else following.vm_start
+        limit = vmas[number].vm_start if number < len(vmas) else ceiling
         free_pgd_range(mm, vma.vm_start, vma.vm_end, floor, limit)
 
 

@@ -26,6 +26,7 @@ from vm.layout import (
     PAGE_SHIFT,
     PAGE_SIZE,
     TASK_SIZE,
+    USER_PGTABLES_CEILING,
     VM_GROWSDOWN,
     page_align,
 )
@@ -256,7 +257,7 @@ def do_mas_align_munmap(mm: MmStruct, vma: VmArea, start: int, end: int, *, down
     if after is not None and after.vm_flags & VM_GROWSDOWN:
         downgrade = False
     floor = 0 if before is None else before.vm_end
-    ceiling = TASK_SIZE if after is None else after.vm_start
+    ceiling = USER_PGTABLES_CEILING if after is None else after.vm_start
     if downgrade:
         mmap_write_downgrade(mm)
     unmap_region(mm, doomed, floor, ceiling, start, end)
@@ -369,7 +370,7 @@ def exit_mmap(mm: MmStruct) -> None:
     unmap_vmas(tlb, doomed, 0, TASK_SIZE)
     mmap_read_unlock(mm)
     mmap_write_lock(mm)
-    free_pgtables(mm, doomed, 0, TASK_SIZE)
+    free_pgtables(mm, doomed, 0, USER_PGTABLES_CEILING)
     tlb_finish_mmu(tlb)
     for vma in doomed:
         vm_area_free(vma)

@@ -152,7 +152,9 @@ def test_covering_the_zap_is_clean(variant: Patch, strategy: str) -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_lock_must_be_held_until_the_zap_has_ended(strategy: str) -> None:
-    assert [failure.check for failure in failures(run(lock_dropped_before_the_zap, strategy, 1))] == ["coverage"]
+    assert [failure.check for failure in failures(run(lock_dropped_before_the_zap, strategy, 1))] == [
+        "coverage"
+    ]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

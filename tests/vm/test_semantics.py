@@ -1,0 +1,105 @@
+"""What system calls do, compared with a plain model of pages, one task at a time."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+from vm_world import Action, Beside, actions, assert_clean, run_alone
+
+from vm.machine import boot
+
+FRAMES = 80
+QUICK = settings(
+    max_examples=120,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+)
+
+
+class OneProcess(RuleBasedStateMachine):
+    """Outside any runtime: the model is an ordinary Python object."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine = boot(FRAMES)
+        self.process = Beside(self.machine)
+
+    @rule(action=actions)
+    def act(self, action: Action) -> None:
+        self.process.do(action)
+
+    def teardown(self) -> None:
+        self.process.read_all()
+        self.process.end()
+        assert len(self.machine.memory.free_list) == FRAMES
+
+
+TestOneProcess = OneProcess.TestCase
+TestOneProcess.settings = QUICK
+
+
+@QUICK
+@given(script=st.lists(actions, max_size=25))
+def test_one_process_inside_a_runtime_with_every_check(script: list[Action]) -> None:
+    def program() -> None:
+        process = Beside(boot(FRAMES))
+        for action in script:
+            process.do(action)
+        process.read_all()
+        process.end()
+
+    assert_clean(run_alone(program))
+
+
+@QUICK
+@given(script=st.lists(st.tuples(st.booleans(), actions), max_size=25))
+def test_two_processes_do_not_see_each_other(script: list[tuple[bool, Action]]) -> None:
+    def program() -> None:
+        machine = boot(FRAMES)
+        pair = Beside(machine, "cc1"), Beside(machine, "as")
+        for which, action in script:
+            pair[which].do(action)
+            pair[not which].compare()
+        for process in pair:
+            process.read_all()
+            process.end()
+
+    assert_clean(run_alone(program))
+
+
+@settings(parent=QUICK, max_examples=250)
+@given(
+    script=st.lists(st.tuples(st.booleans(), actions), max_size=25),
+    faults=st.integers(1, 12),
+    seed=st.integers(0, 10_000),
+)
+def test_failing_allocations_change_nothing(
+    script: list[tuple[bool, Action]], faults: int, seed: int
+) -> None:
+    """Each allocation may fail, by choice: of VMAs, links, anon_vmas, tree nodes, page tables and pages."""
+
+    def program() -> None:
+        machine = boot(FRAMES)
+        pair = Beside(machine, "cc1", may_fail=True), Beside(machine, "as", may_fail=True)
+        for which, action in script:
+            pair[which].do(action)
+        for process in pair:
+            process.end()
+
+    assert_clean(run_alone(program, faults=faults, seed=seed))
+
+
+@QUICK
+@given(script=st.lists(actions, max_size=25), frames=st.integers(0, 6))
+def test_running_out_of_frames_changes_nothing(script: list[Action], frames: int) -> None:
+    def program() -> None:
+        process = Beside(boot(frames), may_fail=True)
+        for action in script:
+            process.do(action)
+        process.read_all()
+        process.end()
+
+    assert_clean(run_alone(program))
