@@ -18,7 +18,7 @@ class Event:
     """One thing that happened.
 
     `step` is the number of the operation (a tracepoint has that of the operation before it); `kind` is ``op``,
-    ``trace``, ``block``, ``spawn`` or ``end``; `what` names the operation or tracepoint; `where` is the user's
+    ``trace``, ``block`` or ``spawn``; `what` names the operation or tracepoint; `where` is the user's
     ``file:line``.
     """
 
@@ -28,6 +28,10 @@ class Event:
     what: str
     on: str
     where: str
+
+
+def _place(op: Operation, obj: object) -> str:
+    return f"{label(obj)}.{op.field}" if op.field else label(obj)
 
 
 class Recorder(Observer):
@@ -49,11 +53,11 @@ class Recorder(Observer):
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:
         """See `Observer.accessed`."""
-        self._add(task, "op", op.name, f"{label(obj)}.{op.field}" if op.field else label(obj))
+        self._add(task, "op", op.name, _place(op, obj))
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
         """See `Observer.performed`."""
-        self._add(task, "op", op.name, label(obj))
+        self._add(task, "op", op.name, _place(op, obj))
 
     def blocked(self, task: Task, op: Operation, obj: object) -> None:
         """See `Observer.blocked`."""

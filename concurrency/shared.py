@@ -48,6 +48,8 @@ _DECLARED_ACCESS = {
     FieldKind.ATOMIC: (Access.READ_ONCE, Access.WRITE_ONCE),
 }
 
+_WRITES = ("write", "write_once", "release")
+
 _ACCESSORS = """
 def read(obj):
     rt = active.runtime
@@ -82,8 +84,10 @@ class SharedField:
         if kind is FieldKind.RCU:
             names["read"] = (Access.ACQUIRE, "rcu_dereference")
             names["write"] = (Access.RELEASE, "rcu_assign_pointer")
+        whole = self._set if kind is FieldKind.ATOMIC else None
         self.ops = {
-            key: Operation(text, access, field=name, tracked=plain) for key, (access, text) in names.items()
+            key: Operation(text, access, field=name, effect=whole if key in _WRITES else None, tracked=plain)
+            for key, (access, text) in names.items()
         }
         self.modify = Operation(
             "atomic",
@@ -94,6 +98,9 @@ class SharedField:
             acquires=(name,),
             releases=(name,),
         )
+
+    def _set(self, obj: object, _task: object, value: object) -> None:
+        setattr(obj, self.slot, value)
 
     def _modify(self, obj: object, _task: object, change: Callable[[Any], tuple[Any, Any]]) -> Any:
         new, result = change(getattr(obj, self.slot))
@@ -109,10 +116,21 @@ class SharedField:
             "write_op": self.ops["write"],
         }
         exec(_ACCESSORS.format(name=self.name), scope)
-        read = scope["read"]
+        read, write = scope["read"], scope["write"]
+        if self.kind is FieldKind.ATOMIC:
+            write = _atomic_set(self.ops["write"])
         if self.kind is FieldKind.RCU:
             read = _checked_dereference(read, self.name)
-        return property(read, scope["write"])
+        return property(read, write)
+
+
+def _atomic_set(op: Operation) -> Callable[[Any, Any], None]:
+    """A store that no read-modify-write of another thread can tear apart."""
+
+    def write(obj: Any, value: Any) -> None:
+        perform(op, obj, value)
+
+    return write
 
 
 def _checked_dereference(read: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
@@ -215,9 +233,13 @@ def _read(obj: Shared, name: str, how: str) -> Any:
 
 def _write(obj: Shared, name: str, value: object, how: str) -> None:
     field = _field(obj, name)
+    op = field.ops[how]
+    if op.effect is not None:
+        perform(op, obj, value)
+        return
     rt = active.runtime
     if rt is not None:
-        rt.step(field.ops[how], obj)
+        rt.step(op, obj)
     setattr(obj, field.slot, value)
 
 

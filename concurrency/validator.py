@@ -8,7 +8,7 @@ from concurrency.failure import Failure, Kind
 from concurrency.lock import Lock, Nested
 from concurrency.observer import Observer
 from concurrency.operation import Dep, Operation
-from concurrency.runtime import Runtime
+from concurrency.runtime import Runtime, checked
 from concurrency.task import Task
 from lockdep import Lockdep, Report, TaskContext
 
@@ -63,7 +63,14 @@ class LockValidator(Observer):
         self.lockdep.might_alloc(gfp)
 
     def ended(self, task: Task) -> None:
-        """A task must not end with locks held."""
+        """A task must not end with locks held or inside an RCU reader."""
+        if task.rcu_nesting and checked("rcu"):
+            raise Failure(
+                Kind.RCU,
+                f"WARNING: {task.name} ended inside an RCU read-side critical section",
+                f"RCU nest depth: {task.rcu_nesting}, expected: 0",
+                check="rcu",
+            )
         self.lockdep.task_exit(task.context)
 
 

@@ -1,5 +1,6 @@
 """Prints a digest of the schedules and failures of fixed programs: the same on every machine and Python."""
 
+# ruff: noqa: E402
 from __future__ import annotations
 
 import hashlib
@@ -8,7 +9,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
 
-from concurrency_programs import abba, lost_update
+from concurrency_programs import Cell, abba, lost_update
 
 from concurrency import (
     KmemCache,
@@ -22,7 +23,6 @@ from concurrency import (
     spawn,
 )
 from concurrency.explore import make_strategy
-from concurrency_programs import Cell
 from lockdep.gfp import GFP_KERNEL
 
 

@@ -110,9 +110,7 @@ def first_failure(program: Callable[[], Any], settings: Settings | None = None, 
 def clean(program: Callable[[], Any], settings: Settings | None = None, **options: Any) -> None:
     """No schedule of some hundred fails."""
     for strategy in ("random", "pct"):
-        result = explore(
-            program, settings=settings, strategy=strategy, **{"executions": 150, **options}
-        )
+        result = explore(program, settings=settings, strategy=strategy, **{"executions": 150, **options})
         assert not result.failures, result.failures[0].failure.detail or result.failures[0].failure
 
 

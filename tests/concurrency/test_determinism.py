@@ -38,4 +38,6 @@ def test_versions_of_python_do_not_matter(version: str) -> None:
         if ready.returncode == 0:
             assert digest_of(python) == digest()
             return
-    pytest.skip(f"no python{version} with greenlet on the path (PYTHON{version.replace('.', '')} may name one)")
+    pytest.skip(
+        f"no python{version} with greenlet on the path (PYTHON{version.replace('.', '')} may name one)"
+    )

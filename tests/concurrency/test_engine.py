@@ -6,7 +6,16 @@ import gc
 from collections.abc import Callable
 
 import pytest
-from concurrency_programs import BARE, Cell, abba, clean, every_execution, first_failure, lost_update, outcomes
+from concurrency_programs import (
+    BARE,
+    Cell,
+    abba,
+    clean,
+    every_execution,
+    first_failure,
+    lost_update,
+    outcomes,
+)
 
 from concurrency import (
     PCT,
@@ -155,7 +164,7 @@ def test_a_program_that_swallows_exceptions_cannot_escape_the_step_limit(
         while True:
             try:
                 cell.once += 1
-            except Exception:  # noqa: S110
+            except Exception:
                 pass
 
     def program() -> None:
@@ -173,7 +182,7 @@ def test_a_swallowed_failure_is_still_the_end() -> None:
         cell = Cell()
         try:
             bug_on(True, "kernel BUG at mm/swap.c:1!")
-        except Exception:  # noqa: S110
+        except Exception:
             pass
         reached.append("after")
         spawn(reached.append, "child")
@@ -200,7 +209,7 @@ def test_a_failure_of_an_observer_cannot_be_swallowed() -> None:
         for _ in range(10):
             try:
                 cell.once = 1
-            except Exception:  # noqa: S110
+            except Exception:
                 pass
 
     result = explore(program, executions=1, settings=Settings(observers=lambda: (Third(),)))
@@ -352,14 +361,20 @@ def test_keep_going_keeps_one_witness_of_each_headline() -> None:
         check(cell.once != 2, "not two")
 
     result = explore(program, strategy="random", executions=200, keep_going=True)
-    assert sorted(w.failure.headline for w in result.failures) == ["check failed: not one", "check failed: not two"]
+    assert sorted(w.failure.headline for w in result.failures) == [
+        "check failed: not one",
+        "check failed: not two",
+    ]
     assert result.executions == 200
 
 
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (lambda: explore(lost_update, strategy="best"), "no strategy is called 'best': there are random, pct"),
+        (
+            lambda: explore(lost_update, strategy="best"),
+            "no strategy is called 'best': there are random, pct",
+        ),
         (lambda: explore(lost_update, depth=0), "the depth of a bug is at least 1, not 0"),
     ],
 )
@@ -410,9 +425,7 @@ def test_every_interleaving_can_happen_and_no_other() -> None:
 
         join(spawn(two, "a"), spawn(two, "b"))
 
-    assert outcomes(program) == {
-        tuple(order) for order in ("aabb", "abab", "abba", "baab", "baba", "bbaa")
-    }
+    assert outcomes(program) == {tuple(order) for order in ("aabb", "abab", "abba", "baab", "baba", "bbaa")}
 
 
 @pytest.mark.parametrize("settings", [BARE, Settings()], ids=["bare", "all checks"])

@@ -53,7 +53,7 @@ def build(script: list[list[str]]) -> Callable[[], Any]:
         mutexes = [Mutex("mutex0"), Mutex("mutex1")]
         spin, sem = Spinlock("spin"), RwSemaphore("sem")
 
-        def work(actions: list[str]) -> None:  # noqa: C901
+        def work(actions: list[str]) -> None:
             if not actions:
                 return
             action, rest = actions[0], actions[1:]
@@ -132,7 +132,9 @@ def test_any_program_replays_exactly(
         runs = []
         for _again in range(2):
             recorder = Recorder()
-            runtime = options.runtime(Replay(Schedule.parse(str(first.schedule))), stacks=True, recorder=recorder)
+            runtime = options.runtime(
+                Replay(Schedule.parse(str(first.schedule))), stacks=True, recorder=recorder
+            )
             runs.append((runtime.run(program), recorder))
         for run, recorder in runs:
             assert run.schedule == first.schedule
@@ -164,7 +166,8 @@ def test_a_foreign_schedule_fits_or_is_refused(segments: list[tuple[int, int]]) 
     try:
         witness = replay(lost_update, text)
     except BadSchedule as error:
-        assert "\n" not in str(error)
+        said = str(error)
+        assert "\n" not in said
     else:
         assert str(witness.schedule) == str(Schedule.parse(text))
 
@@ -221,7 +224,7 @@ def test_a_program_that_swallows_exceptions_cannot_hide_a_foreign_schedule() -> 
         while True:
             try:
                 cell.once = 1
-            except Exception:  # noqa: S110
+            except Exception:
                 pass
 
     def program() -> None:

@@ -32,8 +32,9 @@ def test_any_text_is_a_schedule_or_one_clear_sentence(text: str) -> None:
         try:
             schedule = Schedule.parse(attempt)
         except BadSchedule as error:
-            assert "\n" not in str(error)
-            assert len(str(error)) < 160
+            said = str(error)
+            assert "\n" not in said
+            assert len(said) < 160
         else:
             assert Schedule.parse(str(schedule)) == schedule
 

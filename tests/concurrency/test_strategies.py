@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import pytest
@@ -35,7 +36,7 @@ def test_random_walk_is_uniform_at_each_switch_point() -> None:
             self.inner.begin(execution)
             self.chance = 1.0
 
-        def choose(self, runnable, current, step, forced):  # noqa: ANN001, ANN202
+        def choose(self, runnable, current, step, forced):
             self.chance /= len(runnable)
             return self.inner.choose(runnable, current, step, forced)
 
@@ -136,7 +137,7 @@ def test_pct_of_depth_one_never_preempts() -> None:
 
         order: list[str] = []
         join(*[spawn(work, name) for name in "abc"])
-        check(len([1 for x, y in zip(order, order[1:], strict=False) if x != y]) == 2, "each in one go")
+        check(len([1 for x, y in itertools.pairwise(order) if x != y]) == 2, "each in one go")
 
     result = explore(program, strategy="pct", depth=1, executions=200, settings=BARE)
     assert not result.failures
@@ -215,7 +216,7 @@ def test_leases_change_nothing_but_the_cost(make, settings: Settings) -> None:
         def begin(self, execution: int) -> None:
             self.inner.begin(execution)
 
-        def choose(self, runnable, current, step, forced):  # noqa: ANN001, ANN202
+        def choose(self, runnable, current, step, forced):
             return self.inner.choose(runnable, current, step, forced)
 
         def data(self, n: int, label: str) -> int:
