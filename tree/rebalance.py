@@ -43,6 +43,7 @@ def divide_upwards(mas: MaState[Any], big: BigNode, left: Place, right: Place, l
 
     `levels` is how many levels this can take at most; drawing in a neighbour may add one.
     """
+    tree = mas.tree
     new: list[MapleNode] = []
     top: MapleNode | None = None
     if not (left.low == 0 and right.high == MAX) and len(big.slots) <= MIN_SLOTS[big.kind]:
@@ -64,7 +65,7 @@ def divide_upwards(mas: MaState[Any], big: BigNode, left: Place, right: Place, l
                 break
             _draw_in(big, left, right)
             levels = levels or 1
-        elif left.node is right.node and len(big.slots) <= SLOTS[big.kind] and _settled(mas.tree, left.node):
+        elif left.node is right.node and len(big.slots) <= SLOTS[big.kind] and _settled(tree, left.node):
             break
     if top is None:
         depth += 1
@@ -74,8 +75,8 @@ def divide_upwards(mas: MaState[Any], big: BigNode, left: Place, right: Place, l
     old = left.node
     top.up = old.up
     replace_subtree(mas, top, old, left.low, depth)
-    if not mas.tree.rcu:
-        _refresh_gap_offsets(mas.tree, top)
+    if tree.plain or not tree.rcu:
+        _refresh_gap_offsets(tree, top)
     mas.node = top
     mas.low = left.low
     mas.high = left.high
@@ -83,8 +84,8 @@ def divide_upwards(mas: MaState[Any], big: BigNode, left: Place, right: Place, l
 
 
 def _settled(tree: MapleTree[Any], node: MapleNode) -> bool:
-    """Whether the nodes above would only be copied, which the kernel does, and RCU readers may see."""
-    if tree.rcu:
+    """Whether the nodes above would only be copied, and nobody could tell; the kernel copies them."""
+    if tree.rcu and not tree.plain:
         return False
     while node.up[0] is not tree:
         node = node.up[0]
