@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from itertools import count
 from threading import RLock
-from weakref import ref
+from weakref import WeakValueDictionary
 
 from lockdep.acquire import context_entries, matches
-from lockdep.chains import CONTEXT_COUNT, SUBCLASS_LIMIT, Chain
+from lockdep.chains import CONTEXT_COUNT, NO_CHAIN, SUBCLASS_LIMIT, Chain
 from lockdep.classes import LockClass
 from lockdep.irqprover import IrqProver
 from lockdep.keys import NO_TRACK, LockClassKey, LockMap
@@ -42,7 +43,8 @@ class Ground:
         self._prover = Prover(self._reporter, self._irqs)
         self._roots = tuple(map(Chain.root, range(CONTEXT_COUNT)))
         self._pins = 0
-        self._tasks: list[ref[TaskContext]] = []
+        self._adopted = count(1)
+        self._tasks: WeakValueDictionary[int, TaskContext] = WeakValueDictionary()
         # Only stacks never seen take it: two threads may meet there.
         self._lock = RLock()
 
@@ -55,10 +57,21 @@ class Ground:
         """Takes over a task that another validator watched before, or none."""
         if ctx.owner is not self:
             ctx.owner = self
-            self._tasks.append(ref(ctx))
+            self._tasks[next(self._adopted)] = ctx
             ctx.held = []
-            ctx.frames = []
-            ctx.chain = self._roots[ctx.irq_context]
+            self._stand(ctx)
+
+    def _stand(self, ctx: TaskContext) -> None:
+        """Puts a task where its held locks say: on its newest lock of this irq context, or on the empty
+        stack.
+        """
+        context = ctx.irq_context
+        if ctx.off:
+            ctx.chain = NO_CHAIN
+        elif ctx.held and ctx.held[-1][1].context == context:
+            ctx.chain = ctx.held[-1][1]
+        else:
+            ctx.chain = self._roots[context]
 
     def _tracks(self, ctx: TaskContext, lock_map: LockMap) -> bool:
         self._adopt(ctx)

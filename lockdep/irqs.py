@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from lockdep.chains import HARDIRQS_ON, NO_CHAIN, NOT_THREADED, SOFTIRQS_ON
+from lockdep.chains import HARDIRQS_ON, NOT_THREADED, SOFTIRQS_ON
 from lockdep.core import Core
 from lockdep.keys import LockdepError
+from lockdep.reporter import common
+from lockdep.reports import ReportKind, TaskExitReport
 from lockdep.task import IrqEvent, TaskContext
 from lockdep.usage import HARDIRQ, SOFTIRQ
 
@@ -106,18 +108,19 @@ class IrqEvents(Core):
 
     def _interrupt(self, ctx: TaskContext) -> None:
         self._adopt(ctx)
-        ctx.frames.append((ctx.chain, ctx.state))
-
-    def _stand(self, ctx: TaskContext) -> None:
-        """Puts a task on the empty stack of its irq context, unless it was in that context already."""
-        context = ctx.irq_context
-        if ctx.off:
-            ctx.chain = NO_CHAIN
-        elif ctx.chain.context != context:
-            ctx.chain = self._roots[context]
+        ctx.frames.append((len(ctx.held), ctx.state))
 
     def _resume(self, ctx: TaskContext) -> None:
-        ctx.chain, ctx.state = ctx.frames.pop()
+        """Back to what was interrupted; locks that the handler leaves behind are reported and dropped."""
+        depth, ctx.state = ctx.frames.pop()
+        if len(ctx.held) > depth and not ctx.off:
+            headline = f"WARNING: {ctx.comm}/{ctx.pid} still has locks held!"
+            cause = ",".join(entry[1].lock_class.title for entry in ctx.held[depth:])
+            fields = common(ctx, ReportKind.TASK_EXIT, headline, cause, self._tracer.capture())
+            self._reporter.add(ctx, TaskExitReport(**fields))
+            del ctx.held[depth:]
+        self._stand(ctx)
+        self._reporter.deliver(ctx)
 
     def _event(self, ctx: TaskContext, event: IrqEvent) -> None:
         ctx.irq_events += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from lockdep.chains import NO_CHAIN
 from lockdep.core import Core
 from lockdep.keys import LockClassKey, LockdepError, LockMap
 from lockdep.reporter import MAP_SIZE, address_of, common, held_line, held_lines
@@ -77,10 +76,8 @@ class Lifetime(Core):
         """Stops watching the current task; nests. What it holds is remembered (kernel: `lockdep_off`)."""
         ctx = self._current()
         self._adopt(ctx)
-        if not ctx.off:
-            ctx.frames.append((ctx.chain, ctx.state))
-            ctx.chain = NO_CHAIN
         ctx.off += 1
+        self._stand(ctx)
 
     def lockdep_on(self) -> None:
         """Undoes one lockdep_off(); raises `LockdepError` when there is none."""
@@ -88,8 +85,7 @@ class Lifetime(Core):
         if not ctx.off:
             raise LockdepError("lockdep_on() without lockdep_off()")
         ctx.off -= 1
-        if not ctx.off:
-            ctx.chain = ctx.frames.pop()[0]
+        self._stand(ctx)
 
 
 def _titles(ctx: TaskContext) -> str:

@@ -13,34 +13,66 @@ from lockdep.reports import RcuReport, ReportKind
 from lockdep.trace import resolve, short_path
 
 HEADLINE = "WARNING: suspicious RCU usage"
+SRCU_MESSAGE = "Illegal synchronize_srcu() in same-type SRCU (or in RCU) read-side critical section"
 
 
 class Rcu(Core):
-    """RCU readers of the current task. All readers nest; they make no dependencies."""
+    """RCU readers of the current task. All readers nest; those of plain RCU make no dependencies."""
 
     def rcu_read_lock(self) -> None:
         """Enters a reader."""
+        ctx = self._current()
+        if not ctx.rcu_watching:
+            self.rcu_suspicious("rcu_read_lock() used illegally while idle")
         self.acquire(self.maps.rcu, read=2, check=False)
-        self._current().rcu_depth += 1
+        ctx.rcu_depth += 1
 
     def rcu_read_unlock(self) -> None:
         """Leaves a reader; reports one that was never entered."""
-        self.release(self.maps.rcu)
         ctx = self._current()
+        if not ctx.rcu_watching:
+            self.rcu_suspicious("rcu_read_unlock() used illegally while idle")
+        self.release(self.maps.rcu)
         ctx.rcu_depth = max(ctx.rcu_depth - 1, 0)
 
+    def rcu_idle_enter(self) -> None:
+        """The task is the idle loop from now on: RCU does not watch it, and readers protect nothing."""
+        self._current().rcu_watching = False
+
+    def rcu_idle_exit(self) -> None:
+        """RCU watches the task again."""
+        self._current().rcu_watching = True
+
     def rcu_read_lock_held(self) -> bool:
-        """True inside a reader (and while the validator is off for the task: unsure means yes)."""
+        """True inside a reader that RCU sees, and while the validator is off: unsure means yes."""
         ctx = self._current()
-        return ctx.off > 0 or any(entry[0] is self.maps.rcu for entry in ctx.held)
+        return ctx.off > 0 or (ctx.rcu_watching and self._holds(self.maps.rcu))
 
     def rcu_read_lock_any_held(self) -> bool:
         """True inside a reader of any flavour, and wherever preemption is off."""
         ctx = self._current()
-        readers = (self.maps.rcu, self.maps.rcu_bh, self.maps.rcu_sched)
-        if ctx.off or ctx.preempt_count or ctx.bh_disabled or not ctx.hardirqs_enabled or ctx.irq_context:
+        if ctx.off:
             return True
-        return any(entry[0] in readers for entry in ctx.held)
+        if not ctx.rcu_watching:
+            return False
+        if ctx.preempt_count or ctx.bh_disabled or not ctx.hardirqs_enabled or ctx.irq_context:
+            return True
+        return self.rcu_reader_depth() > 0
+
+    def srcu_read_lock(self, lock_map: LockMap) -> None:
+        """Enters a reader of an SRCU domain; such readers may sleep, and they make dependencies."""
+        self.acquire(lock_map, read=2)
+
+    def srcu_read_unlock(self, lock_map: LockMap) -> None:
+        """Leaves a reader of an SRCU domain."""
+        self.release(lock_map)
+
+    def synchronize_srcu(self, lock_map: LockMap) -> None:
+        """The task is about to wait for the readers of a domain, inside of none and of no RCU reader."""
+        ctx = self._current()
+        if not ctx.off and (self._holds(lock_map) or self.rcu_reader_depth()):
+            self.rcu_suspicious(SRCU_MESSAGE)
+        self.acquire(lock_map, sync=True)
 
     def rcu_dereference_check(self, condition: bool = False) -> None:
         """A pointer is read that RCU protects: inside a reader, or where `condition` proves other
@@ -80,7 +112,8 @@ class Rcu(Core):
         site = resolve(self._tracer.site(sys._getframe(1)))
         cause = f"{message}|{short_path(site.file)}:{site.line}"
         fields = common(ctx, ReportKind.RCU, HEADLINE, cause, self._tracer.capture())
-        self._reporter.add(ctx, RcuReport(**fields, message=message, site=site))
+        report = RcuReport(**fields, message=message, site=site, watching=ctx.rcu_watching)
+        self._reporter.add(ctx, report)
         self._reporter.deliver(ctx)
 
     def _holds(self, lock_map: LockMap) -> bool:

@@ -12,7 +12,7 @@ from lockdep.core import Core
 from lockdep.gfp import GFP_DIRECT_RECLAIM, GFP_FS, GFP_IO, GFP_NOLOCKDEP
 from lockdep.keys import LockdepError
 from lockdep.reporter import common
-from lockdep.reports import ReportKind, SleepReport
+from lockdep.reports import ReportKind, SleepReport, WarnReport
 from lockdep.task import TaskContext
 from lockdep.trace import resolve, short_path
 
@@ -76,9 +76,21 @@ class Reclaim(Core):
         readers.
         """
         ctx = self._current()
-        spinning = ctx.chain.spinning + ctx.preempt_count
-        if spinning or ctx.rcu_depth or ctx.bh_disabled or ctx.irq_context or not ctx.hardirqs_enabled:
-            self._report_sleep(ctx, spinning)
+        if ctx.rcu_depth or not ctx.hardirqs_enabled or self._preempt_count(ctx):
+            self._report_sleep(ctx)
+
+    def schedule(self) -> None:
+        """The task gives up its CPU: it must hold no spinning lock (kernel: `__schedule_bug`)."""
+        ctx = self._current()
+        count = self._preempt_count(ctx)
+        if not count:
+            return
+        headline = f"BUG: scheduling while atomic: {ctx.comm}/{ctx.pid}/0x{count:08x}"
+        trace = self._tracer.capture()
+        cause = str(resolve(trace.site))
+        fields = common(ctx, ReportKind.SCHEDULE_IN_ATOMIC, headline, cause, trace)
+        self._reporter.add(ctx, WarnReport(**fields))
+        self._reporter.deliver(ctx)
 
     def _in_scope(self, gfp: int) -> int:
         for forbidden in self._current().scopes:
@@ -100,14 +112,20 @@ class Reclaim(Core):
             raise LockdepError("memalloc scopes must be restored in the reverse order of their saves")
         ctx.scopes = ctx.scopes[:-1]
 
-    def _report_sleep(self, ctx: TaskContext, spinning: int) -> None:
-        preempt_count = (
-            spinning
+    @staticmethod
+    def _preempt_count(ctx: TaskContext) -> int:
+        """What the kernel's preempt_count would be: spinning locks and disables, bottom halves, handlers."""
+        return (
+            ctx.chain.spinning
+            + ctx.preempt_count
             + 0x200 * ctx.bh_disabled
             + 0x100 * ctx.softirq_depth
             + 0x10000 * ctx.hardirq_depth
             + 0x100000 * ctx.nmi_depth
         )
+
+    def _report_sleep(self, ctx: TaskContext) -> None:
+        preempt_count = self._preempt_count(ctx)
         trace = self._tracer.capture()
         site = resolve(trace.site)
         where = f"{short_path(site.file)}:{site.line}"

@@ -50,10 +50,11 @@ class TaskContext:
 
     `held` is the stack of held locks, oldest first, and `chain` its place among all stacks. `state` holds the
     irq bits of the next chain key. `hardirq_depth`, `softirq_depth` and `nmi_depth` count nested handlers,
-    `bh_disabled` and `preempt_count` nested disables, `rcu_depth` nested rcu_read_lock() sections. `scopes`
-    holds the GFP bits that memalloc scopes forbid, `memalloc` counts scopes that may not reclaim at all.
-    `off` counts nested lockdep_off() calls. `frames` keeps what a handler interrupted, `pending` the reports
-    not yet delivered.
+    and `frames` keeps how many locks were held, and the irq bits, where each came in. `bh_disabled` and
+    `preempt_count` count nested disables, `rcu_depth` nested rcu_read_lock() sections; `rcu_watching` is
+    False in the idle loop. `scopes` holds the GFP bits that each memalloc scope forbids, `off` counts nested
+    lockdep_off() calls, `pending` are reports not yet delivered, and `irq_events` counts the switches of
+    interrupts, the last of which are kept.
     """
 
     __slots__ = (
@@ -67,7 +68,6 @@ class TaskContext:
         "hardirq_on",
         "held",
         "irq_events",
-        "memalloc",
         "nmi_depth",
         "off",
         "owner",
@@ -75,6 +75,7 @@ class TaskContext:
         "pid",
         "preempt_count",
         "rcu_depth",
+        "rcu_watching",
         "scopes",
         "softirq_depth",
         "softirq_off",
@@ -95,11 +96,11 @@ class TaskContext:
         self.bh_disabled = 0
         self.preempt_count = 0
         self.rcu_depth = 0
+        self.rcu_watching = True
         self.scopes: tuple[int, ...] = ()
-        self.memalloc = 0
         self.off = 0
         self.pending: list[Report] = []
-        self.frames: list[tuple[Chain, int]] = []
+        self.frames: list[tuple[int, int]] = []
         self.irq_events = 0
         self.hardirq_on = IrqEvent()
         self.hardirq_off = IrqEvent()

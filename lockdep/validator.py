@@ -27,7 +27,7 @@ class Lockdep(Asserts, Changes, IrqEvents, Lifetime, Rcu, Reclaim, Waiting, WwMu
         return State(
             self._registry.classes,
             self._roots,
-            [ctx for task in self._tasks if (ctx := task()) is not None and ctx.owner is self],
+            [ctx for ctx in self._tasks.values() if ctx.owner is self],
             self._prover.edges,
             self._registry.zapped,
             len(self._tracer),

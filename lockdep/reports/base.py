@@ -36,6 +36,7 @@ class ReportKind(StrEnum):
     NEST_LOCK = "nested-lock-not-taken"
     ASSERT = "assert"
     SLEEP_IN_ATOMIC = "sleep-in-atomic"
+    SCHEDULE_IN_ATOMIC = "schedule-in-atomic"
     KEY = "bad-key"
     SUBCLASS = "bad-subclass"
     WORKER_LEAK = "worker-leak"

@@ -33,13 +33,14 @@ class RcuReport(Report):
 
     message: str
     site: Frame
+    watching: bool
 
     def body(self) -> Iterator[str]:
         yield f"{short_path(self.site.file)}:{self.site.line} {self.message}!"
         yield ""
         yield "other info that might help us debug this:"
         yield ""
-        yield ""
+        yield "" if self.watching else "RCU used illegally from extended quiescent state!"
         yield "rcu_scheduler_active = 2, debug_locks = 1"
         yield from self.held_section()
         yield from self.backtrace()

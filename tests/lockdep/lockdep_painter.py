@@ -204,6 +204,19 @@ def sleep_in_atomic(world: World) -> None:
 
 
 @scenario
+def schedule_in_atomic(world: World) -> None:
+    (pigment,) = spinlocks(world, "pigment")
+    with world.bh_off(), world.held(pigment):
+        world.lockdep.schedule()
+
+
+@scenario
+def rcu_while_idle(world: World) -> None:
+    world.lockdep.rcu_idle_enter()
+    world.lockdep.rcu_read_lock()
+
+
+@scenario
 def bad_key(world: World) -> None:
     world.lockdep.acquire(LockMap("no key", "brush_lock"))  # type: ignore[arg-type]
 

@@ -314,3 +314,23 @@ def test_context_limit_of_waits(world: World, context: str, limit: int) -> None:
                 world.take(lock)
     names = [report.wanted.name for report in world.lockdep.reports if report.kind is ReportKind.WAIT_CONTEXT]  # type: ignore[attr-defined]
     assert names == [f"wait{wait}" for wait in range(limit + 1, 5)]
+
+
+def test_a_handler_that_leaves_a_lock_behind_is_reported_and_the_lock_dropped(world: World) -> None:
+    a, b = world.locks("a b")
+    with world.held(a):
+        with world.hardirq():
+            world.lockdep.acquire(b)
+        assert [line.name for line in world.lockdep.held_locks(world.ctx)] == ["a"]
+    assert world.kinds == [ReportKind.TASK_EXIT]
+
+
+def test_a_nested_handler_of_one_context_may_release_what_the_outer_one_took(world: World) -> None:
+    a, b = world.locks("a b")
+    with world.hardirq():
+        world.lockdep.acquire(a)
+        with world.hardirq():
+            world.lockdep.release(a)
+        world.take(b)
+    assert world.edges() == set()
+    assert world.kinds == []

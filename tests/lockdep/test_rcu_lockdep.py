@@ -107,3 +107,42 @@ def test_report_names_the_callers_line(world: World) -> None:
     assert isinstance(report, RcuReport)
     assert report.site.file == __file__
     assert "test_rcu_lockdep.py" in report.render().splitlines()[5]
+
+
+def test_readers_protect_nothing_in_the_idle_loop(world: World) -> None:
+    world.lockdep.rcu_read_lock()
+    world.lockdep.rcu_idle_enter()
+    assert not world.lockdep.rcu_read_lock_held()
+    with world.irqs_off():
+        assert not world.lockdep.rcu_read_lock_any_held()
+    world.lockdep.rcu_read_unlock()
+    assert messages(world) == ["rcu_read_unlock() used illegally while idle"]
+    world.lockdep.rcu_idle_exit()
+    world.lockdep.rcu_read_lock()
+    assert world.lockdep.rcu_read_lock_held()
+    assert len(world.kinds) == 1
+
+
+@pytest.mark.parametrize("reader", ["same", "rcu", "other", "none"])
+def test_waiting_for_srcu_readers_inside_a_reader(world: World, reader: str) -> None:
+    domain, other = world.lock("srcu"), world.lock("other")
+    if reader == "same":
+        world.lockdep.srcu_read_lock(domain)
+    elif reader == "rcu":
+        world.lockdep.rcu_read_lock()
+    elif reader == "other":
+        world.lockdep.srcu_read_lock(other)
+    world.lockdep.synchronize_srcu(domain)
+    illegal = reader in ("same", "rcu")
+    assert bool(messages(world)) == illegal
+    assert (ReportKind.RECURSIVE in world.kinds) == (reader == "same")
+
+
+def test_srcu_readers_make_dependencies(world: World) -> None:
+    domain, lock = world.locks("srcu lock")
+    world.lockdep.srcu_read_lock(domain)
+    world.take(lock)
+    world.lockdep.srcu_read_unlock(domain)
+    with world.held(lock):
+        world.lockdep.synchronize_srcu(domain)
+    assert world.kinds == [ReportKind.CIRCULAR]

@@ -174,3 +174,13 @@ def test_gfp_names(flags: int, name: str) -> None:
 def test_blocking_means_direct_reclaim() -> None:
     assert gfp.gfpflags_allow_blocking(gfp.GFP_NOIO)
     assert not gfp.gfpflags_allow_blocking(gfp.GFP_ATOMIC)
+
+
+def test_giving_up_the_cpu_needs_no_spinning_lock(world: World) -> None:
+    world.lockdep.schedule()
+    with world.irqs_off(), world.held(world.lock("mutex", WaitType.SLEEP)):
+        world.lockdep.schedule()
+    assert world.kinds == []
+    with world.held(world.lock("spin", WaitType.CONFIG)):
+        world.lockdep.schedule()
+    assert world.only.headline == "BUG: scheduling while atomic: main/1/0x00000001"
