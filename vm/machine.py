@@ -31,7 +31,8 @@ class Machine:
 
 
 def boot(frames: int) -> Machine:
-    """The machine of this execution, with so many frames of 4096 bytes."""
+    """The machine of this execution, with so many frames of 4096 bytes and no address space yet."""
     machine = domain(Machine)
     machine.memory = Memory(frames)
+    machine.mms.clear()
     return machine

@@ -126,13 +126,10 @@ class Beside:
         expected = self.brk
         above = [address for address in self.mapped if address >= old]
         cut = [address for address in self.mapped if new <= address < old]
-        if brk >= HEAP:
-            if (
-                new == old
-                or (new < old and cut)
-                or (new > old and not (above and new + PAGE_SIZE > min(above)))
-            ):
-                expected = brk
+        if brk >= HEAP and (
+            new == old or (new < old and cut) or (new > old and not (above and new + PAGE_SIZE > min(above)))
+        ):
+            expected = brk
         result = sys_brk(self.mm, brk)
         if result != expected:
             assert self.may_fail
