@@ -104,20 +104,32 @@ class RbStore(RangeMapping[E]):
     # -- changing -----------------------------------------------------------------------------------------------
 
     def store_range(self, first: int, last: int, entry: E | None, gfp: int = GFP_KERNEL) -> None:
-        """Store at the keys `first`..`last`, over whatever is there; None unsets them. Allocates nothing."""
+        """Store at the keys `first`..`last`, over whatever is there; None unsets them.
+
+        An entry that lies in the range already is not taken out and put back: only its ends move.
+        """
         del gfp
         check_range(first, last)
         guard.writer(self)
         node = self.find_node(first)
-        if node is not None and (node.first, node.last) == (first, last) and entry is not None:
-            node.entry = entry
-        else:
-            while node is not None and node.first <= last:
-                following = node.next
+        kept: RbNode | None = None
+        while node is not None and node.first <= last:
+            following = node.next
+            if (
+                kept is None
+                and entry is not None
+                and node.entry is entry
+                and first <= node.first
+                and node.last <= last
+            ):
+                kept = node
+            else:
                 self._cut(node, first, last)
-                node = following
-            if entry is not None:
-                self._link(RbNode(first, last, entry))
+            node = following
+        if kept is not None:
+            self._stretch(kept, first, last)
+        elif entry is not None:
+            self._link(RbNode(first, last, entry))
         self.changes += 1
 
     def insert_range(self, first: int, last: int, entry: E) -> None:
@@ -162,6 +174,15 @@ class RbStore(RangeMapping[E]):
             self.tree.gap_changed(node)
         else:
             self._unlink(node)
+
+    def _stretch(self, node: RbNode, first: int, last: int) -> None:
+        """Move the ends of a range over keys that nobody else has (`__vma_adjust`)."""
+        if node.first != first:
+            node.first = first
+            self.tree.gap_changed(node)
+        if node.last != last:
+            node.last = last
+            self.tree.gap_changed(node.next)
 
     def _link(self, node: RbNode) -> None:
         """Put a range where nothing is (`vma_link`): find its place, then the list, the gaps, the tree."""

@@ -41,6 +41,15 @@ class Comparison(RuleBasedStateMachine):
             mas.store_prealloc(entry)
         self.model.store(*at, entry)
 
+    @rule(index=keys, before=st.integers(0, 9), after=st.integers(0, 9))
+    def grow(self, index: int, before: int, after: int) -> None:
+        found = self.model.at(index)
+        if found:
+            at = max(found[0] - before, 0), min(found[1] + after, MAX)
+            for store in self.stores:
+                store.store_range(*at, found[2])
+            self.model.store(*at, found[2])
+
     @rule(index=keys)
     def look(self, index: int) -> None:
         for store in self.stores:
