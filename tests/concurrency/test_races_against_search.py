@@ -69,7 +69,9 @@ def first_race(events: list[Any]) -> int | None:
             if other is None:
                 if thing.id == task:
                     after(i)
-            elif (op is not None and op.name == "join" and other.name == "end" and thing is obj) or (op is not None and thing is obj and acquires(op, result) and gives(other, op)):
+            elif (op is not None and op.name == "join" and other.name == "end" and thing is obj) or (
+                op is not None and thing is obj and acquires(op, result) and gives(other, op)
+            ):
                 after(i)
         if op is not None and op.access in (Access.ACQUIRE, Access.ACQ_REL):
             for i in release_sequence(events, j):
@@ -93,14 +95,11 @@ def first_race(events: list[Any]) -> int | None:
     return None
 
 
+LOCKS = ("mutex_lock", "down_read", "down_write", "down_read_slowpath", "down_write_slowpath")
+
+
 def acquires(op: Operation, result: Any) -> bool:
-    return op.name in (
-        "mutex_lock",
-        "down_read",
-        "down_write",
-        "down_read_slowpath",
-        "down_write_slowpath",
-    ) or ("trylock" in op.name and bool(result))
+    return op.name in LOCKS or ("trylock" in op.name and bool(result))
 
 
 def gives(release: Operation, acquire: Operation) -> bool:

@@ -1,0 +1,125 @@
+"""What a switch point costs, in plain Python method calls of the same run, and whether memory stays flat.
+
+    python benchmarks/switch_point.py [--json] [--rounds N]
+
+Time: three tasks read a shared field; nobody listens. The cost of one switch point is the time of an execution
+divided by its operations; it is compared with a call of an empty method in the same loop, measured between the
+executions. The figures are medians. Memory: the growth of the process from execution 100 to execution 10,000.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from concurrency import Mutex, Once, Plain, Settings, Shared, join, spawn
+from concurrency.explore import make_strategy
+
+TARGETS = {"pct": 8.0, "random": 15.0}
+TARGET_MB = 50.0
+READS = 1000
+BARE = Settings(without=frozenset({"lockdep", "data-race", "leak"}))
+
+
+class Cell(Shared):
+    once: Once[int] = 0
+    plain: Plain[int] = 0
+
+
+class Bystander:
+    def method(self) -> None:
+        pass
+
+
+def call_seconds() -> float:
+    """One call of a method that does nothing, in a loop like that of the tasks."""
+    method_of = Bystander()
+    start = time.perf_counter()
+    for _ in range(3 * READS):
+        method_of.method()
+    return (time.perf_counter() - start) / (3 * READS)
+
+
+def reads() -> None:
+    cell = Cell()
+
+    def task() -> None:
+        for _ in range(READS):
+            cell.once  # noqa: B018
+
+    for _ in range(3):
+        spawn(task)
+
+
+def switch_point(strategy: str, rounds: int) -> dict[str, float]:
+    runtime = BARE.runtime(make_strategy(strategy, 1))
+    ratios, points = [], []
+    for _ in range(rounds):
+        before = call_seconds()
+        start = time.perf_counter()
+        execution = runtime.run(reads)
+        seconds = (time.perf_counter() - start) / execution.steps
+        ratios.append(seconds / statistics.mean((before, call_seconds())))
+        points.append(seconds)
+    return {"ratio": round(statistics.median(ratios), 2), "ns": round(statistics.median(points) * 1e9)}
+
+
+def locked_sum() -> None:
+    mutex, cell = Mutex("m"), Cell()
+
+    def task() -> None:
+        with mutex:
+            cell.plain += 1
+
+    join(spawn(task), spawn(task))
+
+
+def resident_mb() -> float:
+    """The most memory that the process ever had."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+
+def memory_growth(strategy: str) -> float:
+    runtime = Settings().runtime(make_strategy(strategy, 1))
+    for _ in range(100):
+        runtime.run(locked_sum)
+    start = resident_mb()
+    for _ in range(9_900):
+        runtime.run(locked_sum)
+    return round(resident_mb() - start, 2)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="What a switch point costs, and whether memory stays flat.")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on the last line")
+    parser.add_argument(
+        "--rounds", type=int, default=60, metavar="N", help="executions measured per strategy"
+    )
+    args = parser.parse_args()
+    memory = {name: memory_growth(name) for name in TARGETS}
+    points = {name: switch_point(name, args.rounds) for name in TARGETS}
+    print("| measure | strategy | value | target |")
+    print("| --- | --- | ---: | ---: |")
+    for name, found in points.items():
+        print(
+            f"| switch point, in method calls ({found['ns']} ns) | {name} | {found['ratio']} | {TARGETS[name]} |"
+        )
+    for name, growth in memory.items():
+        print(f"| memory growth over 10,000 executions, MB | {name} | {growth} | {TARGET_MB} |")
+    met = all(points[name]["ratio"] <= target for name, target in TARGETS.items())
+    met = met and all(growth <= TARGET_MB for growth in memory.values())
+    if args.json:
+        print(json.dumps({"switch_point": points, "memory_mb": memory, "met": met}))
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
