@@ -1,4 +1,4 @@
-"""Several tasks in one address space: faults, migration, brk and munmap beside each other, and what is left at the end."""
+"""Tasks in one address space: faults, migration, brk and munmap beside each other, and what is left at the end."""
 
 from __future__ import annotations
 

@@ -1,0 +1,63 @@
+"""docs/vm.md: its code runs, its names exist; and the example shows what it says."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from stress.checks import CHECKS
+from vm.lock_order import LOCK_ORDER
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "vm.md").read_text(encoding="utf-8")
+EXAMPLE = ROOT / "examples" / "vm_migration.py"
+
+
+def section(title: str) -> str:
+    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def first_column(text: str) -> list[str]:
+    return re.findall(r"^\| `([^`]+)` \|", text, flags=re.MULTILINE)
+
+
+def test_the_code_blocks_run_one_after_another() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert len(blocks) >= 3
+    scope: dict[str, object] = {"__name__": "page"}
+    for block in blocks:
+        exec(compile(block, "docs/vm.md", "exec"), scope)
+
+
+def test_the_objects_are_where_the_page_says() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", section("Objects"), flags=re.MULTILINE)
+    assert len(rows) == 7
+    for name, module in rows:
+        assert importlib.import_module(f"vm.{module}").__dict__[name].__name__ == name
+
+
+def test_the_lock_order_is_the_one_that_is_asserted() -> None:
+    assert tuple(first_column(section("Locks"))) == LOCK_ORDER
+
+
+def test_each_invariant_is_a_check_that_can_be_switched_off() -> None:
+    names = first_column(section("Invariants"))
+    assert len(names) == 9
+    assert set(names) <= set(CHECKS)
+
+
+def test_the_example_is_short_and_shows_cause_and_effect() -> None:
+    assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) < 60
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLE)], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    lines = done.stdout.splitlines()
+    assert lines[:2] == [
+        "brk of v6.1, all checks: nothing found",
+        "brk of v6.1, without coverage: nothing found",
+    ]
+    assert lines[2].startswith("brk of July 2022, all checks: coverage: no VMA in the anon_vma interval tree")
+    assert "BUG_ON(is_migration_entry(entry) && !PageLocked(p))" in lines[3]
