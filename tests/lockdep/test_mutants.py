@@ -20,20 +20,12 @@ ROOT = HERE.parents[1]
 def run_tests(package: Path, names: str) -> subprocess.CompletedProcess[str]:
     """Runs test files against the copy of the package that stands in `package`."""
     files = [str(HERE / f"{name}.py") for name in names.split()]
-    options = [
-        "-x",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-c",
-        str(ROOT / "pyproject.toml"),
-        "--rootdir",
-        str(ROOT),
-    ]
+    options = ["-x", "-q", "-p", "pytest_timeout", "-p", "no:cacheprovider"]
+    options += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options, *files],
         cwd=package,
-        env={**os.environ, "PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": str(package), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -41,7 +33,7 @@ def run_tests(package: Path, names: str) -> subprocess.CompletedProcess[str]:
 
 
 def copy_package(target: Path) -> Path:
-    shutil.copytree(ROOT / "lockdep", target / "lockdep", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "lockdep", target / "lockdep")
     return target
 
 
