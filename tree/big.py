@@ -1,5 +1,4 @@
-"""The scratch node in which a store gathers what it is about to divide among new nodes, and how it divides
-it.
+"""The scratch node in which a store gathers what it is about to divide among new nodes, and how it divides it.
 
 Models struct maple_big_node, mab_calc_split() and mab_no_null_split(), v6.6: 34 slots there, three lists
 here.
@@ -46,9 +45,7 @@ class BigNode:
             self.gaps.append(max_gap(node, low))
 
     def fill(self, node: MapleNode, begin: int, end: int) -> None:
-        """Give a new node the slots from `begin` to before `end`; new children among them learn their
-        parent.
-        """
+        """Give a new node the slots from `begin` to before `end`; new children among them learn their parent."""
         gaps = None if self.gaps is None else self.gaps[begin:end]
         node.fill(self.kind, self.slots[begin:end], self.pivots[begin:end], gaps)
 

@@ -38,9 +38,7 @@ RETRY_ENTRY: Final = InternalEntry(256)
 
 
 def check_storable(entry: Any) -> None:
-    """Refuse what the normal interface refuses (`xa_is_advanced`): reserved words up to number 256, and
-    nodes.
-    """
+    """Refuse what the normal interface refuses (`xa_is_advanced`): reserved words up to number 256, and nodes."""
     if isinstance(entry, MapleNode) or (
         isinstance(entry, InternalEntry) and entry.number <= RETRY_ENTRY.number
     ):

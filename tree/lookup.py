@@ -28,9 +28,7 @@ NONE = State.NONE
 
 
 def start(mas: MaState[Any], rt: Runtime | None) -> Any:
-    """Leave START for the root node, ROOT or NONE; gives the entry in the root word if it is at the
-    cursor's key.
-    """
+    """Leave START for the root node, ROOT or NONE; gives the entry in the root word if it is at the cursor's key."""
     if mas.state is not START:
         return None
     tree = mas.tree
@@ -58,9 +56,7 @@ def start(mas: MaState[Any], rt: Runtime | None) -> Any:
 
 
 def state_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
-    """One try to walk from the root to the cursor's key: the entry there; the state is START again if it
-    failed.
-    """
+    """One try to walk from the root to the cursor's key: the entry there; the state is START again if it failed."""
     entry = start(mas, rt)
     return range_walk(mas, rt) if mas.state is ACTIVE else entry
 
@@ -106,9 +102,7 @@ def reset(mas: MaState[Any]) -> None:
 
 
 def walk(mas: MaState[Any], rt: Runtime | None) -> Any:
-    """Go to the cursor's key from the root; index and last become the range there, set or unset
-    (`mas_walk`).
-    """
+    """Go to the cursor's key from the root; index and last become the range there, set or unset (`mas_walk`)."""
     while True:
         reset(mas)
         entry = state_walk(mas, rt)

@@ -150,8 +150,7 @@ class MapleTree(RangeMapping[E]):
             mas.insert_gfp(entry, gfp)
 
     def alloc_range(self, entry: E, size: int, low: int = 0, high: int = MAX, gfp: int = GFP_KERNEL) -> int:
-        """Store at the lowest `size` unset keys in a row within `low`..`high`; gives the first
-        (`mtree_alloc_range`).
+        """Store at the lowest `size` unset keys in a row within `low`..`high`; gives the first (`mtree_alloc_range`).
 
         Raises `Busy` if there is no such gap, `BadRange` if the window is too small for it, `NoGaps` if the
         tree does not track gaps, `ReservedEntry`, `NoMemory`.
@@ -195,8 +194,7 @@ class MapleTree(RangeMapping[E]):
         return first
 
     def erase(self, index: int) -> E | None:
-        """Unset the whole range of the entry at `index`, and give the entry; None if there is none
-        (`mtree_erase`).
+        """Unset the whole range of the entry at `index`, and give the entry; None if there is none (`mtree_erase`).
 
         Raises `NoMemory`.
         """
@@ -205,8 +203,7 @@ class MapleTree(RangeMapping[E]):
             return mas.erase()
 
     def find(self, index: int, limit: int = MAX) -> tuple[E | None, int]:
-        """The first entry at or after `index` that begins at or before `limit`, and the key where to go on
-        (`mt_find`).
+        """The first entry at or after `index` that begins at or before `limit`, and the key where to go on (`mt_find`).
 
         The key is the one after the entry's last, 0 when that was the largest; it is `index` if nothing is
         found.
@@ -224,9 +221,7 @@ class MapleTree(RangeMapping[E]):
         return entry, 0 if mas.last == MAX else mas.last + 1
 
     def find_after(self, index: int, limit: int = MAX) -> tuple[E | None, int]:
-        """As `find`, but nothing at `index` 0, where a loop over all keys has come round
-        (`mt_find_after`).
-        """
+        """As `find`, but nothing at `index` 0, where a loop over all keys has come round (`mt_find_after`)."""
         return self.find(index, limit) if index else (None, index)
 
     def next(self, index: int, limit: int = MAX) -> E | None:

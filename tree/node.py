@@ -59,9 +59,7 @@ class MapleNode:
 
 
 def largest(gaps: list[int]) -> int:
-    """Where the largest gap is: the right-most of equals, and 0 when there is none (as `mab_mas_cp` finds
-    it).
-    """
+    """Where the largest gap is: the right-most of equals, and 0 when there is none (as `mab_mas_cp` finds it)."""
     top = max(gaps)
     return len(gaps) - 1 - gaps[::-1].index(top) if top else 0
 

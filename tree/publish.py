@@ -37,9 +37,7 @@ def stepping(tree: MapleTree[Any]) -> Runtime | None:
 
 
 def put_in_tree(mas: MaState[Any], new: MapleNode, old: MapleNode, height: int) -> None:
-    """Make `new` reachable in the place of `old`, then mark `old` dead; `height` is the tree's if `new` is
-    its root.
-    """
+    """Make `new` reachable in the place of `old`, then mark `old` dead; `height` is the tree's if `new` is its root."""
     tree = mas.tree
     parent, slot = new.up
     rt = stepping(tree)
@@ -74,8 +72,7 @@ def replace_subtree(
     height: int,
     replaced: list[MapleNode] | None = None,
 ) -> None:
-    """Exchange the sub-tree at `old`, which begins at key `low`, for the one at `new`, in part made of its
-    children.
+    """Exchange the sub-tree at `old`, which begins at key `low`, for the one at `new`, in part made of its children.
 
     `replaced` are the nodes that it loses, `old` first; None if they have to be found: then those whose whole range
     was stored over go as one sub-tree each, the others one by one.

@@ -120,9 +120,7 @@ def _distribute(mas: MaState[Any], big: BigNode, below: list[MapleNode]) -> list
 
 
 def _level_above(left: Place, right: Place, low: int, high: int, new: list[MapleNode]) -> BigNode:
-    """Go up on both sides and gather what stands left of the new nodes, them, and what stands right of
-    them.
-    """
+    """Go up on both sides and gather what stands left of the new nodes, them, and what stands right of them."""
     if not left.node.is_root:
         left.ascend()
         right.ascend()
@@ -140,9 +138,7 @@ def _level_above(left: Place, right: Place, low: int, high: int, new: list[Maple
 
 
 def _draw_in(big: BigNode, left: Place, right: Place) -> None:
-    """The scratch node holds too little: add the whole neighbour to the right, else to the left, if there
-    is one.
-    """
+    """The scratch node holds too little: add the whole neighbour to the right, else to the left, if there is one."""
     beyond_left, beyond_right = left.copy(), right.copy()
     levels = 0
     while not beyond_right.node.is_root:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 def store_root(mas: MaState[Any], entry: Any) -> None:
-    """Store into a tree without nodes: an entry at key 0 alone fits in the root word, all else takes a
-    leaf.
-    """
+    """Store into a tree without nodes: an entry at key 0 alone fits in the root word, all else takes a leaf."""
     tree = mas.tree
     if entry is None:
         if not mas.index:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 def spanning_store(mas: MaState[Any], entry: Any) -> Any:
-    """Store over the cursor's range, from the node where it was found to span; gives what was at its first
-    key.
-    """
+    """Store over the cursor's range, from the node where it was found to span; gives what was at its first key."""
     if not mas.index and mas.last == MAX:
         content = _leaf_at(mas, 0).content
         new_root(mas, entry)
@@ -66,9 +64,7 @@ def _leaf_at(mas: MaState[Any], key: int) -> Place:
 
 
 def _widen_null(mas: MaState[Any], left: Place, right: Place) -> None:
-    """Let the store of None swallow what is unset before it in the left leaf and behind it in the right
-    one.
-    """
+    """Let the store of None swallow what is unset before it in the left leaf and behind it in the right one."""
     if left.content is None:
         mas.index = left.first
     elif mas.index == left.first and left.offset and left.node.slots[left.offset - 1] is None:

@@ -55,8 +55,7 @@ def _allocate(mas: MaState[Any], gfp: int) -> None:
 
 
 def retry(mas: MaState[Any], gfp: int) -> bool:
-    """After `NoMemory`: take what is missing by the caller's flags, without the tree's own lock if they may
-    sleep.
+    """After `NoMemory`: take what is missing by the caller's flags, without the tree's own lock if they may sleep.
 
     Says whether the store is worth another try, which must begin at the root: the tree may have changed
     meanwhile.

@@ -67,9 +67,7 @@ class MaState(Generic[E]):
         self.bulk = False
 
     def _reading(self) -> Runtime | None:
-        """Before every read: the lock check, and that the place is still good. Gives the runtime to step
-        with.
-        """
+        """Before every read: the lock check, and that the place is still good. Gives the runtime to step with."""
         tree = self.tree
         if self.seen != tree.changes and self.state is State.ACTIVE and not tree.rcu:
             raise StaleState("the tree was changed since this state walked it; reset or pause it first")
@@ -104,9 +102,7 @@ class MaState(Generic[E]):
         return search.next_entry(self, limit, self._reading(), empty=True)  # type: ignore[no-any-return]
 
     def prev(self, limit: int = 0) -> E | None:
-        """The entry before the one at `index`; None, and state UNDERFLOW, if none ends at or after
-        `limit`.
-        """
+        """The entry before the one at `index`; None, and state UNDERFLOW, if none ends at or after `limit`."""
         return search.prev_entry(self, limit, self._reading(), empty=False)  # type: ignore[no-any-return]
 
     def prev_range(self, limit: int = 0) -> E | None:
@@ -127,8 +123,7 @@ class MaState(Generic[E]):
         write.store_setup(self, entry)
 
     def store(self, entry: E | None) -> E | None:
-        """Store over `index`..`last`; gives what was at `index`. Takes nodes without blocking, or raises
-        `NoMemory`.
+        """Store over `index`..`last`; gives what was at `index`. Takes nodes without blocking, or raises `NoMemory`.
 
         `destroy` the state in the end, since it keeps nodes for its next store.
         """
@@ -181,8 +176,7 @@ class MaState(Generic[E]):
         self.seen = tree.changes
 
     def erase(self, gfp: int = GFP_KERNEL) -> E | None:
-        """Unset the whole range of the entry at `index`, and give that entry; `index`..`last` become its
-        range.
+        """Unset the whole range of the entry at `index`, and give that entry; `index`..`last` become its range.
 
         The range grows over the unset keys on both sides. None if nothing is there. May raise `NoMemory`.
         """
@@ -206,8 +200,7 @@ class MaState(Generic[E]):
                 return entry  # type: ignore[no-any-return]
 
     def preallocate(self, entry: E | None, gfp: int = GFP_KERNEL) -> int:
-        """Take the nodes that storing `entry` over `index`..`last` can need; gives how many. Raises
-        `NoMemory`.
+        """Take the nodes that storing `entry` over `index`..`last` can need; gives how many. Raises `NoMemory`.
 
         Then `store_prealloc` cannot fail, as long as the tree is not changed in between.
         """
@@ -274,9 +267,7 @@ class MaState(Generic[E]):
         lookup.reset(self)
 
     def pause(self) -> None:
-        """Stop in a loop so that the lock may be dropped: the next find goes on behind (or before) this
-        range.
-        """
+        """Stop in a loop so that the lock may be dropped: the next find goes on behind (or before) this range."""
         self.state = State.PAUSE
         self.node = None
 
