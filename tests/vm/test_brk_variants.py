@@ -15,7 +15,7 @@ from vm.memory import MmuGather, free_pgtables, tlb_finish_mmu, unmap_region, za
 from vm.mm import MmStruct, mmap_write_downgrade
 from vm.vma import VmArea
 
-EXECUTIONS = 400
+EXECUTIONS = 300
 STRATEGIES = ["pct", "random"]
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
-from vm_world import Action, Beside, actions, assert_clean, run_alone
+from vm_world import HEAP, Action, Beside, actions, assert_clean, run_alone
 
+from concurrency import quiet
+from vm.layout import PAGE_SIZE, TASK_SIZE, VM_DATA_FLAGS
 from vm.machine import boot
+from vm.mmap import do_mmap, do_munmap
+from vm.user import user_store
 
 FRAMES = 80
 QUICK = settings(
@@ -103,3 +107,29 @@ def test_running_out_of_frames_changes_nothing(script: list[Action], frames: int
         process.end()
 
     assert_clean(run_alone(program))
+
+
+def test_what_is_left_of_a_mapping_stays_the_same_vma() -> None:
+    """What munmap cuts off at either border is the new VMA, as in v6.1."""
+    machine = boot(FRAMES)
+    mm = machine.add_mm("cc1", HEAP)
+    do_mmap(mm, HEAP, 6 * PAGE_SIZE, VM_DATA_FLAGS)
+    with quiet():
+        original = mm.mm_mt.load(HEAP)
+    do_munmap(mm, HEAP, PAGE_SIZE)
+    do_munmap(mm, HEAP + 5 * PAGE_SIZE, PAGE_SIZE)
+    do_munmap(mm, HEAP + 3 * PAGE_SIZE, PAGE_SIZE)
+    with quiet():
+        assert mm.mm_mt.load(HEAP + PAGE_SIZE) is original
+        assert mm.mm_mt.load(HEAP + 4 * PAGE_SIZE) is not original
+    assert mm.map_count == 2
+
+
+def test_the_last_page_of_user_space_gives_its_page_table_back() -> None:
+    machine = boot(FRAMES)
+    mm = machine.add_mm("cc1", HEAP)
+    top = do_mmap(mm, None, PAGE_SIZE, VM_DATA_FLAGS)
+    assert top == TASK_SIZE - PAGE_SIZE
+    user_store(mm, top, "token")
+    do_munmap(mm, top, PAGE_SIZE)
+    assert not mm.pmds
