@@ -45,9 +45,7 @@ def context_entries(ctx: TaskContext) -> list[Held]:
 
 
 def matches(entry: Held, lock_map: LockMap) -> bool:
-    """True when a held entry stands for this map: the instance itself, or one of its class merged into the
-    entry.
-    """
+    """True when a held entry stands for this map: the instance itself, or one merged into the entry."""
     if entry[0] is lock_map:
         return True
     extra = entry[4]

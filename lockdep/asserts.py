@@ -20,9 +20,7 @@ class Asserts(Core):
     """Questions and asserts about held locks. While the validator is off for a task, asserts pass."""
 
     def is_held(self, lock_map: LockMap, read: int = -1) -> bool:
-        """True when the current task holds the lock: in any way, exclusively (`read` 0) or shared (`read`
-        1).
-        """
+        """True when the task holds the lock: in any way, exclusively (`read` 0) or shared (`read` 1)."""
         for entry in self._current().held:
             if matches(entry, lock_map):
                 return read < 0 or (entry[1].read > 0) == (read > 0)
@@ -75,17 +73,13 @@ class Asserts(Core):
             self._failed("lockdep_assert_no_hardirq")
 
     def assert_in_softirq(self) -> None:
-        """The task must be in a softirq handler and in no hardirq one (kernel:
-        `lockdep_assert_in_softirq`).
-        """
+        """The task must be in a softirq handler, in no hardirq one (kernel: `lockdep_assert_in_softirq`)."""
         ctx = self._current()
         if not ctx.softirq_depth or ctx.hardirq_depth:
             self._failed("lockdep_assert_in_softirq")
 
     def assert_preemption_enabled(self) -> None:
-        """Nothing may forbid preemption, hardirqs on included (kernel:
-        `lockdep_assert_preemption_enabled`).
-        """
+        """Preemption and hardirqs must be on (kernel: `lockdep_assert_preemption_enabled`)."""
         ctx = self._current()
         if ctx.preempt_count or not ctx.hardirqs_enabled:
             self._failed("lockdep_assert_preemption_enabled")

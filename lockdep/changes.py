@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lockdep.chains import AGAIN, READ_MASK
+from lockdep.chains import AGAIN, READ_MASK, SUBCLASS_MASK, SUBCLASS_SHIFT
 from lockdep.core import Core
 from lockdep.keys import NO_TRACK, NO_VALIDATE, LockClassKey, LockMap
 from lockdep.task import Extra, TaskContext
@@ -35,18 +35,17 @@ class Changes(Core):
         """
         ctx = self._current()
         with self._lock:
-            if not self._good_subclass(ctx, lock_map, subclass):
-                self._reporter.deliver(ctx)
-                return
-            index = None if ctx.owner is not self or ctx.off else self._find(ctx, lock_map)
-            known = self._registry.knows(lock_map)
-            lock_map.key = key
-            lock_map.name = key.name if name is None else name
-            lock_map.subclass = subclass
-            if known:
-                self._registry.retoken(lock_map)
-            if index is not None:
-                self._move_class(ctx, index)
+            if self._usable(ctx, key, lock_map.name, subclass, self._tracer.capture()):
+                index = None if ctx.owner is not self or ctx.off else self._find(ctx, lock_map)
+                known, moved = self._registry.knows(lock_map), key is not lock_map.key
+                lock_map.key, lock_map.subclass = key, subclass
+                lock_map.name = key.name if name is None else name
+                if known and moved:
+                    self._joined(ctx, self._registry.join(lock_map))
+                elif known:
+                    lock_map.token = lock_map.token & ~SUBCLASS_MASK | subclass << SUBCLASS_SHIFT
+                if index is not None:
+                    self._move_class(ctx, index)
         self._reporter.deliver(ctx)
 
     def set_subclass(self, lock_map: LockMap, subclass: int) -> None:

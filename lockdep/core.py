@@ -115,9 +115,7 @@ class Core(Ground):
     def _acquire_unseen(
         self, ctx: TaskContext, lock_map: LockMap, flags: int, subclass: int, nest_lock: LockMap | None
     ) -> tuple[Chain, Extra | None] | None:
-        """The checks of an acquire that no look-up answers; gives what to push on the held stack, None for
-        nothing.
-        """
+        """The checks of an acquire that no look-up answers; gives what to push, None for nothing."""
         with self._lock:
             if not self._tracks(ctx, lock_map):
                 return None

@@ -85,8 +85,7 @@ _SINGLE: Final = (
 
 
 def gfp_name(flags: int) -> str:
-    """The kernel's spelling of a mask (``%pGg``): the largest named mask first, then the modifiers that are
-    left.
+    """The kernel's spelling of a mask (``%pGg``): the largest named mask, then the modifiers left over.
 
     Bits that have no name come last, in hexadecimal; an empty mask is ``none``.
     """
@@ -107,7 +106,5 @@ def gfp_name(flags: int) -> str:
 
 
 def gfpflags_allow_blocking(flags: int) -> bool:
-    """True when the allocation may sleep, because it may reclaim memory itself (kernel function of this
-    name).
-    """
+    """True when the allocation may reclaim memory itself, and so sleep (kernel: same name)."""
     return bool(flags & GFP_DIRECT_RECLAIM)

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from lockdep.acquire import context_entries, matches
 from lockdep.chains import CONTEXT_COUNT, NO_CHAIN, SUBCLASS_LIMIT, Chain
-from lockdep.classes import LockClass
+from lockdep.classes import Family, LockClass
 from lockdep.irqprover import IrqProver
 from lockdep.keys import NO_TRACK, LockClassKey, LockMap
 from lockdep.prover import Prover
@@ -20,6 +20,10 @@ from lockdep.reports import BadUnlockReport, Report, ReportKind, WarnReport
 from lockdep.task import TaskContext
 from lockdep.trace import Trace, Tracer, resolve, short_path
 
+KEY_ADVICE = (
+    "The code is fine but needs lockdep annotation, or maybe",
+    "you didn't initialize this object before use?",
+)
 BAD_UNLOCK_HEADLINE = "WARNING: bad unlock balance detected!"
 
 
@@ -62,9 +66,7 @@ class Ground:
             self._stand(ctx)
 
     def _stand(self, ctx: TaskContext) -> None:
-        """Puts a task where its held locks say: on its newest lock of this irq context, or on the empty
-        stack.
-        """
+        """Puts a task where its held locks say: on its newest lock of this irq context, or on none."""
         context = ctx.irq_context
         if ctx.off:
             ctx.chain = NO_CHAIN
@@ -79,35 +81,29 @@ class Ground:
 
     def _class_of(self, ctx: TaskContext, lock_map: LockMap, subclass: int, trace: Trace) -> LockClass | None:
         """The class of an acquire; None, with a report, when key or subclass are of no use."""
-        key: object = lock_map.key
-        if not isinstance(key, LockClassKey):
-            self._warn(
-                ctx,
-                ReportKind.KEY,
-                "INFO: trying to register non-static key.",
-                f"{lock_map.name}",
-                trace,
-                "The code is fine but needs lockdep annotation, or maybe",
-                "you didn't initialize this object before use?",
-            )
+        subclass = subclass or lock_map.subclass
+        if not self._usable(ctx, lock_map.key, lock_map.name, subclass, trace):
             return None
-        if not self._good_subclass(ctx, lock_map, subclass or lock_map.subclass):
-            return None
-        if self._registry.knows(lock_map):
-            return self._registry.look_up(lock_map, subclass)
-        lock_class = self._registry.look_up(lock_map, subclass)
-        if lock_class.family.instances == 2:
-            self._prover.class_gained_instance(ctx)
-        return lock_class
+        if not self._registry.knows(lock_map):
+            self._joined(ctx, self._registry.enrol(lock_map))
+        return self._registry.look_up(lock_map, subclass)
 
-    def _good_subclass(self, ctx: TaskContext, lock_map: LockMap, subclass: int) -> bool:
-        """False, with a report, for a subclass that there is no room for."""
-        if 0 <= subclass < SUBCLASS_LIMIT:
-            return True
-        headline = f"BUG: looking up invalid subclass: {subclass}"
-        cause = f"{lock_map.name}|{subclass}"
-        self._warn(ctx, ReportKind.SUBCLASS, headline, cause, self._tracer.capture())
-        return False
+    def _joined(self, ctx: TaskContext, family: Family) -> None:
+        """A key has one more instance; the second one opens the cycles that the first one guarded."""
+        if family.instances == 2:
+            self._prover.class_gained_instance(ctx)
+
+    def _usable(self, ctx: TaskContext, key: object, name: str, subclass: int, trace: Trace) -> bool:
+        """False, with a report, for a key of a foreign type or a subclass that there is no room for."""
+        if not isinstance(key, LockClassKey):
+            headline = "INFO: trying to register non-static key."
+            self._warn(ctx, ReportKind.KEY, headline, name, trace, *KEY_ADVICE)
+            return False
+        if not 0 <= subclass < SUBCLASS_LIMIT:
+            headline = f"BUG: looking up invalid subclass: {subclass}"
+            self._warn(ctx, ReportKind.SUBCLASS, headline, f"{name}|{subclass}", trace)
+            return False
+        return True
 
     def _find_tracked(self, ctx: TaskContext, lock_map: LockMap) -> int | None:
         """The index of a held map; None when the task is not watched, or, with a report, does not hold it."""

@@ -97,9 +97,7 @@ class IrqProver:
             self._mark_class(ctx, entry[0], chain.lock_class, chain.read, bit, trace)
 
     def check_nmi(self, acquire: Acquire) -> None:
-        """A lock that was ever used outside of NMI must not be waited for inside (kernel:
-        `verify_lock_unused`).
-        """
+        """A lock used outside of NMI must not be waited for inside (kernel: `verify_lock_unused`)."""
         used = acquire.lock_class.usage
         for bit in (USED,) if acquire.read else (USED, USED_READ):
             if used >> bit & 1:
@@ -163,9 +161,7 @@ class IrqProver:
         )
 
     def check_edge(self, acquire: Acquire, entry: Held) -> None:
-        """Looks for a safe class before a new dependency and an unsafe one behind (kernel:
-        `check_irq_usage`).
-        """
+        """Looks for a safe class before a new dependency, an unsafe one behind (kernel: `check_irq_usage`)."""
         if not self._seen & USED_IN_MASK:
             return
         prev, prev_weak = entry[1].lock_class, entry[1].read > 0

@@ -1,6 +1,4 @@
-"""Proves that a new stack of locks is free of deadlock: recursion, dependencies, cycles (kernel:
-`validate_chain`).
-"""
+"""Checks a new stack of locks for recursion, dependencies and cycles (kernel: `validate_chain`)."""
 
 from __future__ import annotations
 
@@ -46,9 +44,7 @@ class Prover:
             self._add_dependencies(acquire, entries)
 
     def _check_recursion(self, acquire: Acquire, entries: list[Held]) -> bool:
-        """Reports the class taken twice; False when a held nest lock makes that safe, so that no edges are
-        wanted.
-        """
+        """Reports the class taken twice; False when a held nest lock excuses it, and all dependencies too."""
         wanted = acquire.lock_class
         nested = False
         for entry in entries:

@@ -1,6 +1,4 @@
-"""RCU-lockdep: readers as held maps, and what RCU forbids inside and outside of them (kernel:
-rcu/update.c).
-"""
+"""RCU-lockdep: readers as held maps, and what is forbidden in and outside of them (rcu/update.c)."""
 
 from __future__ import annotations
 
@@ -75,9 +73,7 @@ class Rcu(Core):
         self.acquire(lock_map, sync=True)
 
     def rcu_dereference_check(self, condition: bool = False) -> None:
-        """A pointer is read that RCU protects: inside a reader, or where `condition` proves other
-        protection.
-        """
+        """An RCU pointer is read: in a reader, or where `condition` proves other protection."""
         if not condition and not self.rcu_read_lock_held():
             self.rcu_suspicious("suspicious rcu_dereference_check() usage")
 

@@ -1,5 +1,4 @@
-"""Memory reclaim as a lock: what may be held across an allocation (kernel: mm/page_alloc.c, sched/mm.h,
-v6.6).
+"""Memory reclaim as a lock: what may be held across an allocation (mm/page_alloc.c, sched/mm.h).
 
 An allocation that may enter the file system's reclaim takes the pseudo-lock ``fs_reclaim`` for a moment; so
 does reclaim itself while it works. A lock held across the one and taken inside the other is then a cycle,
@@ -44,9 +43,7 @@ class Reclaim(Core):
             self.might_sleep()
 
     def memalloc_nofs_save(self) -> int:
-        """From here to the matching restore, no allocation of the task enters the file system. Gives a
-        cookie.
-        """
+        """Until the matching restore, no allocation of the task enters the file system. Gives a cookie."""
         return self._save(GFP_FS)
 
     def memalloc_nofs_restore(self, cookie: int) -> None:
@@ -62,9 +59,7 @@ class Reclaim(Core):
         self._restore(GFP_FS | GFP_IO, cookie)
 
     def memalloc_noreclaim_save(self) -> int:
-        """From here to the matching restore, the task does not reclaim at all (PF_MEMALLOC). Gives a
-        cookie.
-        """
+        """Until the matching restore, the task does not reclaim at all (PF_MEMALLOC). Gives a cookie."""
         return self._save(GFP_DIRECT_RECLAIM)
 
     def memalloc_noreclaim_restore(self, cookie: int) -> None:
@@ -72,9 +67,7 @@ class Reclaim(Core):
         self._restore(GFP_DIRECT_RECLAIM, cookie)
 
     def might_sleep(self) -> None:
-        """The task may sleep here: it must hold no spinning lock, with interrupts on, outside of RCU
-        readers.
-        """
+        """The task may sleep here: with no spinning lock, interrupts on, outside of RCU readers."""
         ctx = self._current()
         if ctx.rcu_depth or not ctx.hardirqs_enabled or self._preempt_count(ctx):
             self._report_sleep(ctx)

@@ -46,34 +46,26 @@ class Registry:
         return family is not None and lock_map.token >> TOKEN_SHIFT << TOKEN_SHIFT == family.token
 
     def enrol(self, lock_map: LockMap) -> Family:
-        """Gives a map its token and its instance number, unless it has them."""
-        family = self.family(lock_map.key)
-        if not self.knows(lock_map):
-            self.instances += 1
-            lock_map.number = self.instances
-            self.retoken(lock_map)
-        return family
+        """Gives a map that is new to this validator its number and its token."""
+        self.instances += 1
+        lock_map.number = self.instances
+        return self.join(lock_map)
 
-    def retoken(self, lock_map: LockMap) -> None:
-        """Gives a map the token of its key, as one more instance of it."""
+    def join(self, lock_map: LockMap) -> Family:
+        """Makes a map one more instance of its key, whose token it gets."""
         family = self.family(lock_map.key)
         family.instances += 1
         lock_map.token = family.token | lock_map.subclass << SUBCLASS_SHIFT
-
-    def find(self, lock_map: LockMap, subclass: int = 0) -> LockClass | None:
-        """The class of a map, None when it was never acquired."""
-        return self._classes.get((lock_map.key, subclass or lock_map.subclass))
+        return family
 
     def look_up(self, lock_map: LockMap, subclass: int) -> LockClass:
-        """The class of a map, registered on first use (kernel: `register_lock_class`)."""
-        family = self.enrol(lock_map)
-        subclass = subclass or lock_map.subclass
+        """The class of a map in a subclass, registered on first use (kernel: `register_lock_class`)."""
         known = self._classes.get((lock_map.key, subclass))
         if known is None:
             versions = self._names.setdefault(lock_map.name, {})
             version = versions.setdefault(lock_map.key, len(versions) + 1)
             number = len(self._classes) + self.zapped + 1
-            known = LockClass(number, lock_map, subclass, version, family)
+            known = LockClass(number, lock_map, subclass, version, self._families[lock_map.key])
             self._classes[lock_map.key, subclass] = known
         return known
 

@@ -18,9 +18,7 @@ MAP_SIZE = 0x40
 
 
 def address_of(lock_map: LockMap) -> int:
-    """The address that reports show for a map: its number in order of first acquire, in the kernel's
-    clothes.
-    """
+    """The address that reports show for a map: its number in order of first acquire, dressed up."""
     return MAP_BASE + MAP_SIZE * lock_map.number
 
 

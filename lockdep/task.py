@@ -25,15 +25,11 @@ class Extra:
 
 
 Held = tuple[LockMap, Chain, CodeType, int, Extra | None]
-"""A held lock: map, the chain that ends in it, code object and instruction offset of the acquire, rare
-parts.
-"""
+"""A held lock: map, the chain that ends in it, code object and offset of the acquire, rare parts."""
 
 
 class IrqEvent:
-    """The last time that something was switched: its number in the task's sequence of such events, and
-    where.
-    """
+    """The last time that something was switched: its number in the task's sequence, and where."""
 
     __slots__ = ("site", "stamp")
 

@@ -1,6 +1,4 @@
-"""Where something happened: call sites and stacks, kept as code objects and resolved to lines only when
-printed.
-"""
+"""Where something happened: call sites and stacks, resolved to lines only when printed."""
 
 from __future__ import annotations
 

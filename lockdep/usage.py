@@ -49,9 +49,7 @@ def enabled(state: int, read: bool) -> int:
 
 
 def opposite(mask: int) -> int:
-    """For each bit of the mask, both the exclusive and the read bit of the same state in the other
-    direction.
-    """
+    """For each bit, the exclusive and the read bit of the same state in the other direction."""
     exclusive = (mask | mask >> 1) & EXCLUSIVE_MASK
     flipped = (exclusive & USED_IN_MASK) << 2 | (exclusive & ENABLED_MASK) >> 2
     return flipped | flipped << 1

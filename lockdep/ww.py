@@ -1,5 +1,4 @@
-"""Wound/wait mutexes: the checks of their protocol, and what they tell the validator (kernel: ww_mutex.h,
-v6.12).
+"""Wound/wait mutexes: the checks of their protocol, and their dependencies (ww_mutex.h, v6.12).
 
 A task opens a ticket, locks objects of one class in any order under it, and closes it. The ticket is the nest
 lock of its objects, so they make no dependencies among each other. Whoever is told to back off (EDEADLK) must

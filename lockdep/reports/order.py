@@ -10,9 +10,7 @@ from lockdep.reports.base import ClassLine, LockLine, Report, Stack, trace_block
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One step of a dependency chain: this class was wanted, at this place, while the one before it was
-    held.
-    """
+    """A step of a dependency chain: this class was wanted here while the one before it was held."""
 
     wanted: ClassLine
     stack: Stack

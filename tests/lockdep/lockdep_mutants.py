@@ -292,7 +292,7 @@ MUTANTS = [
     Mutant(
         "a new class of a held lock is validated",
         "changes.py",
-        "            if index is not None:\n                self._move_class(ctx, index)",
+        "                if index is not None:\n                    self._move_class(ctx, index)",
         "",
         STACK,
     ),
@@ -547,7 +547,7 @@ MUTANTS = [
     Mutant(
         "a second instance of a guard reopens its cycles",
         "ground.py",
-        "if lock_class.family.instances == 2:",
+        "if family.instances == 2:",
         "if False:",
         HOLES,
     ),
@@ -561,7 +561,7 @@ MUTANTS = [
     # 1.1 Classes, bad input
     Mutant(
         "subclasses are classes of their own",
-        "registry.py",
+        "ground.py",
         "subclass = subclass or",
         "subclass = 0 and",
         STACK,
@@ -577,8 +577,8 @@ MUTANTS = [
     Mutant(
         "a subclass out of range is refused",
         "ground.py",
-        "if 0 <= subclass < SUBCLASS_LIMIT:",
-        "if True:",
+        "if not 0 <= subclass < SUBCLASS_LIMIT:",
+        "if False:",
         BAD,
     ),
     Mutant(

@@ -72,3 +72,12 @@ def test_on_without_off(world: World) -> None:
     with pytest.raises(LockdepError, match="lockdep_off"):
         world.lockdep.lockdep_on()
     assert still_works(world)
+
+
+def test_set_class_to_a_key_of_a_foreign_type_changes_nothing(world: World) -> None:
+    lock = world.lock("lock")
+    world.take(lock)
+    world.lockdep.set_class(lock, ["unhashable"])  # type: ignore[arg-type]
+    assert world.kinds == [ReportKind.KEY]
+    world.take(lock)
+    assert [known.name for known in world.lockdep.state().classes] == ["lock"]

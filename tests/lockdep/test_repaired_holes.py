@@ -113,6 +113,17 @@ def test_a_guarded_cycle_becomes_real_when_its_guard_gets_a_second_instance(worl
     assert world.kinds == [GUARDED, CIRCULAR]
 
 
+def test_a_guarded_cycle_becomes_real_when_a_lock_joins_the_guards_class(world: World) -> None:
+    gate, a, b, other = world.locks("gate a b other")
+    world.take(other)
+    world.take(gate, a, b)
+    world.take(gate, b, a)
+    world.lockdep.set_subclass(gate, 1)
+    assert world.kinds == [GUARDED]
+    world.lockdep.set_class(other, gate.key)
+    assert world.kinds == [GUARDED, CIRCULAR]
+
+
 def test_a_guarded_cycle_becomes_real_when_one_side_runs_without_the_guard(world: World) -> None:
     gate, a, b = world.locks("gate a b")
     world.take(gate, a, b)
