@@ -21,6 +21,7 @@ from concurrency.failure import (
     WouldBlock,
 )
 from concurrency.lock import Lock, OwnedLock, lock_class_key, owned_operations
+from concurrency.minimise import minimise
 from concurrency.mutex import Mutex
 from concurrency.observer import Observer
 from concurrency.operation import Access, Dep, Operation
@@ -144,6 +145,7 @@ __all__ = [
     "join",
     "lock_class_key",
     "might_sleep",
+    "minimise",
     "owned_operations",
     "peek",
     "perform",

@@ -16,6 +16,7 @@ from concurrency.schedule import Schedule
 from concurrency.simulated import DEFAULT_MAX_STEPS, Execution, Simulated
 from concurrency.slab import LeakCheck
 from concurrency.strategy import PCT, RandomWalk, Replay, Strategy
+from concurrency.strategy.guided import Noted
 from concurrency.threaded import Threaded
 from concurrency.validator import LockValidator
 
@@ -36,7 +37,8 @@ class Verdict(StrEnum):
 class Witness:
     """A schedule that ends in a failure, and what happened on the way.
 
-    `execution` is the number, from 0, of the execution that found it.
+    `execution` is the number, from 0, of the execution that found it. `preemptions` counts the switches away from a
+    task that could have gone on; the other switches no schedule can avoid.
     """
 
     failure: Failure
@@ -45,6 +47,7 @@ class Witness:
     steps: int
     tasks: tuple[str, ...]
     events: tuple[Event, ...]
+    preemptions: int = 0
 
 
 @dataclass(slots=True)
@@ -92,9 +95,14 @@ class Settings:
         )
 
     def runtime(
-        self, strategy: Strategy, *, stacks: bool = False, recorder: Recorder | None = None
+        self,
+        strategy: Strategy,
+        *,
+        stacks: bool = False,
+        recorder: Observer | None = None,
+        max_steps: int | None = None,
     ) -> Simulated:
-        """A simulated runtime with the observers that these settings ask for."""
+        """A simulated runtime with the observers that these settings ask for, and `recorder` before them."""
         observers = self._common()
         if recorder is not None:
             observers.insert(0, recorder)
@@ -102,7 +110,11 @@ class Settings:
             observers.append(RaceDetector(stacks=stacks))
         observers += self.observers()
         return Simulated(
-            strategy, tuple(observers), without=self.without, faults=self.faults, max_steps=self.max_steps
+            strategy,
+            tuple(observers),
+            without=self.without,
+            faults=self.faults,
+            max_steps=max_steps or self.max_steps,
         )
 
 
@@ -192,7 +204,8 @@ def replay(
     if isinstance(schedule, str):
         schedule = Schedule.parse(schedule)
     recorder = Recorder()
-    runtime = settings.runtime(Replay(schedule), stacks=True, recorder=recorder)
+    noted = Noted(Replay(schedule))
+    runtime = settings.runtime(noted, stacks=True, recorder=recorder)
     done = runtime.run(program)
     if done.schedule != schedule:
         raise BadSchedule(
@@ -202,7 +215,13 @@ def replay(
     if done.failure is None:
         raise BadSchedule(f"nothing fails under this schedule ({done.steps} operations)")
     return Witness(
-        done.failure, schedule, execution, done.steps, tuple(recorder.tasks), tuple(recorder.events)
+        done.failure,
+        schedule,
+        execution,
+        done.steps,
+        tuple(recorder.tasks),
+        tuple(recorder.events),
+        noted.preemptions,
     )
 
 

@@ -209,6 +209,11 @@ class Simulated:
         self._stopping = True
         self.step = self._step_stopping
 
+    @property
+    def trail(self) -> tuple[list[Task], list[int]]:
+        """Who went on so far in this execution, and after how many announced operations."""
+        return self._who, self._when
+
     # -- what primitives ask --------------------------------------------------------------------------------------
 
     def _step_leased(self, op: Operation, obj: object) -> None:
