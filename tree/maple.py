@@ -88,11 +88,13 @@ class MapleTree(RangeMapping[E]):
     def set_in_rcu(self) -> None:
         """Enter RCU mode (`mt_set_in_rcu`)."""
         with self._write_locked():
+            guard.writer(self)
             self.rcu = True
 
     def clear_in_rcu(self) -> None:
         """Leave RCU mode; no lock-free reader may be under way (`mt_clear_in_rcu`)."""
         with self._write_locked():
+            guard.writer(self)
             self.rcu = False
 
     def load(self, index: int) -> E | None:
@@ -244,6 +246,7 @@ class MapleTree(RangeMapping[E]):
     def destroy(self) -> None:
         """Free all nodes (`mtree_destroy`)."""
         with self._write_locked():
+            guard.writer(self)
             root = self.root
             set_root(self, None, 0)
             self.changes += 1
