@@ -37,12 +37,18 @@ class Artifact:
     headline: str
     task: str
     step: int
+    found_by: dict[str, Any]
 
 
 def save(
-    witness: Witness, scenario: Scenario, without: frozenset[str], found_by: dict[str, Any], out: Path
+    witness: Witness,
+    scenario: Scenario,
+    without: frozenset[str],
+    found_by: dict[str, Any],
+    out: Path,
+    name: str | None = None,
 ) -> Path:
-    """Write the artifact of `witness` to the directory `out`; gives the file.
+    """Write the artifact of `witness` to the directory `out`, under a name that says what it is; gives the file.
 
     `found_by` says how it was found (runtime, strategy, depth, seed). The file appears whole or not at all. Raises
     OSError if it cannot be written.
@@ -67,7 +73,7 @@ def save(
         "events": [[e.step, e.task, e.what, e.on] for e in witness.events if e.kind in _KEPT],
     }
     out.mkdir(parents=True, exist_ok=True)
-    base = f"{scenario.name}-{failure.kind.value}-{found_by['seed']}-{witness.execution}"
+    base = name or f"{scenario.name}-{failure.kind.value}-{found_by['seed']}-{witness.execution}"
     path = out / f"{base}.json"
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
@@ -111,6 +117,7 @@ def _checked(path: Path, data: dict[str, Any]) -> Artifact:
         headline=_entry(path, failure, "headline", str),
         task=_entry(path, failure, "task", str),
         step=_entry(path, failure, "step", int),
+        found_by=_entry(path, data, "found_by", dict),
     )
 
 

@@ -23,7 +23,7 @@ from stress.artifact import BadArtifact, load
 from stress.checks import CHECKS
 from stress.patch import PatchError
 from stress.progress import shown
-from stress.run import Found, Plan, replay_artifact, run, summary
+from stress.run import Found, Plan, minimise_artifact, replay_artifact, run, summary
 from stress.scenario import UnknownScenario, all_scenarios, find_scenario
 from stress.timeline import headline, timeline
 
@@ -153,6 +153,23 @@ def replay_command(
     out.print(timeline(witness, until))
     out.print()
     out.print(headline(witness.failure), soft_wrap=True)
+    return 1
+
+
+@app.command("minimise")
+def minimise_command(
+    artifact: Annotated[Path, typer.Argument(help="A file that `sugarbush run` saved.")],
+) -> int:
+    """Reduce an artifact to the fewest context switches; the result is saved beside it."""
+    before = load(artifact)
+    small, found = minimise_artifact(before, artifact)
+    _print_found(found)
+    witness = small.witness
+    _line(
+        f"{before.schedule.switches} switches became {witness.schedule.switches}, of which {witness.preemptions} "
+        f"preempt a task; {before.step} operations became {witness.failure.step}; {small.executions} executions"
+        + ("" if small.complete else ", which is the limit: minimise the result again to go on")
+    )
     return 1
 
 

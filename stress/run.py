@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from concurrency import BadSchedule, Result, Settings, Witness, explore, replay
+from concurrency.minimise import Minimised, minimised
 from stress.artifact import Artifact, save
 from stress.patch import applied
 from stress.scenario import Scenario
+
+_MINIMISED = "-min"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,25 @@ def run(plan: Plan, progress: Callable[[Result], None] | None = None) -> tuple[R
             found=keep,
         )
     return result, saved
+
+
+def minimise_artifact(artifact: Artifact, path: Path) -> tuple[Minimised, Found]:
+    """Minimise the artifact of the file `path`, and save the result beside it as ``NAME-min.json``.
+
+    Raises `BadSchedule` unless the artifact replays.
+    """
+    witness = replay_artifact(artifact)
+    settings = Settings(without=artifact.without, observers=artifact.scenario.observers)
+    with applied(artifact.scenario.patches):
+        small = minimised(artifact.scenario.program, witness, settings)
+    name = path.stem.removesuffix(_MINIMISED) + _MINIMISED
+    try:
+        saved = save(
+            small.witness, artifact.scenario, artifact.without, artifact.found_by, path.parent, name=name
+        )
+    except OSError as error:
+        return small, Found(small.witness, None, f"{path.parent}: {error.strerror}")
+    return small, Found(small.witness, saved)
 
 
 def replay_artifact(artifact: Artifact) -> Witness:
