@@ -99,7 +99,12 @@ def replay_artifact(artifact: Artifact) -> Witness:
         raise BadSchedule("the artifact was found by the threaded runtime, whose choices nobody records")
     settings = Settings(without=artifact.without, observers=artifact.scenario.observers)
     with applied(artifact.scenario.patches):
-        witness = replay(artifact.scenario.program, artifact.schedule, settings=settings)
+        witness = replay(
+            artifact.scenario.program,
+            artifact.schedule,
+            settings=settings,
+            execution=artifact.found_by.get("execution", 0),
+        )
     failure = witness.failure
     if failure.signature != (artifact.kind, artifact.headline, artifact.task, artifact.step):
         raise BadSchedule(
