@@ -1,5 +1,6 @@
 """The tree against the interval model, over both interfaces, with failing allocations."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -143,6 +144,86 @@ class Comparison(RuleBasedStateMachine):
             mas.store_gfp(entry)
             if mas.state is not State.ACTIVE:
                 break
+
+    @rule(index=keys, down=st.booleans(), count=st.integers(1, 12))
+    def walk_over_slots(self, index: int, down: bool, count: int) -> None:
+        """Set and unset ranges alike, from the one that holds a key; then back with the same cursor."""
+        if not self.tree.height:
+            return
+        mas: MaState[int] = MaState(self.tree, index)
+        entry = mas.walk()
+        visited = [(mas.index, mas.last, entry)]
+        for _ in range(count):
+            entry = mas.prev_range() if down else mas.next_range()
+            if not mas.is_active:
+                break
+            visited.append((mas.index, mas.last, entry))
+            assert visited[-1] == self.model.slot(mas.index)
+        for (first, last, _), (after, until, _) in pairwise(reversed(visited) if down else visited):
+            assert last + 1 == after
+            assert first <= last < until + 1
+        if mas.is_active:
+            for first, last, _ in reversed(visited[:-1]):
+                mas.next_range() if down else mas.prev_range()
+                assert (mas.index, mas.last) == (first, last)
+
+    @rule(index=keys, limit=keys, down=st.booleans())
+    def pause_and_go_on(self, index: int, limit: int, down: bool) -> None:
+        if not self.tree.height or (index < limit if down else index > limit):
+            return
+        mas: MaState[int] = MaState(self.tree, index)
+        seen = []
+        while (entry := mas.find_rev(limit) if down else mas.find(limit)) is not None:
+            seen.append(entry)
+            mas.pause()
+        ranges = [r for r in self.model.ranges if r[1] >= min(index, limit) and r[0] <= max(index, limit)]
+        assert seen == [entry for _, _, entry in (reversed(ranges) if down else ranges)]
+
+    @rule()
+    def dup(self) -> None:
+        source = CountingNodes()
+        copy: MapleTree[int] = MapleTree(self.tree.track_gaps, self.tree.rcu, source=source)
+        self.tree.dup(copy)
+        copy.validate()
+        assert copy.dump() == self.tree.dump()
+        copy.destroy()
+        source.grace_period()
+        assert source.live == 0
+
+    @rule(at=ranges(), after=keys)
+    def alloc_cyclic(self, at: tuple[int, int], after: int) -> None:
+        if not self.tree.track_gaps:
+            return
+        low, high = at
+        begin = after if low <= after <= high else low
+        expected = self.model.lowest_fit(begin, high, 1)
+        if expected is None and begin > low:
+            expected = self.model.lowest_fit(low, begin - 1, 1)
+        entry = self.new_entry()
+        if expected is None:
+            with pytest.raises(Busy):
+                self.tree.alloc_cyclic(entry, after, low, high)
+        else:
+            assert self.tree.alloc_cyclic(entry, after, low, high) == (expected, (expected + 1) % 2**64)
+            self.model.store(expected, expected, entry)
+
+    @rule(on=st.booleans())
+    def switch_rcu_mode(self, on: bool) -> None:
+        (self.tree.set_in_rcu if on else self.tree.clear_in_rcu)()
+        assert self.tree.rcu is on
+
+    @rule(count=st.integers(1, 80), step=st.integers(1, 9))
+    def bulk_load_an_empty_tree(self, count: int, step: int) -> None:
+        if not self.tree.empty:
+            return
+        mas: MaState[int] = MaState(self.tree)
+        mas.expected_entries(count)
+        for n in range(count):
+            entry = self.new_entry()
+            mas.set_range(n * step, n * step + step // 2)
+            mas.store(entry)
+            self.model.store(n * step, n * step + step // 2, entry)
+        mas.destroy()
 
     @rule()
     def destroy(self) -> None:
