@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from itertools import combinations, islice, pairwise
 from typing import NamedTuple
 
+from concurrency.explore import Settings, explore
+from concurrency.mutex import Mutex
 from lockdep import LockClassKey, Lockdep, LockMap, TaskContext, WaitType
 from lockdep.threads import Lock, ThreadMonitor
 
@@ -151,6 +153,26 @@ def unseen_cost() -> float:
     return (time.perf_counter_ns() - start) / 1000 / 1000
 
 
+def mutex_cost() -> float:
+    """How much longer a step of the simulated runtime takes for a mutex that is watched."""
+
+    def program() -> None:
+        mutex = Mutex("mutex")
+        for _ in range(2_000):
+            mutex.lock()
+            mutex.unlock()
+
+    best = []
+    for without in (frozenset({"lockdep"}), frozenset[str]()):
+        times = []
+        for _ in range(ROUNDS):
+            start = time.perf_counter_ns()
+            explore(program, executions=1, settings=Settings(without=without))
+            times.append(time.perf_counter_ns() - start)
+        best.append(min(times))
+    return best[1] / best[0]
+
+
 def measure() -> list[Figure]:
     plain, known, counted = nanoseconds(
         with_lock(threading.Lock()),
@@ -166,6 +188,7 @@ def measure() -> list[Figure]:
         Figure("watched lock / bare lock", known / plain, "x", 10),
         Figure("watched lock with statistics / bare lock", counted / plain, "x"),
         Figure("acquire and release alone / bare lock", few / 2 / plain, "x"),
+        Figure("mutex of the simulated runtime, watched / not", mutex_cost(), "x", 2.5),
         Figure("10,000 classes / 10 classes", many / few, "x", 1.2),
         Figure("10,000 classes with 100,000 chains / 10 classes", chains / few, "x", 1.2),
         Figure("an acquire never seen", unseen_cost(), "us"),

@@ -96,6 +96,14 @@ class Chain:
         return bool(self.key & TRYLOCK)
 
     @property
+    def brings_older(self) -> bool:
+        """True when the newest lock has a strong dependency on it from every older lock that matters.
+
+        A trylock has none, a nested lock may have none, and those on a recursive reader are weak.
+        """
+        return not self.key & (TRYLOCK | NESTED) and self.read != 2
+
+    @property
     def checked(self) -> bool:
         """True when the newest lock takes part in dependencies."""
         return not self.key & UNCHECKED and self.lock_class.checked

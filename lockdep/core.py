@@ -58,6 +58,8 @@ class Core(Ground):
         else. Kernel: `lock_acquire`.
         """
         ctx = self._current()
+        if ctx.owner is not self:
+            self._adopt(ctx)
         key = lock_map.token | ctx.state
         if read:
             key |= read & READ_MASK

@@ -60,10 +60,11 @@ class Ground:
     def _adopt(self, ctx: TaskContext) -> None:
         """Takes over a task that another validator watched before, or none."""
         if ctx.owner is not self:
-            ctx.owner = self
-            self._tasks[next(self._adopted)] = ctx
-            ctx.held = []
-            self._stand(ctx)
+            with self._lock:
+                ctx.owner = self
+                self._tasks[next(self._adopted)] = ctx
+                ctx.held = []
+                self._stand(ctx)
 
     def _stand(self, ctx: TaskContext) -> None:
         """Puts a task where its held locks say: on its newest lock of this irq context, or on none."""

@@ -68,8 +68,7 @@ class Prover:
         """Adds held -> wanted for each lock that the task may keep another waiting with.
 
         A held lock that was itself waited for brings the older ones in by its own dependencies, so the walk
-        ends there. A trylock brings none, and a recursive reader only weak ones: the walk goes on behind
-        them.
+        ends there.
         """
         distance = 1
         for entry in reversed(entries):
@@ -77,7 +76,7 @@ class Prover:
             if owned.checked:
                 if owned.lock_class is not acquire.lock_class:
                     self._add_edge(acquire, entry, distance)
-                if not owned.trylock and owned.read != 2:
+                if owned.brings_older:
                     return
             distance += 1
 

@@ -98,7 +98,10 @@ class Tracer:
         known = self.files.get(path)
         if known is None:
             package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-            known = self.files[path] = package not in self._internal
+            known = package not in self._internal
+            # Generated code shares names like <string>, whoever made it.
+            if not path.startswith("<"):
+                self.files[path] = known
         return known
 
     def site(self, frame: FrameType) -> RawFrame:

@@ -138,12 +138,17 @@ def test_two_validators_may_watch_one_map_in_turns() -> None:
 
 
 def test_a_context_can_go_on_to_another_validator() -> None:
-    ctx, lock = TaskContext("main", 1), LockMap(LockClassKey("a"))
-    Lockdep(lambda: ctx).acquire(lock)
-    second = Lockdep(lambda: ctx)
-    second.acquire(lock)
-    assert second.reports == []
-    assert len(ctx.held) == 1
+    ctx, a, b = TaskContext("main", 1), LockMap(LockClassKey("a")), LockMap(LockClassKey("b"))
+    for _ in range(3):
+        lockdep = Lockdep(lambda: ctx)
+        for order in ((a, b), (b, a)):
+            for lock in order:
+                lockdep.acquire(lock)
+            for lock in reversed(order):
+                lockdep.release(lock)
+        lockdep.acquire(a)
+        assert [report.kind for report in lockdep.reports] == [ReportKind.CIRCULAR]
+        assert len(lockdep.held_locks(ctx)) == 1
 
 
 def test_tasks_that_went_are_not_listed(world: World) -> None:

@@ -70,3 +70,18 @@ def test_every_kind_has_a_scenario() -> None:
 def test_a_report_is_the_same_in_every_run() -> None:
     for name in SCENARIOS:
         assert play(name) == play(name)
+
+
+def test_generated_code_is_told_apart_by_its_module() -> None:
+    ctx = TaskContext("main", 1)
+    lockdep = Lockdep(lambda: ctx)
+    inside = {"__name__": "lockdep.generated", "lockdep": lockdep}
+    exec("def take(lock):\n    lockdep.acquire(lock)", inside)
+    outside = {"__name__": "user", "take": inside["take"]}
+    exec("def work(lock):\n    take(lock)", outside)
+    lock = World().lock("lock")
+    for _ in range(2):
+        outside["work"](lock)  # type: ignore[operator]
+        (line,) = lockdep.held_locks(ctx)
+        assert line.site.function == "work"
+        lockdep.release(lock)
