@@ -169,7 +169,6 @@ def next_slot(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool,
             pivots = node.pivots
             mas.index = mas.low
             offset = 0
-        entry = None
         while True:
             mas.offset = offset
             mas.last = pivots[offset]

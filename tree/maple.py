@@ -99,8 +99,8 @@ class MapleTree(RangeMapping[E]):
 
     def load(self, index: int) -> E | None:
         """The entry at a key; None for the zero entry as well (`mtree_load`)."""
-        if active.runtime is not None:
-            return self._load_beside_writers(index)
+        if self.external or active.runtime is not None:
+            return self._load_checked(index)
         if type(index) is not int or not 0 <= index <= MAX:
             check_key(index)
         here = self.root
@@ -112,7 +112,7 @@ class MapleTree(RangeMapping[E]):
             height -= 1
         return None if isinstance(here, InternalEntry) else here
 
-    def _load_beside_writers(self, index: int) -> E | None:
+    def _load_checked(self, index: int) -> E | None:
         mas: MaState[E] = MaState(self, index)
         with self._reading():
             entry = mas.walk()
@@ -286,7 +286,8 @@ class MapleTree(RangeMapping[E]):
 
     def _reading(self) -> AbstractContextManager[None]:
         """What a look-up of the normal interface runs in: an RCU reader, unless the caller holds the lock."""
-        return NOTHING if active.runtime is None or self.lock.held_by_me() else rcu_reader()
+        alone = active.runtime is None and not self.external
+        return NOTHING if alone or self.lock.held_by_me() else rcu_reader()
 
     def _write_locked(self) -> AbstractContextManager[object]:
         """What a write of the normal interface runs in: the tree's own lock, or the caller's, which is checked."""

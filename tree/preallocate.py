@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tree.cursor import State
 from tree.layout import LEAF_64, MAX, MIN_SLOTS, SLOTS
-from tree.lookup import start
+from tree.lookup import reset, start
 from tree.write import descend, slots_after, widen_null
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def worst_case(mas: MaState[Any], entry: Any) -> int:
     if mas.state is not State.ACTIVE:
         return 1
     if not descend(mas, entry):
+        reset(mas)
         return 3 * tree.height + 1
     node = mas.node
     pivots = node.pivots

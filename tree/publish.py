@@ -169,5 +169,6 @@ def update_gap(tree: MapleTree[Any], node: MapleNode, low: int) -> None:
             parent.gap_offset = slot
         elif gap < before:
             gap = max(gaps)
+            # Unlike `largest`: without any gap this points to the last slot (ma_max_gap()).
             parent.gap_offset = len(gaps) - 1 - gaps[::-1].index(gap)
         parent, slot = parent.up

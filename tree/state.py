@@ -13,7 +13,7 @@ from lockdep.gfp import GFP_KERNEL
 from tree import bulk, gaps, guard, lookup, preallocate, search, stash, write
 from tree.cursor import State
 from tree.entries import check_range, check_storable
-from tree.errors import NoMemory, StaleState
+from tree.errors import Exists, NoMemory, StaleState
 from tree.layout import MAX
 from tree.node import MapleNode
 
@@ -166,6 +166,9 @@ class MaState(Generic[E]):
                 try:
                     write.insert(self, entry)
                     break
+                except Exists:
+                    lookup.reset(self)
+                    raise
                 except NoMemory:
                     lookup.reset(self)
                     if not stash.retry(self, gfp):

@@ -92,7 +92,10 @@ def test_a_read_needs_the_lock_or_in_rcu_mode_a_reader() -> None:
     lock.down_read()
     assert MaState(tree, 3).find() == 0
     lock.up_read()
+    with pytest.raises(NotLocked):
+        tree.load(3)
     lock, tree = with_lock(True)
+    assert (tree.load(3), tree.find(3), tree.next(3), tree.prev(13)) == (0, (0, 6), 1, 0)
     with pytest.raises(NotLocked):
         MaState(tree, 3).find()
     rcu_read_lock()
