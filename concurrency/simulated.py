@@ -26,7 +26,7 @@ from concurrency.observer import Observer, hearers
 from concurrency.operation import Operation
 from concurrency.runtime import active
 from concurrency.schedule import Datum, Schedule, Segment
-from concurrency.strategy.base import Strategy
+from concurrency.strategy.base import NUMBER_BITS, Strategy
 from concurrency.task import Task
 from concurrency.waiting import describe_deadlock
 
@@ -104,7 +104,7 @@ class Simulated:
         if self._heard:
             self._step = self._step_heard
         else:
-            self._step = self._step_eager if strategy.eager else self._step_leased
+            self._step = self._step_leased if strategy.numbers is None else self._step_uniform
         self._max_steps = max_steps
         self._executions = 0
         self._reset()
@@ -142,6 +142,8 @@ class Simulated:
         strategy = self._strategy
         strategy.begin(self._executions)
         self._ask = strategy.choose
+        if strategy.numbers is not None:
+            self._numbers = strategy.numbers
         self._executions += 1
         active.runtime = self
         try:
@@ -228,20 +230,19 @@ class Simulated:
             task.obj = obj
             self._go(chosen, n)
 
-    def _step_eager(self, op: Operation, obj: object) -> None:
-        """`step` when nobody listens and the strategy is asked at every switch point."""
+    def _step_uniform(self, op: Operation, obj: object) -> None:  # noqa: ARG002
+        """`step` when nobody listens and the strategy's choice is the next of its numbers, whatever is announced."""
         self.steps = n = self.steps + 1
         if n < self._quiet_until:
             return
         task = self.current
         runnable = self._runnable
-        if n < self._max_steps and len(runnable) > 1:
-            chosen = self._ask(runnable, task, n, self._forced)
+        count = len(runnable)
+        if count > 1 and n < self._max_steps:
+            chosen = runnable[next(self._numbers) * count >> NUMBER_BITS]
         else:
             chosen = self._choose(task, n)
         if chosen is not task:
-            task.op = op
-            task.obj = obj
             self._who.append(chosen)
             self._when.append(n)
             self.current = chosen

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from concurrency.task import Task
+
+NUMBER_BITS = 16
 
 
 class Strategy(Protocol):
@@ -14,10 +16,19 @@ class Strategy(Protocol):
     A strategy that is not `eager` grants leases: `lease` is read after each `choose`, and the answer stands for so
     many announced operations (at least 1) as long as no other task becomes runnable. That is what makes it cheap. An
     eager one is asked at every switch point.
+
+    One that chooses uniformly at every switch point has `numbers`, a stream of numbers of `NUMBER_BITS` bits: number
+    r means ``runnable[r * len(runnable) >> NUMBER_BITS]``, which the runtime looks up without asking. `begin` may
+    replace the stream. For all others `numbers` is None.
     """
 
     name: str
     eager: bool
+
+    @property
+    def numbers(self) -> Iterator[int] | None:
+        """See the class."""
+
     lease: int
 
     def begin(self, execution: int) -> None:

@@ -46,6 +46,7 @@ class Guided:
 
     name = "guided"
     eager = False
+    numbers = None
     runtime: Trail
 
     def __init__(self, plan: Plan = (), values: tuple[int, ...] = ()) -> None:
@@ -115,6 +116,7 @@ class Noted:
         self.inner = inner
         self.name = inner.name
         self.eager = inner.eager
+        self.numbers = None
         self.lease = 1
         self.preempted: set[int] = set()
 

@@ -25,6 +25,7 @@ class PCT:
 
     name = "pct"
     eager = False
+    numbers = None
 
     def __init__(self, seed: int, depth: int = 4) -> None:
         self._seed = seed

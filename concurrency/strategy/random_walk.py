@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from random import Random
 
+from concurrency.strategy.base import NUMBER_BITS
 from concurrency.task import Task
 
 _BLOCK = 256
-_SCALE = 16
 
 
 class RandomWalk:
@@ -20,6 +20,7 @@ class RandomWalk:
     name = "random"
     eager = True
     lease = 1
+    numbers: Iterator[int]
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -36,21 +37,15 @@ class RandomWalk:
     def begin(self, execution: int) -> None:
         """Start the random stream of this execution."""
         self._random.seed(self._seed * 1_000_000_007 + execution)
-        self._numbers = chain.from_iterable(map(self._block, repeat(_BLOCK)))
-        self.choose = _chooser(self._numbers)
+        self.numbers = chain.from_iterable(map(self._block, repeat(_BLOCK)))
+
+    def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
+        """Any runnable task."""
+        return runnable[self.data(len(runnable), "task")]
 
     def data(self, n: int, label: str) -> int:  # noqa: ARG002
         """Any value."""
-        return next(self._numbers) * n >> _SCALE
+        return next(self.numbers) * n >> NUMBER_BITS
 
     def end(self, steps: int, forced: int) -> None:
         """Nothing is carried over."""
-
-
-def _chooser(numbers: Iterator[int]) -> Callable[[Sequence[Task], Task | None, int, int], Task]:
-    """`Strategy.choose`, with nothing to look up: it is called at every switch point."""
-
-    def choose(runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG001
-        return runnable[next(numbers) * len(runnable) >> _SCALE]
-
-    return choose

@@ -17,6 +17,7 @@ class Replay:
 
     name = "replay"
     eager = False
+    numbers = None
 
     def __init__(self, schedule: Schedule) -> None:
         self._schedule = schedule

@@ -42,6 +42,7 @@ class EverySchedule:
 
     name = "every"
     eager = True
+    numbers = None
     lease = 1
 
     def __init__(self) -> None:
