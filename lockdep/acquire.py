@@ -13,9 +13,10 @@ from lockdep.trace import Trace
 
 @dataclass(slots=True)
 class Acquire:
-    """A lock that a task asks for in a way that was not validated before.
+    """A lock that a task asks for in a way that a look-up alone does not validate.
 
-    `chain` is the stack with the new lock on top; it is not yet among the known ones.
+    `chain` is the stack with the new lock on top. `known` says that it was seen before, but has to be looked at
+    each time because the instances matter.
     """
 
     ctx: TaskContext
@@ -28,6 +29,7 @@ class Acquire:
     nest_lock: LockMap | None
     trace: Trace
     chain: Chain
+    known: bool
 
     def context_entries(self) -> list[Held]:
         """The held locks of the present irq context, oldest first."""

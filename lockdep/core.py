@@ -158,7 +158,17 @@ class Core(Ground):
             chain = Chain(parent, lock_class, key, trace)
         trylock = bool(flags & TRYLOCK)
         acquire = Acquire(
-            ctx, lock_map, lock_class, flags & READ_MASK, trylock, checked, sync, nest_lock, trace, chain
+            ctx,
+            lock_map,
+            lock_class,
+            flags & READ_MASK,
+            trylock,
+            checked,
+            sync,
+            nest_lock,
+            trace,
+            chain,
+            known,
         )
         check_wait_context(acquire, self._reporter)
         if in_nmi and not trylock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lockdep.acquire import Acquire
@@ -35,10 +36,15 @@ class Prover:
         self._guarded: list[GuardedCycle] = []
         self.edges = 0
 
+    @property
+    def waits(self) -> Sequence[Chain]:
+        """The stacks in which a task may block, in order of their first validation."""
+        return self._guards.states
+
     def validate(self, acquire: Acquire) -> None:
         """Checks a stack never seen before, and adds its dependencies to the graph."""
         entries = acquire.context_entries()
-        if acquire.chain.waits:
+        if acquire.chain.waits and not acquire.known:
             self._guards.states.append(acquire.chain)
         if self._check_recursion(acquire, entries):
             self._add_dependencies(acquire, entries)
@@ -116,7 +122,9 @@ class Prover:
     def forget(self, gone: list[LockClass]) -> None:
         """Drops what mentions classes that went."""
         self._guards.forget(gone)
-        self.edges -= sum(len(known.after) + len(known.before) for known in gone)
+        edges = [(known.number, number) for known in gone for number in known.after]
+        edges += [(number, known.number) for known in gone for number in known.before]
+        self.edges -= len(set(edges))
         dead = {known.title for known in gone}
         self._guarded = [
             cycle

@@ -7,9 +7,12 @@ seen on the first run of both, without any memory pressure.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from lockdep.chains import Chain
 from lockdep.core import Core
 from lockdep.gfp import GFP_DIRECT_RECLAIM, GFP_FS, GFP_IO, GFP_NOLOCKDEP
-from lockdep.keys import LockdepError
+from lockdep.keys import LockdepError, LockMap
 from lockdep.reporter import common
 from lockdep.reports import ReportKind, SleepReport, WarnReport
 from lockdep.task import TaskContext
@@ -37,8 +40,14 @@ class Reclaim(Core):
 
     def might_alloc(self, gfp: int) -> None:
         """An allocation with these flags may happen here, even if this time it is served without."""
-        self.fs_reclaim_acquire(gfp)
-        self.fs_reclaim_release(gfp)
+        reclaim = self._in_scope(gfp)
+        if self._needs_reclaim(reclaim):
+            maps = self.maps
+            stack = (maps.fs_reclaim, maps.mmu_notifier) if reclaim & GFP_FS else (maps.mmu_notifier,)
+            # Entering and leaving at once shows nothing new where it was done before.
+            if not self._seen(stack):
+                self.fs_reclaim_acquire(gfp)
+                self.fs_reclaim_release(gfp)
         if gfp & GFP_DIRECT_RECLAIM:
             self.might_sleep()
 
@@ -84,6 +93,15 @@ class Reclaim(Core):
         fields = common(ctx, ReportKind.SCHEDULE_IN_ATOMIC, headline, cause, trace)
         self._reporter.add(ctx, WarnReport(**fields))
         self._reporter.deliver(ctx)
+
+    def _seen(self, stack: Sequence[LockMap]) -> bool:
+        """True when the task could take these maps, one inside the other, without anything to check."""
+        ctx = self._current()
+        chain: Chain | None = ctx.chain
+        for lock_map in stack:
+            if chain is not None:
+                chain = chain.next.get(lock_map.token | ctx.state)
+        return chain is not None
 
     def _in_scope(self, gfp: int) -> int:
         for forbidden in self._current().scopes:

@@ -182,8 +182,16 @@ def load(path: Path | str) -> Snapshot:
         raise LockdepError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise LockdepError(f"{path} is not JSON: {error}") from error
+    return from_json(data, str(path))
+
+
+def from_json(data: Any, name: str) -> Snapshot:
+    """What `Snapshot.to_json` gave, as it was; `name` says in errors where it came from.
+
+    Raises `LockdepError` with a sentence for anything else.
+    """
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise LockdepError(f"{path} is not a file that lockdep saved (format {FORMAT})")
+        raise LockdepError(f"{name} is not a file that lockdep saved (format {FORMAT})")
     try:
         snapshot = Snapshot(
             tuple(ClassRow(**{**row, "after": tuple(row["after"])}) for row in data["classes"]),
@@ -192,14 +200,14 @@ def load(path: Path | str) -> Snapshot:
                 ChainRow(row["context"], tuple((number, read) for number, read in row["locks"]))
                 for row in data["chains"]
             ),
-            {str(name): int(count) for name, count in data["stats"].items()},
+            {str(counter): int(count) for counter, count in data["stats"].items()},
             tuple(HeldRow(**{**row, "locks": tuple(row["locks"])}) for row in data["held"]),
             tuple(ReportRow(**row) for row in data["reports"]),
             tuple(map(dict, data["lock_stat"])),
         )
         _check_references(snapshot)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise LockdepError(f"{path} is damaged: {type(error).__name__}: {error}") from error
+        raise LockdepError(f"{name} is damaged: {type(error).__name__}: {error}") from error
     return snapshot
 
 

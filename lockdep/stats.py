@@ -13,10 +13,11 @@ from lockdep.usage import ENABLED_MASK, STATE_NAMES, STATES, USED_IN_MASK, enabl
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A look at the validator's tables."""
+    """A look at the validator's tables; `waits` are the stacks in which a task may block."""
 
     classes: Sequence[LockClass]
     roots: tuple[Chain, ...]
+    waits: Sequence[Chain]
     tasks: Sequence[TaskContext]
     edges: int
     zapped: int

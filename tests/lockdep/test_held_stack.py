@@ -341,3 +341,11 @@ def test_a_changed_class_is_marked_as_it_was_acquired(world: World) -> None:
     with world.irqs_off():
         world.lockdep.set_class(a, LockClassKey("b"))
         assert world.usage("b") == "+.+."
+
+
+def test_a_stack_that_is_looked_at_each_time_is_kept_once(world: World) -> None:
+    nest, x = world.lock("nest"), world.lock("x")
+    with world.held(nest):
+        for _ in range(100):
+            world.take(x, nest_lock=nest)
+    assert len(world.lockdep.state().waits) == 2

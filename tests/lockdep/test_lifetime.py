@@ -50,8 +50,12 @@ def test_return_to_user_with_locks_held(world: World) -> None:
 def test_an_unregistered_key_takes_its_dependencies_along(world: World) -> None:
     a, b, c = world.locks("a b c")
     world.take(a, b, c)
+    world.take(world.lock("b", subclass=1))
+    with world.held(b):
+        world.take(world.lock("b"), subclass=1)
     world.lockdep.unregister_key(b.key)
     assert world.edges() == set()
+    assert world.lockdep.state().edges == 0
     assert [len(row.locks) for row in take(world.lockdep).chains] == [1]
     world.take(c, a)
     assert world.kinds == []

@@ -16,7 +16,7 @@ from lockdep import LockdepError, WaitType
 from lockdep.cli import main
 from lockdep.draw import to_dot, to_svg
 from lockdep.listings import chains_text, held_text, lockdep_text, reports_text, stats_text
-from lockdep.snapshot import Snapshot, load, take
+from lockdep.snapshot import Snapshot, from_json, load, take
 
 
 @pytest.fixture
@@ -97,6 +97,9 @@ def test_saved_file_comes_back_the_same(busy: World, tmp_path: Path) -> None:
     snapshot = take(busy.lockdep)
     snapshot.save(tmp_path / "run.json")
     assert load(tmp_path / "run.json") == snapshot
+    assert from_json(json.loads(json.dumps(snapshot.to_json())), "an artifact") == snapshot
+    with pytest.raises(LockdepError, match="an artifact is not"):
+        from_json(None, "an artifact")
 
 
 def damaged(data: dict[str, Any]) -> list[Any]:

@@ -184,3 +184,17 @@ def test_giving_up_the_cpu_needs_no_spinning_lock(world: World) -> None:
     with world.held(world.lock("spin", WaitType.CONFIG)):
         world.lockdep.schedule()
     assert world.only.headline == "BUG: scheduling while atomic: main/1/0x00000001"
+
+
+def test_an_allocation_seen_before_is_not_looked_at_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = world.lock("lock", WaitType.SLEEP)
+    for flags in (gfp.GFP_KERNEL, gfp.GFP_NOFS):
+        with world.held(lock):
+            world.lockdep.might_alloc(flags)
+    monkeypatch.setattr(type(world.lockdep), "fs_reclaim_acquire", None)
+    for flags in (gfp.GFP_KERNEL, gfp.GFP_NOFS):
+        with world.held(lock):
+            world.lockdep.might_alloc(flags)
+    assert held(world) == []

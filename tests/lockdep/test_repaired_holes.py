@@ -24,7 +24,12 @@ def test_middle_reader_edge(world: World) -> None:
 def test_edge_lost_behind_a_nested_lock(world: World) -> None:
     """A lock that its nest lock excused made no dependencies: those of the locks below it are not lost."""
     nest, first, other, second, c = (world.lock(name) for name in ("nest", "x", "other", "x", "c"))
-    with world.held(nest), world.held(first, nest_lock=nest), world.held(other), world.held(second, nest_lock=nest):
+    with (
+        world.held(nest),
+        world.held(first, nest_lock=nest),
+        world.held(other),
+        world.held(second, nest_lock=nest),
+    ):
         world.take(c)
     world.take(c, other)
     assert world.kinds == [CIRCULAR]
