@@ -17,110 +17,102 @@ if TYPE_CHECKING:
     from tree.state import MaState
 
 
-def dead(node: MapleNode, rt: Runtime | None) -> bool:
-    """Whether what was read from `node` must not be used (`ma_dead_node`)."""
+class DeadNode(Exception):
+    """A reader has met a node that left the tree, and must walk again; never leaves this package."""
+
+
+def check_alive(node: MapleNode, rt: Runtime | None) -> None:
+    """Raise `DeadNode` if what was read from `node` must not be used (`ma_dead_node`)."""
     if rt is not None:
         rt.step(LOAD_PARENT, node)
-    return node.up is DEAD
+    if node.up is DEAD:
+        raise DeadNode
 
 
-def next_leaf(mas: MaState[Any], node: MapleNode, rt: Runtime | None) -> bool:
-    """Move to the first slot of the next leaf; False if a dead node was met. There is a next leaf."""
+def _parent(node: MapleNode, rt: Runtime | None) -> tuple[MapleNode, int]:
+    """The node above and the slot there; there is one unless the node is dead."""
+    if rt is not None:
+        rt.step(LOAD_PARENT, node)
+    parent, slot = node.up
+    if not isinstance(parent, MapleNode):
+        raise DeadNode
+    return parent, slot
+
+
+def next_leaf(mas: MaState[Any], node: MapleNode, rt: Runtime | None) -> None:
+    """Move from `node` to the first slot of the next leaf. There is one, or `DeadNode` is raised."""
     low = mas.high + 1
     levels = 0
-    while True:
-        if rt is not None:
-            rt.step(LOAD_PARENT, node)
-        parent, slot = node.up
-        if not isinstance(parent, MapleNode):
-            return False
-        node = parent
+    slot = last_slot = 0
+    while slot == last_slot:
+        node, slot = _parent(node, rt)
         levels += 1
         if rt is not None:
             rt.step(LOAD_PIVOTS, node)
         last_slot = len(node.pivots) - 1
-        if dead(node, rt):
-            return False
-        if slot < last_slot:
-            break
+        check_alive(node, rt)
     slot += 1
-    while True:
+    high = 0
+    while levels:
         if rt is not None:
             rt.step(LOAD_SLOT, node)
         high = node.pivots[slot]
         child = node.slots[slot]
-        if dead(node, rt):
-            return False
+        check_alive(node, rt)
         node = child
         levels -= 1
-        if not levels:
-            break
         slot = 0
     mas.node = node
     mas.low = low
     mas.high = high
-    return True
 
 
-def previous_leaf(mas: MaState[Any], node: MapleNode, rt: Runtime | None) -> bool:
-    """Move to the last slot of the previous leaf; False if a dead node was met. There is a previous leaf."""
+def previous_leaf(mas: MaState[Any], node: MapleNode, rt: Runtime | None) -> None:
+    """Move from `node` to the last slot of the previous leaf. There is one, or `DeadNode` is raised."""
     high = mas.low - 1
     levels = 0
-    while True:
-        if rt is not None:
-            rt.step(LOAD_PARENT, node)
-        parent, slot = node.up
-        if not isinstance(parent, MapleNode):
-            return False
-        node = parent
+    slot = 0
+    while not slot:
+        node, slot = _parent(node, rt)
         levels += 1
-        if dead(node, rt):
-            return False
-        if slot:
-            break
+        check_alive(node, rt)
     slot -= 1
     low = None
     top = node
-    while True:
+    while levels:
         if rt is not None:
             rt.step(LOAD_PIVOTS, node)
+        if node is not top:
+            slot = len(node.pivots) - 1
         if slot:
             low = node.pivots[slot - 1] + 1
         if rt is not None:
             rt.step(LOAD_SLOT, node)
         child = node.slots[slot]
-        if dead(node, rt):
-            return False
+        check_alive(node, rt)
         node = child
         levels -= 1
-        if not levels:
-            break
-        if rt is not None:
-            rt.step(LOAD_PIVOTS, node)
-        slot = len(node.pivots) - 1
     if low is None:
         low = _low_above(top, rt)
-        if low is None:
-            return False
     mas.node = node
     mas.low = low
     mas.high = high
-    return True
 
 
-def _low_above(node: MapleNode, rt: Runtime | None) -> int | None:
-    """The first key below `node`, told by its ancestors; None if a dead node was met."""
+def _low_above(node: MapleNode, rt: Runtime | None) -> int:
+    """The first key below `node`, told by its ancestors."""
     while True:
         if rt is not None:
             rt.step(LOAD_PARENT, node)
-        if node.up is DEAD:
-            return None
         parent, slot = node.up
+        if parent is None:
+            raise DeadNode
         if not isinstance(parent, MapleNode):
             return 0
+        node = parent
         if slot:
             if rt is not None:
-                rt.step(LOAD_PIVOTS, parent)
-            low = parent.pivots[slot - 1] + 1
-            return None if dead(parent, rt) else low
-        node = parent
+                rt.step(LOAD_PIVOTS, node)
+            low = node.pivots[slot - 1] + 1
+            check_alive(node, rt)
+            return low

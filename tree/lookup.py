@@ -9,10 +9,10 @@ mas_prev_slot(), v6.6.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from concurrency.runtime import Runtime
-from tree.climb import dead, next_leaf, previous_leaf
+from tree.climb import DeadNode, check_alive, next_leaf, previous_leaf
 from tree.cursor import State
 from tree.layout import LEAF_64, MAX
 from tree.node import DEAD, MapleNode
@@ -25,6 +25,9 @@ START = State.START
 ACTIVE = State.ACTIVE
 ROOT = State.ROOT
 NONE = State.NONE
+
+LIMIT: Final = object()
+"""The search has come to its limit."""
 
 
 def start(mas: MaState[Any], rt: Runtime | None) -> Any:
@@ -56,9 +59,23 @@ def start(mas: MaState[Any], rt: Runtime | None) -> Any:
 
 
 def state_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
-    """One try to walk from the root to the cursor's key: the entry there; the state is START again if it failed."""
-    entry = start(mas, rt)
-    return range_walk(mas, rt) if mas.state is ACTIVE else entry
+    """Walk from the root to the cursor's key, again and again if need be; gives the entry there."""
+    while True:
+        entry = start(mas, rt)
+        if mas.state is not ACTIVE:
+            return entry
+        try:
+            return range_walk(mas, rt)
+        except DeadNode:
+            _restart(mas, mas.index, rt)
+
+
+def _restart(mas: MaState[Any], key: int, rt: Runtime | None) -> None:
+    """After meeting a dead node: go back to the root, to look for `key` (`mas_rewalk`)."""
+    mas.index = mas.last = key
+    reset(mas)
+    if rt is not None:
+        rt.perform(RESTART, mas.tree)
 
 
 def range_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
@@ -78,9 +95,7 @@ def range_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
             rt.step(LOAD_SLOT, node)
         entry = node.slots[offset]
         leaf = node.kind == LEAF_64
-        if dead(node, rt):
-            reset(mas)
-            return None
+        check_alive(node, rt)
         if leaf:
             break
         node = entry
@@ -103,13 +118,8 @@ def reset(mas: MaState[Any]) -> None:
 
 def walk(mas: MaState[Any], rt: Runtime | None) -> Any:
     """Go to the cursor's key from the root; index and last become the range there, set or unset (`mas_walk`)."""
-    while True:
-        reset(mas)
-        entry = state_walk(mas, rt)
-        if mas.state is not START:
-            break
-        if rt is not None:
-            rt.perform(RESTART, mas.tree)
+    reset(mas)
+    entry = state_walk(mas, rt)
     if mas.state is NONE:
         mas.index = 0
         mas.last = MAX
@@ -124,69 +134,22 @@ def walk(mas: MaState[Any], rt: Runtime | None) -> Any:
     return entry
 
 
-def _walk_again(mas: MaState[Any], key: int, rt: Runtime | None) -> None:
-    """After meeting a dead node: back to `key` from the root (`mas_rewalk`)."""
-    while True:
-        if rt is not None:
-            rt.perform(RESTART, mas.tree)
-        mas.index = mas.last = key
-        reset(mas)
-        state_walk(mas, rt)
-        if mas.state is not START:
-            return
-
-
 def next_slot(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool, overflow: bool) -> Any:
     """Go to the next slot, or the next that is set, unless it begins after `limit`.
 
     With `empty`, unset ranges count; with `overflow`, reaching the limit is remembered in the state.
     """
     saved = mas.last
-    while True:
-        node = mas.node
-        if node is None:
+    entry = LIMIT
+    while mas.node is not None:
+        try:
+            entry = _forward(mas, limit, rt, empty=empty)
             break
-        if rt is not None:
-            rt.step(LOAD_PIVOTS, node)
-        pivots = node.pivots
-        end = len(pivots) - 1
-        offset = mas.offset
-        if dead(node, rt):
-            _walk_again(mas, saved, rt)
-            continue
-        if mas.high >= limit and (offset >= end or pivots[offset] >= limit):
-            break
-        if offset < end:
-            mas.index = pivots[offset] + 1
-            offset += 1
-        else:
-            if not next_leaf(mas, node, rt):
-                _walk_again(mas, saved, rt)
-                continue
-            node = mas.node
-            if rt is not None:
-                rt.step(LOAD_PIVOTS, node)
-            pivots = node.pivots
-            mas.index = mas.low
-            offset = 0
-        while True:
-            mas.offset = offset
-            mas.last = pivots[offset]
-            if rt is not None:
-                rt.step(LOAD_SLOT, node)
-            entry = node.slots[offset]
-            if dead(node, rt):
-                break
-            if entry is not None or empty:
-                return entry
-            if mas.last >= limit:
-                if overflow:
-                    mas.state = State.OVERFLOW
-                    mas.node = None
-                return None
-            mas.index = mas.last + 1
-            offset += 1
-        _walk_again(mas, saved, rt)
+        except DeadNode:
+            _restart(mas, saved, rt)
+            state_walk(mas, rt)
+    if entry is not LIMIT:
+        return entry
     if overflow:
         mas.state = State.OVERFLOW
         mas.node = None
@@ -196,62 +159,94 @@ def next_slot(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool,
 def prev_slot(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool, underflow: bool) -> Any:
     """Go to the previous slot, or the previous that is set, unless it ends before `limit`."""
     saved = mas.index
-    while True:
-        node = mas.node
-        if node is None:
-            return _before_root_entry(mas, underflow=underflow)
-        if rt is not None:
-            rt.step(LOAD_PIVOTS, node)
-        pivots = node.pivots
-        offset = mas.offset
-        if dead(node, rt):
-            _walk_again(mas, saved, rt)
-            continue
-        if mas.low <= limit and (pivots[offset - 1] + 1 if offset else mas.low) <= limit:
+    entry = LIMIT
+    while mas.node is not None:
+        try:
+            entry = _backward(mas, limit, rt, empty=empty)
             break
-        again = False
-        while True:
-            if offset:
-                offset -= 1
-                mas.last = mas.index - 1
-            else:
-                if mas.index <= limit:
-                    break
-                if not previous_leaf(mas, node, rt):
-                    again = True
-                    break
-                node = mas.node
-                if rt is not None:
-                    rt.step(LOAD_PIVOTS, node)
-                pivots = node.pivots
-                offset = len(pivots) - 1
-                mas.last = mas.high
-            mas.index = pivots[offset - 1] + 1 if offset else mas.low
-            mas.offset = offset
-            if rt is not None:
-                rt.step(LOAD_SLOT, node)
-            entry = node.slots[offset]
-            if dead(node, rt):
-                again = True
-                break
-            if entry is not None or empty:
-                return entry
-            if mas.index <= limit:
-                break
-        if not again:
-            break
-        _walk_again(mas, saved, rt)
+        except DeadNode:
+            _restart(mas, saved, rt)
+            state_walk(mas, rt)
+    if mas.state is ROOT and mas.index:
+        # The tree has shrunk to its root word meanwhile: what is left of it is key 0.
+        mas.index = mas.last = 0
+        return mas.tree.root
+    if entry is not LIMIT:
+        return entry
     if underflow:
         mas.state = State.UNDERFLOW
         mas.node = None
     return None
 
 
-def _before_root_entry(mas: MaState[Any], *, underflow: bool) -> Any:
-    """The tree shrank to its root word under a reader that goes down: all that is left of it is key 0."""
-    if mas.state is ROOT and mas.index:
-        mas.index = mas.last = 0
-        return mas.tree.root
-    if underflow:
-        mas.state = State.UNDERFLOW
-    return None
+def _forward(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool) -> Any:
+    """One try: the next entry (or None, with `empty`), or LIMIT. Raises `DeadNode`."""
+    node = mas.node
+    if rt is not None:
+        rt.step(LOAD_PIVOTS, node)
+    pivots = node.pivots
+    end = len(pivots) - 1
+    offset = mas.offset
+    check_alive(node, rt)
+    if mas.high >= limit and (offset >= end or pivots[offset] >= limit):
+        return LIMIT
+    if offset < end:
+        mas.index = pivots[offset] + 1
+        offset += 1
+    else:
+        next_leaf(mas, node, rt)
+        node = mas.node
+        if rt is not None:
+            rt.step(LOAD_PIVOTS, node)
+        pivots = node.pivots
+        mas.index = mas.low
+        offset = 0
+    while True:
+        mas.offset = offset
+        mas.last = pivots[offset]
+        if rt is not None:
+            rt.step(LOAD_SLOT, node)
+        entry = node.slots[offset]
+        check_alive(node, rt)
+        if entry is not None or empty:
+            return entry
+        if mas.last >= limit:
+            return LIMIT
+        mas.index = mas.last + 1
+        offset += 1  # a leaf that has a next one does not end unset
+
+
+def _backward(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool) -> Any:
+    """One try: the previous entry (or None, with `empty`), or LIMIT. Raises `DeadNode`."""
+    node = mas.node
+    if rt is not None:
+        rt.step(LOAD_PIVOTS, node)
+    pivots = node.pivots
+    offset = mas.offset
+    check_alive(node, rt)
+    if mas.low <= limit and (pivots[offset - 1] + 1 if offset else mas.low) <= limit:
+        return LIMIT
+    while True:
+        if offset:
+            offset -= 1
+            mas.last = mas.index - 1
+        elif mas.index <= limit:
+            return LIMIT
+        else:
+            previous_leaf(mas, node, rt)
+            node = mas.node
+            if rt is not None:
+                rt.step(LOAD_PIVOTS, node)
+            pivots = node.pivots
+            offset = len(pivots) - 1
+            mas.last = mas.high
+        mas.index = pivots[offset - 1] + 1 if offset else mas.low
+        mas.offset = offset
+        if rt is not None:
+            rt.step(LOAD_SLOT, node)
+        entry = node.slots[offset]
+        check_alive(node, rt)
+        if entry is not None or empty:
+            return entry
+        if mas.index <= limit:
+            return LIMIT

@@ -125,9 +125,8 @@ def no_dead_mark(node: MapleNode, rt: Runtime | None) -> None:
     """The mark is forgotten: a parked reader goes on in what has left the tree."""
 
 
-def no_dead_test(node: MapleNode, rt: Runtime | None) -> bool:
+def no_dead_test(node: MapleNode, rt: Runtime | None) -> None:
     """Readers do not look at the mark."""
-    return False
 
 
 def no_grace_period(mas: Any, node: MapleNode) -> None:
@@ -188,7 +187,7 @@ TARGETS: dict[Any, Callable[..., Any]] = {
     s5_follows_metadata: publish.destroy_subtree,
     s6_right_side_ends_at_the_store: spanning._widen_null,
     no_dead_mark: publish.mark_dead,
-    no_dead_test: climb.dead,
+    no_dead_test: climb.check_alive,
     no_grace_period: stash.discard,
     dead_before_reachable: publish.put_in_tree,
     node_reused: write._modify,
