@@ -1,6 +1,7 @@
 """How things run and meet: runtimes, schedules, strategies, locks, RCU, shared memory, slab."""
 
 from concurrency.context import might_sleep
+from concurrency.explain import explain
 from concurrency.explore import (
     DEFAULT_STRATEGY,
     RUNTIMES,
@@ -140,6 +141,7 @@ __all__ = [
     "cmpxchg",
     "current_task",
     "domain",
+    "explain",
     "explore",
     "fail",
     "join",

@@ -25,7 +25,7 @@ from stress.patch import PatchError
 from stress.progress import shown
 from stress.run import Found, Plan, minimise_artifact, replay_artifact, run, summary
 from stress.scenario import UnknownScenario, all_scenarios, find_scenario
-from stress.timeline import headline, timeline
+from stress.timeline import Marked, headline, timeline
 
 DEFAULT_SCHEDULES = 3000
 DEFAULT_OUT = Path("sugarbush-out")
@@ -160,10 +160,12 @@ def replay_command(
 def minimise_command(
     artifact: Annotated[Path, typer.Argument(help="A file that `sugarbush run` saved.")],
 ) -> int:
-    """Reduce an artifact to the fewest context switches; the result is saved beside it."""
+    """Reduce an artifact to the fewest context switches and say which orders matter; saved beside it."""
     before = load(artifact)
-    small, found = minimise_artifact(before, artifact)
-    _print_found(found)
+    small, why, found = minimise_artifact(before, artifact)
+    marked = frozenset((one.task, one.step) for pair in why.pairs for one in (pair.first, pair.second))
+    _print_found(found, marked)
+    _line(why.text + "\n")
     witness = small.witness
     _line(
         f"{before.schedule.switches} switches became {witness.schedule.switches}, of which {witness.preemptions} "
@@ -178,10 +180,10 @@ def _line(text: str) -> None:
     out.print(Text(text), soft_wrap=True)
 
 
-def _print_found(found: Found) -> None:
+def _print_found(found: Found, marked: Marked = frozenset()) -> None:
     witness = found.witness
     if witness.events:
-        out.print(timeline(witness))
+        out.print(timeline(witness, marked=marked))
         out.print()
     out.print(headline(witness.failure), soft_wrap=True)
     if witness.failure.detail:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from concurrency import BadSchedule, Result, Settings, Witness, explore, replay
+from concurrency.explain import Explanation, explain
 from concurrency.minimise import Minimised, minimised
 from stress.artifact import Artifact, save
 from stress.patch import applied
@@ -74,8 +75,8 @@ def run(plan: Plan, progress: Callable[[Result], None] | None = None) -> tuple[R
     return result, saved
 
 
-def minimise_artifact(artifact: Artifact, path: Path) -> tuple[Minimised, Found]:
-    """Minimise the artifact of the file `path`, and save the result beside it as ``NAME-min.json``.
+def minimise_artifact(artifact: Artifact, path: Path) -> tuple[Minimised, Explanation, Found]:
+    """Minimise the artifact of the file `path`, explain the result, and save it beside it as ``NAME-min.json``.
 
     Raises `BadSchedule` unless the artifact replays.
     """
@@ -83,14 +84,15 @@ def minimise_artifact(artifact: Artifact, path: Path) -> tuple[Minimised, Found]
     settings = Settings(without=artifact.without, observers=artifact.scenario.observers)
     with applied(artifact.scenario.patches):
         small = minimised(artifact.scenario.program, witness, settings)
+        why = explain(artifact.scenario.program, small.witness, settings)
     name = path.stem.removesuffix(_MINIMISED) + _MINIMISED
     try:
         saved = save(
             small.witness, artifact.scenario, artifact.without, artifact.found_by, path.parent, name=name
         )
     except OSError as error:
-        return small, Found(small.witness, None, f"{path.parent}: {error.strerror}")
-    return small, Found(small.witness, saved)
+        return small, why, Found(small.witness, None, f"{path.parent}: {error.strerror}")
+    return small, why, Found(small.witness, saved)
 
 
 def replay_artifact(artifact: Artifact) -> Witness:

@@ -12,16 +12,21 @@ from rich.text import Text
 from concurrency import Event, Failure, Witness
 
 _MAIN = "main"
+_MARK = "\N{BLACK RIGHT-POINTING POINTER}"
 _LOCKS = ("mm->mmap_lock", "anon_vma->rwsem")
 _PAGE = re.compile(r"pfn\d+|(?<=addr=)0x[0-9a-f]+")
 _SUBJECT = re.compile(r"pfn\d+|0x[0-9a-f]+")
 
 
-def shown_events(witness: Witness, until: int | None = None) -> list[Event]:
+Marked = frozenset[tuple[str, int]]
+"""Operations to point at: the task, and the number of the operation."""
+
+
+def shown_events(witness: Witness, until: int | None = None, marked: Marked = frozenset()) -> list[Event]:
     """The events that matter, up to operation `until`, of the part in which tasks run beside each other.
 
-    That is what the model says of itself, unless it is about other pages than the failure; and waits, and changes of
-    hands of the two big locks, next to something that is shown.
+    That is what the model says of itself, unless it is about other pages than the failure; waits, and changes of
+    hands of the two big locks, next to something that is shown; and the operations that are `marked`.
     """
     failure = witness.failure
     subjects = set(_SUBJECT.findall(f"{failure.headline} {failure.detail}"))
@@ -30,8 +35,15 @@ def shown_events(witness: Witness, until: int | None = None) -> list[Event]:
     shown = []
     for task in witness.tasks:
         events = [event for event in witness.events if event.task == task and start <= event.step <= last]
-        events = [event for event in events if event.kind in ("trace", "block") or event.on in _LOCKS]
-        told = [event.kind == "trace" and _is_about(event, subjects) for event in events]
+        events = [
+            event
+            for event in events
+            if event.kind in ("trace", "block") or event.on in _LOCKS or _is_marked(event, marked)
+        ]
+        told = [
+            _is_marked(event, marked) or (event.kind == "trace" and _is_about(event, subjects))
+            for event in events
+        ]
         for number, event in enumerate(events):
             beside = told[number] or any(told[max(0, number - 1) : number + 2])
             if told[number] or (event.kind != "trace" and beside):
@@ -40,14 +52,18 @@ def shown_events(witness: Witness, until: int | None = None) -> list[Event]:
     return sorted(shown, key=lambda event: order[id(event)])
 
 
+def _is_marked(event: Event, marked: Marked) -> bool:
+    return event.kind == "op" and (event.task, event.step) in marked
+
+
 def _is_about(event: Event, subjects: set[str]) -> bool:
     pages = set(_PAGE.findall(event.on))
     return not pages or not subjects or bool(pages & subjects)
 
 
-def timeline(witness: Witness, until: int | None = None) -> Table:
+def timeline(witness: Witness, until: int | None = None, marked: Marked = frozenset()) -> Table:
     """One column a task, one row an event; a rule stands wherever another task goes on."""
-    events = shown_events(witness, until)
+    events = shown_events(witness, until, marked)
     active = {event.task for event in events if event.task != _MAIN} | {witness.failure.task}
     tasks = [task for task in dict.fromkeys(witness.tasks) if task in active]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -61,7 +77,7 @@ def timeline(witness: Witness, until: int | None = None) -> Table:
         if previous and event.task != previous:
             table.add_section()
         previous = event.task
-        table.add_row(str(event.step), *_cells(tasks, event.task, _words(event)))
+        table.add_row(str(event.step), *_cells(tasks, event.task, _words(event, marked)))
     if until is None or until >= witness.failure.step:
         mark = Text(f"*** {witness.failure.kind.value} ***", style="bold red")
         table.add_row(str(witness.failure.step), *_cells(tasks, witness.failure.task, mark))
@@ -72,7 +88,9 @@ def _cells(tasks: Sequence[str], task: str, text: Text) -> list[Text]:
     return [text if name == task else Text("") for name in tasks]
 
 
-def _words(event: Event) -> Text:
+def _words(event: Event, marked: Marked) -> Text:
+    if _is_marked(event, marked):
+        return Text(f"{_MARK} {event.what}({event.on})", style="bold cyan")
     if event.kind == "trace":
         return Text(f"{event.what} {event.on}".rstrip(), style="bold")
     if event.kind == "block":

@@ -38,6 +38,7 @@ def test_a_smaller_artifact_appears_beside_the_old_one(
     assert artifact.read_bytes() == before
     assert f"saved:    {smaller}" in out
     assert "switches became" in out
+    assert "had come before" in out
     assert "*** bug-on ***" in out
     old, new = load(artifact), load(smaller)
     assert (new.kind, new.headline, new.scenario) == (old.kind, old.headline, old.scenario)
