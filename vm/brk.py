@@ -78,11 +78,11 @@ def do_brk_flags(mm: MmStruct, heap: VmArea | None, address: int, length: int) -
     if heap is not None and heap.vm_end == address:
         first = pgoff - vma_pages(heap)
         if mmap.can_vma_merge(heap, flags, None, first):
-            return mmap.vma_expand(mmap.Mas(mm.mm_mt), heap, heap.vm_start, end, first, None)
+            return mmap.vma_expand(mm.mm_mt.cursor(), heap, heap.vm_start, end, first, None)
     vma = vm_area_alloc(mm, address, end, pgoff, flags)
     if vma is None:
         return ENOMEM
-    mas = mmap.Mas(mm.mm_mt, address, end - 1)
+    mas = mm.mm_mt.cursor(address, end - 1)
     try:
         mas.store_gfp(vma, GFP_KERNEL)
     except NoMemory:

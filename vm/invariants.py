@@ -50,7 +50,7 @@ def _is_found(mm: MmStruct, anon_vma: AnonVma, pgoff: int, address: int) -> bool
 def vma_index(mm: MmStruct) -> str | None:
     """I4: the tree's ranges are those of its VMAs, and map_count counts them; for when mmap_lock is free."""
     count = 0
-    for first, last, vma in mm.mm_mt:
+    for first, last, vma in mm.mm_mt.ranges():
         count += 1
         if (first, last + 1) != (vma.vm_start, vma.vm_end):
             return f"{mm.name}: the tree holds {vma.name} at [{first:#x}, {last + 1:#x})"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from concurrency import Operation, Plain, RwSemaphore, Shared, Spinlock, perform
-from tree import MapleTree
+from tree import MapleTree, RbStore, VmaStore
 from vm.folio import Folio, Memory, folio_test_anon
 from vm.layout import TASK_SIZE
 
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
 
 MM_ANONPAGES = "MM_ANONPAGES"
 MM_FILEPAGES = "MM_FILEPAGES"
+
+
+VmaIndex = Callable[[RwSemaphore], VmaStore["VmArea"]]
+"""Makes what holds the VMAs of an address space, guarded by the lock that it is given."""
+
+
+def maple_tree(lock: RwSemaphore) -> VmaStore[VmArea]:
+    """VMAs as v6.1 keeps them: a maple tree with gaps, not in RCU mode."""
+    return MapleTree(track_gaps=True, lock=lock)
+
+
+def rbtree_and_list(lock: RwSemaphore) -> VmaStore[VmArea]:
+    """VMAs as kernels up to v6.0 keep them: an augmented rbtree, a linked list, and a cache per task."""
+    return RbStore(lock=lock)
 
 
 class MmStruct(Shared):
@@ -29,7 +44,7 @@ class MmStruct(Shared):
     memory: Memory
     mmap_lock: RwSemaphore
     page_table_lock: Spinlock
-    mm_mt: MapleTree[VmArea]
+    mm_mt: VmaStore[VmArea]
     map_count: Plain[int] = 0
     start_brk: Plain[int] = 0
     brk: Plain[int] = 0
@@ -38,14 +53,14 @@ class MmStruct(Shared):
     pmds: dict[int, PageTable]
     rss: dict[str, int]
 
-    def __init__(self, memory: Memory, name: str, start_brk: int) -> None:
+    def __init__(self, memory: Memory, name: str, start_brk: int, index: VmaIndex) -> None:
         mmap_lock = RwSemaphore("mm->mmap_lock")
         super().__init__(
             name=name,
             memory=memory,
             mmap_lock=mmap_lock,
             page_table_lock=Spinlock("mm->page_table_lock"),
-            mm_mt=MapleTree(track_gaps=True, lock=mmap_lock),
+            mm_mt=index(mmap_lock),
             start_brk=start_brk,
             brk=start_brk,
             pmds={},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from concurrency import bug_on, trace
 from lockdep.gfp import GFP_KERNEL
-from tree import MAX, Busy, MaState, NoMemory
+from tree import MAX, Busy, NoMemory, VmaCursor
 from vm.anon_vma import (
     AnonVma,
     anon_vma_clone,
@@ -43,17 +43,18 @@ from vm.mm import (
 )
 from vm.vma import VmArea, vm_area_alloc, vm_area_free, vma_pages
 
-Mas = MaState[VmArea]
+Mas = VmaCursor[VmArea]
+"""A place in an address space; kernel: struct ma_state."""
 
 
 def vma_find(mm: MmStruct, start: int, end: int = MAX) -> VmArea | None:
     """The first VMA that reaches into ``[start, end)``."""
-    return Mas(mm.mm_mt, start).find(end - 1)
+    return mm.mm_mt.cursor(start).find(end - 1)
 
 
 def vma_prev(mm: MmStruct, address: int, limit: int = 0) -> VmArea | None:
     """The last VMA that ends at or below `address`, but above `limit`."""
-    return Mas(mm.mm_mt, address).prev(limit)
+    return mm.mm_mt.cursor(address).prev(limit)
 
 
 def vma_store(mas: Mas, vma: VmArea) -> None:
@@ -78,7 +79,7 @@ def vma_adjust(vma: VmArea, start: int, end: int, pgoff: int, insert: VmArea) ->
     mm = vma.vm_mm
     keeps_end = end == vma.vm_end
     first = (start, end) if keeps_end else (insert.vm_start, insert.vm_end)
-    mas = Mas(mm.mm_mt, first[0], first[1] - 1)
+    mas = mm.mm_mt.cursor(first[0], first[1] - 1)
     try:
         mas.preallocate(vma, GFP_KERNEL)
     except NoMemory:
@@ -234,18 +235,18 @@ def do_mas_align_munmap(mm: MmStruct, vma: VmArea, start: int, end: int, *, down
             return error
     before = vma_prev(mm, start)
     doomed = []
-    walk = Mas(mm.mm_mt, start)
+    walk = mm.mm_mt.cursor(start)
     while (found := walk.find(end - 1)) is not None:
         if found.vm_end > end:
             error = split_vma(found, end, new_below=True)
             if error:
                 return error
-            walk.set(end - 1)
+            walk.set_range(end - 1, end - 1)
             found = walk.walk()
             assert found is not None
         doomed.append(found)
     after = vma_find(mm, end)
-    mas = Mas(mm.mm_mt, start, end - 1)
+    mas = mm.mm_mt.cursor(start, end - 1)
     try:
         mas.preallocate(None, GFP_KERNEL)
     except NoMemory:
@@ -301,7 +302,7 @@ def _mmap_locked(mm: MmStruct, address: int | None, length: int, flags: int) -> 
 def get_unmapped_area(mm: MmStruct, address: int | None, size: int) -> int:
     """Where a mapping of `size` bytes goes: at `address` if that is possible at all, else wherever there is room."""
     if address is None:
-        free = Mas(mm.mm_mt)
+        free = mm.mm_mt.cursor()
         if size > mm.mmap_base - MMAP_MIN_ADDR:
             return ENOMEM
         try:
@@ -330,7 +331,7 @@ def mmap_region(mm: MmStruct, start: int, end: int, flags: int) -> int:
         if can_vma_merge(before, flags, anon_vma, pgoff - vma_pages(before)):
             grown = before
             new_start, new_pgoff = before.vm_start, before.vm_pgoff
-    mas = Mas(mm.mm_mt, start, end - 1)
+    mas = mm.mm_mt.cursor(start, end - 1)
     if grown is not None and vma_expand(mas, grown, new_start, new_end, new_pgoff, after) == 0:
         return start
     vma = vm_area_alloc(mm, start, end, pgoff, flags)
@@ -363,7 +364,7 @@ def exit_mmap(mm: MmStruct) -> None:
     mm.ended = True
     tlb = MmuGather(mm)
     mmap_read_lock(mm)
-    walk = Mas(mm.mm_mt)
+    walk = mm.mm_mt.cursor()
     doomed = []
     while (found := walk.find()) is not None:
         doomed.append(found)

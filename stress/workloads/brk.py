@@ -13,6 +13,7 @@ from vm.folio import Memory
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.migrate import compact_zone
+from vm.mm import VmaIndex, maple_tree
 from vm.mmap import exit_mmap
 
 HEAP = 0x10_0000
@@ -38,9 +39,9 @@ def read_file(memory: Memory) -> None:
         invalidate_mapping_page(memory, file, index)
 
 
-def trim_under_compaction() -> None:
-    """The program: a heap of four pages, of which three are cut off."""
-    machine = boot(FRAMES)
+def trim_under_compaction(index: VmaIndex = maple_tree) -> None:
+    """The program: a heap of four pages, of which three are cut off; `index` holds the VMAs."""
+    machine = boot(FRAMES, index)
     process = Process(machine.add_mm("cc1", HEAP))
     process.brk(HEAP + PAGES * PAGE_SIZE)
     for page in range(PAGES):

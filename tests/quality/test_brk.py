@@ -64,6 +64,12 @@ def test_the_fixed_brk_is_clean(strategy: str) -> None:
         assert result.executions == 400
 
 
+@pytest.mark.parametrize("strategy", ["pct", "random"])
+def test_the_brk_of_before_the_maple_tree_is_clean_too(strategy: str) -> None:
+    result = run(scenarios.brk_rbtree, 1, 300, strategy=strategy)
+    assert [witness.failure.headline for witness in result.failures] == []
+
+
 def test_a_witness_needs_few_switches() -> None:
     result = run(scenarios.brk_false_vma, 1, 5000, "coverage")
     assert result.failures[0].schedule.switches <= 8

@@ -42,7 +42,7 @@ def failures(result: Result) -> list[Failure]:
 def adjust_without_lock(vma: VmArea, start: int, end: int, pgoff: int, insert: VmArea) -> int:
     """As `mmap.vma_adjust` where the VMA keeps its lower part, without the anon_vma lock."""
     assert start == vma.vm_start
-    mas = mmap.Mas(vma.vm_mm.mm_mt, insert.vm_start, insert.vm_end - 1)
+    mas = vma.vm_mm.mm_mt.cursor(insert.vm_start, insert.vm_end - 1)
     mas.preallocate(vma, GFP_KERNEL)
     pre_update_vma(vma)
     vma.vm_end = end
@@ -85,7 +85,7 @@ def shrink(vma: VmArea, mas: mmap.Mas, newbrk: int) -> None:
 
 
 def neighbours(mm: MmStruct, vma: VmArea, newbrk: int, oldbrk: int) -> tuple[mmap.Mas, int]:
-    mas = mmap.Mas(mm.mm_mt, newbrk, oldbrk - 1)
+    mas = mm.mm_mt.cursor(newbrk, oldbrk - 1)
     mas.preallocate(None, GFP_KERNEL)
     following = mmap.vma_find(mm, oldbrk)
     return mas, TASK_SIZE if following is None else following.vm_start

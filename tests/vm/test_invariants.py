@@ -26,7 +26,7 @@ from vm.invariants import coverage, mapcounts, vma_index
 from vm.layout import PAGE_SIZE, VM_DATA_FLAGS
 from vm.machine import Machine, boot
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
-from vm.mmap import Mas, do_mmap, exit_mmap, vma_expand, vma_find
+from vm.mmap import do_mmap, exit_mmap, vma_expand, vma_find
 from vm.pgtable import PageTable, make_migration_entry, pfn_swap_entry_to_page, present
 from vm.user import Killed, user_store
 from vm.vma import VmArea, vm_area_alloc, vm_area_free
@@ -325,7 +325,7 @@ def test_vma_expand_inherits_the_anon_vma_before_it_locks() -> None:
         vma = vma_find(mm, below)
         assert vma is not None
         inherited = heap.anon_vma
-        mas = Mas(mm.mm_mt, below)
+        mas = mm.mm_mt.cursor(below)
         check(vma_expand(mas, vma, below, heap.vm_end, vma.vm_pgoff, heap) == 0, "there is memory")
         check(vma.anon_vma is inherited, "the anon_vma of the pages")
         check(mm.map_count == 1, "one VMA is left")
@@ -352,7 +352,7 @@ def test_vma_expand_without_memory_leaves_both_as_they_were() -> None:
             mmap_write_lock(mm)
             vma = vma_find(mm, below)
             assert vma is not None
-            if vma_expand(Mas(mm.mm_mt, below), vma, below, heap.vm_end, vma.vm_pgoff, heap) < 0:
+            if vma_expand(mm.mm_mt.cursor(below), vma, below, heap.vm_end, vma.vm_pgoff, heap) < 0:
                 check(vma_find(mm, HEAP) is heap, "the heap is still there")
                 check(vma.vm_end == HEAP, "the other one did not grow")
             mmap_write_unlock(mm)
