@@ -195,7 +195,10 @@ def _print_found(found: Found, marked: Marked = frozenset()) -> None:
         _line(f"not saved: {found.problem}")
     else:
         _line(f"saved:    {found.path}")
-        _line(f"replay:   sugarbush replay {found.path}")
+        if witness.schedule.choices:
+            _line(f"replay:   sugarbush replay {found.path}")
+        if witness.schedule.choices and not marked:
+            _line(f"simplify: sugarbush minimise {found.path}")
     out.print()
 
 
