@@ -15,8 +15,8 @@ from lockdep.trace import Trace
 class Acquire:
     """A lock that a task asks for in a way that a look-up alone does not validate.
 
-    `chain` is the stack with the new lock on top. `known` says that it was seen before, but has to be looked at
-    each time because the instances matter.
+    `chain` is the stack with the new lock on top. `known` says that it was seen before, but has to be looked
+    at each time because the instances matter.
     """
 
     ctx: TaskContext
@@ -47,11 +47,8 @@ def context_entries(ctx: TaskContext) -> list[Held]:
 
 
 def matches(entry: Held, lock_map: LockMap) -> bool:
-    """True when a held entry stands for this map: the instance itself, or one merged into the entry."""
+    """True when a held entry stands for this instance, alone or with others merged into it."""
     if entry[0] is lock_map:
         return True
     extra = entry[4]
-    if extra is None or not extra.references:
-        return False
-    held = entry[1].lock_class
-    return held.key is lock_map.key and held.subclass == lock_map.subclass
+    return extra is not None and any(other is lock_map for other in extra.merged)

@@ -140,7 +140,8 @@ class Core(Ground):
         """Validates one lock on top of what the task holds; None when it is not to be pushed."""
         sync, checked = bool(flags & SYNC), lock_class.checked and not flags & UNCHECKED
         if nest_lock is not None:
-            if not sync and self._merge(ctx, lock_class, 1 if extra is None else max(extra.references, 1)):
+            others = [] if extra is None else extra.merged
+            if not sync and self._merge(ctx, lock_class, [lock_map, *others]):
                 return None
             flags |= NESTED
             extra = extra or Extra(nest_lock)
@@ -185,8 +186,8 @@ class Core(Ground):
             parent.next[key] = chain
         return None if sync else (chain, extra)
 
-    def _merge(self, ctx: TaskContext, lock_class: LockClass, count: int) -> bool:
-        """Counts more locks into the top entry if it is of their class: a nest lock serialises them."""
+    def _merge(self, ctx: TaskContext, lock_class: LockClass, maps: list[LockMap]) -> bool:
+        """Puts more locks into the top entry if it is of their class: a nest lock serialises them."""
         if not ctx.held:
             return False
         lock_map, chain, code, lasti, extra = ctx.held[-1]
@@ -195,7 +196,7 @@ class Core(Ground):
         if extra is None:
             extra = Extra()
             ctx.held[-1] = (lock_map, chain, code, lasti, extra)
-        extra.references = max(extra.references, 1) + count
+        extra.merged += maps
         return True
 
     def _release_unusual(self, ctx: TaskContext, lock_map: LockMap) -> None:
@@ -207,12 +208,21 @@ class Core(Ground):
             if extra is not None:
                 if extra.pins:
                     self._warn_here(ctx, f"WARNING: releasing a pinned lock ({lock_map.name})")
-                if extra.references > 1:
-                    extra.references -= 1
+                if extra.merged:
+                    self._split(ctx, index, lock_map)
                     return
             above = self._pop_to(ctx, index)
             for entry in above:
                 self._put_back(ctx, entry, entry[1].key | AGAIN)
+
+    def _split(self, ctx: TaskContext, index: int, lock_map: LockMap) -> None:
+        """Takes one lock out of a merged entry; another one stands for the rest."""
+        held, chain, code, lasti, extra = ctx.held[index]
+        assert extra is not None
+        maps = [held, *extra.merged]
+        position = next(place for place, other in enumerate(maps) if other is lock_map)
+        first, *extra.merged = maps[:position] + maps[position + 1 :]
+        ctx.held[index] = (first, chain, code, lasti, extra)
 
     def _pop_to(self, ctx: TaskContext, index: int) -> list[Held]:
         """Takes a lock and all above it off the stack; gives those above, oldest first."""

@@ -161,7 +161,7 @@ class IrqProver:
         )
 
     def check_edge(self, acquire: Acquire, entry: Held) -> None:
-        """Looks for a safe class before a new dependency, an unsafe one behind (kernel: `check_irq_usage`)."""
+        """Looks for a safe class before a new dependency, an unsafe one behind (`check_irq_usage`)."""
         if not self._seen & USED_IN_MASK:
             return
         prev, prev_weak = entry[1].lock_class, entry[1].read > 0

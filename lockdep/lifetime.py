@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from lockdep.acquire import matches
 from lockdep.core import Core
 from lockdep.keys import LockClassKey, LockdepError, LockMap
-from lockdep.reporter import MAP_SIZE, address_of, common, held_line, held_lines
+from lockdep.reporter import MAP_SIZE, address_of, common, held_lines, lock_line
 from lockdep.reports import HeldFreedReport, LockLine, ReportKind, ReturnToUserReport, TaskExitReport
-from lockdep.task import TaskContext
+from lockdep.task import Held, TaskContext
 
 FREED_HEADLINE = "WARNING: held lock freed!"
 USER_HEADLINE = "WARNING: lock held when returning to user space!"
@@ -25,15 +26,18 @@ class Lifetime(Core):
         ctx = self._current()
         gone = list(maps)
         for entry in ctx.held:
-            if any(entry[0] is lock_map for lock_map in gone):
-                address = address_of(entry[0])
-                cause = entry[1].lock_class.title
-                fields = common(ctx, ReportKind.HELD_FREED, FREED_HEADLINE, cause, self._tracer.capture())
-                report = HeldFreedReport(
-                    **fields, freed=held_line(entry), first=address, last=address + MAP_SIZE - 1
-                )
-                self._reporter.add(ctx, report)
+            for lock_map in gone:
+                if matches(entry, lock_map):
+                    self._report_freed(ctx, lock_map, entry)
         self._reporter.deliver(ctx)
+
+    def _report_freed(self, ctx: TaskContext, lock_map: LockMap, entry: Held) -> None:
+        address, lock_class = address_of(lock_map), entry[1].lock_class
+        trace = self._tracer.capture()
+        fields = common(ctx, ReportKind.HELD_FREED, FREED_HEADLINE, lock_class.title, trace)
+        freed = lock_line(lock_map, lock_class, (entry[2], entry[3]))
+        report = HeldFreedReport(**fields, freed=freed, first=address, last=address + MAP_SIZE - 1)
+        self._reporter.add(ctx, report)
 
     def task_exit(self, ctx: TaskContext) -> None:
         """The task ends: it must hold nothing (kernel: `debug_check_no_locks_held`)."""

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 
 
 class Extra:
-    """The rare parts of a held lock: its nest lock, how many acquires were merged into it, its pins."""
+    """The rare parts of a held lock: its nest lock, the other locks of the class that it stands for, its
+    pins.
+    """
 
-    __slots__ = ("nest_lock", "pins", "references")
+    __slots__ = ("merged", "nest_lock", "pins")
 
     def __init__(self, nest_lock: LockMap | None = None) -> None:
         self.nest_lock = nest_lock
-        self.references = 0
+        self.merged: list[LockMap] = []
         self.pins: tuple[int, ...] = ()
 
 

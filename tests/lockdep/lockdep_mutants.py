@@ -264,8 +264,8 @@ MUTANTS = [
     Mutant(
         "a merged entry goes with its last release",
         "core.py",
-        "if extra.references > 1:",
-        "if extra.references > 2:",
+        "                if extra.merged:\n",
+        "                if False:\n",
         STACK,
     ),
     Mutant(
@@ -497,8 +497,8 @@ MUTANTS = [
     Mutant(
         "a freed lock must not be held",
         "lifetime.py",
-        "            if any(entry[0] is lock_map for lock_map in gone):",
-        "            if False:",
+        "                if matches(entry, lock_map):",
+        "                if False:",
         LIFETIME,
     ),
     Mutant(

@@ -118,13 +118,21 @@ def test_merging_needs_a_nest_lock(world: World) -> None:
     assert world.kinds == [ReportKind.RECURSIVE]
 
 
-def test_merged_locks_answer_for_their_class(world: World) -> None:
-    nest, first, second = world.lock("nest"), world.lock("x"), world.lock("x")
+def test_merged_locks_answer_for_themselves(world: World) -> None:
+    nest, first, second, never = (world.lock(name) for name in ("nest", "x", "x", "x"))
     world.lockdep.acquire(nest)
     world.lockdep.acquire(first, nest_lock=nest)
-    assert not world.lockdep.is_held(second)
     world.lockdep.acquire(second, nest_lock=nest)
-    assert world.lockdep.is_held(second)
+    assert [world.lockdep.is_held(lock) for lock in (first, second, never)] == [True, True, False]
+    world.lockdep.release(never)
+    assert world.kinds == [ReportKind.BAD_UNLOCK]
+    world.lockdep.release(first)
+    assert [world.lockdep.is_held(lock) for lock in (first, second)] == [False, True]
+    world.lockdep.free_check([first])
+    world.lockdep.free_check([second])
+    assert world.kinds == [ReportKind.BAD_UNLOCK, ReportKind.HELD_FREED]
+    world.lockdep.release(second)
+    assert names(world) == ["nest"]
 
 
 def test_locks_merge_when_what_stood_between_goes(world: World) -> None:

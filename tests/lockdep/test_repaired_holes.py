@@ -35,6 +35,15 @@ def test_edge_lost_behind_a_nested_lock(world: World) -> None:
     assert world.kinds == [CIRCULAR]
 
 
+def test_wrong_instance_released_out_of_a_merged_entry(world: World) -> None:
+    """Locks merged under a nest lock keep their identity: a release of another of the class is seen."""
+    nest, first, second, never = (world.lock(name) for name in ("nest", "x", "x", "x"))
+    with world.held(nest), world.held(first, nest_lock=nest), world.held(second, nest_lock=nest):
+        world.lockdep.release(never)
+    assert world.kinds == [ReportKind.BAD_UNLOCK]
+    assert world.ctx.held == []
+
+
 def test_per_class_visited_mark(world: World) -> None:
     """WA->WB, WA->RC, WB->WC, RC->WA: C is first reached weakly, and A->B->C->A is real all the same."""
     a, b, c = world.locks("a b c")
