@@ -91,11 +91,6 @@ class Chain:
         return self.key & READ_MASK
 
     @property
-    def trylock(self) -> bool:
-        """True when the newest lock was taken without waiting."""
-        return bool(self.key & TRYLOCK)
-
-    @property
     def brings_older(self) -> bool:
         """True when the newest lock has a strong dependency on it from every older lock that matters.
 

@@ -26,9 +26,7 @@ SN: Final = 4
 SR: Final = 8
 
 FROM_EXCLUSIVE: Final = EN | ER
-FROM_SHARED: Final = SN | SR
 TO_BLOCKING: Final = EN | SN
-TO_RECURSIVE: Final = ER | SR
 
 KIND_NAMES: Final = ((EN, "EN"), (ER, "ER"), (SN, "SN"), (SR, "SR"))
 

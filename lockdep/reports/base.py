@@ -55,12 +55,8 @@ class LockLine:
     site: Frame
 
     def __str__(self) -> str:
-        return f"{self.address:016x} ({self.label}, at: {self.site}"
-
-    @property
-    def label(self) -> str:
-        """The class part of the line, without its opening bracket."""
-        return f"{self.name}){{{self.usage}}}-{{{self.outer}:{self.inner}}}"
+        line = ClassLine(self.name, self.usage, self.outer, self.inner)
+        return f"{self.address:016x} {line}, at: {self.site}"
 
 
 @dataclass(frozen=True, slots=True)
