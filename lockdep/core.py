@@ -62,7 +62,9 @@ class Core(Ground):
             self._adopt(ctx)
         key = lock_map.token | ctx.state
         if read:
-            key |= read & READ_MASK
+            if not 0 < read <= 2:
+                raise LockdepError(f"read must be 0, 1 or 2, not {read!r}")
+            key |= read
         if trylock:
             key |= TRYLOCK
         if not check:
@@ -72,9 +74,7 @@ class Core(Ground):
             key = key & ~SUBCLASS_MASK | subclass << SUBCLASS_SHIFT if 0 < subclass < SUBCLASS_LIMIT else 0
         extra = None
         chain = ctx.chain.next.get(key)
-        if chain is None or nest_lock is not None or sync or not 0 <= read <= 2:
-            if not 0 <= read <= 2:
-                raise LockdepError(f"read must be 0, 1 or 2, not {read!r}")
+        if chain is None or nest_lock is not None or sync:
             flags = read | (TRYLOCK if trylock else 0) | (0 if check else UNCHECKED) | (SYNC if sync else 0)
             placed = self._acquire_unseen(ctx, lock_map, flags, subclass, nest_lock)
             if ctx.pending:

@@ -591,8 +591,8 @@ MUTANTS = [
     Mutant(
         "the read mode is part of the stack's key",
         "core.py",
-        "            key |= read & READ_MASK",
-        "            pass",
+        "            key |= read\n",
+        "            pass\n",
         DEPENDENCIES,
     ),
     Mutant(
