@@ -78,7 +78,7 @@ from concurrency.shared import (
 from concurrency.simulated import Execution, Simulated
 from concurrency.slab import KmemCache, LeakCheck
 from concurrency.spinlock import Spinlock
-from concurrency.strategy import PCT, RandomWalk, Replay, Strategy
+from concurrency.strategy import PCT, POS, SURW, RandomWalk, Replay, Strategy
 from concurrency.task import Task
 from concurrency.threaded import Threaded
 from concurrency.validator import LockValidator
@@ -86,9 +86,11 @@ from concurrency.validator import LockValidator
 __all__ = [
     "DEFAULT_STRATEGY",
     "PCT",
+    "POS",
     "READ_ONCE",
     "RUNTIMES",
     "STRATEGIES",
+    "SURW",
     "WRITE_ONCE",
     "Access",
     "Atomic",

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from concurrency.conflict import conflict, takes_lock
 from concurrency.explore import Settings, Witness
 from concurrency.failure import BadSchedule, ConcurrencyError, Failure
 from concurrency.observer import Observer
-from concurrency.operation import Access, Dep, Operation
+from concurrency.operation import Dep, Operation
 from concurrency.runtime import Runtime
-from concurrency.simulated import END, Execution
+from concurrency.simulated import Execution
 from concurrency.site import caller
-from concurrency.slab import FREE
 from concurrency.strategy.replay import Replay
 from concurrency.task import Task
 from concurrency.waiting import label
@@ -30,9 +30,6 @@ from concurrency.waiting import label
 DEFAULT_TRIES = 300
 _SLACK = 4
 _LITTLE = 1000
-_READS = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
-_TAKES = (Dep.ACQUIRE, Dep.ACQUIRE_READ, Dep.ACQUIRE_RECURSIVE, Dep.TRY, Dep.TRY_READ)
-_SHARES = (Dep.ACQUIRE_READ, Dep.ACQUIRE_RECURSIVE, Dep.TRY_READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,27 +219,15 @@ def _candidates(ops: Sequence[_Done]) -> Iterator[tuple[_Done, _Done]]:
         earlier = places.setdefault(id(second.obj), [])
         seen: set[int] = set()
         for at, first in reversed(earlier):
-            if first.task is not second.task and first.task.id not in seen and _depend(first.op, second.op):
+            if (
+                first.task is not second.task
+                and first.task.id not in seen
+                and conflict(first.op, second.op, second.obj)
+            ):
                 seen.add(first.task.id)
                 if at >= second.born:
                     yield first, second
         earlier.append((position, second))
-
-
-def _depend(one: Operation, other: Operation) -> bool:
-    """The two, done to one object, have another effect in the other order."""
-    if END in (one, other):
-        return False
-    if FREE in (one, other):
-        return True
-    if one.field != other.field:
-        return False
-    if one.dep is not None or other.dep is not None:
-        takes = one.dep in _TAKES and other.dep in _TAKES
-        return takes and not (one.dep in _SHARES and other.dep in _SHARES)
-    if one.access is Access.NONE and other.access is Access.NONE:
-        return one is not other
-    return one.access not in _READS or other.access not in _READS
 
 
 def _holds(ops: Sequence[_Done], first: _Done) -> Iterator[int]:
@@ -251,7 +236,7 @@ def _holds(ops: Sequence[_Done], first: _Done) -> Iterator[int]:
     held: list[tuple[object, int]] = []
     for done in ops:
         if done.task is first.task and done.number < first.number:
-            if done.op.dep in _TAKES:
+            if takes_lock(done.op):
                 held.append((done.obj, done.number))
             elif done.op.dep is Dep.RELEASE:
                 held = [one for one in held if one[0] is not done.obj]

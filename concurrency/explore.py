@@ -15,13 +15,14 @@ from concurrency.recorder import Event, Recorder
 from concurrency.schedule import Schedule
 from concurrency.simulated import DEFAULT_MAX_STEPS, Execution, Simulated
 from concurrency.slab import LeakCheck
-from concurrency.strategy import PCT, RandomWalk, Replay, Strategy
+from concurrency.strategy import PCT, POS, SURW, RandomWalk, Replay, Strategy
+from concurrency.strategy.base import Listening
 from concurrency.strategy.guided import Noted
 from concurrency.threaded import Threaded
 from concurrency.validator import LockValidator
 
 DEFAULT_STRATEGY = "pct"
-STRATEGIES = ("random", "pct")
+STRATEGIES = ("random", "pct", "pos", "surw")
 RUNTIMES = ("simulated", "threaded")
 
 
@@ -106,6 +107,8 @@ class Settings:
         observers = self._common()
         if recorder is not None:
             observers.insert(0, recorder)
+        if isinstance(strategy, Listening):
+            observers.insert(0, strategy.listener)
         if "data-race" not in self.without:
             observers.append(RaceDetector(stacks=stacks))
         observers += self.observers()
@@ -122,6 +125,10 @@ def make_strategy(name: str, seed: int, depth: int = 4) -> Strategy:
     """The strategy of this name; `depth` is for those that take one."""
     if name == "random":
         return RandomWalk(seed)
+    if name == "pos":
+        return POS(seed)
+    if name == "surw":
+        return SURW(seed)
     if name == "pct" and depth < 1:
         raise ConcurrencyError(f"the depth of a bug is at least 1, not {depth}")
     if name == "pct":

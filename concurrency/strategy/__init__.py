@@ -2,7 +2,9 @@
 
 from concurrency.strategy.base import Strategy
 from concurrency.strategy.pct import PCT
+from concurrency.strategy.pos import POS
 from concurrency.strategy.random_walk import RandomWalk
 from concurrency.strategy.replay import Replay
+from concurrency.strategy.surw import SURW
 
-__all__ = ["PCT", "RandomWalk", "Replay", "Strategy"]
+__all__ = ["PCT", "POS", "SURW", "RandomWalk", "Replay", "Strategy"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from concurrency.observer import Observer
 from concurrency.task import Task
 
 NUMBER_BITS = 16
@@ -46,3 +47,10 @@ class Strategy(Protocol):
 
     def end(self, steps: int, forced: int) -> None:
         """The execution has ended after `steps` operations, `forced` of them without a choice."""
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """A strategy that must know what the tasks are about to do: its listener is an observer of the execution."""
+
+    listener: Observer
