@@ -82,7 +82,7 @@ class MaState(Generic[E]):
         return search.find(self, limit, self._reading(), empty=False)  # type: ignore[no-any-return]
 
     def find_range(self, limit: int = MAX) -> E | None:
-        """As `find`, but stops at unset ranges too."""
+        """As `find`, but stops at unset ranges too, except at the one that the first call begins in."""
         return search.find(self, limit, self._reading(), empty=True)  # type: ignore[no-any-return]
 
     def find_rev(self, limit: int = 0) -> E | None:
@@ -90,7 +90,7 @@ class MaState(Generic[E]):
         return search.find_rev(self, limit, self._reading(), empty=False)  # type: ignore[no-any-return]
 
     def find_range_rev(self, limit: int = 0) -> E | None:
-        """As `find_rev`, but stops at unset ranges too."""
+        """As `find_rev`, but stops at unset ranges too, except at the one that the first call begins in."""
         return search.find_rev(self, limit, self._reading(), empty=True)  # type: ignore[no-any-return]
 
     def next(self, limit: int = MAX) -> E | None:

@@ -179,6 +179,68 @@ class Comparison(RuleBasedStateMachine):
         ranges = [r for r in self.model.ranges if r[1] >= min(index, limit) and r[0] <= max(index, limit)]
         assert seen == [entry for _, _, entry in (reversed(ranges) if down else ranges)]
 
+    @rule(at=ranges(), unset=st.booleans())
+    def store_through_a_cursor(self, at: tuple[int, int], unset: bool) -> None:
+        entry = None if unset else self.new_entry()
+        mas: MaState[int] = MaState(self.tree, *at)
+        assert mas.store(entry) == self.model.load(at[0])
+        mas.destroy()
+        self.model.store(*at, entry)
+
+    @rule(index=keys)
+    def erase_through_a_cursor(self, index: int) -> None:
+        mas: MaState[int] = MaState(self.tree, index)
+        found = self.model.at(index)
+        assert mas.erase() == self.model.erase(index)
+        if found:
+            assert mas.index <= found[0] <= found[1] <= mas.last
+            assert self.model.is_free(mas.index, mas.last)
+
+    @rule(at=ranges())
+    def insert_through_a_cursor(self, at: tuple[int, int]) -> None:
+        entry = self.new_entry()
+        mas: MaState[int] = MaState(self.tree, *at)
+        if self.model.is_free(*at):
+            mas.insert_gfp(entry)
+            self.model.store(*at, entry)
+        else:
+            with pytest.raises(Exists):
+                mas.insert_gfp(entry)
+            assert mas.walk() == self.model.load(at[0])
+
+    @rule(index=keys, limit=keys, down=st.booleans())
+    def find_ranges(self, index: int, limit: int, down: bool) -> None:
+        """Set and unset ranges, until the limit; the first call passes over the unset range that it begins in."""
+        if not self.tree.height or (index <= limit if down else index >= limit):
+            return
+        mas: MaState[int] = MaState(self.tree, index)
+        expected = self.model.slot(index)
+        if expected[2] is None:
+            if expected[0] <= limit if down else expected[1] >= limit:
+                return
+            expected = self.model.slot(expected[0] - 1 if down else expected[1] + 1)
+        while True:
+            entry = mas.find_range_rev(limit) if down else mas.find_range(limit)
+            assert (mas.index, mas.last, entry) == expected
+            if expected[0] <= limit if down else expected[1] >= limit:
+                break
+            expected = self.model.slot(expected[0] - 1 if down else expected[1] + 1)
+
+    @rule(at=ranges(), key=keys)
+    def use_it_as_a_mapping(self, at: tuple[int, int], key: int) -> None:
+        first, last = at
+        entry = self.tree[first:last] = self.new_entry()
+        self.model.store(first, last, entry)
+        assert (key in self.tree) == (self.model.load(key) is not None)
+        if key in self.tree:
+            assert self.tree[key] == self.model.load(key)
+            del self.tree[key]
+            self.model.store(key, key, None)
+        assert len(self.tree) == len(self.model.ranges)
+        assert list(self.tree[first:last]) == [r for r in self.model.ranges if r[1] >= first and r[0] <= last]
+        after = self.tree.find_after(key)
+        assert after == ((None, 0) if key == 0 else self.tree.find(key))
+
     @rule()
     def dup(self) -> None:
         source = CountingNodes()
