@@ -3,6 +3,7 @@
 from concurrency.context import might_sleep
 from concurrency.explain import explain
 from concurrency.explore import (
+    DEFAULT_DEPTH,
     DEFAULT_STRATEGY,
     RUNTIMES,
     STRATEGIES,
@@ -78,12 +79,13 @@ from concurrency.shared import (
 from concurrency.simulated import Execution, Simulated
 from concurrency.slab import KmemCache, LeakCheck
 from concurrency.spinlock import Spinlock
-from concurrency.strategy import PCT, POS, SURW, RandomWalk, Replay, Strategy
+from concurrency.strategy import PCT, POS, SURW, DepthFirst, RandomWalk, Replay, Search, Strategy
 from concurrency.task import Task
 from concurrency.threaded import Threaded
 from concurrency.validator import LockValidator
 
 __all__ = [
+    "DEFAULT_DEPTH",
     "DEFAULT_STRATEGY",
     "PCT",
     "POS",
@@ -98,6 +100,7 @@ __all__ = [
     "ConcurrencyError",
     "Datum",
     "Dep",
+    "DepthFirst",
     "Event",
     "Execution",
     "Failure",
@@ -121,6 +124,7 @@ __all__ = [
     "Runtime",
     "RwSemaphore",
     "Schedule",
+    "Search",
     "Segment",
     "Settings",
     "Shared",

@@ -15,14 +15,18 @@ from concurrency.recorder import Event, Recorder
 from concurrency.schedule import Schedule
 from concurrency.simulated import DEFAULT_MAX_STEPS, Execution, Simulated
 from concurrency.slab import LeakCheck
-from concurrency.strategy import PCT, POS, SURW, RandomWalk, Replay, Strategy
+from concurrency.strategy import PCT, POS, SURW, DepthFirst, Pruned, RandomWalk, Replay, Search, Strategy
 from concurrency.strategy.base import Listening
 from concurrency.strategy.guided import Noted
 from concurrency.threaded import Threaded
 from concurrency.validator import LockValidator
 
 DEFAULT_STRATEGY = "pct"
-STRATEGIES = ("random", "pct", "pos", "surw")
+STRATEGIES = ("random", "pct", "pos", "surw", "dfs")
+DEFAULT_DEPTH = 4
+"""Of PCT; a search has no bound unless one is given."""
+
+_BUDGET, _SEARCH_BUDGET = 1000, 1_000_000
 RUNTIMES = ("simulated", "threaded")
 
 
@@ -53,7 +57,13 @@ class Witness:
 
 @dataclass(slots=True)
 class Result:
-    """What an exploration found; `seconds` is wall-clock time, `steps` counts operations of all executions."""
+    """What an exploration found; `seconds` is wall-clock time, `steps` counts operations of all executions.
+
+    `exhaustive` says that every schedule was seen with at most `bound` preemptions (None: every schedule). `cut` is
+    the number of switch points at which that bound forbade to go on with another task; with 0 it forbade nothing.
+    `pruned` counts the executions that were begun and given up, since nothing new could come of them; they are not
+    among `executions`.
+    """
 
     strategy: str
     seed: int
@@ -62,6 +72,9 @@ class Result:
     seconds: float = 0.0
     exhaustive: bool = False
     interrupted: bool = False
+    bound: int | None = None
+    cut: int = 0
+    pruned: int = 0
     failures: list[Witness] = field(default_factory=list)
 
     @property
@@ -70,6 +83,15 @@ class Result:
         if self.failures:
             return Verdict.FAILED
         return Verdict.PASSED if self.exhaustive else Verdict.INCONCLUSIVE
+
+    @property
+    def scope(self) -> str:
+        """What the exploration has seen, in words."""
+        if not self.exhaustive:
+            return "some of the schedules"
+        if not self.cut:
+            return "every schedule"
+        return f"every schedule within preemption bound {self.bound}, which cut {self.cut} switch points"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +143,13 @@ class Settings:
         )
 
 
-def make_strategy(name: str, seed: int, depth: int = 4) -> Strategy:
-    """The strategy of this name; `depth` is for those that take one."""
+def make_strategy(name: str, seed: int, depth: int | None = None) -> Strategy:
+    """The strategy of this name; `depth` is for those that take one: PCT (4 if None), dfs (no bound if None)."""
     if name == "random":
         return RandomWalk(seed)
+    if name == "dfs":
+        return DepthFirst(depth)
+    depth = DEFAULT_DEPTH if depth is None else depth
     if name == "pos":
         return POS(seed)
     if name == "surw":
@@ -140,7 +165,7 @@ def explore(
     program: Callable[[], Any],
     *,
     strategy: str = DEFAULT_STRATEGY,
-    depth: int = 4,
+    depth: int | None = None,
     executions: int | None = None,
     seconds: float | None = None,
     seed: int = 1,
@@ -152,7 +177,9 @@ def explore(
 ) -> Result:
     """Run `program` under many schedules until one fails, or a budget ends.
 
-    The budget is `executions` (1000 if neither is given) or `seconds`, whichever ends first. With `keep_going` the
+    `depth` is that of PCT, or the preemption bound of a search (dfs), which ends when it has seen every schedule
+    within it. The budget is `executions` (if neither is given 1000, or a million for a search) or `seconds`,
+    whichever ends first. With `keep_going` the
     exploration goes on after a failure and keeps one witness of each headline. `progress` is called after each
     execution, `found` with each witness that is kept. A KeyboardInterrupt ends the exploration; what was found is
     returned. The ``threaded`` runtime makes no choices, so its witnesses have an empty schedule.
@@ -160,22 +187,38 @@ def explore(
     Raises `BadSchedule` if a failing execution does not replay: the program is not deterministic.
     """
     settings = settings or Settings()
-    if executions is None and seconds is None:
-        executions = 1000
+    search: Search | None = None
     runner: Simulated | Threaded
     if runtime == "threaded":
         runner = settings.threaded(seed)
         result = Result("os", seed)
     else:
-        runner = settings.runtime(make_strategy(strategy, seed, depth))
+        chooser = make_strategy(strategy, seed, depth)
+        runner = settings.runtime(chooser)
         result = Result(strategy, seed)
+        if isinstance(chooser, Search):
+            search = chooser
+            result.bound = search.bound
+    if executions is None and seconds is None:
+        executions = _BUDGET if search is None else _SEARCH_BUDGET
     start = time.monotonic()
     seen: set[str] = set()
     try:
-        while (executions is None or result.executions < executions) and (
+        while (executions is None or result.executions + result.pruned < executions) and (
             seconds is None or time.monotonic() - start < seconds
         ):
-            execution = runner.run(program)
+            try:
+                execution = runner.run(program)
+            except Pruned:
+                assert search is not None
+                result.pruned += 1
+                result.exhaustive = not search.left
+                if result.exhaustive:
+                    break
+                continue
+            if search is not None:
+                result.exhaustive = not search.left
+                result.cut = search.cut
             result.executions += 1
             result.steps += execution.steps
             failure = execution.failure
@@ -190,6 +233,8 @@ def explore(
             result.seconds = time.monotonic() - start
             if progress is not None:
                 progress(result)
+            if result.exhaustive:
+                break
     except KeyboardInterrupt:
         result.interrupted = True
     result.seconds = time.monotonic() - start

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 import stress.scenarios  # noqa: F401 - registers them
-from concurrency import RUNTIMES, STRATEGIES, BadSchedule, ConcurrencyError, Verdict
+from concurrency import DEFAULT_DEPTH, RUNTIMES, STRATEGIES, BadSchedule, ConcurrencyError, Verdict
 from stress.artifact import BadArtifact, load
 from stress.checks import CHECKS
 from stress.patch import PatchError
@@ -83,8 +83,13 @@ def list_command(as_json: Annotated[bool, typer.Option("--json", help="One JSON 
 def run_command(
     scenario: Annotated[str, typer.Argument(help="A name from `sugarbush list`.")],
     runtime: Annotated[str, typer.Option(help="simulated or threaded.")] = "simulated",
-    strategy: Annotated[str, typer.Option(help="random or pct.")] = "pct",
-    depth: Annotated[int, typer.Option(help="PCT: how many ordering constraints a bug may need.")] = 4,
+    strategy: Annotated[str, typer.Option(help=", ".join(STRATEGIES) + ".")] = "pct",
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            help="PCT: how many ordering constraints a bug may need (4). dfs: how many preemptions."
+        ),
+    ] = None,
     memory: Annotated[str, typer.Option(help="The memory model: sc.")] = "sc",
     schedules: Annotated[int | None, typer.Option(help="How many executions.")] = None,
     seconds: Annotated[float | None, typer.Option(help="How long, instead of --schedules.")] = None,
@@ -100,7 +105,10 @@ def run_command(
     _one_of("--runtime", runtime, RUNTIMES)
     _one_of("--strategy", strategy, STRATEGIES)
     _one_of("--memory", memory, ("sc",))
-    for option, value in (("--depth", depth), ("--schedules", schedules), ("--seconds", seconds)):
+    if strategy == "dfs" and depth is not None and depth < 0:
+        raise Unusable(f"--depth must be 0 or more for dfs, not {depth}")
+    bug_depth = None if strategy == "dfs" else depth
+    for option, value in (("--depth", bug_depth), ("--schedules", schedules), ("--seconds", seconds)):
         if value is not None and not value > 0:
             raise Unusable(f"{option} must be above 0, not {value}")
     if seed < 0:
@@ -117,7 +125,7 @@ def run_command(
         scenario=find_scenario(scenario),
         runtime=runtime,
         strategy=strategy,
-        depth=depth,
+        depth=DEFAULT_DEPTH if depth is None and strategy == "pct" else depth,
         schedules=DEFAULT_SCHEDULES if schedules is None and seconds is None else schedules,
         seconds=seconds,
         seed=seed,
@@ -132,6 +140,7 @@ def run_command(
     out.print(
         f"{scenario}: {result.verdict.value} after {result.executions} executions, {result.steps} operations, "
         f"{result.seconds:.2f} s ({result.strategy}, {runtime}, seed {seed})"
+        + (f", {result.scope}" if result.exhaustive else "")
         + (", interrupted" if result.interrupted else "")
     )
     if as_json:

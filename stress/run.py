@@ -24,7 +24,7 @@ class Plan:
     scenario: Scenario
     runtime: str
     strategy: str
-    depth: int
+    depth: int | None
     schedules: int | None
     seconds: float | None
     seed: int
@@ -138,4 +138,6 @@ def summary(plan: Plan, result: Result, found: list[Found]) -> dict[str, Any]:
         ],
         "verdict": result.verdict.value,
         "exhaustive": result.exhaustive,
+        "preemption_bound": result.bound,
+        "cut": result.cut,
     }

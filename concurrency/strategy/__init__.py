@@ -1,10 +1,11 @@
 """Strategies: one file each, behind the `Strategy` protocol."""
 
-from concurrency.strategy.base import Strategy
+from concurrency.strategy.base import Pruned, Search, Strategy
+from concurrency.strategy.dfs import DepthFirst
 from concurrency.strategy.pct import PCT
 from concurrency.strategy.pos import POS
 from concurrency.strategy.random_walk import RandomWalk
 from concurrency.strategy.replay import Replay
 from concurrency.strategy.surw import SURW
 
-__all__ = ["PCT", "POS", "SURW", "RandomWalk", "Replay", "Strategy"]
+__all__ = ["PCT", "POS", "SURW", "DepthFirst", "Pruned", "RandomWalk", "Replay", "Search", "Strategy"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
+from concurrency.failure import ConcurrencyError
 from concurrency.observer import Observer
 from concurrency.task import Task
 
@@ -47,6 +48,24 @@ class Strategy(Protocol):
 
     def end(self, steps: int, forced: int) -> None:
         """The execution has ended after `steps` operations, `forced` of them without a choice."""
+
+
+@runtime_checkable
+class Search(Strategy, Protocol):
+    """A strategy that comes to an end: it makes every choice that there is within its bound."""
+
+    left: bool
+    """There is another execution; read after `end`, or after an execution that was `Pruned`."""
+
+    bound: int | None
+    """At most so many preemptions are made in one execution; None: no bound."""
+
+    cut: int
+    """At how many switch points, in all executions, the bound forbade to go on with another task."""
+
+
+class Pruned(ConcurrencyError):
+    """Raised by `Strategy.choose`: nothing new can come of this execution."""
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from concurrency_programs import (
 
 from concurrency import (
     PCT,
+    STRATEGIES,
     ConcurrencyError,
     Failure,
     Kind,
@@ -373,7 +374,7 @@ def test_keep_going_keeps_one_witness_of_each_headline() -> None:
     [
         (
             lambda: explore(lost_update, strategy="best"),
-            "no strategy is called 'best': there are random, pct",
+            "no strategy is called 'best': there are " + ", ".join(STRATEGIES),
         ),
         (lambda: explore(lost_update, depth=0), "the depth of a bug is at least 1, not 0"),
     ],
