@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from tree.layout import LEAF_64, MIN_SLOTS, SLOTS
+from tree.layout import MIN_SLOTS, SLOTS
 from tree.node import MapleNode, max_gap
 
 
 class BigNode:
-    """Slots, pivots, and for inner nodes of a gap tree gaps, of more than one node."""
+    """Slots, pivots, and for inner nodes of a gap tree gaps, of more than one node.
 
-    __slots__ = ("gaps", "kind", "pivots", "slots")
+    The new nodes of the level below stand side by side in it, `new_count` of them from slot `new_at` on.
+    """
+
+    __slots__ = ("gaps", "kind", "new_at", "new_count", "pivots", "slots")
 
     def __init__(self, kind: int, slots: list[Any], pivots: list[int], gaps: list[int] | None) -> None:
         self.kind = kind
         self.slots = slots
         self.pivots = pivots
         self.gaps = gaps
+        self.new_at = len(slots)
+        self.new_count = 0
 
     def append(self, node: MapleNode, first: int = 0) -> None:
         """Add the slots of `node` from slot `first` on."""
@@ -30,24 +35,30 @@ class BigNode:
         if self.gaps is not None and node.gaps is not None:
             self.gaps += node.gaps[first:]
 
-    def prepend(self, node: MapleNode, until: int | None = None) -> None:
-        """Put the slots of `node` before slot `until` (or all) in front."""
-        self.slots[:0] = node.slots[:until]
-        self.pivots[:0] = node.pivots[:until]
+    def prepend(self, node: MapleNode) -> None:
+        """Put the slots of `node` in front."""
+        self.slots[:0] = node.slots
+        self.pivots[:0] = node.pivots
         if self.gaps is not None and node.gaps is not None:
-            self.gaps[:0] = node.gaps[:until]
+            self.gaps[:0] = node.gaps
+        self.new_at += len(node.slots)
 
-    def add_child(self, node: MapleNode, low: int, high: int) -> None:
-        """Add a new node of the level below as one slot."""
+    def add_child(self, node: MapleNode, low: int) -> int:
+        """Add a new node of the level below, which begins at key `low`, as one slot; gives the key after its last."""
+        last = node.pivots[-1]
         self.slots.append(node)
-        self.pivots.append(high)
+        self.pivots.append(last)
         if self.gaps is not None:
             self.gaps.append(max_gap(node, low))
+        self.new_count += 1
+        return last + 1
 
     def fill(self, node: MapleNode, begin: int, end: int) -> None:
-        """Give a new node the slots from `begin` to before `end`; new children among them learn their parent."""
+        """Give a new node the slots from `begin` to before `end`; the new nodes among them learn their parent."""
         gaps = None if self.gaps is None else self.gaps[begin:end]
         node.fill(self.kind, self.slots[begin:end], self.pivots[begin:end], gaps)
+        for at in range(max(begin, self.new_at), min(end, self.new_at + self.new_count)):
+            self.slots[at].up = (node, at - begin)
 
     def split_offset(self, *, bulk: bool) -> tuple[int, int]:
         """The last slot of the left node, and that of the middle node if three are needed (else 0).
@@ -75,16 +86,7 @@ class BigNode:
         return split - 1
 
 
-def gather(node: MapleNode) -> BigNode:
-    """An empty scratch node for slots as those of `node`."""
-    return BigNode(node.kind, [], [], None if node.gaps is None else [])
-
-
-def adopt_new(parent: MapleNode, children: list[MapleNode]) -> None:
-    """Tell those of the new `children` that hang below the new `parent`."""
-    if parent.kind == LEAF_64:
-        return
-    slots = parent.slots
-    for child in children:
-        if child in slots:
-            child.up = (parent, slots.index(child))
+def before(node: MapleNode, slot: int) -> BigNode:
+    """A scratch node with what stands in `node` before a slot."""
+    gaps = None if node.gaps is None else node.gaps[:slot]
+    return BigNode(node.kind, node.slots[:slot], node.pivots[:slot], gaps)

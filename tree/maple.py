@@ -127,9 +127,11 @@ class MapleTree(RangeMapping[E]):
 
         Raises `BadRange`, `BadKey`, `ReservedEntry`, `NoMemory`.
         """
-        check_storable(entry)
+        if isinstance(entry, (MapleNode, InternalEntry)):
+            check_storable(entry)
         if self.plain and self.height and not self.external and entry is not None and active.runtime is None:
-            check_range(first, last)
+            if type(first) is not int or type(last) is not int or not 0 <= first <= last <= MAX:
+                check_range(first, last)
             if store_alone(self, first, last, entry):
                 self.changes += 1
                 return

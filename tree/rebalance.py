@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from tree.big import BigNode, adopt_new, gather
+from tree.big import BigNode, before
 from tree.layout import LEAF_64, MAX, MIN_SLOTS, SLOTS
 from tree.lookup import range_walk
 from tree.node import MapleNode, largest
@@ -44,7 +44,6 @@ def divide_upwards(mas: MaState[Any], big: BigNode, left: Place, right: Place, l
     `levels` is how many levels this can take at most; drawing in a neighbour may add one.
     """
     tree = mas.tree
-    new: list[MapleNode] = []
     top: MapleNode | None = None
     if not (left.low == 0 and right.high == MAX) and len(big.slots) <= MIN_SLOTS[big.kind]:
         _draw_in(big, left, right)
@@ -53,7 +52,7 @@ def divide_upwards(mas: MaState[Any], big: BigNode, left: Place, right: Place, l
         levels -= 1
         depth += 1
         low, high = left.low, right.high
-        new = _distribute(mas, big, new)
+        new = _distribute(mas, big)
         if len(new) == 1 and low == 0 and high == MAX:
             top = new[0]
             while not left.node.is_root:
@@ -71,7 +70,6 @@ def divide_upwards(mas: MaState[Any], big: BigNode, left: Place, right: Place, l
         depth += 1
         top = take(mas)
         big.fill(top, 0, len(big.slots))
-        adopt_new(top, new)
     old = left.node
     top.up = old.up
     replace_subtree(mas, top, old, left.low, depth)
@@ -102,8 +100,8 @@ def _refresh_gap_offsets(tree: MapleTree[Any], node: MapleNode) -> None:
         node.gap_offset = largest(node.gaps)
 
 
-def _distribute(mas: MaState[Any], big: BigNode, below: list[MapleNode]) -> list[MapleNode]:
-    """Fill one to three new nodes from the scratch node; `below` are the new nodes of the level before."""
+def _distribute(mas: MaState[Any], big: BigNode) -> list[MapleNode]:
+    """Fill one to three new nodes from the scratch node."""
     count = len(big.slots)
     if count <= SLOTS[big.kind]:
         bounds = [0, count]
@@ -114,7 +112,6 @@ def _distribute(mas: MaState[Any], big: BigNode, below: list[MapleNode]) -> list
     for begin, end in pairwise(bounds):
         node = take(mas)
         big.fill(node, begin, end)
-        adopt_new(node, below)
         nodes.append(node)
     return nodes
 
@@ -126,12 +123,9 @@ def _level_above(left: Place, right: Place, low: int, high: int, new: list[Maple
         right.ascend()
     left.seek(low)
     right.seek(high)
-    big = gather(left.node)
-    big.prepend(left.node, left.offset)
+    big = before(left.node, left.offset)
     for node in new:
-        last = node.pivots[-1]
-        big.add_child(node, low, last)
-        low = last + 1
+        low = big.add_child(node, low)
     if high < right.high:
         big.append(right.node, right.offset + 1)
     return big

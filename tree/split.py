@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tree.big import BigNode, adopt_new
+from tree.big import BigNode, before
 from tree.layout import ARANGE_64, LEAF_64, MAX, RANGE_64, SLOTS
 from tree.lookup import range_walk
 from tree.node import MapleNode
@@ -21,37 +21,30 @@ if TYPE_CHECKING:
 
 def split(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:
     """Divide the slots that the cursor's leaf should have had, more than fit, over new nodes."""
-    tree = mas.tree
-    need(mas, 2 * tree.height + 1)
+    need(mas, 2 * mas.tree.height + 1)
     here = Place(mas.node, mas.low, mas.high)
     big = BigNode(LEAF_64, slots, pivots, None)
-    new: list[MapleNode] = []
     replaced: list[MapleNode] = []
     levels = 1
-    while len(big.slots) > SLOTS[big.kind]:
-        left, right = take(mas), take(mas)
+    sibling: MapleNode | None = None
+    while sibling is None and len(big.slots) > SLOTS[big.kind]:
         levels += 1
         replaced.append(here.node)
-        sibling = _push(here, big, left, right, new, to_left=True) or _push(
-            here, big, left, right, new, to_left=False
-        )
-        if sibling is not None:
+        sibling, middle = _push(here, big, to_left=True) or _push(here, big, to_left=False) or (None, 0)
+        if sibling is None:
+            middle, _ = big.split_offset(bulk=mas.bulk)
+        else:
             replaced.append(sibling)
-            new = [left, right]
-            break
-        middle, _ = big.split_offset(bulk=mas.bulk)
-        _divide(big, middle, left, right, new)
-        new = [left, right]
-        _go_up(here, big, left, right, taken=1)
-    old = here.node
-    if old.up[0] is tree:
-        big.kind = ARANGE_64 if tree.track_gaps else RANGE_64
+        left, right = take(mas), take(mas)
+        big.fill(left, 0, middle + 1)
+        big.fill(right, middle + 1, len(big.slots))
+        big = _level_above(here, left, right, taken=1 if sibling is None else 2)
     top = take(mas)
     big.fill(top, 0, len(big.slots))
-    adopt_new(top, new)
-    top.up = old.up
+    old = here.node
     if old not in replaced:
         replaced.append(old)
+    top.up = old.up
     replace_subtree(mas, top, old, here.low, levels, replaced)
     mas.node = top
     mas.low = here.low
@@ -59,61 +52,43 @@ def split(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:
     range_walk(mas, None)
 
 
-def _push(
-    here: Place, big: BigNode, left: MapleNode, right: MapleNode, new: list[MapleNode], *, to_left: bool
-) -> MapleNode | None:
-    """Even out with the sibling on one side, if both together fit in two nodes with a slot to spare.
+def _push(here: Place, big: BigNode, *, to_left: bool) -> tuple[MapleNode, int] | None:
+    """Take in the sibling on one side, if both together fit in two nodes with a slot to spare.
 
-    Gives the sibling that was taken in, or None.
+    Gives the sibling, and the last slot of the left one of the two; `here` is then the left one of the two old nodes.
     """
     parent, slot = here.node.up
     slot += -1 if to_left else 1
     if not isinstance(parent, MapleNode) or not 0 <= slot < len(parent.slots):
         return None
-    total = len(big.slots) + len(parent.slots[slot].slots)
+    node = parent.slots[slot]
+    total = len(big.slots) + len(node.slots)
     room = 2 * SLOTS[big.kind] - (big.kind == LEAF_64) - (here.high == MAX)
     if total >= room:
         return None
-    sibling = here.sibling(slot)
     last = SLOTS[big.kind] - 2
-    if to_left:
-        big.prepend(sibling.node)
-        middle = big.not_at_null(last, total - 1)
-    else:
-        big.append(sibling.node)
-        middle = big.not_at_null(total - 2 - last, total)
-    _divide(big, middle, left, right, new)
-    if to_left:
-        here.take(sibling)
-    _go_up(here, big, left, right, taken=2)
-    return sibling.node
+    if not to_left:
+        big.append(node)
+        return node, big.not_at_null(total - 2 - last, total)
+    big.prepend(node)
+    here.take(here.sibling(slot))
+    return node, big.not_at_null(last, total - 1)
 
 
-def _divide(big: BigNode, middle: int, left: MapleNode, right: MapleNode, new: list[MapleNode]) -> None:
-    big.fill(left, 0, middle + 1)
-    big.fill(right, middle + 1, len(big.slots))
-    adopt_new(left, new)
-    adopt_new(right, new)
+def _level_above(here: Place, left: MapleNode, right: MapleNode, *, taken: int) -> BigNode:
+    """Go up, to the node in which two new nodes take the place of `taken` old ones: what it should hold.
 
-
-def _go_up(here: Place, big: BigNode, left: MapleNode, right: MapleNode, *, taken: int) -> None:
-    """Turn the scratch node into the level above, where two new nodes take the place of `taken` old ones."""
+    Above the root that is these two alone.
+    """
     low = here.low
-    middle = left.pivots[-1]
-    high = right.pivots[-1]
-    if here.node.is_root:
-        big.slots, big.pivots = [], []
-        big.gaps = [] if here.node.up[0].track_gaps else None
-        big.add_child(left, low, middle)
-        big.add_child(right, middle + 1, high)
-        return
-    slot = here.node.up[1]
-    here.ascend()
-    node = here.node
-    big.kind = node.kind
-    big.slots = node.slots[:slot]
-    big.pivots = node.pivots[:slot]
-    big.gaps = None if node.gaps is None else node.gaps[:slot]
-    big.add_child(left, low, middle)
-    big.add_child(right, middle + 1, high)
-    big.append(node, slot + taken)
+    parent, slot = here.node.up
+    if isinstance(parent, MapleNode):
+        here.ascend()
+        big = before(parent, slot)
+    else:
+        gaps: list[int] | None = [] if parent.track_gaps else None
+        big = BigNode(RANGE_64 if gaps is None else ARANGE_64, [], [], gaps)
+    big.add_child(right, big.add_child(left, low))
+    if isinstance(parent, MapleNode):
+        big.append(parent, slot + taken)
+    return big
