@@ -92,7 +92,7 @@ class Ground:
     def _joined(self, ctx: TaskContext, family: Family) -> None:
         """A key has one more instance; the second one opens the cycles that the first one guarded."""
         if family.instances == 2:
-            self._prover.class_gained_instance(ctx)
+            self._prover.gained_instance(ctx, family)
 
     def _usable(self, ctx: TaskContext, key: object, name: str, subclass: int, trace: Trace) -> bool:
         """False, with a report, for a key of a foreign type or a subclass that there is no room for."""

@@ -95,7 +95,11 @@ class LockStat:
         if row.last_task is not ctx:
             row.bounces += row.last_task is not None
             row.last_task = ctx
-        self._holder_site[lock_map] = self._tracer.site(_getframe(1))
+        top = ctx.held[-1] if ctx.held else None
+        if top is not None and top[0] is lock_map:
+            self._holder_site[lock_map] = top[2], top[3]
+        else:
+            self._holder_site[lock_map] = self._tracer.site(_getframe(1))
         held = self._holding.get((ctx, lock_map))
         if held is None:
             held = self._holding[ctx, lock_map] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from lockdep.acquire import Acquire
 from lockdep.chains import AGAIN, Chain
-from lockdep.classes import LockClass
+from lockdep.classes import Family, LockClass
 from lockdep.graph import Edge, Path, find_cycle, implied, kind_of
 from lockdep.guards import Guards
 from lockdep.irqprover import IrqProver
@@ -22,6 +22,7 @@ class GuardedCycle:
 
     chain: Chain
     report: CircularReport
+    guards: tuple[LockClass, ...]
 
 
 class Prover:
@@ -108,13 +109,16 @@ class Prover:
         if not known:
             self._irqs.check_edge(acquire, entry)
 
-    def class_gained_instance(self, ctx: TaskContext) -> None:
-        """A class that guarded cycles now has two instances: looks at the guarded cycles again."""
+    def gained_instance(self, ctx: TaskContext, family: Family) -> None:
+        """A key has two instances from now on: looks again at the cycles that its classes guarded."""
         kept = []
         for cycle in self._guarded:
+            if not any(guard.family is family for guard in cycle.guards):
+                kept.append(cycle)
+                continue
             ring, guards = self._guards.find_ring(cycle.chain)
             if guards:
-                kept.append(cycle)
+                kept.append(GuardedCycle(cycle.chain, cycle.report, guards))
             else:
                 self._reporter.add(ctx, _as_real(cycle.report, ring))
         self._guarded = kept
@@ -142,7 +146,7 @@ class Prover:
         ring, guards = self._guards.find_ring(acquire.chain)
         before = self._reporter.find(ReportKind.GUARDED, cause)
         if guards and isinstance(before, CircularReport):
-            self._guarded.append(GuardedCycle(acquire.chain, before))
+            self._guarded.append(GuardedCycle(acquire.chain, before, guards))
             return
         links = [Link(class_line(edge.next), edge.trace.resolve()) for edge in reversed(path)]
         links.append(Link(class_line(acquire.lock_class), acquire.trace.resolve()))
@@ -158,7 +162,7 @@ class Prover:
             witness=(),
         )
         if guards:
-            self._guarded.append(GuardedCycle(acquire.chain, report))
+            self._guarded.append(GuardedCycle(acquire.chain, report, guards))
             self._reporter.add(ctx, report)
         else:
             self._reporter.add(ctx, _as_real(report, ring))

@@ -136,6 +136,17 @@ def test_a_guarded_cycle_becomes_real_when_its_guard_gets_a_second_instance(worl
     assert world.kinds == [GUARDED, CIRCULAR]
 
 
+def test_a_second_guard_still_guards_when_the_first_gets_a_second_instance(world: World) -> None:
+    one, two, a, b = world.locks("one two a b")
+    world.take(one, two, a, b)
+    world.take(one, two, b, a)
+    world.take(world.lock("one"))
+    world.take(world.lock("a"))
+    assert world.kinds == [GUARDED]
+    world.take(world.lock("two"))
+    assert world.kinds == [GUARDED, CIRCULAR]
+
+
 def test_a_guarded_cycle_becomes_real_when_a_lock_joins_the_guards_class(world: World) -> None:
     gate, a, b, other = world.locks("gate a b other")
     world.take(other)

@@ -210,6 +210,14 @@ def test_lock_stat_tells_readers_from_writers() -> None:
 def test_lock_stat_of_threads_is_listed() -> None:
     monitor = ThreadMonitor(stat=True)
     lock = monitor.Lock("lock")
+    with lock:
+        assert monitor.lock_stat is not None
+        monitor.lock_stat.contended(lock.dep_map)
+        (row,) = monitor.lock_stat.rows()
+        assert [site.partition(" ")[0] for site in row["contending points"]] == [
+            "test_lock_stat_of_threads_is_listed"
+        ]
+    monitor.lock_stat.clear()
     waiting = threading.Event()
 
     def body() -> None:
