@@ -21,7 +21,7 @@ from tree.alone import store_alone
 from tree.dump import dump
 from tree.duplicate import duplicate
 from tree.entries import InternalEntry, check_allocatable, check_key, check_range, check_storable
-from tree.errors import Busy
+from tree.errors import Busy, Exists
 from tree.guard import TreeLock
 from tree.layout import FLAG_GAPS, FLAG_HEIGHT_SHIFT, FLAG_LOCK_EXTERN, FLAG_RCU, MAX
 from tree.mapping import RangeMapping
@@ -189,13 +189,17 @@ class MapleTree(RangeMapping[E]):
         check_allocatable(entry)
         mas: MaState[E] = MaState(self)
         with self._write_locked():
-            if highest:
-                mas.empty_area_rev(low, high, size)
-            else:
-                mas.empty_area(low, high, size)
-            first = mas.index
-            mas.insert_gfp(entry, gfp)
-        return first
+            while True:
+                if highest:
+                    mas.empty_area_rev(low, high, size)
+                else:
+                    mas.empty_area(low, high, size)
+                first = mas.index
+                try:
+                    mas.insert_gfp(entry, gfp)
+                except Exists:
+                    continue  # somebody took it while the lock was dropped for an allocation
+                return first
 
     def erase(self, index: int) -> E | None:
         """Unset the whole range of the entry at `index`, and give the entry; None if there is none (`mtree_erase`).

@@ -193,3 +193,24 @@ def test_a_failing_allocation_changes_and_loses_nothing(rcu: bool) -> None:
 
     assert failure_of(program, executions=60, faults=4) is None
     assert failed
+
+
+def test_two_that_allocate_never_get_the_same_keys() -> None:
+    """Also when the lock is dropped for memory between the search and the store."""
+
+    def program() -> None:
+        tree: MapleTree[int] = MapleTree(track_gaps=True)
+        got: list[int] = []
+
+        def allocate(task: int) -> None:
+            for _ in range(3):
+                try:
+                    got.append(tree.alloc_range(task, 2, 0, 99))
+                except NoMemory:
+                    pass
+
+        join(spawn(allocate, 1), spawn(allocate, 2))
+        check(len(got) == len(set(got)), f"{sorted(got)} are different")
+        tree.destroy()
+
+    assert failure_of(program, executions=300, faults=3) is None

@@ -1,0 +1,26 @@
+"""Readers beside a writer under depth-first search: clean within a bound on preemptions, and broken trees are found."""
+
+import pytest
+from rcu_programs import CASES, Case, equal_growth, program, slow_reader
+
+from concurrency import Verdict, explore
+
+
+def test_all_ways_to_preempt_once_see_a_range_grow_at_both_ends() -> None:
+    result = explore(equal_growth, strategy="dfs", depth=1, executions=50_000)
+    assert result.verdict is Verdict.PASSED
+    assert result.exhaustive
+
+
+@pytest.mark.parametrize("bound", [1, 2, 3])
+def test_a_slow_reader_is_clean_as_far_as_searched(bound: int) -> None:
+    result = explore(slow_reader, strategy="dfs", depth=bound, executions=300)
+    assert not result.failures
+    assert result.executions == 300
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_kernels_groups_are_clean_as_far_as_searched(case: Case) -> None:
+    result = explore(program(case), strategy="dfs", depth=2, executions=60)
+    assert not result.failures
+    assert result.executions == 60
