@@ -5,12 +5,15 @@ A `Failure` is a finding about the program under test. A `ConcurrencyError` is a
 
 from __future__ import annotations
 
+import re
 import traceback
 from enum import StrEnum
 from pathlib import PurePath
 
 _DEEPEST = 32
 """How many frames of an uncaught exception a report shows."""
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
+"""What a default repr() says about where an object lies, which is another place each time."""
 
 
 class Kind(StrEnum):
@@ -61,7 +64,8 @@ def uncaught(error: Exception) -> Failure:
         f"{frame.name} at {'/'.join(PurePath(frame.filename).parts[-2:])}:{frame.lineno}"
         for frame in reversed(traceback.extract_tb(error.__traceback__, limit=-_DEEPEST))
     ]
-    failure = Failure(Kind.EXCEPTION, f"{type(error).__name__}: {error}", "\n".join(stack))
+    words = _ADDRESS.sub(">", f"{type(error).__name__}: {error}")
+    failure = Failure(Kind.EXCEPTION, words, "\n".join(stack))
     failure.__cause__ = error
     return failure
 

@@ -1,0 +1,219 @@
+"""The pytest plugin: a marked test runs under many schedules, and a failure names the one that replays it.
+
+    @pytest.mark.sugarbush(executions=500, strategy="pct", seed=1)
+    def test_deposits() -> None: ...
+
+Keyword arguments: `executions`, `strategy`, `depth`, `seed` as for `explore`; `without` and `faults` as for
+`Settings`. The whole test function is the program, so it must build its own state; a fixture is made once for all
+executions. Described in docs/pytest.md.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytest
+
+from concurrency.explain import explain
+from concurrency.explore import DEFAULT_STRATEGY, Settings, Witness, explore
+from concurrency.failure import BadSchedule, ConcurrencyError, Failure
+from concurrency.minimise import minimise
+from concurrency.schedule import Schedule
+from concurrency.snapshot import describe_tasks
+from concurrency.strategy.replay import Replay
+from concurrency.task import Task
+
+MARKER = "sugarbush"
+_MINIMISE_TRIES = 500
+_EXPLAIN_TRIES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What the marker says."""
+
+    executions: int = 1000
+    strategy: str = DEFAULT_STRATEGY
+    depth: int = 4
+    seed: int = 1
+    without: tuple[str, ...] = ()
+    faults: int = 0
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(without=frozenset(self.without), faults=self.faults)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--schedule``."""
+    parser.getgroup("sugarbush").addoption(
+        "--schedule", metavar="SCHEDULE", help="Replay one schedule of one test that is marked sugarbush."
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line(
+        "markers",
+        "sugarbush(executions=1000, strategy='pct', depth=4, seed=1, without=(), faults=0): "
+        "run the test under many schedules of its tasks.",
+    )
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """A schedule belongs to one test."""
+    if session.config.getoption("schedule"):
+        marked = sum(item.get_closest_marker(MARKER) is not None for item in session.items)
+        if marked != 1:
+            raise pytest.UsageError(f"--schedule replays one test that is marked sugarbush, not {marked}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Explore a marked test, or replay the one schedule that was asked for."""
+    marker = pyfuncitem.get_closest_marker(MARKER)
+    if marker is None:
+        return None
+    if inspect.iscoroutinefunction(pyfuncitem.obj):
+        pytest.fail("a test that is marked sugarbush is a plain function, not a coroutine", pytrace=False)
+    try:
+        options = _Options(*marker.args, **marker.kwargs)
+    except TypeError as error:
+        pytest.fail(f"the marker sugarbush is not understood: {error}", pytrace=False)
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    program = partial(pyfuncitem.obj, **arguments)
+    text = pyfuncitem.config.getoption("schedule")
+    try:
+        told = _replayed(program, options, text) if text else _explored(program, options, pyfuncitem.nodeid)
+    except ConcurrencyError as error:
+        pytest.fail(str(error), pytrace=False)
+    if told:
+        pytest.fail(told, pytrace=False)
+    return True
+
+
+def _explored(program: Callable[[], Any], options: _Options, test: str) -> str | None:
+    result = explore(
+        program,
+        strategy=options.strategy,
+        depth=options.depth,
+        executions=options.executions,
+        seed=options.seed,
+        settings=options.settings,
+    )
+    if result.interrupted:
+        raise KeyboardInterrupt
+    if not result.failures:
+        return None
+    witness = minimise(program, result.failures[0], options.settings, _MINIMISE_TRIES)
+    why = explain(program, witness, options.settings, _EXPLAIN_TRIES)
+    lines = [
+        _told(witness.failure),
+        f"found in execution {result.executions} of {options.executions} ({options.strategy}, seed "
+        f"{options.seed}); {_times(witness)} enough",
+    ]
+    lines += [str(pair) for pair in why.pairs]
+    return "\n".join([*lines, f"replay: pytest {shlex.quote(test)} {_option(witness.schedule)}"])
+
+
+def _times(witness: Witness) -> str:
+    count = witness.preemptions
+    return f"{count} preemption is" if count == 1 else f"{count} preemptions are"
+
+
+def _option(schedule: Schedule) -> str:
+    return shlex.quote(f"--schedule={schedule}")
+
+
+def _told(failure: Failure) -> str:
+    told = f"{failure.headline}\n{failure.detail}".rstrip()
+    return f"{told}\nin task {failure.task} at operation {failure.step}"
+
+
+def _replayed(program: Callable[[], Any], options: _Options, text: str) -> str | None:
+    schedule = Schedule.parse(text)
+    try:
+        execution = options.settings.runtime(_ThenOn(schedule), stacks=True).run(program)
+    except BadSchedule as error:
+        raise BadSchedule(f"the schedule does not fit the test any more: {error}") from error
+    return None if execution.failure is None else _told(execution.failure)
+
+
+class _ThenOn(Replay):
+    """A schedule, and where it ends, since its failure does not happen any more, whatever switches least."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        super().__init__(schedule)
+        self._end = self._starts[-1]
+
+    def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
+        """See `Strategy.choose`."""
+        if step < self._end:
+            return super().choose(runnable, current, step, forced)
+        self.lease = 1
+        return runnable[0] if current is None else current
+
+    def data(self, n: int, label: str) -> int:
+        """See `Strategy.data`."""
+        return super().data(n, label) if self._data else 0
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool:
+    """As pytest-timeout does it, but when the time is up, say first what every task is doing."""
+    import pytest_timeout  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if settings.method == "signal" and in_main_thread:
+
+        def handler(_number: int, _frame: object) -> None:
+            _say(item)
+            pytest_timeout.timeout_sigalrm(item, settings)
+
+        def cancel() -> None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+        item.cancel_timeout = cancel  # type: ignore[attr-defined]
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, settings.timeout)
+        return True
+
+    def fire() -> None:
+        _say(item)
+        pytest_timeout.timeout_timer(item, settings)
+
+    timer = threading.Timer(settings.timeout, fire)
+    timer.name = f"sugarbush {item.nodeid}"
+
+    def cancel_timer() -> None:
+        timer.cancel()
+        timer.join()
+
+    item.cancel_timeout = cancel_timer  # type: ignore[attr-defined]
+    timer.start()
+    return True
+
+
+def _say(item: pytest.Item) -> None:
+    """Print what the tasks are doing, past the capturing of output; nothing if no program runs."""
+    told = describe_tasks()
+    if not told:
+        return
+    capture = item.config.pluginmanager.getplugin("capturemanager")
+    if capture is not None:
+        capture.suspend_global_capture()
+    writer = item.config.get_terminal_writer()
+    writer.line()
+    writer.sep("+", title="Tasks")
+    writer.line(told)
+    writer.flush()
+    if capture is not None:
+        capture.resume_global_capture()
