@@ -1,9 +1,10 @@
-"""Readers beside a writer under depth-first search: clean within a bound on preemptions, and broken trees are found."""
+"""Readers beside a writer under depth-first search: clean within a bound on preemptions; a broken tree is found."""
 
+import kernel_bugs
 import pytest
 from rcu_programs import CASES, Case, equal_growth, program, slow_reader
 
-from concurrency import Verdict, explore
+from concurrency import Kind, Verdict, explore
 
 
 def test_all_ways_to_preempt_once_see_a_range_grow_at_both_ends() -> None:
@@ -12,15 +13,24 @@ def test_all_ways_to_preempt_once_see_a_range_grow_at_both_ends() -> None:
     assert result.exhaustive
 
 
+def test_one_preemption_shows_two_boundaries_moved_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bug = kernel_bugs.two_boundaries_in_place
+    kernel_bugs.patch(monkeypatch, kernel_bugs.TARGETS[bug], bug)
+    result = explore(equal_growth, strategy="dfs", depth=1, executions=2000)
+    assert [witness.failure.kind for witness in result.failures] == [Kind.CHECK]
+
+
 @pytest.mark.parametrize("bound", [1, 2, 3])
 def test_a_slow_reader_is_clean_as_far_as_searched(bound: int) -> None:
-    result = explore(slow_reader, strategy="dfs", depth=bound, executions=300)
+    result = explore(slow_reader, strategy="dfs", depth=bound, executions=200)
     assert not result.failures
-    assert result.executions == 300
+    assert result.executions == 200
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_kernels_groups_are_clean_as_far_as_searched(case: Case) -> None:
-    result = explore(program(case), strategy="dfs", depth=2, executions=60)
+    result = explore(program(case), strategy="dfs", depth=2, executions=40)
     assert not result.failures
-    assert result.executions == 60
+    assert result.executions == 40
