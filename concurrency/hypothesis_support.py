@@ -1,0 +1,110 @@
+"""Schedules as a Hypothesis strategy: its shrinking and its example database then work on interleavings.
+
+    @given(schedules())
+    def test_deposits(choices: Choices) -> None:
+        run(two_deposits, choices)
+
+A drawn value says after how many operations which other task goes on, so it fits any program, and shrinking it takes
+preemptions away and makes the rest earlier. Needs the package ``hypothesis``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import note
+from hypothesis import strategies as st
+
+from concurrency.explore import Settings
+from concurrency.task import Task
+
+_FOR_EVER = 1 << 60
+_LONGEST = 64
+_SWITCHES = 16
+_DATA = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """All choices of one execution, as Hypothesis draws and shrinks them.
+
+    `switches` has a pair for each time that another task may go on: after how many operations of the current one (a
+    task that ends or must wait is left at once), and which of the others, counted round. After the last pair a task
+    runs until it cannot go on. `values` are the choices that are not tasks, counted round, then 0.
+    """
+
+    switches: tuple[tuple[int, int], ...] = ()
+    values: tuple[int, ...] = ()
+
+
+class Chosen:
+    """The strategy that makes the choices of a `Choices`."""
+
+    name = "hypothesis"
+    eager = False
+    numbers = None
+
+    def __init__(self, choices: Choices) -> None:
+        self._choices = choices
+        self.lease = 1
+        self._at = self._used = self._until = 0
+
+    def begin(self, execution: int) -> None:  # noqa: ARG002
+        """Start from the first choice."""
+        self._at = self._used = 0
+        self._until = self._next_length(0)
+
+    def _next_length(self, step: int) -> int:
+        switches = self._choices.switches
+        return step + switches[self._at][0] if self._at < len(switches) else _FOR_EVER
+
+    def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
+        """The current task until its time is up, then another one."""
+        if current is not None and step < self._until:
+            self.lease = self._until - step
+            return current
+        others = [task for task in runnable if task is not current]
+        which = 0
+        if self._at < len(self._choices.switches):
+            which = self._choices.switches[self._at][1]
+            self._at += 1
+        elif current is not None:
+            others = [current]
+        self._until = self._next_length(step)
+        self.lease = max(1, self._until - step)
+        return others[which % len(others)]
+
+    def data(self, n: int, label: str) -> int:  # noqa: ARG002
+        """The next value."""
+        values = self._choices.values
+        self._used += 1
+        return values[self._used - 1] % n if self._used <= len(values) else 0
+
+    def end(self, steps: int, forced: int) -> None:
+        """Nothing is carried over."""
+
+
+def schedules(switches: int = _SWITCHES, longest: int = _LONGEST) -> st.SearchStrategy[Choices]:
+    """Choices with at most `switches` switches, none later than `longest` operations after the one before.
+
+    A bug that needs more of either cannot be found; a larger bound makes each one rarer.
+    """
+    pair = st.tuples(st.integers(1, longest), st.integers(0, 7))
+    return st.builds(
+        Choices,
+        st.lists(pair, max_size=switches).map(tuple),
+        st.lists(st.integers(0, 3), max_size=_DATA).map(tuple),
+    )
+
+
+def run(program: Callable[[], Any], choices: Choices, settings: Settings | None = None) -> None:
+    """Run `program` once under these choices; raises the `Failure` that it shows, after noting its schedule.
+
+    Hypothesis then shrinks the choices, and prints the schedule for `concurrency.replay` with its falsifying example.
+    """
+    execution = (settings or Settings()).runtime(Chosen(choices)).run(program)
+    if execution.failure is not None:
+        note(f"schedule: {execution.schedule}")
+        raise execution.failure
