@@ -24,9 +24,13 @@ lint: $(STAMP)
 test: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadfile
 
-bench: $(STAMP)
+bench: $(STAMP)  ## Every benchmark; on a machine with nothing else to do.
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/switch_point.py
 	$(BIN)/python benchmarks/brk.py
+	$(BIN)/python benchmarks/lockdep_validator.py
+	$(BIN)/python benchmarks/tree_speed.py --out sugarbush-out
+	$(BIN)/python benchmarks/tree_cache.py --out sugarbush-out
 
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Sugarbush needs Python 3.11 or later" >&2; exit 1; }
