@@ -74,30 +74,11 @@ def test_without_the_marker_it_is_an_ordinary_test(pytester: pytest.Pytester) ->
     run(pytester).assert_outcomes(passed=1)
 
 
-def test_the_repaired_test_passes_also_under_that_schedule(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(test_it=source())
+def test_the_repaired_test_passes_under_the_schedule_that_broke_it(pytester: pytest.Pytester) -> None:
+    path = pytester.makepyfile(test_it=source())
     arguments = replay_line(run(pytester))
-    correct = """
-        import pytest
-        from concurrency import Atomic, Shared, atomic_add_return, join, spawn
-
-        class Account(Shared):
-            balance: Atomic[int] = 0
-
-        @pytest.mark.sugarbush(executions=50)
-        def test_deposits():
-            account = Account()
-            def deposit():
-                for _ in range(4):
-                    atomic_add_return(account, "balance", 10)
-            join(spawn(deposit, name="ann"), spawn(deposit, name="bob"))
-            assert account.balance == 80
-    """
-    path = pytester.makepyfile(test_it=correct)
-    run(pytester).assert_outcomes(passed=1)
-    result = run(pytester, f"{path.name}::test_deposits", arguments[1])
-    outcome = result.parseoutcomes()
-    assert outcome == {"passed": 1} or "does not fit the test any more" in result.stdout.str()
+    pytester.makepyfile(test_it=source().replace("balance == 20", "balance in (10, 20)"))
+    run(pytester, f"{path.name}::test_deposits", arguments[1]).assert_outcomes(passed=1)
 
 
 def test_a_schedule_that_ends_early_goes_on_with_the_fewest_switches(pytester: pytest.Pytester) -> None:
