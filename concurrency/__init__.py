@@ -79,7 +79,7 @@ from concurrency.shared import (
 from concurrency.simulated import Execution, Simulated
 from concurrency.slab import KmemCache, LeakCheck
 from concurrency.spinlock import Spinlock
-from concurrency.strategy import PCT, POS, SURW, DepthFirst, RandomWalk, Replay, Search, Strategy
+from concurrency.strategy import DPOR, PCT, POS, SURW, DepthFirst, RandomWalk, Replay, Search, Strategy
 from concurrency.task import Task
 from concurrency.threaded import Threaded
 from concurrency.validator import LockValidator
@@ -87,6 +87,7 @@ from concurrency.validator import LockValidator
 __all__ = [
     "DEFAULT_DEPTH",
     "DEFAULT_STRATEGY",
+    "DPOR",
     "PCT",
     "POS",
     "READ_ONCE",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from concurrency.dependence import Dependence
 from concurrency.failure import BadSchedule, ConcurrencyError, Failure
 from concurrency.observer import Observer
 from concurrency.race import RaceDetector
@@ -15,14 +16,25 @@ from concurrency.recorder import Event, Recorder
 from concurrency.schedule import Schedule
 from concurrency.simulated import DEFAULT_MAX_STEPS, Execution, Simulated
 from concurrency.slab import LeakCheck
-from concurrency.strategy import PCT, POS, SURW, DepthFirst, Pruned, RandomWalk, Replay, Search, Strategy
+from concurrency.strategy import (
+    DPOR,
+    PCT,
+    POS,
+    SURW,
+    DepthFirst,
+    Pruned,
+    RandomWalk,
+    Replay,
+    Search,
+    Strategy,
+)
 from concurrency.strategy.base import Listening
 from concurrency.strategy.guided import Noted
 from concurrency.threaded import Threaded
 from concurrency.validator import LockValidator
 
 DEFAULT_STRATEGY = "pct"
-STRATEGIES = ("random", "pct", "pos", "surw", "dfs")
+STRATEGIES = ("random", "pct", "pos", "surw", "dfs", "dpor")
 DEFAULT_DEPTH = 4
 """Of PCT; a search has no bound unless one is given."""
 
@@ -89,6 +101,8 @@ class Result:
         """What the exploration has seen, in words."""
         if not self.exhaustive:
             return "some of the schedules"
+        if self.strategy == "dpor":
+            return f"every trace ({self.executions}; {self.pruned} executions were given up)"
         if not self.cut:
             return "every schedule"
         return f"every schedule within preemption bound {self.bound}, which cut {self.cut} switch points"
@@ -143,12 +157,19 @@ class Settings:
         )
 
 
-def make_strategy(name: str, seed: int, depth: int | None = None) -> Strategy:
-    """The strategy of this name; `depth` is for those that take one: PCT (4 if None), dfs (no bound if None)."""
+def make_strategy(name: str, seed: int, depth: int | None = None, *, faults: bool = False) -> Strategy:
+    """The strategy of this name; `faults` says that allocations may fail.
+
+    `depth` is for those that take one: PCT (4 if None), dfs (no bound if None).
+    """
     if name == "random":
         return RandomWalk(seed)
     if name == "dfs":
         return DepthFirst(depth)
+    if name == "dpor" and depth is not None:
+        raise ConcurrencyError("dpor has no depth: it sees every trace")
+    if name == "dpor":
+        return DPOR(Dependence(faults=faults))
     depth = DEFAULT_DEPTH if depth is None else depth
     if name == "pos":
         return POS(seed)
@@ -193,7 +214,7 @@ def explore(
         runner = settings.threaded(seed)
         result = Result("os", seed)
     else:
-        chooser = make_strategy(strategy, seed, depth)
+        chooser = make_strategy(strategy, seed, depth, faults=settings.faults > 0)
         runner = settings.runtime(chooser)
         result = Result(strategy, seed)
         if isinstance(chooser, Search):

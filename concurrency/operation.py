@@ -1,7 +1,7 @@
 """What a task can do that others could notice.
 
 An `Operation` describes one kind of visible step, once for all executions; the object it is done to travels beside
-it. Two operations on different objects never depend on each other.
+it. `concurrency.dependence` says which operations depend on each other.
 """
 
 from __future__ import annotations
@@ -57,6 +57,10 @@ class Operation:
     `acquires` and `releases` name the orderings of the object that a synchronising operation takes over and adds to
     (a rw_semaphore has two: what writers left and what readers left). `tracked` says that the place is declared
     plain, so that the race detector compares this access with the others there.
+
+    `local` declares that the operation touches nothing but its place: `field` of the object, or the whole object if
+    that is None. With a reading `access` it must not change it either. An operation that is neither declared so nor
+    one of the engine's own is taken to reach anything (`concurrency.dependence`).
     """
 
     __slots__ = (
@@ -65,6 +69,7 @@ class Operation:
         "dep",
         "effect",
         "field",
+        "local",
         "name",
         "ready",
         "releases",
@@ -85,6 +90,7 @@ class Operation:
         acquires: tuple[str, ...] = (),
         releases: tuple[str, ...] = (),
         tracked: bool | None = None,
+        local: bool | None = None,
     ) -> None:
         self.name = name
         self.access = access
@@ -95,6 +101,7 @@ class Operation:
         self.dep = dep
         self.acquires = acquires
         self.releases = releases
+        self.local = local
         self.tracked = access <= Access.WRITE if tracked is None else tracked
 
     def __repr__(self) -> str:

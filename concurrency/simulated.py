@@ -26,7 +26,7 @@ from concurrency.observer import Observer, hearers
 from concurrency.operation import Operation
 from concurrency.runtime import active
 from concurrency.schedule import Datum, Schedule, Segment
-from concurrency.strategy.base import NUMBER_BITS, Strategy
+from concurrency.strategy.base import NUMBER_BITS, Strategy, Thorough
 from concurrency.task import Task
 from concurrency.waiting import describe_deadlock
 
@@ -100,9 +100,12 @@ class Simulated:
         self._on_ended = hearers(observers, "ended")
         self._on_traced = hearers(observers, "traced")
         self.tracing = bool(self._on_traced)
+        self._thorough = isinstance(strategy, Thorough)
         self._heard = bool(self._on_announced or self._on_accessed)
         if self._heard:
             self._step = self._step_heard
+        elif self._thorough:
+            self._step = self._step_thorough
         else:
             self._step = self._step_leased if strategy.numbers is None else self._step_uniform
         self._max_steps = max_steps
@@ -248,6 +251,16 @@ class Simulated:
             self.current = chosen
             chosen.resume()
 
+    def _step_thorough(self, op: Operation, obj: object) -> None:
+        """`step` when nobody listens and the strategy wants to know what each task is about to do."""
+        self.steps = n = self.steps + 1
+        task = self.current
+        task.op = op
+        task.obj = obj
+        chosen = self._choose(task, n)
+        if chosen is not task:
+            self._go(chosen, n)
+
     def _step_heard(self, op: Operation, obj: object) -> None:
         """`step` when somebody listens."""
         self.steps = n = self.steps + 1
@@ -256,10 +269,10 @@ class Simulated:
             for announced in self._on_announced:
                 announced(task, op, obj)
             if n >= self._decide_at:
+                task.op = op
+                task.obj = obj
                 chosen = self._choose(task, n)
                 if chosen is not task:
-                    task.op = op
-                    task.obj = obj
                     self._go(chosen, n)
             for accessed in self._on_accessed:
                 accessed(task, op, obj)
@@ -287,10 +300,10 @@ class Simulated:
             if ready is not None and not ready(obj, task):
                 self._block(task, op, obj, n)
             elif n >= self._decide_at:
+                task.op = op
+                task.obj = obj
                 chosen = self._choose(task, n)
                 if chosen is not task:
-                    task.op = op
-                    task.obj = obj
                     if ready is None:
                         self._go(chosen, n)
                     else:
@@ -429,7 +442,7 @@ class Simulated:
 
     def _choose(self, current: Task | None, n: int) -> Task:
         runnable = self._runnable
-        if len(runnable) == 1 or n >= self._max_steps:
+        if n >= self._max_steps or (len(runnable) == 1 and not self._thorough):
             return self._only(runnable[0], n)
         try:
             chosen = self._ask(runnable, current, n, self._forced)
@@ -504,5 +517,5 @@ class Simulated:
                     self._revoke()
             elif task in self._runnable:
                 self._runnable.remove(task)
-        if len(self._runnable) == 1 and self._alone_since < 0:
+        if len(self._runnable) == 1 and self._alone_since < 0 and not self._thorough:
             self._only(self._runnable[0], self.steps + 1)

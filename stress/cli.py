@@ -107,6 +107,8 @@ def run_command(
     _one_of("--memory", memory, ("sc",))
     if strategy == "dfs" and depth is not None and depth < 0:
         raise Unusable(f"--depth must be 0 or more for dfs, not {depth}")
+    if strategy == "dpor" and depth is not None:
+        raise Unusable("--depth is not for dpor, which sees every trace")
     bug_depth = None if strategy == "dfs" else depth
     for option, value in (("--depth", bug_depth), ("--schedules", schedules), ("--seconds", seconds)):
         if value is not None and not value > 0:

@@ -140,4 +140,5 @@ def summary(plan: Plan, result: Result, found: list[Found]) -> dict[str, Any]:
         "exhaustive": result.exhaustive,
         "preemption_bound": result.bound,
         "cut": result.cut,
+        "pruned": result.pruned,
     }

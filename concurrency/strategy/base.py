@@ -64,6 +64,17 @@ class Search(Strategy, Protocol):
     """At how many switch points, in all executions, the bound forbade to go on with another task."""
 
 
+@runtime_checkable
+class Thorough(Search, Protocol):
+    """A search that is asked at every operation, also if only one task can go on.
+
+    At each `choose`, `op` and `obj` of every task are what it will do next; `runnable` is the runtime's own list.
+    """
+
+    thorough: bool
+    """True."""
+
+
 class Pruned(ConcurrencyError):
     """Raised by `Strategy.choose`: nothing new can come of this execution."""
 

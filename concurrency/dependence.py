@@ -1,0 +1,139 @@
+"""When the order of two operations may matter: the dependence relation of partial order reduction.
+
+Two operations are independent if, from every state in which both can go on, both orders lead to the same state and
+neither makes the other ready or unready (Godefroid, "Partial-Order Methods for the Verification of Concurrent
+Systems", LNCS 1032, 1996, definition 3.1). The relation here errs on one side only: it may call two operations
+dependent that are not, never the other way round. So an operation counts as reaching anything unless it is known to
+stay in its place, which is the case for
+
+- the fields of `Shared` objects, the engine's locks, RCU, joins and allocations;
+- an operation that is declared ``Operation(..., local=True)``.
+
+"The same state" is what the program can see through operations. What it looks at without one (a list that tasks append
+to, `lock.is_locked()`) is not a part of it, and the order of RCU readers among each other, or of readers in the queue
+of a rw_semaphore, has no effect.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from concurrency.operation import Access, Operation
+from concurrency.rcu import RCU_READ_LOCK, RCU_READ_UNLOCK
+from concurrency.runtime import JOIN
+from concurrency.rwsem import DOWN_READ, DOWN_READ_SLOW, DOWN_READ_TRYLOCK, UP_READ
+from concurrency.shared import Shared
+from concurrency.slab import ALLOC, REUSE
+
+
+class Footprint(IntEnum):
+    """What an operation does to its place (the field that it names, else the whole object)."""
+
+    READ = 0
+    """Looks at it."""
+    CHANGE = 1
+    """May change it."""
+    RCU_READER = 2
+    """Begins or ends an RCU reader: only grace periods see that."""
+    SHARES = 3
+    """Takes a rw_semaphore for reading, or gives it back: only writers see that."""
+    LEAVES_QUEUE = 4
+    """A reader that waited goes on: as `SHARES`, but a read trylock fails while anybody waits, so it sees this."""
+    TRIES = 5
+    """A read trylock."""
+    NOTHING = 6
+    """Touches no place: a join is ordered by the end of the task, not by an operation."""
+    ANYTHING = 7
+    """May look at and change any place."""
+
+
+_COMMUTE = frozenset(
+    {
+        (Footprint.READ, Footprint.READ),
+        (Footprint.RCU_READER, Footprint.RCU_READER),
+        (Footprint.SHARES, Footprint.SHARES),
+        (Footprint.SHARES, Footprint.LEAVES_QUEUE),
+        (Footprint.LEAVES_QUEUE, Footprint.SHARES),
+        (Footprint.LEAVES_QUEUE, Footprint.LEAVES_QUEUE),
+        (Footprint.SHARES, Footprint.TRIES),
+        (Footprint.TRIES, Footprint.SHARES),
+        (Footprint.TRIES, Footprint.TRIES),
+    }
+)
+"""Footprints in one place that commute."""
+
+_KNOWN = {
+    JOIN: Footprint.NOTHING,
+    RCU_READ_LOCK: Footprint.RCU_READER,
+    RCU_READ_UNLOCK: Footprint.RCU_READER,
+    DOWN_READ: Footprint.SHARES,
+    UP_READ: Footprint.SHARES,
+    DOWN_READ_SLOW: Footprint.LEAVES_QUEUE,
+    DOWN_READ_TRYLOCK: Footprint.TRIES,
+    ALLOC: Footprint.CHANGE,
+    REUSE: Footprint.CHANGE,
+}
+"""Freeing is not here: it makes every later touch of the object a failure, also one that is no operation."""
+
+_LOCAL_MODULES = frozenset({"concurrency.lock", "concurrency.rwsem", "concurrency.rcu"})
+"""Where effects touch their object and the acting task, and nothing else."""
+
+_READS = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
+
+
+class Dependence:
+    """The dependence relation of one execution after another.
+
+    With `faults` allocations may fail by choice, and how many still may is one number for all caches: every
+    allocation then reaches beyond its cache.
+    """
+
+    def __init__(self, *, faults: bool = False) -> None:
+        self._footprints: dict[Operation, Footprint] = dict(_KNOWN)
+        if faults:
+            self._footprints[ALLOC] = Footprint.ANYTHING
+
+    def footprint(self, op: Operation, obj: object) -> Footprint:
+        """What `op` does to `obj`."""
+        found = self._footprints.get(op)
+        if found is None:
+            found = self._footprints[op] = _footprint(op, obj)
+        return found
+
+    def dependent(self, op: Operation | None, obj: object, other: Operation | None, on: object) -> bool:
+        """Whether the order of `op` done to `obj` and `other` done to `on`, by two tasks, may matter.
+
+        None stands for the start of a task, up to its first operation, which nobody sees.
+        """
+        if op is None or other is None:
+            return False
+        one, two = self.footprint(op, obj), self.footprint(other, on)
+        if one is Footprint.NOTHING or two is Footprint.NOTHING:
+            return False
+        if one is Footprint.ANYTHING or two is Footprint.ANYTHING:
+            return True
+        if obj is not on:
+            return False
+        if op.field != other.field and op.field is not None and other.field is not None:
+            return False
+        return (one, two) not in _COMMUTE
+
+
+def _footprint(op: Operation, obj: object) -> Footprint:
+    if op.local or _is_shared_field(op, obj) or (op.local is None and _is_engine(op)):
+        return Footprint.READ if op.access in _READS else Footprint.CHANGE
+    return Footprint.ANYTHING
+
+
+def _is_shared_field(op: Operation, obj: object) -> bool:
+    """`op` is an access to a declared field, as made by `Shared` itself."""
+    if not isinstance(obj, Shared) or op.field is None:
+        return False
+    field = type(obj)._fields.get(op.field)
+    return field is not None and (op is field.modify or op in field.ops.values())
+
+
+def _is_engine(op: Operation) -> bool:
+    """The effect and the readiness are the engine's own."""
+    parts = [part for part in (op.effect, op.ready) if part is not None]
+    return bool(parts) and all(part.__module__ in _LOCAL_MODULES for part in parts)

@@ -1,0 +1,293 @@
+"""The dependence relation: what it says of each kind of operation, and that independent operations do commute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from random import Random
+from typing import Any
+
+import pytest
+from concurrency_programs import Cell
+
+from concurrency import Access, Mutex, Operation, RwSemaphore, Spinlock, Task
+from concurrency.dependence import Dependence, Footprint
+from concurrency.rcu import (
+    CALL_RCU,
+    RCU_READ_LOCK,
+    RCU_READ_UNLOCK,
+    SYNCHRONIZE_RCU,
+    SYNCHRONIZE_RCU_WAIT,
+    RcuDomain,
+)
+from concurrency.runtime import JOIN
+from concurrency.rwsem import (
+    DOWN_READ,
+    DOWN_READ_SLOW,
+    DOWN_READ_TRYLOCK,
+    DOWN_WRITE,
+    DOWN_WRITE_SLOW,
+    DOWN_WRITE_TRYLOCK,
+    DOWNGRADE_WRITE,
+    UP_READ,
+    UP_WRITE,
+)
+from concurrency.slab import ALLOC, FREE, KmemCache
+from vm.folio import ALLOC_FRAME, FREE_FRAME
+from vm.user import USER_LOAD, USER_STORE
+
+RELATION = Dependence()
+FIELDS = Cell._fields
+READ, WRITE = FIELDS["once"].ops["read"], FIELDS["once"].ops["write"]
+OTHER_WRITE = FIELDS["plain"].ops["write"]
+FOLLOW = FIELDS["pointer"].ops["read"]
+MODIFY = FIELDS["count"].modify
+SET_COUNT = FIELDS["count"].ops["write"]
+TREE_SLOT = Operation("a step of somebody's own", Access.WRITE_ONCE, field="slots")
+
+
+def depend(one: Operation | None, other: Operation | None, *, same: bool = True) -> bool:
+    obj = Cell()
+    on = obj if same else Cell()
+    answer = RELATION.dependent(one, obj, other, on)
+    assert RELATION.dependent(other, on, one, obj) == answer, "the relation is symmetric"
+    return answer
+
+
+def nothing() -> None:
+    """What a task runs that is never started."""
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (READ, READ, False),
+        (READ, WRITE, True),
+        (WRITE, WRITE, True),
+        (WRITE, OTHER_WRITE, False),
+        (FOLLOW, FOLLOW, False),
+        (MODIFY, MODIFY, True),
+        (MODIFY, SET_COUNT, True),
+        (MODIFY, WRITE, False),
+        (FREE, READ, True),
+        (None, WRITE, False),
+        (None, FREE, False),
+    ],
+)
+def test_accesses_of_one_object(one: Operation | None, other: Operation | None, expected: bool) -> None:
+    assert depend(one, other) is expected
+
+
+@pytest.mark.parametrize("one", [READ, WRITE, MODIFY])
+@pytest.mark.parametrize("other", [READ, WRITE, MODIFY])
+def test_accesses_of_two_objects_are_independent(one: Operation, other: Operation) -> None:
+    assert not depend(one, other, same=False)
+
+
+@pytest.mark.parametrize("op", [FREE, USER_LOAD, USER_STORE, ALLOC_FRAME, FREE_FRAME, TREE_SLOT])
+def test_what_is_not_known_to_stay_in_its_place_reaches_anything(op: Operation) -> None:
+    assert RELATION.footprint(op, Cell()) is Footprint.ANYTHING
+    for other in (READ, Mutex._lock, RCU_READ_LOCK, op):
+        assert depend(op, other, same=False)
+
+
+def test_an_operation_can_be_declared_local() -> None:
+    def effect(_obj: Any, _task: Any, _arg: Any) -> None:
+        """Does nothing."""
+
+    assert depend(Operation("wide", effect=effect), READ, same=False)
+    narrow = Operation("narrow", Access.WRITE, effect=effect, local=True)
+    assert not depend(narrow, READ, same=False)
+    assert depend(narrow, READ)
+    looks = Operation("looks", Access.READ, effect=effect, local=True)
+    assert not depend(looks, looks)
+    assert depend(looks, narrow)
+
+
+def test_a_whole_object_overlaps_each_of_its_fields() -> None:
+    whole = Operation("whole", Access.WRITE, local=True)
+    assert depend(whole, READ)
+    assert depend(whole, OTHER_WRITE)
+    assert not depend(whole, READ, same=False)
+
+
+def test_an_operation_that_only_carries_the_name_of_a_field_is_not_that_field() -> None:
+    foreign = Operation("foreign", Access.WRITE, field="once")
+    assert RELATION.footprint(foreign, Cell()) is Footprint.ANYTHING
+
+
+@pytest.mark.parametrize("lock", [Mutex, Spinlock])
+def test_everything_on_one_lock_depends(lock: type) -> None:
+    operations = (lock._lock, lock._trylock, lock._unlock)
+    for one in operations:
+        for other in operations:
+            assert depend(one, other)
+            assert not depend(one, other, same=False)
+
+
+def test_a_join_is_ordered_by_the_end_of_the_task() -> None:
+    assert not depend(JOIN, JOIN)
+    assert not depend(JOIN, FREE)
+
+
+def test_allocations_of_different_caches_commute_unless_they_may_fail() -> None:
+    one, two = KmemCache("one", Cell), KmemCache("two", Cell)
+    assert not RELATION.dependent(ALLOC, one, ALLOC, two)
+    assert RELATION.dependent(ALLOC, one, ALLOC, one)
+    assert Dependence(faults=True).dependent(ALLOC, one, ALLOC, two)
+
+
+def test_rcu() -> None:
+    for one in (RCU_READ_LOCK, RCU_READ_UNLOCK):
+        for other in (RCU_READ_LOCK, RCU_READ_UNLOCK):
+            assert not depend(one, other)
+        for other in (SYNCHRONIZE_RCU, SYNCHRONIZE_RCU_WAIT, CALL_RCU):
+            assert depend(one, other)
+    assert depend(CALL_RCU, CALL_RCU)
+
+
+# -- that it is true ----------------------------------------------------------------------------------------------
+
+
+class Sem:
+    """A rw_semaphore and its tasks, with what each may do next; the state is what any operation can see of it."""
+
+    def __init__(self, tasks: int) -> None:
+        self.tasks = [Task(n, f"t{n}", nothing) for n in range(tasks)]
+        self.sem = RwSemaphore("s")
+        self.next: dict[int, list[Operation]] = {
+            n: [DOWN_READ, DOWN_WRITE, DOWN_READ_TRYLOCK, DOWN_WRITE_TRYLOCK] for n in range(tasks)
+        }
+
+    def enabled(self) -> Iterator[tuple[int, Operation]]:
+        for n, operations in self.next.items():
+            for op in operations:
+                if op.ready is None or op.ready(self.sem, self.tasks[n]):
+                    yield n, op
+
+    def do(self, n: int, op: Operation) -> None:
+        before = self.next[n]
+        assert op.effect is not None
+        got = op.effect(self.sem, self.tasks[n], None)
+        idle = [DOWN_READ, DOWN_WRITE, DOWN_READ_TRYLOCK, DOWN_WRITE_TRYLOCK]
+        after = {
+            DOWN_READ: [UP_READ] if got else [DOWN_READ_SLOW],
+            DOWN_READ_SLOW: [UP_READ],
+            DOWN_READ_TRYLOCK: [UP_READ] if got else before,
+            DOWN_WRITE: [UP_WRITE, DOWNGRADE_WRITE] if got else [DOWN_WRITE_SLOW],
+            DOWN_WRITE_SLOW: [UP_WRITE, DOWNGRADE_WRITE],
+            DOWN_WRITE_TRYLOCK: [UP_WRITE, DOWNGRADE_WRITE] if got else before,
+            UP_READ: idle,
+            UP_WRITE: idle,
+            DOWNGRADE_WRITE: [UP_READ],
+        }
+        self.next[n] = after[op]
+
+    def state(self) -> object:
+        """Readers that wait next to each other are in no order, and neither are those that hold it."""
+        queue: list[Any] = []
+        for task, writes in self.sem.queue:
+            if writes:
+                queue.append(task.id)
+            elif queue and isinstance(queue[-1], set):
+                queue[-1].add(task.id)
+            else:
+                queue.append({task.id})
+        writer = None if self.sem.writer is None else self.sem.writer.id
+        readers = sorted(task.id for task in self.sem.readers)
+        return (writer, readers, queue, self.next, sorted((n, op.name) for n, op in self.enabled()))
+
+
+class Rcu:
+    """An RCU domain and its tasks; of the numbers of readers only what a grace period compares counts."""
+
+    def __init__(self, tasks: int) -> None:
+        self.tasks = [Task(n, f"t{n}", nothing) for n in range(tasks)]
+        self.rcu = RcuDomain()
+        self.next = {n: [RCU_READ_LOCK, SYNCHRONIZE_RCU] for n in range(tasks)}
+
+    def enabled(self) -> Iterator[tuple[int, Operation]]:
+        for n, operations in self.next.items():
+            for op in operations:
+                if op.ready is None or op.ready(self.rcu, self.tasks[n]):
+                    yield n, op
+
+    def do(self, n: int, op: Operation) -> None:
+        assert op.effect is not None
+        op.effect(self.rcu, self.tasks[n], None)
+        after = {
+            RCU_READ_LOCK: [RCU_READ_LOCK, RCU_READ_UNLOCK]
+            if self.tasks[n].rcu_nesting < 2
+            else [RCU_READ_UNLOCK],
+            RCU_READ_UNLOCK: [RCU_READ_LOCK, SYNCHRONIZE_RCU]
+            if self.tasks[n].rcu_nesting == 0
+            else [RCU_READ_UNLOCK],
+            SYNCHRONIZE_RCU: [SYNCHRONIZE_RCU_WAIT],
+            SYNCHRONIZE_RCU_WAIT: [RCU_READ_LOCK, SYNCHRONIZE_RCU],
+        }
+        self.next[n] = after[op]
+
+    def state(self) -> object:
+        waits = {
+            (task.id, reader.id): number >= before
+            for task, before in self.rcu.waiting.items()
+            for reader, number in self.rcu.readers.items()
+        }
+        readers = sorted(task.id for task in self.rcu.readers)
+        return (self.rcu.begun, readers, waits, self.next, sorted((n, op.name) for n, op in self.enabled()))
+
+
+Model = Sem | Rcu
+
+
+def after(
+    make: Callable[[int], Model], path: list[tuple[int, Operation]], *more: tuple[int, Operation]
+) -> Model:
+    model = make(4)
+    for n, op in [*path, *more]:
+        model.do(n, op)
+    return model
+
+
+@pytest.mark.parametrize("make", [Sem, Rcu])
+def test_independent_operations_commute(make: Callable[[int], Model]) -> None:
+    """From random states: each leaves the other ready, and both orders lead to one state."""
+    random = Random(7)
+    compared: set[tuple[str, str]] = set()
+    for _ in range(150):
+        path: list[tuple[int, Operation]] = []
+        model = make(4)
+        for _ in range(random.randint(0, 14)):
+            moves = list(model.enabled())
+            if not moves:
+                break
+            path.append(random.choice(moves))
+            model.do(*path[-1])
+        moves = list(model.enabled())
+        obj = model.sem if isinstance(model, Sem) else model.rcu
+        for one in moves:
+            for two in moves:
+                if one[0] >= two[0] or RELATION.dependent(one[1], obj, two[1], obj):
+                    continue
+                compared.add((one[1].name, two[1].name))
+                assert two in list(after(make, path, one).enabled()), (path, one, two)
+                assert one in list(after(make, path, two).enabled()), (path, one, two)
+                assert after(make, path, one, two).state() == after(make, path, two, one).state(), (
+                    path,
+                    one,
+                    two,
+                )
+    assert len(compared) >= 4
+
+
+@pytest.mark.parametrize("make", [Sem, Rcu])
+def test_independent_operations_make_nobody_ready_for_one_order_only(make: Callable[[int], Model]) -> None:
+    """A trylock sees whether a reader has left the queue: those two depend, and the state that shows it is reached."""
+    if make is Rcu:
+        path = [(0, RCU_READ_LOCK), (1, SYNCHRONIZE_RCU)]
+        assert (1, SYNCHRONIZE_RCU_WAIT) not in list(after(make, path).enabled())
+        assert (1, SYNCHRONIZE_RCU_WAIT) in list(after(make, path, (0, RCU_READ_UNLOCK)).enabled())
+        return
+    path = [(0, DOWN_WRITE), (1, DOWN_READ), (0, UP_WRITE)]
+    leaves, tries = (1, DOWN_READ_SLOW), (2, DOWN_READ_TRYLOCK)
+    assert after(make, path, leaves, tries).state() != after(make, path, tries, leaves).state()
+    assert RELATION.dependent(DOWN_READ_SLOW, RELATION, DOWN_READ_TRYLOCK, RELATION)
