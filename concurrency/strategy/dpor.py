@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from concurrency.dependence import Dependence
+from concurrency.dependence import Dependence, Footprint
 from concurrency.failure import BadSchedule
 from concurrency.operation import Operation
 from concurrency.strategy.base import Pruned
@@ -46,6 +46,8 @@ class _Place:
     chosen: int
     asleep: set[int]
     wanted: list[int] = field(default_factory=list)
+    clock: int = 0
+    """The set of events that are ordered before what `chosen` does, that one included, as bits."""
 
 
 @dataclass(slots=True)
@@ -88,6 +90,10 @@ class DPOR:
         self._tasks: dict[int, Task] = {}
         self._events: list[tuple[int, Operation | None, object, _Place]] = []
         """What has happened: the task, its operation and the object, and the state before."""
+        self._on: dict[int, int] = {}
+        """For each object, by its id, the events done to it, as bits; the events keep it alive."""
+        self._wide = 0
+        """The events that may reach anything."""
         self._before: list[int] = []
         """For each event the set of events that are ordered before it, itself included, as bits."""
         self._clock: dict[int, int] = {}
@@ -165,12 +171,19 @@ class DPOR:
 
     def _go(self, task: Task, place: _Place) -> None:
         """`task` goes on: its operation takes effect."""
-        clock, races = self._order(task)
+        op, obj = task.op, task.obj
+        bit = 1 << len(self._events)
         if self._at == len(self._path):
+            clock, races = self._order(task)
             for number in races:
                 self._reverse(number, task, clock)
-        clock |= 1 << len(self._events)
-        self._events.append((task.id, task.op, task.obj, place))
+            place.clock = clock | bit
+        clock = place.clock
+        if op is not None:
+            self._on[id(obj)] = self._on.get(id(obj), 0) | bit
+            if self._dependence.footprint(op, obj) is Footprint.ANYTHING:
+                self._wide |= bit
+        self._events.append((task.id, op, obj, place))
         self._before.append(clock)
         self._clock[task.id] = clock
 
@@ -196,15 +209,21 @@ class DPOR:
             return clock, races
         if isinstance(obj, Task) and obj.done:
             clock |= self._clock[obj.id]
-        own = clock
+        if self._dependence.footprint(op, obj) is Footprint.ANYTHING:
+            left = (1 << len(self._events)) - 1
+        else:
+            left = self._on.get(id(obj), 0) | self._wide
+        left &= ~clock
         dependent = self._dependence.dependent
-        for number in range(len(self._events) - 1, -1, -1):
-            if (clock if op.ready is None else own) >> number & 1:
-                continue
+        while left:
+            number = left.bit_length() - 1
+            left ^= 1 << number
             _, before, on, _ = self._events[number]
             if dependent(op, obj, before, on):
                 races.append(number)
                 clock |= self._before[number]
+                if op.ready is None:
+                    left &= ~clock
         return clock, races
 
     # -- what to try next -----------------------------------------------------------------------------------------
