@@ -25,7 +25,6 @@ test: $(STAMP)
 	$(BIN)/pytest -n 2 --dist loadfile
 
 bench: $(STAMP)  ## Every benchmark; on a machine with nothing else to do.
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	$(BIN)/python benchmarks/switch_point.py
 	$(BIN)/python benchmarks/brk.py
 	$(BIN)/python benchmarks/lockdep_validator.py

@@ -45,7 +45,8 @@ def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
 
 
 def replay_line(result: pytest.RunResult) -> list[str]:
-    (line,) = [line for line in result.outlines if line.startswith("replay: pytest ")]
+    """The one line; where CI is set, pytest says it again in its summary."""
+    (line,) = {line for line in result.outlines if line.startswith("replay: pytest ")}
     return shlex.split(line.removeprefix("replay: pytest "))
 
 
