@@ -10,7 +10,7 @@ from typing import Any
 
 from concurrency.dependence import Dependence
 from concurrency.failure import BadSchedule, ConcurrencyError, Failure
-from concurrency.observer import Observer
+from concurrency.observer import Observer, hearers
 from concurrency.race import RaceDetector
 from concurrency.recorder import Event, Recorder
 from concurrency.schedule import Schedule
@@ -74,7 +74,8 @@ class Result:
     `exhaustive` says that every schedule was seen with at most `bound` preemptions (None: every schedule). `cut` is
     the number of switch points at which that bound forbade to go on with another task; with 0 it forbade nothing.
     `pruned` counts the executions that were begun and given up, since nothing new could come of them; they are not
-    among `executions`.
+    among `executions`. `watched` says that a reduced search ran with checks that look at the whole state: they saw
+    one execution of each trace, and what they would say of the others is open.
     """
 
     strategy: str
@@ -87,6 +88,7 @@ class Result:
     bound: int | None = None
     cut: int = 0
     pruned: int = 0
+    watched: bool = False
     failures: list[Witness] = field(default_factory=list)
 
     @property
@@ -94,7 +96,7 @@ class Result:
         """Failed, passed (exhaustive) or inconclusive (a budget ended)."""
         if self.failures:
             return Verdict.FAILED
-        return Verdict.PASSED if self.exhaustive else Verdict.INCONCLUSIVE
+        return Verdict.PASSED if self.exhaustive and not self.watched else Verdict.INCONCLUSIVE
 
     @property
     def scope(self) -> str:
@@ -102,7 +104,8 @@ class Result:
         if not self.exhaustive:
             return "some of the schedules"
         if self.strategy == "dpor":
-            return f"every trace ({self.executions}; {self.pruned} executions were given up)"
+            watched = "; checks of the whole state saw one execution of each" if self.watched else ""
+            return f"every trace ({self.executions}; {self.pruned} executions were given up){watched}"
         if not self.cut:
             return "every schedule"
         return f"every schedule within preemption bound {self.bound}, which cut {self.cut} switch points"
@@ -220,6 +223,7 @@ def explore(
         if isinstance(chooser, Search):
             search = chooser
             result.bound = search.bound
+            result.watched = strategy == "dpor" and bool(hearers(tuple(settings.observers()), "announced"))
     if executions is None and seconds is None:
         executions = _BUDGET if search is None else _SEARCH_BUDGET
     start = time.monotonic()

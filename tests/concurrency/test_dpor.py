@@ -18,6 +18,7 @@ from concurrency import (
     ConcurrencyError,
     KmemCache,
     Mutex,
+    Observer,
     Operation,
     RwSemaphore,
     Settings,
@@ -455,3 +456,18 @@ def test_the_machine_that_runs_them_sees_orders() -> None:
         runtime.run(machine.program)
         seen.add(machine.outcome)
     assert len(seen) == 2
+
+
+def test_a_reduced_search_under_checks_of_the_whole_state_is_not_passed() -> None:
+    class Watcher(Observer):
+        def announced(self, task: object, op: object, obj: object) -> None:
+            pass
+
+    def program() -> None:
+        join(spawn(lambda: None), spawn(lambda: None))
+
+    assert explore(program, strategy="dpor").verdict is Verdict.PASSED
+    result = explore(program, strategy="dpor", settings=Settings(observers=lambda: (Watcher(),)))
+    assert result.exhaustive
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "checks of the whole state" in result.scope
