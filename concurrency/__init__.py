@@ -1,6 +1,7 @@
 """How things run and meet: runtimes, schedules, strategies, locks, RCU, shared memory, slab."""
 
 from concurrency.context import might_sleep
+from concurrency.execution import Execution
 from concurrency.explain import explain
 from concurrency.explore import (
     DEFAULT_DEPTH,
@@ -76,7 +77,7 @@ from concurrency.shared import (
     smp_store_release,
     xchg,
 )
-from concurrency.simulated import Execution, Simulated
+from concurrency.simulated import Simulated
 from concurrency.slab import KmemCache, LeakCheck
 from concurrency.spinlock import Spinlock
 from concurrency.strategy import DPOR, PCT, POS, SURW, DepthFirst, RandomWalk, Replay, Search, Strategy

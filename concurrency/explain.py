@@ -16,12 +16,12 @@ from enum import Enum
 from typing import Any
 
 from concurrency.conflict import conflict, takes_lock
+from concurrency.execution import Execution
 from concurrency.explore import Settings, Witness
 from concurrency.failure import BadSchedule, ConcurrencyError, Failure
 from concurrency.observer import Observer
 from concurrency.operation import Dep, Operation
 from concurrency.runtime import Runtime
-from concurrency.simulated import Execution
 from concurrency.site import caller
 from concurrency.strategy.replay import Replay
 from concurrency.task import Task

@@ -9,12 +9,13 @@ from enum import StrEnum
 from typing import Any
 
 from concurrency.dependence import Dependence
+from concurrency.execution import Execution
 from concurrency.failure import BadSchedule, ConcurrencyError, Failure
 from concurrency.observer import Observer, hearers
 from concurrency.race import RaceDetector
 from concurrency.recorder import Event, Recorder
 from concurrency.schedule import Schedule
-from concurrency.simulated import DEFAULT_MAX_STEPS, Execution, Simulated
+from concurrency.simulated import DEFAULT_MAX_STEPS, Simulated
 from concurrency.slab import LeakCheck
 from concurrency.strategy import (
     DPOR,

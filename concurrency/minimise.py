@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from concurrency.execution import Execution
 from concurrency.explore import Settings, Witness, replay
 from concurrency.failure import BadSchedule, ConcurrencyError, Failure, Kind
 from concurrency.schedule import Datum, Schedule, Segment
-from concurrency.simulated import Execution
 from concurrency.strategy.guided import Guided, Noted, Plan, Stretch
 from concurrency.strategy.replay import Replay
 

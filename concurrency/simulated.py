@@ -14,18 +14,17 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar
 
 from greenlet import getcurrent, greenlet
 
+from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
 from concurrency.observer import Observer, hearers
 from concurrency.operation import Operation
 from concurrency.runtime import active
-from concurrency.schedule import Datum, Schedule, Segment
 from concurrency.strategy.base import NUMBER_BITS, Strategy, Thorough
 from concurrency.task import Task
 from concurrency.waiting import describe_deadlock
@@ -33,37 +32,7 @@ from concurrency.waiting import describe_deadlock
 T = TypeVar("T")
 
 DEFAULT_MAX_STEPS = 1_000_000
-END = Operation("end", releases=("end",))
 _task_number = attrgetter("id")
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """One run of a program under one schedule; `steps` counts the operations.
-
-    The n-th time that a task went on, it was `who[n]`, after `when[n]` announced operations. `data` has the other
-    choices: how many times a task had gone on by then, and the value.
-    """
-
-    failure: Failure | None
-    steps: int
-    who: list[Task]
-    when: list[int]
-    data: list[tuple[int, int]]
-
-    @property
-    def schedule(self) -> Schedule:
-        """All choices that were made."""
-        choices: list[Segment | Datum] = []
-        data = iter([*self.data, (len(self.who) + 1, 0)])
-        position, value = next(data)
-        ends = [*self.when[1:], self.steps]
-        for number, (task, start, end) in enumerate(zip(self.who, self.when, ends, strict=True), 1):
-            choices.append(Segment(task.id, end - start))
-            while position == number:
-                choices.append(Datum(value))
-                position, value = next(data)
-        return Schedule(tuple(choices))
 
 
 class Simulated:

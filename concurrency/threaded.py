@@ -12,11 +12,11 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, TypeVar
 
+from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, TaskKilled, uncaught
 from concurrency.observer import Observer, hearers
 from concurrency.operation import Operation
 from concurrency.runtime import active, at_once
-from concurrency.simulated import END, Execution
 from concurrency.task import OUTSIDE, Task
 from concurrency.waiting import describe_deadlock
 

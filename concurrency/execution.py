@@ -1,0 +1,42 @@
+"""What one execution leaves behind, whichever runtime made it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from concurrency.failure import Failure
+from concurrency.operation import Operation
+from concurrency.schedule import Datum, Schedule, Segment
+from concurrency.task import Task
+
+END = Operation("end", releases=("end",))
+"""A task returns; what it did is visible to whoever joins it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One run of a program under one schedule; `steps` counts the operations.
+
+    The n-th time that a task went on, it was `who[n]`, after `when[n]` announced operations. `data` has the other
+    choices: how many times a task had gone on by then, and the value.
+    """
+
+    failure: Failure | None
+    steps: int
+    who: list[Task]
+    when: list[int]
+    data: list[tuple[int, int]]
+
+    @property
+    def schedule(self) -> Schedule:
+        """All choices that were made."""
+        choices: list[Segment | Datum] = []
+        data = iter([*self.data, (len(self.who) + 1, 0)])
+        position, value = next(data)
+        ends = [*self.when[1:], self.steps]
+        for number, (task, start, end) in enumerate(zip(self.who, self.when, ends, strict=True), 1):
+            choices.append(Segment(task.id, end - start))
+            while position == number:
+                choices.append(Datum(value))
+                position, value = next(data)
+        return Schedule(tuple(choices))
