@@ -23,6 +23,17 @@ from concurrency.failure import (
     TaskKilled,
     WouldBlock,
 )
+from concurrency.irq import (
+    hardirq,
+    irqs_disabled,
+    local_bh_disable,
+    local_bh_enable,
+    local_irq_disable,
+    local_irq_enable,
+    local_irq_restore,
+    local_irq_save,
+    softirq,
+)
 from concurrency.lock import Lock, OwnedLock, lock_class_key, owned_operations
 from concurrency.minimise import minimise
 from concurrency.mutex import Mutex
@@ -152,7 +163,15 @@ __all__ = [
     "explain",
     "explore",
     "fail",
+    "hardirq",
+    "irqs_disabled",
     "join",
+    "local_bh_disable",
+    "local_bh_enable",
+    "local_irq_disable",
+    "local_irq_enable",
+    "local_irq_restore",
+    "local_irq_save",
     "lock_class_key",
     "might_sleep",
     "minimise",
@@ -173,6 +192,7 @@ __all__ = [
     "replay",
     "smp_load_acquire",
     "smp_store_release",
+    "softirq",
     "spawn",
     "synchronize_rcu",
     "trace",

@@ -24,7 +24,7 @@ class Observer:
         """`task` is about to do `op`; everything done before has taken effect, nobody has run since."""
 
     def asked(self, task: Task, op: Operation, obj: Any, arg: Any) -> None:
-        """As `announced`, for operations on locks only (`op.dep` is set)."""
+        """As `announced`, for operations on locks and on interrupts only (`op.dep` is set)."""
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:
         """`task` makes a step now (no other task runs between this and its effect)."""

@@ -42,6 +42,15 @@ class Dep(IntEnum):
     TRY_READ = 4
     RELEASE = 5
     DOWNGRADE = 6
+    IRQS_OFF = 7
+    """This and all below: done to the calling task, not to a lock."""
+    IRQS_ON = 8
+    BH_OFF = 9
+    BH_ON = 10
+    HARDIRQ_ENTER = 11
+    HARDIRQ_EXIT = 12
+    SOFTIRQ_ENTER = 13
+    SOFTIRQ_EXIT = 14
 
 
 class Operation:

@@ -1,16 +1,77 @@
 """Spinlock: one holder, which may not sleep. Kernel: spinlock_t, v6.6.
 
-A task that waits is simply not runnable, so a spin loop costs no operations.
+A task that waits is simply not runnable, so a spin loop costs no operations. The irq and bh forms are made of two
+operations, in the order of include/linux/spinlock_api_smp.h.
 """
 
 from __future__ import annotations
 
-from concurrency.lock import OwnedLock, owned_operations
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from concurrency.irq import (
+    local_bh_disable,
+    local_bh_enable,
+    local_irq_disable,
+    local_irq_enable,
+    local_irq_restore,
+    local_irq_save,
+)
+from concurrency.lock import Lock, OwnedLock, owned_operations
 
 
 class Spinlock(OwnedLock):
-    """A lock under which nothing may sleep: spin_lock(), spin_trylock(), spin_unlock()."""
+    """A lock under which nothing may sleep: spin_lock(), spin_trylock(), spin_unlock(), and the irq and bh forms."""
 
     __slots__ = ()
     _lock, _trylock, _unlock = owned_operations("spin", atomic=True)
     _sleeps = False
+
+    def lock_irq(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
+        """Turn interrupts off and take it; kernel: spin_lock_irq()."""
+        local_irq_disable()
+        self.lock(subclass, nest_lock)
+
+    def unlock_irq(self) -> None:
+        """Give it back and turn interrupts on, whatever they were before; kernel: spin_unlock_irq()."""
+        self.unlock()
+        local_irq_enable()
+
+    def lock_irqsave(self, subclass: int = 0, nest_lock: Lock | None = None) -> bool:
+        """As `lock_irq`; gives the flags for `unlock_irqrestore`. Kernel: spin_lock_irqsave()."""
+        flags = local_irq_save()
+        self.lock(subclass, nest_lock)
+        return flags
+
+    def unlock_irqrestore(self, flags: bool) -> None:
+        """Give it back; interrupts go back to what they were. Kernel: spin_unlock_irqrestore()."""
+        self.unlock()
+        local_irq_restore(flags)
+
+    def lock_bh(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
+        """Turn bottom halves off and take it; kernel: spin_lock_bh()."""
+        local_bh_disable()
+        self.lock(subclass, nest_lock)
+
+    def unlock_bh(self) -> None:
+        """Give it back and undo the local_bh_disable(); kernel: spin_unlock_bh()."""
+        self.unlock()
+        local_bh_enable()
+
+    @contextmanager
+    def irq(self) -> Iterator[None]:
+        """`lock_irq` and `unlock_irq`, as a `with` block; kernel: guard(spinlock_irq)."""
+        self.lock_irq()
+        try:
+            yield
+        finally:
+            self.unlock_irq()
+
+    @contextmanager
+    def bh(self) -> Iterator[None]:
+        """`lock_bh` and `unlock_bh`, as a `with` block; kernel: guard(spinlock_bh)."""
+        self.lock_bh()
+        try:
+            yield
+        finally:
+            self.unlock_bh()

@@ -20,12 +20,15 @@ class Task:
 
     __slots__ = (
         "args",
+        "bh_off",
         "context",
         "daemon",
         "done",
         "fn",
         "greenlet",
         "id",
+        "in_softirq",
+        "irqs_off",
         "name",
         "obj",
         "op",
@@ -50,8 +53,12 @@ class Task:
         self.obj: object = None
         """What that operation is done to."""
         self.preempt_count = 0
-        """How many spinlocks the task holds: above 0 it may not sleep."""
+        """How many spinlocks, disabled bottom halves and handlers the task is inside: above 0 it may not sleep."""
         self.rcu_nesting = 0
+        self.irqs_off = False
+        self.bh_off = 0
+        """How many local_bh_disable() are still to be undone."""
+        self.in_softirq = False
         self.context = TaskContext(name, number)
         """What the lock validator keeps about the task."""
         self.greenlet: Any = None

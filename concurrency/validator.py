@@ -13,6 +13,16 @@ from concurrency.task import Task
 from lockdep import Lockdep, Report, TaskContext
 
 _READ = {Dep.ACQUIRE: 0, Dep.ACQUIRE_READ: 1, Dep.ACQUIRE_RECURSIVE: 2, Dep.TRY: 0, Dep.TRY_READ: 1}
+_IRQ_EVENTS = {
+    Dep.IRQS_OFF: Lockdep.hardirqs_off,
+    Dep.IRQS_ON: Lockdep.hardirqs_on,
+    Dep.BH_OFF: Lockdep.local_bh_disable,
+    Dep.BH_ON: Lockdep.local_bh_enable,
+    Dep.HARDIRQ_ENTER: Lockdep.hardirq_enter,
+    Dep.HARDIRQ_EXIT: Lockdep.hardirq_exit,
+    Dep.SOFTIRQ_ENTER: Lockdep.softirq_enter,
+    Dep.SOFTIRQ_EXIT: Lockdep.softirq_exit,
+}
 
 
 class LockValidator(Observer):
@@ -47,7 +57,7 @@ class LockValidator(Observer):
                 self.lockdep.acquire(obj.dep_map, read=_READ[dep], subclass=arg.subclass, nest_lock=nest)
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
-        """Trylocks that succeeded, releases and downgrades."""
+        """Trylocks that succeeded, releases and downgrades; interrupts and bottom halves that go off and on."""
         dep = op.dep
         if dep is None or dep <= Dep.ACQUIRE_RECURSIVE:
             return
@@ -55,6 +65,8 @@ class LockValidator(Observer):
             self.lockdep.release(obj.dep_map)
         elif dep is Dep.DOWNGRADE:
             self.lockdep.downgrade(obj.dep_map)
+        elif dep >= Dep.IRQS_OFF:
+            _IRQ_EVENTS[dep](self.lockdep)
         elif result:
             self.lockdep.acquire(obj.dep_map, read=_READ[dep], trylock=True)
 
@@ -63,7 +75,10 @@ class LockValidator(Observer):
         self.lockdep.might_alloc(gfp)
 
     def ended(self, task: Task) -> None:
-        """A task must not end with locks held or inside an RCU reader."""
+        """A task must not end with locks held, inside an RCU reader, or with interrupts or bottom halves off.
+
+        Kernel: make_task_dead() in kernel/exit.c.
+        """
         if task.rcu_nesting and checked("rcu"):
             raise Failure(
                 Kind.RCU,
@@ -72,6 +87,14 @@ class LockValidator(Observer):
                 check="rcu",
             )
         self.lockdep.task_exit(task.context)
+        if task.irqs_off:
+            raise _ended(task, "irqs disabled")
+        if task.bh_off:
+            raise _ended(task, f"preempt_count {task.preempt_count}")
+
+
+def _ended(task: Task, how: str) -> Failure:
+    return Failure(Kind.LOCKDEP, f"note: {task.name}[{task.id}] exited with {how}", check="lockdep")
 
 
 def _raise(report: Report) -> None:

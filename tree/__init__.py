@@ -37,6 +37,7 @@ from tree.errors import (
     Unset,
 )
 from tree.layout import MAX
+from tree.lock_kind import LockKind
 from tree.maple import MapleTree
 from tree.rbstate import RbState
 from tree.rbstore import RbStore
@@ -52,6 +53,7 @@ __all__ = [
     "Corrupt",
     "Exists",
     "InternalEntry",
+    "LockKind",
     "MaState",
     "MapleTree",
     "NoGaps",

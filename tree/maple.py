@@ -24,6 +24,7 @@ from tree.entries import InternalEntry, check_allocatable, check_key, check_rang
 from tree.errors import Busy, Exists
 from tree.guard import TreeLock
 from tree.layout import FLAG_GAPS, FLAG_HEIGHT_SHIFT, FLAG_LOCK_EXTERN, FLAG_RCU, MAX
+from tree.lock_kind import LockKind
 from tree.mapping import RangeMapping
 from tree.node import MapleNode, entries_below
 from tree.publish import destroy_subtree, set_root
@@ -33,6 +34,7 @@ from tree.validate import validate
 E = TypeVar("E")
 
 NOTHING = nullcontext()
+SINGLE_DEPTH_NESTING = 1
 
 
 class MapleTree(RangeMapping[E]):
@@ -40,8 +42,8 @@ class MapleTree(RangeMapping[E]):
 
     `track_gaps` records the largest run of unset keys of every sub-tree, for the gap searches. `rcu` lets
     readers go on without the lock beside a writer. `lock` is the lock that the callers hold, by default one
-    of the tree's own. `source` is where nodes come from, by default the slab cache of the execution, or plain
-    objects outside one.
+    of the tree's own, taken as `lock_kind` says. `source` is where nodes come from, by default the slab cache
+    of the execution, or plain objects outside one.
     """
 
     def __init__(
@@ -51,11 +53,15 @@ class MapleTree(RangeMapping[E]):
         lock: TreeLock | None = None,
         *,
         source: NodeSource | None = None,
+        lock_kind: LockKind = LockKind.PLAIN,
     ) -> None:
+        if lock is not None and lock_kind is not LockKind.PLAIN:
+            raise ValueError("lock_kind is for the tree's own lock, and this tree is given one")
         self.track_gaps = track_gaps
         self.rcu = rcu
         self.external = lock is not None
         self._spinlock = Spinlock("ma_lock") if lock is None else None
+        self.lock_kind = lock_kind
         self.lock: TreeLock = lock if lock is not None else self._own_lock
         self.source = default_source() if source is None else source
         self.plain = self.source is PLAIN
@@ -79,6 +85,7 @@ class MapleTree(RangeMapping[E]):
             | FLAG_RCU * self.rcu
             | self.height << FLAG_HEIGHT_SHIFT
             | FLAG_LOCK_EXTERN * self.external
+            | self.lock_kind
         )
 
     def cursor(self, first: int = 0, last: int | None = None) -> MaState[E]:
@@ -277,7 +284,7 @@ class MapleTree(RangeMapping[E]):
 
     def dup(self, into: MapleTree[E], gfp: int = GFP_KERNEL) -> None:
         """Copy this tree, node for node, into an empty one (`mtree_dup`, v6.12). Raises `BadRange`, `NoMemory`."""
-        with self._write_locked(), into._write_locked():
+        with self._write_locked(), into._write_locked_inside(self):
             guard.locked_reader(self)
             guard.writer(into)
             duplicate(self, into, gfp)
@@ -297,14 +304,24 @@ class MapleTree(RangeMapping[E]):
 
     def _write_locked(self) -> AbstractContextManager[object]:
         """What a write of the normal interface runs in: the tree's own lock, or the caller's, which is checked."""
-        return NOTHING if active.runtime is None or self.external else self._own_lock
+        if active.runtime is None or self.external:
+            return NOTHING
+        return self._own_lock if self.lock_kind is LockKind.PLAIN else self.lock_kind.held(self._own_lock)
+
+    def _write_locked_inside(self, outer: MapleTree[E]) -> AbstractContextManager[object]:
+        """As `_write_locked`, with the lock of another tree held (`mas_lock_nested`)."""
+        if active.runtime is None or self.external:
+            return NOTHING
+        irqs_off = outer.lock_kind is LockKind.IRQ
+        kind = LockKind.PLAIN if irqs_off else self.lock_kind
+        return kind.held(self._own_lock, SINGLE_DEPTH_NESTING)
 
     def drop_lock(self) -> None:
         """Let go of the tree's own lock for an allocation that may sleep."""
         if active.runtime is not None and not self.external:
-            self._own_lock.unlock()
+            self.lock_kind.give_back(self._own_lock)
 
     def retake_lock(self) -> None:
         """Take the tree's own lock again."""
         if active.runtime is not None and not self.external:
-            self._own_lock.lock()
+            self.lock_kind.take(self._own_lock)
