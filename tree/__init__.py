@@ -34,6 +34,7 @@ from tree.errors import (
     ReservedEntry,
     StaleState,
     TreeError,
+    TwoLocks,
     Unset,
 )
 from tree.layout import MAX
@@ -65,6 +66,7 @@ __all__ = [
     "StaleState",
     "State",
     "TreeError",
+    "TwoLocks",
     "Unset",
     "VmaCursor",
     "VmaStore",

@@ -23,6 +23,10 @@ class BadRange(TreeError, ValueError):
     """The first key of a range lies beyond its last, or a search window cannot hold the size asked for."""
 
 
+class TwoLocks(TreeError, ValueError):
+    """A kind of lock is asked of a tree that is given its lock."""
+
+
 class BadKey(TreeError, ValueError):
     """A key is not an integer in 0..2**64-1."""
 

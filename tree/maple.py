@@ -21,7 +21,7 @@ from tree.alone import store_alone
 from tree.dump import dump
 from tree.duplicate import duplicate
 from tree.entries import InternalEntry, check_allocatable, check_key, check_range, check_storable
-from tree.errors import Busy, Exists
+from tree.errors import Busy, Exists, TwoLocks
 from tree.guard import TreeLock
 from tree.layout import FLAG_GAPS, FLAG_HEIGHT_SHIFT, FLAG_LOCK_EXTERN, FLAG_RCU, MAX
 from tree.lock_kind import LockKind
@@ -56,7 +56,7 @@ class MapleTree(RangeMapping[E]):
         lock_kind: LockKind = LockKind.PLAIN,
     ) -> None:
         if lock is not None and lock_kind is not LockKind.PLAIN:
-            raise ValueError("lock_kind is for the tree's own lock, and this tree is given one")
+            raise TwoLocks("lock_kind is for the tree's own lock, and this tree is given one")
         self.track_gaps = track_gaps
         self.rcu = rcu
         self.external = lock is not None

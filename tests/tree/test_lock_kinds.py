@@ -22,7 +22,7 @@ from concurrency import (
     spawn,
 )
 from lockdep.gfp import GFP_NOWAIT
-from tree import LockKind, MapleTree, NoMemory
+from tree import LockKind, MapleTree, NoMemory, TwoLocks
 
 KINDS = list(LockKind)
 Tree = MapleTree[Any]
@@ -44,7 +44,7 @@ def test_the_flags_word(kind: str, bits: int) -> None:
 
 
 def test_a_tree_that_is_given_a_lock_has_no_kind() -> None:
-    with pytest.raises(ValueError, match="lock_kind"):
+    with pytest.raises(TwoLocks, match="lock_kind"):
         MapleTree(lock=Mutex("m"), lock_kind=LockKind.IRQ)
     assert MapleTree(lock=Mutex("m")).flags == 0x300
 
