@@ -248,7 +248,6 @@ class _Swap:
     """A strategy: the order of the witness, but the task of `first` is held until `second` has been done."""
 
     name = "swap"
-    eager = True
     numbers = None
     lease = 1
 

@@ -204,13 +204,16 @@ def explore(
 
     `depth` is that of PCT, or the preemption bound of a search (dfs), which ends when it has seen every schedule
     within it. The budget is `executions` (if neither is given 1000, or a million for a search) or `seconds`,
-    whichever ends first. With `keep_going` the
-    exploration goes on after a failure and keeps one witness of each headline. `progress` is called after each
-    execution, `found` with each witness that is kept. A KeyboardInterrupt ends the exploration; what was found is
-    returned. The ``threaded`` runtime makes no choices, so its witnesses have an empty schedule.
+    whichever ends first. With `keep_going` the exploration goes on after a failure and keeps one witness of each
+    headline. `progress` is called after each execution, `found` with each witness that is kept. A KeyboardInterrupt
+    ends the exploration; what was found is returned. The ``threaded`` runtime makes no choices, so its witnesses have
+    an empty schedule.
 
-    Raises `BadSchedule` if a failing execution does not replay: the program is not deterministic.
+    Raises `BadSchedule` if a failing execution does not replay: the program is not deterministic. Raises
+    `ConcurrencyError` for a strategy or runtime that does not exist.
     """
+    if runtime not in RUNTIMES:
+        raise ConcurrencyError(f"no runtime is called {runtime!r}: there are {', '.join(RUNTIMES)}")
     settings = settings or Settings()
     search: Search | None = None
     runner: Simulated | Threaded

@@ -43,7 +43,6 @@ class Chosen:
     """The strategy that makes the choices of a `Choices`."""
 
     name = "hypothesis"
-    eager = False
     numbers = None
 
     def __init__(self, choices: Choices) -> None:

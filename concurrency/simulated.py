@@ -57,7 +57,6 @@ class Simulated:
         self._faults = faults
         self._strategy = strategy
         self._ask = strategy.choose
-        self._eager = strategy.eager
         self._observers = observers
         self._on_announced = hearers(observers, "announced")
         self._on_asked = hearers(observers, "asked")
@@ -418,11 +417,9 @@ class Simulated:
         except ConcurrencyError as error:
             self._give_up(error)
             raise
-        if not self._eager:
-            lease = self._strategy.lease
-            self._decide_at = until = min(n + lease, self._max_steps)
-            if not self._heard:
-                self._quiet_until = until
+        self._decide_at = until = min(n + self._strategy.lease, self._max_steps)
+        if not self._heard:
+            self._quiet_until = until
         return chosen
 
     def _only(self, task: Task, n: int) -> Task:

@@ -15,9 +15,8 @@ NUMBER_BITS = 16
 class Strategy(Protocol):
     """Makes the choices of one execution after another.
 
-    A strategy that is not `eager` grants leases: `lease` is read after each `choose`, and the answer stands for so
-    many announced operations (at least 1) as long as no other task becomes runnable. That is what makes it cheap. An
-    eager one is asked at every switch point.
+    `lease` is read after each `choose`: for so many announced operations (at least 1) the answer stands, as long as no
+    other task becomes runnable. A long lease is what makes a strategy cheap.
 
     One that chooses uniformly at every switch point has `numbers`, a stream of numbers of `NUMBER_BITS` bits: number
     r means ``runnable[r * len(runnable) >> NUMBER_BITS]``, which the runtime looks up without asking. `begin` may
@@ -25,7 +24,6 @@ class Strategy(Protocol):
     """
 
     name: str
-    eager: bool
 
     @property
     def numbers(self) -> Iterator[int] | None:

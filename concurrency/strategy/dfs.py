@@ -36,7 +36,6 @@ class DepthFirst:
     """
 
     name = "dfs"
-    eager = False
     numbers = None
     lease = 1
 

@@ -65,7 +65,6 @@ class DPOR:
     """
 
     name = "dpor"
-    eager = True
     thorough = True
     numbers = None
     lease = 1

@@ -45,7 +45,6 @@ class Guided:
     """
 
     name = "guided"
-    eager = False
     numbers = None
     runtime: Trail
 
@@ -115,7 +114,6 @@ class Noted:
     def __init__(self, inner: Strategy) -> None:
         self.inner = inner
         self.name = inner.name
-        self.eager = inner.eager
         self.numbers = None
         self.lease = 1
         self.preempted: set[int] = set()

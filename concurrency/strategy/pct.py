@@ -24,7 +24,6 @@ class PCT:
     """
 
     name = "pct"
-    eager = False
     numbers = None
 
     def __init__(self, seed: int, depth: int = 4) -> None:

@@ -43,7 +43,6 @@ class POS:
     """Partial order sampling; execution `i` depends on (`seed`, `i`) only."""
 
     name = "pos"
-    eager = True
     numbers = None
     lease = 1
 

@@ -18,7 +18,6 @@ class RandomWalk:
     """Chooses uniformly at each switch point; execution `i` depends on (`seed`, `i`) only."""
 
     name = "random"
-    eager = True
     lease = 1
     numbers: Iterator[int]
 

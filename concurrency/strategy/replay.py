@@ -16,7 +16,6 @@ class Replay:
     """
 
     name = "replay"
-    eager = False
     numbers = None
 
     def __init__(self, schedule: Schedule) -> None:

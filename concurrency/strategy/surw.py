@@ -114,7 +114,6 @@ class SURW:
     """Selectively uniform random walk; an execution depends on the ones before, and all on `seed`."""
 
     name = "surw"
-    eager = True
     numbers = None
     lease = 1
 

@@ -41,7 +41,6 @@ class EverySchedule:
     """Makes each sequence of choices once, depth first: `left` says whether there is another."""
 
     name = "every"
-    eager = True
     numbers = None
     lease = 1
 

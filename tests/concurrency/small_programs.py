@@ -188,7 +188,7 @@ class Events:
     `named` a task is its name, which does not depend on who spawned first.
     """
 
-    name, eager, thorough, numbers, lease, bound, cut = "events", True, True, None, 1, None, 0
+    name, thorough, numbers, lease, bound, cut = "events", True, None, 1, None, 0
 
     def __init__(self, inner: Any, *, named: bool = False) -> None:
         self.inner = inner

@@ -457,3 +457,8 @@ def test_one_runtime_runs_one_execution_after_another() -> None:
     again = Simulated(RandomWalk(5))
     assert [str(again.run(lost_update).schedule) for _ in range(20)] == texts
     assert len(set(texts)) > 5
+
+
+def test_a_runtime_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ConcurrencyError, match="no runtime is called 'gpu'"):
+        explore(lambda: None, runtime="gpu")

@@ -29,7 +29,7 @@ def test_random_walk_is_uniform_at_each_switch_point() -> None:
 
     class Watch:
         def __init__(self, inner: object) -> None:
-            self.inner, self.name, self.eager, self.lease = inner, "watch", True, 1
+            self.inner, self.name, self.lease = inner, "watch", 1
             self.numbers = None
             self.chance = 1.0
 
@@ -209,7 +209,7 @@ def test_leases_change_nothing_but_the_cost(make, settings: Settings) -> None:
     """A strategy that is asked at every switch point gives the schedules of one that grants leases."""
 
     class AskedAlways:
-        name, eager, lease, numbers = "asked", False, 1, None
+        name, lease, numbers = "asked", 1, None
 
         def __init__(self) -> None:
             self.inner = make()
