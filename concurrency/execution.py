@@ -29,7 +29,9 @@ class Execution:
 
     @property
     def schedule(self) -> Schedule:
-        """All choices that were made."""
+        """All choices that were made; none under the threaded runtime."""
+        if not self.who:
+            return Schedule(())
         choices: list[Segment | Datum] = []
         data = iter([*self.data, (len(self.who) + 1, 0)])
         position, value = next(data)

@@ -257,7 +257,7 @@ def explore(
                 result.failures.append(witness)
                 if found is not None:
                     found(witness)
-                if not keep_going:
+                if not keep_going or result.interrupted:
                     break
             result.seconds = time.monotonic() - start
             if progress is not None:
@@ -307,16 +307,23 @@ def replay(
 
 
 def _witness(program: Callable[[], Any], execution: Execution, result: Result, settings: Settings) -> Witness:
-    """The witness of an execution that failed; a simulated one is run again, with everything recorded."""
+    """The witness of an execution that failed; a simulated one is run again, with everything recorded.
+
+    An interrupt during that second run leaves a witness without events: what was found is not lost.
+    """
     failure = execution.failure
     assert failure is not None
     number = result.executions - 1
+    bare = Witness(failure, execution.schedule, number, execution.steps, (), ())
     if not execution.who:
-        return Witness(failure, Schedule(()), number, execution.steps, (), ())
+        return bare
     try:
         witness = replay(program, execution.schedule, settings=settings, execution=number)
     except BadSchedule as error:
         raise BadSchedule(f"the program is not deterministic: {error}") from error
+    except KeyboardInterrupt:
+        result.interrupted = True
+        return bare
     if witness.failure.signature != failure.signature:
         raise BadSchedule(_unstable(failure, witness.failure))
     return witness

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -38,6 +39,7 @@ from concurrency import (
     explore,
     join,
     rcu_reader,
+    replay,
     spawn,
     synchronize_rcu,
 )
@@ -462,3 +464,18 @@ def test_one_runtime_runs_one_execution_after_another() -> None:
 def test_a_runtime_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConcurrencyError, match="no runtime is called 'gpu'"):
         explore(lambda: None, runtime="gpu")
+
+
+def test_an_interrupt_while_a_witness_is_replayed_does_not_lose_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    def fails() -> None:
+        check(False, "never")
+
+    monkeypatch.setattr(sys.modules["concurrency.explore"], "replay", interrupted)
+    result = explore(fails, executions=5)
+    monkeypatch.undo()
+    assert result.interrupted
+    (witness,) = result.failures
+    assert replay(fails, witness.schedule).failure.signature == witness.failure.signature

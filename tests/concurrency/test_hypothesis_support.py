@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ def atomic_updates() -> None:
 
 
 def test_a_lost_update_shrinks_to_one_preemption() -> None:
-    choices = find(schedules(), lambda choices: fails(lost_update, choices), settings=QUIET)
+    choices = find(schedules(), lambda choices: fails(lost_update, choices), settings=QUIET, random=Random(0))
     assert 1 <= len(choices.switches) <= 3
     assert choices.values == ()
     execution = BARE.runtime(Chosen(choices)).run(lost_update)
@@ -39,13 +40,15 @@ def test_a_lost_update_shrinks_to_one_preemption() -> None:
 
 
 def test_a_deadlock_is_found() -> None:
-    choices = find(schedules(), lambda choices: fails(abba, choices, NO_LOCKDEP), settings=QUIET)
+    choices = find(
+        schedules(), lambda choices: fails(abba, choices, NO_LOCKDEP), settings=QUIET, random=Random(0)
+    )
     assert len(choices.switches) <= 3
 
 
 def test_what_is_correct_is_not_falsified() -> None:
     with pytest.raises(NoSuchExample):
-        find(schedules(), lambda choices: fails(atomic_updates, choices), settings=QUIET)
+        find(schedules(), lambda choices: fails(atomic_updates, choices), settings=QUIET, random=Random(0))
 
 
 def test_a_failing_property_raises_the_failure_and_notes_a_schedule_that_replays() -> None:
