@@ -35,7 +35,7 @@ class Plan:
     @property
     def settings(self) -> Settings:
         """What `concurrency` needs to know of it."""
-        return Settings(without=self.without, observers=self.scenario.observers)
+        return self.scenario.settings(self.without)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def minimise_artifact(artifact: Artifact, path: Path) -> tuple[Minimised, Explan
     Raises `BadSchedule` unless the artifact replays.
     """
     witness = replay_artifact(artifact)
-    settings = Settings(without=artifact.without, observers=artifact.scenario.observers)
+    settings = artifact.scenario.settings(artifact.without)
     with applied(artifact.scenario.patches):
         small = minimised(artifact.scenario.program, witness, settings)
         why = explain(artifact.scenario.program, small.witness, settings)
@@ -99,7 +99,7 @@ def replay_artifact(artifact: Artifact) -> Witness:
     """Run the artifact's schedule again; raises `BadSchedule` unless it ends in the same failure at the same step."""
     if not artifact.schedule.choices:
         raise BadSchedule("the artifact was found by the threaded runtime, whose choices nobody records")
-    settings = Settings(without=artifact.without, observers=artifact.scenario.observers)
+    settings = artifact.scenario.settings(artifact.without)
     with applied(artifact.scenario.patches):
         witness = replay(
             artifact.scenario.program,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from concurrency import Observer
+from concurrency import Observer, Settings
 from stress.checks import model_observers
 from stress.patch import Patch
 
@@ -25,7 +25,8 @@ class Scenario:
     """A named program.
 
     `expect` names the check that it breaks, None for a program that must be clean. `patches` are applied while it
-    runs. `observers` makes its further observers: the invariants of what it drives.
+    runs. `faults` is how many allocations may fail in one execution, `without` the checks that it looks past.
+    `observers` makes its further observers: the invariants of what it drives.
     """
 
     name: str
@@ -33,7 +34,13 @@ class Scenario:
     era: str
     expect: str | None
     patches: tuple[Patch, ...]
+    faults: int
+    without: frozenset[str]
     observers: Callable[[], Sequence[Observer]]
+
+    def settings(self, without: frozenset[str] = frozenset()) -> Settings:
+        """How its executions are run; `without` are further checks to look past."""
+        return Settings(without=self.without | without, faults=self.faults, observers=self.observers)
 
     @property
     def summary(self) -> str:
@@ -50,12 +57,16 @@ def scenario(
     era: str,
     expect: str | None = None,
     patches: tuple[Patch, ...] = (),
+    faults: int = 0,
+    without: tuple[str, ...] = (),
     observers: Callable[[], Sequence[Observer]] = model_observers,
 ) -> Callable[[Callable[[], Any]], Scenario]:
     """Register the decorated program under `name`; `era` is the kernel version that it models."""
 
     def register(program: Callable[[], Any]) -> Scenario:
-        made = _registered[name] = Scenario(name, program, era, expect, patches, observers)
+        made = _registered[name] = Scenario(
+            name, program, era, expect, patches, faults, frozenset(without), observers
+        )
         return made
 
     return register

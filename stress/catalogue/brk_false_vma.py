@@ -1,18 +1,20 @@
-"""brk with a false VMA: the maple tree series, v9 to v11, July 2022.
-
-To trim a heap inside one VMA, this do_brk_munmap() did not split the VMA: it shrank it in place, and gave the unmap
+"""To trim a heap inside one VMA, this do_brk_munmap() did not split the VMA: it shrank it in place, and gave the unmap
 code a VMA on its own stack that stood for the part cut off. That VMA was in no rmap tree. Between the end of the
 rmap lock and the zap, the pages of the part cut off were mapped, but no walk could find them; a migration whose
 first walk came before and whose second walk came then left its migration entry behind.
 
-Fixed in v12 of the series by calling do_mas_align_munmap(), as `vm.brk.do_brk_munmap` does.
+The kernel said so much later: the zap met the entry and asserted that its page was locked. A seven-hour swap load on a
+laptop ended that way each time it ran; once, on a workstation, a compiler was killed instead. The fix takes the long
+way round: two real VMAs, cut apart by split_vma(), cover the pages between them until the last one is gone.
 """
 
 from __future__ import annotations
 
-from concurrency import trace
+from concurrency import Kind, trace
 from lockdep.gfp import GFP_KERNEL
+from stress.bug import bug
 from stress.patch import patch
+from stress.workloads.brk import trim_under_compaction
 from tree import NoMemory
 from vm import brk, mmap
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write, post_update_vma, pre_update_vma
@@ -49,3 +51,23 @@ def do_brk_munmap(mm: MmStruct, vma: VmArea, newbrk: int, oldbrk: int) -> int:
     mmap_write_downgrade(mm)
     unmap_region(mm, [unmap], newbrk, ceiling, newbrk, oldbrk)
     return 1
+
+
+@bug(
+    "brk-false-vma",
+    id="Z01",
+    title="brk trims a heap by way of a VMA that is in no rmap tree",
+    year=2022,
+    versions="linux-next, v9 to v11 of the maple tree series",
+    fix="v12 of the series: do_brk_munmap() calls do_mas_align_munmap()",
+    evidence="read",
+    kind=Kind.INVARIANT,
+    check="coverage",
+    patches=(do_brk_munmap,),
+    tasks=2,
+    preemptions=2,
+    fixed="brk-standard",
+)
+def brk_false_vma() -> None:
+    """Trim a heap while its pages are being moved."""
+    trim_under_compaction()

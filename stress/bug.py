@@ -1,0 +1,123 @@
+"""Bugs of the catalogue: what is known of each, the patch that brings it back, and the workload that meets it.
+
+    @bug("brk-false-vma", id="Z01", title="...", year=2022, ..., patches=(do_brk_munmap,), check="coverage")
+    def brk_false_vma() -> None:
+        "One line that `sugarbush list` shows."
+
+One program serves both forms: the scenario NAME runs it with the patches, NAME-fixed without them. The story of a bug
+is the docstring of its file.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from concurrency import Kind, Observer
+from stress.checks import model_observers
+from stress.patch import Patch
+from stress.scenario import Scenario, scenario
+
+_FIXED = "-fixed"
+
+Evidence = Literal["read", "as far as we know"]
+"""Whether the facts were read in the sources, or come from general knowledge."""
+
+
+class UnknownBug(Exception):
+    """No bug of the catalogue has this name; the message lists those that exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """One entry of the catalogue.
+
+    `id` is its number in the tables of known bugs. `fix` is the subject of the commit that repaired it, or how it was
+    repaired. `kind` and `check` say what failure shows it. `tasks` and `preemptions` are the smallest numbers with
+    which it can happen, as computed on a model of its steps; None where nobody did.
+    """
+
+    id: str
+    title: str
+    year: int
+    versions: str
+    cve: str | None
+    fix: str
+    evidence: Evidence
+    kind: Kind
+    check: str | None
+    tasks: int | None
+    preemptions: int | None
+    broken: Scenario
+    fixed: Scenario
+    story: str
+
+    @property
+    def name(self) -> str:
+        """The scenario that has the bug."""
+        return self.broken.name
+
+
+_bugs: dict[str, Bug] = {}
+
+
+def bug(
+    name: str,
+    *,
+    id: str,  # noqa: A002 - the word of the tables
+    title: str,
+    year: int,
+    versions: str,
+    fix: str,
+    evidence: Evidence,
+    kind: Kind,
+    patches: tuple[Patch, ...],
+    check: str | None = None,
+    cve: str | None = None,
+    tasks: int | None = None,
+    preemptions: int | None = None,
+    fixed: str | None = None,
+    era: str = "6.1",
+    faults: int = 0,
+    without: tuple[str, ...] = (),
+    observers: Callable[[], Sequence[Observer]] = model_observers,
+) -> Callable[[Callable[[], Any]], Bug]:
+    """Register the decorated workload as the bug `name`, with its patched scenario and the one called `fixed`."""
+
+    def register(program: Callable[[], Any]) -> Bug:
+        how: dict[str, Any] = {"era": era, "faults": faults, "without": without, "observers": observers}
+        made = _bugs[name] = Bug(
+            id=id,
+            title=title,
+            year=year,
+            versions=versions,
+            cve=cve,
+            fix=fix,
+            evidence=evidence,
+            kind=kind,
+            check=check,
+            tasks=tasks,
+            preemptions=preemptions,
+            broken=scenario(name, expect=check or kind.value, patches=patches, **how)(program),
+            fixed=scenario(fixed or name + _FIXED, **how)(program),
+            story=inspect.getdoc(sys.modules[program.__module__]) or "",
+        )
+        return made
+
+    return register
+
+
+def all_bugs() -> list[Bug]:
+    """The catalogue, by id."""
+    return sorted(_bugs.values(), key=lambda bug: (bug.id, bug.name))
+
+
+def find_bug(name: str) -> Bug:
+    """The bug of this name or id; raises `UnknownBug`."""
+    for one in all_bugs():
+        if name in (one.name, one.id):
+            return one
+    raise UnknownBug(f"no bug is called {name!r}: there are {', '.join(one.name for one in all_bugs())}")

@@ -1,0 +1,1 @@
+"""The commands of `sugarbush`, one file each."""

@@ -1,0 +1,104 @@
+"""``sugarbush catalogue``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import typer
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from concurrency import DEFAULT_STRATEGY, STRATEGIES
+from stress.bug import Bug, all_bugs, find_bug
+from stress.console import Unusable, line, one_of, out
+from stress.hunt import DEFAULT_SCHEDULES, Hunt, Outcome, hunt
+from stress.pages import write_pages
+
+
+def catalogue_command(
+    names: Annotated[list[str] | None, typer.Argument(help="Bugs, by name or id; all if none.")] = None,
+    schedules: Annotated[int, typer.Option(help="How many executions of each form.")] = DEFAULT_SCHEDULES,
+    strategy: Annotated[str, typer.Option(help=", ".join(STRATEGIES) + ".")] = DEFAULT_STRATEGY,
+    seed: Annotated[int, typer.Option(help="Where the choices start.")] = 1,
+    pages: Annotated[Path | None, typer.Option(help="Write one page a bug to this directory.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")] = False,
+) -> int:
+    """Hunt the known bugs: each must be found in the patched kernel, and be absent in the fixed one."""
+    one_of("--strategy", strategy, STRATEGIES)
+    if schedules < 1:
+        raise Unusable(f"--schedules must be above 0, not {schedules}")
+    if seed < 0:
+        raise Unusable(f"--seed must be 0 or more, not {seed}")
+    bugs = [find_bug(name) for name in names] if names else all_bugs()
+    how = Hunt(schedules, strategy, seed)
+    outcomes: list[Outcome] = []
+    interrupted = False
+    start = time.monotonic()
+    with _shown() as show:
+        try:
+            for one in bugs:
+                outcomes.append(hunt(one, how))
+                show(outcomes)
+        except KeyboardInterrupt:
+            interrupted = True
+    missed = [outcome for outcome in outcomes if not outcome.found]
+    dirty = [outcome for outcome in outcomes if not outcome.fixed_clean]
+    line(
+        f"{len(outcomes)} of {len(bugs)} bugs: {len(outcomes) - len(missed)} found, "
+        f"{len(outcomes) - len(dirty)} clean when fixed, {time.monotonic() - start:.0f} s"
+        + (", interrupted" if interrupted else "")
+    )
+    for outcome in missed:
+        line(f"not found: {outcome.bug.name} {outcome.surprise}".rstrip())
+    for outcome in dirty:
+        line(f"not clean: {outcome.bug.fixed.name} {outcome.fixed.failures[0].failure.headline}")
+    if pages is not None:
+        write_pages(outcomes, pages)
+    if as_json:
+        print(json.dumps({"entries": [outcome.as_json() for outcome in outcomes]}))
+    if interrupted:
+        return 130
+    return int(bool(missed or dirty))
+
+
+class _Show(Protocol):
+    def __call__(self, outcomes: list[Outcome]) -> None:
+        """Show one outcome more."""
+
+
+@contextmanager
+def _shown() -> Iterator[_Show]:
+    """A table that grows while the block runs, or a line a bug where output is no terminal."""
+    if not out.is_terminal:
+        yield lambda outcomes: line(_words(outcomes[-1]))
+        return
+    with Live(_table([]), console=out, vertical_overflow="visible") as live:
+        yield lambda outcomes: live.update(_table(outcomes))
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    table = Table("id", "bug", "found after", "seconds", "preemptions", "fixed", box=None, pad_edge=False)
+    for outcome in outcomes:
+        bug: Bug = outcome.bug
+        found = Text(str(outcome.executions)) if outcome.found else Text("not found", style="bold red")
+        clean = Text("clean") if outcome.fixed_clean else Text("FAILS", style="bold red")
+        table.add_row(bug.id, bug.name, found, f"{outcome.seconds:.2f}", _count(outcome.preemptions), clean)
+    return table
+
+
+def _words(outcome: Outcome) -> str:
+    found = f"found after {outcome.executions} executions, {outcome.seconds:.2f} s"
+    return (
+        f"{outcome.bug.id:5} {outcome.bug.name}: {found if outcome.found else 'NOT FOUND'}, "
+        f"{_count(outcome.preemptions)} preemptions, fixed form {'clean' if outcome.fixed_clean else 'FAILS'}"
+    )
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else str(number)

@@ -1,0 +1,27 @@
+"""``sugarbush replay``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stress.artifact import load
+from stress.console import Unusable, out
+from stress.run import replay_artifact
+from stress.timeline import headline, timeline
+
+
+def replay_command(
+    artifact: Annotated[Path, typer.Argument(help="A file that `sugarbush run` saved.")],
+    until: Annotated[int | None, typer.Option(help="Show the execution up to this operation.")] = None,
+) -> int:
+    """Run the schedule of an artifact again and show what happens."""
+    if until is not None and until < 0:
+        raise Unusable(f"--until must be 0 or more, not {until}")
+    witness = replay_artifact(load(artifact))
+    out.print(timeline(witness, until))
+    out.print()
+    out.print(headline(witness.failure), soft_wrap=True)
+    return 1

@@ -1,0 +1,90 @@
+"""``sugarbush run``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from concurrency import DEFAULT_DEPTH, RUNTIMES, STRATEGIES, Verdict
+from stress.checks import CHECKS
+from stress.console import DEFAULT_OUT, Unusable, one_of, out, print_found
+from stress.progress import shown
+from stress.run import Plan, run, summary
+from stress.scenario import find_scenario
+
+DEFAULT_SCHEDULES = 3000
+
+
+def run_command(
+    scenario: Annotated[str, typer.Argument(help="A name from `sugarbush list`.")],
+    runtime: Annotated[str, typer.Option(help="simulated or threaded.")] = "simulated",
+    strategy: Annotated[str, typer.Option(help=", ".join(STRATEGIES) + ".")] = "pct",
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            help="PCT: how many ordering constraints a bug may need (4). dfs: how many preemptions."
+        ),
+    ] = None,
+    memory: Annotated[str, typer.Option(help="The memory model: sc.")] = "sc",
+    schedules: Annotated[int | None, typer.Option(help="How many executions.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="How long, instead of --schedules.")] = None,
+    seed: Annotated[int, typer.Option(help="Where the choices start.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Processes: 1.")] = 1,
+    executor: Annotated[str | None, typer.Option(help="Not available yet.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="A check to switch off; repeatable.")] = None,
+    keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on after a failure.")] = False,
+    directory: Annotated[Path, typer.Option("--out", help="Where artifacts go.")] = DEFAULT_OUT,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")] = False,
+) -> int:
+    """Run a scenario under many schedules."""
+    one_of("--runtime", runtime, RUNTIMES)
+    one_of("--strategy", strategy, STRATEGIES)
+    one_of("--memory", memory, ("sc",))
+    if strategy == "dfs" and depth is not None and depth < 0:
+        raise Unusable(f"--depth must be 0 or more for dfs, not {depth}")
+    if strategy == "dpor" and depth is not None:
+        raise Unusable("--depth is not for dpor, which sees every trace")
+    bug_depth = None if strategy == "dfs" else depth
+    for option, value in (("--depth", bug_depth), ("--schedules", schedules), ("--seconds", seconds)):
+        if value is not None and not value > 0:
+            raise Unusable(f"{option} must be above 0, not {value}")
+    if seed < 0:
+        raise Unusable(f"--seed must be 0 or more, not {seed}")
+    if schedules is not None and seconds is not None:
+        raise Unusable("--schedules and --seconds exclude each other")
+    if jobs != 1 or executor is not None:
+        raise Unusable("more than one process is not available yet: leave out --jobs and --executor")
+    for name in without or ():
+        one_of("--without", name, tuple(CHECKS))
+    if directory.exists() and not directory.is_dir():
+        raise Unusable(f"--out {directory} is not a directory")
+    plan = Plan(
+        scenario=find_scenario(scenario),
+        runtime=runtime,
+        strategy=strategy,
+        depth=DEFAULT_DEPTH if depth is None and strategy == "pct" else depth,
+        schedules=DEFAULT_SCHEDULES if schedules is None and seconds is None else schedules,
+        seconds=seconds,
+        seed=seed,
+        without=frozenset(without or ()),
+        keep_going=keep_going,
+        out=directory,
+    )
+    with shown(plan) as progress:
+        result, found = run(plan, progress)
+    for one in found:
+        print_found(one)
+    out.print(
+        f"{scenario}: {result.verdict.value} after {result.executions} executions, {result.steps} operations, "
+        f"{result.seconds:.2f} s ({result.strategy}, {runtime}, seed {seed})"
+        + (f", {result.scope}" if result.exhaustive else "")
+        + (", interrupted" if result.interrupted else "")
+    )
+    if as_json:
+        print(json.dumps(summary(plan, result, found)))
+    if result.interrupted:
+        return 130
+    return int(result.verdict is Verdict.FAILED)

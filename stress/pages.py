@@ -1,0 +1,113 @@
+"""The catalogue's pages: one a bug, with its story and its interleaving, and one that lists them all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import wrap
+
+from rich.console import Console
+
+from concurrency import Witness
+from stress.hunt import Outcome
+from stress.timeline import timeline
+
+_WIDTH = 110
+_INDEX = "README.md"
+_NOTE = (
+    "<!-- Made by `sugarbush catalogue --pages`; edit the file of the bug in stress/catalogue/ instead. -->"
+)
+
+
+def write_pages(outcomes: Sequence[Outcome], folder: Path) -> None:
+    """Write ``NAME.md`` for each bug that was found, and the list of them all; what a clock says stays out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for outcome in outcomes:
+        if outcome.found:
+            (folder / f"{outcome.bug.name}.md").write_text(page(outcome), encoding="utf-8")
+    (folder / _INDEX).write_text(index(outcomes), encoding="utf-8")
+
+
+def index(outcomes: Sequence[Outcome]) -> str:
+    """The page that lists the bugs."""
+    rows = [
+        f"| {bug.id} | [{bug.name}]({bug.name}.md) | {bug.title} | {bug.year} | {bug.check or bug.kind.value} "
+        f"| {outcome.executions if outcome.found else 'not found'} | {_number(outcome.preemptions)} |"
+        for outcome in outcomes
+        for bug in [outcome.bug]
+    ]
+    return "\n".join(
+        [
+            "# The catalogue of known bugs",
+            "",
+            _NOTE,
+            "",
+            "Each is a patch that brings the bug back into the model, and a workload. `sugarbush catalogue` hunts",
+            "them all; `sugarbush run NAME` one, `sugarbush run NAME-fixed` the same workload without the patch.",
+            "",
+            "| id | bug | what | year | shown by | found after | preemptions |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+            *rows,
+            "",
+            "*Found after*: executions under the default strategy from seed 1. *Preemptions*: of the minimised",
+            "witness.",
+            "",
+        ]
+    )
+
+
+def page(outcome: Outcome) -> str:
+    """The page of one bug that was found."""
+    bug, witness = outcome.bug, outcome.witness
+    assert witness is not None
+    patches = ", ".join(f"`{patch.name}`" for patch in bug.broken.patches)
+    facts = [
+        ("Number", bug.id),
+        ("Name elsewhere", bug.cve or "none"),
+        ("Year, versions", f"{bug.year}, {bug.versions}"),
+        ("Fix", bug.fix),
+        ("What we know", f"{bug.evidence}" if bug.evidence != "read" else "read in the sources"),
+        (
+            "Brought back by",
+            f"{patches} in `stress/catalogue/{bug.broken.program.__module__.rpartition('.')[2]}.py`",
+        ),
+        ("Shown by", f"{bug.kind.value}, check `{bug.check}`" if bug.check else bug.kind.value),
+        ("Tasks, preemptions that it needs", f"{_number(bug.tasks)}, {_number(bug.preemptions)}"),
+        ("Found after", f"{outcome.executions} executions, minimised to {witness.preemptions} preemptions"),
+    ]
+    return "\n".join(
+        [
+            f"# {bug.name}: {bug.title}",
+            "",
+            _NOTE,
+            "",
+            bug.story,
+            "",
+            "| | |",
+            "| --- | --- |",
+            *[f"| {name} | {value} |" for name, value in facts],
+            "",
+            "## The interleaving",
+            "",
+            "```text",
+            drawn(witness),
+            "",
+            *wrap(witness.failure.headline, _WIDTH),
+            "",
+            f"schedule: {witness.schedule}",
+            "```",
+            "",
+        ]
+    )
+
+
+def _number(number: int | None) -> str:
+    return "-" if number is None else str(number)
+
+
+def drawn(witness: Witness) -> str:
+    """The timeline of a witness as plain text."""
+    console = Console(width=_WIDTH, color_system=None, force_terminal=False, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(timeline(witness))
+    return "\n".join(row.rstrip() for row in capture.get().rstrip().splitlines())

@@ -1,0 +1,40 @@
+"""Each bug of the catalogue is found in its patched form and absent from the fixed one; bounds are on executions."""
+
+from __future__ import annotations
+
+import pytest
+
+from concurrency import Result, explore
+from stress import scenarios
+from stress.bug import Bug, all_bugs
+from stress.patch import applied
+from stress.scenario import Scenario
+
+assert scenarios.brk_false_vma
+BUGS = [pytest.param(bug, id=bug.name) for bug in all_bugs()]
+SCHEDULES = 4000
+CLEAN = 60
+
+
+def run(scenario: Scenario, executions: int) -> Result:
+    with applied(scenario.patches):
+        return explore(scenario.program, executions=executions, seed=2, settings=scenario.settings())
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_found_as_the_catalogue_says(bug: Bug) -> None:
+    failures = [witness.failure for witness in run(bug.broken, SCHEDULES).failures]
+    assert [(failure.kind, failure.check) for failure in failures] == [(bug.kind, bug.check)]
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_clean_when_fixed(bug: Bug) -> None:
+    assert [witness.failure.headline for witness in run(bug.fixed, CLEAN).failures] == []
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_told_and_patched(bug: Bug) -> None:
+    assert len([part for part in bug.story.split("\n\n") if part]) >= 2
+    assert bug.broken.patches
+    assert not bug.fixed.patches
+    assert bug.broken.program is bug.fixed.program
