@@ -8,9 +8,10 @@ from typing import Any
 from concurrency.observer import Observer
 from concurrency.operation import Operation
 from concurrency.runtime import Runtime
-from concurrency.site import caller
+from concurrency.site import place, spell
 from concurrency.task import Task
 from concurrency.waiting import label
+from lockdep.trace import RawFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,34 +31,38 @@ class Event:
     where: str
 
 
-def _place(op: Operation, obj: object) -> str:
-    return f"{label(obj)}.{op.field}" if op.field else label(obj)
-
-
 class Recorder(Observer):
-    """Keeps all events in `events` and the names of the tasks in `tasks`."""
+    """Keeps all events, and the names of the tasks in `tasks`."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
         self.tasks: list[str] = []
+        self._kept: list[tuple[int, str, str, str, str, str | None, RawFrame | None]] = []
         self._runtime: Any = None
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened so far, in order."""
+        return [
+            Event(step, task, kind, what, f"{on}.{field}" if field else on, spell(where))
+            for step, task, kind, what, on, field, where in self._kept
+        ]
 
     def begin(self, runtime: Runtime) -> None:
         """See `Observer.begin`."""
         self._runtime = runtime
-        self.events = []
+        self._kept = []
         self.tasks = []
 
     def _add(self, task: Task, kind: str, what: str, on: str) -> None:
-        self.events.append(Event(self._runtime.steps, task.name, kind, what, on, caller()))
+        self._kept.append((self._runtime.steps, task.name, kind, what, on, None, place()))
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:
         """See `Observer.accessed`."""
-        self._add(task, "op", op.name, _place(op, obj))
+        self._kept.append((self._runtime.steps, task.name, "op", op.name, label(obj), op.field, place(3)))
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
         """See `Observer.performed`."""
-        self._add(task, "op", op.name, _place(op, obj))
+        self._kept.append((self._runtime.steps, task.name, "op", op.name, label(obj), op.field, place(3)))
 
     def blocked(self, task: Task, op: Operation, obj: object) -> None:
         """See `Observer.blocked`."""

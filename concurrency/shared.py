@@ -21,7 +21,7 @@ from typing import Annotated, Any, TypeVar
 from concurrency.failure import ConcurrencyError, Failure, Kind
 from concurrency.operation import Access, Operation
 from concurrency.runtime import active, checked, current_task, fail, looking_from_outside, perform
-from concurrency.site import caller
+from concurrency.site import GENERATED, caller
 
 T = TypeVar("T")
 
@@ -115,7 +115,7 @@ class SharedField:
             "read_op": self.ops["read"],
             "write_op": self.ops["write"],
         }
-        exec(_ACCESSORS.format(name=self.name), scope)
+        exec(compile(_ACCESSORS.format(name=self.name), GENERATED, "exec"), scope)
         read, write = scope["read"], scope["write"]
         if self.kind is FieldKind.ATOMIC:
             write = _atomic_set(self.ops["write"])

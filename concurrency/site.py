@@ -1,51 +1,60 @@
-"""Where in the user's code something happened: the innermost frames that are not ours."""
+"""Where in the user's code something happened: the innermost frames that are not ours.
+
+Taking a place is cheap; spelling it is left to whoever prints it.
+"""
 
 from __future__ import annotations
 
 import sys
-from pathlib import PurePath
 from types import FrameType
 
-_INTERNAL = ("concurrency", "lockdep")
+from lockdep.trace import RawFrame, Tracer, resolve, short_path
+
+GENERATED = "<concurrency.shared>"
+"""The file name of the accessors of shared fields."""
+
+_ours = Tracer(("concurrency", "lockdep"))
+_ours_and_glue = Tracer(("concurrency", "lockdep", "contextlib"))
+"""Glue: frames of the standard library between a `with` statement and what it enters."""
+_files = _ours_and_glue.files
+_files[GENERATED] = False
 
 
-def _is_internal(frame: FrameType) -> bool:
-    name = frame.f_globals.get("__name__", "")
-    return name.partition(".")[0] in _INTERNAL
-
-
-def _is_glue(frame: FrameType) -> bool:
-    """A frame of the standard library between a `with` statement and what it enters."""
-    return frame.f_globals.get("__name__") == "contextlib"
-
-
-def _short(path: str) -> str:
-    return "/".join(PurePath(path).parts[-2:])
-
-
-def frames(skip: int = 1) -> list[FrameType]:
-    """The user's frames, innermost first."""
+def place(skip: int = 1) -> RawFrame | None:
+    """The innermost instruction of the user's; None if there is none. The `skip` innermost frames are known ours."""
     frame: FrameType | None = sys._getframe(skip)
-    while frame is not None and (_is_internal(frame) or _is_glue(frame)):
+    while frame is not None:
+        code = frame.f_code
+        user = _files.get(code.co_filename)
+        if user is None:
+            user = _ours_and_glue.is_user(frame)
+        if user:
+            return code, frame.f_lasti
         frame = frame.f_back
-    found = []
-    while frame is not None and not _is_internal(frame):
-        if not _is_glue(frame):
-            found.append(frame)
-        frame = frame.f_back
-    return found
+    return None
+
+
+def spell(where: RawFrame | None) -> str:
+    """A place as ``file:line``."""
+    if where is None:
+        return "?"
+    found = resolve(where)
+    return f"{short_path(found.file)}:{found.line}"
 
 
 def caller() -> str:
     """``file:line`` of the innermost frame of the user's."""
-    for frame in frames(2):
-        return f"{_short(frame.f_code.co_filename)}:{frame.f_lineno}"
-    return "?"
+    return spell(place())
 
 
 def stack() -> tuple[str, ...]:
     """The user's stack, innermost first, one ``function at file:line`` a frame."""
-    return tuple(
-        f"{frame.f_code.co_qualname} at {_short(frame.f_code.co_filename)}:{frame.f_lineno}"
-        for frame in frames(2)
-    )
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not _ours_and_glue.is_user(frame):
+        frame = frame.f_back
+    found = []
+    while frame is not None and _ours.is_user(frame):
+        if _ours_and_glue.is_user(frame):
+            found.append(f"{frame.f_code.co_qualname} at {spell((frame.f_code, frame.f_lasti))}")
+        frame = frame.f_back
+    return tuple(found)
