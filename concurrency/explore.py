@@ -125,14 +125,21 @@ class Settings:
     max_steps: int = DEFAULT_MAX_STEPS
     observers: Callable[[], Sequence[Observer]] = tuple
 
-    def _common(self) -> list[Observer]:
-        wanted = {"lockdep": LockValidator, "leak": LeakCheck}
-        return [make() for name, make in wanted.items() if name not in self.without]
+    def _common(self, *, stacks: bool) -> list[Observer]:
+        common: list[Observer] = []
+        if "lockdep" not in self.without:
+            common.append(LockValidator(stacks=stacks))
+        if "leak" not in self.without:
+            common.append(LeakCheck())
+        return common
 
     def threaded(self, seed: int) -> Threaded:
         """A threaded runtime with those observers that make sense there."""
         return Threaded(
-            (*self._common(), *self.observers()), without=self.without, faults=self.faults, seed=seed
+            (*self._common(stacks=True), *self.observers()),
+            without=self.without,
+            faults=self.faults,
+            seed=seed,
         )
 
     def runtime(
@@ -144,7 +151,7 @@ class Settings:
         max_steps: int | None = None,
     ) -> Simulated:
         """A simulated runtime with the observers that these settings ask for, and `recorder` before them."""
-        observers = self._common()
+        observers = self._common(stacks=stacks)
         if recorder is not None:
             observers.insert(0, recorder)
         if isinstance(strategy, Listening):

@@ -12,6 +12,12 @@ from concurrency.runtime import Runtime, checked
 from concurrency.task import Task
 from lockdep import Lockdep, Report, TaskContext
 
+_ACQUIRE_RECURSIVE, _RELEASE, _DOWNGRADE, _IRQS_OFF = (
+    Dep.ACQUIRE_RECURSIVE,
+    Dep.RELEASE,
+    Dep.DOWNGRADE,
+    Dep.IRQS_OFF,
+)
 _READ = {Dep.ACQUIRE: 0, Dep.ACQUIRE_READ: 1, Dep.ACQUIRE_RECURSIVE: 2, Dep.TRY: 0, Dep.TRY_READ: 1}
 _IRQ_EVENTS = {
     Dep.IRQS_OFF: Lockdep.hardirqs_off,
@@ -28,10 +34,12 @@ _IRQ_EVENTS = {
 class LockValidator(Observer):
     """One fresh `Lockdep` an execution; its first report ends the execution.
 
-    The graph starts empty each time, so that a schedule alone decides what is reported.
+    The graph starts empty each time, so that a schedule alone decides what is reported. Without `stacks` a report has
+    the innermost frames only: an execution that failed is run again with them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, stacks: bool = True) -> None:
+        self._stacks = stacks
         self._runtime: Runtime | None = None
         self.lockdep = Lockdep(self._current)
 
@@ -39,7 +47,7 @@ class LockValidator(Observer):
         """See `Observer.begin`."""
         self._runtime = runtime
         on_report = None if "lockdep" in runtime.without else _raise
-        self.lockdep = Lockdep(self._current, on_report=on_report)
+        self.lockdep = Lockdep(self._current, on_report=on_report, stacks=self._stacks)
 
     def _current(self) -> TaskContext:
         assert self._runtime is not None
@@ -49,7 +57,7 @@ class LockValidator(Observer):
         """A blocking acquire is validated when it is asked for, before it may wait."""
         dep = op.dep
         assert dep is not None
-        if dep <= Dep.ACQUIRE_RECURSIVE:
+        if dep <= _ACQUIRE_RECURSIVE:
             if arg is None:
                 self.lockdep.acquire(obj.dep_map, read=_READ[dep])
             else:
@@ -59,13 +67,13 @@ class LockValidator(Observer):
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
         """Trylocks that succeeded, releases and downgrades; interrupts and bottom halves that go off and on."""
         dep = op.dep
-        if dep is None or dep <= Dep.ACQUIRE_RECURSIVE:
+        if dep is None or dep <= _ACQUIRE_RECURSIVE:
             return
-        if dep is Dep.RELEASE:
+        if dep is _RELEASE:
             self.lockdep.release(obj.dep_map)
-        elif dep is Dep.DOWNGRADE:
+        elif dep is _DOWNGRADE:
             self.lockdep.downgrade(obj.dep_map)
-        elif dep >= Dep.IRQS_OFF:
+        elif dep >= _IRQS_OFF:
             _IRQ_EVENTS[dep](self.lockdep)
         elif result:
             self.lockdep.acquire(obj.dep_map, read=_READ[dep], trylock=True)

@@ -38,8 +38,10 @@ class Acquire:
 
 def context_entries(ctx: TaskContext) -> list[Held]:
     """The locks that a task holds in its present irq context, oldest first."""
-    context = ctx.irq_context
     held = ctx.held
+    if not held:
+        return []
+    context = ctx.irq_context
     first = len(held)
     while first and held[first - 1][1].context == context:
         first -= 1

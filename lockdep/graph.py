@@ -139,6 +139,8 @@ def _path_to(state: int, came: dict[int, Edge | None], before: dict[int, int], f
 
 def find_cycle(prev: LockClass, prev_read: int, next_: LockClass, next_read: int) -> Path | None:
     """The shortest strong path from `next_` back to `prev`, which an edge prev -> next would close."""
+    if not next_.after and next_ is not prev:
+        return None
 
     def closes(at: LockClass, weak: bool) -> bool:
         return at is prev and not (prev_read and weak)

@@ -36,9 +36,10 @@ class Ground:
         *,
         internal: Collection[str] = ("lockdep", "concurrency"),
         on_report: Callable[[Report], None] | None = None,
+        stacks: bool = True,
     ) -> None:
         self._current = current
-        self._tracer = Tracer(internal)
+        self._tracer = Tracer(internal, whole=stacks)
         self._files = self._tracer.files
         self.maps = PseudoLocks()
         self._registry = Registry()

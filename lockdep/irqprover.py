@@ -77,24 +77,30 @@ class IrqProver:
     def mark_acquire(self, acquire: Acquire) -> None:
         """Sets the usage bits that an acquire shows (kernel: `mark_usage`)."""
         chain, read = acquire.chain, acquire.read > 0
+        bits = []
         if acquire.checked:
             if not acquire.trylock:
                 if chain.context & IN_HARDIRQ:
-                    self._mark(acquire, used_in(HARDIRQ, read))
+                    bits.append(used_in(HARDIRQ, read))
                 if chain.context & IN_SOFTIRQ:
-                    self._mark(acquire, used_in(SOFTIRQ, read))
+                    bits.append(used_in(SOFTIRQ, read))
             if chain.key & HARDIRQS_ON and not acquire.sync:
-                self._mark(acquire, enabled(HARDIRQ, read))
+                bits.append(enabled(HARDIRQ, read))
                 if chain.key & SOFTIRQS_ON:
-                    self._mark(acquire, enabled(SOFTIRQ, read))
-        self._mark(acquire, USED_READ if read else USED)
+                    bits.append(enabled(SOFTIRQ, read))
+        bits.append(USED_READ if read else USED)
+        lock_class = acquire.lock_class
+        for bit in bits:
+            if not lock_class.usage >> bit & 1:
+                self._mark_class(acquire.ctx, acquire.lock_map, lock_class, acquire.read, bit, acquire.trace)
 
     def mark_held(self, ctx: TaskContext, entry: Held, state: int, trace: Trace) -> None:
         """A held lock meets a context that was just enabled (kernel: `mark_held_locks`)."""
         chain = entry[1]
         if chain.checked:
             bit = enabled(state, chain.read > 0)
-            self._mark_class(ctx, entry[0], chain.lock_class, chain.read, bit, trace)
+            if not chain.lock_class.usage >> bit & 1:
+                self._mark_class(ctx, entry[0], chain.lock_class, chain.read, bit, trace)
 
     def check_nmi(self, acquire: Acquire) -> None:
         """A lock used outside of NMI must not be waited for inside (kernel: `verify_lock_unused`)."""
@@ -106,14 +112,9 @@ class IrqProver:
                 )
                 return
 
-    def _mark(self, acquire: Acquire, bit: int) -> None:
-        self._mark_class(acquire.ctx, acquire.lock_map, acquire.lock_class, acquire.read, bit, acquire.trace)
-
     def _mark_class(
         self, ctx: TaskContext, lock_map: LockMap, lock_class: LockClass, read: int, bit: int, trace: Trace
     ) -> None:
-        if lock_class.usage >> bit & 1:
-            return
         before = lock_class.usage
         self._seen |= 1 << bit
         lock_class.usage |= 1 << bit

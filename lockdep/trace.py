@@ -70,19 +70,24 @@ class Trace:
 _NOWHERE: RawFrame = (compile("", "<unknown>", "exec"), 0)
 
 
+_FILES: dict[frozenset[str], dict[str, bool]] = {}
+"""For each set of internal packages, what is known of the source files."""
+
+
 class Tracer:
     """Takes stacks for one validator, without the frames of the packages named `internal`.
 
-    Equal stacks are kept once.
+    Equal stacks are kept once. With `whole` false a stack is its innermost frame only, which costs a tenth.
     """
 
-    __slots__ = ("_internal", "_traces", "files")
+    __slots__ = ("_internal", "_traces", "_whole", "files")
 
-    def __init__(self, internal: Collection[str]) -> None:
+    def __init__(self, internal: Collection[str], *, whole: bool = True) -> None:
         self._internal = frozenset(internal)
+        self._whole = whole
         self._traces: dict[tuple[int, ...], Trace] = {}
-        self.files: dict[str, bool] = {}
-        """Whether a source file holds user code, for each file met so far."""
+        self.files = _FILES.setdefault(self._internal, {})
+        """Whether a source file holds user code, for each file that any tracer has met so far."""
 
     def __len__(self) -> int:
         return len(self._traces)
@@ -116,17 +121,24 @@ class Tracer:
     def capture(self) -> Trace:
         """The caller's stack, user frames only."""
         frames: list[RawFrame] = []
+        files = self.files
         at: FrameType | None = sys._getframe(1)
         while at is not None:
-            if self.is_user(at):
-                frames.append((at.f_code, at.f_lasti))
+            code = at.f_code
+            user = files.get(code.co_filename)
+            if user is None:
+                user = self.is_user(at)
+            if user:
+                frames.append((code, at.f_lasti))
+                if not self._whole:
+                    break
             at = at.f_back
         return self.intern(tuple(frames))
 
     def intern(self, frames: tuple[RawFrame, ...]) -> Trace:
         """The one Trace of these frames."""
         # Identity stands for equality: a kept Trace keeps its code objects alive, so no id is reused.
-        key = tuple(part for code, lasti in frames for part in (id(code), lasti))
+        key = tuple([part for code, lasti in frames for part in (id(code), lasti)])
         trace = self._traces.get(key)
         if trace is None:
             trace = self._traces[key] = Trace(frames)

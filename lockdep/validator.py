@@ -19,7 +19,8 @@ class Lockdep(Asserts, Changes, IrqEvents, Lifetime, Rcu, Reclaim, Waiting, WwMu
     `current` gives the task that is running. Frames of the top-level packages named in `internal` are left
     out of sites and stacks, so that these point to the user's lines. `on_report` gets each report that is a
     failure (a guarded cycle is none: it only stands in `reports`), once the validator's state is consistent
-    again; what it raises goes through to the task that called.
+    again; what it raises goes through to the task that called. Without `stacks` reports know the innermost frame
+    only.
     """
 
     def state(self) -> State:

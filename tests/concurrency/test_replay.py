@@ -233,3 +233,25 @@ def test_a_program_that_swallows_exceptions_cannot_hide_a_foreign_schedule() -> 
 
     with pytest.raises(BadSchedule, match="the schedule ends after 4 operations"):
         replay(program, "s1:0,1*2,2")
+
+
+def test_a_report_of_the_lock_validator_has_whole_stacks() -> None:
+    def program() -> None:
+        one, two = Mutex("one"), Mutex("two")
+
+        def both(first: Mutex, second: Mutex) -> None:
+            with first, second:
+                pass
+
+        def forwards() -> None:
+            both(one, two)
+
+        def backwards() -> None:
+            both(two, one)
+
+        join(spawn(forwards))
+        join(spawn(backwards))
+
+    report = explore(program, executions=1).failures[0].failure.detail
+    for name in ("forwards", "backwards"):
+        assert f".{name} (concurrency/test_replay.py:" in report
