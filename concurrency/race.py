@@ -17,6 +17,8 @@ from concurrency.site import stack
 from concurrency.task import Task
 from concurrency.waiting import label
 
+_NONE, _READ, _WRITE, _READ_ONCE = Access.NONE, Access.READ, Access.WRITE, Access.READ_ONCE
+_ACQUIRE, _RELEASE = Access.ACQUIRE, Access.RELEASE
 _TRIES = (Dep.TRY, Dep.TRY_READ)
 _MARKED_READS = (Access.READ_ONCE, Access.ACQUIRE)
 _OVERWRITES = (Access.WRITE, Access.WRITE_ONCE)
@@ -54,6 +56,20 @@ class _Place:
         self.clock: Clock = {}
 
 
+class _Fields(dict[str | None, _Place]):
+    """The places of one object, made when they are first asked for."""
+
+    __slots__ = ("obj",)
+
+    def __init__(self, obj: object) -> None:
+        super().__init__()
+        self.obj = obj
+
+    def __missing__(self, field: str | None) -> _Place:
+        place = self[field] = _Place()
+        return place
+
+
 def _merge(into: Clock, other: Clock) -> None:
     known = into.get
     for task, epoch in other.items():
@@ -71,7 +87,7 @@ class RaceDetector(Observer):
     def __init__(self, *, stacks: bool = False) -> None:
         self._stacks = stacks
         self._clocks: list[Clock] = []
-        self._places: dict[int, tuple[object, dict[str | None, _Place]]] = {}
+        self._places: dict[int, _Fields] = {}
         self._on = True
 
     def begin(self, runtime: Runtime) -> None:
@@ -91,54 +107,54 @@ class RaceDetector(Observer):
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
         """Orderings that locks, RCU and joins make."""
-        if op.acquires and not (op.dep in _TRIES and not result):
-            clock = self._clocks[task.id]
+        if op.acquires and (result or op.dep not in _TRIES):
+            fields = self._places.get(id(obj)) or self._fields(obj)
             for name in op.acquires:
-                _merge(clock, self._place(obj, name).clock)
-        if op.access is not Access.NONE:
+                left = fields[name].clock
+                if left:
+                    _merge(self._clocks[task.id], left)
+        if op.access is not _NONE:
             self.accessed(task, op, obj)
         if op.releases:
             clock = self._clocks[task.id]
+            fields = self._places.get(id(obj)) or self._fields(obj)
             for name in op.releases:
-                _merge(self._place(obj, name).clock, clock)
+                _merge(fields[name].clock, clock)
             clock[task.id] += 1
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:
         """Compare an access with those before it, and remember it."""
         access = op.access
-        if access is Access.NONE:
+        if access is _NONE or (access is _READ_ONCE and not op.tracked):
             return
-        place = self._place(obj, op.field)
+        fields = self._places.get(id(obj)) or self._fields(obj)
+        place = fields[op.field]
         clock = self._clocks[task.id]
-        if access is Access.ACQUIRE:
+        if access is _ACQUIRE and place.clock:
             _merge(clock, place.clock)
         if op.tracked and self._on:
             self._compare(task, op, obj, place, clock)
-        if access is Access.RELEASE:
+        if access is _RELEASE:
             place.clock = clock.copy()
             clock[task.id] += 1
-        elif access in _OVERWRITES and place.clock:
+        elif place.clock and access in _OVERWRITES:
             place.clock = {}
 
-    def _place(self, obj: object, field: str | None) -> _Place:
-        entry = self._places.get(id(obj))
-        if entry is None:
-            entry = self._places[id(obj)] = (obj, {})
-        place = entry[1].get(field)
-        if place is None:
-            place = entry[1][field] = _Place()
-        return place
+    def _fields(self, obj: object) -> _Fields:
+        """The places of an object that has none yet; it is kept alive, so that its id stays its own."""
+        made = self._places[id(obj)] = _Fields(obj)
+        return made
 
     def _compare(self, task: Task, op: Operation, obj: object, place: _Place, clock: Clock) -> None:
         access = op.access
         write = place.write
         if write is not None and write.epoch > clock.get(write.task.id, 0):
             self._report(write, task, op, obj)
-        if access is Access.READ:
+        if access is _READ:
             if place.marked_writes:
                 self._compare_all(place.marked_writes, task, op, obj, clock)
             self._remember(place.reads, task, clock, op)
-        elif access is Access.WRITE:
+        elif access is _WRITE:
             for earlier in (place.reads, place.marked_reads, place.marked_writes):
                 if earlier:
                     self._compare_all(earlier, task, op, obj, clock)
