@@ -1,5 +1,9 @@
 """How things run and meet: runtimes, schedules, strategies, locks, RCU, shared memory, slab."""
 
+from concurrency.barrier import Barrier
+from concurrency.clock import HZ, jiffies, ktime_get, mdelay, msleep
+from concurrency.completion import Completion
+from concurrency.condition import Condition
 from concurrency.context import might_sleep
 from concurrency.execution import Execution
 from concurrency.explain import explain
@@ -23,6 +27,7 @@ from concurrency.failure import (
     TaskKilled,
     WouldBlock,
 )
+from concurrency.flag import Flag
 from concurrency.irq import (
     hardirq,
     irqs_disabled,
@@ -67,6 +72,7 @@ from concurrency.runtime import (
 )
 from concurrency.rwsem import RwSemaphore
 from concurrency.schedule import Datum, Schedule, Segment
+from concurrency.semaphore import Semaphore
 from concurrency.shared import (
     READ_ONCE,
     WRITE_ONCE,
@@ -95,28 +101,44 @@ from concurrency.strategy import DPOR, PCT, POS, SURW, DepthFirst, RandomWalk, R
 from concurrency.task import Task
 from concurrency.threaded import Threaded
 from concurrency.validator import LockValidator
+from concurrency.wait import (
+    TASK_RUNNING,
+    TASK_UNINTERRUPTIBLE,
+    WaitQueue,
+    schedule,
+    schedule_timeout,
+    set_current_state,
+    wake_up_process,
+)
 
 __all__ = [
     "DEFAULT_DEPTH",
     "DEFAULT_STRATEGY",
     "DPOR",
+    "HZ",
     "PCT",
     "POS",
     "READ_ONCE",
     "RUNTIMES",
     "STRATEGIES",
     "SURW",
+    "TASK_RUNNING",
+    "TASK_UNINTERRUPTIBLE",
     "WRITE_ONCE",
     "Access",
     "Atomic",
     "BadSchedule",
+    "Barrier",
+    "Completion",
     "ConcurrencyError",
+    "Condition",
     "Datum",
     "Dep",
     "DepthFirst",
     "Event",
     "Execution",
     "Failure",
+    "Flag",
     "Kind",
     "KmemCache",
     "LeakCheck",
@@ -139,6 +161,7 @@ __all__ = [
     "Schedule",
     "Search",
     "Segment",
+    "Semaphore",
     "Settings",
     "Shared",
     "Simulated",
@@ -148,6 +171,7 @@ __all__ = [
     "TaskKilled",
     "Threaded",
     "Verdict",
+    "WaitQueue",
     "Witness",
     "WouldBlock",
     "active",
@@ -165,7 +189,9 @@ __all__ = [
     "fail",
     "hardirq",
     "irqs_disabled",
+    "jiffies",
     "join",
+    "ktime_get",
     "local_bh_disable",
     "local_bh_enable",
     "local_irq_disable",
@@ -173,8 +199,10 @@ __all__ = [
     "local_irq_restore",
     "local_irq_save",
     "lock_class_key",
+    "mdelay",
     "might_sleep",
     "minimise",
+    "msleep",
     "owned_operations",
     "peek",
     "perform",
@@ -190,11 +218,15 @@ __all__ = [
     "rcu_read_unlock",
     "rcu_reader",
     "replay",
+    "schedule",
+    "schedule_timeout",
+    "set_current_state",
     "smp_load_acquire",
     "smp_store_release",
     "softirq",
     "spawn",
     "synchronize_rcu",
     "trace",
+    "wake_up_process",
     "xchg",
 ]

@@ -11,9 +11,23 @@ from concurrency.runtime import checked, current_task, fail
 from concurrency.site import caller
 
 
-def might_sleep() -> None:
-    """Fail if the calling task may not sleep here, whether or not it would have to wait."""
+def might_sleep(*, state: bool = True) -> None:
+    """Fail if the calling task may not sleep here, whether or not it would have to wait.
+
+    With `state` also if it is about to sleep already (`set_current_state`, `prepare_to_wait`): the wait here would
+    end that sleep.
+    """
     task = current_task()
+    if state and task.asleep and checked("atomic-sleep"):
+        fail(
+            Failure(
+                Kind.LOCKDEP,
+                f"WARNING: do not call blocking ops when !TASK_RUNNING, at {caller()}",
+                f"{task.name} is about to sleep"
+                + ("" if task.wait_queue is None else f" on the queue {task.wait_queue.name}"),
+                check="atomic-sleep",
+            )
+        )
     if (task.preempt_count or task.rcu_nesting or task.irqs_off) and checked("atomic-sleep"):
         fail(
             Failure(

@@ -117,11 +117,13 @@ class Settings:
     """How each execution is run.
 
     `without` names checks that are switched off. `faults` is how many allocations may fail, by choice, in one
-    execution. `observers` makes the further observers of a runtime: the invariants of a scenario.
+    execution, `spurious` how many waits of each task may end for no reason, by choice (`schedule`,
+    `Condition.wait`). `observers` makes the further observers of a runtime: the invariants of a scenario.
     """
 
     without: frozenset[str] = frozenset()
     faults: int = 0
+    spurious: int = 0
     max_steps: int = DEFAULT_MAX_STEPS
     observers: Callable[[], Sequence[Observer]] = tuple
 
@@ -164,6 +166,7 @@ class Settings:
             tuple(observers),
             without=self.without,
             faults=self.faults,
+            spurious=self.spurious,
             max_steps=max_steps or self.max_steps,
         )
 

@@ -35,6 +35,9 @@ class Runtime(Protocol):
     faults: int
     """How many allocations may still fail, by choice, in this execution."""
 
+    spurious: int
+    """How many waits of each task may end for no reason, by choice."""
+
     @property
     def current(self) -> Task:
         """The task that is calling."""

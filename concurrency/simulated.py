@@ -51,10 +51,12 @@ class Simulated:
         *,
         without: frozenset[str] = frozenset(),
         faults: int = 0,
+        spurious: int = 0,
         max_steps: int = DEFAULT_MAX_STEPS,
     ) -> None:
         self.without = without
         self._faults = faults
+        self.spurious = spurious
         self._strategy = strategy
         self._ask = strategy.choose
         self._observers = observers

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from lockdep import TaskContext
 
 if TYPE_CHECKING:
+    from concurrency.clock import Alarm
     from concurrency.operation import Operation
+    from concurrency.wait import WaitQueue
 
 
 class Task:
@@ -19,7 +21,9 @@ class Task:
     """
 
     __slots__ = (
+        "alarm",
         "args",
+        "asleep",
         "bh_off",
         "context",
         "daemon",
@@ -36,6 +40,8 @@ class Task:
         "rcu_nesting",
         "result",
         "resume",
+        "spurious",
+        "wait_queue",
     )
 
     def __init__(
@@ -59,6 +65,14 @@ class Task:
         self.bh_off = 0
         """How many local_bh_disable() are still to be undone."""
         self.in_softirq = False
+        self.asleep = False
+        """Its state is not TASK_RUNNING: `schedule` waits until somebody wakes it."""
+        self.wait_queue: WaitQueue | None = None
+        """The queue that it has been put on by `prepare_to_wait`."""
+        self.alarm: Alarm | None = None
+        """The deadline of the wait that it is in."""
+        self.spurious = 0
+        """How many of its waits have ended for no reason."""
         self.context = TaskContext(name, number)
         """What the lock validator keeps about the task."""
         self.greenlet: Any = None

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, TypeVar
 
+from concurrency.clock import Clock
 from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, TaskKilled, uncaught
 from concurrency.observer import Observer, hearers
@@ -46,6 +47,7 @@ class Threaded:
         *,
         without: frozenset[str] = frozenset(),
         faults: int = 0,
+        spurious: int = 0,
         noise: float = 0.02,
         seed: int = 1,
     ) -> None:
@@ -54,6 +56,7 @@ class Threaded:
         self.faults = 0
         self.tracing = False
         self._faults = faults
+        self.spurious = spurious
         self._noise = noise
         self._random = Random(seed)
         self._observers = observers
@@ -138,6 +141,8 @@ class Threaded:
 
     def _is_stuck(self, task: Task) -> bool:
         op = task.op
+        if isinstance(task.obj, Clock) and task.obj.pending:
+            return False
         return (
             task in self._waiting and op is not None and op.ready is not None and not op.ready(task.obj, task)
         )
@@ -198,7 +203,7 @@ class Threaded:
             self._look_for_deadlock()
             if self._stopping:
                 raise TaskKilled
-            self._guard.wait()
+            self._guard.wait(obj.seconds_left() if isinstance(obj, Clock) else None)
         self._waiting.remove(task)
         if self._stopping:
             raise TaskKilled

@@ -135,3 +135,11 @@ def abba() -> None:
 
     spawn(take, a, b, name="ab")
     spawn(take, b, a, name="ba")
+
+
+def every_schedule(program: Callable[[], Any], settings: Settings | None = None) -> None:
+    """No schedule fails: depth first sees them all, and so does the reduced search."""
+    for strategy in ("dfs", "dpor"):
+        result = explore(program, strategy=strategy, settings=settings, executions=100_000)
+        assert not result.failures, result.failures[0].failure.detail or result.failures[0].failure
+        assert result.verdict == "passed"

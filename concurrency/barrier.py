@@ -1,0 +1,102 @@
+"""Barrier: so many tasks wait for each other, with the face of `threading.Barrier`."""
+
+from __future__ import annotations
+
+from threading import BrokenBarrierError
+
+from concurrency.clock import late, perform_timeout
+from concurrency.condition import to_jiffies
+from concurrency.context import might_sleep
+from concurrency.failure import ConcurrencyError
+from concurrency.operation import Operation
+from concurrency.runtime import perform
+from concurrency.task import Task
+
+
+class Barrier:
+    """`parties` tasks go on once all of them have come; then it serves again.
+
+    `waiting` has the tasks that wait and their places in the order of arrival; `passing` those that may go on.
+    """
+
+    __slots__ = ("broken", "name", "parties", "passing", "waiting")
+
+    def __init__(self, parties: int, name: str = "barrier") -> None:
+        if parties < 1:
+            raise ConcurrencyError(f"a barrier is for at least 1 task, not {parties}")
+        self.name = name
+        self.parties = parties
+        self.broken = False
+        self.waiting: dict[Task, int] = {}
+        self.passing: dict[Task, int] = {}
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the others, at most `timeout` seconds; gives the place in the order of arrival, from 0.
+
+        Raises `BrokenBarrierError` if the barrier is broken: by `abort`, or since somebody's time was up.
+        """
+        might_sleep()
+        perform(BARRIER_ARRIVE, self)
+        if timeout is None:
+            place = perform(BARRIER_WAIT, self)
+        else:
+            place = perform_timeout(BARRIER_WAIT_TIMEOUT, self, to_jiffies(timeout))[0]
+        if place is None:
+            raise BrokenBarrierError
+        return int(place)
+
+    def abort(self) -> None:
+        """Break the barrier: whoever waits, and whoever comes until `reset`, gets an error."""
+        perform(BARRIER_ABORT, self)
+
+    def reset(self) -> None:
+        """Whoever waits gets an error; then the barrier is as new."""
+        perform(BARRIER_RESET, self)
+
+    def __repr__(self) -> str:
+        return f"<Barrier {self.name}: {len(self.waiting)} of {self.parties}>"
+
+
+def _arrive(barrier: Barrier, task: Task, _arg: object) -> None:
+    barrier.waiting[task] = len(barrier.waiting)
+    if len(barrier.waiting) == barrier.parties and not barrier.broken:
+        barrier.passing.update(barrier.waiting)
+        barrier.waiting.clear()
+
+
+def _may_pass(barrier: Barrier, task: Task) -> bool:
+    return barrier.broken or task not in barrier.waiting
+
+
+def _may_pass_or_late(barrier: Barrier, task: Task) -> bool:
+    return _may_pass(barrier, task) or late(task)
+
+
+def _pass(barrier: Barrier, task: Task, _arg: object) -> int | None:
+    """The place, or None if the barrier broke; whose time is up breaks it."""
+    if task in barrier.passing:
+        return barrier.passing.pop(task)
+    if barrier.waiting.pop(task, None) is not None:
+        barrier.broken = True
+    return None
+
+
+def _abort(barrier: Barrier, _task: Task, _arg: object) -> None:
+    barrier.broken = True
+
+
+def _reset(barrier: Barrier, _task: Task, _arg: object) -> None:
+    barrier.broken = False
+    barrier.waiting.clear()
+
+
+_ORDER = ("arrived",)
+BARRIER_ARRIVE = Operation("barrier_arrive", effect=_arrive, wakes=True, releases=_ORDER, local=True)
+BARRIER_WAIT = Operation(
+    "barrier_wait", ready=_may_pass, effect=_pass, wakes=True, acquires=_ORDER, local=True
+)
+BARRIER_WAIT_TIMEOUT = Operation(
+    "barrier_wait", ready=_may_pass_or_late, effect=_pass, wakes=True, acquires=_ORDER, local=True
+)
+BARRIER_ABORT = Operation("barrier_abort", effect=_abort, wakes=True, local=True)
+BARRIER_RESET = Operation("barrier_reset", effect=_reset, wakes=True, local=True)

@@ -1,0 +1,223 @@
+"""Time: a clock that goes on when a timer fires, and waits that have a deadline.
+
+Under the simulated runtime time is virtual. It stands still but for the daemon task ``clock``, which the first timer
+starts: that task can go on whenever a timer is pending, and then it is as late as the earliest one says. So when a
+timer fires is a choice like any other; it may be late, never early. Under the threaded runtime it is real time.
+
+Kernel: kernel/time/timer.c, v6.6. Simpler here: one CPU's wheel, which never rounds; a jiffy is a millisecond.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import insort
+from typing import Any, Protocol
+
+from concurrency.context import might_sleep
+from concurrency.failure import ConcurrencyError
+from concurrency.operation import Access, Operation
+from concurrency.runtime import active, current_task, domain, perform
+from concurrency.task import Task
+
+HZ = 1000
+"""Jiffies in a second."""
+
+
+class Entry(Protocol):
+    """What the clock keeps: something that happens at a time."""
+
+    expires: int
+    number: int
+
+    def fire(self, clock: Clock) -> None:
+        """The time has come; called in the clock's task, or by the caller when no program runs."""
+
+
+class Clock:
+    """The time of one execution, in jiffies since its start, and what is due, earliest first."""
+
+    name = "clock"
+
+    def __init__(self) -> None:
+        runtime = active.runtime
+        self._start = time.monotonic() if runtime is not None and runtime.parallel else None
+        self._now = 0
+        self.pending: list[tuple[int, int, Entry]] = []
+        self.armed = 0
+        self.running: Entry | None = None
+        """The timer whose function is being called."""
+        self.task: Task | None = None
+
+    @property
+    def holders(self) -> tuple[Task, ...]:
+        """The clock's task while it calls the function of a timer."""
+        return () if self.running is None or self.task is None else (self.task,)
+
+    @property
+    def now(self) -> int:
+        """The time, in jiffies."""
+        return self._now if self._start is None else int((time.monotonic() - self._start) * HZ)
+
+    @property
+    def due(self) -> bool:
+        """The earliest timer may fire: it is late enough, or time is virtual and passes when it does."""
+        return bool(self.pending) and (self._start is None or self.pending[0][0] <= self.now)
+
+    def seconds_left(self) -> float | None:
+        """Until the earliest timer fires, in real time; None if nothing is pending."""
+        return max(0, self.pending[0][0] - self.now) / HZ if self.pending else None
+
+    def add(self, entry: Entry, expires: int) -> bool:
+        """Have `entry` fire at this time; whether it is the first of all, so that the caller has to start the task."""
+        self.armed += 1
+        entry.expires, entry.number = expires, self.armed
+        insort(self.pending, (expires, self.armed, entry))
+        return self.armed == 1
+
+    def drop(self, entry: Entry) -> bool:
+        """`entry` does not fire; whether it was pending."""
+        key = (entry.expires, entry.number, entry)
+        pending = key in self.pending
+        if pending:
+            self.pending.remove(key)
+        return pending
+
+    def take(self) -> Entry:
+        """The earliest entry, whose time it is now."""
+        expires, _, entry = self.pending.pop(0)
+        self._now = max(self._now, expires)
+        return entry
+
+
+class Alarm:
+    """The deadline of one wait of one task."""
+
+    __slots__ = ("expires", "number", "obj", "passed", "task")
+
+    def __init__(self, task: Task, obj: object) -> None:
+        self.task = task
+        self.obj = obj
+        self.passed = False
+        self.expires = self.number = 0
+
+    def fire(self, clock: Clock) -> None:  # noqa: ARG002
+        """See `Entry.fire`."""
+        perform(EXPIRE, self.obj, self)
+
+
+def late(task: Task) -> bool:
+    """The deadline of the wait that `task` is in has passed: an operation that may time out is ready then."""
+    return task.alarm is not None and task.alarm.passed
+
+
+def _read(clock: Clock, _task: Task, _arg: object) -> int:
+    return clock.now
+
+
+def _arm(clock: Clock, _task: Task, arg: tuple[Alarm, int]) -> bool:
+    alarm, timeout = arg
+    return clock.add(alarm, clock.now + timeout)
+
+
+def _disarm(clock: Clock, _task: Task, alarm: Alarm) -> int:
+    clock.drop(alarm)
+    return max(0, alarm.expires - clock.now)
+
+
+def _is_due(clock: Clock, _task: Task) -> bool:
+    return clock.due
+
+
+def _take(clock: Clock, task: Task, _arg: object) -> Entry:
+    clock.task = task
+    entry = clock.take()
+    if not isinstance(entry, Alarm):
+        clock.running = entry
+    return entry
+
+
+def _expire(_obj: object, _task: Task, alarm: Alarm) -> None:
+    alarm.passed = True
+
+
+def _has_passed(alarm: Alarm, _task: Task) -> bool:
+    return alarm.passed
+
+
+TIMERS = ("timers",)
+JIFFIES = Operation("jiffies", Access.READ_ONCE, field="now", effect=_read, local=True)
+ARM = Operation("schedule_timeout", effect=_arm, wakes=True, local=True)
+DISARM = Operation("del_timer", effect=_disarm, wakes=True, local=True)
+FIRE = Operation("timer_fires", ready=_is_due, effect=_take, wakes=True, acquires=TIMERS, local=True)
+EXPIRE = Operation("timeout", effect=_expire, wakes=True, local=True)
+"""Done to what the task waits for: only it sees that, and whoever else waits there."""
+SLEEP = Operation("msleep", ready=_has_passed, local=True)
+
+
+def arm(op: Operation, clock: Clock, arg: Any) -> None:
+    """Perform `op`, which adds an entry to the clock, and have the clock's task run from the first one on."""
+    first = perform(op, clock, arg)
+    if first and active.runtime is not None:
+        active.runtime.spawn(_run, (clock,), "clock", True)
+
+
+def _run(clock: Clock) -> None:
+    while True:
+        perform(FIRE, clock).fire(clock)
+
+
+def pass_time(clock: Clock, until: int) -> None:
+    """Outside an execution: it becomes this late, and what is due fires."""
+    while clock.pending and clock.pending[0][0] <= until:
+        clock.take().fire(clock)
+    clock._now = max(clock._now, until)
+
+
+def checked_timeout(timeout: int) -> int:
+    """`timeout`, a number of jiffies; raises `ConcurrencyError` if it is negative."""
+    if timeout < 0:
+        raise ConcurrencyError(f"a timeout is at least 0 jiffies, not {timeout}")
+    return timeout
+
+
+def perform_timeout(op: Operation, obj: object, timeout: int, arg: Any = None) -> tuple[Any, int]:
+    """Perform `op`, which is ready also when its task is `late`; gives its result and the jiffies that are left."""
+    task = current_task()
+    clock = domain(Clock)
+    alarm = Alarm(task, obj)
+    task.alarm = alarm
+    try:
+        arm(ARM, clock, (alarm, checked_timeout(timeout)))
+        if active.runtime is None and op.ready is not None and not op.ready(obj, task):
+            pass_time(clock, alarm.expires)
+        result = perform(op, obj, arg)
+        return result, perform(DISARM, clock, alarm)
+    finally:
+        task.alarm = None
+
+
+def jiffies() -> int:
+    """The time since the execution began, in jiffies of a millisecond."""
+    return int(perform(JIFFIES, domain(Clock)))
+
+
+def ktime_get() -> int:
+    """The time since the execution began, in nanoseconds; no finer than a jiffy."""
+    return jiffies() * (1_000_000_000 // HZ)
+
+
+def msleep(msecs: int) -> None:
+    """Sleep for so many milliseconds, or longer."""
+    might_sleep()
+    mdelay(msecs)
+
+
+def mdelay(msecs: int) -> None:
+    """Wait for so many milliseconds, or longer, without sleeping: also under a spinlock."""
+    clock = domain(Clock)
+    alarm = Alarm(current_task(), None)
+    alarm.obj = alarm
+    arm(ARM, clock, (alarm, checked_timeout(msecs)))
+    if active.runtime is None:
+        pass_time(clock, alarm.expires)
+    perform(SLEEP, alarm)

@@ -1,0 +1,109 @@
+"""Semaphore: so many may be inside; who waits is let in by who leaves, in order. Kernel: struct semaphore, v6.6."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from concurrency.clock import checked_timeout, late, perform_timeout
+from concurrency.context import might_sleep
+from concurrency.failure import ConcurrencyError
+from concurrency.operation import Operation
+from concurrency.runtime import perform
+from concurrency.task import Task
+
+
+class Semaphore:
+    """A counting semaphore; nobody owns it, so `up` may come from any task, and the lock validator does not see it.
+
+    `queue` has the tasks that wait, oldest first; `let_in` those among them that may go on.
+    """
+
+    __slots__ = ("count", "let_in", "name", "queue")
+
+    def __init__(self, count: int = 1, name: str = "semaphore") -> None:
+        if count < 0:
+            raise ConcurrencyError(f"the count of a semaphore is at least 0, not {count}")
+        self.name = name
+        self.count = count
+        self.queue: list[Task] = []
+        self.let_in: list[Task] = []
+
+    def down(self) -> None:
+        """Wait until there is room, and go in."""
+        might_sleep()
+        if not perform(DOWN, self):
+            perform(DOWN_SLOW, self)
+
+    def down_timeout(self, timeout: int) -> bool:
+        """As `down`, at most `timeout` jiffies; whether it went in. The kernel's gives 0 for yes, else -ETIME."""
+        might_sleep()
+        checked_timeout(timeout)
+        return bool(perform(DOWN, self)) or bool(perform_timeout(DOWN_SLOW_TIMEOUT, self, timeout)[0])
+
+    def down_trylock(self) -> bool:
+        """Go in if there is room; whether it did. The kernel's gives 0 for yes."""
+        return bool(perform(DOWN_TRYLOCK, self))
+
+    def up(self) -> None:
+        """Leave: the oldest waiter is let in, or there is room for one more."""
+        perform(UP, self)
+
+    def __enter__(self) -> Self:
+        self.down()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.up()
+
+    def __repr__(self) -> str:
+        return f"<Semaphore {self.name}: room for {self.count}, {len(self.queue)} wait>"
+
+
+def _try_down(sem: Semaphore, _task: Task, _arg: object) -> bool:
+    if sem.count == 0:
+        return False
+    sem.count -= 1
+    return True
+
+
+def _down_or_queue(sem: Semaphore, task: Task, _arg: object) -> bool:
+    if _try_down(sem, task, None):
+        return True
+    sem.queue.append(task)
+    return False
+
+
+def _is_in(sem: Semaphore, task: Task) -> bool:
+    return task in sem.let_in
+
+
+def _is_in_or_late(sem: Semaphore, task: Task) -> bool:
+    return task in sem.let_in or late(task)
+
+
+def _go_in(sem: Semaphore, task: Task, _arg: object) -> bool:
+    if task in sem.let_in:
+        sem.let_in.remove(task)
+        return True
+    sem.queue.remove(task)
+    return False
+
+
+def _up(sem: Semaphore, _task: Task, _arg: object) -> None:
+    if sem.queue:
+        sem.let_in.append(sem.queue.pop(0))
+    else:
+        sem.count += 1
+
+
+_ORDER = ("up",)
+DOWN = Operation("down", effect=_down_or_queue, acquires=_ORDER, local=True)
+DOWN_SLOW = Operation("down_slowpath", ready=_is_in, effect=_go_in, acquires=_ORDER, local=True)
+DOWN_SLOW_TIMEOUT = Operation(
+    "down_timeout", ready=_is_in_or_late, effect=_go_in, acquires=_ORDER, local=True
+)
+DOWN_TRYLOCK = Operation("down_trylock", effect=_try_down, acquires=_ORDER, local=True)
+UP = Operation("up", effect=_up, wakes=True, releases=_ORDER, local=True)

@@ -1,0 +1,201 @@
+"""Wait queues: tasks sleep until somebody who has changed something wakes them.
+
+`wait_event` does it right. `prepare_to_wait`, `schedule` and `finish_wait` are what it is made of, and leave room for
+the lost wake-up: a condition that is looked at before the task is on the queue. Kernel: include/linux/wait.h and
+kernel/sched/wait.c, v6.6. Simpler here: no signals, and a task is on one queue at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from concurrency.clock import late, perform_timeout
+from concurrency.context import might_sleep
+from concurrency.failure import ConcurrencyError
+from concurrency.operation import Access, Operation
+from concurrency.runtime import active, current_task, perform
+from concurrency.task import Task
+
+TASK_RUNNING = 0
+TASK_UNINTERRUPTIBLE = 2
+
+
+class WaitQueue:
+    """Who sleeps until something happens: `entries` has each task and whether it wants to be woken alone.
+
+    Exclusive waiters stand behind the others, in the order in which they came. Kernel: struct wait_queue_head.
+    """
+
+    __slots__ = ("entries", "name")
+
+    def __init__(self, name: str = "wait queue") -> None:
+        self.name = name
+        self.entries: list[tuple[Task, bool]] = []
+
+    def wait_event(self, condition: Callable[[], object], *, exclusive: bool = False) -> None:
+        """Sleep until `condition()` holds; it is looked at now and after each wake-up."""
+        might_sleep()
+        if condition():
+            return
+        while True:
+            self.prepare_to_wait(exclusive=exclusive)
+            if condition():
+                break
+            schedule()
+        self.finish_wait()
+
+    def wait_event_timeout(self, condition: Callable[[], object], timeout: int) -> int:
+        """As `wait_event`, at most `timeout` jiffies; gives those left, at least 1, or 0 if it does not hold."""
+        might_sleep()
+        if condition():
+            return max(timeout, 1)
+        while True:
+            self.prepare_to_wait()
+            if condition():
+                timeout = max(timeout, 1)
+                break
+            if timeout == 0:
+                break
+            timeout = schedule_timeout(timeout)
+        self.finish_wait()
+        return timeout
+
+    def prepare_to_wait(self, *, exclusive: bool = False) -> None:
+        """Go on the queue and to sleep, which takes effect at the next `schedule`.
+
+        Raises `ConcurrencyError` if the task is on another queue.
+        """
+        perform(PREPARE_TO_WAIT, self, exclusive)
+
+    def finish_wait(self) -> None:
+        """Be awake and on no queue."""
+        perform(FINISH_WAIT, self)
+
+    def wake_up(self, nr: int = 1) -> int:
+        """Wake all tasks but the exclusive ones, and `nr` of those; gives how many were woken."""
+        return int(perform(WAKE_UP, self, nr))
+
+    def wake_up_all(self) -> int:
+        """Wake all tasks; gives how many."""
+        return int(perform(WAKE_UP_ALL, self, -1))
+
+    def active(self) -> bool:
+        """Somebody is on the queue; kernel: waitqueue_active(), which orders nothing."""
+        return bool(perform(WAITQUEUE_ACTIVE, self))
+
+    def __repr__(self) -> str:
+        return f"<WaitQueue {self.name}: {', '.join(task.name for task, _ in self.entries) or 'empty'}>"
+
+
+def _prepare(queue: WaitQueue, task: Task, exclusive: bool) -> None:
+    other = task.wait_queue
+    if other is not None and other is not queue:
+        raise ConcurrencyError(
+            f"{task.name} is on the queue {other.name!r}: a task waits on one queue at a time"
+        )
+    if all(waiter is not task for waiter, _ in queue.entries):
+        queue.entries.insert(len(queue.entries) if exclusive else 0, (task, exclusive))
+    task.wait_queue = queue
+    task.asleep = True
+
+
+def _finish(queue: WaitQueue, task: Task, _arg: object) -> None:
+    queue.entries = [entry for entry in queue.entries if entry[0] is not task]
+    task.wait_queue = None
+    task.asleep = False
+
+
+def _wake(queue: WaitQueue, _task: Task, nr: int) -> int:
+    """Wakes and takes off the queue; kernel: __wake_up_common() with autoremove_wake_function()."""
+    woken = 0
+    for entry in list(queue.entries):
+        task, exclusive = entry
+        queue.entries.remove(entry)
+        task.asleep = False
+        woken += 1
+        nr -= exclusive
+        if exclusive and nr == 0:
+            break
+    return woken
+
+
+def _any(queue: WaitQueue, _task: Task, _arg: object) -> bool:
+    return bool(queue.entries)
+
+
+def _set_state(_place: object, task: Task, state: int) -> None:
+    task.asleep = state != TASK_RUNNING
+
+
+def _may_run(_place: object, task: Task) -> bool:
+    return not task.asleep or late(task)
+
+
+def _run(_place: object, task: Task, _arg: object) -> None:
+    task.asleep = False
+
+
+def _wake_process(sleeper: Task, _task: Task, _arg: object) -> bool:
+    if sleeper.wait_queue is not None:
+        raise ConcurrencyError(f"{sleeper.name} waits on a queue: wake it with wake_up()")
+    was, sleeper.asleep = sleeper.asleep, False
+    return was
+
+
+_LOCK, _WAKE = ("lock",), ("lock", "wake")
+PREPARE_TO_WAIT = Operation("prepare_to_wait", effect=_prepare, acquires=_LOCK, releases=_LOCK, local=True)
+FINISH_WAIT = Operation("finish_wait", effect=_finish, local=True)
+WAKE_UP = Operation("wake_up", effect=_wake, wakes=True, acquires=_LOCK, releases=_WAKE, local=True)
+WAKE_UP_ALL = Operation("wake_up_all", effect=_wake, wakes=True, acquires=_LOCK, releases=_WAKE, local=True)
+WAITQUEUE_ACTIVE = Operation("waitqueue_active", Access.READ_ONCE, effect=_any, local=True)
+SET_CURRENT_STATE = Operation("set_current_state", effect=_set_state, local=True)
+SCHEDULE = Operation("schedule", ready=_may_run, effect=_run, acquires=("wake",), local=True)
+SPURIOUS = Operation("spurious wake-up", effect=_run, local=True)
+WAKE_UP_PROCESS = Operation(
+    "wake_up_process", effect=_wake_process, wakes=True, releases=("wake",), local=True
+)
+
+
+def _place(task: Task) -> WaitQueue | Task:
+    """What the sleep of `task` is seen in: its queue, or itself."""
+    return task if task.wait_queue is None else task.wait_queue
+
+
+def set_current_state(state: int) -> None:
+    """From the next `schedule` on sleep, unless `state` is `TASK_RUNNING`."""
+    task = current_task()
+    perform(SET_CURRENT_STATE, _place(task), state)
+
+
+def schedule() -> None:
+    """Sleep until woken; does not wait if that has happened since the task went to sleep."""
+    task = current_task()
+    might_sleep(state=False)
+    perform(SPURIOUS if for_no_reason() else SCHEDULE, _place(task))
+
+
+def schedule_timeout(timeout: int) -> int:
+    """As `schedule`, but at most `timeout` jiffies; gives those that are left, 0 if none."""
+    task = current_task()
+    might_sleep(state=False)
+    if for_no_reason():
+        perform(SPURIOUS, _place(task))
+        return timeout
+    return perform_timeout(SCHEDULE, _place(task), timeout)[1]
+
+
+def wake_up_process(task: Task) -> bool:
+    """Wake a task that sleeps on no queue; whether it slept."""
+    return bool(perform(WAKE_UP_PROCESS, task))
+
+
+def for_no_reason() -> bool:
+    """The wait that the calling task is about to begin ends spuriously, by choice (`Settings.spurious`)."""
+    runtime = active.runtime
+    if runtime is None or not runtime.spurious:
+        return False
+    task = runtime.current
+    if task.spurious >= runtime.spurious or not runtime.choose(2, f"{task.name} wakes up for no reason"):
+        return False
+    task.spurious += 1
+    return True
