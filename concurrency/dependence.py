@@ -7,7 +7,8 @@ dependent that are not, never the other way round. So an operation counts as rea
 stay in its place, which is the case for
 
 - the fields of `Shared` objects, the engine's locks, RCU, joins and allocations;
-- an operation that is declared ``Operation(..., local=True)``.
+- an operation that is declared ``Operation(..., local=True)``: the field that it names, or all of its object;
+- freeing an object of a cache that is declared ``KmemCache(..., stepped=True)``.
 
 "The same state" is what the program can see through operations. What it looks at without one (a list that tasks append
 to, `lock.is_locked()`) is not a part of it, and the order of RCU readers among each other, or of readers in the queue
@@ -18,12 +19,20 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from concurrency.operation import Access, Operation
+from concurrency.operation import Access, Dep, Operation
 from concurrency.rcu import RCU_READ_LOCK, RCU_READ_UNLOCK
 from concurrency.runtime import JOIN
 from concurrency.rwsem import DOWN_READ, DOWN_READ_SLOW, DOWN_READ_TRYLOCK, UP_READ
 from concurrency.shared import Shared
-from concurrency.slab import ALLOC, REUSE
+from concurrency.slab import ALLOC, ALLOC_REUSABLE, FREE_STEPPED, REUSE
+
+
+class Scope(IntEnum):
+    """Where two operations depend on each other."""
+
+    NOWHERE = 0
+    ONE_OBJECT = 1
+    ANYWHERE = 2
 
 
 class Footprint(IntEnum):
@@ -42,23 +51,16 @@ class Footprint(IntEnum):
     TRIES = 5
     """A read trylock."""
     NOTHING = 6
-    """Touches no place: a join is ordered by the end of the task, not by an operation."""
+    """Touches no place: a join is ordered by the end of the task, a new object is known to nobody."""
     ANYTHING = 7
     """May look at and change any place."""
 
 
+_SHARING = (Footprint.SHARES, Footprint.LEAVES_QUEUE, Footprint.TRIES)
 _COMMUTE = frozenset(
-    {
-        (Footprint.READ, Footprint.READ),
-        (Footprint.RCU_READER, Footprint.RCU_READER),
-        (Footprint.SHARES, Footprint.SHARES),
-        (Footprint.SHARES, Footprint.LEAVES_QUEUE),
-        (Footprint.LEAVES_QUEUE, Footprint.SHARES),
-        (Footprint.LEAVES_QUEUE, Footprint.LEAVES_QUEUE),
-        (Footprint.SHARES, Footprint.TRIES),
-        (Footprint.TRIES, Footprint.SHARES),
-        (Footprint.TRIES, Footprint.TRIES),
-    }
+    {(Footprint.READ, Footprint.READ), (Footprint.RCU_READER, Footprint.RCU_READER)}
+    | {(one, other) for one in _SHARING for other in _SHARING}
+    - {(Footprint.LEAVES_QUEUE, Footprint.TRIES), (Footprint.TRIES, Footprint.LEAVES_QUEUE)}
 )
 """Footprints in one place that commute."""
 
@@ -70,15 +72,30 @@ _KNOWN = {
     UP_READ: Footprint.SHARES,
     DOWN_READ_SLOW: Footprint.LEAVES_QUEUE,
     DOWN_READ_TRYLOCK: Footprint.TRIES,
-    ALLOC: Footprint.CHANGE,
+    ALLOC: Footprint.NOTHING,
+    ALLOC_REUSABLE: Footprint.CHANGE,
     REUSE: Footprint.CHANGE,
+    FREE_STEPPED: Footprint.CHANGE,
 }
-"""Freeing is not here: it makes every later touch of the object a failure, also one that is no operation."""
+"""`FREE` is not here: it makes every later touch of the object a failure, also one that is no operation."""
+
+_ALLOCATIONS = (ALLOC, ALLOC_REUSABLE)
 
 _LOCAL_MODULES = frozenset({"concurrency.lock", "concurrency.rwsem", "concurrency.rcu"})
 """Where effects touch their object and the acting task, and nothing else."""
 
 _READS = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
+_TAKES = (Dep.ACQUIRE, Dep.ACQUIRE_READ, Dep.ACQUIRE_RECURSIVE, Dep.TRY, Dep.TRY_READ)
+
+
+def takes_lock(op: Operation) -> bool:
+    """The operation takes a lock, or tries to."""
+    return op.dep in _TAKES
+
+
+def either_first(one: Operation, other: Operation) -> bool:
+    """Whether two dependent operations on one object can come in both orders: a lock is given back by its holder."""
+    return (one.dep is None and other.dep is None) or (takes_lock(one) and takes_lock(other))
 
 
 class Dependence:
@@ -90,8 +107,9 @@ class Dependence:
 
     def __init__(self, *, faults: bool = False) -> None:
         self._footprints: dict[Operation, Footprint] = dict(_KNOWN)
+        self._scopes: dict[Operation, dict[Operation, Scope]] = {}
         if faults:
-            self._footprints[ALLOC] = Footprint.ANYTHING
+            self._footprints.update(dict.fromkeys(_ALLOCATIONS, Footprint.ANYTHING))
 
     def footprint(self, op: Operation, obj: object) -> Footprint:
         """What `op` does to `obj`."""
@@ -107,16 +125,21 @@ class Dependence:
         """
         if op is None or other is None:
             return False
+        try:
+            scope = self._scopes[op][other]
+        except KeyError:
+            scope = self._scope(op, obj, other, on)
+            self._scopes.setdefault(op, {})[other] = scope
+        return scope is Scope.ANYWHERE or (scope is Scope.ONE_OBJECT and obj is on)
+
+    def _scope(self, op: Operation, obj: object, other: Operation, on: object) -> Scope:
         one, two = self.footprint(op, obj), self.footprint(other, on)
-        if one is Footprint.NOTHING or two is Footprint.NOTHING:
-            return False
-        if one is Footprint.ANYTHING or two is Footprint.ANYTHING:
-            return True
-        if obj is not on:
-            return False
-        if op.field != other.field and op.field is not None and other.field is not None:
-            return False
-        return (one, two) not in _COMMUTE
+        if Footprint.NOTHING in (one, two):
+            return Scope.NOWHERE
+        if Footprint.ANYTHING in (one, two):
+            return Scope.ANYWHERE
+        apart = op.place is not None and other.place is not None and op.place != other.place
+        return Scope.NOWHERE if apart or (one, two) in _COMMUTE else Scope.ONE_OBJECT
 
 
 def _footprint(op: Operation, obj: object) -> Footprint:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from concurrency.conflict import conflict, takes_lock
+from concurrency.dependence import Dependence, either_first, takes_lock
 from concurrency.execution import Execution
 from concurrency.explore import Settings, Witness
 from concurrency.failure import BadSchedule, ConcurrencyError, Failure
@@ -214,6 +214,7 @@ class _Story(Observer):
 
 def _candidates(ops: Sequence[_Done]) -> Iterator[tuple[_Done, _Done]]:
     """Each operation with the last one of each other task that it depends on and that could have come later."""
+    dependent = Dependence().dependent
     places: dict[int, list[tuple[int, _Done]]] = {}
     for position, second in enumerate(ops):
         earlier = places.setdefault(id(second.obj), [])
@@ -222,7 +223,8 @@ def _candidates(ops: Sequence[_Done]) -> Iterator[tuple[_Done, _Done]]:
             if (
                 first.task is not second.task
                 and first.task.id not in seen
-                and conflict(first.op, second.op, second.obj)
+                and dependent(first.op, first.obj, second.op, second.obj)
+                and either_first(first.op, second.op)
             ):
                 seen.add(first.task.id)
                 if at >= second.born:

@@ -68,8 +68,9 @@ class Operation:
     plain, so that the race detector compares this access with the others there.
 
     `local` declares that the operation touches nothing but its place: `field` of the object, or the whole object if
-    that is None. With a reading `access` it must not change it either. An operation that is neither declared so nor
-    one of the engine's own is taken to reach anything (`concurrency.dependence`).
+    that is None. With a reading `access` it must not change it either. What its task does up to its next operation
+    counts, too. With `whole` the place is all of the object, although `field` names a part of it. An operation that is
+    neither declared so nor one of the engine's own is taken to reach anything (`concurrency.dependence`).
     """
 
     __slots__ = (
@@ -80,6 +81,7 @@ class Operation:
         "field",
         "local",
         "name",
+        "place",
         "ready",
         "releases",
         "tracked",
@@ -100,6 +102,7 @@ class Operation:
         releases: tuple[str, ...] = (),
         tracked: bool | None = None,
         local: bool | None = None,
+        whole: bool = False,
     ) -> None:
         self.name = name
         self.access = access
@@ -111,6 +114,8 @@ class Operation:
         self.acquires = acquires
         self.releases = releases
         self.local = local
+        self.place = None if whole else field
+        """The part of the object that it touches, as the dependence relation sees it; None is all of it."""
         self.tracked = access <= Access.WRITE if tracked is None else tracked
 
     def __repr__(self) -> str:

@@ -21,7 +21,11 @@ from lockdep.gfp import GFP_NOFAIL, gfpflags_allow_blocking
 T = TypeVar("T")
 
 ALLOC = Operation("kmem_cache_alloc")
+ALLOC_REUSABLE = Operation("kmem_cache_alloc")
+"""From a cache that is type-safe by RCU: what was freed before may be handed out."""
 FREE = Operation("kmem_cache_free", releases=("freed",))
+FREE_STEPPED = Operation("kmem_cache_free", releases=("freed",))
+"""Of an object that tasks touch by operations only."""
 REUSE = Operation("kmem_cache_reuse", acquires=("freed",))
 """What the last owner of reused memory did is before all that the next one does."""
 
@@ -40,14 +44,25 @@ class KmemCache(Generic[T]):
 
     `object_size` is in bytes (a 4096-byte page holds ``4096 // object_size``). With `typesafe_by_rcu` a freed object
     is not poisoned and may be handed out again at once: readers must check what they found.
+
+    `stepped` declares that a task touches an object only by an operation on it, or after one and before its next
+    one on it. Freeing then depends on operations on this object, else on everything (`concurrency.dependence`).
     """
 
     def __init__(
-        self, name: str, ctor: Callable[..., T], *, object_size: int = 0, typesafe_by_rcu: bool = False
+        self,
+        name: str,
+        ctor: Callable[..., T],
+        *,
+        object_size: int = 0,
+        typesafe_by_rcu: bool = False,
+        stepped: bool = False,
     ) -> None:
         self.name = name
         self.object_size = object_size
         self.typesafe_by_rcu = typesafe_by_rcu
+        self._alloc = ALLOC_REUSABLE if typesafe_by_rcu else ALLOC
+        self._free = FREE_STEPPED if stepped and not typesafe_by_rcu else FREE
         self._ctor = ctor
 
     def alloc(self, gfp: int, *args: Any) -> T | None:
@@ -58,7 +73,7 @@ class KmemCache(Generic[T]):
         if rt is None:
             return self._ctor(*args)
         rt.might_alloc(gfp)
-        rt.step(ALLOC, self)
+        rt.step(self._alloc, self)
         if rt.faults and not gfp & GFP_NOFAIL and rt.choose(2, f"allocation of {self.name} fails"):
             rt.faults -= 1
             return None
@@ -94,7 +109,7 @@ class KmemCache(Generic[T]):
         rt = active.runtime
         if rt is None:
             return
-        rt.perform(FREE, obj)
+        rt.perform(self._free, obj)
         slab = domain(SlabDomain)
         entry = slab.alive.pop(id(obj), None)
         if entry is None:

@@ -56,7 +56,7 @@ class SlabNodes:
     """The slab cache ``maple_node`` of the execution."""
 
     def __init__(self) -> None:
-        self.cache = KmemCache("maple_node", MapleNode, object_size=NODE_SIZE)
+        self.cache = KmemCache("maple_node", MapleNode, object_size=NODE_SIZE, stepped=True)
 
     def alloc(self, gfp: int) -> MapleNode | None:
         """See `NodeSource.alloc`."""

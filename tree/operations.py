@@ -3,6 +3,9 @@
 A tree that is not in RCU mode is one place: a look-up reads it, a store writes it, and the race detector
 compares the two. So it is, too, for whoever holds the tree's lock. A lock-free reader in RCU mode goes word
 by word, and so does a writer where such a reader looks; all these accesses are marked.
+
+All are local, so that independent ones are not reordered (`concurrency.dependence`). A reader keeps the lists of a
+node and looks at their words between later steps on that node, so the place of these steps is the whole node.
 """
 
 from __future__ import annotations
@@ -14,18 +17,20 @@ from concurrency.operation import Access, Operation
 if TYPE_CHECKING:
     from tree.maple import MapleTree
 
-READ_TREE: Final = Operation("maple_tree read", Access.READ, field="entries")
-WRITE_TREE: Final = Operation("maple_tree write", Access.WRITE, field="entries")
+READ_TREE: Final = Operation("maple_tree read", Access.READ, field="entries", local=True)
+WRITE_TREE: Final = Operation("maple_tree write", Access.WRITE, field="entries", local=True)
 
-LOAD_ROOT: Final = Operation("rcu_dereference ma_root", Access.ACQUIRE, field="root")
-STORE_ROOT: Final = Operation("rcu_assign_pointer ma_root", Access.RELEASE, field="root")
-LOAD_SLOT: Final = Operation("rcu_dereference slot", Access.ACQUIRE, field="slots")
-STORE_SLOT: Final = Operation("rcu_assign_pointer slot", Access.RELEASE, field="slots")
-LOAD_PIVOTS: Final = Operation("read pivots", Access.READ_ONCE, field="pivots")
-STORE_PIVOT: Final = Operation("write pivot", Access.WRITE_ONCE, field="pivots")
-LOAD_PARENT: Final = Operation("ma_dead_node", Access.ACQUIRE, field="parent")
-STORE_PARENT: Final = Operation("mas_set_parent", Access.WRITE_ONCE, field="parent")
-MARK_DEAD: Final = Operation("mte_set_node_dead", Access.RELEASE, field="parent")
+LOAD_ROOT: Final = Operation("rcu_dereference ma_root", Access.ACQUIRE, field="root", local=True)
+STORE_ROOT: Final = Operation("rcu_assign_pointer ma_root", Access.RELEASE, field="root", local=True)
+LOAD_SLOT: Final = Operation("rcu_dereference slot", Access.ACQUIRE, field="slots", local=True, whole=True)
+STORE_SLOT: Final = Operation(
+    "rcu_assign_pointer slot", Access.RELEASE, field="slots", local=True, whole=True
+)
+LOAD_PIVOTS: Final = Operation("read pivots", Access.READ_ONCE, field="pivots", local=True, whole=True)
+STORE_PIVOT: Final = Operation("write pivot", Access.WRITE_ONCE, field="pivots", local=True, whole=True)
+LOAD_PARENT: Final = Operation("ma_dead_node", Access.ACQUIRE, field="parent", local=True, whole=True)
+STORE_PARENT: Final = Operation("mas_set_parent", Access.WRITE_ONCE, field="parent", local=True, whole=True)
+MARK_DEAD: Final = Operation("mte_set_node_dead", Access.RELEASE, field="parent", local=True, whole=True)
 
 
 def _is_mended(tree: MapleTree[Any], _task: object) -> bool:
@@ -36,7 +41,8 @@ def _mended(tree: MapleTree[Any], _task: object, _arg: object) -> None:
     tree.mending = False
 
 
-MENDED: Final = Operation("mas_adopt_children done", field="mending", effect=_mended, wakes=True)
+MENDED: Final = Operation("mas_adopt_children done", field="mending", effect=_mended, wakes=True, local=True)
 RESTART: Final = Operation("mas_rewalk", field="mending", ready=_is_mended)
 """Between the dead mark on a node and the new parent words of its children, a reader that climbs from one of them ends
-in the dead node again and again. The kernel's reader spins until the writer goes on; this one waits for it."""
+in the dead node again and again. The kernel's reader spins until the writer goes on; this one waits for it. The mark
+that it waits for is set after `STORE_SLOT` or `STORE_ROOT`, so the wait is not local."""

@@ -37,9 +37,9 @@ from vm.layout import PAGE_SHIFT
 if TYPE_CHECKING:
     from vm.vma import VmArea
 
-RB_READ = Operation("anon_vma_interval_tree_iter", Access.READ, field="rb_root")
-RB_INSERT = Operation("anon_vma_interval_tree_insert", Access.WRITE, field="rb_root")
-RB_REMOVE = Operation("anon_vma_interval_tree_remove", Access.WRITE, field="rb_root")
+RB_READ = Operation("anon_vma_interval_tree_iter", Access.READ, field="rb_root", local=True)
+RB_INSERT = Operation("anon_vma_interval_tree_insert", Access.WRITE, field="rb_root", local=True)
+RB_REMOVE = Operation("anon_vma_interval_tree_remove", Access.WRITE, field="rb_root", local=True)
 
 
 class AnonVma(Shared):
@@ -158,8 +158,9 @@ INC_NOT_ZERO = Operation(
     effect=_inc_not_zero,
     acquires=_COUNT,
     releases=_COUNT,
+    local=True,
 )
-RWSEM_IS_LOCKED = Operation("rwsem_is_locked", effect=_is_locked)
+RWSEM_IS_LOCKED = Operation("rwsem_is_locked", effect=_is_locked, local=True)
 
 
 def get_anon_vma_unless_zero(anon_vma: AnonVma) -> bool:

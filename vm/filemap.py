@@ -27,8 +27,8 @@ def _delete(mapping: AddressSpace, _task: Any, index: int) -> Folio | None:
 
 
 _ORDER = ("i_pages",)
-ADD = Operation("filemap_add_folio", effect=_insert, acquires=_ORDER, releases=_ORDER)
-DELETE = Operation("filemap_remove_folio", effect=_delete, acquires=_ORDER, releases=_ORDER)
+ADD = Operation("filemap_add_folio", effect=_insert, acquires=_ORDER, releases=_ORDER, local=True)
+DELETE = Operation("filemap_remove_folio", effect=_delete, acquires=_ORDER, releases=_ORDER, local=True)
 
 
 def filemap_read(

@@ -116,7 +116,7 @@ def _take_highest(memory: Memory, _task: Any, above: int) -> Folio | None:
 ISOLATE_FREE = Operation("isolate_freepages", effect=_take_highest, acquires=("frames",))
 ALLOC_FRAME = Operation("alloc_pages", effect=_take_frame, acquires=("frames",))
 FREE_FRAME = Operation("free_pages", effect=_free_frame, releases=("frames",))
-TRY_GET = Operation("folio_try_get", Access.ACQ_REL, field="refcount", effect=_get_unless_zero)
+TRY_GET = Operation("folio_try_get", Access.ACQ_REL, field="refcount", effect=_get_unless_zero, local=True)
 
 
 def alloc_folio(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE) -> Folio | None:
@@ -147,8 +147,8 @@ def _is_unlocked(lock: FolioLock, _task: Any) -> bool:
     return lock.owner is None
 
 
-TEST_LOCKED = Operation("folio_test_locked", Access.READ_ONCE)
-WAIT_LOCKED = Operation("folio_wait_locked", ready=_is_unlocked, acquires=("lock",))
+TEST_LOCKED = Operation("folio_test_locked", Access.READ_ONCE, local=True)
+WAIT_LOCKED = Operation("folio_wait_locked", ready=_is_unlocked, acquires=("lock",), local=True)
 
 
 def folio_test_locked(folio: Folio) -> bool:

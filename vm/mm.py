@@ -77,8 +77,8 @@ def _read_rss(mm: MmStruct, _task: Any, member: str) -> int:
     return max(0, mm.rss[member])
 
 
-ADD_MM_COUNTER = Operation("add_mm_counter", field="rss_stat", effect=_add_rss)
-GET_MM_COUNTER = Operation("get_mm_counter", field="rss_stat", effect=_read_rss)
+ADD_MM_COUNTER = Operation("add_mm_counter", field="rss_stat", effect=_add_rss, local=True)
+GET_MM_COUNTER = Operation("get_mm_counter", field="rss_stat", effect=_read_rss, local=True)
 
 
 def add_mm_counter(mm: MmStruct, member: str, value: int) -> None:

@@ -56,12 +56,12 @@ class PageTable:
         self.entries: list[Pte] = [None] * PTRS_PER_PTE
 
 
-pte_cache = KmemCache("pte_table", PageTable, object_size=PAGE_SIZE)
+pte_cache = KmemCache("pte_table", PageTable, object_size=PAGE_SIZE, stepped=True)
 
-PTE_GET = Operation("ptep_get", Access.READ_ONCE, field="pte")
-PTE_SET = Operation("set_pte", Access.WRITE_ONCE, field="pte")
-PMD_GET = Operation("pmdp_get", Access.ACQUIRE, field="pmd")
-PMD_SET = Operation("pmd_populate", Access.RELEASE, field="pmd")
+PTE_GET = Operation("ptep_get", Access.READ_ONCE, field="pte", local=True)
+PTE_SET = Operation("set_pte", Access.WRITE_ONCE, field="pte", local=True)
+PMD_GET = Operation("pmdp_get", Access.ACQUIRE, field="pmd", local=True)
+PMD_SET = Operation("pmd_populate", Access.RELEASE, field="pmd", local=True)
 
 
 def ptep_get(table: PageTable, address: int) -> Pte:

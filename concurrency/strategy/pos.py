@@ -1,8 +1,8 @@
 """POS: partial order sampling.
 
 Yuan, Yang, Gu, "Partial Order Aware Concurrency Sampling", CAV 2018, section 3. Each announced operation has a random
-priority and the highest goes on; whenever one goes on, those that conflict with it draw a new one. So the order of two
-conflicting operations does not depend on those before, and the many orders of others do not dilute it.
+priority and the highest goes on; whenever one goes on, those that depend on it draw a new one. So the order of two
+dependent operations does not depend on those before, and the many orders of others do not dilute it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from concurrency.conflict import conflict
+from concurrency.dependence import Dependence
 from concurrency.observer import Observer
 from concurrency.operation import Operation
 from concurrency.task import Task
@@ -50,6 +50,7 @@ class POS:
         self._seed = seed
         self._random = Random()
         self._pending = _Pending(self._random)
+        self._dependent = Dependence().dependent
         self.listener: Observer = self._pending
 
     def begin(self, execution: int) -> None:
@@ -58,7 +59,7 @@ class POS:
         self._pending.reset()
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
-        """The task whose operation has the highest priority; what conflicts with it is drawn again."""
+        """The task whose operation has the highest priority; what depends on it is drawn again."""
         priority = self._pending.priority
         chosen = max(runnable, key=lambda task: priority[task.id])
         announced = self._pending.announced_by
@@ -67,12 +68,7 @@ class POS:
             op, obj = due
             for task in runnable:
                 other = announced.get(task.id)
-                if (
-                    task is not chosen
-                    and other is not None
-                    and other[1] is obj
-                    and conflict(op, other[0], obj)
-                ):
+                if task is not chosen and other is not None and self._dependent(op, obj, *other):
                     priority[task.id] = self._random.random()
         return chosen
 

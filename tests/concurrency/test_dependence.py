@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from concurrency_programs import Cell
 
-from concurrency import Access, Mutex, Operation, RwSemaphore, Spinlock, Task
+from concurrency import Access, Mutex, Observer, Operation, RandomWalk, RwSemaphore, Simulated, Spinlock, Task
 from concurrency.dependence import Dependence, Footprint
 from concurrency.rcu import (
     CALL_RCU,
@@ -31,8 +31,20 @@ from concurrency.rwsem import (
     UP_READ,
     UP_WRITE,
 )
-from concurrency.slab import ALLOC, FREE, KmemCache
+from concurrency.slab import ALLOC, ALLOC_REUSABLE, FREE, FREE_STEPPED, KmemCache
+from lockdep.gfp import GFP_KERNEL
+from tree.operations import (
+    LOAD_PARENT,
+    LOAD_PIVOTS,
+    LOAD_ROOT,
+    LOAD_SLOT,
+    MARK_DEAD,
+    RESTART,
+    STORE_SLOT,
+)
 from vm.folio import ALLOC_FRAME, FREE_FRAME
+from vm.mm import ADD_MM_COUNTER
+from vm.pgtable import PMD_GET, PTE_GET, PTE_SET
 from vm.user import USER_LOAD, USER_STORE
 
 RELATION = Dependence()
@@ -129,11 +141,50 @@ def test_a_join_is_ordered_by_the_end_of_the_task() -> None:
     assert not depend(JOIN, FREE)
 
 
-def test_allocations_of_different_caches_commute_unless_they_may_fail() -> None:
+@pytest.mark.parametrize("op", [ALLOC, ALLOC_REUSABLE])
+def test_allocations_of_different_caches_commute_unless_they_may_fail(op: Operation) -> None:
     one, two = KmemCache("one", Cell), KmemCache("two", Cell)
-    assert not RELATION.dependent(ALLOC, one, ALLOC, two)
-    assert RELATION.dependent(ALLOC, one, ALLOC, one)
-    assert Dependence(faults=True).dependent(ALLOC, one, ALLOC, two)
+    assert not RELATION.dependent(op, one, op, two)
+    assert RELATION.dependent(op, one, op, one) == (op is ALLOC_REUSABLE)
+    assert Dependence(faults=True).dependent(op, one, op, two)
+
+
+def test_freeing_depends_on_everything_unless_the_cache_says_that_tasks_step() -> None:
+    assert depend(FREE, READ, same=False)
+    assert not depend(FREE_STEPPED, READ, same=False)
+    assert depend(FREE_STEPPED, READ)
+    assert depend(FREE_STEPPED, FREE_STEPPED)
+    freed = []
+
+    class Freed(Observer):
+        def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:
+            freed.append(op)
+
+    def program() -> None:
+        for options in ({}, {"stepped": True}, {"stepped": True, "typesafe_by_rcu": True}):
+            cache = KmemCache("cell", Cell, **options)
+            cache.free(cache.alloc(GFP_KERNEL))
+
+    Simulated(RandomWalk(1), (Freed(),)).run(program)
+    assert freed[:3] == [FREE, FREE_STEPPED, FREE]
+
+
+def test_the_steps_of_the_tree_stay_in_their_nodes() -> None:
+    for one in (LOAD_SLOT, LOAD_PIVOTS, LOAD_PARENT):
+        assert not depend(one, LOAD_SLOT)
+        for other in (STORE_SLOT, MARK_DEAD, FREE_STEPPED):
+            assert depend(one, other)
+            assert not depend(one, other, same=False)
+    assert not depend(LOAD_ROOT, STORE_SLOT, same=False)
+    assert depend(RESTART, STORE_SLOT, same=False)
+
+
+def test_the_cheap_steps_of_the_model_stay_in_their_place() -> None:
+    assert not depend(PTE_GET, PTE_GET)
+    assert depend(PTE_GET, PTE_SET)
+    assert not depend(PTE_SET, PTE_SET, same=False)
+    assert not depend(PMD_GET, ADD_MM_COUNTER)
+    assert depend(PTE_SET, USER_LOAD, same=False)
 
 
 def test_rcu() -> None:
