@@ -185,6 +185,11 @@ class Simulated:
         self.step = self._step_stopping
 
     @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Who listens to the executions."""
+        return self._observers
+
+    @property
     def trail(self) -> tuple[list[Task], list[int]]:
         """Who went on so far in this execution, and after how many announced operations."""
         return self._who, self._when

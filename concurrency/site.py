@@ -47,9 +47,9 @@ def caller() -> str:
     return spell(place())
 
 
-def stack() -> tuple[str, ...]:
-    """The user's stack, innermost first, one ``function at file:line`` a frame."""
-    frame: FrameType | None = sys._getframe(1)
+def stack(skip: int = 0) -> tuple[str, ...]:
+    """The user's stack, innermost first, one ``function at file:line`` a frame; `skip` callers are passed over."""
+    frame: FrameType | None = sys._getframe(1 + skip)
     while frame is not None and not _ours_and_glue.is_user(frame):
         frame = frame.f_back
     found = []

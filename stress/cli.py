@@ -18,6 +18,7 @@ from stress.commands.catalogue import catalogue_command
 from stress.commands.list import list_command
 from stress.commands.minimise import minimise_command
 from stress.commands.replay import replay_command
+from stress.commands.report import report_command
 from stress.commands.run import run_command
 from stress.console import Unusable
 from stress.patch import PatchError
@@ -43,6 +44,7 @@ app.command("run")(run_command)
 app.command("replay")(replay_command)
 app.command("minimise")(minimise_command)
 app.command("catalogue")(catalogue_command)
+app.command("report")(report_command)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from concurrency import BadSchedule, Result, Settings, Witness, explore, replay
+from concurrency import BadSchedule, Observer, Result, Settings, Witness, explore, replay
 from concurrency.explain import Explanation, explain
 from concurrency.minimise import Minimised, minimised
 from stress.artifact import Artifact, save
@@ -95,11 +95,17 @@ def minimise_artifact(artifact: Artifact, path: Path) -> tuple[Minimised, Explan
     return small, why, Found(small.witness, saved)
 
 
-def replay_artifact(artifact: Artifact) -> Witness:
-    """Run the artifact's schedule again; raises `BadSchedule` unless it ends in the same failure at the same step."""
+def replay_artifact(artifact: Artifact, *watchers: Observer) -> Witness:
+    """Run the artifact's schedule again, with `watchers` among the observers.
+
+    Raises `BadSchedule` unless it ends in the same failure at the same step.
+    """
     if not artifact.schedule.choices:
         raise BadSchedule("the artifact was found by the threaded runtime, whose choices nobody records")
     settings = artifact.scenario.settings(artifact.without)
+    if watchers:
+        observers = settings.observers
+        settings = replace(settings, observers=lambda: (*watchers, *observers()))
     with applied(artifact.scenario.patches):
         witness = replay(
             artifact.scenario.program,

@@ -58,6 +58,9 @@ class VmaCursor(Protocol[E]):
 class VmaStore(Protocol[E]):
     """The structure as a whole; see `MapleTree`."""
 
+    def shown(self) -> Iterator[tuple[int, int, E]]:
+        """All entries, for a person who looks from outside: no lock, no steps."""
+
     def cursor(self, first: int = 0, last: int | None = None) -> VmaCursor[E]:
         """A cursor at a range."""
 

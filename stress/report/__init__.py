@@ -1,0 +1,1 @@
+"""What a person looks at: an execution as a page, and as a trace for Perfetto."""

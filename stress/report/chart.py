@@ -1,0 +1,239 @@
+"""The lanes: tasks over operations, as a Vega-Lite specification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from concurrency.explain import Pair
+from stress.report.film import Film, Span
+
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
+"""Colours that the colour-blind can tell apart: Okabe and Ito, "Color Universal Design", 2008."""
+
+_ROW = 9
+"""Pixels of a bar."""
+_LEAST_ROWS = 3
+
+
+def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """One lane a task: what it holds and what it waits for as bars, what it does as ticks, and the orders that matter.
+
+    The parameter ``step`` is the operation that the page shows.
+    """
+    bars, rows = _bars(film)
+    locks = list(dict.fromkeys(span.what for span in film.spans if span.how != "waits"))
+    lane: dict[str, Any] = {
+        "field": "lane",
+        "type": "quantitative",
+        "axis": None,
+        "scale": {"domain": [rows[-1], 0], "nice": False},
+    }
+    step: dict[str, Any] = {
+        "field": "start",
+        "type": "quantitative",
+        "title": "operation",
+        "scale": {"domain": [0, film.total + 1], "nice": False},
+        "axis": {"grid": False, "tickMinStep": 1},
+    }
+    base = {task: rows[number] for number, task in enumerate(film.tasks)}
+    colour = {
+        "field": "what",
+        "type": "nominal",
+        "title": "lock",
+        "scale": {"domain": locks, "range": OKABE_ITO},
+    }
+    tip = [{"field": name, "type": "nominal"} for name in ("task", "what", "how", "from", "to")]
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "width": "container",
+        "height": _ROW * rows[-1],
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "background": None,
+        "params": [{"name": "step", "value": film.failure.step}],
+        "config": {"view": {"stroke": None}, "legend": {"orient": "bottom", "columns": 3, "labelLimit": 240}},
+        "layer": [
+            {
+                "data": {"values": _lanes(film, base)},
+                "mark": {"type": "bar", "height": 2, "color": "#8a8a8a", "clip": True},
+                "params": [
+                    {"name": "zoom", "select": {"type": "interval", "encodings": ["x"]}, "bind": "scales"}
+                ],
+                "encoding": {"x": step, "x2": {"field": "end"}, "y": lane},
+            },
+            {
+                "data": {"values": _lanes(film, base)},
+                "mark": {
+                    "type": "text",
+                    "align": "left",
+                    "baseline": "bottom",
+                    "dy": -3,
+                    "fontWeight": "bold",
+                },
+                "encoding": {"x": {"value": 4}, "y": lane, "text": {"field": "task", "type": "nominal"}},
+            },
+            {
+                "data": {"values": [bar for bar in bars if bar["how"] != "waits"]},
+                "mark": {"type": "bar", "height": _ROW - 2, "clip": True, "aria": True},
+                "encoding": {
+                    "x": step,
+                    "x2": {"field": "end"},
+                    "y": lane,
+                    "color": colour,
+                    "opacity": {"condition": {"test": "datum.how === 'to read'", "value": 0.55}, "value": 1},
+                    "tooltip": tip,
+                },
+            },
+            {
+                "data": {"values": [bar for bar in bars if bar["how"] == "waits"]},
+                "mark": {
+                    "type": "bar",
+                    "height": _ROW - 3,
+                    "fillOpacity": 0.08,
+                    "fill": "#D55E00",
+                    "stroke": "#D55E00",
+                    "strokeDash": [3, 2],
+                    "strokeWidth": 1.5,
+                    "clip": True,
+                },
+                "encoding": {"x": step, "x2": {"field": "end"}, "y": lane, "tooltip": tip},
+            },
+            {
+                "data": {"values": _ticks(film, base)},
+                "mark": {
+                    "type": "tick",
+                    "orient": "vertical",
+                    "size": 6,
+                    "thickness": 1,
+                    "clip": True,
+                    "color": "#777",
+                },
+                "encoding": {
+                    "x": step,
+                    "y": lane,
+                    "tooltip": [
+                        {"field": name, "type": "nominal"} for name in ("task", "operation", "at", "where")
+                    ],
+                },
+            },
+            *_arrows(pairs, base, step, lane),
+            {
+                "data": {
+                    "values": [{"start": film.failure.step, "lane": base.get(film.failure.task, 0) + 0.9}]
+                },
+                "mark": {
+                    "type": "point",
+                    "shape": "cross",
+                    "angle": 45,
+                    "size": 120,
+                    "filled": True,
+                    "color": "#c00",
+                },
+                "encoding": {"x": step, "y": lane},
+            },
+            {
+                "data": {"values": [{}]},
+                "mark": {"type": "rule", "strokeWidth": 1.5, "color": "#c00", "clip": True},
+                "encoding": {"x": {"datum": {"expr": "step"}, "type": "quantitative"}},
+            },
+        ],
+    }
+
+
+def _bars(film: Film) -> tuple[list[dict[str, Any]], list[int]]:
+    """The spans, each in a row of its task's lane where it meets no other; and where the lane of each task begins."""
+    bars = []
+    rows = [0]
+    for task in film.tasks:
+        ends: list[int] = []
+        for span in film.spans:
+            if span.task == task:
+                row = _free_row(ends, span)
+                bars.append(_bar(span, rows[-1] + 1.6 + row))
+        rows.append(rows[-1] + 2 + max(len(ends), _LEAST_ROWS))
+    return bars, rows
+
+
+def _free_row(ends: list[int], span: Span) -> int:
+    for row, end in enumerate(ends):
+        if end <= span.start:
+            ends[row] = span.end
+            return row
+    ends.append(span.end)
+    return len(ends) - 1
+
+
+def _bar(span: Span, lane: float) -> dict[str, Any]:
+    return {
+        "task": span.task,
+        "what": span.what,
+        "how": span.how,
+        "start": span.start,
+        "end": span.end,
+        "from": span.start,
+        "to": span.end,
+        "lane": lane,
+    }
+
+
+def _lanes(film: Film, base: dict[str, int]) -> list[dict[str, Any]]:
+    return [
+        {"task": life.task, "start": life.start, "end": life.end, "lane": base[life.task] + 0.9}
+        for life in film.lives
+    ]
+
+
+def _ticks(film: Film, base: dict[str, int]) -> list[dict[str, Any]]:
+    return [
+        {
+            "task": one.task,
+            "operation": f"{one.what}({one.on})",
+            "where": one.where,
+            "at": one.step,
+            "start": one.step,
+            "lane": base[one.task] + 0.9,
+        }
+        for one in film.steps
+        if one.kind == "op"
+    ]
+
+
+def _arrows(
+    pairs: Sequence[Pair], base: dict[str, int], step: dict[str, Any], lane: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """From the operation that came first to the one after it, for each order that matters."""
+    if not pairs:
+        return []
+    lines = [
+        {
+            "start": pair.first.step,
+            "lane": base.get(pair.first.task, 0) + 0.9,
+            "end": pair.second.step,
+            "below": base.get(pair.second.task, 0) + 0.9,
+            "text": str(pair),
+        }
+        for pair in pairs
+    ]
+    tips = [{"start": line["end"], "lane": line["below"], "text": line["text"]} for line in lines]
+    starts = [{"start": line["start"], "lane": line["lane"], "text": line["text"]} for line in lines]
+    tip = {"field": "text", "type": "nominal", "title": "matters"}
+    line_mark = {"type": "rule", "strokeWidth": 2, "color": "#7b3294", "clip": True}
+    end = {"x2": {"field": "end"}, "y2": {"field": "below"}}
+    dot = {"type": "point", "filled": True, "size": 60, "color": "#7b3294"}
+    return [
+        {
+            "data": {"values": lines},
+            "mark": line_mark,
+            "encoding": {"x": step, "y": lane, **end, "tooltip": tip},
+        },
+        {
+            "data": {"values": starts},
+            "mark": dot | {"shape": "circle"},
+            "encoding": {"x": step, "y": lane, "tooltip": tip},
+        },
+        {
+            "data": {"values": tips},
+            "mark": dot | {"shape": "triangle-down", "size": 110},
+            "encoding": {"x": step, "y": lane, "tooltip": tip},
+        },
+    ]

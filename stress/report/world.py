@@ -1,0 +1,70 @@
+"""What the world looks like at one moment: the address spaces, their trees, page tables and frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from concurrency import peek
+from tree import MapleTree
+from tree.drawing import draw
+from vm.folio import Memory
+from vm.machine import Machine
+from vm.mm import MmStruct
+from vm.vma import VmArea
+
+Section = tuple[str, str, list[str]]
+"""A title, how to show it (``lines``, or ``svg`` for a picture in one string), and the lines."""
+
+
+def world(runtime: Any) -> list[Section]:
+    """The sections of the machine of this execution; none for a program that booted none. Look from outside."""
+    machine: Machine = runtime.domain(Machine)
+    sections: list[Section] = []
+    for mm in machine.mms:
+        for title, form, lines in _PARTS:
+            sections.append((f"{mm.name}: {title}", form, _seen(lines, mm)))
+    if machine.memory.mem_map:
+        sections.append(("frames in use", "lines", _seen(_frames, machine.memory)))
+    return sections
+
+
+def _seen(lines: Callable[[Any], list[str]], what: Any) -> list[str]:
+    """In the middle of an operation, or after a bug, a part may be in no state to be shown."""
+    try:
+        return lines(what)
+    except Exception as error:
+        return [f"not to be shown at this moment ({type(error).__name__})"]
+
+
+def _vmas(mm: MmStruct) -> list[str]:
+    return [_vma(vma) for _, _, vma in mm.mm_mt.shown()]
+
+
+def _tree(mm: MmStruct) -> list[str]:
+    return [draw(mm.mm_mt)] if isinstance(mm.mm_mt, MapleTree) and not mm.mm_mt.empty else []
+
+
+def _tables(mm: MmStruct) -> list[str]:
+    return [
+        f"{table.name}: {' '.join('-' if pte is None else str(pte) for pte in table.entries)}"
+        for _, table in sorted(mm.pmds.items())
+    ]
+
+
+def _frames(memory: Memory) -> list[str]:
+    return [_folio(folio) for folio in memory.mem_map if folio.refcount]
+
+
+def _vma(vma: VmArea) -> str:
+    return f"{vma.name} pgoff {peek(vma, 'vm_pgoff'):#x}" + (
+        " anon" if peek(vma, "anon_vma") is not None else ""
+    )
+
+
+def _folio(folio: Any) -> str:
+    locked = ", locked" if folio.lock.owner is not None else ""
+    return f"{folio.name}: {folio.token!r}, refcount {folio.refcount}, mapcount {folio.mapcount}{locked}"
+
+
+_PARTS = (("VMAs", "lines", _vmas), ("maple tree", "svg", _tree), ("page tables", "lines", _tables))

@@ -1,0 +1,123 @@
+"""The page in a real browser: it steps through the execution, without a network and without an error."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from stress.cli import main
+
+webdriver = pytest.importorskip("selenium.webdriver")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--window-size=1280,1000",
+)
+
+
+def status(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as exit_info:
+        main(list(arguments))
+    return int(exit_info.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("page")
+    assert status("run", "brk-false-vma", "--without", "coverage", "--out", str(folder)) == 1
+    assert status("report", str(folder), "--html", str(folder / "page.html")) == 0
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in (*FLAGS, f"--user-data-dir={folder / 'profile'}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    browser.implicitly_wait(20)
+    try:
+        browser.get((folder / "page.html").as_uri())
+        browser.find_element("css selector", "#chart svg")
+        yield browser
+    finally:
+        browser.quit()
+
+
+def text(browser: Any, name: str) -> str:
+    return str(browser.find_element("id", name).text)
+
+
+def press(browser: Any, *keys: str) -> None:
+    for key in keys:
+        browser.find_element("tag name", "body").send_keys(getattr(webdriver.Keys, key, key))
+
+
+def test_it_shows_the_failure_and_its_lanes(opened: Any) -> None:
+    assert "BUG_ON" in text(opened, "headline")
+    lanes = opened.find_element("css selector", "#chart svg").text
+    for name in ("cc1", "kcompactd", "mm->mmap_lock", "anon_vma->rwsem"):
+        assert name in lanes
+    assert opened.find_elements("css selector", "#world img")
+    assert opened.find_element("id", "graph").get_attribute("naturalWidth") != "0"
+
+
+def test_keys_and_buttons_step(opened: Any) -> None:
+    press(opened, "HOME")
+    assert text(opened, "at").startswith("0 of")
+    press(opened, "ARROW_RIGHT", "ARROW_RIGHT", "ARROW_LEFT")
+    assert text(opened, "at").startswith("1 of")
+    opened.find_element("id", "on").click()
+    assert text(opened, "at").startswith("2 of")
+    assert "mmap_lock" in text(opened, "tasks")
+    press(opened, "ARROW_DOWN")
+    switched = int(text(opened, "at").split()[0])
+    assert switched > 2
+    press(opened, "END")
+    total = text(opened, "at").split()
+    assert total[0] == total[2]
+    assert "migration(" in text(opened, "world")
+
+
+def test_a_row_of_the_table_goes_there(opened: Any) -> None:
+    row = opened.find_elements("css selector", "#rows tr")[10]
+    opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", row)
+    row.click()
+    assert text(opened, "at").split()[0] == row.get_attribute("data-step")
+    assert row.get_attribute("aria-current") == "step"
+
+
+def test_dark_and_light(opened: Any) -> None:
+    def paper() -> str:
+        return str(opened.find_element("tag name", "body").value_of_css_property("background-color"))
+
+    before = paper()
+    press(opened, "t")
+    assert paper() != before
+    press(opened, "t")
+    assert paper() == before
+
+
+def test_it_fits_a_small_screen(opened: Any) -> None:
+    opened.set_window_size(500, 900)
+    try:
+        wide = opened.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
+        assert wide <= 0
+    finally:
+        opened.set_window_size(1280, 1000)
+
+
+def test_no_error_and_no_request(opened: Any) -> None:
+    severe = [line["message"] for line in opened.get_log("browser") if line["level"] == "SEVERE"]
+    assert severe == []
+    fetched = opened.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert [name for name in fetched if not name.startswith(("data:", "file:"))] == []
