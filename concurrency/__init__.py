@@ -70,9 +70,11 @@ from concurrency.runtime import (
     spawn,
     trace,
 )
+from concurrency.rwlock import RwLock
 from concurrency.rwsem import RwSemaphore
 from concurrency.schedule import Datum, Schedule, Segment
 from concurrency.semaphore import Semaphore
+from concurrency.seqlock import SeqCount, SeqLock
 from concurrency.shared import (
     READ_ONCE,
     WRITE_ONCE,
@@ -100,6 +102,7 @@ from concurrency.spinlock import Spinlock
 from concurrency.strategy import DPOR, PCT, POS, SURW, DepthFirst, RandomWalk, Replay, Search, Strategy
 from concurrency.task import Task
 from concurrency.threaded import Threaded
+from concurrency.timer import Timer, del_timer, del_timer_sync, mod_timer, timer_pending
 from concurrency.validator import LockValidator
 from concurrency.wait import (
     TASK_RUNNING,
@@ -157,11 +160,14 @@ __all__ = [
     "Replay",
     "Result",
     "Runtime",
+    "RwLock",
     "RwSemaphore",
     "Schedule",
     "Search",
     "Segment",
     "Semaphore",
+    "SeqCount",
+    "SeqLock",
     "Settings",
     "Shared",
     "Simulated",
@@ -170,6 +176,7 @@ __all__ = [
     "Task",
     "TaskKilled",
     "Threaded",
+    "Timer",
     "Verdict",
     "WaitQueue",
     "Witness",
@@ -183,6 +190,8 @@ __all__ = [
     "checked",
     "cmpxchg",
     "current_task",
+    "del_timer",
+    "del_timer_sync",
     "domain",
     "explain",
     "explore",
@@ -202,6 +211,7 @@ __all__ = [
     "mdelay",
     "might_sleep",
     "minimise",
+    "mod_timer",
     "msleep",
     "owned_operations",
     "peek",
@@ -226,6 +236,7 @@ __all__ = [
     "softirq",
     "spawn",
     "synchronize_rcu",
+    "timer_pending",
     "trace",
     "wake_up_process",
     "xchg",

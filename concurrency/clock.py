@@ -47,6 +47,8 @@ class Clock:
         self.running: Entry | None = None
         """The timer whose function is being called."""
         self.task: Task | None = None
+        self.deleting: dict[Task, Entry] = {}
+        """Who waits until a timer's function has returned, and for which timer."""
 
     @property
     def holders(self) -> tuple[Task, ...]:
@@ -67,19 +69,26 @@ class Clock:
         """Until the earliest timer fires, in real time; None if nothing is pending."""
         return max(0, self.pending[0][0] - self.now) / HZ if self.pending else None
 
-    def add(self, entry: Entry, expires: int) -> bool:
-        """Have `entry` fire at this time; whether it is the first of all, so that the caller has to start the task."""
+    def add(self, entry: Entry, expires: int) -> tuple[bool, bool]:
+        """Have `entry` fire at this time, and at no other.
+
+        Says whether it was pending, and whether it is the first of all, so that the caller has to start the task.
+        """
+        was = self.drop(entry)
         self.armed += 1
         entry.expires, entry.number = expires, self.armed
         insort(self.pending, (expires, self.armed, entry))
-        return self.armed == 1
+        return was, self.armed == 1
+
+    def has(self, entry: Entry) -> bool:
+        """`entry` is pending."""
+        return (entry.expires, entry.number, entry) in self.pending
 
     def drop(self, entry: Entry) -> bool:
         """`entry` does not fire; whether it was pending."""
-        key = (entry.expires, entry.number, entry)
-        pending = key in self.pending
+        pending = self.has(entry)
         if pending:
-            self.pending.remove(key)
+            self.pending.remove((entry.expires, entry.number, entry))
         return pending
 
     def take(self) -> Entry:
@@ -114,7 +123,7 @@ def _read(clock: Clock, _task: Task, _arg: object) -> int:
     return clock.now
 
 
-def _arm(clock: Clock, _task: Task, arg: tuple[Alarm, int]) -> bool:
+def _arm(clock: Clock, _task: Task, arg: tuple[Alarm, int]) -> tuple[bool, bool]:
     alarm, timeout = arg
     return clock.add(alarm, clock.now + timeout)
 
@@ -154,11 +163,12 @@ EXPIRE = Operation("timeout", effect=_expire, wakes=True, local=True)
 SLEEP = Operation("msleep", ready=_has_passed, local=True)
 
 
-def arm(op: Operation, clock: Clock, arg: Any) -> None:
-    """Perform `op`, which adds an entry to the clock, and have the clock's task run from the first one on."""
-    first = perform(op, clock, arg)
+def arm(op: Operation, clock: Clock, arg: Any) -> bool:
+    """Perform `op`, which adds an entry to the clock; whether that was pending. The first one starts the task."""
+    was, first = perform(op, clock, arg)
     if first and active.runtime is not None:
         active.runtime.spawn(_run, (clock,), "clock", True)
+    return bool(was)
 
 
 def _run(clock: Clock) -> None:

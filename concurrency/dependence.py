@@ -22,6 +22,7 @@ from enum import IntEnum
 from concurrency.operation import Access, Dep, Operation
 from concurrency.rcu import RCU_READ_LOCK, RCU_READ_UNLOCK
 from concurrency.runtime import JOIN
+from concurrency.rwlock import READ_LOCK, READ_TRYLOCK, READ_UNLOCK
 from concurrency.rwsem import DOWN_READ, DOWN_READ_SLOW, DOWN_READ_TRYLOCK, UP_READ
 from concurrency.shared import Shared
 from concurrency.slab import ALLOC, ALLOC_REUSABLE, FREE_STEPPED, REUSE
@@ -45,7 +46,7 @@ class Footprint(IntEnum):
     RCU_READER = 2
     """Begins or ends an RCU reader: only grace periods see that."""
     SHARES = 3
-    """Takes a rw_semaphore for reading, or gives it back: only writers see that."""
+    """Takes a rw_semaphore or rwlock for reading, or gives it back: only writers see that."""
     LEAVES_QUEUE = 4
     """A reader that waited goes on: as `SHARES`, but a read trylock fails while anybody waits, so it sees this."""
     TRIES = 5
@@ -72,6 +73,9 @@ _KNOWN = {
     UP_READ: Footprint.SHARES,
     DOWN_READ_SLOW: Footprint.LEAVES_QUEUE,
     DOWN_READ_TRYLOCK: Footprint.TRIES,
+    READ_LOCK: Footprint.SHARES,
+    READ_TRYLOCK: Footprint.SHARES,
+    READ_UNLOCK: Footprint.SHARES,
     ALLOC: Footprint.NOTHING,
     ALLOC_REUSABLE: Footprint.CHANGE,
     REUSE: Footprint.CHANGE,

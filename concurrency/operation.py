@@ -51,6 +51,10 @@ class Dep(IntEnum):
     HARDIRQ_EXIT = 12
     SOFTIRQ_ENTER = 13
     SOFTIRQ_EXIT = 14
+    WAIT_FOR = 15
+    """Waits until whoever holds the map is done; takes nothing."""
+    WAIT_FOR_WRITER = 16
+    """The same, for a reader."""
 
 
 class Operation:

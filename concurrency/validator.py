@@ -19,6 +19,7 @@ _ACQUIRE_RECURSIVE, _RELEASE, _DOWNGRADE, _IRQS_OFF = (
     Dep.IRQS_OFF,
 )
 _READ = {Dep.ACQUIRE: 0, Dep.ACQUIRE_READ: 1, Dep.ACQUIRE_RECURSIVE: 2, Dep.TRY: 0, Dep.TRY_READ: 1}
+_WAITS = {Dep.WAIT_FOR: 0, Dep.WAIT_FOR_WRITER: 2}
 _IRQ_EVENTS = {
     Dep.IRQS_OFF: Lockdep.hardirqs_off,
     Dep.IRQS_ON: Lockdep.hardirqs_on,
@@ -53,7 +54,7 @@ class LockValidator(Observer):
         assert self._runtime is not None
         return self._runtime.current.context
 
-    def asked(self, task: Task, op: Operation, obj: Lock, arg: Nested | None) -> None:  # noqa: ARG002
+    def asked(self, task: Task, op: Operation, obj: Lock, arg: Nested | None) -> None:
         """A blocking acquire is validated when it is asked for, before it may wait."""
         dep = op.dep
         assert dep is not None
@@ -63,6 +64,15 @@ class LockValidator(Observer):
             else:
                 nest = None if arg.nest_lock is None else arg.nest_lock.dep_map
                 self.lockdep.acquire(obj.dep_map, read=_READ[dep], subclass=arg.subclass, nest_lock=nest)
+        elif dep in _WAITS:
+            self._might_wait(task, obj, _WAITS[dep])
+
+    def _might_wait(self, task: Task, obj: Lock, read: int) -> None:
+        """As __timer_delete_sync() and seqcount_lockdep_reader_access(), v6.6: with interrupts off."""
+        self.lockdep.hardirqs_off()
+        self.lockdep.might_lock(obj.dep_map, read=read)
+        if not task.irqs_off:
+            self.lockdep.hardirqs_on()
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
         """Trylocks that succeeded, releases and downgrades; interrupts and bottom halves that go off and on."""
@@ -74,7 +84,8 @@ class LockValidator(Observer):
         elif dep is _DOWNGRADE:
             self.lockdep.downgrade(obj.dep_map)
         elif dep >= _IRQS_OFF:
-            _IRQ_EVENTS[dep](self.lockdep)
+            if dep not in _WAITS:
+                _IRQ_EVENTS[dep](self.lockdep)
         elif result:
             self.lockdep.acquire(obj.dep_map, read=_READ[dep], trylock=True)
 

@@ -1,0 +1,150 @@
+"""rwlock: many readers or one writer, and nobody may sleep. Kernel: rwlock_t, v6.6.
+
+A reader waits for a writer that holds it, not for one that waits: so readers may nest, as they may in an interrupt
+there, and can starve a writer. Simpler here: a queued rwlock makes new readers in process context wait, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from concurrency.lock import Lock, nested
+from concurrency.operation import Dep, Operation
+from concurrency.runtime import checked, current_task, looking_from_outside, perform
+from concurrency.task import Task
+from lockdep import LockClassKey
+
+
+class RwLock(Lock):
+    """A reader/writer spinlock: read_lock(), write_lock(), and their trylocks."""
+
+    __slots__ = ("readers", "writer")
+
+    def __init__(self, name: str = "rwlock", key: LockClassKey | None = None) -> None:
+        super().__init__(name, key)
+        self.writer: Task | None = None
+        self.readers: list[Task] = []
+
+    @property
+    def holders(self) -> tuple[Task, ...]:
+        """The writer, or the readers, each once, in the order in which they came."""
+        return tuple(dict.fromkeys(self.readers)) if self.writer is None else (self.writer,)
+
+    def read_lock(self) -> None:
+        """Wait until no writer holds it, and share it; nests."""
+        perform(READ_LOCK, self)
+
+    def read_trylock(self) -> bool:
+        """Share it if no writer holds it."""
+        return bool(perform(READ_TRYLOCK, self))
+
+    def read_unlock(self) -> None:
+        """End one read hold of the calling task."""
+        perform(READ_UNLOCK, self)
+
+    def write_lock(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
+        """Wait until nobody holds it, and take it alone."""
+        perform(WRITE_LOCK, self, nested(subclass, nest_lock))
+
+    def write_trylock(self) -> bool:
+        """Take it alone if nobody holds it."""
+        return bool(perform(WRITE_TRYLOCK, self))
+
+    def write_unlock(self) -> None:
+        """End the write hold."""
+        perform(WRITE_UNLOCK, self)
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """`read_lock` and `read_unlock`, as a `with` block; kernel: guard(read_lock)."""
+        self.read_lock()
+        try:
+            yield
+        finally:
+            self.read_unlock()
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """`write_lock` and `write_unlock`, as a `with` block; kernel: guard(write_lock)."""
+        self.write_lock()
+        try:
+            yield
+        finally:
+            self.write_unlock()
+
+    def assert_held_write(self) -> None:
+        """Fail unless the calling task holds it for writing; kernel: lockdep_assert_held_write()."""
+        if self.writer is not current_task() and checked("lockdep") and not looking_from_outside():
+            self._not_held("lockdep_assert_held_write")
+
+
+def _may_read(lock: RwLock, _task: Task) -> bool:
+    return lock.writer is None
+
+
+def _may_write(lock: RwLock, _task: Task) -> bool:
+    return lock.writer is None and not lock.readers
+
+
+def _read(lock: RwLock, task: Task, _arg: object) -> bool:
+    if lock.writer is not None:
+        return False
+    lock.readers.append(task)
+    task.preempt_count += 1
+    return True
+
+
+def _write(lock: RwLock, task: Task, _arg: object) -> bool:
+    if not _may_write(lock, task):
+        return False
+    lock.writer = task
+    task.preempt_count += 1
+    return True
+
+
+def _end_read(lock: RwLock, task: Task, _arg: object) -> None:
+    if task not in lock.readers:
+        lock._unheld_release("read_unlock")
+    lock.readers.remove(task)
+    task.preempt_count -= 1
+
+
+def _end_write(lock: RwLock, task: Task, _arg: object) -> None:
+    if lock.writer is not task:
+        lock._unheld_release("write_unlock")
+    lock.writer = None
+    task.preempt_count -= 1
+
+
+_READ, _WRITE = ("writers",), ("writers", "readers")
+READ_LOCK = Operation(
+    "read_lock",
+    ready=_may_read,
+    effect=_read,
+    wakes=True,
+    dep=Dep.ACQUIRE_RECURSIVE,
+    acquires=_READ,
+    local=True,
+)
+READ_TRYLOCK = Operation(
+    "read_trylock", effect=_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ, local=True
+)
+READ_UNLOCK = Operation(
+    "read_unlock", effect=_end_read, wakes=True, dep=Dep.RELEASE, releases=("readers",), local=True
+)
+WRITE_LOCK = Operation(
+    "write_lock",
+    ready=_may_write,
+    effect=_write,
+    wakes=True,
+    dep=Dep.ACQUIRE,
+    acquires=_WRITE,
+    local=True,
+)
+WRITE_TRYLOCK = Operation(
+    "write_trylock", effect=_write, wakes=True, dep=Dep.TRY, acquires=_WRITE, local=True
+)
+WRITE_UNLOCK = Operation(
+    "write_unlock", effect=_end_write, wakes=True, dep=Dep.RELEASE, releases=("writers",), local=True
+)
