@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: crash check test lint bench clean
+.PHONY: crash check test lint bench peers clean
 
 crash: $(STAMP)  ## Find the brk crash of July 2022, then run the fixed brk.
 	@$(BIN)/sugarbush run brk-false-vma; status=$$?; test $$status -eq 1 || \
@@ -31,6 +31,9 @@ bench: $(STAMP)  ## Every benchmark; on a machine with nothing else to do.
 	$(BIN)/python benchmarks/lockdep_validator.py
 	$(BIN)/python benchmarks/tree_speed.py --out sugarbush-out
 	$(BIN)/python benchmarks/tree_cache.py --out sugarbush-out
+
+peers: $(STAMP)  ## Beside the other explorers, installed into throw-away environments.
+	$(BIN)/python benchmarks/peers.py --out sugarbush-out
 
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Sugarbush needs Python 3.11 or later" >&2; exit 1; }

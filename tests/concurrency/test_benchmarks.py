@@ -23,3 +23,18 @@ def test_what_brk_costs_is_a_table_of_ratios() -> None:
     assert isinstance(ratios, dict)
     assert ratios["straight through"] == 1
     assert set(ratios) == {line.split("|")[1].strip() for line in table.splitlines()[2:]}
+
+
+def test_the_comparison_with_peers_writes_json_and_markdown(tmp_path: Path) -> None:
+    """Sugarbush alone, in the interpreter that runs the tests: peers would have to be downloaded."""
+    tiny = ["--rounds", "1", "--slice", "0.01", "--seeds", "1", "--cap", "0.3", "--tools", "sugarbush"]
+    command = [sys.executable, str(BENCHMARKS / "peers.py"), *tiny, "--here", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=BENCHMARKS.parent, check=True)
+    assert done.stdout == (tmp_path / "peers.md").read_text()
+    run = json.loads((tmp_path / "peers.json").read_text())["runs"][0]
+    hunts = {(row["strategy"], row["program"]): row for row in run["hunts"]}
+    assert len({row["program"] for row in run["speed"]}) == 6
+    for (strategy, program), row in hunts.items():
+        assert row["passed"] == 0
+        if strategy.startswith("dpor"):
+            assert row["median"] <= 10, program
