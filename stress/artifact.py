@@ -1,7 +1,8 @@
 """Artifacts: one JSON file that holds a witness and all that is needed to replay and explain it.
 
 An artifact is data only. The scenario in it is looked up among the registered ones, and a file that is broken,
-foreign or from a newer Sugarbush is refused with one sentence. The format is described in docs/artifacts.md.
+foreign or from a newer Sugarbush is refused with one sentence. The format is described in docs/artifacts.md, and by
+stress/artifact.schema.json.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Any
 
 from concurrency import Schedule, Witness
 from stress.checks import CHECKS
-from stress.scenario import Scenario, UnknownScenario, find_scenario
+from stress.scenario import BadParameter, Scenario, UnknownScenario, find_scenario
 
 FORMAT = 1
 _MAGIC = "sugarbush"
 _LARGEST = 16 * 1024 * 1024
 _KEPT = ("trace", "spawn")
+_MOST_EVENTS = 500
+"""How many events are kept, counted from the failure back: a replay has them all."""
 
 
 class BadArtifact(Exception):
@@ -57,6 +60,7 @@ def save(
     data = {
         _MAGIC: FORMAT,
         "scenario": scenario.name,
+        "parameters": dict(scenario.values),
         "without": sorted(without),
         "found_by": {**found_by, "execution": witness.execution},
         "schedule": str(witness.schedule),
@@ -70,15 +74,26 @@ def save(
             "detail": failure.detail,
         },
         "tasks": list(witness.tasks),
-        "events": [[e.step, e.task, e.what, e.on] for e in witness.events if e.kind in _KEPT],
+        "events": [[e.step, e.task, e.what, e.on] for e in witness.events if e.kind in _KEPT][-_MOST_EVENTS:],
     }
     out.mkdir(parents=True, exist_ok=True)
     base = name or f"{scenario.name}-{failure.kind.value}-{found_by['seed']}-{witness.execution}"
     path = out / f"{base}.json"
     partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(_spelt(data), encoding="utf-8")
     os.replace(partial, path)
     return path
+
+
+def _spelt(data: dict[str, Any]) -> str:
+    """JSON with one key, and one event, a line."""
+    lines = []
+    for key, value in data.items():
+        spelt = json.dumps(value)
+        if key == "events" and value:
+            spelt = "[\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]"
+        lines.append(f" {json.dumps(key)}: {spelt}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def load(path: Path) -> Artifact:
@@ -105,9 +120,12 @@ def _checked(path: Path, data: dict[str, Any]) -> Artifact:
     without = _entry(path, data, "without", list)
     if not all(isinstance(name, str) and name in CHECKS for name in without):
         raise BadArtifact(f"{path} is broken: 'without' names checks that do not exist")
+    parameters = _entry(path, {"parameters": {}, **data}, "parameters", dict)
+    found_by = _entry(path, data, "found_by", dict)
+    _entry(path, {"execution": 0, **found_by}, "execution", int)
     try:
-        scenario = find_scenario(_entry(path, data, "scenario", str))
-    except UnknownScenario as error:
+        scenario = find_scenario(_entry(path, data, "scenario", str)).given(parameters)
+    except (UnknownScenario, BadParameter) as error:
         raise BadArtifact(f"{path}: {error}") from None
     return Artifact(
         scenario=scenario,
@@ -117,7 +135,7 @@ def _checked(path: Path, data: dict[str, Any]) -> Artifact:
         headline=_entry(path, failure, "headline", str),
         task=_entry(path, failure, "task", str),
         step=_entry(path, failure, "step", int),
-        found_by=_entry(path, data, "found_by", dict),
+        found_by=found_by,
     )
 
 

@@ -22,14 +22,23 @@ from stress.commands.report import report_command
 from stress.commands.run import run_command
 from stress.console import Unusable
 from stress.patch import PatchError
-from stress.scenario import UnknownScenario
+from stress.scenario import BadParameter, UnknownScenario
 
 _UsageError: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )
 """What typer raises for wrong arguments: click's base exception, of which some versions carry their own copy."""
 
-_REFUSALS = (Unusable, UnknownScenario, UnknownBug, BadArtifact, BadSchedule, ConcurrencyError, PatchError)
+_REFUSALS = (
+    Unusable,
+    UnknownScenario,
+    BadParameter,
+    UnknownBug,
+    BadArtifact,
+    BadSchedule,
+    ConcurrencyError,
+    PatchError,
+)
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -40,7 +49,7 @@ def sugarbush() -> None:
 
 
 app.command("list")(list_command)
-app.command("run")(run_command)
+app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run_command)
 app.command("replay")(replay_command)
 app.command("minimise")(minimise_command)
 app.command("catalogue")(catalogue_command)

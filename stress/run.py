@@ -126,6 +126,7 @@ def summary(plan: Plan, result: Result, found: list[Found]) -> dict[str, Any]:
     """The object that ``run --json`` prints."""
     return {
         "scenario": plan.scenario.name,
+        "parameters": dict(plan.scenario.values),
         "runtime": plan.runtime,
         "strategy": result.strategy,
         "seed": plan.seed,

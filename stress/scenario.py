@@ -7,17 +7,25 @@ def brk_standard() -> None:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from concurrency import Observer, Settings
 from stress.checks import model_observers
 from stress.patch import Patch
 
+Value = int | str
+
 
 class UnknownScenario(Exception):
     """No scenario has this name; the message lists those that exist."""
+
+
+class BadParameter(Exception):
+    """A scenario has no such parameter, or it does not take this value; the message says which there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +34,51 @@ class Scenario:
 
     `expect` names the check that it breaks, None for a program that must be clean. `patches` are applied while it
     runs. `faults` is how many allocations may fail in one execution, `without` the checks that it looks past.
-    `observers` makes its further observers: the invariants of what it drives.
+    `observers` makes its further observers: the invariants of what it drives. The keyword arguments of `function` are
+    its parameters (sizes, what kind of lock), and `values` those of them that are not left at their defaults.
     """
 
     name: str
-    program: Callable[[], Any]
+    function: Callable[..., Any]
     era: str
     expect: str | None
     patches: tuple[Patch, ...]
     faults: int
     without: frozenset[str]
     observers: Callable[[], Sequence[Observer]]
+    values: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def program(self) -> Callable[[], Any]:
+        """What is explored."""
+        return partial(self.function, **self.values) if self.values else self.function
+
+    @property
+    def parameters(self) -> dict[str, Value]:
+        """Its parameters, with their defaults."""
+        return {name: one.default for name, one in inspect.signature(self.function).parameters.items()}
+
+    def given(self, values: Mapping[str, object]) -> Scenario:
+        """The same scenario with these parameters; text is read as a number where one is due.
+
+        Raises `BadParameter`.
+        """
+        if not values:
+            return self
+        return replace(self, values={name: self._read(name, value) for name, value in sorted(values.items())})
+
+    def _read(self, name: str, value: object) -> Value:
+        parameters = self.parameters
+        if name not in parameters:
+            there = ", ".join(parameters) or "none"
+            raise BadParameter(f"scenario {self.name!r} has no parameter {name!r}: there are {there}")
+        if isinstance(parameters[name], str):
+            if isinstance(value, str):
+                return value
+        elif (type(value) is int and value >= 0) or (isinstance(value, str) and value.isdecimal()):
+            return int(value)
+        kind = "text" if isinstance(parameters[name], str) else "a number, 0 or more"
+        raise BadParameter(f"parameter {name!r} of scenario {self.name!r} is {kind}, not {value!r}")
 
     def settings(self, without: frozenset[str] = frozenset()) -> Settings:
         """How its executions are run; `without` are further checks to look past."""
@@ -45,7 +87,7 @@ class Scenario:
     @property
     def summary(self) -> str:
         """The first line of the program's docstring."""
-        return (self.program.__doc__ or "").strip().partition("\n")[0]
+        return (self.function.__doc__ or "").strip().partition("\n")[0]
 
 
 _registered: dict[str, Scenario] = {}
@@ -60,10 +102,13 @@ def scenario(
     faults: int = 0,
     without: tuple[str, ...] = (),
     observers: Callable[[], Sequence[Observer]] = model_observers,
-) -> Callable[[Callable[[], Any]], Scenario]:
-    """Register the decorated program under `name`; `era` is the kernel version that it models."""
+) -> Callable[[Callable[..., Any]], Scenario]:
+    """Register the decorated program under `name`; `era` is the kernel version that it models.
 
-    def register(program: Callable[[], Any]) -> Scenario:
+    Its keyword arguments, numbers or text with a default, become parameters: ``sugarbush run NAME --ARGUMENT VALUE``.
+    """
+
+    def register(program: Callable[..., Any]) -> Scenario:
         made = _registered[name] = Scenario(
             name, program, era, expect, patches, faults, frozenset(without), observers
         )

@@ -23,6 +23,7 @@ def list_command(as_json: Annotated[bool, typer.Option("--json", help="One JSON 
                 "era": s.era,
                 "expect": s.expect,
                 "patches": [p.name for p in s.patches],
+                "parameters": s.parameters,
                 "summary": s.summary,
             }
             for s in all_scenarios()

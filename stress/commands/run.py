@@ -19,6 +19,7 @@ DEFAULT_SCHEDULES = 3000
 
 
 def run_command(
+    context: typer.Context,
     scenario: Annotated[str, typer.Argument(help="A name from `sugarbush list`.")],
     runtime: Annotated[str, typer.Option(help="simulated or threaded.")] = "simulated",
     strategy: Annotated[str, typer.Option(help=", ".join(STRATEGIES) + ".")] = "pct",
@@ -39,7 +40,7 @@ def run_command(
     directory: Annotated[Path, typer.Option("--out", help="Where artifacts go.")] = DEFAULT_OUT,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")] = False,
 ) -> int:
-    """Run a scenario under many schedules."""
+    """Run a scenario under many schedules; further options are parameters of the scenario."""
     one_of("--runtime", runtime, RUNTIMES)
     one_of("--strategy", strategy, STRATEGIES)
     one_of("--memory", memory, ("sc",))
@@ -62,7 +63,7 @@ def run_command(
     if directory.exists() and not directory.is_dir():
         raise Unusable(f"--out {directory} is not a directory")
     plan = Plan(
-        scenario=find_scenario(scenario),
+        scenario=find_scenario(scenario).given(_parameters(context.args)),
         runtime=runtime,
         strategy=strategy,
         depth=DEFAULT_DEPTH if depth is None and strategy == "pct" else depth,
@@ -88,3 +89,19 @@ def run_command(
     if result.interrupted:
         return 130
     return int(result.verdict is Verdict.FAILED)
+
+
+def _parameters(arguments: list[str]) -> dict[str, str]:
+    """What is left on the command line: ``--name value`` or ``--name=value``, for the scenario."""
+    values = {}
+    rest = iter(arguments)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if not name.startswith("--"):
+            raise Unusable(f"{word!r} belongs to no option")
+        if not equals:
+            value = next(rest, "")
+        if not value:
+            raise Unusable(f"{name} needs a value")
+        values[name[2:].replace("-", "_")] = value
+    return values

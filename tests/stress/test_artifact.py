@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
-from concurrency import BadSchedule, explore
+from concurrency import BadSchedule, Operation, check, explore, join, perform, spawn, trace
 from stress import scenarios
 from stress.artifact import BadArtifact, load, save
 from stress.patch import applied
 from stress.run import Plan, replay_artifact, run
-from stress.scenario import Scenario
+from stress.scenario import BadParameter, Scenario, _registered, scenario
 
+NOTHING = Operation("nothing")
 SCENARIO: Scenario = scenarios.brk_false_vma
 
 
@@ -45,6 +49,56 @@ def test_an_artifact_is_small_and_has_no_part_file_beside_it(artifact: Path) -> 
     assert [path.suffix for path in artifact.parent.iterdir()] == [".json"]
 
 
+def test_an_artifact_fits_its_schema(artifact: Path) -> None:
+    schema = json.loads((resources.files("stress") / "artifact.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads(artifact.read_text(encoding="utf-8")), schema)
+
+
+@pytest.fixture
+def counting() -> Iterator[Scenario]:
+    @scenario("test-counting", era="none", observers=tuple)
+    def count(rounds: int = 10, word: str = "up") -> None:
+        """Two tasks that say what they do, and a check that fails."""
+
+        def tell() -> None:
+            for _ in range(rounds):
+                trace("a_tracepoint_with_a_long_name", mm="cc1", address=hex(0x7F0000001000), page="pfn123")
+                perform(NOTHING, None)
+
+        join(*[spawn(tell, name=f"a task with a name {number}") for number in range(2)])
+        check(False, word)
+
+    yield count
+    del _registered["test-counting"]
+
+
+def test_a_long_witness_makes_a_small_file_that_replays(counting: Scenario, tmp_path: Path) -> None:
+    long = counting.given({"rounds": "2500", "word": "down"})
+    result = explore(long.program, strategy="random", settings=long.settings())
+    path = save(result.failures[0], long, frozenset(), {"seed": 1}, tmp_path)
+    assert result.failures[0].steps > 5000
+    assert path.stat().st_size < 100_000
+    loaded = load(path)
+    assert loaded.scenario.values == {"rounds": 2500, "word": "down"}
+    assert replay_artifact(loaded).failure.headline == "check failed: down"
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"round": 3}, "has no parameter 'round': there are rounds, word"),
+        ({"rounds": "many"}, "'rounds' of scenario 'test-counting' is a number, 0 or more, not 'many'"),
+        ({"rounds": -1}, "is a number, 0 or more, not -1"),
+        ({"rounds": True}, "is a number, 0 or more, not True"),
+        ({"word": 3}, "is text, not 3"),
+    ],
+)
+def test_parameters_are_checked(counting: Scenario, values: dict[str, object], complaint: str) -> None:
+    with pytest.raises(BadParameter, match=complaint):
+        counting.given(values)
+
+
 @pytest.mark.parametrize(
     ("values", "complaint"),
     [
@@ -54,6 +108,9 @@ def test_an_artifact_is_small_and_has_no_part_file_beside_it(artifact: Path) -> 
         ({"scenario": 7}, "'scenario' is missing or not a str"),
         ({"without": ["__import__('os')"]}, "'without' names checks that do not exist"),
         ({"without": [["coverage"]]}, "'without' names checks that do not exist"),
+        ({"parameters": {"pages": 3}}, "has no parameter 'pages': there are none"),
+        ({"parameters": ["pages"]}, "'parameters' is missing or not a dict"),
+        ({"found_by": {"execution": "first"}}, "'execution' is missing or not a int"),
         ({"failure": []}, "'failure' is missing or not a dict"),
         ({"failure": {"kind": "bug-on"}}, "'headline' is missing"),
     ],
