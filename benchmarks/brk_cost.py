@@ -21,7 +21,7 @@ from unittest.mock import patch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from concurrency import Recorder, Settings
-from concurrency.explore import make_strategy
+from concurrency.strategy.table import make_strategy
 from stress import scenarios
 from stress.workloads import brk
 

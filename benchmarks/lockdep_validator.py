@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from itertools import combinations, islice, pairwise
 from typing import NamedTuple
 
-from concurrency.explore import Settings, explore
+from concurrency import Settings, explore
 from concurrency.mutex import Mutex
 from lockdep import LockClassKey, Lockdep, LockMap, TaskContext, WaitType
 from lockdep.threads import Lock, ThreadMonitor

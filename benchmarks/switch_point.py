@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from concurrency import Access, Mutex, Once, Operation, Plain, Settings, Shared, active, join, spawn
-from concurrency.explore import make_strategy
+from concurrency.strategy.table import make_strategy
 
 TARGETS = {"pct": 8.0, "random": 15.0}
 TARGET_MB = 50.0

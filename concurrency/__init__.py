@@ -7,18 +7,7 @@ from concurrency.condition import Condition
 from concurrency.context import might_sleep
 from concurrency.execution import Execution
 from concurrency.explain import explain
-from concurrency.explore import (
-    DEFAULT_DEPTH,
-    DEFAULT_STRATEGY,
-    RUNTIMES,
-    STRATEGIES,
-    Result,
-    Settings,
-    Verdict,
-    Witness,
-    explore,
-    replay,
-)
+from concurrency.explore import RUNTIMES, explore
 from concurrency.failure import (
     BadSchedule,
     ConcurrencyError,
@@ -55,6 +44,8 @@ from concurrency.rcu import (
     synchronize_rcu,
 )
 from concurrency.recorder import Event, Recorder
+from concurrency.replay import replay
+from concurrency.result import Result, Verdict, Witness
 from concurrency.runtime import (
     Runtime,
     active,
@@ -75,6 +66,7 @@ from concurrency.rwsem import RwSemaphore
 from concurrency.schedule import Datum, Schedule, Segment
 from concurrency.semaphore import Semaphore
 from concurrency.seqlock import SeqCount, SeqLock
+from concurrency.settings import Settings
 from concurrency.shared import (
     READ_ONCE,
     WRITE_ONCE,
@@ -100,6 +92,7 @@ from concurrency.simulated import Simulated
 from concurrency.slab import KmemCache, LeakCheck
 from concurrency.spinlock import Spinlock
 from concurrency.strategy import DPOR, PCT, POS, SURW, DepthFirst, RandomWalk, Replay, Search, Strategy
+from concurrency.strategy.table import DEFAULT_DEPTH, DEFAULT_STRATEGY, STRATEGIES
 from concurrency.task import Task
 from concurrency.threaded import Threaded
 from concurrency.timer import Timer, del_timer, del_timer_sync, mod_timer, timer_pending

@@ -17,11 +17,12 @@ from typing import Any
 
 from concurrency.dependence import Dependence, either_first, takes_lock
 from concurrency.execution import Execution
-from concurrency.explore import Settings, Witness
 from concurrency.failure import BadSchedule, ConcurrencyError, Failure
 from concurrency.observer import Observer
 from concurrency.operation import Dep, Operation
+from concurrency.result import Witness
 from concurrency.runtime import Runtime
+from concurrency.settings import Settings
 from concurrency.site import caller
 from concurrency.strategy.replay import Replay
 from concurrency.task import Task

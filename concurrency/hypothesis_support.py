@@ -17,7 +17,7 @@ from typing import Any
 from hypothesis import note
 from hypothesis import strategies as st
 
-from concurrency.explore import Settings
+from concurrency.settings import Settings
 from concurrency.task import Task
 
 _FOR_EVER = 1 << 60

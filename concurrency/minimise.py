@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from concurrency.execution import Execution
-from concurrency.explore import Settings, Witness, replay
 from concurrency.failure import BadSchedule, ConcurrencyError, Failure, Kind
+from concurrency.replay import replay
+from concurrency.result import Witness
 from concurrency.schedule import Datum, Schedule, Segment
+from concurrency.settings import Settings
 from concurrency.strategy.guided import Guided, Noted, Plan, Stretch
 from concurrency.strategy.replay import Replay
 

@@ -22,12 +22,15 @@ from typing import Any
 import pytest
 
 from concurrency.explain import explain
-from concurrency.explore import DEFAULT_STRATEGY, Settings, Witness, explore
+from concurrency.explore import explore
 from concurrency.failure import BadSchedule, ConcurrencyError, Failure
 from concurrency.minimise import minimise
+from concurrency.result import Witness
 from concurrency.schedule import Schedule
+from concurrency.settings import Settings
 from concurrency.snapshot import describe_tasks
 from concurrency.strategy.replay import Replay
+from concurrency.strategy.table import DEFAULT_STRATEGY
 from concurrency.task import Task
 
 MARKER = "sugarbush"
@@ -41,7 +44,7 @@ class _Options:
 
     executions: int = 1000
     strategy: str = DEFAULT_STRATEGY
-    depth: int = 4
+    depth: int | None = None
     seed: int = 1
     without: tuple[str, ...] = ()
     faults: int = 0
@@ -62,7 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
     config.addinivalue_line(
         "markers",
-        "sugarbush(executions=1000, strategy='pct', depth=4, seed=1, without=(), faults=0): "
+        "sugarbush(executions=1000, strategy='pct', depth=None, seed=1, without=(), faults=0): "
         "run the test under many schedules of its tasks.",
     )
 

@@ -25,7 +25,7 @@ from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, unc
 from concurrency.observer import Observer, hearers
 from concurrency.operation import Operation
 from concurrency.runtime import active
-from concurrency.strategy.base import NUMBER_BITS, Strategy, Thorough
+from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, starts_round
 from concurrency.task import Task
 from concurrency.waiting import describe_deadlock
 
@@ -79,7 +79,9 @@ class Simulated:
         else:
             self._step = self._step_leased if strategy.numbers is None else self._step_uniform
         self._max_steps = max_steps
-        self._executions = 0
+        self._learning = strategy if isinstance(strategy, Learning) else None
+        self.executions = 0
+        """The number of the next execution, as the strategy counts them."""
         self._reset()
 
     def _reset(self) -> None:
@@ -113,11 +115,13 @@ class Simulated:
         self._reset()
         self._hub = getcurrent()
         strategy = self._strategy
-        strategy.begin(self._executions)
+        if self._learning is not None and starts_round(self.executions):
+            self._learning.learn(self._learning.lessons())
+        strategy.begin(self.executions)
         self._ask = strategy.choose
         if strategy.numbers is not None:
             self._numbers = strategy.numbers
-        self._executions += 1
+        self.executions += 1
         active.runtime = self
         try:
             for observer in self._observers:

@@ -139,6 +139,7 @@ def summary(plan: Plan, result: Result, found: list[Found]) -> dict[str, Any]:
                 "headline": one.witness.failure.headline,
                 "schedule": str(one.witness.schedule),
                 "first_execution": one.witness.execution,
+                "strategy": one.witness.strategy,
                 "artifact": None if one.path is None else str(one.path),
             }
             for one in found
@@ -146,6 +147,9 @@ def summary(plan: Plan, result: Result, found: list[Found]) -> dict[str, Any]:
         "verdict": result.verdict.value,
         "exhaustive": result.exhaustive,
         "preemption_bound": result.bound,
+        "bound_of": result.unit,
+        "completed": result.completed,
+        "repeated": result.repeated,
         "cut": result.cut,
         "pruned": result.pruned,
     }

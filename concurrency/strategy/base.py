@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from concurrency.failure import ConcurrencyError
 from concurrency.observer import Observer
 from concurrency.task import Task
 
 NUMBER_BITS = 16
+_LONGEST_ROUND = 256
+
+Part = tuple[int, ...]
+"""A part of a search: the first choices of all its executions. See `Divisible`."""
 
 
 class Strategy(Protocol):
@@ -23,7 +27,9 @@ class Strategy(Protocol):
     replace the stream. For all others `numbers` is None.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Under which it is asked for; a portfolio has that of the member whose turn it is."""
 
     @property
     def numbers(self) -> Iterator[int] | None:
@@ -52,14 +58,17 @@ class Strategy(Protocol):
 class Search(Strategy, Protocol):
     """A strategy that comes to an end: it makes every choice that there is within its bound."""
 
-    left: bool
-    """There is another execution; read after `end`, or after an execution that was `Pruned`."""
+    @property
+    def left(self) -> bool:
+        """There is another execution; read after `end`, or after an execution that was `Pruned`."""
 
-    bound: int | None
-    """At most so many preemptions are made in one execution; None: no bound."""
+    @property
+    def bound(self) -> int | None:
+        """At most so many preemptions, or delays, are made in one execution; None: no bound."""
 
-    cut: int
-    """At how many switch points, in all executions, the bound forbade to go on with another task."""
+    @property
+    def cut(self) -> int:
+        """At how many switch points, in all executions, the bound forbade to go on with another task."""
 
 
 @runtime_checkable
@@ -71,6 +80,51 @@ class Thorough(Search, Protocol):
 
     thorough: bool
     """True."""
+
+
+@runtime_checkable
+class Divisible(Search, Protocol):
+    """A search that can be divided, so that several processes share it.
+
+    Parts are disjoint, and their order as tuples is the order in which one search goes through them.
+    """
+
+    @property
+    def root(self) -> Part:
+        """The part to begin with."""
+
+    def enter(self, part: Part) -> None:
+        """Search this part only, from its first execution."""
+
+    def rest(self) -> list[Part]:
+        """What has not been searched of the part, in order; read after `end`."""
+
+    def after(self, part: Part, cut: int) -> Part | None:
+        """The part to search after the root `part`, all of which was seen and which cut so much; None: no other."""
+
+
+@runtime_checkable
+class Learning(Strategy, Protocol):
+    """A strategy whose choices depend on earlier executions; these count in rounds.
+
+    An execution depends on the seed, its number, and on what the rounds before its own taught. So the executions of
+    one round may be made in any order, and by several processes. Whoever runs them has the strategy learn where a round
+    starts (`starts_round`), before `begin`.
+    """
+
+    knows: Any
+    """What was learned; data that can be sent to another process."""
+
+    def lessons(self) -> list[Any]:
+        """What the executions since the last call can teach, in their order; data as well."""
+
+    def learn(self, lessons: list[Any]) -> None:
+        """Take over what a whole round taught."""
+
+
+def starts_round(execution: int) -> bool:
+    """Whether a round starts with this execution: rounds double, from 1 execution to 256."""
+    return execution & (execution - 1) == 0 if execution < _LONGEST_ROUND else execution % _LONGEST_ROUND == 0
 
 
 class Pruned(ConcurrencyError):

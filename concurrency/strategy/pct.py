@@ -1,9 +1,9 @@
 """PCT: probabilistic concurrency testing.
 
 Burckhardt, Kothari, Musuvathi, Nagarakatte, "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs",
-ASPLOS 2010, section 2. Each task has a random priority; the highest that can run runs. At d-1 random points the
-running task falls below all others. A bug of depth d among n tasks and k switch points is found with probability at
-least 1 / (n * k**(d-1)) in each execution.
+ASPLOS 2010, section 2. Each task has a random priority; the highest that can run runs. At d-1 random points the task
+that would go on falls below all others. A bug of depth d among n tasks and k switch points is found with probability
+at least 1 / (n * k**(d-1)) in each execution.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ _FIRST_GUESS = 128
 class PCT:
     """PCT of depth `depth` (the number of ordering constraints a bug may need, at least 1).
 
-    k, the number of switch points, is the largest seen in earlier executions; points at which only one task could
-    run do not count.
+    k, the number of switch points, is `knows`: the largest seen in earlier rounds of executions (0: none yet). Points
+    at which only one task could run do not count: whatever would be lowered there is the next to go on at the next
+    switch point, too. n counts every task, the one that spawns the others as well.
     """
 
     name = "pct"
@@ -30,7 +31,8 @@ class PCT:
         self._seed = seed
         self._depth = depth
         self._random = Random()
-        self._length = 0
+        self.knows = 0
+        self._longest = 0
         self._priority: dict[int, float] = {}
         self._changes: list[tuple[int, float]] = []
         self.lease = 1
@@ -40,29 +42,38 @@ class PCT:
         draw = self._random.random
         self._random.seed(self._seed * 1_000_000_007 + execution)
         self._priority.clear()
-        length = self._length or _FIRST_GUESS
+        length = self.knows or _FIRST_GUESS
         below = [-1.0 - level for level in range(self._depth - 1)]
         self._changes = sorted(((1 + int(draw() * length), level) for level in below), reverse=True)
 
-    def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
-        """The runnable task of the highest priority, after lowering the current one at a change point."""
+    def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
+        """The runnable task of the highest priority; at a change point that one is lowered first."""
         now = step - forced
         priority = self._priority
         for task in runnable:
             if task.id not in priority:
                 priority[task.id] = self._random.random()
+        chosen = max(runnable, key=lambda task: priority[task.id])
         changes = self._changes
         while changes and changes[-1][0] <= now:
-            level = changes.pop()[1]
-            if current is not None:
-                priority[current.id] = level
+            priority[chosen.id] = changes.pop()[1]
+            chosen = max(runnable, key=lambda task: priority[task.id])
         self.lease = changes[-1][0] - now if changes else 1 << 60
-        return max(runnable, key=lambda task: priority[task.id])
+        return chosen
 
     def data(self, n: int, label: str) -> int:  # noqa: ARG002
         """Any value."""
         return int(self._random.random() * n)
 
     def end(self, steps: int, forced: int) -> None:
-        """Remember the longest execution."""
-        self._length = max(self._length, steps - forced)
+        """Note the longest execution."""
+        self._longest = max(self._longest, steps - forced)
+
+    def lessons(self) -> list[int]:
+        """See `Learning`: how long the longest execution was."""
+        longest, self._longest = self._longest, 0
+        return [longest]
+
+    def learn(self, lessons: list[int]) -> None:
+        """See `Learning`."""
+        self.knows = max([self.knows, *lessons])

@@ -38,7 +38,7 @@ class Replay:
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
         """The task whose segment is going on once `step` operations have been announced."""
         starts = self._starts
-        if step > starts[-1]:
+        if step > starts[-1] or not self._segments:
             raise BadSchedule(f"the schedule ends after {starts[-1]} operations, but the program goes on")
         at = self._at
         last = len(self._segments) - 1
@@ -63,3 +63,24 @@ class Replay:
 
     def end(self, steps: int, forced: int) -> None:
         """Nothing is carried over."""
+
+
+class Following(Replay):
+    """A schedule as far as it fits; where it does not, or has ended, the current task goes on as long as it can."""
+
+    name = "following"
+
+    def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
+        """The task of the schedule, if there is one and it can run."""
+        try:
+            return super().choose(runnable, current, step, forced)
+        except BadSchedule:
+            self.lease = 1
+            return runnable[0] if current is None else current
+
+    def data(self, n: int, label: str) -> int:
+        """The next recorded value, if there is one and it is possible; else 0."""
+        try:
+            return super().data(n, label)
+        except BadSchedule:
+            return 0

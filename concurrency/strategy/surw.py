@@ -3,12 +3,14 @@
 Zhao, Wolff, Mathur, Roychoudhury, "Selectively Uniform Concurrency Testing", ASPLOS 2025, sections 3 and 4. In each
 execution the operations on one place count as interesting, and all orders of the interesting ones are equally likely:
 the next of them belongs to a task that is drawn by how many it still has to do. Other operations go on by random
-priority. How many a task will do is known from the execution before, so the first one is by priority alone.
+priority. How many a task will do is known from the last execution of the round before, so the first one is by priority
+alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
 
@@ -25,14 +27,25 @@ def _place(op: Operation, obj: object) -> Place:
     return (label(obj), op.field)
 
 
+@dataclass(slots=True)
+class Counts:
+    """What one execution did where: how often each task, which tasks started which, and what was changed."""
+
+    by: dict[Place, dict[int, int]] = field(default_factory=dict)
+    parents: dict[int, int] = field(default_factory=dict)
+    changed: set[Place] = field(default_factory=set)
+
+    def shared(self) -> list[Place]:
+        """The places at which the order of two tasks may matter, in a fixed order."""
+        return [place for place, by in self.by.items() if len(by) > 1 and place in self.changed]
+
+
 class _Profile(Observer):
-    """What one execution did where, what is announced, and how much of it was expected to be left."""
+    """What the execution does where, what is announced, and how much of it was expected to be left."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self.parents: dict[int, int] = {}
-        self.counts: dict[Place, dict[int, int]] = {}
-        self._changed: set[Place] = set()
+        self.counts = Counts()
         self.target: Place | None = None
         self.left: dict[int, int] = {}
         self.intended: int | None = None
@@ -40,26 +53,21 @@ class _Profile(Observer):
         self._is_due: dict[int, bool] = {}
         self._subtree: dict[int, int] = {}
 
-    def shared(self) -> list[Place]:
-        """The places at which the order of two tasks may matter, in a fixed order."""
-        return [place for place, by in self.counts.items() if len(by) > 1 and place in self._changed]
-
-    def aim(self, target: Place | None) -> None:
-        """A new execution starts, in which the operations at `target` are interesting.
+    def aim(self, target: Place | None, known: Counts) -> None:
+        """A new execution starts, in which the operations at `target` are interesting, as many as are `known`.
 
         What a task that is not spawned yet will do counts for the one that spawns it.
         """
         self.target = target
-        counts = {} if target is None else self.counts.get(target, {})
-        self._subtree = dict.fromkeys([0, *self.parents], 0)
+        counts = {} if target is None else known.by.get(target, {})
+        self._subtree = dict.fromkeys([0, *known.parents], 0)
         for task, count in counts.items():
             ancestor: int | None = task
             while ancestor is not None:
                 self._subtree[ancestor] += count
-                ancestor = self.parents.get(ancestor)
+                ancestor = known.parents.get(ancestor)
         self.left = {}
-        self.counts, self.parents = {}, {}
-        self._changed = set()
+        self.counts = Counts()
         self.priority, self._is_due = {}, {}
         self.intended = None
 
@@ -72,7 +80,7 @@ class _Profile(Observer):
         number = task.id
         self.left[number] = self._subtree.get(number, 0)
         if parent is not None:
-            self.parents[number] = parent.id
+            self.counts.parents[number] = parent.id
             expected = self.left[parent.id]
             self.left[parent.id] = max(0, expected - self.left[number])
             if self.intended == parent.id and self._random.random() * expected < self.left[number]:
@@ -86,10 +94,10 @@ class _Profile(Observer):
         if isinstance(obj, Task):
             return
         place = _place(op, obj)
-        by = self.counts.setdefault(place, {})
+        by = self.counts.by.setdefault(place, {})
         by[task.id] = by.get(task.id, 0) + 1
         if op.access not in _READS:
-            self._changed.add(place)
+            self.counts.changed.add(place)
         self._is_due[task.id] = place == self.target
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
@@ -111,7 +119,7 @@ class _Profile(Observer):
 
 
 class SURW:
-    """Selectively uniform random walk; an execution depends on the ones before, and all on `seed`."""
+    """Selectively uniform random walk; an execution depends on the rounds before, and all on `seed`."""
 
     name = "surw"
     numbers = None
@@ -122,12 +130,15 @@ class SURW:
         self._random = Random()
         self._profile = _Profile(self._random)
         self.listener: Observer = self._profile
+        self.knows = Counts()
+        self._lesson: list[Counts] = []
 
     def begin(self, execution: int) -> None:
         """Choose the place whose operations are interesting."""
         self._random.seed(self._seed * 1_000_000_007 + execution)
-        places = self._profile.shared()
-        self._profile.aim(places[int(self._random.random() * len(places))] if places else None)
+        places = self.knows.shared()
+        target = places[int(self._random.random() * len(places))] if places else None
+        self._profile.aim(target, self.knows)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
         """By priority, but an interesting operation only if it is its task's turn."""
@@ -152,5 +163,16 @@ class SURW:
         """Any value."""
         return int(self._random.random() * n)
 
-    def end(self, steps: int, forced: int) -> None:
-        """What was counted is used by the next execution."""
+    def end(self, steps: int, forced: int) -> None:  # noqa: ARG002
+        """What was counted is used by the next round."""
+        self._lesson = [self._profile.counts]
+
+    def lessons(self) -> list[Counts]:
+        """See `Learning`: what the last execution did."""
+        lesson, self._lesson = self._lesson, []
+        return lesson
+
+    def learn(self, lessons: list[Counts]) -> None:
+        """See `Learning`."""
+        if lessons:
+            self.knows = lessons[-1]

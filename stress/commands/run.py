@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from concurrency import DEFAULT_DEPTH, RUNTIMES, STRATEGIES, Verdict
+from concurrency import RUNTIMES, STRATEGIES, Verdict
+from concurrency.strategy.table import checked_depth
 from stress.checks import CHECKS
 from stress.console import DEFAULT_OUT, Unusable, one_of, out, print_found
 from stress.progress import shown
@@ -26,7 +27,7 @@ def run_command(
     depth: Annotated[
         int | None,
         typer.Option(
-            help="PCT: how many ordering constraints a bug may need (4). dfs: how many preemptions."
+            help="pct: how many orderings a bug may need (4). dfs, delay: how many preemptions, or delays."
         ),
     ] = None,
     memory: Annotated[str, typer.Option(help="The memory model: sc.")] = "sc",
@@ -44,12 +45,7 @@ def run_command(
     one_of("--runtime", runtime, RUNTIMES)
     one_of("--strategy", strategy, STRATEGIES)
     one_of("--memory", memory, ("sc",))
-    if strategy == "dfs" and depth is not None and depth < 0:
-        raise Unusable(f"--depth must be 0 or more for dfs, not {depth}")
-    if strategy == "dpor" and depth is not None:
-        raise Unusable("--depth is not for dpor, which sees every trace")
-    bug_depth = None if strategy == "dfs" else depth
-    for option, value in (("--depth", bug_depth), ("--schedules", schedules), ("--seconds", seconds)):
+    for option, value in (("--schedules", schedules), ("--seconds", seconds)):
         if value is not None and not value > 0:
             raise Unusable(f"{option} must be above 0, not {value}")
     if seed < 0:
@@ -66,7 +62,7 @@ def run_command(
         scenario=find_scenario(scenario).given(_parameters(context.args)),
         runtime=runtime,
         strategy=strategy,
-        depth=DEFAULT_DEPTH if depth is None and strategy == "pct" else depth,
+        depth=checked_depth(strategy, depth),
         schedules=DEFAULT_SCHEDULES if schedules is None and seconds is None else schedules,
         seconds=seconds,
         seed=seed,
@@ -81,7 +77,7 @@ def run_command(
     out.print(
         f"{scenario}: {result.verdict.value} after {result.executions} executions, {result.steps} operations, "
         f"{result.seconds:.2f} s ({result.strategy}, {runtime}, seed {seed})"
-        + (f", {result.scope}" if result.exhaustive else "")
+        + (f", {result.scope}" if result.exhaustive or result.completed is not None else "")
         + (", interrupted" if result.interrupted else "")
     )
     if as_json:

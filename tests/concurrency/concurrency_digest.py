@@ -22,7 +22,7 @@ from concurrency import (
     rcu_reader,
     spawn,
 )
-from concurrency.explore import make_strategy
+from concurrency.strategy.table import make_strategy
 from lockdep.gfp import GFP_KERNEL
 
 

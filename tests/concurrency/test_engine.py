@@ -378,7 +378,7 @@ def test_keep_going_keeps_one_witness_of_each_headline() -> None:
             lambda: explore(lost_update, strategy="best"),
             "no strategy is called 'best': there are " + ", ".join(STRATEGIES),
         ),
-        (lambda: explore(lost_update, depth=0), "the depth of a bug is at least 1, not 0"),
+        (lambda: explore(lost_update, depth=0), "the depth of pct counts orderings: at least 1, not 0"),
     ],
 )
 def test_impossible_requests_are_refused_in_words(request_: Callable[[], object], message: str) -> None:
@@ -473,7 +473,7 @@ def test_an_interrupt_while_a_witness_is_replayed_does_not_lose_it(monkeypatch: 
     def fails() -> None:
         check(False, "never")
 
-    monkeypatch.setattr(sys.modules["concurrency.explore"], "replay", interrupted)
+    monkeypatch.setattr(sys.modules["concurrency.replay"], "replay", interrupted)
     result = explore(fails, executions=5)
     monkeypatch.undo()
     assert result.interrupted

@@ -2,144 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-from concurrency_programs import BARE, Cell, abba, lost_update
+from concurrency_programs import BARE, lost_update
+from known_bugs import KNOWN_BUGS, Windows, lost_update_beside_noise, unhandled_fault
 
 from concurrency import (
     BadSchedule,
     Datum,
-    KmemCache,
-    Mutex,
-    Plain,
     Schedule,
     Settings,
-    Shared,
-    check,
     explore,
-    join,
     minimise,
     replay,
-    spawn,
 )
 from concurrency.minimise import minimised
 from stress import scenarios
 from stress.patch import applied
 
-GFP_ATOMIC = 0x20
+windows = Windows((2, 3, 4))
 
 
-def lost_update_of_three() -> None:
-    """As `lost_update`, with a task that has nothing to do with it."""
-    cell, other = Cell(), Cell()
-
-    def add() -> None:
-        cell.once = cell.once + 1
-
-    def noise() -> None:
-        for _ in range(10):
-            other.once = other.once + 1
-
-    join(spawn(noise, name="noise"), spawn(add, name="ann"), spawn(add, name="bob"))
-    check(cell.once == 2, "both additions count")
-
-
-def windows() -> None:
-    """Depth 3: b must look inside a's window, c inside b's."""
-    cell, flags = Cell(), [Cell(), Cell()]
-
-    def opens() -> None:
-        for _ in range(4):
-            cell.once = 1
-        flags[0].once = 1
-        flags[0].once = 0
-
-    def looks_and_opens() -> None:
-        for _ in range(6):
-            cell.once = 2
-        if flags[0].once:
-            flags[1].once = 1
-            flags[1].once = 0
-
-    def looks() -> None:
-        for _ in range(8):
-            cell.once = 3
-        check(not flags[1].once, "nobody looks into both windows")
-
-    join(spawn(opens), spawn(looks_and_opens), spawn(looks))
-
-
-def lost_wakeup() -> None:
-    """The consumer looks, then waits for a lock that the producer gave back before."""
-    cell, gate = Cell(), Mutex("gate")
-
-    def waits() -> None:
-        if not cell.once:
-            gate.lock()
-            gate.lock()
-
-    def wakes() -> None:
-        cell.once = 1
-
-    join(spawn(waits, name="waits"), spawn(wakes, name="wakes"))
-
-
-class Node(Shared):
-    value: Plain[int] = 0
-
-
-def use_after_free() -> None:
-    """A reader keeps a node that the writer frees."""
-    cache = KmemCache("node", Node)
-    cell = Cell()
-    cell.once = cache.alloc(GFP_ATOMIC)
-
-    def reader() -> None:
-        node = cell.once
-        if node is not None:
-            assert node.value == 0
-
-    def writer() -> None:
-        node = cell.once
-        cell.once = None
-        cache.free(node)
-
-    join(spawn(reader, name="reader"), spawn(writer, name="writer"))
-
-
-def unhandled_fault() -> None:
-    """The third allocation must not fail, the others may."""
-    cache = KmemCache("node", Node)
-    nodes = [cache.alloc(GFP_ATOMIC) for _ in range(4)]
-    check(nodes[2] is not None, "the third allocation works")
-    for node in nodes:
-        if node is not None:
-            cache.free(node)
-
-
-PROGRAMS: dict[str, tuple[Callable[[], Any], Settings, int]] = {
-    "lost update": (lost_update, BARE, 1),
-    "lost update beside noise": (lost_update_of_three, BARE, 1),
-    "ab-ba": (abba, Settings(without=frozenset({"lockdep"})), 1),
-    "ab-ba, as lockdep sees it": (abba, Settings(), 0),
-    "windows": (windows, BARE, 2),
-    "self deadlock": (lost_wakeup, BARE, 0),
-    "use after free": (use_after_free, Settings(without=frozenset({"data-race"})), 1),
-    "failed allocation": (unhandled_fault, Settings(faults=2), 0),
-}
-
-
-@pytest.mark.parametrize("name", PROGRAMS)
-@pytest.mark.parametrize("strategy", ["random", "pct"])
+@pytest.mark.parametrize("name", KNOWN_BUGS)
+@pytest.mark.parametrize("strategy", ["random", "pct", "pos", "surw", "dfs", "idelay", "dpor"])
 def test_a_witness_gets_as_small_as_it_can(name: str, strategy: str) -> None:
-    program, settings, preemptions = PROGRAMS[name]
-    for seed in range(1, 6):
+    bug = KNOWN_BUGS[name]
+    program, settings = bug.program, bug.settings
+    for seed in range(1, 4):
         result = explore(program, strategy=strategy, executions=20_000, seed=seed, settings=settings)
         (witness,) = result.failures
         small = minimise(program, witness, settings)
-        assert small.preemptions == preemptions
+        assert small.preemptions == bug.preemptions
         assert small.preemptions <= witness.preemptions
         assert small.failure.headline == witness.failure.headline
         assert small.failure.kind is witness.failure.kind
@@ -151,8 +43,8 @@ def test_a_witness_gets_as_small_as_it_can(name: str, strategy: str) -> None:
 def test_every_witness_of_a_small_program_becomes_the_same_one() -> None:
     schedules = set()
     for seed in range(1, 11):
-        (witness,) = explore(lost_update_of_three, strategy="random", seed=seed, settings=BARE).failures
-        schedules.add(str(minimise(lost_update_of_three, witness, BARE).schedule))
+        (witness,) = explore(lost_update_beside_noise, strategy="random", seed=seed, settings=BARE).failures
+        schedules.add(str(minimise(lost_update_beside_noise, witness, BARE).schedule))
     assert len(schedules) == 1, schedules
 
 

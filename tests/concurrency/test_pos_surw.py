@@ -9,7 +9,7 @@ import pytest
 from concurrency_programs import BARE, Cell, abba, lost_update
 
 from concurrency import POS, SURW, BadSchedule, Settings, Strategy, explore, join, replay, spawn
-from concurrency.explore import make_strategy
+from concurrency.strategy.table import make_strategy
 from stress import scenarios
 from stress.patch import applied
 

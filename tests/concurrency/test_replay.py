@@ -32,9 +32,9 @@ from concurrency import (
     spawn,
     synchronize_rcu,
 )
-from concurrency.explore import make_strategy
 from concurrency.recorder import Recorder
 from concurrency.strategy import Replay
+from concurrency.strategy.table import make_strategy
 from lockdep.gfp import GFP_KERNEL
 
 ACTIONS = [

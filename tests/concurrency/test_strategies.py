@@ -226,6 +226,17 @@ def test_leases_change_nothing_but_the_cost(make, settings: Settings) -> None:
         def end(self, steps: int, forced: int) -> None:
             self.inner.end(steps, forced)
 
+        @property
+        def knows(self) -> object:
+            return self.inner.knows
+
+        def lessons(self) -> list[object]:
+            return getattr(self.inner, "lessons", list)()
+
+        def learn(self, lessons: list[object]) -> None:
+            if lessons:
+                self.inner.learn(lessons)
+
     def program() -> None:
         cell, mutex = Cell(), Mutex("m")
 

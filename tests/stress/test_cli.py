@@ -131,7 +131,7 @@ def test_keep_going_finds_more_than_one_effect(capsys: pytest.CaptureFixture[str
         (["run", "brk-standard", "--schedules", "many"], "--schedules"),
         (["run", "brk-standard", "--seconds", "-1"], "--seconds must be above 0"),
         (["run", "brk-standard", "--seconds", "nan"], "--seconds must be above 0"),
-        (["run", "brk-standard", "--depth", "0"], "--depth must be above 0"),
+        (["run", "brk-standard", "--depth", "0"], "the depth of pct counts orderings: at least 1"),
         (["run", "brk-standard", "--seed", "-1"], "--seed must be 0 or more"),
         (["run", "brk-standard", "--seconds", "1", "--schedules", "1"], "exclude each other"),
         (["run", "brk-standard", "--jobs", "2"], "not available yet"),

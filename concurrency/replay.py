@@ -1,0 +1,98 @@
+"""Replaying a schedule: the witness of a failure; and what to say of a program that does not replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from concurrency.announcements import Announcements, Log, first_difference
+from concurrency.failure import BadSchedule, ConcurrencyError
+from concurrency.recorder import Recorder
+from concurrency.result import Witness
+from concurrency.schedule import Schedule
+from concurrency.settings import Settings
+from concurrency.strategy.guided import Noted
+from concurrency.strategy.replay import Following, Replay
+
+_RUNS = 4
+_SLACK = 4
+_LITTLE = 1000
+
+
+def replay(
+    program: Callable[[], Any],
+    schedule: Schedule | str,
+    *,
+    settings: Settings | None = None,
+    execution: int = 0,
+) -> Witness:
+    """Run `program` once under `schedule`, with everything recorded.
+
+    Raises `BadSchedule` if the schedule does not fit the program, or if nothing fails under it.
+    """
+    settings = settings or Settings()
+    if isinstance(schedule, str):
+        schedule = Schedule.parse(schedule)
+    recorder = Recorder()
+    noted = Noted(Replay(schedule))
+    runtime = settings.runtime(noted, stacks=True, recorder=recorder)
+    done = runtime.run(program)
+    if done.schedule != schedule:
+        raise BadSchedule(
+            f"the schedule does not fit the program: it has {schedule.switches} switches, the run made "
+            f"{done.schedule.switches} and ended after {done.steps} operations"
+        )
+    if done.failure is None:
+        raise BadSchedule(f"nothing fails under this schedule ({done.steps} operations)")
+    return Witness(
+        done.failure,
+        schedule,
+        execution,
+        done.steps,
+        tuple(recorder.tasks),
+        tuple(recorder.events),
+        noted.preemptions,
+    )
+
+
+def confirmed(program: Callable[[], Any], found: Witness, settings: Settings) -> Witness:
+    """`found`, replayed with everything recorded; raises `BadSchedule` if that does not show the same failure.
+
+    The sentence names the first operation that differs, where two executions of that schedule can be told apart.
+    """
+    try:
+        witness = replay(program, found.schedule, settings=settings, execution=found.execution)
+    except BadSchedule as error:
+        said = str(error)
+    else:
+        first, second = found.failure, witness.failure
+        if first.signature == second.signature:
+            return replace(witness, strategy=found.strategy)
+        said = (
+            f"the same schedule gave {first.headline!r} at operation {first.step}, then {second.headline!r} at "
+            f"operation {second.step}"
+        )
+    raise BadSchedule(
+        f"the program is not deterministic: {tell_apart(program, found.schedule, found.steps, settings)}{said}"
+    )
+
+
+def tell_apart(program: Callable[[], Any], schedule: Schedule, steps: int, settings: Settings) -> str:
+    """Run `program` a few times under one schedule, as far as that fits, and say where two executions differ.
+
+    Without a difference it says that: what changed the program changed it for good.
+    """
+    heard = Announcements()
+    limit = min(settings.max_steps, _SLACK * steps + _LITTLE)
+    runtime = settings.runtime(Following(schedule), recorder=heard, max_steps=limit)
+    before: Log | None = None
+    for _ in range(_RUNS):
+        try:
+            runtime.run(program)
+        except ConcurrencyError:
+            return ""
+        if before is not None and before != heard.log:
+            return f"{first_difference(before, heard.log)}; "
+        before = heard.log
+    return "an earlier execution changed something that later ones find (a cache, say); "

@@ -1,0 +1,88 @@
+"""What an exploration finds: witnesses, and a verdict on all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from concurrency.failure import Failure
+from concurrency.recorder import Event
+from concurrency.schedule import Schedule
+
+
+class Verdict(StrEnum):
+    """What an exploration can say: never 'passed' unless everything within the stated bound was seen."""
+
+    FAILED = "failed"
+    PASSED = "passed"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A schedule that ends in a failure, and what happened on the way.
+
+    `execution` is the number, from 0, of the execution that found it, and `strategy` what made its choices (of a
+    portfolio: the member). `preemptions` counts the switches away from a
+    task that could have gone on; the other switches no schedule can avoid.
+    """
+
+    failure: Failure
+    schedule: Schedule
+    execution: int
+    steps: int
+    tasks: tuple[str, ...]
+    events: tuple[Event, ...]
+    preemptions: int = 0
+    strategy: str = ""
+
+
+@dataclass(slots=True)
+class Result:
+    """What an exploration found; `seconds` is wall-clock time, `steps` counts operations of all executions.
+
+    `exhaustive` says that every schedule was seen within `bound` preemptions or delays, whichever `unit` says (None:
+    every schedule). `cut` is the number of switch points at which that bound forbade to go on with another task; with
+    0 it forbade nothing. `completed` is the bound up to which an iterative search has seen everything, and `repeated`
+    how many executions it made again since a smaller bound allowed them, too. `pruned` counts the executions that were
+    begun and given up, since nothing new could come of them; they are not among `executions`. `watched` says that a
+    reduced search ran with checks that look at the whole state: they saw one execution of each trace, and what they
+    would say of the others is open.
+    """
+
+    strategy: str
+    seed: int
+    executions: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    exhaustive: bool = False
+    interrupted: bool = False
+    bound: int | None = None
+    unit: str = "preemption"
+    cut: int = 0
+    completed: int | None = None
+    repeated: int = 0
+    pruned: int = 0
+    watched: bool = False
+    failures: list[Witness] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Failed, passed (exhaustive) or inconclusive (a budget ended)."""
+        if self.failures:
+            return Verdict.FAILED
+        return Verdict.PASSED if self.exhaustive and not self.watched else Verdict.INCONCLUSIVE
+
+    @property
+    def scope(self) -> str:
+        """What the exploration has seen, in words."""
+        if not self.exhaustive and self.completed is not None:
+            return f"every schedule within {self.unit} bound {self.completed}, and some of bound {self.bound}"
+        if not self.exhaustive:
+            return "some of the schedules"
+        if self.strategy == "dpor":
+            watched = "; checks of the whole state saw one execution of each" if self.watched else ""
+            return f"every trace ({self.executions}; {self.pruned} executions were given up){watched}"
+        if not self.cut:
+            return "every schedule"
+        return f"every schedule within {self.unit} bound {self.bound}, which cut {self.cut} switch points"

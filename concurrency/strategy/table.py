@@ -1,0 +1,115 @@
+"""All strategies by name: how each is made, and what `depth` means to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from concurrency.dependence import Dependence
+from concurrency.failure import ConcurrencyError
+from concurrency.strategy.base import Strategy
+from concurrency.strategy.check import Check
+from concurrency.strategy.dfs import DelayBounded, DepthFirst, Iterative
+from concurrency.strategy.dpor import DPOR
+from concurrency.strategy.pct import PCT
+from concurrency.strategy.portfolio import Portfolio
+from concurrency.strategy.pos import POS
+from concurrency.strategy.random_walk import RandomWalk
+from concurrency.strategy.surw import SURW
+
+DEFAULT_STRATEGY = "pct"
+DEFAULT_DEPTH = 4
+"""Of PCT; a search has no bound unless one is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What `depth` counts, one of it; the least that makes sense, and what None stands for."""
+
+    unit: str
+    least: int = 0
+    default: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a strategy is made from; `faults`: allocations may fail."""
+
+    seed: int
+    depth: int | None
+    faults: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One strategy; `depth` is None if it takes none, for the reason `why_not`."""
+
+    make: Callable[[Wanted], Strategy]
+    depth: Depth | None = None
+    why_not: str = "it draws among all schedules"
+
+
+_ORDERINGS = Depth("ordering", 1, DEFAULT_DEPTH)
+_PREEMPTIONS = Depth("preemption")
+_DELAYS = Depth("delay")
+
+
+def _portfolio(wanted: Wanted) -> Strategy:
+    return Portfolio([PCT(wanted.seed, wanted.depth or DEFAULT_DEPTH), POS(wanted.seed), SURW(wanted.seed)])
+
+
+TABLE: dict[str, Entry] = {
+    "random": Entry(lambda wanted: RandomWalk(wanted.seed)),
+    "pct": Entry(lambda wanted: PCT(wanted.seed, wanted.depth or DEFAULT_DEPTH), _ORDERINGS),
+    "pos": Entry(lambda wanted: POS(wanted.seed)),
+    "surw": Entry(lambda wanted: SURW(wanted.seed)),
+    "portfolio": Entry(_portfolio, _ORDERINGS),
+    "dfs": Entry(lambda wanted: DepthFirst(wanted.depth), _PREEMPTIONS),
+    "delay": Entry(lambda wanted: DelayBounded(wanted.depth), _DELAYS),
+    "idfs": Entry(lambda wanted: Iterative(DepthFirst, wanted.depth), _PREEMPTIONS),
+    "idelay": Entry(lambda wanted: Iterative(DelayBounded, wanted.depth), _DELAYS),
+    "dpor": Entry(lambda wanted: DPOR(Dependence(faults=wanted.faults)), why_not="it sees every trace"),
+    "check": Entry(lambda wanted: Check(RandomWalk(wanted.seed))),
+}
+
+STRATEGIES = tuple(TABLE)
+
+
+def unit_of(name: str) -> str:
+    """What the bound of this strategy counts."""
+    depth = _entry(name).depth
+    return "preemption" if depth is None else depth.unit
+
+
+def checked_depth(name: str, depth: int | None) -> int | None:
+    """The depth for a strategy of this name, or what it takes if that is None.
+
+    Raises `ConcurrencyError` if there is no such strategy, or if it cannot have this depth.
+    """
+    means = _entry(name).depth
+    if means is None:
+        if depth is not None:
+            raise ConcurrencyError(f"{name} has no depth: {_entry(name).why_not}")
+        return None
+    if depth is None:
+        return means.default
+    if depth < means.least:
+        raise ConcurrencyError(
+            f"the depth of {name} counts {means.unit}s: at least {means.least}, not {depth}"
+        )
+    return depth
+
+
+def make_strategy(name: str, seed: int, depth: int | None = None, *, faults: bool = False) -> Strategy:
+    """The strategy of this name; `faults` says that allocations may fail.
+
+    Raises `ConcurrencyError` if there is none, or if it cannot have this depth.
+    """
+    return _entry(name).make(Wanted(seed, checked_depth(name, depth), faults))
+
+
+def _entry(name: str) -> Entry:
+    entry = TABLE.get(name)
+    if entry is None:
+        raise ConcurrencyError(f"no strategy is called {name!r}: there are {', '.join(STRATEGIES)}")
+    return entry

@@ -1,0 +1,101 @@
+"""What an exploration has seen so far, and when it is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from concurrency.execution import Execution
+from concurrency.replay import confirmed
+from concurrency.result import Result, Witness
+from concurrency.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """When an exploration ends, and who hears of it.
+
+    It ends after `executions`, after `seconds`, or at the first failure unless it should go on (`keep_going`).
+    `progress` is called with the result so far, `found` with each witness that is kept.
+    """
+
+    executions: int | None = None
+    seconds: float | None = None
+    keep_going: bool = False
+    progress: Callable[[Result], None] | None = None
+    found: Callable[[Witness], None] | None = None
+
+
+class Tally:
+    """Adds up executions in `result`, and keeps one witness of each headline."""
+
+    def __init__(
+        self, program: Callable[[], Any], settings: Settings, result: Result, wishes: Wishes
+    ) -> None:
+        self.program = program
+        self.settings = settings
+        self.result = result
+        self.wishes = wishes
+        self.over = False
+        """A failure was found and nobody wants another one, or everything was seen."""
+        self._start = time.monotonic()
+        self._seen: set[str] = set()
+
+    @property
+    def room(self) -> int | None:
+        """How many executions the budget still allows; None: any number."""
+        budget = self.wishes.executions
+        return None if budget is None else budget - self.result.executions - self.result.pruned
+
+    @property
+    def time_is_up(self) -> bool:
+        """The seconds have passed."""
+        return self.wishes.seconds is not None and time.monotonic() - self._start >= self.wishes.seconds
+
+    @property
+    def goes_on(self) -> bool:
+        """There may be another execution."""
+        room = self.room
+        return not self.over and (room is None or room > 0) and not self.time_is_up
+
+    def executed(self, execution: Execution, strategy: str) -> None:
+        """Count one execution, whose choices were those of `strategy`."""
+        result = self.result
+        result.executions += 1
+        result.steps += execution.steps
+        failure = execution.failure
+        if failure is not None:
+            number = result.executions - 1
+            self.failed(
+                Witness(failure, execution.schedule, number, execution.steps, (), (), strategy=strategy)
+            )
+
+    def failed(self, witness: Witness) -> None:
+        """An execution has failed: keep its witness, replayed, if its headline is new.
+
+        An interrupt during that second run leaves a witness without events: what was found is not lost.
+        """
+        if witness.failure.headline in self._seen:
+            return
+        self._seen.add(witness.failure.headline)
+        if witness.schedule.choices:
+            try:
+                witness = confirmed(self.program, witness, self.settings)
+            except KeyboardInterrupt:
+                self.result.interrupted = True
+        self.result.failures.append(witness)
+        if self.wishes.found is not None:
+            self.wishes.found(witness)
+        self.over = self.over or not self.wishes.keep_going or self.result.interrupted
+
+    def stop(self) -> None:
+        """The exploration has ended: look at the clock."""
+        self.result.seconds = time.monotonic() - self._start
+
+    def tick(self) -> None:
+        """Tell who wants to know how far it is."""
+        self.stop()
+        if self.wishes.progress is not None:
+            self.wishes.progress(self.result)
