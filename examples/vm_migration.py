@@ -10,11 +10,11 @@ from stress.catalogue.brk_false_vma import do_brk_munmap
 from stress.checks import model_observers
 from stress.patch import applied
 from vm.brk import sys_brk
+from vm.exit import exit_mmap
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.migrate import compact_zone
 from vm.mm import MmStruct
-from vm.mmap import exit_mmap
 from vm.user import user_load, user_store
 
 HEAP = 0x10_0000

@@ -9,7 +9,6 @@ from stress import catalogue
 from stress.catalogue.brk_false_vma import brk_false_vma as _brk_false_vma
 from stress.scenario import scenario
 from stress.workloads.brk import trim_under_compaction
-from vm.mm import rbtree_and_list
 
 for _module in iter_modules(catalogue.__path__, "stress.catalogue."):
     import_module(_module.name)
@@ -21,4 +20,4 @@ brk_standard = _brk_false_vma.fixed
 @scenario("brk-rbtree", era="5.19")
 def brk_rbtree() -> None:
     """Trim a heap under compaction, with the VMAs in an rbtree and a list."""
-    trim_under_compaction(rbtree_and_list)
+    trim_under_compaction("5.19")

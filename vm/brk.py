@@ -5,8 +5,10 @@ from __future__ import annotations
 from concurrency import trace
 from lockdep.gfp import GFP_KERNEL
 from tree import NoMemory
-from vm import mmap
+from vm import munmap
+from vm.adjust import vma_expand
 from vm.errno import ENOMEM
+from vm.find import vma_find, vma_prev
 from vm.layout import (
     MAX_MAP_COUNT,
     PAGE_SHIFT,
@@ -17,8 +19,10 @@ from vm.layout import (
     VM_DATA_FLAGS,
     page_align,
 )
+from vm.merge import can_vma_merge_after
 from vm.mm import MmStruct, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
-from vm.vma import VmArea, vm_area_alloc, vm_area_free, vm_start_gap, vma_pages
+from vm.vma import VmArea, vm_area_alloc, vm_area_free, vm_start_gap
+from vm.vma_lock import vma_start_write
 
 
 def sys_brk(mm: MmStruct, brk: int) -> int:
@@ -38,7 +42,7 @@ def sys_brk(mm: MmStruct, brk: int) -> int:
     elif new == old:
         mm.brk = brk
     elif new < old:
-        vma = mmap.vma_find(mm, new, old)
+        vma = vma_find(mm, new, old)
         if vma is None:
             brk = origin
         else:
@@ -48,9 +52,9 @@ def sys_brk(mm: MmStruct, brk: int) -> int:
             if result < 0:
                 mm.brk = brk = origin
     else:
-        following = mmap.vma_find(mm, old, new + PAGE_SIZE + STACK_GUARD_GAP)
+        following = vma_find(mm, old, new + PAGE_SIZE + STACK_GUARD_GAP)
         blocked = following is not None and new + PAGE_SIZE > vm_start_gap(following)
-        if blocked or do_brk_flags(mm, mmap.vma_prev(mm, old, mm.start_brk), old, new - old) < 0:
+        if blocked or do_brk_flags(mm, vma_prev(mm, old, mm.start_brk), old, new - old) < 0:
             brk = origin
         else:
             mm.brk = brk
@@ -62,11 +66,11 @@ def sys_brk(mm: MmStruct, brk: int) -> int:
 
 
 def do_brk_munmap(mm: MmStruct, vma: VmArea, newbrk: int, oldbrk: int) -> int:
-    """Unmap ``[newbrk, oldbrk)``, of which `vma` is the first VMA; as `mmap.do_mas_align_munmap`.
+    """Unmap ``[newbrk, oldbrk)``, of which `vma` is the first VMA; as `munmap.do_mas_align_munmap`.
 
     This is the form of v6.1. The one of the maple tree series v9 to v11 is the patch ``brk-false-vma``.
     """
-    return mmap.do_mas_align_munmap(mm, vma, newbrk, oldbrk, downgrade=True)
+    return munmap.do_mas_align_munmap(mm, vma, newbrk, oldbrk, downgrade=True)
 
 
 def do_brk_flags(mm: MmStruct, heap: VmArea | None, address: int, length: int) -> int:
@@ -75,13 +79,12 @@ def do_brk_flags(mm: MmStruct, heap: VmArea | None, address: int, length: int) -
     if mm.map_count > MAX_MAP_COUNT:
         return ENOMEM
     end, pgoff = address + length, address >> PAGE_SHIFT
-    if heap is not None and heap.vm_end == address:
-        first = pgoff - vma_pages(heap)
-        if mmap.can_vma_merge(heap, flags, None, first):
-            return mmap.vma_expand(mm.mm_mt.cursor(), heap, heap.vm_start, end, first, None)
+    if heap is not None and heap.vm_end == address and can_vma_merge_after(heap, flags, None, None, pgoff):
+        return vma_expand(heap, heap.vm_start, end, heap.vm_pgoff, None)
     vma = vm_area_alloc(mm, address, end, pgoff, flags)
     if vma is None:
         return ENOMEM
+    vma_start_write(vma)
     mas = mm.mm_mt.cursor(address, end - 1)
     try:
         mas.store_gfp(vma, GFP_KERNEL)

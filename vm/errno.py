@@ -11,3 +11,5 @@ EFAULT = -errno.EFAULT
 EINVAL = -errno.EINVAL
 EAGAIN = -errno.EAGAIN
 EBUSY = -errno.EBUSY
+EEXIST = -errno.EEXIST
+EACCES = -errno.EACCES

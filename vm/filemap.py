@@ -1,20 +1,148 @@
-"""The page cache, as far as it makes frames change hands. Kernel: mm/filemap.c, v6.1."""
+"""Files: their page cache, and the VMAs that map them. Kernel: mm/filemap.c and struct address_space, v6.1.
+
+Simpler here: a file is its address_space, so there is no inode and no dentry; one operation each stands for the
+xarray of the cache and its lock; the interval tree is a list in the order of its keys.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from bisect import insort
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
-from concurrency import Operation, perform, trace
+from concurrency import (
+    Access,
+    Atomic,
+    Once,
+    Operation,
+    RwSemaphore,
+    Shared,
+    active,
+    atomic_add_return,
+    perform,
+    trace,
+)
 from vm.folio import Folio, Memory, alloc_folio, folio_put
+from vm.layout import PAGE_SHIFT
+
+if TYPE_CHECKING:
+    from vm.vma import VmArea
+
+I_MMAP_READ = Operation("vma_interval_tree_foreach", Access.READ, field="i_mmap", local=True)
+I_MMAP_INSERT = Operation("vma_interval_tree_insert", Access.WRITE, field="i_mmap", local=True)
+I_MMAP_REMOVE = Operation("vma_interval_tree_remove", Access.WRITE, field="i_mmap", local=True)
 
 
-class AddressSpace:
-    """The cached pages of one file. Simpler here: one operation each stands for the xarray and its lock."""
+class AddressSpace(Shared):
+    """One file: its cached pages, and the tree of the VMAs that map it, guarded by `i_mmap_rwsem`.
+
+    `i_rwsem` is held by whoever writes to the file or truncates it, `invalidate_lock` by whoever adds pages (for
+    reading) or takes them away. `i_size` is in pages; None for a file that is as long as anybody asks.
+    """
+
+    name: str
+    pages: dict[int, Folio]
+    i_rwsem: RwSemaphore
+    invalidate_lock: RwSemaphore
+    i_mmap_rwsem: RwSemaphore
+    i_mmap: list[tuple[int, int, VmArea]]
+    i_size: Once[int | None] = None
+    f_count: Atomic[int] = 1
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.pages: dict[int, Folio] = {}
+        super().__init__(
+            name=name,
+            pages={},
+            i_rwsem=RwSemaphore("inode->i_rwsem"),
+            invalidate_lock=RwSemaphore("mapping->invalidate_lock"),
+            i_mmap_rwsem=RwSemaphore("mapping->i_mmap_rwsem"),
+            i_mmap=[],
+        )
+
+
+# -- the VMAs ---------------------------------------------------------------------------------------------------
+
+
+def i_mmap_lock_write(mapping: AddressSpace) -> None:
+    """Lock the tree of the file's VMAs for changes."""
+    mapping.i_mmap_rwsem.down_write()
+
+
+def i_mmap_unlock_write(mapping: AddressSpace) -> None:
+    """The end of `i_mmap_lock_write`."""
+    mapping.i_mmap_rwsem.up_write()
+
+
+def i_mmap_lock_read(mapping: AddressSpace) -> None:
+    """Lock the tree of the file's VMAs for walks."""
+    mapping.i_mmap_rwsem.down_read()
+
+
+def i_mmap_unlock_read(mapping: AddressSpace) -> None:
+    """The end of `i_mmap_lock_read`."""
+    mapping.i_mmap_rwsem.up_read()
+
+
+def vma_interval_tree_insert(vma: VmArea, mapping: AddressSpace) -> None:
+    """Put a VMA into the tree under the page offsets that it has now; needs i_mmap_rwsem for writing.
+
+    Among equal ranges the newest comes last: so a child's VMA stands after its parent's, and is visited after it.
+    """
+    first = vma.vm_pgoff
+    last = first + ((vma.vm_end - vma.vm_start) >> PAGE_SHIFT) - 1
+    rt = active.runtime
+    if rt is not None:
+        rt.step(I_MMAP_INSERT, mapping)
+    insort(mapping.i_mmap, (first, last, vma), key=lambda entry: entry[:2])
+
+
+def vma_interval_tree_remove(vma: VmArea, mapping: AddressSpace) -> None:
+    """Take a VMA out of the tree; needs i_mmap_rwsem for writing."""
+    rt = active.runtime
+    if rt is not None:
+        rt.step(I_MMAP_REMOVE, mapping)
+    mapping.i_mmap = [entry for entry in mapping.i_mmap if entry[2] is not vma]
+
+
+def vma_interval_tree_foreach(mapping: AddressSpace, first: int, last: int) -> Iterator[VmArea]:
+    """The VMAs that map any of the pages `first`..`last`, by their live fields; needs i_mmap_rwsem."""
+    rt = active.runtime
+    if rt is not None:
+        rt.step(I_MMAP_READ, mapping)
+    for _, _, vma in list(mapping.i_mmap):
+        start = vma.vm_pgoff
+        if start <= last and first < start + ((vma.vm_end - vma.vm_start) >> PAGE_SHIFT):
+            yield vma
+
+
+def unlink_file_vma(vma: VmArea) -> None:
+    """Take `vma` out of its file's tree; from here on no walk of the file finds it."""
+    mapping = vma.vm_file
+    if mapping is not None:
+        i_mmap_lock_write(mapping)
+        vma_interval_tree_remove(vma, mapping)
+        i_mmap_unlock_write(mapping)
+
+
+def shmem_zero_setup(vma: VmArea) -> None:
+    """Give shared anonymous memory the nameless file that its pages are of; kernel: mm/shmem.c."""
+    vma.vm_file = AddressSpace("dev/zero")
+
+
+# -- the pages --------------------------------------------------------------------------------------------------
+
+
+def get_file(mapping: AddressSpace) -> AddressSpace:
+    """Take a reference, as each VMA has one."""
+    atomic_add_return(mapping, "f_count", 1)
+    return mapping
+
+
+def fput(memory: Memory, mapping: AddressSpace) -> None:
+    """Drop a reference; the pages of a file that nobody refers to any more are dropped with it."""
+    if atomic_add_return(mapping, "f_count", -1) == 0:
+        for index in sorted(mapping.pages):
+            invalidate_mapping_page(memory, mapping, index)
 
 
 def _insert(mapping: AddressSpace, _task: Any, arg: tuple[int, Folio]) -> bool:

@@ -12,8 +12,12 @@ from typing import Any
 from concurrency import Dep, Failure, Kind, Observer, Operation, Runtime, Task
 
 LOCK_ORDER = (
+    "inode->i_rwsem",
     "mm->mmap_lock",
+    "mapping->invalidate_lock",
     "folio_lock",
+    "vma->vm_lock",
+    "mapping->i_mmap_rwsem",
     "anon_vma->rwsem",
     "mm->page_table_lock",
     "ptlock",

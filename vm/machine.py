@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from concurrency import KmemCache, domain
 from lockdep.gfp import GFP_KERNEL, GFP_NOFAIL
+from vm.era import V6_1, Era, era_named
 from vm.folio import Memory
-from vm.mm import MmStruct, VmaIndex, maple_tree
+from vm.mm import MmStruct
 
 mm_cache = KmemCache("mm_struct", MmStruct, object_size=1024)
 
@@ -16,11 +17,11 @@ class Machine:
     def __init__(self) -> None:
         self.memory = Memory(0)
         self.mms: list[MmStruct] = []
-        self.index: VmaIndex = maple_tree
+        self.era: Era = V6_1
 
     def add_mm(self, name: str, start_brk: int) -> MmStruct:
         """A new, empty address space whose heap begins at `start_brk`."""
-        mm = mm_cache.alloc(GFP_KERNEL | GFP_NOFAIL, self.memory, name, start_brk, self.index)
+        mm = mm_cache.alloc(GFP_KERNEL | GFP_NOFAIL, self.memory, name, start_brk, self.era)
         assert mm is not None
         self.mms.append(mm)
         return mm
@@ -31,13 +32,14 @@ class Machine:
         mm_cache.free(mm)
 
 
-def boot(frames: int, index: VmaIndex = maple_tree) -> Machine:
+def boot(frames: int, era: str = V6_1.name) -> Machine:
     """The machine of this execution, with so many frames of 4096 bytes and no address space yet.
 
-    `index` is the component that holds the VMAs: `maple_tree` since v6.1, `rbtree_and_list` before.
+    `era` names the kernel whose components its address spaces are made of: "5.19", "6.1" or "6.6". An era that there
+    is not raises `ConcurrencyError`.
     """
     machine = domain(Machine)
+    machine.era = era_named(era)
     machine.memory = Memory(frames)
     machine.mms.clear()
-    machine.index = index
     return machine

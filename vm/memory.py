@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from concurrency import trace
 from vm.anon_vma import anon_vma_prepare, unlink_anon_vmas
 from vm.errno import EFAULT, ENOMEM
+from vm.filemap import unlink_file_vma
 from vm.folio import Folio, alloc_folio, folio_put, folio_wait_locked
 from vm.layout import PAGE_SIZE, TASK_SIZE
-from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter, mm_counter, mmap_read_lock, mmap_read_unlock
+from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter, mm_counter
 from vm.pgtable import (
     Migration,
     PageTable,
@@ -41,23 +42,20 @@ def tlb_finish_mmu(tlb: MmuGather) -> None:
         folio_put(tlb.mm.memory, folio)
 
 
-def vma_lookup(mm: MmStruct, address: int) -> VmArea | None:
-    """The VMA that contains `address`; needs mmap_lock."""
-    return mm.mm_mt.load(address)
-
-
 def handle_user_fault(mm: MmStruct, address: int) -> int:
     """A user access found no present entry: map the page. 0, -EFAULT (no VMA) or -ENOMEM.
 
-    Kernel: do_user_addr_fault() and handle_mm_fault(). Takes mmap_lock for reading. Simpler here: what the VMA's
-    flags permit is not looked at, and no stack grows.
+    Kernel: do_user_addr_fault() and handle_mm_fault(). Takes mmap_lock for reading, or the lock of the VMA. Simpler
+    here: what the VMA's flags permit is not looked at.
     """
     if not 0 <= address < TASK_SIZE:
         return EFAULT
-    mmap_read_lock(mm)
-    vma = None if mm.ended else vma_lookup(mm, address)
-    result = EFAULT if vma is None else handle_mm_fault(mm, vma, address & -PAGE_SIZE)
-    mmap_read_unlock(mm)
+    held = mm.era.hold_for_fault(mm, address)
+    if held is None:
+        return EFAULT
+    vma, release = held
+    result = handle_mm_fault(mm, vma, address & -PAGE_SIZE)
+    release()
     return result
 
 
@@ -135,6 +133,7 @@ def free_pgtables(mm: MmStruct, vmas: list[VmArea], floor: int, ceiling: int) ->
     """
     for number, vma in enumerate(vmas, 1):
         unlink_anon_vmas(vma)
+        unlink_file_vma(vma)
         limit = vmas[number].vm_start if number < len(vmas) else ceiling
         free_pgd_range(mm, vma.vm_start, vma.vm_end, floor, limit)
 

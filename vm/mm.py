@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from concurrency import Operation, Plain, RwSemaphore, Shared, Spinlock, perform
-from tree import MapleTree, RbStore, VmaStore
+from concurrency import Once, Operation, Plain, RwSemaphore, Shared, Spinlock, perform
+from tree import VmaStore
 from vm.folio import Folio, Memory, folio_test_anon
 from vm.layout import TASK_SIZE
 
 if TYPE_CHECKING:
+    from vm.era import Era
     from vm.pgtable import PageTable
     from vm.vma import VmArea
 
+SINGLE_DEPTH_NESTING = 1
 MM_ANONPAGES = "MM_ANONPAGES"
 MM_FILEPAGES = "MM_FILEPAGES"
-
-
-VmaIndex = Callable[[RwSemaphore], VmaStore["VmArea"]]
-"""Makes what holds the VMAs of an address space, guarded by the lock that it is given."""
-
-
-def maple_tree(lock: RwSemaphore) -> VmaStore[VmArea]:
-    """VMAs as v6.1 keeps them: a maple tree with gaps, not in RCU mode."""
-    return MapleTree(track_gaps=True, lock=lock)
-
-
-def rbtree_and_list(lock: RwSemaphore) -> VmaStore[VmArea]:
-    """VMAs as kernels up to v6.0 keep them: an augmented rbtree, a linked list, and a cache per task."""
-    return RbStore(lock=lock)
 
 
 class MmStruct(Shared):
@@ -37,30 +24,36 @@ class MmStruct(Shared):
 
     Writing the VMAs, `map_count`, `start_brk` and `brk` needs mmap_lock for writing, reading them for reading.
     `pmds` maps the number of a page-table page to it, and is populated under `page_table_lock`. `ended` is set by
-    `exit_mmap` (mm_users is 0): whoever acts for the process then learns that there is none.
+    `exit_mmap` (mm_users is 0): whoever acts for the process then learns that there is none. `era` says which
+    components it is made of. `mm_lock_seq` is the number of the current write section of mmap_lock, for the locks of
+    single VMAs.
     """
 
     name: str
     memory: Memory
+    era: Era
     mmap_lock: RwSemaphore
     page_table_lock: Spinlock
     mm_mt: VmaStore[VmArea]
     map_count: Plain[int] = 0
     start_brk: Plain[int] = 0
     brk: Plain[int] = 0
+    mm_lock_seq: Once[int] = 0
     mmap_base: int = TASK_SIZE
     ended: bool = False
     pmds: dict[int, PageTable]
     rss: dict[str, int]
 
-    def __init__(self, memory: Memory, name: str, start_brk: int, index: VmaIndex) -> None:
+    def __init__(self, memory: Memory, name: str, start_brk: int, era: Era) -> None:
         mmap_lock = RwSemaphore("mm->mmap_lock")
+        page_table_lock = Spinlock("mm->page_table_lock")
         super().__init__(
             name=name,
             memory=memory,
+            era=era,
             mmap_lock=mmap_lock,
-            page_table_lock=Spinlock("mm->page_table_lock"),
-            mm_mt=index(mmap_lock),
+            page_table_lock=page_table_lock,
+            mm_mt=era.index(mmap_lock, page_table_lock),
             start_brk=start_brk,
             brk=start_brk,
             pmds={},
@@ -113,11 +106,18 @@ def mmap_write_lock(mm: MmStruct) -> None:
     mm.mmap_lock.down_write()
 
 
+def mmap_write_lock_nested(mm: MmStruct) -> None:
+    """As `mmap_write_lock`, of a child that nobody knows yet, under the lock of its parent."""
+    mm.mmap_lock.down_write(SINGLE_DEPTH_NESTING)
+
+
 def mmap_write_unlock(mm: MmStruct) -> None:
-    """The end of `mmap_write_lock`."""
+    """The end of `mmap_write_lock`, and of all write locks on single VMAs."""
+    mm.era.vma_locks.end_write_all(mm)
     mm.mmap_lock.up_write()
 
 
 def mmap_write_downgrade(mm: MmStruct) -> None:
-    """From changing to looking, with no writer in between."""
+    """From changing to looking, with no writer in between; the write locks on single VMAs end."""
+    mm.era.vma_locks.end_write_all(mm)
     mm.mmap_lock.downgrade_write()

@@ -4,34 +4,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from concurrency import KmemCache, Once, Plain, Shared, peek
+from concurrency import KmemCache, Once, Plain, RwSemaphore, Shared, peek
 from lockdep.gfp import GFP_KERNEL
-from vm.layout import PAGE_SHIFT, STACK_GUARD_GAP, VM_GROWSDOWN
+from vm.layout import PAGE_SHIFT, STACK_GUARD_GAP, VM_EXEC, VM_GROWSDOWN, VM_READ, VM_SHARED, VM_WRITE
 
 if TYPE_CHECKING:
     from vm.anon_vma import AnonVma, AnonVmaChain
+    from vm.filemap import AddressSpace
     from vm.mm import MmStruct
 
 
 class VmArea(Shared):
-    """The range ``[vm_start, vm_end)`` in bytes, `vm_pgoff` pages into its object.
+    """The range ``[vm_start, vm_end)`` in bytes, `vm_pgoff` pages into `vm_file`, or into nothing if that is None.
 
     Writing start, end or pgoff needs mmap_lock for writing and, once the VMA is in an rmap tree, that tree's lock
-    for writing; reading them needs one of the two. `anon_vma` goes from None to its value under mmap_lock and
-    page_table_lock, and is read without.
+    for writing; reading them needs one of the two. `vm_flags` and `vm_page_prot` are written under
+    mmap_lock and read by rmap walks without it. `anon_vma` goes from None to its value under mmap_lock and
+    page_table_lock, and is read without. The last three fields are of `vm.vma_lock`.
     """
 
     vm_mm: MmStruct
     vm_start: Plain[int]
     vm_end: Plain[int]
     vm_pgoff: Plain[int]
-    vm_flags: Plain[int]
+    vm_flags: Once[int]
+    vm_page_prot: Once[int]
+    vm_file: AddressSpace | None
     anon_vma: Once[AnonVma | None] = None
     anon_vma_chain: list[AnonVmaChain]
+    vm_lock: RwSemaphore | None
+    vm_lock_seq: Once[int] = -1
+    detached: Once[bool] = False
 
-    def __init__(self, mm: MmStruct, start: int, end: int, pgoff: int, flags: int) -> None:
+    def __init__(
+        self, mm: MmStruct, start: int, end: int, pgoff: int, flags: int, file: AddressSpace | None = None
+    ) -> None:
         super().__init__(
-            vm_mm=mm, vm_start=start, vm_end=end, vm_pgoff=pgoff, vm_flags=flags, anon_vma_chain=[]
+            vm_mm=mm,
+            vm_start=start,
+            vm_end=end,
+            vm_pgoff=pgoff,
+            vm_flags=flags,
+            vm_page_prot=vm_get_page_prot(flags),
+            vm_file=file,
+            anon_vma_chain=[],
+            vm_lock=mm.era.vma_locks.make(),
         )
 
     @property
@@ -43,19 +60,48 @@ class VmArea(Shared):
 vma_cache = KmemCache("vm_area_struct", VmArea, object_size=152)
 
 
-def vm_area_alloc(mm: MmStruct, start: int, end: int, pgoff: int, flags: int) -> VmArea | None:
-    """A VMA that is in no tree; None without memory."""
-    return vma_cache.alloc(GFP_KERNEL, mm, start, end, pgoff, flags)
+def vm_area_alloc(
+    mm: MmStruct, start: int, end: int, pgoff: int, flags: int, file: AddressSpace | None = None
+) -> VmArea | None:
+    """A VMA that is in no tree, without a reference to `file`; None without memory."""
+    return vma_cache.alloc(GFP_KERNEL, mm, start, end, pgoff, flags, file)
+
+
+def vm_area_dup(vma: VmArea) -> VmArea | None:
+    """A copy of `vma` that is in no tree and has no links, but names the same anon_vma; None without memory."""
+    new = vm_area_alloc(vma.vm_mm, vma.vm_start, vma.vm_end, vma.vm_pgoff, vma.vm_flags, vma.vm_file)
+    if new is not None:
+        new.vm_page_prot = vma.vm_page_prot
+        new.anon_vma = vma.anon_vma
+    return new
 
 
 def vm_area_free(vma: VmArea) -> None:
-    """Free a VMA that is in no tree any more."""
-    vma_cache.free(vma)
+    """Free a VMA that is in no tree any more, as soon as nobody can look at it."""
+    vma.vm_mm.era.vma_locks.free(vma)
+
+
+def vma_is_anonymous(vma: VmArea) -> bool:
+    """Its pages are of no file. Shared anonymous memory is that of a file without a name, so it is none."""
+    return vma.vm_file is None
 
 
 def vma_pages(vma: VmArea) -> int:
     """How many pages the VMA spans."""
     return (vma.vm_end - vma.vm_start) >> PAGE_SHIFT
+
+
+def vm_get_page_prot(flags: int) -> int:
+    """The access that an entry may give without a fault: a write only where pages are shared with the file.
+
+    A private page is made writable by the fault that finds it to be the process's own (protection_map[]).
+    """
+    return flags & (VM_READ | VM_WRITE | VM_EXEC if flags & VM_SHARED else VM_READ | VM_EXEC)
+
+
+def vma_set_page_prot(vma: VmArea) -> None:
+    """After `vm_flags` has changed; needs mmap_lock for writing."""
+    vma.vm_page_prot = vm_get_page_prot(vma.vm_flags)
 
 
 def vm_start_gap(vma: VmArea) -> int:

@@ -16,9 +16,10 @@ from stress.bug import bug
 from stress.patch import patch
 from stress.workloads.brk import trim_under_compaction
 from tree import NoMemory
-from vm import brk, mmap
+from vm import brk, munmap
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write, post_update_vma, pre_update_vma
 from vm.errno import ENOMEM
+from vm.find import vma_find
 from vm.layout import USER_PGTABLES_CEILING
 from vm.memory import unmap_region
 from vm.mm import MmStruct, mmap_write_downgrade
@@ -29,7 +30,7 @@ from vm.vma import VmArea
 def do_brk_munmap(mm: MmStruct, vma: VmArea, newbrk: int, oldbrk: int) -> int:
     """Unmap ``[newbrk, oldbrk)`` by way of a VMA that is in no tree."""
     if vma.vm_end < oldbrk or (vma.vm_start, vma.vm_end) == (newbrk, oldbrk):
-        return mmap.do_mas_align_munmap(mm, vma, newbrk, oldbrk, downgrade=True)
+        return munmap.do_mas_align_munmap(mm, vma, newbrk, oldbrk, downgrade=True)
     mas = mm.mm_mt.cursor(newbrk, oldbrk - 1)
     try:
         mas.preallocate(None, GFP_KERNEL)
@@ -46,7 +47,7 @@ def do_brk_munmap(mm: MmStruct, vma: VmArea, newbrk: int, oldbrk: int) -> int:
         post_update_vma(vma)
         anon_vma_unlock_write(anon_vma)
     trace("vma_shrunk", vma=vma.name)
-    following = mmap.vma_find(mm, oldbrk)
+    following = vma_find(mm, oldbrk)
     ceiling = USER_PGTABLES_CEILING if following is None else following.vm_start
     mmap_write_downgrade(mm)
     unmap_region(mm, [unmap], newbrk, ceiling, newbrk, oldbrk)

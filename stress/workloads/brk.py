@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from concurrency import join, spawn
 from stress.process import Process
+from vm.exit import exit_mmap
 from vm.filemap import AddressSpace, filemap_read, invalidate_mapping_page
 from vm.folio import Memory
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.migrate import compact_zone
-from vm.mm import VmaIndex, maple_tree
-from vm.mmap import exit_mmap
 
 HEAP = 0x10_0000
 PAGES = 4
@@ -39,9 +38,9 @@ def read_file(memory: Memory) -> None:
         invalidate_mapping_page(memory, file, index)
 
 
-def trim_under_compaction(index: VmaIndex = maple_tree) -> None:
-    """The program: a heap of four pages, of which three are cut off; `index` holds the VMAs."""
-    machine = boot(FRAMES, index)
+def trim_under_compaction(era: str = "6.1") -> None:
+    """The program: a heap of four pages, of which three are cut off; `era` names the kernel."""
+    machine = boot(FRAMES, era)
     process = Process(machine.add_mm("cc1", HEAP))
     process.brk(HEAP + PAGES * PAGE_SIZE)
     for page in range(PAGES):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stress.patch import Patch, PatchError, applied, patch
-from vm import brk, memory, mmap
+from vm import brk, memory, munmap
 from vm.anon_vma import anon_vma_lock_write
 from vm.memory import unmap_region
 
@@ -18,10 +18,10 @@ def test_every_module_that_imported_the_function_calls_the_replacement() -> None
         calls.append("called")
 
     with applied([replacement]):
-        mmap.unmap_region(None, [], 0, 0, 0, 0)  # type: ignore[arg-type]
+        munmap.unmap_region(None, [], 0, 0, 0, 0)  # type: ignore[arg-type]
         memory.unmap_region(None, [], 0, 0, 0, 0)  # type: ignore[arg-type]
     assert calls == ["called", "called"]
-    assert mmap.unmap_region is memory.unmap_region is unmap_region
+    assert munmap.unmap_region is memory.unmap_region is unmap_region
 
 
 def test_a_patch_is_taken_back_when_the_block_fails() -> None:

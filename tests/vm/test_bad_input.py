@@ -6,9 +6,10 @@ import pytest
 from vm_world import HEAP, Beside, assert_clean, assert_invariants, page, run_alone
 
 from concurrency import Failure, Kind
-from vm import brk, mmap
+from vm import brk, mmap, munmap
 from vm.brk import sys_brk
 from vm.errno import EFAULT, EINVAL, ENOMEM, EPERM, ESRCH
+from vm.exit import exit_mmap
 from vm.layout import (
     MMAP_MIN_ADDR,
     PAGE_SIZE,
@@ -20,7 +21,8 @@ from vm.layout import (
 )
 from vm.machine import boot
 from vm.memory import handle_user_fault
-from vm.mmap import do_mmap, do_munmap, exit_mmap
+from vm.mmap import do_mmap
+from vm.munmap import do_munmap
 from vm.user import Killed, user_load, user_store
 
 ULONG_MAX = (1 << 64) - 1
@@ -129,6 +131,7 @@ def few_mappings(monkeypatch: pytest.MonkeyPatch) -> int:
     """The limit on mappings, made small."""
     monkeypatch.setattr(mmap, "MAX_MAP_COUNT", 3)
     monkeypatch.setattr(brk, "MAX_MAP_COUNT", 3)
+    monkeypatch.setattr(munmap, "MAX_MAP_COUNT", 3)
     return 3
 
 

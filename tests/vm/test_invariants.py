@@ -8,6 +8,7 @@ import pytest
 from vm_world import HEAP, run_alone
 
 from concurrency import Failure, Kind, check, poke, quiet
+from vm.adjust import vma_expand
 from vm.anon_vma import (
     AnonVma,
     anon_vma_cache,
@@ -21,12 +22,14 @@ from vm.anon_vma import (
     unlink_anon_vmas,
 )
 from vm.brk import sys_brk
+from vm.exit import exit_mmap
+from vm.find import vma_find
 from vm.folio import folio_get, folio_put
 from vm.invariants import coverage, mapcounts, vma_index
 from vm.layout import PAGE_SIZE, VM_DATA_FLAGS
 from vm.machine import Machine, boot
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
-from vm.mmap import do_mmap, exit_mmap, vma_expand, vma_find
+from vm.mmap import do_mmap
 from vm.pgtable import PageTable, make_migration_entry, pfn_swap_entry_to_page, present
 from vm.user import Killed, user_store
 from vm.vma import VmArea, vm_area_alloc, vm_area_free
@@ -241,7 +244,7 @@ def test_a_lock_taken_against_the_order_is_reported_before_it_can_deadlock() -> 
     found = failure(program, "lockdep")
     assert (found.kind, found.check) == (Kind.LOCKDEP, "lock-order")
     assert "main asks for mm->mmap_lock while it holds anon_vma->rwsem" in found.headline
-    assert "mm->mmap_lock > folio_lock > anon_vma->rwsem" in found.detail
+    assert "mm->mmap_lock > mapping->invalidate_lock > folio_lock" in found.detail
 
 
 def test_a_folio_lock_under_the_rmap_lock_is_reported_but_a_trylock_is_not() -> None:
@@ -325,8 +328,7 @@ def test_vma_expand_inherits_the_anon_vma_before_it_locks() -> None:
         vma = vma_find(mm, below)
         assert vma is not None
         inherited = heap.anon_vma
-        mas = mm.mm_mt.cursor(below)
-        check(vma_expand(mas, vma, below, heap.vm_end, vma.vm_pgoff, heap) == 0, "there is memory")
+        check(vma_expand(vma, below, heap.vm_end, vma.vm_pgoff, heap) == 0, "there is memory")
         check(vma.anon_vma is inherited, "the anon_vma of the pages")
         check(mm.map_count == 1, "one VMA is left")
         mmap_write_unlock(mm)
@@ -352,7 +354,7 @@ def test_vma_expand_without_memory_leaves_both_as_they_were() -> None:
             mmap_write_lock(mm)
             vma = vma_find(mm, below)
             assert vma is not None
-            if vma_expand(mm.mm_mt.cursor(below), vma, below, heap.vm_end, vma.vm_pgoff, heap) < 0:
+            if vma_expand(vma, below, heap.vm_end, vma.vm_pgoff, heap) < 0:
                 check(vma_find(mm, HEAP) is heap, "the heap is still there")
                 check(vma.vm_end == HEAP, "the other one did not grow")
             mmap_write_unlock(mm)

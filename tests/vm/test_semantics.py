@@ -8,10 +8,11 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 from vm_world import HEAP, Action, Beside, actions, assert_clean, run_alone
 
 from concurrency import quiet
+from vm.era import ERAS
 from vm.layout import PAGE_SIZE, TASK_SIZE, VM_DATA_FLAGS
 from vm.machine import boot
-from vm.mm import VmaIndex, maple_tree, rbtree_and_list
-from vm.mmap import do_mmap, do_munmap
+from vm.mmap import do_mmap
+from vm.munmap import do_munmap
 from vm.user import user_store
 
 FRAMES = 80
@@ -47,12 +48,12 @@ TestOneProcess.settings = QUICK
 
 
 @QUICK
-@given(script=st.lists(actions, max_size=25), index=st.sampled_from([maple_tree, rbtree_and_list]))
-def test_one_process_inside_a_runtime_with_every_check(script: list[Action], index: VmaIndex) -> None:
-    """On the maple tree, and on the rbtree and list that it replaced."""
+@given(script=st.lists(actions, max_size=25), era=st.sampled_from(sorted(ERAS)))
+def test_one_process_inside_a_runtime_with_every_check(script: list[Action], era: str) -> None:
+    """In every era."""
 
     def program() -> None:
-        process = Beside(boot(FRAMES, index))
+        process = Beside(boot(FRAMES, era))
         for action in script:
             process.do(action)
         process.read_all()

@@ -10,12 +10,14 @@ from concurrency import Observer, Result, Settings, explore, quiet
 from stress.checks import model_observers
 from vm.brk import sys_brk
 from vm.errno import EINVAL, ENOMEM
+from vm.exit import exit_mmap
 from vm.invariants import coverage, mapcounts, vma_index
 from vm.layout import MMAP_MIN_ADDR, PAGE_SIZE, TASK_SIZE, VM_ACCOUNT, VM_DATA_FLAGS, VM_READ, page_align
 from vm.machine import Machine
 from vm.migrate import compact_zone
 from vm.mm import MM_ANONPAGES, get_mm_counter
-from vm.mmap import do_mmap, do_munmap, exit_mmap
+from vm.mmap import do_mmap
+from vm.munmap import do_munmap
 from vm.user import Killed, user_load, user_store
 
 HEAP = 0x10_0000

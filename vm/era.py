@@ -1,0 +1,84 @@
+"""Eras: which kernel an address space is of, as the components that it is made of.
+
+Nothing else in the model asks which era it is. Sources: mm/mmap.c of v5.19, v6.1 and v6.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from concurrency import ConcurrencyError, RwSemaphore, Spinlock
+from tree import MapleTree, RbStore, VmaStore
+from vm.fault_lock import Hold, grow_under_read_lock, lock_mm_and_find_vma, lock_vma_or_mm
+from vm.vma_lock import NONE, PER_VMA, VmaLocks
+
+if TYPE_CHECKING:
+    from vm.mm import MmStruct
+    from vm.vma import VmArea
+
+VmaIndex = Callable[[RwSemaphore, Spinlock], VmaStore["VmArea"]]
+"""Makes what holds the VMAs of an address space, out of its mmap_lock and page_table_lock."""
+
+
+class GrowingLock:
+    """mmap_lock for writing, or for reading with page_table_lock on top: what a stack grew under up to v6.0."""
+
+    def __init__(self, mmap_lock: RwSemaphore, page_table_lock: Spinlock) -> None:
+        self._mmap_lock = mmap_lock
+        self._page_table_lock = page_table_lock
+
+    def held_by_me(self) -> bool:
+        """See `tree.guard.TreeLock`."""
+        return self._mmap_lock.held_by_me()
+
+    def assert_held(self) -> None:
+        """See `tree.guard.TreeLock`."""
+        self._mmap_lock.assert_held()
+
+    def assert_held_write(self) -> None:
+        """See `tree.guard.TreeLock`."""
+        if self._page_table_lock.held_by_me():
+            self._mmap_lock.assert_held()
+        else:
+            self._mmap_lock.assert_held_write()
+
+
+def maple_tree(mmap_lock: RwSemaphore, _: Spinlock) -> VmaStore[VmArea]:
+    """VMAs as v6.1 keeps them: a maple tree with gaps, not in RCU mode."""
+    return MapleTree(track_gaps=True, lock=mmap_lock)
+
+
+def rcu_maple_tree(mmap_lock: RwSemaphore, _: Spinlock) -> VmaStore[VmArea]:
+    """VMAs as v6.6 keeps them: a maple tree that may be walked in an RCU reader, without the lock."""
+    return MapleTree(track_gaps=True, rcu=True, lock=mmap_lock)
+
+
+def rbtree_and_list(mmap_lock: RwSemaphore, page_table_lock: Spinlock) -> VmaStore[VmArea]:
+    """VMAs as kernels up to v6.0 keep them: an augmented rbtree, a linked list, and a cache per task."""
+    return RbStore(lock=GrowingLock(mmap_lock, page_table_lock))
+
+
+@dataclass(frozen=True, slots=True)
+class Era:
+    """The components of one kernel: `index` holds the VMAs, `hold_for_fault` is how a fault finds and locks its VMA."""
+
+    name: str
+    index: VmaIndex
+    vma_locks: VmaLocks
+    hold_for_fault: Callable[[MmStruct, int], Hold | None]
+
+
+V5_19 = Era("5.19", rbtree_and_list, NONE, grow_under_read_lock)
+V6_1 = Era("6.1", maple_tree, NONE, lock_mm_and_find_vma)
+V6_6 = Era("6.6", rcu_maple_tree, PER_VMA, lock_vma_or_mm)
+ERAS = {era.name: era for era in (V5_19, V6_1, V6_6)}
+
+
+def era_named(name: str) -> Era:
+    """The era of this name; raises `ConcurrencyError`."""
+    era = ERAS.get(name)
+    if era is None:
+        raise ConcurrencyError(f"no era is called {name!r}: there are {', '.join(ERAS)}")
+    return era
