@@ -1,5 +1,16 @@
 """How things run and meet: runtimes, schedules, strategies, locks, RCU, shared memory, slab."""
 
+from concurrency.atomic import (
+    atomic_add,
+    atomic_add_return,
+    atomic_add_unless,
+    atomic_dec,
+    atomic_dec_and_test,
+    atomic_fetch_add,
+    atomic_inc,
+    cmpxchg,
+    xchg,
+)
 from concurrency.barrier import Barrier
 from concurrency.clock import HZ, jiffies, ktime_get, mdelay, msleep
 from concurrency.completion import Completion
@@ -15,6 +26,16 @@ from concurrency.failure import (
     Kind,
     TaskKilled,
     WouldBlock,
+)
+from concurrency.fence import (
+    smp_mb,
+    smp_mb__after_atomic,
+    smp_mb__after_spinlock,
+    smp_mb__after_srcu_read_unlock,
+    smp_mb__after_unlock_lock,
+    smp_mb__before_atomic,
+    smp_rmb,
+    smp_wmb,
 )
 from concurrency.flag import Flag
 from concurrency.irq import (
@@ -32,7 +53,7 @@ from concurrency.lock import Lock, OwnedLock, lock_class_key, owned_operations
 from concurrency.minimise import minimise
 from concurrency.mutex import Mutex
 from concurrency.observer import Observer
-from concurrency.operation import Access, Dep, Operation
+from concurrency.operation import Access, Dep, Fence, Operation
 from concurrency.race import RaceDetector
 from concurrency.rcu import (
     call_rcu,
@@ -66,27 +87,25 @@ from concurrency.rwsem import RwSemaphore
 from concurrency.schedule import Datum, Schedule, Segment
 from concurrency.semaphore import Semaphore
 from concurrency.seqlock import SeqCount, SeqLock
-from concurrency.settings import Settings
+from concurrency.settings import MEMORIES, Settings
 from concurrency.shared import (
     READ_ONCE,
     WRITE_ONCE,
     Atomic,
     Once,
+    Order,
     Plain,
     RcuPtr,
     Shared,
-    atomic_add_return,
-    atomic_dec_and_test,
-    cmpxchg,
     peek,
     poke,
     rcu_access_pointer,
     rcu_assign_pointer,
+    rcu_dereference,
     rcu_dereference_check,
     rcu_dereference_protected,
     smp_load_acquire,
     smp_store_release,
-    xchg,
 )
 from concurrency.simulated import Simulated
 from concurrency.slab import KmemCache, LeakCheck
@@ -112,6 +131,7 @@ __all__ = [
     "DEFAULT_STRATEGY",
     "DPOR",
     "HZ",
+    "MEMORIES",
     "PCT",
     "POS",
     "READ_ONCE",
@@ -134,6 +154,7 @@ __all__ = [
     "Event",
     "Execution",
     "Failure",
+    "Fence",
     "Flag",
     "Kind",
     "KmemCache",
@@ -144,6 +165,7 @@ __all__ = [
     "Observer",
     "Once",
     "Operation",
+    "Order",
     "OwnedLock",
     "Plain",
     "RaceDetector",
@@ -175,8 +197,13 @@ __all__ = [
     "Witness",
     "WouldBlock",
     "active",
+    "atomic_add",
     "atomic_add_return",
+    "atomic_add_unless",
+    "atomic_dec",
     "atomic_dec_and_test",
+    "atomic_fetch_add",
+    "atomic_inc",
     "bug_on",
     "call_rcu",
     "check",
@@ -214,6 +241,7 @@ __all__ = [
     "rcu_access_pointer",
     "rcu_assign_pointer",
     "rcu_barrier",
+    "rcu_dereference",
     "rcu_dereference_check",
     "rcu_dereference_protected",
     "rcu_read_lock",
@@ -225,7 +253,15 @@ __all__ = [
     "schedule_timeout",
     "set_current_state",
     "smp_load_acquire",
+    "smp_mb",
+    "smp_mb__after_atomic",
+    "smp_mb__after_spinlock",
+    "smp_mb__after_srcu_read_unlock",
+    "smp_mb__after_unlock_lock",
+    "smp_mb__before_atomic",
+    "smp_rmb",
     "smp_store_release",
+    "smp_wmb",
     "softirq",
     "spawn",
     "synchronize_rcu",

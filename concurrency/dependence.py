@@ -157,7 +157,7 @@ def _is_shared_field(op: Operation, obj: object) -> bool:
     if not isinstance(obj, Shared) or op.field is None:
         return False
     field = type(obj)._fields.get(op.field)
-    return field is not None and (op is field.modify or op in field.ops.values())
+    return field is not None and (op in field.ops.values() or op in field.modify.values())
 
 
 def _is_engine(op: Operation) -> bool:

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     INVARIANT = "invariant"
     CORRUPTION = "corruption"
     DATA_RACE = "data-race"
+    UNINIT = "uninit"
     USE_AFTER_FREE = "use-after-free"
     DOUBLE_FREE = "double-free"
     LEAK = "leak"

@@ -57,6 +57,17 @@ class Dep(IntEnum):
     """The same, for a reader."""
 
 
+class Fence(IntEnum):
+    """A memory barrier; kernel: Documentation/memory-barriers.txt, v6.6."""
+
+    RMB = 0
+    """Reads before it are done before reads after it."""
+    WMB = 1
+    """Writes of the task before it reach every other task before its writes after it."""
+    MB = 2
+    """All that the task knows before it has reached every task before it goes on."""
+
+
 class Operation:
     """One kind of visible step.
 
@@ -69,7 +80,9 @@ class Operation:
 
     `acquires` and `releases` name the orderings of the object that a synchronising operation takes over and adds to
     (a rw_semaphore has two: what writers left and what readers left). `tracked` says that the place is declared
-    plain, so that the race detector compares this access with the others there.
+    plain, so that the race detector compares this access with the others there. `before` and `after` are the memory
+    barriers that belong to the operation, and `word` is the attribute of the object that `Runtime.load` and
+    `Runtime.store` read and write.
 
     `local` declares that the operation touches nothing but its place: `field` of the object, or the whole object if
     that is None. With a reading `access` it must not change it either. What its task does up to its next operation
@@ -80,6 +93,8 @@ class Operation:
     __slots__ = (
         "access",
         "acquires",
+        "after",
+        "before",
         "dep",
         "effect",
         "field",
@@ -90,6 +105,7 @@ class Operation:
         "releases",
         "tracked",
         "wakes",
+        "word",
     )
 
     def __init__(
@@ -107,6 +123,9 @@ class Operation:
         tracked: bool | None = None,
         local: bool | None = None,
         whole: bool = False,
+        before: Fence | None = None,
+        after: Fence | None = None,
+        word: str | None = None,
     ) -> None:
         self.name = name
         self.access = access
@@ -120,6 +139,9 @@ class Operation:
         self.local = local
         self.place = None if whole else field
         """The part of the object that it touches, as the dependence relation sees it; None is all of it."""
+        self.before = before
+        self.after = after
+        self.word = word
         self.tracked = access <= Access.WRITE if tracked is None else tracked
 
     def __repr__(self) -> str:

@@ -2,7 +2,11 @@
 
 Happens-before by vector clocks, with the accesses of each place kept as epochs: Flanagan and Freund, "FastTrack:
 Efficient and Precise Dynamic Race Detection", PLDI 2009, section 3, extended by marked accesses. A pair of marked
-accesses is no race; a marked against a plain one is, as for KCSAN (Documentation/dev-tools/kcsan.rst, v6.6).
+accesses is no race; a marked against a plain one is, as for KCSAN (Documentation/dev-tools/kcsan.rst, v6.6). A marked
+write after a write barrier releases, a read barrier acquires what marked reads before it have read from, as the fences
+of C11 do.
+
+Under weak memory it is the write that was read from that counts, not the last one: the memory says which it was.
 """
 
 from __future__ import annotations
@@ -11,14 +15,15 @@ from typing import Any
 
 from concurrency.failure import Failure, Kind
 from concurrency.observer import Observer
-from concurrency.operation import Access, Dep, Operation
+from concurrency.operation import Access, Dep, Fence, Operation
 from concurrency.runtime import Runtime
+from concurrency.shared import Shared
 from concurrency.site import stack
 from concurrency.task import Task
 from concurrency.waiting import label
 
 _NONE, _READ, _WRITE, _READ_ONCE = Access.NONE, Access.READ, Access.WRITE, Access.READ_ONCE
-_ACQUIRE, _RELEASE = Access.ACQUIRE, Access.RELEASE
+_ACQUIRE, _RELEASE, _ACQ_REL = Access.ACQUIRE, Access.RELEASE, Access.ACQ_REL
 _TRIES = (Dep.TRY, Dep.TRY_READ)
 _MARKED_READS = (Access.READ_ONCE, Access.ACQUIRE)
 _OVERWRITES = (Access.WRITE, Access.WRITE_ONCE)
@@ -89,9 +94,17 @@ class RaceDetector(Observer):
         self._clocks: list[Clock] = []
         self._places: dict[int, _Fields] = {}
         self._on = True
+        self._pending: dict[int, Clock] = {}
+        """For each task, what a read barrier would make known."""
+        self._before_barrier: dict[int, Clock] = {}
+        """For each task, its clock at its last write barrier."""
+        self.follows_reads = False
+        """The memory says what each access to a field reads from."""
 
     def begin(self, runtime: Runtime) -> None:
         """See `Observer.begin`."""
+        self._pending = {}
+        self._before_barrier = {}
         self._clocks = []
         self._places = {}
         self._on = "data-race" not in runtime.without
@@ -113,7 +126,7 @@ class RaceDetector(Observer):
                 left = fields[name].clock
                 if left:
                     _merge(self._clocks[task.id], left)
-        if op.access is not _NONE:
+        if op.access is not _NONE or op.before is not None or op.after is not None:
             self.accessed(task, op, obj)
         if op.releases:
             clock = self._clocks[task.id]
@@ -125,20 +138,70 @@ class RaceDetector(Observer):
     def accessed(self, task: Task, op: Operation, obj: object) -> None:
         """Compare an access with those before it, and remember it."""
         access = op.access
-        if access is _NONE or (access is _READ_ONCE and not op.tracked):
-            return
+        if op.before is not None:
+            self._barrier(task, op.before)
+        barriers = self._before_barrier
+        if access is not _NONE and (access is not _READ_ONCE or op.tracked or barriers):
+            if self.follows_reads and (isinstance(obj, Shared) or op.word is not None):
+                if access is not _ACQUIRE and access is not _ACQ_REL:
+                    self.compare(task, op, obj)
+            else:
+                self._follow(task, op, obj, barriers)
+        if op.after is not None:
+            self._barrier(task, op.after)
+
+    def _follow(self, task: Task, op: Operation, obj: object, barriers: dict[int, Clock]) -> None:
+        """An access reads what was written last."""
+        access = op.access
         fields = self._places.get(id(obj)) or self._fields(obj)
         place = fields[op.field]
         clock = self._clocks[task.id]
-        if access is _ACQUIRE and place.clock:
-            _merge(clock, place.clock)
+        if place.clock:
+            if access is _ACQUIRE:
+                _merge(clock, place.clock)
+            elif access is _READ_ONCE and barriers:
+                _merge(self._pending.setdefault(task.id, {}), place.clock)
         if op.tracked and self._on:
             self._compare(task, op, obj, place, clock)
         if access is _RELEASE:
             place.clock = clock.copy()
             clock[task.id] += 1
-        elif place.clock and access in _OVERWRITES:
-            place.clock = {}
+        elif access in _OVERWRITES and (place.clock or barriers):
+            before = barriers.get(task.id) if access is Access.WRITE_ONCE else None
+            place.clock = before.copy() if before else {}
+
+    def _barrier(self, task: Task, barrier: Fence) -> None:
+        clock = self._clocks[task.id]
+        if barrier is not Fence.WMB and task.id in self._pending:
+            _merge(clock, self._pending.pop(task.id))
+        if barrier is not Fence.RMB:
+            self._before_barrier[task.id] = clock.copy()
+            clock[task.id] += 1
+
+    def compare(self, task: Task, op: Operation, obj: object) -> None:
+        """Compare an access with those before it, and remember it; what it reads from is known already."""
+        if op.tracked and self._on:
+            fields = self._places.get(id(obj)) or self._fields(obj)
+            self._compare(task, op, obj, fields[op.field], self._clocks[task.id])
+
+    def reads_from(self, task: Task, clock: Clock, *, acquires: bool) -> None:
+        """`task` reads a write that was left with `clock`."""
+        _merge(self._clocks[task.id] if acquires else self._pending.setdefault(task.id, {}), clock)
+
+    def writes(self, task: Task, *, releases: bool, onto: Clock | None = None) -> Clock | None:
+        """What is left with a write of `task`; `onto` was left with the write that it replaces atomically."""
+        if releases:
+            mine = self._clocks[task.id]
+            left = mine.copy()
+            mine[task.id] += 1
+        else:
+            before = self._before_barrier.get(task.id)
+            if before is None:
+                return onto
+            left = before.copy()
+        if onto is not None:
+            _merge(left, onto)
+        return left
 
     def _fields(self, obj: object) -> _Fields:
         """The places of an object that has none yet; it is kept alive, so that its id stays its own."""

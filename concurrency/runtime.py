@@ -48,6 +48,15 @@ class Runtime(Protocol):
     def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
         """Wait until `op` is ready, let it take effect, and return its result. The effect is atomic."""
 
+    def load(self, op: Operation, obj: Any) -> Any:
+        """`step`, and what the word of the operation holds as far as the caller can tell (weak memory)."""
+
+    def store(self, op: Operation, obj: Any, value: Any) -> None:
+        """`step`, and set the word of the operation."""
+
+    def made(self, obj: object) -> None:
+        """The caller has made an object of a slab cache, which no other task knows yet."""
+
     def choose(self, n: int, label: str) -> int:
         """A choice in range(n) that the program does not determine: it is recorded in the schedule."""
 

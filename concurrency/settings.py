@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from concurrency.failure import ConcurrencyError
 from concurrency.observer import Observer
 from concurrency.race import RaceDetector
 from concurrency.simulated import DEFAULT_MAX_STEPS, Simulated
@@ -12,6 +13,9 @@ from concurrency.slab import LeakCheck
 from concurrency.strategy.base import Listening, Strategy
 from concurrency.threaded import Threaded
 from concurrency.validator import LockValidator
+from concurrency.weak import WeakSimulated
+
+MEMORIES = ("sc", "weak")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,8 @@ class Settings:
 
     `without` names checks that are switched off. `faults` is how many allocations may fail, by choice, in one
     execution, `spurious` how many waits of each task may end for no reason, by choice (`schedule`,
-    `Condition.wait`). `observers` makes the further observers of a runtime: the invariants of a scenario.
+    `Condition.wait`). `observers` makes the further observers of a runtime: the invariants of a scenario. `memory` is
+    the memory model: sequential consistency ("sc") or `concurrency.weak` ("weak").
     """
 
     without: frozenset[str] = frozenset()
@@ -28,6 +33,14 @@ class Settings:
     spurious: int = 0
     max_steps: int = DEFAULT_MAX_STEPS
     observers: Callable[[], Sequence[Observer]] = tuple
+    memory: str = "sc"
+
+    def __post_init__(self) -> None:
+        """Refuse a memory model that does not exist."""
+        if self.memory not in MEMORIES:
+            raise ConcurrencyError(
+                f"no memory model is called {self.memory!r}: there are {', '.join(MEMORIES)}"
+            )
 
     def _common(self, *, stacks: bool) -> list[Observer]:
         common: list[Observer] = []
@@ -39,6 +52,10 @@ class Settings:
 
     def threaded(self, seed: int) -> Threaded:
         """A threaded runtime with those observers that make sense there."""
+        if self.memory != "sc":
+            raise ConcurrencyError(
+                "the threaded runtime has the memory of the machine: weak memory is simulated"
+            )
         return Threaded(
             (*self._common(stacks=True), *self.observers()),
             without=self.without,
@@ -63,7 +80,8 @@ class Settings:
         if "data-race" not in self.without:
             observers.append(RaceDetector(stacks=stacks))
         observers += self.observers()
-        return Simulated(
+        kind = WeakSimulated if self.memory == "weak" else Simulated
+        return kind(
             strategy,
             tuple(observers),
             without=self.without,

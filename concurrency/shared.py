@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from concurrency.failure import ConcurrencyError, Failure, Kind
 from concurrency.operation import Access, Operation
@@ -39,6 +39,18 @@ class FieldKind(StrEnum):
     RCU = "RcuPtr"
     ATOMIC = "Atomic"
 
+
+class Order(StrEnum):
+    """How an atomic read-modify-write is ordered; kernel: Documentation/atomic_t.txt, v6.6."""
+
+    FULL = ""
+    ACQUIRE = "_acquire"
+    RELEASE = "_release"
+    RELAXED = "_relaxed"
+
+
+KEEP: Any = object()
+"""Given by the change of a read-modify-write that writes nothing after all, as a failed cmpxchg()."""
 
 _KIND = re.compile(r"(?:\w+\.)*(Plain|Once|RcuPtr|Atomic)\[")
 _DECLARED_ACCESS = {
@@ -80,31 +92,36 @@ class SharedField:
             "write_once": (Access.WRITE_ONCE, "WRITE_ONCE"),
             "acquire": (Access.ACQUIRE, "smp_load_acquire"),
             "release": (Access.RELEASE, "smp_store_release"),
+            "dereference": (Access.ACQUIRE, "rcu_dereference"),
         }
         if kind is FieldKind.RCU:
-            names["read"] = (Access.ACQUIRE, "rcu_dereference")
+            names["read"] = names["dereference"]
             names["write"] = (Access.RELEASE, "rcu_assign_pointer")
         whole = self._set if kind is FieldKind.ATOMIC else None
         self.ops = {
             key: Operation(text, access, field=name, effect=whole if key in _WRITES else None, tracked=plain)
             for key, (access, text) in names.items()
         }
-        self.modify = Operation(
-            "atomic",
-            Access.ACQ_REL,
-            field=name,
-            effect=self._modify,
-            tracked=plain,
-            acquires=(name,),
-            releases=(name,),
-        )
+        self.modify = {
+            order: Operation(
+                f"atomic{order}",
+                Access.ACQ_REL,
+                field=name,
+                effect=self._modify,
+                tracked=plain,
+                acquires=(name,) if order in (Order.FULL, Order.ACQUIRE) else (),
+                releases=(name,) if order in (Order.FULL, Order.RELEASE) else (),
+            )
+            for order in Order
+        }
 
     def _set(self, obj: object, _task: object, value: object) -> None:
         setattr(obj, self.slot, value)
 
     def _modify(self, obj: object, _task: object, change: Callable[[Any], tuple[Any, Any]]) -> Any:
         new, result = change(getattr(obj, self.slot))
-        setattr(obj, self.slot, new)
+        if new is not KEEP:
+            setattr(obj, self.slot, new)
         return result
 
     def property(self) -> property:
@@ -120,7 +137,7 @@ class SharedField:
         if self.kind is FieldKind.ATOMIC:
             write = _atomic_set(self.ops["write"])
         if self.kind is FieldKind.RCU:
-            read = _checked_dereference(read, self.name)
+            read = checked_dereference(read, self.name)
         return property(read, write)
 
 
@@ -133,7 +150,9 @@ def _atomic_set(op: Operation) -> Callable[[Any, Any], None]:
     return write
 
 
-def _checked_dereference(read: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
+def checked_dereference(read: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
+    """`read`, which says so if the task is in no reader."""
+
     def dereference(obj: Any) -> Any:
         rt = active.runtime
         if rt is not None and rt.current.rcu_nesting == 0:
@@ -174,7 +193,7 @@ class SharedMeta(type):
         scope.setdefault("__slots__", tuple(slots + others))
         scope["_own_fields"] = fields
         scope["_own_defaults"] = defaults
-        scope.update({field: shared.property() for field, shared in fields.items()})
+        scope.update({field: _accessors.property(shared) for field, shared in fields.items()})
         cls = super().__new__(mcs, name, bases, scope)
         cls._fields = {
             key: field for base in reversed(cls.__mro__) for key, field in _own(base, "_own_fields")
@@ -208,7 +227,10 @@ class Shared(metaclass=SharedMeta):
     arguments of the constructor set fields before the object is visible to anybody, so they are not operations.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "_memory")
+
+    _memory: Any
+    """What weak memory keeps about the object (`concurrency.weak`)."""
 
     def __init__(self, **values: Any) -> None:
         fields = type(self)._fields
@@ -216,7 +238,8 @@ class Shared(metaclass=SharedMeta):
             setattr(self, fields[name].slot if name in fields else name, value)
 
 
-def _field(obj: Shared, name: str) -> SharedField:
+def field_of(obj: Shared, name: str) -> SharedField:
+    """The declared field of this name; raises `ConcurrencyError`."""
     field = type(obj)._fields.get(name)
     if field is None:
         raise ConcurrencyError(f"{type(obj).__name__} declares no shared field {name!r}")
@@ -224,7 +247,7 @@ def _field(obj: Shared, name: str) -> SharedField:
 
 
 def _read(obj: Shared, name: str, how: str) -> Any:
-    field = _field(obj, name)
+    field = field_of(obj, name)
     rt = active.runtime
     if rt is not None:
         rt.step(field.ops[how], obj)
@@ -232,7 +255,7 @@ def _read(obj: Shared, name: str, how: str) -> Any:
 
 
 def _write(obj: Shared, name: str, value: object, how: str) -> None:
-    field = _field(obj, name)
+    field = field_of(obj, name)
     op = field.ops[how]
     if op.effect is not None:
         perform(op, obj, value)
@@ -292,28 +315,53 @@ def rcu_dereference_protected(obj: Shared, name: str, condition: bool) -> Any:
 def rcu_dereference_check(obj: Shared, name: str, condition: bool) -> Any:
     """The pointer as seen by a reader, or by someone for whom `condition` (a lock is held) is true."""
     _suspicious(name, condition or current_task().rcu_nesting > 0, "rcu_dereference_check")
-    return _read(obj, name, "acquire")
+    return _read(obj, name, "dereference")
 
 
-def xchg(obj: Shared, name: str, value: T) -> T:
-    """Atomically replace the field; gives the old value."""
-    return _modify(obj, name, lambda old: (value, old))  # type: ignore[no-any-return]
+def rcu_dereference(obj: Shared, name: str) -> Any:
+    """The pointer as seen by a reader; what is read through it is at least what its publisher had initialised."""
+    return rcu_dereference_check(obj, name, False)
 
 
-def cmpxchg(obj: Shared, name: str, old: T, new: T) -> T:
-    """Atomically replace the field if it equals `old`; gives what was there."""
-    return _modify(obj, name, lambda was: (new if was == old else was, was))  # type: ignore[no-any-return]
+def modify(obj: Shared, name: str, change: Callable[[Any], tuple[Any, Any]], order: Order) -> Any:
+    """Atomically replace the field by what `change` makes of it (or `KEEP`); gives its second result.
+
+    `change` may be called more than once, so it must not do anything else.
+    """
+    return _modify(obj, name, change, order)
 
 
-def atomic_add_return(obj: Shared, name: str, n: int) -> int:
-    """Atomically add; gives the new value."""
-    return _modify(obj, name, lambda old: (old + n, old + n))  # type: ignore[no-any-return]
+def _modify(obj: Shared, name: str, change: Callable[[Any], tuple[Any, Any]], order: Order) -> Any:
+    return perform(field_of(obj, name).modify[order], obj, change)
 
 
-def atomic_dec_and_test(obj: Shared, name: str) -> bool:
-    """Atomically subtract 1; whether the result is 0."""
-    return atomic_add_return(obj, name, -1) == 0
+class Accessors(NamedTuple):
+    """How fields are accessed under one memory model."""
+
+    property: Callable[[SharedField], property]
+    read: Callable[[Shared, str, str], Any]
+    write: Callable[[Shared, str, object, str], None]
+    modify: Callable[[Shared, str, Callable[[Any], tuple[Any, Any]], Order], Any]
+    init: Callable[..., None]
 
 
-def _modify(obj: Shared, name: str, change: Callable[[Any], tuple[Any, Any]]) -> Any:
-    return perform(_field(obj, name).modify, obj, change)
+STRONG = Accessors(SharedField.property, _read, _write, _modify, Shared.__init__)
+"""Sequential consistency."""
+
+
+def use_accessors(accessors: Accessors) -> None:
+    """Have all shared fields accessed so, from now on; then no access has to ask which memory model holds."""
+    global _accessors
+    if _accessors is accessors:
+        return
+    _accessors = accessors
+    globals().update(_read=accessors.read, _write=accessors.write, _modify=accessors.modify)
+    type.__setattr__(Shared, "__init__", accessors.init)
+    classes: list[type] = [Shared]
+    for cls in classes:
+        classes += type.__subclasses__(cls)
+        for name, field in _own(cls, "_own_fields"):
+            type.__setattr__(cls, name, accessors.property(field))
+
+
+_accessors = STRONG

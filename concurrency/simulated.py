@@ -25,6 +25,7 @@ from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, unc
 from concurrency.observer import Observer, hearers
 from concurrency.operation import Operation
 from concurrency.runtime import active
+from concurrency.shared import STRONG, use_accessors
 from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, starts_round
 from concurrency.task import Task
 from concurrency.waiting import describe_deadlock
@@ -41,6 +42,8 @@ class Simulated:
     tracing: bool
     parallel = False
     hushed = False
+    accessors = STRONG
+    """How the fields of `Shared` objects are accessed."""
     step: Callable[[Operation, object], None]
     """See `Runtime.step`: the variant that suits the strategy and the observers."""
 
@@ -112,6 +115,7 @@ class Simulated:
         """
         if active.runtime is not None:
             raise ConcurrencyError("a program is running in this process: explorations do not nest")
+        use_accessors(self.accessors)
         self._reset()
         self._hub = getcurrent()
         strategy = self._strategy
@@ -300,6 +304,19 @@ class Simulated:
             self.stop(failure)
             raise
         return result
+
+    def load(self, op: Operation, obj: Any) -> Any:
+        """See `Runtime.load`."""
+        self.step(op, obj)
+        return getattr(obj, op.word or "")
+
+    def store(self, op: Operation, obj: Any, value: Any) -> None:
+        """See `Runtime.store`."""
+        self.step(op, obj)
+        setattr(obj, op.word or "", value)
+
+    def made(self, obj: object) -> None:
+        """See `Runtime.made`."""
 
     def choose(self, n: int, label: str) -> int:
         """See `Runtime.choose`."""

@@ -77,7 +77,9 @@ class KmemCache(Generic[T]):
         if rt.faults and not gfp & GFP_NOFAIL and rt.choose(2, f"allocation of {self.name} fails"):
             rt.faults -= 1
             return None
-        return self._new(args)
+        obj = self._new(args)
+        rt.made(obj)
+        return obj
 
     def _new(self, args: tuple[Any, ...]) -> T:
         slab = domain(SlabDomain)

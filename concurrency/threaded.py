@@ -18,6 +18,7 @@ from concurrency.failure import ConcurrencyError, Failure, TaskKilled, uncaught
 from concurrency.observer import Observer, hearers
 from concurrency.operation import Operation
 from concurrency.runtime import active, at_once
+from concurrency.shared import STRONG, use_accessors
 from concurrency.task import OUTSIDE, Task
 from concurrency.waiting import describe_deadlock
 
@@ -104,6 +105,7 @@ class Threaded:
         """
         if active.runtime is not None:
             raise ConcurrencyError("a program is running in this process: explorations do not nest")
+        use_accessors(STRONG)
         self._reset()
         active.runtime = self
         try:
@@ -215,6 +217,19 @@ class Threaded:
                 self.stop(describe_deadlock(alive))
         else:
             self._guard.notify_all()
+
+    def load(self, op: Operation, obj: Any) -> Any:
+        """See `Runtime.load`."""
+        self.step(op, obj)
+        return getattr(obj, op.word or "")
+
+    def store(self, op: Operation, obj: Any, value: Any) -> None:
+        """See `Runtime.store`."""
+        self.step(op, obj)
+        setattr(obj, op.word or "", value)
+
+    def made(self, obj: object) -> None:
+        """See `Runtime.made`."""
 
     def choose(self, n: int, label: str) -> int:  # noqa: ARG002
         """See `Runtime.choose`."""

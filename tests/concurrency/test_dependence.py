@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 from concurrency_programs import Cell
 
-from concurrency import Access, Mutex, Observer, Operation, RandomWalk, RwSemaphore, Simulated, Spinlock, Task
+from concurrency import (
+    Access,
+    Mutex,
+    Observer,
+    Operation,
+    Order,
+    RandomWalk,
+    RwSemaphore,
+    Simulated,
+    Spinlock,
+    Task,
+)
 from concurrency.dependence import Dependence, Footprint
 from concurrency.rcu import (
     CALL_RCU,
@@ -52,7 +63,7 @@ FIELDS = Cell._fields
 READ, WRITE = FIELDS["once"].ops["read"], FIELDS["once"].ops["write"]
 OTHER_WRITE = FIELDS["plain"].ops["write"]
 FOLLOW = FIELDS["pointer"].ops["read"]
-MODIFY = FIELDS["count"].modify
+MODIFY = FIELDS["count"].modify[Order.FULL]
 SET_COUNT = FIELDS["count"].ops["write"]
 TREE_SLOT = Operation("a step of somebody's own", Access.WRITE_ONCE, field="slots")
 

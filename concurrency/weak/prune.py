@@ -1,0 +1,65 @@
+"""Forgetting: what no task can read any more, and what every task knows.
+
+It changes nothing that a task could notice: the writes that go are below every task's floor, and a place with one
+write left needs no view to say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from concurrency.runtime import JOIN
+from concurrency.task import Task
+from concurrency.weak.history import Knowledge, Place, View, joined
+
+if TYPE_CHECKING:
+    from concurrency.weak.memory import WeakMemory
+
+
+def prune(memory: WeakMemory, tasks: Sequence[Task]) -> int:
+    """Forget what can be forgotten; gives how many writes and entries of views are left."""
+    for task in tasks:
+        if task.done:
+            memory.known[task.id] = Knowledge()
+    floors = [_floor(memory, task) for task in tasks if not task.done]
+    views = _views(memory)
+    places = dict.fromkeys(place for view in views for place in view)
+    settled: set[Place] = set()
+    left = 0
+    for place in places:
+        lows = [floor.get(place) for floor in floors]
+        oldest = min(-1 if low is None else low.at for low in lows)
+        place.history[:] = [write for write in place.history if write.at >= oldest]
+        if len(place.history) == 1 or place.home() is None:
+            settled.add(place)
+        else:
+            left += len(place.history)
+            views += [write.view for write in place.history]
+    for view in views:
+        for place in [place for place in view if place in settled]:
+            del view[place]
+        left += len(view)
+    return left
+
+
+def _floor(memory: WeakMemory, task: Task) -> View:
+    """What a task that goes on knows at least: if it waits for another to end, all that this one knows already."""
+    floor = memory.known[task.id].floor
+    while task.op is JOIN and isinstance(task.obj, Task) and not task.obj.done:
+        task = task.obj
+        floor = joined(floor, memory.known[task.id].floor)
+    return floor
+
+
+def _views(memory: WeakMemory) -> list[View]:
+    views = [memory.everywhere]
+    for me in memory.known:
+        views += [me.floor, me.seen, me.own, me.released, me.strong]
+        views += [view for view in (me.stamp, me.snapshot) if view is not None]
+        views += [view for _, view in me.through.values()]
+        views += me.given or ()
+    for home in memory.others.values():
+        for sync in home.syncs.values():
+            views += [sync.view, sync.own, sync.strong]
+    return views
