@@ -48,10 +48,11 @@ class _Options:
     seed: int = 1
     without: tuple[str, ...] = ()
     faults: int = 0
+    memory: str = "sc"
 
     @property
     def settings(self) -> Settings:
-        return Settings(without=frozenset(self.without), faults=self.faults)
+        return Settings(without=frozenset(self.without), faults=self.faults, memory=self.memory)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,7 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
     config.addinivalue_line(
         "markers",
-        "sugarbush(executions=1000, strategy='pct', depth=None, seed=1, without=(), faults=0): "
+        "sugarbush(executions=1000, strategy='pct', depth=None, seed=1, without=(), faults=0, "
+        "memory='sc'): "
         "run the test under many schedules of its tasks.",
     )
 

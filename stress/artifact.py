@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from concurrency import Schedule, Witness
+from concurrency import MEMORIES, Schedule, Settings, Witness
 from stress.checks import CHECKS
 from stress.scenario import BadParameter, Scenario, UnknownScenario, find_scenario
 
@@ -42,6 +42,16 @@ class Artifact:
     step: int
     found_by: dict[str, Any]
 
+    @property
+    def settings(self) -> Settings:
+        """How its execution is run."""
+        return self.scenario.settings(self.without, self.memory)
+
+    @property
+    def memory(self) -> str:
+        """The memory model under which it was found."""
+        return str(self.found_by.get("memory", "sc"))
+
 
 def save(
     witness: Witness,
@@ -53,7 +63,7 @@ def save(
 ) -> Path:
     """Write the artifact of `witness` to the directory `out`, under a name that says what it is; gives the file.
 
-    `found_by` says how it was found (runtime, strategy, depth, seed). The file appears whole or not at all. Raises
+    `found_by` says how it was found (runtime, memory, strategy, depth, seed). The file appears whole or not at all. Raises
     OSError if it cannot be written.
     """
     failure = witness.failure
@@ -127,6 +137,8 @@ def _checked(path: Path, data: dict[str, Any]) -> Artifact:
         scenario = find_scenario(_entry(path, data, "scenario", str)).given(parameters)
     except (UnknownScenario, BadParameter) as error:
         raise BadArtifact(f"{path}: {error}") from None
+    if found_by.get("memory", "sc") not in MEMORIES:
+        raise BadArtifact(f"{path} is broken: 'found_by' names a memory model that does not exist")
     return Artifact(
         scenario=scenario,
         schedule=Schedule.parse(_entry(path, data, "schedule", str)),

@@ -27,6 +27,7 @@ CHECKS = {
     "atomic-sleep": "nothing sleeps under a spinlock or in an RCU reader",
     "data-race": "plain accesses are ordered by something",
     "rcu": "RCU pointers are read inside readers",
+    "uninit": "nothing is read that its maker has not made known (weak memory)",
     "use-after-free": "no freed object is touched",
     "double-free": "no object is freed twice",
     "leak": "nothing is left over at the end",

@@ -31,11 +31,12 @@ class Plan:
     without: frozenset[str]
     keep_going: bool
     out: Path
+    memory: str = "sc"
 
     @property
     def settings(self) -> Settings:
         """What `concurrency` needs to know of it."""
-        return self.scenario.settings(self.without)
+        return self.scenario.settings(self.without, self.memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,13 @@ class Found:
 def run(plan: Plan, progress: Callable[[Result], None] | None = None) -> tuple[Result, list[Found]]:
     """Explore the plan's scenario; every witness is saved as soon as it is found."""
     saved: list[Found] = []
-    how = {"runtime": plan.runtime, "strategy": plan.strategy, "depth": plan.depth, "seed": plan.seed}
+    how = {
+        "runtime": plan.runtime,
+        "memory": plan.memory,
+        "strategy": plan.strategy,
+        "depth": plan.depth,
+        "seed": plan.seed,
+    }
 
     def keep(witness: Witness) -> None:
         try:
@@ -81,7 +88,7 @@ def minimise_artifact(artifact: Artifact, path: Path) -> tuple[Minimised, Explan
     Raises `BadSchedule` unless the artifact replays.
     """
     witness = replay_artifact(artifact)
-    settings = artifact.scenario.settings(artifact.without)
+    settings = artifact.settings
     with applied(artifact.scenario.patches):
         small = minimised(artifact.scenario.program, witness, settings)
         why = explain(artifact.scenario.program, small.witness, settings)
@@ -102,7 +109,7 @@ def replay_artifact(artifact: Artifact, *watchers: Observer) -> Witness:
     """
     if not artifact.schedule.choices:
         raise BadSchedule("the artifact was found by the threaded runtime, whose choices nobody records")
-    settings = artifact.scenario.settings(artifact.without)
+    settings = artifact.settings
     if watchers:
         observers = settings.observers
         settings = replace(settings, observers=lambda: (*watchers, *observers()))
@@ -128,6 +135,7 @@ def summary(plan: Plan, result: Result, found: list[Found]) -> dict[str, Any]:
         "scenario": plan.scenario.name,
         "parameters": dict(plan.scenario.values),
         "runtime": plan.runtime,
+        "memory": plan.memory,
         "strategy": result.strategy,
         "seed": plan.seed,
         "executions": result.executions,

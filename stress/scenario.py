@@ -80,9 +80,11 @@ class Scenario:
         kind = "text" if isinstance(parameters[name], str) else "a number, 0 or more"
         raise BadParameter(f"parameter {name!r} of scenario {self.name!r} is {kind}, not {value!r}")
 
-    def settings(self, without: frozenset[str] = frozenset()) -> Settings:
+    def settings(self, without: frozenset[str] = frozenset(), memory: str = "sc") -> Settings:
         """How its executions are run; `without` are further checks to look past."""
-        return Settings(without=self.without | without, faults=self.faults, observers=self.observers)
+        return Settings(
+            without=self.without | without, faults=self.faults, observers=self.observers, memory=memory
+        )
 
     @property
     def summary(self) -> str:

@@ -119,6 +119,7 @@ class WeakMemory:
                 chosen = self._runtime.choose(ways + 1, f"value of {label(obj)}.{field}")
                 if chosen == ways:
                     self._unborn(op, obj, field)
+                    chosen = ways - 1
             else:
                 chosen = self._runtime.choose(ways, f"value of {label(obj)}.{field}") if ways > 1 else 0
             write = history[-1 - chosen]

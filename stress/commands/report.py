@@ -65,7 +65,7 @@ def _read(path: Path) -> list[Artifact]:
 def _orders(artifact: Artifact) -> Sequence[Pair]:
     witness: Witness = replay_artifact(artifact)
     with applied(artifact.scenario.patches):
-        why = explain(artifact.scenario.program, witness, artifact.scenario.settings(artifact.without))
+        why = explain(artifact.scenario.program, witness, artifact.settings)
     return why.pairs
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from concurrency import RUNTIMES, STRATEGIES, Verdict
+from concurrency import MEMORIES, RUNTIMES, STRATEGIES, Verdict
 from concurrency.strategy.table import checked_depth
 from stress.checks import CHECKS
 from stress.console import DEFAULT_OUT, Unusable, one_of, out, print_found
@@ -30,7 +30,7 @@ def run_command(
             help="pct: how many orderings a bug may need (4). dfs, delay: how many preemptions, or delays."
         ),
     ] = None,
-    memory: Annotated[str, typer.Option(help="The memory model: sc.")] = "sc",
+    memory: Annotated[str, typer.Option(help="The memory model: sc or weak.")] = "sc",
     schedules: Annotated[int | None, typer.Option(help="How many executions.")] = None,
     seconds: Annotated[float | None, typer.Option(help="How long, instead of --schedules.")] = None,
     seed: Annotated[int, typer.Option(help="Where the choices start.")] = 1,
@@ -44,7 +44,9 @@ def run_command(
     """Run a scenario under many schedules; further options are parameters of the scenario."""
     one_of("--runtime", runtime, RUNTIMES)
     one_of("--strategy", strategy, STRATEGIES)
-    one_of("--memory", memory, ("sc",))
+    one_of("--memory", memory, MEMORIES)
+    if memory == "weak" and runtime == "threaded":
+        raise Unusable("--memory weak is simulated: the threaded runtime has the memory of the machine")
     for option, value in (("--schedules", schedules), ("--seconds", seconds)):
         if value is not None and not value > 0:
             raise Unusable(f"{option} must be above 0, not {value}")
@@ -69,6 +71,7 @@ def run_command(
         without=frozenset(without or ()),
         keep_going=keep_going,
         out=directory,
+        memory=memory,
     )
     with shown(plan) as progress:
         result, found = run(plan, progress)
