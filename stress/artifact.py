@@ -63,8 +63,8 @@ def save(
 ) -> Path:
     """Write the artifact of `witness` to the directory `out`, under a name that says what it is; gives the file.
 
-    `found_by` says how it was found (runtime, memory, strategy, depth, seed). The file appears whole or not at all. Raises
-    OSError if it cannot be written.
+    `found_by` says how it was found (runtime, memory, strategy, depth, seed). The file appears whole or not at all.
+    Raises OSError if it cannot be written.
     """
     failure = witness.failure
     data = {
