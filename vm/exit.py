@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrency import bug_on
 from vm.layout import TASK_SIZE, USER_PGTABLES_CEILING
-from vm.memory import MmuGather, free_pgtables, tlb_finish_mmu, unmap_vmas
 from vm.mm import (
     MmStruct,
     mmap_read_lock,
@@ -13,6 +12,8 @@ from vm.mm import (
     mmap_write_unlock,
 )
 from vm.munmap import remove_vma
+from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
+from vm.zap import free_pgtables, unmap_vmas
 
 
 def exit_mmap(mm: MmStruct) -> None:
@@ -26,7 +27,7 @@ def exit_mmap(mm: MmStruct) -> None:
         f"kernel BUG at kernel/fork.c: __mmput(): VM_BUG_ON(atomic_read(&mm->mm_users)) mm:{mm.name}",
     )
     mm.ended = True
-    tlb = MmuGather(mm)
+    tlb = tlb_gather_mmu(mm, fullmm=True)
     mmap_read_lock(mm)
     walk = mm.mm_mt.cursor()
     doomed = []
@@ -35,7 +36,7 @@ def exit_mmap(mm: MmStruct) -> None:
     unmap_vmas(tlb, doomed, 0, TASK_SIZE)
     mmap_read_unlock(mm)
     mmap_write_lock(mm)
-    free_pgtables(mm, doomed, 0, USER_PGTABLES_CEILING)
+    free_pgtables(tlb, doomed, 0, USER_PGTABLES_CEILING)
     tlb_finish_mmu(tlb)
     for vma in doomed:
         remove_vma(vma)

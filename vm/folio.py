@@ -45,7 +45,8 @@ class Folio(Shared):
     """One frame and what is in it.
 
     `refcount` and `mapcount` count as the kernel shows them (0 = free, not mapped). `mapping` is an `AnonVma`, an
-    `AddressSpace` or None; `index` the page offset in it. `token` stands for the 4096 bytes of content.
+    `AddressSpace` or None; `index` the page offset in it. `token` stands for the 4096 bytes of content. An anonymous
+    page is `anon_exclusive` while only one entry can refer to it, so that a write fault may use it as it is.
     """
 
     pfn: int
@@ -55,6 +56,7 @@ class Folio(Shared):
     mapping: Once[AnonVma | AddressSpace | None] = None
     index: Once[int] = 0
     lru: Once[bool] = False
+    anon_exclusive: Once[bool] = False
     token: Once[object] = None
     generation: int = 0
 
@@ -92,6 +94,7 @@ def _free_frame(memory: Memory, _task: Any, folio: Folio) -> None:
     folio.generation += 1
     poke(folio, "mapping", None)
     poke(folio, "lru", False)
+    poke(folio, "anon_exclusive", False)
     poke(folio, "token", None)
     memory.free_list.append(folio)
 

@@ -11,15 +11,22 @@ from vm.anon_vma import AnonVma
 from vm.folio import Memory
 from vm.layout import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE
 from vm.mm import MmStruct
-from vm.pgtable import Migration, Present
+from vm.pgtable import Migration, PageTable, Present
+
+
+def tables(mm: MmStruct) -> Iterator[tuple[int, PageTable]]:
+    """The page-table pages, and where the range of each begins."""
+    for index, pmd in sorted(mm.pmds.items()):
+        if isinstance(pmd, PageTable):
+            yield index * PMD_SIZE, pmd
 
 
 def leaf_entries(mm: MmStruct) -> Iterator[tuple[int, Present | Migration]]:
-    """The addresses and contents of all entries that are not empty."""
-    for index, table in sorted(mm.pmds.items()):
+    """The addresses and contents of all entries that name a frame."""
+    for start, table in tables(mm):
         for number, pte in enumerate(table.entries):
-            if pte is not None:
-                yield index * PMD_SIZE + number * PAGE_SIZE, pte
+            if isinstance(pte, (Present, Migration)):
+                yield start + number * PAGE_SIZE, pte
 
 
 def coverage(mms: Iterable[MmStruct], memory: Memory) -> str | None:
@@ -63,7 +70,7 @@ def mapcounts(mms: Iterable[MmStruct], memory: Memory) -> str | None:
     """I7: each frame's mapcount is the number of entries that map it; pages whose table is locked may be in between."""
     mapped = [0] * len(memory.mem_map)
     for mm in mms:
-        if any(not table.ptl.free for table in mm.pmds.values()):
+        if any(not table.ptl.free for _, table in tables(mm)):
             return None
         for _, pte in leaf_entries(mm):
             mapped[pte.pfn] += isinstance(pte, Present)

@@ -18,7 +18,16 @@ from vm.folio import (
     folio_try_get,
     isolate_freepage,
 )
-from vm.pgtable import Migration, pmd_offset, present, ptep_get, set_pte
+from vm.pgtable import (
+    PTE_KEPT,
+    PTE_SWP_EXCLUSIVE,
+    Migration,
+    maybe_mkwrite,
+    mk_pte,
+    pte_offset_map,
+    ptep_get,
+    set_pte,
+)
 from vm.rmap import folio_add_anon_rmap, folio_get_anon_vma, rmap_walk_anon, try_to_migrate
 
 if TYPE_CHECKING:
@@ -107,8 +116,9 @@ def remove_migration_ptes(old: Folio, new: Folio) -> None:
 
 
 def _remove_migration_pte(old: Folio, new: Folio, vma: VmArea, address: int) -> None:
+    """The permissions come from the VMA as it is now, read without mmap_lock: only the rmap lock is held."""
     mm = vma.vm_mm
-    table = pmd_offset(mm, address)
+    table = pte_offset_map(mm, address)
     if table is None:
         return
     with table.ptl:
@@ -116,6 +126,9 @@ def _remove_migration_pte(old: Folio, new: Folio, vma: VmArea, address: int) -> 
         if not isinstance(pte, Migration) or pte.pfn != old.pfn:
             return
         folio_get(new)
-        folio_add_anon_rmap(new)
-        set_pte(table, address, present(new))
+        bits = vma.vm_page_prot | pte.bits & PTE_KEPT
+        if pte.write:
+            bits |= maybe_mkwrite(vma)
+        folio_add_anon_rmap(new, exclusive=bool(pte.bits & PTE_SWP_EXCLUSIVE))
+        set_pte(table, address, mk_pte(new, bits))
         trace("remove_migration_pte", mm=mm.name, addr=hex(address), old=old.name, new=new.name)

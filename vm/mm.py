@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from concurrency import Once, Operation, Plain, RwSemaphore, Shared, Spinlock, perform
+from concurrency import Atomic, Once, Operation, Plain, RwSemaphore, Shared, Spinlock, perform
 from tree import VmaStore
 from vm.folio import Folio, Memory, folio_test_anon
 from vm.layout import TASK_SIZE
 
 if TYPE_CHECKING:
+    from concurrency import Task
     from vm.era import Era
-    from vm.pgtable import PageTable
+    from vm.pgtable import Pmd, Present
     from vm.vma import VmArea
 
 SINGLE_DEPTH_NESTING = 1
@@ -23,7 +24,8 @@ class MmStruct(Shared):
     """An address space: `mmap_lock`, the VMAs in `mm_mt`, the heap's borders, page tables and resident set.
 
     Writing the VMAs, `map_count`, `start_brk` and `brk` needs mmap_lock for writing, reading them for reading.
-    `pmds` maps the number of a page-table page to it, and is populated under `page_table_lock`. `ended` is set by
+    `pmds` are the entries of the upper level of the page tables, written under `page_table_lock`; `tlb` what the CPU of
+    each task keeps of them, page by page. `write_protect_seq` is odd while fork copies them. `ended` is set by
     `exit_mmap` (mm_users is 0): whoever acts for the process then learns that there is none. `era` says which
     components it is made of. `mm_lock_seq` is the number of the current write section of mmap_lock, for the locks of
     single VMAs.
@@ -41,7 +43,10 @@ class MmStruct(Shared):
     mm_lock_seq: Once[int] = 0
     mmap_base: int = TASK_SIZE
     ended: bool = False
-    pmds: dict[int, PageTable]
+    tlb_flush_pending: Atomic[int] = 0
+    write_protect_seq: Atomic[int] = 0
+    pmds: dict[int, Pmd]
+    tlb: dict[Task, dict[int, Present]]
     rss: dict[str, int]
 
     def __init__(self, memory: Memory, name: str, start_brk: int, era: Era) -> None:
@@ -57,6 +62,7 @@ class MmStruct(Shared):
             start_brk=start_brk,
             brk=start_brk,
             pmds={},
+            tlb={},
             rss={MM_ANONPAGES: 0, MM_FILEPAGES: 0},
         )
 

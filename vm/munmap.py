@@ -13,10 +13,10 @@ from vm.errno import EINVAL, ENOMEM, ESRCH
 from vm.filemap import fput
 from vm.find import vma_find, vma_prev
 from vm.layout import MAX_MAP_COUNT, PAGE_SIZE, TASK_SIZE, USER_PGTABLES_CEILING, VM_GROWSDOWN, page_align
-from vm.memory import unmap_region
 from vm.mm import MmStruct, mmap_read_unlock, mmap_write_downgrade, mmap_write_lock, mmap_write_unlock
 from vm.vma import VmArea, vm_area_free
 from vm.vma_lock import vma_mark_detached, vma_start_write
+from vm.zap import unmap_region
 
 
 def do_munmap(mm: MmStruct, start: int, length: int) -> int:

@@ -1,16 +1,21 @@
-"""Page tables: two levels, with the lock of each page-table page.
+"""Page tables: two levels, what their entries say, and the lock of each page-table page.
 
-Kernel: arch/x86/include/asm/pgtable.h and mm/memory.c, v6.1. An entry is None, `Present` or `Migration`. An entry
-keeps the generation of its frame, which no kernel has: the invariants use it to tell a frame from its next owner.
+Kernel: arch/x86/include/asm/pgtable.h and include/linux/pgtable.h, v6.1. An entry is None, `Present`, `Migration` or
+`Swap`. At the upper level (PMD) it is a `PageTable`, or None, or a leaf: `Present` and `Migration` there mean a huge
+page. An entry keeps the generation of its frame, which no kernel has: the invariants use it to tell a frame from its
+next owner.
+
+The processor sets the accessed and dirty bits of an entry at any time (`vm.user`), so whoever changes an entry that is
+present must do it in one step: `ptep_get_and_clear`, `ptep_set_wrprotect`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from concurrency import Access, KmemCache, Operation, Spinlock, active, bug_on
+from concurrency import Access, KmemCache, Operation, Spinlock, active, bug_on, perform
 from lockdep.gfp import GFP_KERNEL
 from vm.folio import folio_test_locked
 from vm.layout import PAGE_SIZE, PMD_SIZE, PTRS_PER_PTE, pmd_index, pte_index
@@ -18,31 +23,84 @@ from vm.layout import PAGE_SIZE, PMD_SIZE, PTRS_PER_PTE, pmd_index, pte_index
 if TYPE_CHECKING:
     from vm.folio import Folio, Memory
     from vm.mm import MmStruct
+    from vm.vma import VmArea
+
+PTE_READ = 0x1
+PTE_WRITE = 0x2
+PTE_EXEC = 0x4
+PTE_SWP_EXCLUSIVE = 0x8
+PTE_YOUNG = 0x20
+PTE_DIRTY = 0x40
+PTE_UFFD_WP = 0x400
+PTE_SOFT_DIRTY = 0x800
+PTE_KEPT = PTE_YOUNG | PTE_DIRTY | PTE_UFFD_WP | PTE_SOFT_DIRTY
+"""What an entry keeps while its page is moved."""
+_LETTERS = ((PTE_WRITE, "W"), (PTE_DIRTY, "D"), (PTE_YOUNG, "A"), (PTE_UFFD_WP, "U"), (PTE_SOFT_DIRTY, "S"))
 
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """The page is mapped."""
+    """The page is mapped; `bits` say for what, and what was done to it."""
 
     pfn: int
     generation: int
+    bits: int = PTE_READ
+
+    @property
+    def write(self) -> bool:
+        """A store needs no fault."""
+        return bool(self.bits & PTE_WRITE)
+
+    @property
+    def dirty(self) -> bool:
+        """There was a store since the bit was cleared."""
+        return bool(self.bits & PTE_DIRTY)
+
+    def having(self, bits: int) -> Present:
+        """The same with these bits set."""
+        return self if self.bits & bits == bits else Present(self.pfn, self.generation, self.bits | bits)
+
+    def lacking(self, bits: int) -> Present:
+        """The same with these bits clear."""
+        return Present(self.pfn, self.generation, self.bits & ~bits) if self.bits & bits else self
 
     def __str__(self) -> str:
-        return f"pfn{self.pfn}"
+        letters = "".join(letter for bit, letter in _LETTERS if self.bits & bit)
+        return f"pfn{self.pfn}" + (f"({letters})" if letters else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """The page is being moved; whoever needs it waits for the folio lock of the old frame."""
+    """The page is being moved; whoever needs it waits for the folio lock of the old frame.
+
+    `bits` are those of the entry of before, and whether the page was exclusive (PTE_SWP_EXCLUSIVE).
+    """
 
     pfn: int
     generation: int
+    bits: int = 0
+
+    @property
+    def write(self) -> bool:
+        """A store needed no fault; kernel: is_writable_migration_entry()."""
+        return bool(self.bits & PTE_WRITE)
 
     def __str__(self) -> str:
-        return f"migration(pfn{self.pfn})"
+        return f"migration(pfn{self.pfn}{' W' if self.write else ''})"
 
 
-Pte = Present | Migration | None
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """The page was written to a slot of the swap area. `bits` are those that outlive it."""
+
+    slot: int
+    bits: int = 0
+
+    def __str__(self) -> str:
+        return f"swap({self.slot})"
+
+
+Pte = Present | Migration | Swap | None
 
 
 class PageTable:
@@ -56,12 +114,33 @@ class PageTable:
         self.entries: list[Pte] = [None] * PTRS_PER_PTE
 
 
+Pmd = PageTable | Present | Migration | None
+
 pte_cache = KmemCache("pte_table", PageTable, object_size=PAGE_SIZE, stepped=True)
+
+
+def _get_and_clear(table: PageTable, _task: Any, index: int) -> Pte:
+    old, table.entries[index] = table.entries[index], None
+    return old
+
+
+def _change_bits(table: PageTable, _task: Any, arg: tuple[int, int, int]) -> Pte:
+    index, gained, lost = arg
+    old = table.entries[index]
+    if isinstance(old, Present):
+        table.entries[index] = old.lacking(lost).having(gained)
+    return old
+
 
 PTE_GET = Operation("ptep_get", Access.READ_ONCE, field="pte", local=True)
 PTE_SET = Operation("set_pte", Access.WRITE_ONCE, field="pte", local=True)
+PTE_CLEAR = Operation("ptep_get_and_clear", Access.WRITE_ONCE, field="pte", effect=_get_and_clear, local=True)
+PTE_CHANGE = Operation("ptep_change", Access.WRITE_ONCE, field="pte", effect=_change_bits, local=True)
 PMD_GET = Operation("pmdp_get", Access.ACQUIRE, field="pmd", local=True)
 PMD_SET = Operation("pmd_populate", Access.RELEASE, field="pmd", local=True)
+
+
+# -- the lower level --------------------------------------------------------------------------------------------
 
 
 def ptep_get(table: PageTable, address: int) -> Pte:
@@ -73,7 +152,7 @@ def ptep_get(table: PageTable, address: int) -> Pte:
 
 
 def set_pte(table: PageTable, address: int, pte: Pte) -> None:
-    """Write the entry of `address`; needs the table's lock."""
+    """Write the entry of `address`, which must not be present; needs the table's lock."""
     table.ptl.assert_held()
     rt = active.runtime
     if rt is not None:
@@ -81,54 +160,83 @@ def set_pte(table: PageTable, address: int, pte: Pte) -> None:
     table.entries[pte_index(address)] = pte
 
 
-def pmd_offset(mm: MmStruct, address: int) -> PageTable | None:
-    """The page-table page of `address`, read without any lock."""
+def ptep_get_and_clear(table: PageTable, address: int) -> Pte:
+    """Empty the entry of `address` and give what was there, in one step; needs the table's lock.
+
+    Translations of it may still be in use: see `vm.tlb`.
+    """
+    table.ptl.assert_held()
+    pte: Pte = perform(PTE_CLEAR, table, pte_index(address))
+    return pte
+
+
+def ptep_change(table: PageTable, address: int, *, gained: int = 0, lost: int = 0) -> Pte:
+    """Set and clear bits of the entry of `address`, if it is present, in one step; gives the entry of before.
+
+    Needs the table's lock. Kernel: ptep_set_wrprotect(), ptep_test_and_clear_young() and their like.
+    """
+    table.ptl.assert_held()
+    pte: Pte = perform(PTE_CHANGE, table, (pte_index(address), gained, lost))
+    return pte
+
+
+def ptep_set_wrprotect(table: PageTable, address: int) -> Pte:
+    """Take the write permission away; gives the entry of before. Needs the table's lock, and a flush afterwards."""
+    return ptep_change(table, address, lost=PTE_WRITE)
+
+
+# -- the upper level --------------------------------------------------------------------------------------------
+
+
+def pmdp_get(mm: MmStruct, address: int) -> Pmd:
+    """Read the upper entry of `address`; stable only under `page_table_lock`."""
     rt = active.runtime
     if rt is not None:
         rt.step(PMD_GET, mm)
     return mm.pmds.get(pmd_index(address))
 
 
+def pte_offset_map(mm: MmStruct, address: int) -> PageTable | None:
+    """The page-table page of `address`, read without any lock; None if there is none, or a huge page."""
+    pmd = pmdp_get(mm, address)
+    return pmd if isinstance(pmd, PageTable) else None
+
+
+def set_pmd(mm: MmStruct, address: int, pmd: Pmd) -> None:
+    """Write the upper entry of `address`; needs `page_table_lock`."""
+    mm.page_table_lock.assert_held()
+    rt = active.runtime
+    if rt is not None:
+        rt.step(PMD_SET, mm)
+    if pmd is None:
+        mm.pmds.pop(pmd_index(address), None)
+    else:
+        mm.pmds[pmd_index(address)] = pmd
+
+
+def new_table(address: int) -> PageTable | None:
+    """A page-table page for the range around `address`, which is in no tree yet; None without memory."""
+    return pte_cache.alloc(GFP_KERNEL, f"pte@{pmd_index(address) * PMD_SIZE:#x}")
+
+
 def pte_alloc(mm: MmStruct, address: int) -> PageTable | None:
-    """The page-table page of `address`, made if need be; None without memory. Needs mmap_lock."""
-    table = pmd_offset(mm, address)
-    if table is not None:
-        return table
-    index = pmd_index(address)
-    new = pte_cache.alloc(GFP_KERNEL, f"pte@{index * PMD_SIZE:#x}")
+    """The page-table page of `address`, made if need be; None without memory, or if a huge page is there.
+
+    Needs mmap_lock, or the VMA's lock.
+    """
+    pmd = pmdp_get(mm, address)
+    if pmd is not None:
+        return pmd if isinstance(pmd, PageTable) else None
+    new = new_table(address)
     if new is None:
         return None
     with mm.page_table_lock:
-        table = pmd_offset(mm, address)
-        if table is None:
-            rt = active.runtime
-            if rt is not None:
-                rt.step(PMD_SET, mm)
-            mm.pmds[index] = new
+        pmd = pmdp_get(mm, address)
+        if pmd is None:
+            set_pmd(mm, address, new)
             return new
     pte_cache.free(new)
-    return table
-
-
-def free_pgd_range(mm: MmStruct, start: int, end: int, floor: int, ceiling: int) -> None:
-    """Free the page-table pages of ``[start, end)`` that no other VMA can use.
-
-    The range must be out of reach of every rmap tree. `floor` and `ceiling` are where the neighbours end and begin.
-    """
-    first = max(-(-floor // PMD_SIZE), pmd_index(start))
-    last = min(ceiling // PMD_SIZE - 1, pmd_index(end - 1))
-    rt = active.runtime
-    if rt is not None:
-        rt.step(PMD_GET, mm)
-    for index in [index for index in sorted(mm.pmds) if first <= index <= last]:
-        with mm.page_table_lock:
-            if rt is not None:
-                rt.step(PMD_SET, mm)
-            table = mm.pmds.pop(index)
-        bug_on(
-            any(table.entries), f"BUG: Bad page map: {table.name} is freed with entries in it", "page-tables"
-        )
-        pte_cache.free(table)
+    return pmd if isinstance(pmd, PageTable) else None
 
 
 def addresses(start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -139,14 +247,22 @@ def addresses(start: int, end: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
-def present(folio: Folio) -> Present:
-    """The entry that maps `folio`."""
-    return Present(folio.pfn, folio.generation)
+# -- what entries mean ------------------------------------------------------------------------------------------
 
 
-def make_migration_entry(folio: Folio) -> Migration:
-    """The entry that stands for `folio` while it is moved."""
-    return Migration(folio.pfn, folio.generation)
+def maybe_mkwrite(vma: VmArea) -> int:
+    """The bit that makes an entry of `vma` writable, if that may be so."""
+    return vma.vm_flags & PTE_WRITE
+
+
+def mk_pte(folio: Folio, bits: int) -> Present:
+    """The entry that maps `folio` with these bits."""
+    return Present(folio.pfn, folio.generation, bits)
+
+
+def make_migration_entry(folio: Folio, bits: int = 0) -> Migration:
+    """The entry that stands for `folio` while it is moved; `bits` are those of the entry that maps it."""
+    return Migration(folio.pfn, folio.generation, bits)
 
 
 def pfn_swap_entry_to_page(memory: Memory, entry: Migration) -> Folio:

@@ -28,12 +28,15 @@ from vm.anon_vma import (
 )
 from vm.folio import Folio, folio_mapped, folio_put
 from vm.pgtable import (
+    PTE_SWP_EXCLUSIVE,
+    PageTable,
     Present,
     make_migration_entry,
-    pmd_offset,
+    pmdp_get,
     ptep_get,
     set_pte,
 )
+from vm.tlb import ptep_clear_flush
 from vm.vma import linear_page_index, vma_address
 
 if TYPE_CHECKING:
@@ -43,14 +46,26 @@ RmapOne = Callable[[Folio, "VmArea", int], None]
 
 
 def folio_add_new_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
-    """The first mapping of a new anonymous folio; needs the page-table lock."""
+    """The first mapping of a new anonymous folio, which is exclusive; needs the page-table lock."""
     atomic_add_return(folio, "mapcount", 1)
     folio.mapping = vma.anon_vma
     folio.index = linear_page_index(vma, address)
+    folio.anon_exclusive = True
 
 
-def folio_add_anon_rmap(folio: Folio) -> None:
-    """One more mapping of an anonymous folio; needs the page-table lock."""
+def folio_add_anon_rmap(folio: Folio, *, exclusive: bool = False) -> None:
+    """One more mapping of an anonymous folio, or its only one; needs the page-table lock."""
+    atomic_add_return(folio, "mapcount", 1)
+    if exclusive:
+        folio.anon_exclusive = True
+
+
+def folio_dup_anon_rmap(folio: Folio) -> None:
+    """A copy of an entry of an anonymous folio, which is shared from now on; needs the page-table lock.
+
+    Kernel: page_try_dup_anon_rmap().
+    """
+    folio.anon_exclusive = False
     atomic_add_return(folio, "mapcount", 1)
 
 
@@ -155,14 +170,20 @@ def try_to_migrate(folio: Folio) -> None:
 
 def _try_to_migrate_one(folio: Folio, vma: VmArea, address: int) -> None:
     mm = vma.vm_mm
-    table = pmd_offset(mm, address)
-    if table is None or not isinstance(ptep_get(table, address), Present):
+    table = pmdp_get(mm, address)
+    if not isinstance(table, PageTable) or not isinstance(ptep_get(table, address), Present):
         return
     with table.ptl:
         pte = ptep_get(table, address)
         if not isinstance(pte, Present) or pte.pfn != folio.pfn:
             return
-        set_pte(table, address, make_migration_entry(folio))
+        pte = ptep_clear_flush(mm, table, address)
+        assert isinstance(pte, Present)
+        bits = pte.bits
+        if folio.anon_exclusive:
+            bits |= PTE_SWP_EXCLUSIVE
+            folio.anon_exclusive = False
+        set_pte(table, address, make_migration_entry(folio, bits))
         trace("set_migration_pte", mm=mm.name, addr=hex(address), page=folio.name)
         folio_remove_rmap(folio)
         folio_put(mm.memory, folio)

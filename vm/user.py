@@ -1,37 +1,77 @@
-"""What user space does: loads and stores through the page tables."""
+"""What user space does: loads and stores, through what its CPU knows of the page tables.
+
+A load or store is one step. It uses the translation that the CPU of the calling task keeps, if that permits the
+access, even where the page tables say something else by now; or else what the page tables say, which the CPU then
+keeps. As on x86, the processor sets the accessed bit of the entry when it fetches it, and the dirty bit before the
+first store; for that it looks at the entry itself.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from concurrency import Operation, peek, perform, poke
+from concurrency import Failure, Kind, Operation, checked, peek, perform, poke
+from vm.folio import Folio
 from vm.layout import PAGE_SIZE, pmd_index, pte_index
 from vm.memory import handle_user_fault
 from vm.mm import MmStruct
-from vm.pgtable import Present
+from vm.pgtable import PTE_DIRTY, PTE_READ, PTE_WRITE, PTE_YOUNG, PageTable, Present
+
+if TYPE_CHECKING:
+    from concurrency import Task
+
+_STORE = PTE_WRITE | PTE_DIRTY
 
 
 class Killed(Exception):
     """The process is killed by a signal; the message says why."""
 
 
-def _entry(mm: MmStruct, address: int) -> Present | None:
+def _walk(mm: MmStruct, address: int, *, write: bool) -> Present | None:
+    """What the page tables say, if they permit the access; sets the accessed and dirty bits."""
     table = mm.pmds.get(pmd_index(address))
-    pte = None if table is None else table.entries[pte_index(address)]
-    return pte if isinstance(pte, Present) else None
+    if not isinstance(table, PageTable):
+        return None
+    index = pte_index(address)
+    pte = table.entries[index]
+    if not isinstance(pte, Present) or not pte.bits & (PTE_WRITE if write else PTE_READ):
+        return None
+    pte = table.entries[index] = pte.having(PTE_YOUNG | PTE_DIRTY if write else PTE_YOUNG)
+    return pte
 
 
-def _load(mm: MmStruct, _task: Any, address: int) -> tuple[bool, object]:
-    pte = _entry(mm, address)
-    return (False, None) if pte is None else (True, peek(mm.memory.mem_map[pte.pfn], "token"))
+def _page(mm: MmStruct, task: Task, address: int, *, write: bool) -> Folio | None:
+    """The page that an access goes to, or None for a fault."""
+    cpu = mm.tlb.setdefault(task, {})
+    page = address & -PAGE_SIZE
+    pte = cpu.get(page)
+    if pte is None or (write and pte.bits & _STORE != _STORE):
+        pte = _walk(mm, address, write=write)
+        if pte is None:
+            cpu.pop(page, None)
+            return None
+        cpu[page] = pte
+    folio = mm.memory.mem_map[pte.pfn]
+    if folio.generation != pte.generation and checked("tlb"):
+        raise Failure(
+            Kind.INVARIANT,
+            f"tlb: {mm.name} accesses {address:#x} in {folio.name}, which was freed and is not its own any more",
+            check="tlb",
+        )
+    return folio
 
 
-def _store(mm: MmStruct, _task: Any, arg: tuple[int, object]) -> bool:
+def _load(mm: MmStruct, task: Task, address: int) -> tuple[bool, object]:
+    folio = _page(mm, task, address, write=False)
+    return (False, None) if folio is None else (True, peek(folio, "token"))
+
+
+def _store(mm: MmStruct, task: Task, arg: tuple[int, object]) -> bool:
     address, token = arg
-    pte = _entry(mm, address)
-    if pte is None:
+    folio = _page(mm, task, address, write=True)
+    if folio is None:
         return False
-    poke(mm.memory.mem_map[pte.pfn], "token", token)
+    poke(folio, "token", token)
     return True
 
 
@@ -42,7 +82,7 @@ USER_STORE = Operation("user_store", effect=_store)
 def user_store(mm: MmStruct, address: int, token: object) -> None:
     """Write `token` over the page of `address`, faulting it in if need be; raises `Killed`."""
     while not perform(USER_STORE, mm, (address, token)):
-        _fault(mm, address)
+        _fault(mm, address, write=True)
 
 
 def user_load(mm: MmStruct, address: int) -> object:
@@ -51,10 +91,10 @@ def user_load(mm: MmStruct, address: int) -> object:
         there, token = perform(USER_LOAD, mm, address)
         if there:
             return token
-        _fault(mm, address)
+        _fault(mm, address, write=False)
 
 
-def _fault(mm: MmStruct, address: int) -> None:
-    error = handle_user_fault(mm, address & -PAGE_SIZE)
+def _fault(mm: MmStruct, address: int, *, write: bool) -> None:
+    error = handle_user_fault(mm, address & -PAGE_SIZE, write=write)
     if error:
         raise Killed(f"{mm.name}: signal at {address:#x} (error {error})")

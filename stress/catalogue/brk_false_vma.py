@@ -21,9 +21,9 @@ from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write, post_update_
 from vm.errno import ENOMEM
 from vm.find import vma_find
 from vm.layout import USER_PGTABLES_CEILING
-from vm.memory import unmap_region
 from vm.mm import MmStruct, mmap_write_downgrade
 from vm.vma import VmArea
+from vm.zap import unmap_region
 
 
 @patch(brk.do_brk_munmap)

@@ -9,8 +9,10 @@ from concurrency import peek
 from tree import MapleTree
 from tree.drawing import draw
 from vm.folio import Memory
+from vm.layout import PMD_SIZE
 from vm.machine import Machine
 from vm.mm import MmStruct
+from vm.pgtable import PageTable, Pmd
 from vm.vma import VmArea
 
 Section = tuple[str, str, list[str]]
@@ -46,10 +48,13 @@ def _tree(mm: MmStruct) -> list[str]:
 
 
 def _tables(mm: MmStruct) -> list[str]:
-    return [
-        f"{table.name}: {' '.join('-' if pte is None else str(pte) for pte in table.entries)}"
-        for _, table in sorted(mm.pmds.items())
-    ]
+    return [f"{index * PMD_SIZE:#x}: {_upper(pmd)}" for index, pmd in sorted(mm.pmds.items())]
+
+
+def _upper(pmd: Pmd) -> str:
+    if isinstance(pmd, PageTable):
+        return " ".join("-" if pte is None else str(pte) for pte in pmd.entries)
+    return f"huge {pmd}"
 
 
 def _frames(memory: Memory) -> list[str]:

@@ -71,5 +71,5 @@ def test_the_brk_of_before_the_maple_tree_is_clean_too(strategy: str) -> None:
 
 
 def test_a_witness_needs_few_switches() -> None:
-    result = run(scenarios.brk_false_vma, 1, 5000, "coverage")
-    assert result.failures[0].schedule.switches <= 8
+    found = [run(scenarios.brk_false_vma, seed, 5000, "coverage").failures[0] for seed in range(1, 6)]
+    assert median(witness.schedule.switches for witness in found) <= 8

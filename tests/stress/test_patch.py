@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from stress.patch import Patch, PatchError, applied, patch
-from vm import brk, memory, munmap
+from vm import brk, munmap, zap
 from vm.anon_vma import anon_vma_lock_write
-from vm.memory import unmap_region
+from vm.zap import unmap_region
 
 
 def test_every_module_that_imported_the_function_calls_the_replacement() -> None:
@@ -19,9 +19,9 @@ def test_every_module_that_imported_the_function_calls_the_replacement() -> None
 
     with applied([replacement]):
         munmap.unmap_region(None, [], 0, 0, 0, 0)  # type: ignore[arg-type]
-        memory.unmap_region(None, [], 0, 0, 0, 0)  # type: ignore[arg-type]
+        zap.unmap_region(None, [], 0, 0, 0, 0)  # type: ignore[arg-type]
     assert calls == ["called", "called"]
-    assert munmap.unmap_region is memory.unmap_region is unmap_region
+    assert munmap.unmap_region is zap.unmap_region is unmap_region
 
 
 def test_a_patch_is_taken_back_when_the_block_fails() -> None:

@@ -12,9 +12,10 @@ from vm import adjust, brk
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write, post_update_vma, pre_update_vma
 from vm.find import Mas, vma_find, vma_store
 from vm.layout import PAGE_SHIFT, TASK_SIZE
-from vm.memory import MmuGather, free_pgtables, tlb_finish_mmu, unmap_region, zap_page_range
 from vm.mm import MmStruct, mmap_write_downgrade
+from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
 from vm.vma import VmArea
+from vm.zap import free_pgtables, unmap_page_range, unmap_region
 
 EXECUTIONS = 300
 STRATEGIES = ["pct", "random"]
@@ -101,11 +102,11 @@ def lock_across_the_zap(mm: MmStruct, vma: VmArea, newbrk: int, oldbrk: int) -> 
     anon_vma_lock_write(anon_vma)
     shrink(vma, mas, newbrk)
     mmap_write_downgrade(mm)
-    tlb = MmuGather(mm)
-    zap_page_range(tlb, newbrk, oldbrk)
+    tlb = tlb_gather_mmu(mm)
+    unmap_page_range(tlb, vma, newbrk, oldbrk)
     anon_vma_unlock_write(anon_vma)
     unmap = VmArea(mm, newbrk, oldbrk, newbrk >> PAGE_SHIFT, vma.vm_flags)
-    free_pgtables(mm, [unmap], newbrk, ceiling)
+    free_pgtables(tlb, [unmap], newbrk, ceiling)
     tlb_finish_mmu(tlb)
     return 1
 
@@ -114,15 +115,15 @@ def lock_across_the_zap(mm: MmStruct, vma: VmArea, newbrk: int, oldbrk: int) -> 
 def zap_first(mm: MmStruct, vma: VmArea, newbrk: int, oldbrk: int) -> int:
     """Empty the part to be cut off, then shrink in place, all of it under mmap_lock for writing."""
     mas, ceiling = neighbours(mm, vma, newbrk, oldbrk)
-    tlb = MmuGather(mm)
-    zap_page_range(tlb, newbrk, oldbrk)
+    tlb = tlb_gather_mmu(mm)
+    unmap_page_range(tlb, vma, newbrk, oldbrk)
     anon_vma = vma.anon_vma
     assert anon_vma is not None
     anon_vma_lock_write(anon_vma)
     shrink(vma, mas, newbrk)
     anon_vma_unlock_write(anon_vma)
     unmap = VmArea(mm, newbrk, oldbrk, newbrk >> PAGE_SHIFT, vma.vm_flags)
-    free_pgtables(mm, [unmap], newbrk, ceiling)
+    free_pgtables(tlb, [unmap], newbrk, ceiling)
     tlb_finish_mmu(tlb)
     return 0
 

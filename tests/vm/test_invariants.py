@@ -30,7 +30,7 @@ from vm.layout import PAGE_SIZE, VM_DATA_FLAGS
 from vm.machine import Machine, boot
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
 from vm.mmap import do_mmap
-from vm.pgtable import PageTable, make_migration_entry, pfn_swap_entry_to_page, present
+from vm.pgtable import PTE_READ, PageTable, make_migration_entry, mk_pte, pfn_swap_entry_to_page
 from vm.user import Killed, user_store
 from vm.vma import VmArea, vm_area_alloc, vm_area_free
 
@@ -47,7 +47,9 @@ def world() -> World:
     with quiet():
         vma = mm.mm_mt.load(HEAP)
         assert vma is not None
-    return machine, mm, vma, mm.pmds[HEAP // PAGE_SIZE // 2]
+    table = mm.pmds[HEAP // PAGE_SIZE // 2]
+    assert isinstance(table, PageTable)
+    return machine, mm, vma, table
 
 
 def failure(program: Callable[[], None], *without: str) -> Failure:
@@ -123,7 +125,7 @@ def test_mapcounts_see_one_too_few_and_one_too_many() -> None:
     machine.memory.mem_map[1].mapcount = 2
     assert mapcounts(machine.mms, machine.memory) == "pfn1: mapcount is 2, 1 entries map it"
     machine.memory.mem_map[1].mapcount = 1
-    table.entries[1] = present(machine.memory.mem_map[0])
+    table.entries[1] = mk_pte(machine.memory.mem_map[0], PTE_READ)
     assert mapcounts(machine.mms, machine.memory) == "pfn0: mapcount is 1, 2 entries map it"
 
 

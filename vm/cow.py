@@ -1,0 +1,179 @@
+"""Copy on write: fork shares pages, the first write copies. Kernel: mm/memory.c, v6.1."""
+
+from __future__ import annotations
+
+from concurrency import READ_ONCE, trace
+from vm.anon_vma import anon_vma_prepare
+from vm.errno import ENOMEM
+from vm.folio import Folio, alloc_folio, folio_get, folio_put
+from vm.layout import PAGE_SIZE, VM_SHARED
+from vm.mm import SINGLE_DEPTH_NESTING, MmStruct, add_mm_counter, mm_counter
+from vm.pgtable import (
+    PTE_DIRTY,
+    PTE_SWP_EXCLUSIVE,
+    PTE_WRITE,
+    PTE_YOUNG,
+    Migration,
+    PageTable,
+    Present,
+    addresses,
+    maybe_mkwrite,
+    mk_pte,
+    pfn_swap_entry_to_page,
+    pte_alloc,
+    pte_offset_map,
+    ptep_change,
+    ptep_get,
+    ptep_set_wrprotect,
+    set_pte,
+)
+from vm.rmap import folio_add_new_anon_rmap, folio_dup_anon_rmap, folio_remove_rmap
+from vm.tlb import ptep_clear_flush
+from vm.vma import VmArea
+
+# -- the write fault --------------------------------------------------------------------------------------------
+
+
+def do_wp_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> int:
+    """A store met the read-only entry `pte`: make it writable if the page is ours alone, else copy it. 0 or -ENOMEM.
+
+    Needs mmap_lock, or the VMA's lock. `pte` was read without the page-table lock.
+    """
+    mm = vma.vm_mm
+    with table.ptl:
+        if ptep_get(table, address) != pte:
+            return 0
+        folio = mm.memory.mem_map[pte.pfn]
+        if folio.anon_exclusive or _may_reuse(folio):
+            wp_page_reuse(vma, table, address)
+            return 0
+        folio_get(folio)
+    return wp_page_copy(vma, table, address, pte, folio)
+
+
+def _may_reuse(folio: Folio) -> bool:
+    """Nobody else refers to the page, so it may become exclusive; needs the page-table lock.
+
+    The count is looked at twice: cheaply, and under the folio lock, which is only tried here.
+    """
+    if READ_ONCE(folio, "refcount") > 1 or not folio.lock.trylock():
+        return False
+    alone = bool(READ_ONCE(folio, "refcount") == 1)
+    if alone:
+        folio.anon_exclusive = True
+    folio.lock.unlock()
+    return alone
+
+
+def wp_page_reuse(vma: VmArea, table: PageTable, address: int) -> None:
+    """Let the store go on in the page that is there; needs the page-table lock. More permission needs no flush."""
+    ptep_change(table, address, gained=maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG)
+    trace("wp_page_reuse", mm=vma.vm_mm.name, addr=hex(address))
+
+
+def wp_page_copy(vma: VmArea, table: PageTable, address: int, pte: Present, old: Folio) -> int:
+    """Map a copy of `old`, unless the entry is not `pte` any more. 0 or -ENOMEM. Takes over a reference to `old`.
+
+    The copy is made without the page-table lock. Whoever could still store to `old` in the meantime, through a
+    translation of before, would lose that store; so a page is write-protected only together with a flush, or under
+    a lock that keeps this function out until the flush.
+    """
+    mm = vma.vm_mm
+    new = alloc_folio(mm.memory) if anon_vma_prepare(vma) else None
+    if new is None:
+        folio_put(mm.memory, old)
+        return ENOMEM
+    new.token = READ_ONCE(old, "token")
+    with table.ptl:
+        copied = ptep_get(table, address) == pte
+        if copied:
+            ptep_clear_flush(mm, table, address)
+            folio_add_new_anon_rmap(new, vma, address)
+            new.lru = True
+            bits = vma.vm_page_prot | maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG
+            set_pte(table, address, mk_pte(new, bits))
+            folio_remove_rmap(old)
+            trace("wp_page_copy", mm=mm.name, addr=hex(address), old=old.name, new=new.name)
+    folio_put(mm.memory, old if copied else new)
+    folio_put(mm.memory, old)
+    return 0
+
+
+# -- fork -------------------------------------------------------------------------------------------------------
+
+
+def copy_page_range(dst: VmArea, src: VmArea) -> int:
+    """Give the child's `dst` the pages of the parent's `src`; 0 or -ENOMEM.
+
+    Needs mmap_lock of both for writing. Pages of a private mapping become read-only in both; the caller flushes the
+    parent's translations once, at the end of the fork, with mmap_lock still held: no write fault copies before that.
+    """
+    if src.anon_vma is None:
+        return 0
+    mm = src.vm_mm
+    cow = not src.vm_flags & VM_SHARED
+    if cow:
+        mm.write_protect_seq = READ_ONCE(mm, "write_protect_seq") + 1
+    result = 0
+    for low, high in addresses(src.vm_start, src.vm_end):
+        table = pte_offset_map(mm, low)
+        if table is not None:
+            result = copy_pte_range(dst, src, table, low, high)
+            if result:
+                break
+    if cow:
+        mm.write_protect_seq = READ_ONCE(mm, "write_protect_seq") + 1
+    return result
+
+
+def copy_pte_range(dst: VmArea, src: VmArea, table: PageTable, start: int, end: int) -> int:
+    """Copy the entries of ``[start, end)`` of one page-table page; 0 or -ENOMEM."""
+    child = dst.vm_mm
+    copy = pte_alloc(child, start)
+    if copy is None:
+        return ENOMEM
+    rss: dict[str, int] = {}
+    copy.ptl.lock()
+    table.ptl.lock(SINGLE_DEPTH_NESTING)
+    for address in range(start, end, PAGE_SIZE):
+        pte = ptep_get(table, address)
+        if pte is None:
+            continue
+        if isinstance(pte, Present):
+            folio = _copy_present_pte(src, table, copy, address)
+        else:
+            folio = _copy_nonpresent_pte(src.vm_mm, table, copy, address)
+        member = mm_counter(folio)
+        rss[member] = rss.get(member, 0) + 1
+        trace("copy_pte", mm=child.name, addr=hex(address), pte=pte)
+    table.ptl.unlock()
+    for member, value in rss.items():
+        add_mm_counter(child, member, value)
+    copy.ptl.unlock()
+    return 0
+
+
+def _copy_present_pte(src: VmArea, table: PageTable, copy: PageTable, address: int) -> Folio:
+    pte = ptep_get(table, address)
+    assert isinstance(pte, Present)
+    folio = src.vm_mm.memory.mem_map[pte.pfn]
+    folio_get(folio)
+    folio_dup_anon_rmap(folio)
+    if pte.write and not src.vm_flags & VM_SHARED:
+        pte = ptep_set_wrprotect(table, address)
+        assert isinstance(pte, Present)
+        pte = pte.lacking(PTE_WRITE)
+    set_pte(copy, address, pte.lacking(PTE_YOUNG))
+    return folio
+
+
+def _copy_nonpresent_pte(mm: MmStruct, table: PageTable, copy: PageTable, address: int) -> Folio:
+    """A migration entry is copied; both become read-only."""
+    pte = ptep_get(table, address)
+    assert isinstance(pte, Migration)
+    folio = pfn_swap_entry_to_page(mm.memory, pte)
+    if pte.bits & (PTE_WRITE | PTE_SWP_EXCLUSIVE):
+        pte = Migration(pte.pfn, pte.generation, pte.bits & ~(PTE_WRITE | PTE_SWP_EXCLUSIVE))
+        set_pte(table, address, pte)
+    set_pte(copy, address, pte)
+    return folio

@@ -1,0 +1,123 @@
+"""Emptying and freeing page tables. Kernel: mm/memory.c, v6.1."""
+
+from __future__ import annotations
+
+from concurrency import bug_on, trace
+from vm.anon_vma import unlink_anon_vmas
+from vm.filemap import unlink_file_vma
+from vm.layout import PAGE_SIZE, PMD_SIZE, pmd_index
+from vm.mm import MmStruct, add_mm_counter, mm_counter
+from vm.pgtable import (
+    Migration,
+    PageTable,
+    Present,
+    addresses,
+    pfn_swap_entry_to_page,
+    pmdp_get,
+    ptep_get,
+    ptep_get_and_clear,
+    set_pmd,
+)
+from vm.rmap import folio_remove_rmap
+from vm.tlb import MmuGather, tlb_finish_mmu, tlb_gather_mmu, tlb_remove_tlb_entry
+from vm.vma import VmArea
+
+
+def unmap_region(mm: MmStruct, vmas: list[VmArea], floor: int, ceiling: int, start: int, end: int) -> None:
+    """Empty and free the page tables of ``[start, end)``, which no VMA of the mm's tree covers any more.
+
+    `vmas` are the VMAs taken out of the tree, `floor` the end of the VMA before and `ceiling` the start of the one
+    after. Needs mmap_lock, for reading at least. The rmap links of `vmas` are cut only after the entries are gone.
+    """
+    tlb = tlb_gather_mmu(mm)
+    unmap_vmas(tlb, vmas, start, end)
+    free_pgtables(tlb, vmas, floor, ceiling)
+    tlb_finish_mmu(tlb)
+
+
+def unmap_vmas(tlb: MmuGather, vmas: list[VmArea], start: int, end: int) -> None:
+    """Clear the entries of what lies of each VMA in ``[start, end)``."""
+    for vma in vmas:
+        unmap_page_range(tlb, vma, max(vma.vm_start, start), min(vma.vm_end, end))
+
+
+def free_pgtables(tlb: MmuGather, vmas: list[VmArea], floor: int, ceiling: int) -> None:
+    """Hide each VMA from rmap, then free the page-table pages that only it and its predecessors could use.
+
+    Simpler here: neighbouring VMAs are not gathered into one call of `free_pgd_range`.
+    """
+    for number, vma in enumerate(vmas, 1):
+        unlink_anon_vmas(vma)
+        unlink_file_vma(vma)
+        limit = vmas[number].vm_start if number < len(vmas) else ceiling
+        free_pgd_range(tlb, vma.vm_start, vma.vm_end, floor, limit)
+
+
+def free_pgd_range(tlb: MmuGather, start: int, end: int, floor: int, ceiling: int) -> None:
+    """Free the page-table pages of ``[start, end)`` that no other VMA can use, after the flush.
+
+    The range must be out of reach of every rmap tree. `floor` and `ceiling` are where the neighbours end and begin.
+    """
+    mm = tlb.mm
+    first = max(-(-floor // PMD_SIZE), pmd_index(start))
+    last = min(ceiling // PMD_SIZE - 1, pmd_index(end - 1))
+    for index in [index for index in sorted(mm.pmds) if first <= index <= last]:
+        address = index * PMD_SIZE
+        with mm.page_table_lock:
+            table = pmdp_get(mm, address)
+            set_pmd(mm, address, None)
+        if not isinstance(table, PageTable):
+            bug_on(table, f"BUG: Bad page map: {address:#x} is still mapped by {table}", "page-tables")
+            continue
+        bug_on(
+            any(table.entries), f"BUG: Bad page map: {table.name} is freed with entries in it", "page-tables"
+        )
+        tlb.tables.append(table)
+
+
+def zap_page_range(vma: VmArea, start: int, end: int) -> None:
+    """Empty ``[start, end)`` of `vma`; needs mmap_lock for reading, or the rmap lock of its file.
+
+    Kernel: zap_page_range_single(). When it returns nobody can reach what was there.
+    """
+    tlb = tlb_gather_mmu(vma.vm_mm)
+    unmap_page_range(tlb, vma, start, end)
+    tlb_finish_mmu(tlb)
+
+
+def unmap_page_range(tlb: MmuGather, vma: VmArea, start: int, end: int) -> None:  # noqa: ARG001
+    """Clear all entries of ``[start, end)``. The upper entry is read without its lock; kernel: zap_pmd_range()."""
+    for low, high in addresses(start, end):
+        pmd = pmdp_get(tlb.mm, low)
+        if isinstance(pmd, PageTable):
+            zap_pte_range(tlb, pmd, low, high)
+
+
+def zap_pte_range(tlb: MmuGather, table: PageTable, start: int, end: int) -> None:
+    """Clear the entries of ``[start, end)`` in one page-table page, and take their pages out of the counts.
+
+    A migration entry counts as a page of the kind that it names; the page itself belongs to whoever moves it.
+    """
+    mm = tlb.mm
+    rss: dict[str, int] = {}
+    with table.ptl:
+        for address in range(start, end, PAGE_SIZE):
+            pte = ptep_get(table, address)
+            if pte is None:
+                continue
+            if isinstance(pte, Present):
+                pte = ptep_get_and_clear(table, address)
+                assert isinstance(pte, Present)
+                tlb_remove_tlb_entry(tlb, address, address + PAGE_SIZE)
+                folio = mm.memory.mem_map[pte.pfn]
+                member = mm_counter(folio)
+                folio_remove_rmap(folio)
+                tlb.pages.append(folio)
+            else:
+                assert isinstance(pte, Migration)
+                member = mm_counter(pfn_swap_entry_to_page(mm.memory, pte))
+                ptep_get_and_clear(table, address)
+            rss[member] = rss.get(member, 0) - 1
+            trace("zap", mm=mm.name, addr=hex(address), pte=pte)
+        for member, value in rss.items():
+            add_mm_counter(mm, member, value)
