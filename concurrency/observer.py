@@ -51,6 +51,18 @@ class Observer:
         """All tasks have ended without a failure."""
 
 
+def one_of(hearing: list[Any]) -> Any:
+    """One function that calls all of these, for events of a task, an operation and its object; None for nobody."""
+    if len(hearing) < 2:
+        return hearing[0] if hearing else None
+
+    def hear(task: Task, op: Operation, obj: object) -> None:
+        for each in hearing:
+            each(task, op, obj)
+
+    return hear
+
+
 def hearers(observers: tuple[Observer, ...], method: str) -> list[Any]:
     """The bound methods of those observers that override `method`."""
     return [

@@ -22,7 +22,8 @@ from concurrency.site import stack
 from concurrency.task import Task
 from concurrency.waiting import label
 
-_NONE, _READ, _WRITE, _READ_ONCE = Access.NONE, Access.READ, Access.WRITE, Access.READ_ONCE
+_NONE, _READ, _WRITE = Access.NONE, Access.READ, Access.WRITE
+_READ_ONCE, _WRITE_ONCE = Access.READ_ONCE, Access.WRITE_ONCE
 _ACQUIRE, _RELEASE, _ACQ_REL = Access.ACQUIRE, Access.RELEASE, Access.ACQ_REL
 _TRIES = (Dep.TRY, Dep.TRY_READ)
 _MARKED_READS = (Access.READ_ONCE, Access.ACQUIRE)
@@ -141,7 +142,7 @@ class RaceDetector(Observer):
         if op.before is not None:
             self._barrier(task, op.before)
         barriers = self._before_barrier
-        if access is not _NONE and (access is not _READ_ONCE or op.tracked or barriers):
+        if op.tracked or barriers or self._orders(access, obj):
             if self.follows_reads and (isinstance(obj, Shared) or op.word is not None):
                 if access is not _ACQUIRE and access is not _ACQ_REL:
                     self.compare(task, op, obj)
@@ -149,6 +150,12 @@ class RaceDetector(Observer):
                 self._follow(task, op, obj, barriers)
         if op.after is not None:
             self._barrier(task, op.after)
+
+    def _orders(self, access: Access, obj: object) -> bool:
+        """A marked access where no barrier was met: whether it can take over or end an ordering."""
+        if access is _WRITE_ONCE:
+            return id(obj) in self._places
+        return access is not _NONE and access is not _READ_ONCE
 
     def _follow(self, task: Task, op: Operation, obj: object, barriers: dict[int, Clock]) -> None:
         """An access reads what was written last."""
@@ -167,7 +174,7 @@ class RaceDetector(Observer):
             place.clock = clock.copy()
             clock[task.id] += 1
         elif access in _OVERWRITES and (place.clock or barriers):
-            before = barriers.get(task.id) if access is Access.WRITE_ONCE else None
+            before = barriers.get(task.id) if access is _WRITE_ONCE else None
             place.clock = before.copy() if before else {}
 
     def _barrier(self, task: Task, barrier: Fence) -> None:

@@ -22,7 +22,7 @@ from greenlet import getcurrent, greenlet
 
 from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
-from concurrency.observer import Observer, hearers
+from concurrency.observer import Observer, hearers, one_of
 from concurrency.operation import Operation
 from concurrency.runtime import active
 from concurrency.shared import STRONG, use_accessors
@@ -63,9 +63,9 @@ class Simulated:
         self._strategy = strategy
         self._ask = strategy.choose
         self._observers = observers
-        self._on_announced = hearers(observers, "announced")
+        self._announced = one_of(hearers(observers, "announced"))
         self._on_asked = hearers(observers, "asked")
-        self._on_accessed = hearers(observers, "accessed")
+        self._accessed = one_of(hearers(observers, "accessed"))
         self._on_performed = hearers(observers, "performed")
         self._on_blocked = hearers(observers, "blocked")
         self._on_spawned = hearers(observers, "spawned")
@@ -74,7 +74,7 @@ class Simulated:
         self._on_traced = hearers(observers, "traced")
         self.tracing = bool(self._on_traced)
         self._thorough = isinstance(strategy, Thorough)
-        self._heard = bool(self._on_announced or self._on_accessed)
+        self._heard = not (self._announced is None and self._accessed is None)
         if self._heard:
             self._step = self._step_heard
         elif self._thorough:
@@ -85,6 +85,8 @@ class Simulated:
         self._learning = strategy if isinstance(strategy, Learning) else None
         self.executions = 0
         """The number of the next execution, as the strategy counts them."""
+        self._hub: greenlet | None = None
+        self._idle: list[greenlet] = []
         self._reset()
 
     def _reset(self) -> None:
@@ -101,6 +103,7 @@ class Simulated:
         self._quiet_until = 0
         self._forced = 0
         self._alone_since = 0
+        self._following: Task | None = None
         self._failure: Failure | None = None
         self._broken: BaseException | None = None
         self._stopping = False
@@ -117,7 +120,10 @@ class Simulated:
             raise ConcurrencyError("a program is running in this process: explorations do not nest")
         use_accessors(self.accessors)
         self._reset()
-        self._hub = getcurrent()
+        hub = getcurrent()
+        if hub is not self._hub:
+            self._hub = hub
+            self._idle = []
         strategy = self._strategy
         if self._learning is not None and starts_round(self.executions):
             self._learning.learn(self._learning.lessons())
@@ -133,9 +139,9 @@ class Simulated:
             self.current = self._start(None, program, (), "main", False)
             self._who.append(self.current)
             self._when.append(0)
-            starting = self.current
-            while starting:
-                starting = starting.greenlet.switch()
+            onward: Task | None = self.current
+            while onward is not None:
+                onward = self._go_on_with(onward)
             self._settle()
         finally:
             try:
@@ -166,12 +172,10 @@ class Simulated:
         """Unwind what is left of the tasks; whatever they do while they unwind ends in `TaskKilled` again."""
         self._stop()
         for task in self.tasks:
-            glet = task.greenlet
-            task.greenlet = task.resume = None
-            if glet and not glet.dead:
+            if task.greenlet is not None:
                 self.current = task
-                glet.parent = self._hub
-                glet.throw(TaskKilled)
+                task.greenlet.throw(TaskKilled)
+            task.resume = None
 
     def stop(self, failure: Failure) -> None:
         """The execution has failed: whatever tasks still do has no effect."""
@@ -249,16 +253,16 @@ class Simulated:
         self.steps = n = self.steps + 1
         task = self.current
         try:
-            for announced in self._on_announced:
-                announced(task, op, obj)
+            if self._announced is not None:
+                self._announced(task, op, obj)
             if n >= self._decide_at:
                 task.op = op
                 task.obj = obj
                 chosen = self._choose(task, n)
                 if chosen is not task:
                     self._go(chosen, n)
-            for accessed in self._on_accessed:
-                accessed(task, op, obj)
+            if self._accessed is not None:
+                self._accessed(task, op, obj)
         except Failure as failure:
             self.stop(failure)
             raise
@@ -274,8 +278,8 @@ class Simulated:
         self.steps = n = self.steps + 1
         task = self.current
         try:
-            for announced in self._on_announced:
-                announced(task, op, obj)
+            if self._announced is not None:
+                self._announced(task, op, obj)
             if op.dep is not None:
                 for asked in self._on_asked:
                     asked(task, op, obj, arg)
@@ -365,7 +369,7 @@ class Simulated:
         self, parent: Task | None, fn: Callable[..., Any], args: tuple[Any, ...], name: str, daemon: bool
     ) -> Task:
         task = Task(len(self.tasks), name, fn, args, daemon)
-        task.greenlet = greenlet(partial(self._main, task), self._hub)
+        assert self._hub is not None
         task.resume = partial(self._hub.switch, task)
         self.tasks.append(task)
         self._runnable.append(task)
@@ -374,47 +378,67 @@ class Simulated:
             spawned(parent, task)
         return task
 
-    def _main(self, task: Task) -> Task | None:
-        """What a greenlet runs; gives the hub the task to start next, if there is one to start.
+    def _go_on_with(self, task: Task) -> Task | None:
+        """From the hub: run `task` until the hub is wanted again; gives the task to go on with, if there is one.
 
         Only the hub starts tasks: a greenlet that is started by another one begins at its depth of recursion.
         """
-        task.resume = task.greenlet.switch
+        self._following = None
+        if task.greenlet is None:
+            task.greenlet = self._worker()
+            asked_for = task.greenlet.switch(self._main, task)
+        else:
+            asked_for = task.greenlet.switch()
+        return asked_for or self._following
+
+    def _worker(self) -> greenlet:
+        """A greenlet that waits for a task; to make one costs more than a small execution."""
+        while self._idle:
+            worker = self._idle.pop()
+            # An interrupt may have ended it.
+            if not worker.dead:
+                worker.gr_context = None
+                return worker
+        worker = greenlet(_work, self._hub)
+        worker.switch()
+        return worker
+
+    def _main(self, task: Task) -> None:
+        """What a greenlet does for a task, from its first operation to its end."""
+        worker = task.greenlet
+        task.resume = worker.switch
         try:
             task.result = task.fn(*task.args)
         except TaskKilled:
-            return None
+            pass
         except Failure as failure:
             self.stop(failure)
-            return None
         except ConcurrencyError as error:
             if not self._stopping:
                 self._give_up(error)
-            return None
         except Exception as error:
             self.stop(uncaught(error))
-            return None
         except BaseException as error:
             self._give_up(error)
-            return None
-        if self._stopping:
-            return None
+        else:
+            if not self._stopping:
+                self._return(task)
+        task.greenlet = task.resume = None
+        self._idle.append(worker)
+
+    def _return(self, task: Task) -> None:
+        """`task` has returned: the hub goes on with the next one, if there is one."""
         try:
-            return self._end(task)
+            self._following = self._end(task)
         except Failure as failure:
             self.stop(failure)
         except ConcurrencyError as error:
             self._give_up(error)
-        return None
 
     def _end(self, task: Task) -> Task | None:
-        """`task` has returned: hand over to the next one, or to the hub if there is none or it must be started.
-
-        A greenlet that ends returns to its parent, so a successor that has started is made the parent.
-        """
         self.steps = n = self.steps + 1
-        for announced in self._on_announced:
-            announced(task, END, task)
+        if self._announced is not None:
+            self._announced(task, END, task)
         task.done = True
         runnable = self._runnable
         runnable.remove(task)
@@ -424,15 +448,13 @@ class Simulated:
             self._recheck(task)
         for ended in self._on_ended:
             ended(task)
-        if runnable:
-            chosen = self._choose(None, n)
-            self._who.append(chosen)
-            self._when.append(n)
-            self.current = chosen
-            if not chosen.greenlet:
-                return chosen
-            task.greenlet.parent = chosen.greenlet
-        return None
+        if not runnable:
+            return None
+        chosen = self._choose(None, n)
+        self._who.append(chosen)
+        self._when.append(n)
+        self.current = chosen
+        return chosen
 
     # -- who goes on ----------------------------------------------------------------------------------------------
 
@@ -490,6 +512,7 @@ class Simulated:
         if runnable:
             self._go(self._choose(None, n), n)
         else:
+            assert self._hub is not None
             self._hub.switch()
         self._unwait(task, obj)
 
@@ -513,3 +536,17 @@ class Simulated:
                 self._runnable.remove(task)
         if len(self._runnable) == 1 and self._alone_since < 0 and not self._thorough:
             self._only(self._runnable[0], self.steps + 1)
+
+
+def _work() -> None:
+    """What a greenlet runs: one task after another.
+
+    Between two it refers to the hub only, so that it ends with the runtime and keeps no program alive.
+    """
+    parent = getcurrent().parent
+    assert parent is not None
+    wait = parent.switch
+    while True:
+        main, task = wait()
+        main(task)
+        del main, task

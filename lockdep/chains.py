@@ -42,7 +42,6 @@ TOKEN_SHIFT: Final = SUBCLASS_SHIFT + SUBCLASS_BITS
 IN_SOFTIRQ: Final = 1
 IN_HARDIRQ: Final = 2
 IN_NMI: Final = 4
-CONTEXT_COUNT: Final = 8
 CONTEXT_NAMES: Final = ("0", "softirq", "hardirq", "hardirq|softirq", "nmi", "nmi", "nmi", "nmi")
 
 

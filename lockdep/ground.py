@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import cached_property
 from itertools import count
 from threading import RLock
 from weakref import WeakValueDictionary
 
 from lockdep.acquire import context_entries, matches
-from lockdep.chains import CONTEXT_COUNT, NO_CHAIN, SUBCLASS_LIMIT, Chain
+from lockdep.chains import NO_CHAIN, SUBCLASS_LIMIT, Chain
 from lockdep.classes import Family, LockClass
 from lockdep.irqprover import IrqProver
 from lockdep.keys import NO_TRACK, LockClassKey, LockMap
@@ -41,17 +42,26 @@ class Ground:
         self._current = current
         self._tracer = Tracer(internal, whole=stacks)
         self._files = self._tracer.files
-        self.maps = PseudoLocks()
         self._registry = Registry()
         self._reporter = Reporter(on_report)
         self._irqs = IrqProver(self._reporter, self.operations)
         self._prover = Prover(self._reporter, self._irqs)
-        self._roots = tuple(map(Chain.root, range(CONTEXT_COUNT)))
+        self._roots: dict[int, Chain] = {}
         self._pins = 0
         self._adopted = count(1)
         self._tasks: WeakValueDictionary[int, TaskContext] = WeakValueDictionary()
         # Only stacks never seen take it: two threads may meet there.
         self._lock = RLock()
+
+    @cached_property
+    def maps(self) -> PseudoLocks:
+        """The maps that stand for no lock."""
+        return PseudoLocks()
+
+    @property
+    def roots(self) -> tuple[Chain, ...]:
+        """The empty stacks of the irq contexts that were met, in order of their contexts."""
+        return tuple(self._roots[context] for context in sorted(self._roots))
 
     @property
     def reports(self) -> list[Report]:
@@ -75,7 +85,10 @@ class Ground:
         elif ctx.held and ctx.held[-1][1].context == context:
             ctx.chain = ctx.held[-1][1]
         else:
-            ctx.chain = self._roots[context]
+            root = self._roots.get(context)
+            if root is None:
+                root = self._roots[context] = Chain.root(context)
+            ctx.chain = root
 
     def _tracks(self, ctx: TaskContext, lock_map: LockMap) -> bool:
         self._adopt(ctx)
@@ -143,7 +156,7 @@ class Ground:
     def operations(self, lock_class: LockClass) -> int:
         """How often a class was acquired. Walks all chains: for listings and reports."""
         total = 0
-        pending = list(self._roots)
+        pending = list(self.roots)
         while pending:
             chain = pending.pop()
             if chain.lock_class is lock_class:

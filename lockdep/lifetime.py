@@ -69,7 +69,7 @@ class Lifetime(Core):
             gone = self._registry.zap(key)
             self._prover.forget(gone)
             numbers = {known.number for known in gone}
-            for root in self._roots:
+            for root in self.roots:
                 root.prune(numbers)
 
     def held_locks(self, ctx: TaskContext) -> Sequence[LockLine]:

@@ -27,7 +27,7 @@ class Lockdep(Asserts, Changes, IrqEvents, Lifetime, Rcu, Reclaim, Waiting, WwMu
         """The tables, for listings."""
         return State(
             self._registry.classes,
-            self._roots,
+            self.roots,
             self._prover.waits,
             [ctx for ctx in self._tasks.values() if ctx.owner is self],
             self._prover.edges,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
 
 import pytest
 from concurrency_programs import (
@@ -17,6 +20,7 @@ from concurrency_programs import (
     lost_update,
     outcomes,
 )
+from greenlet import getcurrent
 
 from concurrency import (
     PCT,
@@ -43,6 +47,7 @@ from concurrency import (
     spawn,
     synchronize_rcu,
 )
+from concurrency.explore import make_strategy
 
 
 def test_join_gives_results_in_the_order_of_its_arguments(run) -> None:
@@ -479,3 +484,33 @@ def test_an_interrupt_while_a_witness_is_replayed_does_not_lose_it(monkeypatch: 
     assert result.interrupted
     (witness,) = result.failures
     assert replay(fails, witness.schedule).failure.signature == witness.failure.signature
+
+
+def test_nothing_of_a_task_reaches_the_tasks_of_later_executions() -> None:
+    seen = ContextVar("seen", default=0)
+
+    def task() -> None:
+        check(seen.get() == 0, "a task begins with a context of its own")
+        seen.set(1)
+
+    clean(lambda: join(spawn(task), spawn(task)), executions=20)
+
+
+def test_an_execution_keeps_nothing_of_its_program_alive() -> None:
+    kept: list[weakref.ref[Any]] = []
+
+    def program() -> None:
+        cell = Cell()
+        kept.append(weakref.ref(cell))
+        kept.append(weakref.ref(getcurrent()))
+        join(*[spawn(lambda: cell.once) for _ in range(3)])
+
+    runtime = Settings().runtime(make_strategy("random", 1))
+    for _ in range(3):
+        runtime.run(program)
+    gc.collect()
+    assert not any(isinstance(ref(), Cell) for ref in kept[:-2])
+    runtime.run(lambda: None)
+    del runtime
+    gc.collect()
+    assert all(ref() is None for ref in kept)
