@@ -1,65 +1,62 @@
 """DPOR: dynamic partial order reduction; one execution for each way in which dependent operations can be ordered.
 
 Executions that differ only in the order of independent operations are one Mazurkiewicz trace. The search is depth
-first, as `DepthFirst`, but goes only where a reversed order of two dependent operations may be found:
+first, as `DepthFirst`, but goes only where two dependent operations change places:
 
-- *Backtracking*: Flanagan and Godefroid, "Dynamic Partial-Order Reduction for Model Checking Software", POPL 2005,
-  figure 3. At each state the next operation of every task, whether it can go on or not, is compared with what others
-  did before; where a dependent operation is not ordered before it, the search will try at that place a task that
-  leads to the other order. Which one is chosen as in Abdulla, Aronis, Jonsson and Sagonas, "Optimal Dynamic Partial
-  Order Reduction", POPL 2014, algorithm 1: if one of those that may come first is tried there already, none is added.
-- *Sleep sets*: Godefroid, LNCS 1032, 1996, chapter 5. A task whose next operation was tried at a place is not tried
-  again until something dependent has happened. With them no trace is completed twice; an execution in which all that
-  can go on sleeps is given up (`Pruned`).
+- *Races* are found when an execution is over. For each, the search will try, where the first of the two was done, all
+  that does not need it, and then the second: Abdulla, Aronis, Jonsson and Sagonas, "Source Sets: A Foundation for
+  Optimal Dynamic Partial Order Reduction", Journal of the ACM 64(4), 2017, algorithm 2, with wakeup trees.
+- *Sleep sets*: Godefroid, LNCS 1032, 1996, chapter 5. A turn that was tried at a place need not be tried again until
+  something dependent has happened; what would begin so is not tried at all. So no execution is begun in vain.
 
-What the papers leave out, and what is done here:
+What the paper leaves out, and what is done here:
 
-- Blocking: an operation that is not ready is compared like any other, and every earlier dependent operation is
-  looked at, not the last one only, since the last one (an unlock, say) often cannot come second.
-- A failure ends an execution before the others have shown what they would do. So where the failing task went on,
-  every other task that could have gone on is tried, too.
+- Blocking. An operation that waits is compared like any other, also if it waits to the end; it races with the last
+  operations before which it could have gone on (`concurrency.strategy.readiness`). What else keeps it waiting, and
+  need not come first, is left out of the sequence.
+- A failure ends an execution before the others have shown what they would do. So where the failing task went on, some
+  other one is tried, too, and the failing one waits as long as another can go on.
 - The end of a task belongs to its last operation, and a spawn to the one before it; both order, neither can race.
-- Data choices: each value is tried. A task sleeps with all values of its operation.
+- Data choices: another value is a race of the turn with itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from concurrency.dependence import Dependence, Footprint
+from concurrency.dependence import Dependence
 from concurrency.failure import BadSchedule
 from concurrency.operation import Operation
+from concurrency.runtime import current_task
 from concurrency.strategy.base import Pruned
+from concurrency.strategy.trace import Order, Trace
+from concurrency.strategy.wakeup import Reversal, Turn, insert
 from concurrency.task import Task
 
 
 @dataclass(slots=True)
 class _Place:
-    """A state in the current execution, and what was, is and will be tried from there.
+    """A state in the current execution, what was tried from there, and what is to be tried.
 
-    `enabled` are the tasks that could go on, `chosen` the one that does now. `asleep` are those that need not be
-    tried: what they lead to is seen elsewhere, or was tried here. `wanted` are those to try, in that order.
+    `enabled` are the tasks that could go on, `turn` is what is done now. `asleep` are the turns that need not be tried:
+    what they lead to is seen elsewhere, or was tried here; `failed` those that end the execution. `todo` are the turns
+    to try, in that order.
     """
 
     enabled: tuple[int, ...]
-    chosen: int
-    asleep: set[int]
-    wanted: list[int] = field(default_factory=list)
-    clock: int = 0
-    """The set of events that are ordered before what `chosen` does, that one included, as bits."""
-
-
-@dataclass(slots=True)
-class _Datum:
-    """A data choice in the current execution: `value` of `ways`."""
-
-    ways: int
-    value: int = 0
+    turn: Turn
+    asleep: list[Turn]
+    failed: list[Turn]
+    todo: list[Turn]
+    ways: int = 0
+    """How many values the data choice of the turn has; 0: it has made none."""
+    order: Order | None = None
+    """Of the event that the turn is; None if it is not known yet."""
 
 
 class DPOR:
-    """Completes one execution of each trace, and begins some in vain.
+    """Completes one execution of each trace.
 
     `left` says whether there is another execution to begin. The relation of operations is `dependence`.
     """
@@ -74,62 +71,58 @@ class DPOR:
     def __init__(self, dependence: Dependence | None = None) -> None:
         self._dependence = dependence or Dependence()
         self.left = True
-        self._path: list[_Place | _Datum] = []
-        self._begin()
+        self._path = [_Place((0,), Turn(0), [], [], [], 0, Order(0, 0, []))]
+        self.begin(0)
 
     # -- one execution ------------------------------------------------------------------------------------------
 
     def begin(self, execution: int) -> None:  # noqa: ARG002
-        """Start from the first choice."""
-        self._begin()
-
-    def _begin(self) -> None:
-        self._at = 0
+        """Start from the first choice: task 0 goes on."""
+        self._trace = Trace(self._dependence)
         self._runnable: Sequence[Task] = ()
-        self._tasks: dict[int, Task] = {}
-        self._events: list[tuple[int, Operation | None, object, _Place]] = []
-        """What has happened: the task, its operation and the object, and the state before."""
-        self._on: dict[int, int] = {}
-        """For each object, by its id, the events done to it, as bits; the events keep it alive."""
-        self._wide = 0
-        """The events that may reach anything."""
-        self._before: list[int] = []
-        """For each event the set of events that are ordered before it, itself included, as bits."""
-        self._clock: dict[int, int] = {}
-        """For each task the set of events that are ordered before what it does next."""
+        self._at = 1
+        self._chose = False
+        """The turn has made a data choice."""
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
         """The task of this place; it is asked at every operation, also if only one task can go on."""
-        self._arrive(runnable)
+        trace = self._trace
+        if not trace.tasks:
+            trace.tasks[0] = current_task()
+        self._runnable = runnable
+        trace.arrive(runnable)
         place = self._place(runnable, current)
-        chosen = next(task for task in runnable if task.id == place.chosen)
-        self._go(chosen, place)
+        chosen = next(task for task in runnable if task.id == place.turn.task)
+        if place.order is None:
+            place.order = trace.order(chosen)
+        trace.go(chosen, place.order.before)
+        self._chose = False
         return chosen
 
     def data(self, n: int, label: str) -> int:  # noqa: ARG002
-        """The value of this place."""
-        if self._at == len(self._path):
-            self._path.append(_Datum(n))
-        found = self._path[self._at]
-        self._at += 1
-        if not isinstance(found, _Datum) or found.ways != n:
+        """The value of this turn; 0 if none is wanted."""
+        if self._chose:
+            self._go_on()
+        self._chose = True
+        place = self._path[self._at - 1]
+        turn = place.turn
+        place.ways = place.ways or n
+        if turn.value is None:
+            turn.value = 0
+        if place.ways != n or turn.value >= n:
             raise BadSchedule(
                 "the program is not deterministic: after the same choices it makes another one now"
             )
-        return found.value
+        return turn.value
 
     def end(self, steps: int, forced: int) -> None:  # noqa: ARG002
         """Look for what can be tried next.
 
-        If there is still a task that could go on, the last operation has ended in a failure.
+        If there is still a task that could go on, the last turn has ended in a failure.
         """
         if self._at != len(self._path):
             raise BadSchedule("the program is not deterministic: after the same choices it ended now")
-        self._compare_blocked()
-        if self._runnable and self._events:
-            place = self._events[-1][3]
-            place.wanted += [one for one in place.enabled if one not in place.wanted]
-        self._step_back()
+        self._look_back(failed=bool(self._runnable))
 
     def _place(self, runnable: Sequence[Task], current: Task | None) -> _Place:
         """Where the execution is: a place known from the last execution, or a new one."""
@@ -137,142 +130,139 @@ class DPOR:
         if self._at < len(self._path):
             known = self._path[self._at]
             self._at += 1
-            if not isinstance(known, _Place) or known.enabled != enabled:
+            if known.enabled != enabled or known.turn.more:
                 raise BadSchedule(
                     f"the program is not deterministic: after the same choices the tasks {enabled} can go on now"
                 )
             return known
-        asleep = self._still_asleep()
-        awake = [number for number in enabled if number not in asleep]
-        if not awake:
-            self._compare_blocked()
-            self._step_back()
+        last = self._path[-1]
+        todo, last.turn.after = last.turn.after, []
+        asleep, failed = self._undisturbed(last.asleep), self._undisturbed(last.failed)
+        turn = todo.pop(0) if todo else self._pick(enabled, current, asleep, failed)
+        if turn is None or turn.task not in enabled:
+            self._look_back(failed=False)
             raise Pruned("all that can go on has been tried elsewhere")
-        starting = [number for number in awake if self._tasks[number].op is None]
-        if starting:
-            first = starting[0]
-        else:
-            first = current.id if current is not None and current.id in awake else awake[0]
-        place = _Place(enabled, first, asleep, [first])
+        place = _Place(enabled, turn, asleep, failed, todo)
         self._path.append(place)
         self._at += 1
         return place
 
-    # -- what has happened, and in what order ---------------------------------------------------------------------
-
-    def _arrive(self, runnable: Sequence[Task]) -> None:
-        """Tasks may have been started since the last choice, by the task that went on last."""
-        self._runnable = runnable
-        for task in runnable:
-            if task.id not in self._tasks:
-                self._tasks[task.id] = task
-                self._clock[task.id] = self._before[-1] if self._before else 0
-
-    def _go(self, task: Task, place: _Place) -> None:
-        """`task` goes on: its operation takes effect."""
-        op, obj = task.op, task.obj
-        bit = 1 << len(self._events)
+    def _go_on(self) -> None:
+        """The task makes a further choice in the same turn: a place where nobody else can go on."""
         if self._at == len(self._path):
-            clock, races = self._order(task)
-            for number in races:
-                self._reverse(number, task, clock)
-            place.clock = clock | bit
-        clock = place.clock
-        if op is not None:
-            self._on[id(obj)] = self._on.get(id(obj), 0) | bit
-            if self._dependence.footprint(op, obj) is Footprint.ANYTHING:
-                self._wide |= bit
-        self._events.append((task.id, op, obj, place))
-        self._before.append(clock)
-        self._clock[task.id] = clock
+            last = self._path[-1]
+            todo, last.turn.after = last.turn.after, []
+            task = last.turn.task
+            turn = todo.pop(0) if todo else Turn(task, more=True)
+            asleep, failed = self._undisturbed(last.asleep), self._undisturbed(last.failed)
+            self._path.append(_Place((task,), turn, asleep, failed, todo))
+        place = self._path[self._at]
+        self._at += 1
+        place.order = self._trace.go_on()
+        if not place.turn.more:
+            raise BadSchedule(
+                "the program is not deterministic: after the same choices it makes another one now"
+            )
 
-    def _still_asleep(self) -> set[int]:
-        """Who slept where the last event happened, and goes on to do so after it."""
-        if not self._events:
-            return set()
-        by, op, obj, place = self._events[-1]
-        dependent = self._dependence.dependent
-        others = (self._tasks[number] for number in place.asleep if number != by)
-        return {other.id for other in others if not dependent(op, obj, other.op, other.obj)}
+    def _undisturbed(self, turns: list[Turn]) -> list[Turn]:
+        """Those that the last event does not depend on."""
+        trace = self._trace
+        by, op, obj = trace.who[-1], trace.ops[-1], trace.objs[-1]
+        return [
+            turn
+            for turn in turns
+            if turn.task != by
+            and not trace.dependent(op, obj, trace.tasks[turn.task].op, trace.tasks[turn.task].obj)
+        ]
 
-    def _order(self, task: Task) -> tuple[int, list[int]]:
-        """Which events are ordered before the next operation of `task`, and with which of them it races.
-
-        If the operation never blocks, a later dependent event hides those that are ordered before it: they are found
-        once the two have changed places. If it may block, all count.
-        """
-        op, obj = task.op, task.obj
-        clock = self._clock[task.id]
-        races: list[int] = []
-        if op is None:
-            return clock, races
-        if isinstance(obj, Task) and obj.done:
-            clock |= self._clock[obj.id]
-        if self._dependence.footprint(op, obj) is Footprint.ANYTHING:
-            left = (1 << len(self._events)) - 1
-        else:
-            left = self._on.get(id(obj), 0) | self._wide
-        left &= ~clock
-        dependent = self._dependence.dependent
-        while left:
-            number = left.bit_length() - 1
-            left ^= 1 << number
-            _, before, on, _ = self._events[number]
-            if dependent(op, obj, before, on):
-                races.append(number)
-                clock |= self._before[number]
-                if op.ready is None:
-                    left &= ~clock
-        return clock, races
+    def _pick(
+        self,
+        enabled: tuple[int, ...],
+        current: Task | None,
+        asleep: list[Turn],
+        failed: list[Turn],
+    ) -> Turn | None:
+        """Who goes on where nothing is wanted: those that start first, then the current task; failing ones last."""
+        sleeping = {turn.task for turn in asleep}
+        failing = {turn.task for turn in failed}
+        awake = [number for number in enabled if number not in sleeping]
+        if not awake:
+            return None
+        awake = [number for number in awake if number not in failing] or awake
+        starting = [number for number in awake if self._trace.tasks[number].op is None]
+        if starting:
+            return Turn(starting[0])
+        return Turn(current.id if current is not None and current.id in awake else awake[0])
 
     # -- what to try next -----------------------------------------------------------------------------------------
 
-    def _reverse(self, number: int, task: Task, clock: int) -> None:
-        """Have the next operation of `task`, after the events `clock`, tried before event `number`.
-
-        First must come what it needs of the events since and what does not need event `number`: those among them
-        that need none of the others may begin. If there are none, and the task cannot go on there, whatever can go
-        on may be what it waits for.
-        """
-        place = self._events[number][3]
-        before = self._before
-        needed = 0
-        first = set()
-        for event in range(number + 1, len(before)):
-            if clock >> event & 1 and not before[event] >> number & 1:
-                if not before[event] & needed:
-                    first.add(self._events[event][0])
-                needed |= 1 << event
-        if not needed:
-            first.add(task.id)
-        first.intersection_update(place.enabled)
-        if not first:
-            place.wanted += [one for one in place.enabled if one not in place.wanted]
-        elif first.isdisjoint(place.wanted):
-            place.wanted.append(task.id if task.id in first else min(first))
-
-    def _compare_blocked(self) -> None:
-        """The execution is over for the tasks that wait: their operations race with what went before."""
-        for task in self._tasks.values():
+    def _look_back(self, *, failed: bool) -> None:
+        """The execution is over: have the other side of its races tried, and go back to the last place where one is."""
+        trace = self._trace
+        path = self._path
+        trace.values = [place.turn.value for place in path]
+        last = len(path) - 1
+        while trace.more >> last & 1:
+            last -= 1
+        self._goes_on = (1 << (last if failed else len(path))) - 1
+        for number, place in enumerate(path):
+            assert place.order is not None
+            turn, op, obj = place.turn, trace.ops[number], trace.objs[number]
+            self._turn_round(place.order, Turn(turn.task), op, obj)
+            for value in range(place.ways):
+                if value != turn.value:
+                    self._want(number, 0, Turn(turn.task, value, turn.more), place.order.own, op, obj)
+        for task in trace.tasks.values():
             if not task.done and task not in self._runnable:
-                clock, races = self._order(task)
-                for number in races:
-                    self._reverse(number, task, clock)
+                self._turn_round(trace.order(task), Turn(task.id), task.op, task.obj)
+        self._step_back(failed=failed)
 
-    def _step_back(self) -> None:
-        """Go back to the last place or data choice where something is left to try."""
+    def _turn_round(self, order: Order, turn: Turn, op: Operation | None, obj: object) -> None:
+        """Have `turn` tried before each event that it races with."""
+        for first, late in order.races:
+            self._want(first, late, turn, order.own, op, obj)
+
+    def _want(self, first: int, late: int, last: Turn, own: int, op: Operation | None, obj: object) -> None:
+        """Have `last` tried without event `first`: after all that does not need it, nor the events `late`."""
+        trace = self._trace
+        left = self._goes_on >> first << first & ~trace.after(first)
+        while late:
+            number = late.bit_length() - 1
+            late ^= 1 << number
+            left &= ~trace.after(number)
+        wanted = Reversal(trace, first, left, last, own, op, obj)
+        place = self._path[first]
+        if any(wanted.is_own_beginning(turn) for turn in place.failed):
+            return
+        for turn in place.asleep:
+            events = wanted.disturbed(turn)
+            if events is None:
+                return
+            wanted.ask(events)
+        insert(place.todo, wanted)
+
+    def _step_back(self, *, failed: bool) -> None:
+        """Go back to the last place where something is left to try; `failed` says that the last turn did."""
         path = self._path
         while path:
-            last = path[-1]
-            if isinstance(last, _Datum):
-                if last.value + 1 < last.ways:
-                    last.value += 1
-                    break
+            place = path[-1]
+            turn = place.turn
+            if failed:
+                place.failed.append(turn)
+                self._try_others(place)
             else:
-                last.asleep.add(last.chosen)
-                awake = next((one for one in last.wanted if one not in last.asleep), None)
-                if awake is not None:
-                    last.chosen = awake
-                    break
+                place.asleep.append(turn)
+            if place.todo:
+                place.turn = place.todo.pop(0)
+                place.ways = 0
+                place.order = None
+                break
             path.pop()
+            failed = turn.more and all(other.task != turn.task for other in place.asleep)
         self.left = bool(path)
+
+    def _try_others(self, place: _Place) -> None:
+        """A turn there has failed: if nothing else was or will be tried, some other task goes on."""
+        if not place.todo and not place.asleep:
+            failing = {turn.task for turn in place.failed}
+            place.todo += [Turn(number) for number in place.enabled if number not in failing][:1]

@@ -1,0 +1,103 @@
+"""Whether an operation that may have to wait could have gone on at an earlier moment.
+
+A race with such an operation can be turned round only if it could: a lock that was held cannot be taken earlier than
+it was given back. So what an object was before each operation on it is kept: a copy, with its containers. Where other
+operations come between which need not (those of other readers, say), their effects are made on a copy of that.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from concurrency.failure import Failure
+from concurrency.runtime import quiet
+from concurrency.task import Task
+
+if TYPE_CHECKING:
+    from concurrency.strategy.trace import Trace
+
+_CONTAINERS = (list, dict, set, deque)
+_names: dict[type, tuple[str, ...]] = {}
+
+
+def _attributes(cls: type) -> tuple[str, ...]:
+    """The slots of a class; "" stands for those that an object keeps in its dictionary."""
+    found = _names.get(cls)
+    if found is None:
+        slots: list[str] = []
+        for base in cls.__mro__:
+            own = base.__dict__.get("__slots__", ())
+            slots += [own] if isinstance(own, str) else own
+        slots = [name for name in slots if name not in ("__weakref__", "__dict__")]
+        found = _names[cls] = (*slots, *([""] if cls.__dictoffset__ else []))
+    return found
+
+
+def _copy(obj: Any) -> Any:
+    """A new object of the same class with the same attributes; containers are copied, too."""
+    cls = type(obj)
+    new = object.__new__(cls)
+    for name in _attributes(cls):
+        if not name:
+            for key, value in vars(obj).items():
+                new.__dict__[key] = value.copy() if type(value) in _CONTAINERS else value
+            continue
+        try:
+            value = object.__getattribute__(obj, name)
+        except AttributeError:
+            continue
+        object.__setattr__(new, name, value.copy() if type(value) in _CONTAINERS else value)
+    return new
+
+
+class State:
+    """An object, and what a task counts of it, before the task does an operation on it."""
+
+    __slots__ = ("_preempt", "_rcu", "_task", "obj")
+
+    def __init__(self, obj: object, task: Task) -> None:
+        self.obj = _copy(obj)
+        self._task = task
+        self._preempt = task.preempt_count
+        self._rcu = task.rcu_nesting
+
+    def apply(self, obj: object, effect: Any) -> None:
+        """Make the effect of the operation on `obj`; the task stays as it is."""
+        task = self._task
+        now = task.preempt_count, task.rcu_nesting
+        task.preempt_count, task.rcu_nesting = self._preempt, self._rcu
+        try:
+            effect(obj, task, None)
+        finally:
+            task.preempt_count, task.rcu_nesting = now
+
+
+def ready_without(trace: Trace, task: Task, number: int, later: list[int], own: int) -> int | None:
+    """Whether the next operation of `task` could go on had event `number` not happened, nor what is ordered after it.
+
+    `later` are the other events since that it depends on, `own` those that the task itself has to see. Gives the set of
+    those that would have to stay away, too: as few of the last ones as will do. None if it could not go on.
+    """
+    op = task.op
+    state = trace.states.get(number)
+    if state is None or op is None or op.ready is None:
+        return 0
+    between = [one for one in later if not trace.before[one] >> number & 1]
+    best: int | None = None
+    with quiet():
+        try:
+            now = _copy(state.obj) if between else state.obj
+            for position in range(len(between) + 1):
+                if not any(own >> one & 1 for one in between[position:]) and op.ready(now, task):
+                    best = position
+                if position < len(between):
+                    event = between[position]
+                    done = trace.ops[event]
+                    if done is not None and done.effect is not None and done.wakes:
+                        trace.states[event].apply(now, done.effect)
+        except (Failure, LookupError, AttributeError, ValueError):
+            pass
+    if best is None:
+        return None
+    return sum(1 << event for event in between[best:])

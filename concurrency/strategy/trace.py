@@ -1,0 +1,170 @@
+"""What has happened in one execution, and in what order: the happens-before relation of dependent operations.
+
+An event is one turn of a task: its operation takes effect, and the task goes on to its next one. Events are numbered
+from 0, and sets of events are bits of a number. Event a is ordered before b if they are of one task, or depend on each
+other and a came first, or by way of others; the end of a task comes before a join of it, a spawn before the child.
+Clocks as in Flanagan and Godefroid, "Dynamic Partial-Order Reduction for Model Checking Software", POPL 2005, section
+4, with sets in the place of vectors.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from concurrency.dependence import Dependence, Footprint
+from concurrency.operation import Operation
+from concurrency.strategy.readiness import State, ready_without
+from concurrency.task import Task
+
+
+class Order(NamedTuple):
+    """Of an event: what its task has to have seen, all that is ordered before it, and its races."""
+
+    own: int
+    before: int
+    races: list[tuple[int, int]]
+    """Events, each with those that would have to stay away, too: see `Trace.order`."""
+
+
+class Trace:
+    """The events of the execution that goes on. Event 0 is the start of task 0."""
+
+    def __init__(self, dependence: Dependence) -> None:
+        self._footprint = dependence.footprint
+        self.dependent = dependence.dependent
+        self.tasks: dict[int, Task] = {}
+        self.who = [0]
+        self.ops: list[Operation | None] = [None]
+        self.objs: list[object] = [None]
+        self.before = [1]
+        """For each event those that are ordered before it, itself included."""
+        self.values: list[int | None] = []
+        """For each event its data choice, if it has one; known when the execution is over."""
+        self.more = 0
+        """The events that are a further data choice in the turn before."""
+        self.states: dict[int, State] = {}
+        """What an object was before an event, for those on which tasks may wait."""
+        self._on: dict[int, int] = {}
+        """For each object, by its id, the events done to it; they keep it alive."""
+        self._wide = 0
+        """The events that may reach anything."""
+        self._of: dict[int, list[int]] = {0: [0]}
+        """The events of each task."""
+        self._clock = {0: 1}
+        """For each task what is ordered before its next event."""
+        self._after: dict[int, int] = {}
+
+    def arrive(self, runnable: Sequence[Task]) -> None:
+        """Tasks may have been spawned since, by the task of the last event."""
+        for task in runnable:
+            if task.id not in self.tasks:
+                self.tasks[task.id] = task
+                self._clock.setdefault(task.id, self.before[-1])
+                self._of.setdefault(task.id, [])
+
+    def go(self, task: Task, before: int) -> None:
+        """`task` goes on; `before` as `order` gives it."""
+        op, obj = task.op, task.obj
+        number = len(self.who)
+        bit = 1 << number
+        if op is not None:
+            self._on[id(obj)] = self._on.get(id(obj), 0) | bit
+            footprint = self._footprint(op, obj)
+            if footprint is Footprint.ANYTHING:
+                self._wide |= bit
+            elif op.place is None and footprint is not Footprint.NOTHING:
+                self.states[number] = State(obj, task)
+        self.who.append(task.id)
+        self.ops.append(op)
+        self.objs.append(obj)
+        before |= bit
+        self.before.append(before)
+        self._clock[task.id] = before
+        self._of[task.id].append(number)
+
+    def go_on(self) -> Order:
+        """The task of the last event makes a further data choice in the same turn: an event that nobody sees."""
+        number = len(self.who)
+        task = self.who[-1]
+        self.more |= 1 << number
+        self.who.append(task)
+        self.ops.append(None)
+        self.objs.append(None)
+        own = self.before[-1]
+        self._clock[task] = own | 1 << number
+        self.before.append(self._clock[task])
+        self._of[task].append(number)
+        return Order(own, own, [])
+
+    def order(self, task: Task) -> Order:
+        """What is ordered before the next event of `task`, and with which events it races.
+
+        A race is a dependent event of another task that could have come after this one, with the events that must not
+        come before this one then (they would keep it waiting). Of an event that may come first only the last dependent
+        ones race; those that are ordered before them are found when these have changed places.
+        """
+        op, obj = task.op, task.obj
+        clock = own = self._clock[task.id]
+        races: list[tuple[int, int]] = []
+        if op is None:
+            return Order(own, clock, races)
+        if isinstance(obj, Task) and obj.done:
+            clock = own = clock | self._clock[obj.id]
+        left = self._near(op, obj) & ~clock
+        hidden = 0
+        found: list[int] = []
+        while left:
+            number = left.bit_length() - 1
+            left ^= 1 << number
+            if not self.dependent(op, obj, self.ops[number], self.objs[number]):
+                continue
+            found.append(number)
+            clock |= self.before[number]
+            if hidden >> number & 1:
+                continue
+            if op.ready is None:
+                left &= ~clock
+                races.append((number, 0))
+                continue
+            late = ready_without(self, task, number, [one for one in reversed(found) if one != number], own)
+            if late is not None:
+                races.append((number, late))
+                hidden |= self.before[number]
+        return Order(own, clock, races)
+
+    def _near(self, op: Operation, obj: object) -> int:
+        """The events that may depend on `op` done to `obj`."""
+        if self._footprint(op, obj) is Footprint.ANYTHING:
+            return (1 << len(self.who)) - 1
+        return self._on.get(id(obj), 0) | self._wide
+
+    def touched(self, op: Operation | None, obj: object, events: int) -> Iterator[int]:
+        """Those of the events that `op` done to `obj` depends on, the first one first."""
+        if op is None:
+            return
+        left = self._near(op, obj) & events
+        while left:
+            bit = left & -left
+            left ^= bit
+            number = bit.bit_length() - 1
+            if self.dependent(op, obj, self.ops[number], self.objs[number]):
+                yield number
+
+    def after(self, number: int) -> int:
+        """The events that this one is ordered before, itself included; for when the execution is over."""
+        found = self._after.get(number)
+        if found is None:
+            found = 0
+            for later in range(number, len(self.before)):
+                if self.before[later] >> number & 1:
+                    found |= 1 << later
+            self._after[number] = found
+        return found
+
+    def turn(self, task: int, start: int, skip: int) -> int | None:
+        """The event of `task` that comes after `skip` others from event `start` on."""
+        events = self._of.get(task, [])
+        at = bisect_left(events, start) + skip
+        return events[at] if at < len(events) else None
