@@ -190,6 +190,27 @@ def vma_expand(vma: VmArea, start: int, end: int, pgoff: int, following: VmArea 
     return vma_adjust(vma, start, end, pgoff, removed=swallowed)
 
 
+def vma_shrink(vma: VmArea, start: int, end: int, pgoff: int) -> int:
+    """Let `vma` be only ``[start, end)``; the pages of what it loses are gone already. 0 or -ENOMEM.
+
+    One of the two borders stays. Kernel: vma_shrink(), v6.3; a case of __vma_adjust() in v6.1.
+    """
+    lost = (end, vma.vm_end) if end < vma.vm_end else (vma.vm_start, start)
+    mas = vma.vm_mm.mm_mt.cursor(lost[0], lost[1] - 1)
+    try:
+        mas.preallocate(None, GFP_KERNEL)
+    except NoMemory:
+        return ENOMEM
+    vma_start_write(vma)
+    vp = VmaPrepare(vma, vma.anon_vma, vma.vm_file)
+    vma_prepare(vp)
+    mas.set_range(lost[0], lost[1] - 1)
+    mas.store_prealloc(None)
+    vma_set_range(vma, start, end, pgoff)
+    vma_complete(vp)
+    return 0
+
+
 def split_vma(vma: VmArea, address: int, *, new_below: bool) -> int:
     """Cut `vma` in two at `address`; the new VMA is the part below or above. 0 or -ENOMEM, and nothing has changed.
 

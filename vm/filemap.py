@@ -96,6 +96,18 @@ def vma_interval_tree_insert(vma: VmArea, mapping: AddressSpace) -> None:
     insort(mapping.i_mmap, (first, last, vma), key=lambda entry: entry[:2])
 
 
+def vma_interval_tree_insert_after(vma: VmArea, before: VmArea, mapping: AddressSpace) -> None:
+    """As `vma_interval_tree_insert`, right behind `before`, which has the same range; so a walk that has already met
+    the parent's VMA meets the child's next. Needs i_mmap_rwsem for writing.
+    """
+    rt = active.runtime
+    if rt is not None:
+        rt.step(I_MMAP_INSERT, mapping)
+    place = next(number for number, entry in enumerate(mapping.i_mmap) if entry[2] is before)
+    first, last, _ = mapping.i_mmap[place]
+    mapping.i_mmap.insert(place + 1, (first, last, vma))
+
+
 def vma_interval_tree_remove(vma: VmArea, mapping: AddressSpace) -> None:
     """Take a VMA out of the tree; needs i_mmap_rwsem for writing."""
     rt = active.runtime

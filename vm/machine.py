@@ -26,6 +26,15 @@ class Machine:
         self.mms.append(mm)
         return mm
 
+    def dup_mm(self, old: MmStruct, name: str) -> MmStruct | None:
+        """A new address space without VMAs, with the borders of that of `old`; None without memory."""
+        mm = mm_cache.alloc(GFP_KERNEL, self.memory, name, old.start_brk, old.era)
+        if mm is not None:
+            mm.brk = old.brk
+            mm.mmap_base = old.mmap_base
+            self.mms.append(mm)
+        return mm
+
     def remove_mm(self, mm: MmStruct) -> None:
         """Forget an address space that was torn down."""
         self.mms.remove(mm)

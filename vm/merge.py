@@ -6,7 +6,7 @@ Everything here needs mmap_lock for writing, but `find_mergeable_anon_vma`, whic
 from __future__ import annotations
 
 from vm.adjust import inherit_anon_vma, vma_adjust
-from vm.anon_vma import AnonVma
+from vm.anon_vma import AnonVma, list_is_singular
 from vm.filemap import AddressSpace
 from vm.find import vma_find
 from vm.layout import PAGE_SHIFT, VM_SOFTDIRTY, VM_SPECIAL
@@ -24,7 +24,7 @@ def is_mergeable_anon_vma(one: AnonVma | None, other: AnonVma | None, vma: VmAre
 
     Two anon_vmas never become one; and a VMA that is linked to the anon_vmas of its parents is not given a new one.
     """
-    if (one is None or other is None) and (vma is None or len(vma.anon_vma_chain) == 1):
+    if (one is None or other is None) and (vma is None or list_is_singular(vma)):
         return True
     return one is other
 

@@ -67,9 +67,14 @@ def vm_area_alloc(
     return vma_cache.alloc(GFP_KERNEL, mm, start, end, pgoff, flags, file)
 
 
-def vm_area_dup(vma: VmArea) -> VmArea | None:
-    """A copy of `vma` that is in no tree and has no links, but names the same anon_vma; None without memory."""
-    new = vm_area_alloc(vma.vm_mm, vma.vm_start, vma.vm_end, vma.vm_pgoff, vma.vm_flags, vma.vm_file)
+def vm_area_dup(vma: VmArea, mm: MmStruct | None = None) -> VmArea | None:
+    """A copy of `vma`, for `mm` if that is given, that is in no tree; None without memory.
+
+    It names the same anon_vma but has no link to it, and the same file but has no reference to it.
+    """
+    new = vm_area_alloc(
+        vma.vm_mm if mm is None else mm, vma.vm_start, vma.vm_end, vma.vm_pgoff, vma.vm_flags, vma.vm_file
+    )
     if new is not None:
         new.vm_page_prot = vma.vm_page_prot
         new.anon_vma = vma.anon_vma

@@ -1,0 +1,95 @@
+"""fork(2), as far as the address space is concerned. Kernel: dup_mmap() in kernel/fork.c, v6.1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lockdep.gfp import GFP_KERNEL
+from tree import NoMemory
+from vm.anon_vma import anon_vma_fork, unlink_anon_vmas
+from vm.cow import copy_page_range
+from vm.errno import ENOMEM
+from vm.exit import exit_mmap
+from vm.filemap import (
+    get_file,
+    i_mmap_lock_write,
+    i_mmap_unlock_write,
+    unlink_file_vma,
+    vma_interval_tree_insert_after,
+)
+from vm.layout import VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK
+from vm.mm import MmStruct, mmap_write_lock, mmap_write_lock_nested, mmap_write_unlock
+from vm.munmap import remove_vma
+from vm.tlb import flush_tlb_mm
+from vm.vma import VmArea, vm_area_dup, vm_area_free
+from vm.vma_lock import vma_start_write
+
+if TYPE_CHECKING:
+    from vm.machine import Machine
+
+
+def sys_fork(machine: Machine, parent: MmStruct, name: str) -> MmStruct | None:
+    """The address space of a child, named `name`, with copies of the parent's VMAs and all its pages; None without
+    memory, or if the parent has ended.
+
+    Kernel: dup_mm(). A child that was only built in part is torn down as any other.
+    """
+    child = machine.dup_mm(parent, name)
+    if child is None:
+        return None
+    if dup_mmap(child, parent):
+        exit_mmap(child)
+        machine.remove_mm(child)
+        return None
+    return child
+
+
+def dup_mmap(mm: MmStruct, oldmm: MmStruct) -> int:
+    """Copy the VMAs and pages of `oldmm` to `mm`, which nobody uses yet. 0, or -ENOMEM and `mm` has some of them.
+
+    Takes mmap_lock of both, the parent's first. Each VMA is linked to all anon_vmas of the parent's, is in the tree of
+    its file right behind the parent's, and only then gets its pages: so there is no moment at which a walk could not
+    find them. The parent's translations are flushed once, before its mmap_lock is given back.
+
+    Simpler here: the nodes of the child's tree are taken one store at a time, not all at once.
+    """
+    mmap_write_lock(oldmm)
+    mmap_write_lock_nested(mm)
+    result = ENOMEM if oldmm.ended else 0
+    walk = oldmm.mm_mt.cursor()
+    while result == 0 and (vma := walk.find()) is not None:
+        vma_start_write(vma)
+        if not vma.vm_flags & VM_DONTCOPY:
+            result = _dup_vma(mm, vma)
+    mmap_write_unlock(mm)
+    flush_tlb_mm(oldmm)
+    mmap_write_unlock(oldmm)
+    return result
+
+
+def _dup_vma(mm: MmStruct, vma: VmArea) -> int:
+    copy = vm_area_dup(vma, mm)
+    if copy is None:
+        return ENOMEM
+    wiped = bool(copy.vm_flags & VM_WIPEONFORK)
+    if wiped:
+        copy.anon_vma = None
+    elif not anon_vma_fork(copy, vma):
+        vm_area_free(copy)
+        return ENOMEM
+    copy.vm_flags &= ~VM_LOCKED
+    mapping = copy.vm_file
+    if mapping is not None:
+        get_file(mapping)
+        i_mmap_lock_write(mapping)
+        vma_interval_tree_insert_after(copy, vma, mapping)
+        i_mmap_unlock_write(mapping)
+    try:
+        mm.mm_mt.cursor(copy.vm_start, copy.vm_end - 1).store_gfp(copy, GFP_KERNEL)
+    except NoMemory:
+        unlink_anon_vmas(copy)
+        unlink_file_vma(copy)
+        remove_vma(copy)
+        return ENOMEM
+    mm.map_count += 1
+    return 0 if wiped else copy_page_range(copy, vma)

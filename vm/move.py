@@ -1,0 +1,121 @@
+"""Moving page-table entries to other addresses. Kernel: move_page_tables() in mm/mremap.c, v6.1."""
+
+from __future__ import annotations
+
+from concurrency import trace
+from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
+from vm.filemap import i_mmap_lock_write, i_mmap_unlock_write
+from vm.layout import PAGE_SIZE, PMD_SIZE
+from vm.mm import SINGLE_DEPTH_NESTING
+from vm.pgtable import (
+    PageTable,
+    Present,
+    pmdp_get,
+    pte_alloc,
+    ptep_get,
+    ptep_get_and_clear,
+    set_pmd,
+    set_pte,
+)
+from vm.tlb import flush_tlb_range
+from vm.vma import VmArea
+
+
+def take_rmap_locks(vma: VmArea) -> None:
+    """Keep all walks away from the pages of `vma`."""
+    if vma.vm_file is not None:
+        i_mmap_lock_write(vma.vm_file)
+    anon_vma = vma.anon_vma
+    if anon_vma is not None:
+        anon_vma_lock_write(anon_vma)
+
+
+def drop_rmap_locks(vma: VmArea) -> None:
+    """The end of `take_rmap_locks`."""
+    anon_vma = vma.anon_vma
+    if anon_vma is not None:
+        anon_vma_unlock_write(anon_vma)
+    if vma.vm_file is not None:
+        i_mmap_unlock_write(vma.vm_file)
+
+
+def move_page_tables(vma: VmArea, old: int, new: int, length: int, *, need_rmap_locks: bool) -> int:
+    """Move the entries of ``[old, old + length)`` of `vma` to `new`; gives how many bytes were moved.
+
+    Less than `length` without memory. Needs mmap_lock for writing. A walk visits the VMAs in the order of the tree:
+    if it comes to `vma` before the VMA at the new place, it meets each page there or later at the new place. If it
+    comes to the new one first it may miss a page that moves in between; then say `need_rmap_locks`.
+    """
+    mm = vma.vm_mm
+    end = old + length
+    while old < end:
+        extent = min(end - old, PMD_SIZE - old % PMD_SIZE, PMD_SIZE - new % PMD_SIZE)
+        pmd = pmdp_get(mm, old)
+        if pmd is not None:
+            if extent == PMD_SIZE and move_normal_pmd(vma, old, new):
+                trace("move_pmd", mm=mm.name, old=hex(old), new=hex(new))
+            else:
+                table, target = pmdp_get(mm, old), pte_alloc(mm, new)
+                if target is None:
+                    break
+                if isinstance(table, PageTable):
+                    move_ptes(vma, table, old, target, new, extent, need_rmap_locks=need_rmap_locks)
+        old += extent
+        new += extent
+    return length - (end - old)
+
+
+def move_normal_pmd(vma: VmArea, old: int, new: int) -> bool:
+    """Move a whole page-table page by its upper entry, if the place is free; False if nothing was moved.
+
+    What was read of the upper entry before the locks were taken may be gone by now, so it is read again.
+    """
+    mm = vma.vm_mm
+    take_rmap_locks(vma)
+    with mm.page_table_lock:
+        pmd = pmdp_get(mm, old)
+        moved = isinstance(pmd, PageTable) and pmdp_get(mm, new) is None
+        if moved:
+            set_pmd(mm, old, None)
+            set_pmd(mm, new, pmd)
+            flush_tlb_range(mm, old, old + PMD_SIZE)
+    drop_rmap_locks(vma)
+    return moved
+
+
+def move_ptes(
+    vma: VmArea,
+    table: PageTable,
+    old: int,
+    target: PageTable,
+    new: int,
+    length: int,
+    *,
+    need_rmap_locks: bool,
+) -> None:
+    """Move the entries of `length` bytes at `old` in `table` to `new` in `target`.
+
+    The translations of the old place are flushed before either lock is dropped: whoever takes a page away from the
+    new place flushes only that.
+    """
+    mm = vma.vm_mm
+    if need_rmap_locks:
+        take_rmap_locks(vma)
+    table.ptl.lock()
+    if target is not table:
+        target.ptl.lock(SINGLE_DEPTH_NESTING)
+    flush = False
+    for offset in range(0, length, PAGE_SIZE):
+        if ptep_get(table, old + offset) is None:
+            continue
+        pte = ptep_get_and_clear(table, old + offset)
+        flush |= isinstance(pte, Present)
+        set_pte(target, new + offset, pte)
+        trace("move_pte", mm=mm.name, old=hex(old + offset), new=hex(new + offset), pte=pte)
+    if flush:
+        flush_tlb_range(mm, old, old + length)
+    if target is not table:
+        target.ptl.unlock()
+    table.ptl.unlock()
+    if need_rmap_locks:
+        drop_rmap_locks(vma)
