@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Executor
 from typing import Any
 
+from concurrency.batch import ByName, Source, Work, packed
 from concurrency.execution import Execution
 from concurrency.failure import BadSchedule, ConcurrencyError
 from concurrency.observer import hearers
+from concurrency.parallel import explore_with
 from concurrency.replay import tell_apart
 from concurrency.result import Result, Witness
 from concurrency.settings import Settings
@@ -16,6 +19,7 @@ from concurrency.strategy.base import Pruned, Search, Strategy
 from concurrency.strategy.dfs import Iterative
 from concurrency.strategy.table import DEFAULT_STRATEGY, make_strategy, unit_of
 from concurrency.tally import Tally, Wishes
+from concurrency.workers import Workers
 
 _BUDGET, _SEARCH_BUDGET = 1000, 1_000_000
 RUNTIMES = ("simulated", "threaded")
@@ -34,6 +38,9 @@ def explore(
     settings: Settings | None = None,
     progress: Callable[[Result], None] | None = None,
     found: Callable[[Witness], None] | None = None,
+    jobs: int = 1,
+    executor: Executor | None = None,
+    source: Source | None = None,
 ) -> Result:
     """Run `program` under many schedules until one fails, or a budget ends.
 
@@ -44,11 +51,18 @@ def explore(
     ends the exploration; what was found is returned. The ``threaded`` runtime makes no choices, so its witnesses have
     an empty schedule.
 
+    With `jobs` above 1 so many processes share the work; with an `executor` its workers do. The result is that of one
+    process. The program must then be importable by name, or `source` says where a worker gets it from; `progress` is
+    called after each batch of executions.
+
     Raises `BadSchedule` if an execution does not replay: the program is not deterministic; the message names the first
-    operation that differs. Raises `ConcurrencyError` for a strategy or runtime that does not exist.
+    operation that differs. Raises `ConcurrencyError` for a strategy or runtime that does not exist, for a program that
+    cannot be sent to another process, and for one that ends the process that runs it.
     """
     if runtime not in RUNTIMES:
         raise ConcurrencyError(f"no runtime is called {runtime!r}: there are {', '.join(RUNTIMES)}")
+    if runtime == "threaded" and (jobs != 1 or executor is not None):
+        raise ConcurrencyError("the threaded runtime runs in one process: leave out jobs and executor")
     settings = settings or Settings()
     result = Result(strategy, seed, unit=unit_of(strategy))
     chooser: Strategy | None = None
@@ -65,8 +79,15 @@ def explore(
     try:
         if chooser is None:
             _by_threads(tally)
-        else:
+        elif jobs == 1 and executor is None:
             _here(tally, chooser)
+        else:
+            work = Work(packed(source or ByName(program, settings)), strategy, seed, depth, not keep_going)
+            workers = Workers(jobs, executor)
+            try:
+                explore_with(tally, work, chooser, workers)
+            finally:
+                workers.close()
     except KeyboardInterrupt:
         result.interrupted = True
     tally.stop()

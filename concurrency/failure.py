@@ -9,6 +9,7 @@ import re
 import traceback
 from enum import StrEnum
 from pathlib import PurePath
+from typing import Any
 
 _DEEPEST = 32
 """How many frames of an uncaught exception a report shows."""
@@ -52,6 +53,11 @@ class Failure(Exception):
         self.check = check
         self.task = ""
         self.step = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A failure can be sent to another process; its cause stays behind."""
+        state = {"task": self.task, "step": self.step}
+        return type(self), (self.kind, self.headline, self.detail, self.check), state
 
     @property
     def signature(self) -> tuple[str, str, str, int]:

@@ -77,7 +77,8 @@ class Result:
     def scope(self) -> str:
         """What the exploration has seen, in words."""
         if not self.exhaustive and self.completed is not None:
-            return f"every schedule within {self.unit} bound {self.completed}, and some of bound {self.bound}"
+            seen = f"every schedule within {self.unit} bound {self.completed}"
+            return seen if self.completed == self.bound else f"{seen}, and some of bound {self.bound}"
         if not self.exhaustive:
             return "some of the schedules"
         if self.strategy == "dpor":

@@ -55,6 +55,13 @@ class Tally:
         return self.wishes.seconds is not None and time.monotonic() - self._start >= self.wishes.seconds
 
     @property
+    def time_left(self) -> float | None:
+        """Seconds until the time is up; None: there is no limit."""
+        if self.wishes.seconds is None:
+            return None
+        return max(0.0, self._start + self.wishes.seconds - time.monotonic())
+
+    @property
     def goes_on(self) -> bool:
         """There may be another execution."""
         room = self.room

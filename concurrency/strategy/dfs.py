@@ -215,7 +215,12 @@ class Iterative:
     @property
     def left(self) -> bool:
         """See `Search.left`."""
-        return self._inner.left
+        return self._inner.left or self._following is not None
+
+    @property
+    def _following(self) -> Part | None:
+        """What to go on to once the bound of now is done."""
+        return self.after((self._inner.bound or 0,), self._inner.cut) if self._goes_on else None
 
     def enter(self, part: Part) -> None:
         """See `Divisible.enter`: the first number of a part is the bound."""
@@ -224,7 +229,10 @@ class Iterative:
         self._goes_on = False
 
     def begin(self, execution: int) -> None:
-        """See `Strategy.begin`."""
+        """Go on to the next bound where this one is done."""
+        following = self._following
+        if not self._inner.left and following is not None:
+            self._inner = self._make(following[0])
         self._inner.begin(execution)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
@@ -236,16 +244,13 @@ class Iterative:
         return self._inner.data(n, label)
 
     def end(self, steps: int, forced: int) -> None:
-        """Go on to the next bound where this one is done."""
+        """Count, where all was seen within the bound of now."""
         inner = self._inner
         inner.end(steps, forced)
         bound = inner.bound or 0
         self.repeated += inner.spent < bound
         if not inner.left and self._goes_on:
             self.completed = bound
-            following = self.after((bound,), inner.cut)
-            if following is not None:
-                self._inner = self._make(following[0])
 
     def rest(self) -> list[Part]:
         """See `Divisible.rest`."""

@@ -1,0 +1,220 @@
+"""A batch: some executions of an exploration, as data that can be sent to another process, and what comes back."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from concurrency.failure import ConcurrencyError, Failure
+from concurrency.schedule import Schedule
+from concurrency.settings import Settings
+from concurrency.simulated import Simulated
+from concurrency.strategy.base import Divisible, Learning, Part, Pruned, Strategy
+from concurrency.strategy.dfs import Iterative
+from concurrency.strategy.table import make_strategy
+
+PRUNED = -1
+Opened = tuple[Callable[[], Any], Settings]
+
+
+class Source(Protocol):
+    """Where a worker gets the program from; it must be possible to pickle it."""
+
+    def opened(self) -> AbstractContextManager[Opened]:
+        """The program and its settings, for the length of a `with` block."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByName:
+    """A program that is importable by its name, and settings of importable parts."""
+
+    program: Callable[[], Any]
+    settings: Settings
+
+    @contextmanager
+    def opened(self) -> Iterator[Opened]:
+        """See `Source.opened`."""
+        yield self.program, self.settings
+
+
+def packed(source: Source) -> bytes:
+    """The source as data; raises `ConcurrencyError` if it cannot be sent to another process."""
+    try:
+        return pickle.dumps(source)
+    except Exception as error:
+        raise ConcurrencyError(
+            "this program cannot be sent to another process, so it runs with one job only: it and its settings must "
+            f"be importable by name, as a function at the top of a module is ({error})"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What all batches of an exploration share; with `first_only` a batch ends at its first failure."""
+
+    source: bytes
+    strategy: str
+    seed: int
+    depth: int | None
+    first_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Executions `start` to `stop` - 1 of a strategy that draws, after it learned what it `knows`."""
+
+    start: int
+    stop: int
+    knows: Any = None
+
+    def __str__(self) -> str:
+        return f"executions {self.start} to {self.stop - 1}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The first `most` executions of these parts of a search, in order."""
+
+    parts: tuple[Part, ...]
+    most: int
+
+    def __str__(self) -> str:
+        return f"the executions that begin with the choices {', '.join(map(str, self.parts))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An execution that failed: how many of its report were completed before it, and how it went."""
+
+    number: int
+    failure: Failure
+    schedule: Schedule
+    steps: int
+    strategy: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of a range or of one part.
+
+    `lengths` has the number of operations of each execution, in order; `PRUNED` for one that was given up. `findings`
+    has the first execution of each headline. `rest` are the parts that are left of this one.
+    """
+
+    part: Part = ()
+    lengths: list[int] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    lessons: list[Any] = field(default_factory=list)
+    cut: int = 0
+    repeated: int = 0
+    rest: list[Part] = field(default_factory=list)
+
+
+class _Runner:
+    """Runs executions of one strategy into reports."""
+
+    def __init__(self, program: Callable[[], Any], runtime: Simulated, chooser: Strategy, work: Work) -> None:
+        self._program = program
+        self._runtime = runtime
+        self._chooser = chooser
+        self._first_only = work.first_only
+        self._seen: set[str] = set()
+        self.over = False
+
+    def execute(self, report: Report) -> None:
+        """Make the next execution."""
+        try:
+            execution = self._runtime.run(self._program)
+        except Pruned:
+            report.lengths.append(PRUNED)
+            return
+        failure = execution.failure
+        if failure is not None and failure.headline not in self._seen:
+            self._seen.add(failure.headline)
+            number = sum(length != PRUNED for length in report.lengths)
+            report.findings.append(
+                Finding(number, failure, execution.schedule, execution.steps, self._chooser.name)
+            )
+            self.over = self._first_only
+        report.lengths.append(execution.steps)
+
+
+def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
+    """Run a batch: what a worker does. An interrupt ends it early; what was done is returned."""
+    try:
+        source: Source = pickle.loads(work.source)
+    except Exception as error:
+        raise ConcurrencyError(
+            f"a worker cannot load the program: {type(error).__name__}: {error}; the module that it stands in must "
+            "be importable there"
+        ) from None
+    reports: list[Report] = []
+    with source.opened() as (program, settings), _interruptible():
+        chooser = make_strategy(work.strategy, work.seed, work.depth, faults=settings.faults > 0)
+        runtime = settings.runtime(chooser)
+        runner = _Runner(program, runtime, chooser, work)
+        try:
+            if isinstance(batch, Range):
+                reports.append(Report())
+                _run_range(batch, runner, runtime, chooser, reports[0])
+            else:
+                _run_parts(batch, runner, chooser, reports)
+        except KeyboardInterrupt:
+            pass
+    return reports
+
+
+def _run_range(batch: Range, runner: _Runner, runtime: Simulated, chooser: Strategy, report: Report) -> None:
+    runtime.executions = batch.start
+    if isinstance(chooser, Learning):
+        chooser.knows = batch.knows
+    while runtime.executions < batch.stop and not runner.over:
+        runner.execute(report)
+    if isinstance(chooser, Learning):
+        report.lessons = chooser.lessons()
+
+
+def _run_parts(batch: Parts, runner: _Runner, chooser: Strategy, reports: list[Report]) -> None:
+    assert isinstance(chooser, Divisible)
+    left = batch.most
+    for part in batch.parts:
+        report = Report(part, rest=[part])
+        reports.append(report)
+        chooser.enter(part)
+        cut, repeated = chooser.cut, _repeated(chooser)
+        while left > 0 and chooser.left and not runner.over:
+            left -= 1
+            runner.execute(report)
+            report.rest = chooser.rest()
+        report.cut = chooser.cut - cut
+        report.repeated = _repeated(chooser) - repeated
+
+
+def _repeated(search: Divisible) -> int:
+    return search.repeated if isinstance(search, Iterative) else 0
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A worker that ignores interrupts while it waits hears them while it works."""
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    )
+    if ours:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def ignore_interrupts() -> None:
+    """How our own workers start: an interrupt of the terminal reaches all processes at once."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

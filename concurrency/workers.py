@@ -1,0 +1,114 @@
+"""Who runs batches: our own processes, or any `concurrent.futures.Executor`."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+
+from concurrency.batch import Parts, Range, Report, Work, ignore_interrupts, run_batch
+from concurrency.failure import ConcurrencyError
+
+_AHEAD = 2
+"""Batches kept ready for each worker, so that none waits for the next."""
+_DEATHS = 2
+
+Batch = Range | Parts
+
+
+class Workers:
+    """Keeps batches running; one that ends its worker is run again, alone, and then reported.
+
+    `executor` is used as it is and not shut down; without one, `jobs` processes of our own are started.
+    """
+
+    def __init__(self, jobs: int, executor: Executor | None = None) -> None:
+        if jobs < 1:
+            raise ConcurrencyError(f"there must be at least one job, not {jobs}")
+        self._own = executor is None
+        self.jobs = jobs if executor is None else max(jobs, os.cpu_count() or 1)
+        self._executor = executor or self._processes()
+        self._running: dict[Future[list[Report]], Batch] = {}
+        self._suspects: deque[Batch] = deque()
+        self._work: Work | None = None
+
+    def _processes(self) -> Executor:
+        """Fresh processes: a fork of one that has threads may hang."""
+        methods = multiprocessing.get_all_start_methods()
+        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        if "forkserver" in methods:
+            context.set_forkserver_preload(["concurrency"])
+        return ProcessPoolExecutor(self.jobs, mp_context=context, initializer=ignore_interrupts)
+
+    @property
+    def wants_more(self) -> bool:
+        """Another batch would not wait for long."""
+        return not self._suspects and len(self._running) < _AHEAD * self.jobs
+
+    @property
+    def busy(self) -> bool:
+        """There is a batch whose reports have not come yet."""
+        return bool(self._running or self._suspects)
+
+    def submit(self, work: Work, batch: Batch) -> None:
+        """Start a batch."""
+        self._work = work
+        try:
+            self._running[self._executor.submit(run_batch, work, batch)] = batch
+        except BrokenExecutor:
+            self._broke([batch])
+
+    def finished(self, timeout: float | None) -> Iterator[tuple[Batch, list[Report]]]:
+        """The batches that are done, at least one unless `timeout` seconds have passed."""
+        if self._suspects and not self._running and self._work is not None:
+            self.submit(self._work, self._suspects[0])
+        done, _ = wait(self._running, timeout, FIRST_COMPLETED)
+        broken: list[Batch] = []
+        for future in done:
+            batch = self._running.pop(future)
+            try:
+                reports = future.result()
+            except BrokenExecutor:
+                broken.append(batch)
+                continue
+            if self._suspects and batch is self._suspects[0]:
+                self._suspects.popleft()
+            yield batch, reports
+        if broken:
+            self._broke(broken)
+
+    def _broke(self, batches: list[Batch]) -> None:
+        """A worker has died; whose batch it was nobody knows, so each is run again alone."""
+        if not self._own:
+            raise ConcurrencyError("the executor broke: its workers have died")
+        if self._suspects and batches == [self._suspects[0]]:
+            raise ConcurrencyError(
+                f"a worker died {_DEATHS} times over the same work, {batches[0]}: the program ends its process"
+            )
+        batches += self._running.values()
+        self._running.clear()
+        self._suspects = deque(batches)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor = self._processes()
+
+    def stop(self) -> Iterator[tuple[Batch, list[Report]]]:
+        """Start nothing more; gives what is done and what comes of batches that run already."""
+        self._suspects.clear()
+        for future in list(self._running):
+            future.cancel()
+        for future, batch in list(self._running.items()):
+            if not future.cancelled():
+                try:
+                    yield batch, future.result()
+                except BrokenExecutor:
+                    pass
+        self._running.clear()
+
+    def close(self) -> None:
+        """Shut our own processes down."""
+        for future in self._running:
+            future.cancel()
+        if self._own:
+            self._executor.shutdown(wait=True, cancel_futures=True)
