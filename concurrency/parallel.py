@@ -15,14 +15,14 @@ from collections.abc import Iterable
 from concurrency.batch import PRUNED, Finding, Parts, Range, Report, Work
 from concurrency.failure import ConcurrencyError
 from concurrency.result import Witness
-from concurrency.strategy.base import Divisible, Learning, Part, Search, Strategy, starts_round
+from concurrency.strategy.base import Divisible, Learning, Part, Search, Strategy, end_of_round, starts_round
 from concurrency.strategy.dfs import Iterative
 from concurrency.tally import Tally
 from concurrency.workers import Workers
 
 _SECONDS = 0.1
 """How long a batch should take: long beside what it costs to send it, short beside the wait for the last one."""
-_LARGEST = 512
+_SMALLEST, _LARGEST = 4, 512
 _PARTS = 64
 
 
@@ -33,7 +33,7 @@ def explore_with(tally: Tally, work: Work, chooser: Strategy, workers: Workers) 
     """
     if isinstance(chooser, Search) and not isinstance(chooser, Divisible):
         raise ConcurrencyError(f"{work.strategy} cannot be divided among processes: leave out jobs")
-    order = _Tree(tally, chooser) if isinstance(chooser, Divisible) else _Line(tally, chooser)
+    order = _Tree(tally, chooser) if isinstance(chooser, Divisible) else _Line(tally, chooser, workers.jobs)
     pace = _Pace()
     stop = False
     try:
@@ -110,8 +110,9 @@ def _witness(finding: Finding, before: int) -> Witness:
 class _Line:
     """The executions of a strategy that draws: a line of ranges."""
 
-    def __init__(self, tally: Tally, chooser: Strategy) -> None:
+    def __init__(self, tally: Tally, chooser: Strategy, jobs: int) -> None:
         self._tally = tally
+        self._jobs = jobs
         self._chooser = chooser if isinstance(chooser, Learning) else None
         self._next = 0
         self._done: dict[int, tuple[int, Report]] = {}
@@ -119,12 +120,12 @@ class _Line:
         self._lessons: list[object] = []
 
     def next_batch(self, size: int) -> Range | None:
-        """The next range: within the budget, and within the round that has begun."""
+        """The next range: within the budget, and within the round that has begun.
+
+        Towards an end ranges get smaller, so that nobody waits long for the last one.
+        """
         start = self._next
-        stop = start + size - (start + size) % 2 if start else size
-        budget = self._tally.wishes.executions
-        if budget is not None:
-            stop = min(stop, budget)
+        end = self._tally.wishes.executions
         knows = None
         if self._chooser is not None:
             if starts_round(start):
@@ -132,8 +133,14 @@ class _Line:
                     return None
                 self._chooser.learn(self._lessons)
                 self._lessons = []
-            stop = next((end for end in range(start + 1, stop) if starts_round(end)), stop)
+            round_ends = end_of_round(start)
+            end = round_ends if end is None else min(end, round_ends)
             knows = self._chooser.knows
+        if end is not None:
+            size = min(size, max(_SMALLEST, (end - start) // (2 * self._jobs)))
+        stop = start + size + (start + size) % 2
+        if end is not None:
+            stop = min(stop, end)
         if stop <= start:
             return None
         self._next = stop

@@ -39,8 +39,12 @@ def shown(plan: Plan) -> Iterator[Update]:
         total = plan.schedules if plan.seconds is None else plan.seconds
         task = bar.add_task(plan.scenario.name, total=total, executions=0, found=0)
 
+        told = 0
+
         def update(result: Result) -> None:
-            if result.executions % _EVERY == 0:
+            nonlocal told
+            if result.executions >= told + _EVERY:
+                told = result.executions
                 done = result.executions if plan.seconds is None else result.seconds
                 bar.update(task, completed=done, executions=result.executions, found=len(result.failures))
 
@@ -49,10 +53,14 @@ def shown(plan: Plan) -> Iterator[Update]:
 
 def _heartbeat(plan: Plan) -> Update:
     last = time.monotonic()
+    told = 0
 
     def update(result: Result) -> None:
-        nonlocal last
-        if result.executions % _EVERY == 0 and time.monotonic() - last >= _HEARTBEAT:
+        nonlocal last, told
+        if result.executions < told + _EVERY:
+            return
+        told = result.executions
+        if time.monotonic() - last >= _HEARTBEAT:
             last = time.monotonic()
             rate = result.executions / result.seconds
             logger.info(

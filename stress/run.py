@@ -13,6 +13,7 @@ from concurrency.minimise import Minimised, minimised
 from stress.artifact import Artifact, save
 from stress.patch import applied
 from stress.scenario import Scenario
+from stress.source import ScenarioSource
 
 _MINIMISED = "-min"
 
@@ -32,6 +33,7 @@ class Plan:
     keep_going: bool
     out: Path
     memory: str = "sc"
+    jobs: int = 1
 
     @property
     def settings(self) -> Settings:
@@ -78,6 +80,8 @@ def run(plan: Plan, progress: Callable[[Result], None] | None = None) -> tuple[R
             settings=plan.settings,
             progress=progress,
             found=keep,
+            jobs=plan.jobs,
+            source=ScenarioSource.of(plan.scenario, plan.without, plan.memory),
         )
     return result, saved
 

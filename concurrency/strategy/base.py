@@ -127,6 +127,13 @@ def starts_round(execution: int) -> bool:
     return execution & (execution - 1) == 0 if execution < _LONGEST_ROUND else execution % _LONGEST_ROUND == 0
 
 
+def end_of_round(execution: int) -> int:
+    """The execution that starts the next round."""
+    if execution < _LONGEST_ROUND:
+        return int(1 << execution.bit_length())
+    return (execution // _LONGEST_ROUND + 1) * _LONGEST_ROUND
+
+
 class Pruned(ConcurrencyError):
     """Raised by `Strategy.choose`: nothing new can come of this execution."""
 

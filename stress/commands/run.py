@@ -34,7 +34,7 @@ def run_command(
     schedules: Annotated[int | None, typer.Option(help="How many executions.")] = None,
     seconds: Annotated[float | None, typer.Option(help="How long, instead of --schedules.")] = None,
     seed: Annotated[int, typer.Option(help="Where the choices start.")] = 1,
-    jobs: Annotated[int, typer.Option(help="Processes: 1.")] = 1,
+    jobs: Annotated[int, typer.Option(help="How many processes share the work.")] = 1,
     executor: Annotated[str | None, typer.Option(help="Not available yet.")] = None,
     without: Annotated[list[str] | None, typer.Option(help="A check to switch off; repeatable.")] = None,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on after a failure.")] = False,
@@ -54,8 +54,10 @@ def run_command(
         raise Unusable(f"--seed must be 0 or more, not {seed}")
     if schedules is not None and seconds is not None:
         raise Unusable("--schedules and --seconds exclude each other")
-    if jobs != 1 or executor is not None:
-        raise Unusable("more than one process is not available yet: leave out --jobs and --executor")
+    if jobs < 1:
+        raise Unusable(f"--jobs must be 1 or more, not {jobs}")
+    if executor is not None:
+        raise Unusable("more than one machine is not available yet: leave out --executor")
     for name in without or ():
         one_of("--without", name, tuple(CHECKS))
     if directory.exists() and not directory.is_dir():
@@ -72,6 +74,7 @@ def run_command(
         keep_going=keep_going,
         out=directory,
         memory=memory,
+        jobs=jobs,
     )
     with shown(plan) as progress:
         result, found = run(plan, progress)

@@ -29,6 +29,23 @@ def test_list_names_scenarios_and_checks(capsys: pytest.CaptureFixture[str]) -> 
         assert word in out
 
 
+def test_two_jobs_find_what_one_finds(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    answers = []
+    for jobs in ("1", "2"):
+        out_dir = str(tmp_path / jobs)
+        status, out, _ = run(
+            capsys, "run", "brk-false-vma", "--without", "coverage", "--schedules", "300", "--keep-going",
+            "--jobs", jobs, "--out", out_dir, "--json",
+        )  # fmt: skip
+        assert status == 1
+        answer = json.loads(out.splitlines()[-1])
+        del answer["seconds"]
+        for failure in answer["failures"]:
+            failure["artifact"] = Path(failure["artifact"]).name
+        answers.append(answer)
+    assert answers[0] == answers[1]
+
+
 def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "list", "--json")
     listed = json.loads(out)
@@ -134,7 +151,9 @@ def test_keep_going_finds_more_than_one_effect(capsys: pytest.CaptureFixture[str
         (["run", "brk-standard", "--depth", "0"], "the depth of pct counts orderings: at least 1"),
         (["run", "brk-standard", "--seed", "-1"], "--seed must be 0 or more"),
         (["run", "brk-standard", "--seconds", "1", "--schedules", "1"], "exclude each other"),
-        (["run", "brk-standard", "--jobs", "2"], "not available yet"),
+        (["run", "brk-standard", "--jobs", "0"], "--jobs must be 1 or more"),
+        (["run", "brk-standard", "--executor", "tcp://here"], "more than one machine is not available yet"),
+        (["run", "brk-standard", "--runtime", "threaded", "--jobs", "2"], "runs in one process"),
         (["run", "brk-standard", "--out", __file__], "is not a directory"),
         (["run", "brk-standard", "--pages", "4"], "scenario 'brk-standard' has no parameter 'pages'"),
         (["run", "brk-standard", "--pages"], "--pages needs a value"),

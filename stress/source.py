@@ -1,0 +1,35 @@
+"""Where a worker process gets a scenario from: its name and parameters, so that the patches are applied there, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from concurrency.batch import Opened
+from stress.patch import applied
+from stress.scenario import Scenario, Value, find_scenario
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioSource:
+    """A registered scenario, with the values of its parameters, the checks that are switched off, and the memory."""
+
+    name: str
+    values: Mapping[str, Value]
+    without: frozenset[str]
+    memory: str = "sc"
+
+    @classmethod
+    def of(cls, scenario: Scenario, without: frozenset[str], memory: str = "sc") -> ScenarioSource:
+        """The source of `scenario`."""
+        return cls(scenario.name, dict(scenario.values), without, memory)
+
+    @contextmanager
+    def opened(self) -> Iterator[Opened]:
+        """See `Source.opened`; raises `UnknownScenario` if the worker does not know it."""
+        import stress.scenarios  # noqa: F401 - registers them
+
+        scenario = find_scenario(self.name).given(self.values)
+        with applied(scenario.patches):
+            yield scenario.program, scenario.settings(self.without, self.memory)
