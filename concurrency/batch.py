@@ -8,17 +8,16 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from concurrency.failure import ConcurrencyError, Failure
 from concurrency.schedule import Schedule
 from concurrency.settings import Settings
 from concurrency.simulated import Simulated
-from concurrency.strategy.base import Divisible, Learning, Part, Pruned, Strategy
+from concurrency.strategy.base import Divisible, Learning, Part, Pruned, Search, Strategy
 from concurrency.strategy.dfs import Iterative
 from concurrency.strategy.table import make_strategy
 
-PRUNED = -1
 Opened = tuple[Callable[[], Any], Settings]
 
 
@@ -98,20 +97,25 @@ class Finding:
     strategy: str
 
 
+class Made(NamedTuple):
+    """One execution: its operations (None: it was given up), and what it added to what the search says of itself."""
+
+    steps: int | None
+    cut: int = 0
+    repeated: int = 0
+
+
 @dataclass(slots=True)
 class Report:
     """What came of a range or of one part.
 
-    `lengths` has the number of operations of each execution, in order; `PRUNED` for one that was given up. `findings`
-    has the first execution of each headline. `rest` are the parts that are left of this one.
+    `findings` has the first execution of each headline. `rest` are the parts that are left of this one.
     """
 
     part: Part = ()
-    lengths: list[int] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     lessons: list[Any] = field(default_factory=list)
-    cut: int = 0
-    repeated: int = 0
     rest: list[Part] = field(default_factory=list)
 
 
@@ -122,26 +126,39 @@ class _Runner:
         self._program = program
         self._runtime = runtime
         self._chooser = chooser
+        self._search = chooser if isinstance(chooser, Search) else None
         self._first_only = work.first_only
         self._seen: set[str] = set()
         self.over = False
 
     def execute(self, report: Report) -> None:
         """Make the next execution."""
+        cut, repeated = self._said
         try:
             execution = self._runtime.run(self._program)
         except Pruned:
-            report.lengths.append(PRUNED)
+            self._note(report, None, cut, repeated)
             return
         failure = execution.failure
         if failure is not None and failure.headline not in self._seen:
             self._seen.add(failure.headline)
-            number = sum(length != PRUNED for length in report.lengths)
+            number = sum(made.steps is not None for made in report.made)
             report.findings.append(
                 Finding(number, failure, execution.schedule, execution.steps, self._chooser.name)
             )
             self.over = self._first_only
-        report.lengths.append(execution.steps)
+        self._note(report, execution.steps, cut, repeated)
+
+    def _note(self, report: Report, steps: int | None, cut: int, repeated: int) -> None:
+        now_cut, now_repeated = self._said
+        report.made.append(Made(steps, now_cut - cut, now_repeated - repeated))
+
+    @property
+    def _said(self) -> tuple[int, int]:
+        search = self._search
+        if search is None:
+            return 0, 0
+        return search.cut, search.repeated if isinstance(search, Iterative) else 0
 
 
 def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
@@ -186,17 +203,10 @@ def _run_parts(batch: Parts, runner: _Runner, chooser: Strategy, reports: list[R
         report = Report(part, rest=[part])
         reports.append(report)
         chooser.enter(part)
-        cut, repeated = chooser.cut, _repeated(chooser)
         while left > 0 and chooser.left and not runner.over:
             left -= 1
             runner.execute(report)
             report.rest = chooser.rest()
-        report.cut = chooser.cut - cut
-        report.repeated = _repeated(chooser) - repeated
-
-
-def _repeated(search: Divisible) -> int:
-    return search.repeated if isinstance(search, Iterative) else 0
 
 
 @contextmanager

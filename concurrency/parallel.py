@@ -12,7 +12,7 @@ import heapq
 import time
 from collections.abc import Iterable
 
-from concurrency.batch import PRUNED, Finding, Parts, Range, Report, Work
+from concurrency.batch import Finding, Parts, Range, Report, Work
 from concurrency.failure import ConcurrencyError
 from concurrency.result import Witness
 from concurrency.strategy.base import Divisible, Learning, Part, Search, Strategy, end_of_round, starts_round
@@ -74,7 +74,7 @@ class _Pace:
 
     def note(self, reports: Iterable[Report], jobs: int) -> None:
         """A batch is done: double the next ones as long as they are short."""
-        self._made += sum(len(report.lengths) for report in reports)
+        self._made += sum(len(report.made) for report in reports)
         rate = self._made / max(1e-6, time.monotonic() - self._start) / jobs
         wanted = min(_LARGEST, 2 * self.size, max(2, int(rate * _SECONDS)))
         self.size = wanted - wanted % 2
@@ -84,14 +84,17 @@ def _count(tally: Tally, report: Report) -> None:
     """Add a report to the result, as far as the budget goes."""
     result = tally.result
     room = tally.room
-    lengths = report.lengths if room is None else report.lengths[:room]
+    made = report.made if room is None else report.made[:room]
+    lengths = [one.steps for one in made if one.steps is not None]
     before = result.executions
     for finding in report.findings:
-        if finding.number < sum(length != PRUNED for length in lengths) and not tally.over:
+        if finding.number < len(lengths) and not tally.over:
             tally.failed(_witness(finding, before))
-    result.pruned += lengths.count(PRUNED)
-    result.executions += len(lengths) - lengths.count(PRUNED)
-    result.steps += sum(length for length in lengths if length != PRUNED)
+    result.pruned += len(made) - len(lengths)
+    result.executions += len(lengths)
+    result.steps += sum(lengths)
+    result.cut += sum(one.cut for one in made)
+    result.repeated += sum(one.repeated for one in made)
     tally.tick()
 
 
@@ -184,7 +187,7 @@ class _Tree:
 
     def _begin(self, root: Part) -> None:
         self._root = root
-        self._cut = 0
+        self._tally.result.cut = 0
         if isinstance(self._chooser, Iterative):
             self._tally.result.bound = root[0]
 
@@ -209,7 +212,7 @@ class _Tree:
         for report in reports:
             for part in report.rest:
                 heapq.heappush(self._open, part)
-            if report.lengths:
+            if report.made:
                 self._reports += 1
                 heapq.heappush(self._done, (report.part, self._reports, report))
             if report.findings and not self._tally.wishes.keep_going:
@@ -224,9 +227,6 @@ class _Tree:
                 return False
             heapq.heappop(self._done)
             _count(tally, report)
-            self._cut += report.cut
-            tally.result.cut = self._cut
-            tally.result.repeated += report.repeated
         if self._is_open or gaps:
             return tally.over or tally.room == 0
         return self._go_on() or tally.over
@@ -239,7 +239,7 @@ class _Tree:
         """The root is done; whether nothing follows it."""
         if isinstance(self._chooser, Iterative):
             self._tally.result.completed = self._root[0]
-        following = self._chooser.after(self._root, self._cut)
+        following = self._chooser.after(self._root, self._tally.result.cut)
         if following is None:
             self._ended = True
             return True
