@@ -25,6 +25,18 @@ def test_what_brk_costs_is_a_table_of_ratios() -> None:
     assert set(ratios) == {line.split("|")[1].strip() for line in table.splitlines()[2:]}
 
 
+def test_what_dpor_costs_is_a_ratio_for_each_program() -> None:
+    table, measured = run("dpor_cost", "--rounds", "1", "--slice", "0.01")
+    assert table.splitlines()[-1].startswith("| median (target 6.0) | ")
+    assert set(measured) == {"ratios", "median", "met"}
+
+
+def test_what_a_switch_point_costs_and_what_grows() -> None:
+    table, measured = run("switch_point", "--rounds", "1", "--executions", "200", "--operations", "20000")
+    assert "| memory growth in 20,000 operations, MB | pct | " in table
+    assert set(measured) == {"switch_point", "field_read", "memory_mb", "long_mb", "met"}
+
+
 def test_the_comparison_with_peers_writes_json_and_markdown(tmp_path: Path) -> None:
     """Sugarbush alone, in the interpreter that runs the tests: peers would have to be downloaded."""
     tiny = ["--rounds", "1", "--slice", "0.01", "--seeds", "1", "--cap", "0.3", "--tools", "sugarbush"]
