@@ -20,7 +20,16 @@ from __future__ import annotations
 from enum import IntEnum
 
 from concurrency.operation import Access, Dep, Operation
-from concurrency.rcu import RCU_READ_LOCK, RCU_READ_UNLOCK
+from concurrency.rcu import (
+    RCU_READ_LOCK,
+    RCU_READ_LOCK_NESTED,
+    RCU_READ_UNLOCK,
+    RCU_READ_UNLOCK_NESTED,
+    RCU_WAITS,
+    SRCU_READ_LOCK,
+    SRCU_READ_UNLOCK,
+    SRCU_WAITS,
+)
 from concurrency.runtime import JOIN
 from concurrency.rwlock import READ_LOCK, READ_TRYLOCK, READ_UNLOCK
 from concurrency.rwsem import DOWN_READ, DOWN_READ_SLOW, DOWN_READ_TRYLOCK, UP_READ
@@ -43,32 +52,64 @@ class Footprint(IntEnum):
     """Looks at it."""
     CHANGE = 1
     """May change it."""
-    RCU_READER = 2
-    """Begins or ends an RCU reader: only grace periods see that."""
-    SHARES = 3
+    READER_BEGINS = 2
+    """A reader of RCU: only grace periods that begin see whether it is open."""
+    READER_ENDS = 3
+    """As that, but a grace period that begins before waits for nothing, and one that begins after finds nothing: only
+    the end of one sees it."""
+    GRACE_BEGINS = 4
+    """A grace period: it finds the readers that are open."""
+    GRACE_ENDS = 5
+    """Waits until the readers that it has found have ended."""
+    GRACE_LOOKS = 6
+    """Sees which grace periods have begun, and which are over."""
+    SHARES = 7
     """Takes a rw_semaphore or rwlock for reading, or gives it back: only writers see that."""
-    LEAVES_QUEUE = 4
+    LEAVES_QUEUE = 8
     """A reader that waited goes on: as `SHARES`, but a read trylock fails while anybody waits, so it sees this."""
-    TRIES = 5
+    TRIES = 9
     """A read trylock."""
-    NOTHING = 6
+    NOTHING = 10
     """Touches no place: a join is ordered by the end of the task, a new object is known to nobody."""
-    ANYTHING = 7
+    ANYTHING = 11
     """May look at and change any place."""
 
 
-_SHARING = (Footprint.SHARES, Footprint.LEAVES_QUEUE, Footprint.TRIES)
-_COMMUTE = frozenset(
-    {(Footprint.READ, Footprint.READ), (Footprint.RCU_READER, Footprint.RCU_READER)}
-    | {(one, other) for one in _SHARING for other in _SHARING}
-    - {(Footprint.LEAVES_QUEUE, Footprint.TRIES), (Footprint.TRIES, Footprint.LEAVES_QUEUE)}
+_PAIRS = (
+    (Footprint.READ, Footprint.READ),
+    (Footprint.READER_BEGINS, Footprint.READER_BEGINS),
+    (Footprint.READER_BEGINS, Footprint.READER_ENDS),
+    (Footprint.READER_BEGINS, Footprint.GRACE_ENDS),
+    (Footprint.READER_BEGINS, Footprint.GRACE_LOOKS),
+    (Footprint.READER_ENDS, Footprint.READER_ENDS),
+    (Footprint.READER_ENDS, Footprint.GRACE_BEGINS),
+    (Footprint.GRACE_BEGINS, Footprint.GRACE_BEGINS),
+    (Footprint.GRACE_BEGINS, Footprint.GRACE_ENDS),
+    (Footprint.GRACE_ENDS, Footprint.GRACE_ENDS),
+    (Footprint.GRACE_ENDS, Footprint.GRACE_LOOKS),
+    (Footprint.GRACE_LOOKS, Footprint.GRACE_LOOKS),
+    (Footprint.SHARES, Footprint.SHARES),
+    (Footprint.SHARES, Footprint.LEAVES_QUEUE),
+    (Footprint.SHARES, Footprint.TRIES),
+    (Footprint.LEAVES_QUEUE, Footprint.LEAVES_QUEUE),
+    (Footprint.TRIES, Footprint.TRIES),
 )
+_COMMUTE = frozenset({*_PAIRS, *((two, one) for one, two in _PAIRS)})
 """Footprints in one place that commute."""
 
 _KNOWN = {
     JOIN: Footprint.NOTHING,
-    RCU_READ_LOCK: Footprint.RCU_READER,
-    RCU_READ_UNLOCK: Footprint.RCU_READER,
+    RCU_READ_LOCK: Footprint.READER_BEGINS,
+    RCU_READ_UNLOCK: Footprint.READER_ENDS,
+    RCU_READ_LOCK_NESTED: Footprint.NOTHING,
+    RCU_READ_UNLOCK_NESTED: Footprint.NOTHING,
+    SRCU_READ_LOCK: Footprint.READER_BEGINS,
+    SRCU_READ_UNLOCK: Footprint.READER_ENDS,
+    **{waits.begin: Footprint.GRACE_BEGINS for waits in (RCU_WAITS, SRCU_WAITS)},
+    **{waits.wait: Footprint.GRACE_ENDS for waits in (RCU_WAITS, SRCU_WAITS)},
+    **{waits.get_state: Footprint.GRACE_LOOKS for waits in (RCU_WAITS, SRCU_WAITS)},
+    **{waits.poll: Footprint.GRACE_LOOKS for waits in (RCU_WAITS, SRCU_WAITS)},
+    **{waits.polled: Footprint.NOTHING for waits in (RCU_WAITS, SRCU_WAITS)},
     DOWN_READ: Footprint.SHARES,
     UP_READ: Footprint.SHARES,
     DOWN_READ_SLOW: Footprint.LEAVES_QUEUE,
@@ -85,7 +126,9 @@ _KNOWN = {
 
 _ALLOCATIONS = (ALLOC, ALLOC_REUSABLE)
 
-_LOCAL_MODULES = frozenset({"concurrency.lock", "concurrency.rwsem", "concurrency.rcu"})
+_LOCAL_MODULES = frozenset(
+    {"concurrency.lock", "concurrency.rwsem", "concurrency.rcu.sync", "concurrency.rcu.callbacks"}
+)
 """Where effects touch their object and the acting task, and nothing else."""
 
 _READS = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
@@ -140,7 +183,7 @@ class Dependence:
         one, two = self.footprint(op, obj), self.footprint(other, on)
         if Footprint.NOTHING in (one, two):
             return Scope.NOWHERE
-        if Footprint.ANYTHING in (one, two):
+        if Footprint.ANYTHING in (one, two) or (op.region and other.grace) or (op.grace and other.region):
             return Scope.ANYWHERE
         apart = op.place is not None and other.place is not None and op.place != other.place
         return Scope.NOWHERE if apart or (one, two) in _COMMUTE else Scope.ONE_OBJECT

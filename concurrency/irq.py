@@ -76,7 +76,7 @@ def _unbalanced(what: str, task: Task) -> NoReturn:
 
 
 def _operation(name: str, dep: Dep, effect: Callable[[Task, Task, Any], Any]) -> Operation:
-    return Operation(name, effect=effect, dep=dep, local=True)
+    return Operation(name, effect=effect, dep=dep, local=True, region=True)
 
 
 LOCAL_IRQ_DISABLE = _operation("local_irq_disable", Dep.IRQS_OFF, _irqs_off)

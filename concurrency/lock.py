@@ -181,7 +181,18 @@ def owned_operations(prefix: str, *, atomic: bool) -> tuple[Operation, Operation
 
     order = ("lock",)
     return (
-        Operation(f"{prefix}_lock", ready=is_free, effect=take, wakes=True, dep=Dep.ACQUIRE, acquires=order),
-        Operation(f"{prefix}_trylock", effect=take, wakes=True, dep=Dep.TRY, acquires=order),
-        Operation(f"{prefix}_unlock", effect=give_back, wakes=True, dep=Dep.RELEASE, releases=order),
+        Operation(
+            f"{prefix}_lock",
+            ready=is_free,
+            effect=take,
+            wakes=True,
+            dep=Dep.ACQUIRE,
+            acquires=order,
+            spins=atomic,
+            region=atomic,
+        ),
+        Operation(f"{prefix}_trylock", effect=take, wakes=True, dep=Dep.TRY, acquires=order, region=atomic),
+        Operation(
+            f"{prefix}_unlock", effect=give_back, wakes=True, dep=Dep.RELEASE, releases=order, region=atomic
+        ),
     )

@@ -55,6 +55,8 @@ class Dep(IntEnum):
     """Waits until whoever holds the map is done; takes nothing."""
     WAIT_FOR_WRITER = 16
     """The same, for a reader."""
+    SYNC = 17
+    """Waits until all readers of the map are done, as a grace period of SRCU does; takes nothing."""
 
 
 class Fence(IntEnum):
@@ -88,6 +90,10 @@ class Operation:
     that is None. With a reading `access` it must not change it either. What its task does up to its next operation
     counts, too. With `whole` the place is all of the object, although `field` names a part of it. An operation that is
     neither declared so nor one of the engine's own is taken to reach anything (`concurrency.dependence`).
+
+    `spins` says that a task that waits for it keeps its CPU, so that waiting is no voluntary switch. `region` says
+    that the effect may turn the task's preemption, bottom halves or interrupts off or on, and `grace` that it begins
+    or looks at grace periods of RCU, which wait for such tasks.
     """
 
     __slots__ = (
@@ -98,11 +104,14 @@ class Operation:
         "dep",
         "effect",
         "field",
+        "grace",
         "local",
         "name",
         "place",
         "ready",
+        "region",
         "releases",
+        "spins",
         "tracked",
         "wakes",
         "word",
@@ -126,6 +135,9 @@ class Operation:
         before: Fence | None = None,
         after: Fence | None = None,
         word: str | None = None,
+        spins: bool = False,
+        region: bool = False,
+        grace: bool = False,
     ) -> None:
         self.name = name
         self.access = access
@@ -142,6 +154,9 @@ class Operation:
         self.before = before
         self.after = after
         self.word = word
+        self.spins = spins
+        self.region = region
+        self.grace = grace
         self.tracked = access <= Access.WRITE if tracked is None else tracked
 
     def __repr__(self) -> str:

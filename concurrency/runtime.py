@@ -17,6 +17,13 @@ from concurrency.task import OUTSIDE, Task
 T = TypeVar("T")
 
 
+class Watcher(Protocol):
+    """What operations can wait for, and what anything that a task does may make ready."""
+
+    def looked(self, task: Task, op: Operation) -> bool:
+        """`op` of `task` has taken effect, or `task` waits for it; gives whether somebody may go on now."""
+
+
 class Runtime(Protocol):
     """What a primitive may ask of the runtime that runs it."""
 
@@ -37,6 +44,9 @@ class Runtime(Protocol):
 
     spurious: int
     """How many waits of each task may end for no reason, by choice."""
+
+    tasks: list[Task]
+    """All tasks of this execution, by number; those that have ended stay."""
 
     @property
     def current(self) -> Task:
@@ -65,6 +75,18 @@ class Runtime(Protocol):
 
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
         """Start a task."""
+
+    def asleep(self, task: Task) -> bool:
+        """`task` waits for something, and keeps no CPU by that."""
+
+    def watch(self, watcher: Watcher) -> None:
+        """From now on `watcher` is told what tasks do."""
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Undoes `watch`."""
+
+    def alarm(self, operations: int, ring: Callable[[], None]) -> None:
+        """Have `ring` called after so many operations; a `Failure` that it raises ends the execution."""
 
     def trace(self, event: str, fields: dict[str, object]) -> None:
         """Record a tracepoint."""

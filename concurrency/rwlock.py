@@ -126,12 +126,20 @@ READ_LOCK = Operation(
     dep=Dep.ACQUIRE_RECURSIVE,
     acquires=_READ,
     local=True,
+    spins=True,
+    region=True,
 )
 READ_TRYLOCK = Operation(
-    "read_trylock", effect=_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ, local=True
+    "read_trylock", effect=_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ, local=True, region=True
 )
 READ_UNLOCK = Operation(
-    "read_unlock", effect=_end_read, wakes=True, dep=Dep.RELEASE, releases=("readers",), local=True
+    "read_unlock",
+    effect=_end_read,
+    wakes=True,
+    dep=Dep.RELEASE,
+    releases=("readers",),
+    local=True,
+    region=True,
 )
 WRITE_LOCK = Operation(
     "write_lock",
@@ -141,10 +149,18 @@ WRITE_LOCK = Operation(
     dep=Dep.ACQUIRE,
     acquires=_WRITE,
     local=True,
+    spins=True,
+    region=True,
 )
 WRITE_TRYLOCK = Operation(
-    "write_trylock", effect=_write, wakes=True, dep=Dep.TRY, acquires=_WRITE, local=True
+    "write_trylock", effect=_write, wakes=True, dep=Dep.TRY, acquires=_WRITE, local=True, region=True
 )
 WRITE_UNLOCK = Operation(
-    "write_unlock", effect=_end_write, wakes=True, dep=Dep.RELEASE, releases=("writers",), local=True
+    "write_unlock",
+    effect=_end_write,
+    wakes=True,
+    dep=Dep.RELEASE,
+    releases=("writers",),
+    local=True,
+    region=True,
 )

@@ -142,11 +142,18 @@ READ_SEQCOUNT_BEGIN = Operation(
     dep=Dep.WAIT_FOR_WRITER,
     acquires=_ORDER,
     local=True,
+    spins=True,
 )
 READ_SEQCOUNT_RETRY = Operation("read_seqcount_retry", Access.READ_ONCE, effect=_sequence, local=True)
 WRITE_SEQCOUNT_BEGIN = Operation(
-    "write_seqcount_begin", effect=_begin, wakes=True, dep=Dep.ACQUIRE, acquires=_ORDER, local=True
+    "write_seqcount_begin",
+    effect=_begin,
+    wakes=True,
+    dep=Dep.ACQUIRE,
+    acquires=_ORDER,
+    local=True,
+    region=True,
 )
 WRITE_SEQCOUNT_END = Operation(
-    "write_seqcount_end", effect=_end, wakes=True, dep=Dep.RELEASE, releases=_ORDER, local=True
+    "write_seqcount_end", effect=_end, wakes=True, dep=Dep.RELEASE, releases=_ORDER, local=True, region=True
 )

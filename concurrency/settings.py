@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from concurrency.failure import ConcurrencyError
 from concurrency.observer import Observer
 from concurrency.race import RaceDetector
+from concurrency.rcu import RcuCheck
 from concurrency.simulated import DEFAULT_MAX_STEPS, Simulated
 from concurrency.slab import LeakCheck
 from concurrency.strategy.base import Listening, Strategy
@@ -44,6 +45,8 @@ class Settings:
 
     def _common(self, *, stacks: bool) -> list[Observer]:
         common: list[Observer] = []
+        if "rcu" not in self.without:
+            common.append(RcuCheck())
         if "lockdep" not in self.without:
             common.append(LockValidator(stacks=stacks))
         if "leak" not in self.without:

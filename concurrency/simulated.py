@@ -24,7 +24,7 @@ from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
 from concurrency.observer import Observer, hearers, one_of
 from concurrency.operation import Operation
-from concurrency.runtime import active
+from concurrency.runtime import Watcher, active
 from concurrency.shared import STRONG, use_accessors
 from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, starts_round
 from concurrency.task import Task
@@ -99,6 +99,9 @@ class Simulated:
         self._who: list[Task] = []
         self._when: list[int] = []
         self._data: list[tuple[int, int]] = []
+        self._watchers: list[Watcher] = []
+        self._alarms: list[tuple[int, Callable[[], None]]] = []
+        self._limit = self._max_steps
         self._decide_at = 0
         self._quiet_until = 0
         self._forced = 0
@@ -228,7 +231,7 @@ class Simulated:
         task = self.current
         runnable = self._runnable
         count = len(runnable)
-        if count > 1 and n < self._max_steps:
+        if count > 1 and n < self._limit:
             chosen = runnable[next(self._numbers) * count >> NUMBER_BITS]
         else:
             chosen = self._choose(task, n)
@@ -302,6 +305,8 @@ class Simulated:
             result = None if effect is None else effect(obj, task, arg)
             if op.wakes and self._waiting:
                 self._recheck(obj)
+            if self._watchers:
+                self._look(task, op)
             for performed in self._on_performed:
                 performed(task, op, obj, arg, result)
         except Failure as failure:
@@ -348,6 +353,27 @@ class Simulated:
         if self._stopping:
             raise TaskKilled
         return self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
+
+    def asleep(self, task: Task) -> bool:
+        """See `Runtime.asleep`."""
+        op = task.op
+        return op is not None and not op.spins and task is not self.current and task not in self._runnable
+
+    def watch(self, watcher: Watcher) -> None:
+        """See `Runtime.watch`."""
+        self._watchers.append(watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """See `Runtime.unwatch`."""
+        self._watchers.remove(watcher)
+
+    def alarm(self, operations: int, ring: Callable[[], None]) -> None:
+        """See `Runtime.alarm`."""
+        at = self.steps + operations
+        self._alarms.append((at, ring))
+        self._limit = min(self._limit, at)
+        self._decide_at = min(self._decide_at, self._limit)
+        self._quiet_until = min(self._quiet_until, self._limit)
 
     def trace(self, event: str, fields: dict[str, object]) -> None:
         """See `Runtime.trace`."""
@@ -446,6 +472,8 @@ class Simulated:
             performed(task, END, task, None, None)
         if self._waiting:
             self._recheck(task)
+        if self._watchers:
+            self._look(task, END)
         for ended in self._on_ended:
             ended(task)
         if not runnable:
@@ -459,33 +487,45 @@ class Simulated:
     # -- who goes on ----------------------------------------------------------------------------------------------
 
     def _choose(self, current: Task | None, n: int) -> Task:
+        if n >= self._limit:
+            self._reach_limit(n)
         runnable = self._runnable
-        if n >= self._max_steps or (len(runnable) == 1 and not self._thorough):
+        if len(runnable) == 1 and not self._thorough:
             return self._only(runnable[0], n)
         try:
             chosen = self._ask(runnable, current, n, self._forced)
         except ConcurrencyError as error:
             self._give_up(error)
             raise
-        self._decide_at = until = min(n + self._strategy.lease, self._max_steps)
+        self._decide_at = until = min(n + self._strategy.lease, self._limit)
         if not self._heard:
             self._quiet_until = until
         return chosen
 
     def _only(self, task: Task, n: int) -> Task:
         """`task` is the only one that can run: ask nobody until that changes."""
-        if n >= self._max_steps:
-            failure = Failure(
-                Kind.STALL, f"step limit: the execution did not end within {self._max_steps} operations"
-            )
-            self.stop(failure)
-            raise failure
         if self._alone_since < 0:
             self._alone_since = n - 1
-        self._decide_at = self._max_steps
+        self._decide_at = self._limit
         if not self._heard:
-            self._quiet_until = self._max_steps
+            self._quiet_until = self._limit
         return task
+
+    def _reach_limit(self, n: int) -> None:
+        """An alarm rings, or this is the last operation that there may be."""
+        try:
+            if n >= self._max_steps:
+                raise Failure(
+                    Kind.STALL, f"step limit: the execution did not end within {self._max_steps} operations"
+                )
+            due = [ring for at, ring in self._alarms if at <= n]
+            self._alarms = [alarm for alarm in self._alarms if alarm[0] > n]
+            self._limit = min((at for at, _ in self._alarms), default=self._max_steps)
+            for ring in due:
+                ring()
+        except Failure as failure:
+            self.stop(failure)
+            raise
 
     def _revoke(self) -> None:
         """Another task can run: the strategy is asked at the next announcement."""
@@ -509,6 +549,8 @@ class Simulated:
         self._waiting.setdefault(id(obj), []).append(task)
         for blocked in self._on_blocked:
             blocked(task, op, obj)
+        if self._watchers:
+            self._look(task, op)
         if runnable:
             self._go(self._choose(None, n), n)
         else:
@@ -521,6 +563,12 @@ class Simulated:
         waiters.remove(task)
         if not waiters:
             del self._waiting[id(obj)]
+
+    def _look(self, task: Task, op: Operation) -> None:
+        """Tell those who watch what `task` does."""
+        for watcher in tuple(self._watchers):
+            if watcher.looked(task, op) and self._waiting:
+                self._recheck(watcher)
 
     def _recheck(self, obj: object) -> None:
         """The state of `obj` has changed: which of the operations announced on it are ready now?"""

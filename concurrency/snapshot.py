@@ -31,7 +31,7 @@ def _describe(task: Task, is_current: bool) -> str:
     lines.append(f"  holds {', '.join(held) if held else 'no lock'}")
     if task.rcu_nesting:
         lines.append("  is in an RCU reader")
-    where = None if is_current else _where(task)
+    where = None if is_current else place_of(task)
     if where:
         lines.append(f"  is at {where}")
     return "\n".join(lines)
@@ -48,7 +48,8 @@ def _waits(task: Task) -> str:
     return f"it waits in {op.name}({on})" + (f", held by {holders}" if holders else "")
 
 
-def _where(task: Task) -> str | None:
+def place_of(task: Task) -> str | None:
+    """``file:line`` of the innermost frame of the user's in a task that does not run now."""
     frame: FrameType | None = getattr(task.greenlet, "gr_frame", None)
     while frame is not None:
         if frame.f_globals.get("__name__", "").partition(".")[0] not in _INTERNAL:

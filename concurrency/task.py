@@ -37,10 +37,13 @@ class Task:
         "obj",
         "op",
         "preempt_count",
+        "rcu_bh",
         "rcu_nesting",
+        "rcu_sched",
         "result",
         "resume",
         "spurious",
+        "user_mode",
         "wait_queue",
     )
 
@@ -61,6 +64,11 @@ class Task:
         self.preempt_count = 0
         """How many spinlocks, disabled bottom halves and handlers the task is inside: above 0 it may not sleep."""
         self.rcu_nesting = 0
+        self.rcu_bh = 0
+        self.rcu_sched = 0
+        """How many rcu_read_lock_bh() and rcu_read_lock_sched() the task is inside."""
+        self.user_mode = False
+        """The task runs its program's own code: RCU does not watch it."""
         self.irqs_off = False
         self.bh_off = 0
         """How many local_bh_disable() are still to be undone."""

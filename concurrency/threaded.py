@@ -17,7 +17,7 @@ from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, TaskKilled, uncaught
 from concurrency.observer import Observer, hearers
 from concurrency.operation import Operation
-from concurrency.runtime import active, at_once
+from concurrency.runtime import Watcher, active, at_once
 from concurrency.shared import STRONG, use_accessors
 from concurrency.task import OUTSIDE, Task
 from concurrency.waiting import describe_deadlock
@@ -76,6 +76,8 @@ class Threaded:
         self._guard = threading.Condition(threading.RLock())
         self._waiting: list[Task] = []
         self._domains: dict[Callable[[], Any], Any] = {}
+        self._watchers: list[Watcher] = []
+        self._alarms: list[tuple[int, Callable[[], None]]] = []
         self._failure: Failure | None = None
         self._broken: BaseException | None = None
         self._stopping = False
@@ -139,7 +141,18 @@ class Threaded:
             while not (self._stopping or self._broken):
                 if all(task.done or (task.daemon and self._is_stuck(task)) for task in self.tasks):
                     return
+                self._ring()
                 self._guard.wait(_POLL)
+
+    def _ring(self) -> None:
+        """The alarms that are due; nobody looks more often than that."""
+        due = [ring for at, ring in self._alarms if at <= self.steps]
+        self._alarms = [alarm for alarm in self._alarms if alarm[0] > self.steps]
+        try:
+            for ring in due:
+                ring()
+        except Failure as failure:
+            self.stop(failure)
 
     def _is_stuck(self, task: Task) -> bool:
         op = task.op
@@ -189,6 +202,8 @@ class Threaded:
                 result = None if op.effect is None else op.effect(obj, task, arg)
                 if op.wakes and self._waiting:
                     self._guard.notify_all()
+                if self._watchers:
+                    self._look(task, op)
                 for performed in self._on_performed:
                     performed(task, op, obj, arg, result)
             except Failure as failure:
@@ -201,6 +216,8 @@ class Threaded:
         task.op = op
         task.obj = obj
         self._waiting.append(task)
+        if self._watchers:
+            self._look(task, op)
         while not op.ready(obj, task):
             self._look_for_deadlock()
             if self._stopping:
@@ -209,6 +226,12 @@ class Threaded:
         self._waiting.remove(task)
         if self._stopping:
             raise TaskKilled
+
+    def _look(self, task: Task, op: Operation) -> None:
+        """Tell those who watch what `task` does."""
+        for watcher in tuple(self._watchers):
+            if watcher.looked(task, op):
+                self._guard.notify_all()
 
     def _look_for_deadlock(self) -> None:
         alive = [task for task in self.tasks if not task.done]
@@ -247,6 +270,23 @@ class Threaded:
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
         """See `Runtime.spawn`."""
         return self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
+
+    def asleep(self, task: Task) -> bool:
+        """See `Runtime.asleep`."""
+        op = task.op
+        return op is not None and not op.spins and task in self._waiting and self._is_stuck(task)
+
+    def watch(self, watcher: Watcher) -> None:
+        """See `Runtime.watch`."""
+        self._watchers.append(watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """See `Runtime.unwatch`."""
+        self._watchers.remove(watcher)
+
+    def alarm(self, operations: int, ring: Callable[[], None]) -> None:
+        """See `Runtime.alarm`; nobody rings before so many operations, but somebody may later."""
+        self._alarms.append((self.steps + operations, ring))
 
     def trace(self, event: str, fields: dict[str, object]) -> None:
         """Nobody listens."""
@@ -305,6 +345,8 @@ class Threaded:
                         performed(task, END, task, None, None)
                     for ended in self._on_ended:
                         ended(task)
+                    if self._watchers:
+                        self._look(task, END)
                     self._look_for_deadlock()
             except Failure as failure:
                 self.stop(failure)

@@ -8,7 +8,7 @@ from concurrency.failure import Failure, Kind
 from concurrency.lock import Lock, Nested
 from concurrency.observer import Observer
 from concurrency.operation import Dep, Operation
-from concurrency.runtime import Runtime, checked
+from concurrency.runtime import Runtime
 from concurrency.task import Task
 from lockdep import Lockdep, Report, TaskContext
 
@@ -20,6 +20,8 @@ _ACQUIRE_RECURSIVE, _RELEASE, _DOWNGRADE, _IRQS_OFF = (
 )
 _READ = {Dep.ACQUIRE: 0, Dep.ACQUIRE_READ: 1, Dep.ACQUIRE_RECURSIVE: 2, Dep.TRY: 0, Dep.TRY_READ: 1}
 _WAITS = {Dep.WAIT_FOR: 0, Dep.WAIT_FOR_WRITER: 2}
+_NO_EVENTS = frozenset({*_WAITS, Dep.SYNC})
+"""What is over once it has been asked for."""
 _IRQ_EVENTS = {
     Dep.IRQS_OFF: Lockdep.hardirqs_off,
     Dep.IRQS_ON: Lockdep.hardirqs_on,
@@ -66,6 +68,8 @@ class LockValidator(Observer):
                 self.lockdep.acquire(obj.dep_map, read=_READ[dep], subclass=arg.subclass, nest_lock=nest)
         elif dep in _WAITS:
             self._might_wait(task, obj, _WAITS[dep])
+        elif dep is Dep.SYNC:
+            self.lockdep.synchronize_srcu(obj.dep_map)
 
     def _might_wait(self, task: Task, obj: Lock, read: int) -> None:
         """As __timer_delete_sync() and seqcount_lockdep_reader_access(), v6.6: with interrupts off."""
@@ -84,7 +88,7 @@ class LockValidator(Observer):
         elif dep is _DOWNGRADE:
             self.lockdep.downgrade(obj.dep_map)
         elif dep >= _IRQS_OFF:
-            if dep not in _WAITS:
+            if dep not in _NO_EVENTS:
                 _IRQ_EVENTS[dep](self.lockdep)
         elif result:
             self.lockdep.acquire(obj.dep_map, read=_READ[dep], trylock=True)
@@ -94,17 +98,10 @@ class LockValidator(Observer):
         self.lockdep.might_alloc(gfp)
 
     def ended(self, task: Task) -> None:
-        """A task must not end with locks held, inside an RCU reader, or with interrupts or bottom halves off.
+        """A task must not end with locks held, or with interrupts or bottom halves off.
 
         Kernel: make_task_dead() in kernel/exit.c.
         """
-        if task.rcu_nesting and checked("rcu"):
-            raise Failure(
-                Kind.RCU,
-                f"WARNING: {task.name} ended inside an RCU read-side critical section",
-                f"RCU nest depth: {task.rcu_nesting}, expected: 0",
-                check="rcu",
-            )
         self.lockdep.task_exit(task.context)
         if task.irqs_off:
             raise _ended(task, "irqs disabled")

@@ -54,23 +54,26 @@ def _copy(obj: Any) -> Any:
 class State:
     """An object, and what a task counts of it, before the task does an operation on it."""
 
-    __slots__ = ("_preempt", "_rcu", "_task", "obj")
+    __slots__ = ("_counts", "_task", "obj")
 
     def __init__(self, obj: object, task: Task) -> None:
         self.obj = _copy(obj)
         self._task = task
-        self._preempt = task.preempt_count
-        self._rcu = task.rcu_nesting
+        self._counts = _counts(task)
 
     def apply(self, obj: object, effect: Any) -> None:
         """Make the effect of the operation on `obj`; the task stays as it is."""
         task = self._task
-        now = task.preempt_count, task.rcu_nesting
-        task.preempt_count, task.rcu_nesting = self._preempt, self._rcu
+        now = _counts(task)
+        task.preempt_count, task.rcu_nesting, task.irqs_off = self._counts
         try:
             effect(obj, task, None)
         finally:
-            task.preempt_count, task.rcu_nesting = now
+            task.preempt_count, task.rcu_nesting, task.irqs_off = now
+
+
+def _counts(task: Task) -> tuple[int, int, bool]:
+    return task.preempt_count, task.rcu_nesting, task.irqs_off
 
 
 def ready_without(trace: Trace, task: Task, number: int, later: list[int], own: int) -> int | None:
@@ -81,9 +84,10 @@ def ready_without(trace: Trace, task: Task, number: int, later: list[int], own: 
     """
     op = task.op
     state = trace.states.get(number)
-    if state is None or op is None or op.ready is None:
+    obj = task.obj
+    if state is None or op is None or op.ready is None or trace.objs[number] is not obj:
         return 0
-    between = [one for one in later if not trace.before[one] >> number & 1]
+    between = [one for one in later if trace.objs[one] is obj and not trace.before[one] >> number & 1]
     best: int | None = None
     with quiet():
         try:

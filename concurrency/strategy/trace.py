@@ -50,6 +50,9 @@ class Trace:
         """For each object, by its id, the events done to it; they keep it alive."""
         self._wide = 0
         """The events that may reach anything."""
+        self._regions = 0
+        self._graces = 0
+        """The events that see each other although they are done to different objects, see `Operation`."""
         self._of: dict[int, list[int]] = {0: [0]}
         """The events of each task."""
         self._clock = {0: 1}
@@ -72,6 +75,10 @@ class Trace:
         if op is not None:
             self._on[id(obj)] = self._on.get(id(obj), 0) | bit
             footprint = self._footprint(op, obj)
+            if op.region:
+                self._regions |= bit
+            if op.grace:
+                self._graces |= bit
             if footprint is Footprint.ANYTHING:
                 self._wide |= bit
             elif op.place is None and footprint is not Footprint.NOTHING:
@@ -138,7 +145,12 @@ class Trace:
         """The events that may depend on `op` done to `obj`."""
         if self._footprint(op, obj) is Footprint.ANYTHING:
             return (1 << len(self.who)) - 1
-        return self._on.get(id(obj), 0) | self._wide
+        near = self._on.get(id(obj), 0) | self._wide
+        if op.region:
+            near |= self._graces
+        if op.grace:
+            near |= self._regions
+        return near
 
     def touched(self, op: Operation | None, obj: object, events: int) -> Iterator[int]:
         """Those of the events that `op` done to `obj` depends on, the first one first."""

@@ -22,12 +22,16 @@ from concurrency import (
     Task,
 )
 from concurrency.dependence import Dependence, Footprint
+from concurrency.irq import LOCAL_BH_ENABLE, LOCAL_IRQ_DISABLE
+from concurrency.preempt import PREEMPT_DISABLE
 from concurrency.rcu import (
-    CALL_RCU,
+    RCU_CALLBACKS,
     RCU_READ_LOCK,
+    RCU_READ_LOCK_NESTED,
     RCU_READ_UNLOCK,
-    SYNCHRONIZE_RCU,
-    SYNCHRONIZE_RCU_WAIT,
+    RCU_READ_UNLOCK_NESTED,
+    RCU_WAITS,
+    SRCU_WAITS,
     RcuDomain,
 )
 from concurrency.runtime import JOIN
@@ -59,6 +63,9 @@ from vm.pgtable import PMD_GET, PTE_GET, PTE_SET
 from vm.user import USER_LOAD, USER_STORE
 
 RELATION = Dependence()
+SYNCHRONIZE_RCU, SYNCHRONIZE_RCU_WAIT = RCU_WAITS.begin, RCU_WAITS.wait
+POLL, START_POLL = RCU_WAITS.poll, RCU_WAITS.start
+CALL_RCU = RCU_CALLBACKS.call
 FIELDS = Cell._fields
 READ, WRITE = FIELDS["once"].ops["read"], FIELDS["once"].ops["write"]
 OTHER_WRITE = FIELDS["plain"].ops["write"]
@@ -199,12 +206,32 @@ def test_the_cheap_steps_of_the_model_stay_in_their_place() -> None:
 
 
 def test_rcu() -> None:
-    for one in (RCU_READ_LOCK, RCU_READ_UNLOCK):
-        for other in (RCU_READ_LOCK, RCU_READ_UNLOCK):
-            assert not depend(one, other)
-        for other in (SYNCHRONIZE_RCU, SYNCHRONIZE_RCU_WAIT, CALL_RCU):
-            assert depend(one, other)
+    begin, wait = SYNCHRONIZE_RCU, SYNCHRONIZE_RCU_WAIT
+    readers = (RCU_READ_LOCK, RCU_READ_UNLOCK)
+    assert not any(depend(one, other) for one in readers for other in readers)
+    assert not any(depend(one, other) for one in (begin, wait) for other in (begin, wait))
+    assert depend(RCU_READ_LOCK, begin), "it is waited for, or not"
+    assert not depend(RCU_READ_UNLOCK, begin), "either way it is not waited for"
+    assert depend(RCU_READ_UNLOCK, wait)
+    assert not depend(RCU_READ_LOCK, wait), "a reader that begins now is not waited for"
     assert depend(CALL_RCU, CALL_RCU)
+    for one in (*readers, begin):
+        assert depend(one, CALL_RCU)
+        assert depend(one, START_POLL)
+    assert depend(POLL, RCU_READ_UNLOCK)
+    assert depend(POLL, begin)
+    assert not depend(POLL, POLL)
+    for nested in (RCU_READ_LOCK_NESTED, RCU_READ_UNLOCK_NESTED):
+        assert not depend(nested, begin)
+
+
+def test_grace_periods_see_where_preemption_goes_off() -> None:
+    for region in (Spinlock._lock, Spinlock._unlock, LOCAL_IRQ_DISABLE, LOCAL_BH_ENABLE, PREEMPT_DISABLE):
+        for grace in (SYNCHRONIZE_RCU, SYNCHRONIZE_RCU_WAIT, POLL, CALL_RCU):
+            assert depend(region, grace, same=False)
+        assert not depend(region, RCU_READ_LOCK, same=False)
+        assert not depend(region, SRCU_WAITS.begin, same=False)
+    assert not depend(Mutex._lock, SYNCHRONIZE_RCU, same=False)
 
 
 # -- that it is true ----------------------------------------------------------------------------------------------
@@ -260,7 +287,7 @@ class Sem:
 
 
 class Rcu:
-    """An RCU domain and its tasks; of the numbers of readers only what a grace period compares counts."""
+    """An RCU domain and its tasks; of the numbers of grace periods only what they wait for counts."""
 
     def __init__(self, tasks: int) -> None:
         self.tasks = [Task(n, f"t{n}", nothing) for n in range(tasks)]
@@ -277,12 +304,10 @@ class Rcu:
         assert op.effect is not None
         op.effect(self.rcu, self.tasks[n], None)
         after = {
-            RCU_READ_LOCK: [RCU_READ_LOCK, RCU_READ_UNLOCK]
-            if self.tasks[n].rcu_nesting < 2
-            else [RCU_READ_UNLOCK],
-            RCU_READ_UNLOCK: [RCU_READ_LOCK, SYNCHRONIZE_RCU]
-            if self.tasks[n].rcu_nesting == 0
-            else [RCU_READ_UNLOCK],
+            RCU_READ_LOCK: [RCU_READ_LOCK_NESTED, RCU_READ_UNLOCK],
+            RCU_READ_LOCK_NESTED: [RCU_READ_UNLOCK_NESTED],
+            RCU_READ_UNLOCK_NESTED: [RCU_READ_LOCK_NESTED, RCU_READ_UNLOCK],
+            RCU_READ_UNLOCK: [RCU_READ_LOCK, SYNCHRONIZE_RCU],
             SYNCHRONIZE_RCU: [SYNCHRONIZE_RCU_WAIT],
             SYNCHRONIZE_RCU_WAIT: [RCU_READ_LOCK, SYNCHRONIZE_RCU],
         }
@@ -290,9 +315,9 @@ class Rcu:
 
     def state(self) -> object:
         waits = {
-            (task.id, reader.id): number >= before
-            for task, before in self.rcu.waiting.items()
-            for reader, number in self.rcu.readers.items()
+            (task.id, reader.id): first <= number
+            for task, number in self.rcu.waiting.items()
+            for reader, first in self.rcu.holdouts.items()
         }
         readers = sorted(task.id for task in self.rcu.readers)
         return (self.rcu.begun, readers, waits, self.next, sorted((n, op.name) for n, op in self.enabled()))

@@ -85,33 +85,55 @@ def test_synchronize_waits_for_exactly_the_readers_from_before() -> None:
 
 
 def test_a_grace_period_never_ends_early_and_ends_as_early_as_it_may() -> None:
-    """All schedules of an updater and two readers."""
+    """All schedules of an updater and up to two readers: who is open before, and who after."""
     ends: set[tuple[int, int]] = set()
 
-    def program() -> None:
-        cell, rcu = Cell(), domain(RcuDomain)
+    def program(*times: int) -> None:
+        cell = Cell()
+        inside: dict[int, int] = {}
+        """Which of its readers each task is in."""
 
-        def read() -> None:
-            with rcu_reader():
-                pass
+        def read(me: int, times: int) -> None:
+            for number in range(times):
+                with rcu_reader():
+                    inside[me] = number
+                    cell.once  # noqa: B018
+                    del inside[me]
 
         def update() -> None:
-            cell.once = 2
-            before = set(rcu.readers)
+            before = inside.copy()
             synchronize_rcu()
-            still = before & set(rcu.readers)
-            check(not any(rcu.readers[task] < begun for task in still), "no reader from before is open")
-            ends.add((len(before), len(rcu.readers)))
+            check(not before.items() & inside.items(), "no reader from before is open")
+            ends.add((len(before), len(inside)))
 
-        begun = 2
-        join(spawn(update), spawn(read), spawn(read))
+        join(spawn(update), *[spawn(read, me, times) for me, times in enumerate(times)])
 
-    for execution in every_execution(program, limit=100_000):
+    for execution in every_execution(lambda: program(1, 1), limit=100_000):
         assert execution.failure is None
     assert (0, 2) in ends, "it does not wait for readers that began later"
     assert (1, 1) in ends, "it waits for one reader, not for a later one"
     assert (2, 0) in ends
-    assert all(before + after <= 2 for before, after in ends), ends
+
+
+def test_a_grace_period_does_not_wait_for_the_next_reader_of_a_task() -> None:
+    def program(log: list[str]) -> None:
+        def read() -> None:
+            for number in (1, 2):
+                with rcu_reader():
+                    log.append(f"in{number}")
+                    Cell().once  # noqa: B018
+                    log.append(f"out{number}")
+
+        def update() -> None:
+            log.append("begin")
+            synchronize_rcu()
+            log.append("end")
+
+        join(spawn(update), spawn(read))
+
+    orders = outcomes(program)
+    assert ("in1", "begin", "out1", "in2", "end", "out2") in orders
+    assert all(order.index("end") > order.index("out1") for order in orders if order[:2] == ("in1", "begin"))
 
 
 def test_what_a_grace_period_protects() -> None:

@@ -1,0 +1,208 @@
+"""Callbacks of RCU: work for after a grace period.
+
+Kernel: call_rcu(), kvfree_rcu and rcu_barrier() in kernel/rcu/tree.c, v6.6. The callbacks of one task run in the
+order of its calls, as those of one CPU do; whose comes first is a choice of the schedule. Simpler here: they run one
+at a time, in a daemon task named after the flavour.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from concurrency.context import might_sleep
+from concurrency.failure import Failure, Kind
+from concurrency.operation import Operation
+from concurrency.rcu.domain import READERS, UPDATES, GracePeriods, RcuDomain
+from concurrency.rcu.queue import Function, Queued, RcuHead
+from concurrency.rcu.report import no_reader
+from concurrency.runtime import active, checked, current_task, domain, fail, perform
+from concurrency.site import caller
+from concurrency.slab import KmemCache
+from concurrency.task import Task
+
+
+class CallbackOperations(NamedTuple):
+    """The operations of one flavour's callbacks."""
+
+    call: Operation
+    run: Operation
+    done: Operation
+    barrier: Operation
+    barrier_wait: Operation
+
+
+def callback_operations(
+    call: str, barrier: str, *, grace: bool, local: bool | None = None
+) -> CallbackOperations:
+    """The operations of a flavour; `grace` and `local` as for `Operation`."""
+    flavour = call.removeprefix("call_")
+
+    def made(name: str, **how: Any) -> Operation:
+        return Operation(name, grace=grace, local=local, **how)
+
+    return CallbackOperations(
+        made(call, effect=_queue, wakes=True, releases=("callbacks", *UPDATES)),
+        made(
+            f"{flavour}_callback", ready=_may_run, effect=_run, wakes=True, acquires=("callbacks", *READERS)
+        ),
+        made(f"{flavour}_callback_done", effect=_done, wakes=True, releases=("done",)),
+        Operation(barrier, effect=_begin_barrier),
+        Operation(f"{barrier}_wait", ready=_barrier_over, effect=_end_barrier, acquires=("done",)),
+    )
+
+
+def _queue(rcu: GracePeriods[Any], task: Task, arg: tuple[Function, Any, object, str]) -> bool:
+    """Whether this is the first callback of the execution, so that the caller has to start the thread."""
+    fn, what, key, where = arg
+    callbacks = rcu.callbacks
+    before = callbacks.keys.get(id(key))
+    if before is not None and checked("rcu"):
+        _queued_twice(fn, key, before[1], where)
+    callbacks.add(task, rcu.begin(), fn, what, key, where)
+    return callbacks.queued == 1
+
+
+def _queued_twice(fn: Function, key: object, before: str, where: str) -> None:
+    name = key.name if isinstance(key, RcuHead) else type(key).__name__
+    fail(
+        Failure(
+            Kind.RCU,
+            f"call_rcu(): Double-freed CB {name}->{getattr(fn, '__name__', 'callback')}()!!!",
+            f"ODEBUG: activate active (active state 0) object type: rcu_head\n"
+            f"queued by {before}\nqueued again by {where}",
+            check="rcu",
+        )
+    )
+
+
+def _ready(rcu: GracePeriods[Any]) -> list[Task]:
+    return [task for task, queue in rcu.callbacks.queues.items() if rcu.over(queue[0].grace_period)]
+
+
+def _may_run(rcu: GracePeriods[Any], _task: Task) -> bool:
+    return bool(_ready(rcu))
+
+
+def _run(rcu: GracePeriods[Any], task: Task, _arg: object) -> Queued:
+    """A callback runs from now on, as in a softirq: it may not sleep."""
+    ready = _ready(rcu)
+    rt = active.runtime
+    assert rt is not None
+    chosen = ready[rt.choose(len(ready), f"whose callback of {rcu.name}")]
+    task.preempt_count += 1
+    return rcu.callbacks.take(chosen)
+
+
+def _done(rcu: GracePeriods[Any], task: Task, _arg: object) -> None:
+    rcu.callbacks.running = 0
+    task.preempt_count -= 1
+
+
+def _begin_barrier(rcu: GracePeriods[Any], task: Task, _arg: object) -> None:
+    rcu.callbacks.waiting[task] = rcu.callbacks.queued
+
+
+def _barrier_over(rcu: GracePeriods[Any], task: Task) -> bool:
+    return rcu.callbacks.all_ran(rcu.callbacks.waiting[task])
+
+
+def _end_barrier(rcu: GracePeriods[Any], task: Task, _arg: object) -> None:
+    del rcu.callbacks.waiting[task]
+
+
+RCU_CALLBACKS = callback_operations("call_rcu", "rcu_barrier", grace=True)
+
+
+def queue_callback(
+    rcu: GracePeriods[Any], ops: CallbackOperations, fn: Function, arg: Any, key: object = None
+) -> None:
+    """Have `fn(arg)` called after a grace period of this flavour."""
+    where = "" if key is None else f"{current_task().name} at {caller()}"
+    first = perform(ops.call, rcu, (fn, arg, key, where))
+    rt = active.runtime
+    if rt is None:
+        drain(rcu)
+    elif first:
+        rt.spawn(_run_callbacks, (rcu, ops), rcu.name, True)
+
+
+def wait_for_callbacks(rcu: GracePeriods[Any], ops: CallbackOperations) -> None:
+    """Wait until all callbacks of this flavour that were queued before have run."""
+    perform(ops.barrier, rcu)
+    perform(ops.barrier_wait, rcu)
+
+
+def _run_callbacks(rcu: GracePeriods[Any], ops: CallbackOperations) -> None:
+    while True:
+        callback = perform(ops.run, rcu)
+        callback.fn(callback.arg)
+        perform(ops.done, rcu)
+
+
+def drain(rcu: GracePeriods[Any]) -> None:
+    """Outside an execution: run what may run."""
+    while ready := _ready(rcu):
+        callback = rcu.callbacks.take(ready[0])
+        callback.fn(callback.arg)
+        rcu.callbacks.running = 0
+
+
+def call_rcu(fn: Function, arg: Any, head: RcuHead | None = None) -> None:
+    """Have `fn(arg)` called after a grace period, in another task; `fn` must not sleep.
+
+    A `head` that is queued already is a report; kernel: call_rcu(head, fn).
+    """
+    queue_callback(domain(RcuDomain), RCU_CALLBACKS, fn, arg, head)
+
+
+def kfree_rcu(cache: KmemCache[Any], obj: Any) -> None:
+    """Free `obj` to its cache after a grace period; doing that twice, or after it was freed, is a report."""
+    getattr(obj, "rcu_head", None)
+    queue_callback(domain(RcuDomain), RCU_CALLBACKS, cache.free, obj, obj)
+
+
+def kfree_rcu_mightsleep(cache: KmemCache[Any], obj: Any) -> None:
+    """As `kfree_rcu`, for an object without room for a head: may wait for the grace period."""
+    no_reader("kfree_rcu_mightsleep")
+    might_sleep()
+    kfree_rcu(cache, obj)
+
+
+def rcu_barrier() -> None:
+    """Wait until all callbacks queued before this call have run; not itself a grace period."""
+    no_reader("rcu_barrier")
+    might_sleep()
+    wait_for_callbacks(domain(RcuDomain), RCU_CALLBACKS)
+
+
+def init_rcu_head_on_stack(head: RcuHead) -> None:
+    """Say that `head` lies on the calling task's stack, which must not end while it is queued."""
+    head.stack = current_task()
+
+
+def destroy_rcu_head_on_stack(head: RcuHead) -> None:
+    """Undo `init_rcu_head_on_stack`; a report if it is still queued."""
+    if id(head) in domain(RcuDomain).callbacks.keys:
+        freed_while_queued(head)
+    head.stack = None
+
+
+def freed_while_queued(head: RcuHead) -> None:
+    """Fail: the memory of a head goes while its callback has not run."""
+    rcu = domain(RcuDomain)
+    _, where = rcu.callbacks.keys[id(head)]
+    if checked("rcu"):
+        fail(
+            Failure(
+                Kind.RCU,
+                f"ODEBUG: free active (active state 0) object type: rcu_head hint: {head.name}",
+                f"queued by {where}, its callback has not run",
+                check="rcu",
+            )
+        )
+
+
+def stack_heads(task: Task) -> list[RcuHead]:
+    """The heads on the stack of `task` that are queued."""
+    keys = domain(RcuDomain).callbacks.keys
+    return [key for key, _ in keys.values() if isinstance(key, RcuHead) and key.stack is task]

@@ -1,0 +1,27 @@
+"""What is forbidden inside readers, in the kernel's words (RCU_LOCKDEP_WARN() of include/linux/rcupdate.h, v6.6)."""
+
+from __future__ import annotations
+
+from concurrency.failure import Failure, Kind
+from concurrency.runtime import checked, current_task, fail
+from concurrency.site import caller
+
+
+def suspicious(message: str) -> None:
+    """Report RCU used against its rules."""
+    if checked("rcu"):
+        fail(Failure(Kind.RCU, "WARNING: suspicious RCU usage", f"{caller()} {message}!", check="rcu"))
+
+
+def no_reader(operation: str) -> None:
+    """Report a task that is about to wait for itself: it is inside a reader of RCU."""
+    task = current_task()
+    if task.rcu_nesting or task.rcu_bh or task.rcu_sched:
+        suspicious(f"Illegal {operation}() in RCU read-side critical section")
+
+
+def unbalanced(nesting: int, unlock: str, lock: str) -> None:
+    """Report an unlock without a lock."""
+    if nesting == 0:
+        detail = f"{unlock}() without {lock}()"
+        fail(Failure(Kind.RCU, "WARNING: bad unlock balance detected!", detail))

@@ -1,0 +1,184 @@
+"""SRCU: domains of their own, whose readers may sleep.
+
+Kernel: kernel/rcu/srcutree.c, v6.6. An index names one reader, so that a wrong one is always seen; in the kernel it
+is 0 or 1. The lock validator sees readers, and grace periods as a wait for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+from concurrency.context import might_sleep
+from concurrency.failure import Failure, Kind
+from concurrency.lock import lock_class_key
+from concurrency.operation import Dep, Operation
+from concurrency.rcu.callbacks import callback_operations, drain, queue_callback, wait_for_callbacks
+from concurrency.rcu.domain import READERS, UPDATES, GracePeriods, begin_wait
+from concurrency.rcu.queue import Function
+from concurrency.rcu.report import suspicious
+from concurrency.rcu.sync import poll, wait_for_readers, wait_operations
+from concurrency.runtime import active, checked, current_task, domain, fail, perform
+from concurrency.task import Task
+from lockdep import LockMap
+
+_STEP = 1000
+"""Domains are numbered in steps of this many, so that an index tells of which domain it is."""
+
+
+class _Domains:
+    """Numbers the domains of one execution."""
+
+    def __init__(self) -> None:
+        self.numbers = count(1)
+
+
+class SrcuStruct(GracePeriods[int]):
+    """A domain of readers and grace periods. Domains of one name share their lock class."""
+
+    __slots__ = ("dep_map", "next_index", "open")
+
+    def __init__(self, name: str = "srcu") -> None:
+        super().__init__(name)
+        self.dep_map = LockMap(lock_class_key(name), name)
+        self.open: dict[int, Task] = {}
+        """The readers, by index."""
+        self.next_index = next(domain(_Domains).numbers) * _STEP
+
+    def open_readers(self) -> Iterable[int]:
+        """See `GracePeriods.open_readers`."""
+        return self.open
+
+    def task_of(self, reader: int) -> Task:
+        """See `GracePeriods.task_of`."""
+        return self.open[reader]
+
+    def describe(self, reader: int) -> str:
+        """See `GracePeriods.describe`."""
+        return f"{self.open[reader].name}: SRCU reader of {self.name}, index {reader}"
+
+    def held_by(self, task: Task) -> list[int]:
+        """The indices of the readers that `task` has open."""
+        return [index for index, reader in self.open.items() if reader is task]
+
+
+def _lock(ssp: SrcuStruct, task: Task, _arg: object) -> int:
+    index = ssp.next_index
+    ssp.next_index += 1
+    ssp.open[index] = task
+    return index
+
+
+def _unlock(ssp: SrcuStruct, task: Task, index: int) -> None:
+    if ssp.open.get(index) is not task:
+        mine = ", ".join(map(str, ssp.held_by(task))) or "none"
+        fail(
+            Failure(
+                Kind.RCU,
+                "WARNING: bad unlock balance detected!",
+                f"srcu_read_unlock({ssp.name}, {index}): {task.name} has no reader of this domain with that index; "
+                f"it has {mine}",
+            )
+        )
+    del ssp.open[index]
+    ssp.holdouts.pop(index, None)
+
+
+SRCU_READ_LOCK = Operation("srcu_read_lock", effect=_lock, dep=Dep.ACQUIRE_RECURSIVE, acquires=UPDATES)
+SRCU_READ_UNLOCK = Operation(
+    "srcu_read_unlock", effect=_unlock, wakes=True, dep=Dep.RELEASE, releases=READERS
+)
+SRCU_WAITS = wait_operations("srcu", grace=False)._replace(
+    begin=Operation("synchronize_srcu", effect=begin_wait, dep=Dep.SYNC, releases=UPDATES)
+)
+SRCU_CALLBACKS = callback_operations("call_srcu", "srcu_barrier", grace=False)
+
+
+def srcu_read_lock(ssp: SrcuStruct) -> int:
+    """Begin a reader; gives the index for its `srcu_read_unlock`."""
+    return int(perform(SRCU_READ_LOCK, ssp))
+
+
+def srcu_read_unlock(ssp: SrcuStruct, index: int) -> None:
+    """End the reader of this index; a report unless the calling task began it in this domain."""
+    perform(SRCU_READ_UNLOCK, ssp, index)
+    if active.runtime is None:
+        drain(ssp)
+
+
+@contextmanager
+def srcu_reader(ssp: SrcuStruct) -> Iterator[None]:
+    """An SRCU read-side critical section, as a `with` block."""
+    index = srcu_read_lock(ssp)
+    try:
+        yield
+    finally:
+        srcu_read_unlock(ssp, index)
+
+
+def srcu_read_lock_held(ssp: SrcuStruct) -> bool:
+    """The calling task is inside a reader of this domain."""
+    return bool(ssp.held_by(current_task()))
+
+
+def synchronize_srcu(ssp: SrcuStruct) -> None:
+    """Wait until every reader of this domain that has begun before has ended."""
+    _may_wait(ssp, "synchronize_srcu")
+    wait_for_readers(ssp, SRCU_WAITS)
+
+
+def synchronize_srcu_expedited(ssp: SrcuStruct) -> None:
+    """As `synchronize_srcu`."""
+    _may_wait(ssp, "synchronize_srcu_expedited")
+    wait_for_readers(ssp, SRCU_WAITS)
+
+
+def call_srcu(ssp: SrcuStruct, fn: Function, arg: Any) -> None:
+    """Have `fn(arg)` called after a grace period of this domain, in another task; `fn` must not sleep."""
+    queue_callback(ssp, SRCU_CALLBACKS, fn, arg)
+
+
+def srcu_barrier(ssp: SrcuStruct) -> None:
+    """Wait until all callbacks of this domain that were queued before have run."""
+    _may_wait(ssp, "srcu_barrier")
+    wait_for_callbacks(ssp, SRCU_CALLBACKS)
+
+
+def get_state_synchronize_srcu(ssp: SrcuStruct) -> int:
+    """A cookie for `poll_state_synchronize_srcu`; begins no grace period."""
+    return int(perform(SRCU_WAITS.get_state, ssp))
+
+
+def start_poll_synchronize_srcu(ssp: SrcuStruct) -> int:
+    """Begin a grace period of this domain, and give a cookie for it."""
+    return int(perform(SRCU_WAITS.start, ssp))
+
+
+def poll_state_synchronize_srcu(ssp: SrcuStruct, cookie: int) -> bool:
+    """Whether a grace period that began after `cookie` was taken is over."""
+    return poll(ssp, SRCU_WAITS, cookie)
+
+
+def cleanup_srcu_struct(ssp: SrcuStruct) -> None:
+    """The domain goes: it must have no reader, and no callback that has not run."""
+    left = [f"{task.name} is a reader" for task in ssp.open.values()]
+    callbacks = ssp.callbacks.left + (ssp.callbacks.running > 0)
+    left += [f"{callbacks} callbacks have not run"] if callbacks else []
+    if left and checked("rcu"):
+        fail(
+            Failure(
+                Kind.RCU,
+                f"WARNING: cleanup_srcu_struct(): active srcu_struct {ssp.name}",
+                "\n".join(left),
+                check="rcu",
+            )
+        )
+
+
+def _may_wait(ssp: SrcuStruct, operation: str) -> None:
+    task = current_task()
+    if ssp.held_by(task) or task.rcu_nesting:
+        suspicious(f"Illegal {operation}() in same-type SRCU (or in RCU) read-side critical section")
+    might_sleep()

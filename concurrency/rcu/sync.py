@@ -1,0 +1,139 @@
+"""Waiting for grace periods of RCU, and polling them.
+
+Kernel: synchronize_rcu(), get_state_synchronize_rcu() and the like in kernel/rcu/tree.c, v6.6. The expedited forms
+promise the same and differ in cost only.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from concurrency.context import might_sleep
+from concurrency.failure import ConcurrencyError
+from concurrency.operation import Operation
+from concurrency.rcu.domain import (
+    COMPLETED,
+    READERS,
+    UPDATES,
+    GracePeriods,
+    RcuDomain,
+    begin_wait,
+    end_wait,
+    wait_is_over,
+)
+from concurrency.rcu.report import no_reader
+from concurrency.runtime import domain, perform
+from concurrency.task import Task
+
+
+class WaitOperations(NamedTuple):
+    """The operations of one flavour's grace periods: the two halves of a wait, and the three of a poll."""
+
+    begin: Operation
+    wait: Operation
+    get_state: Operation
+    start: Operation
+    poll: Operation
+    polled: Operation
+
+
+def wait_operations(flavour: str, *, grace: bool, local: bool | None = None) -> WaitOperations:
+    """The operations of a flavour; `grace` and `local` as for `Operation`."""
+
+    def made(name: str, **how: Any) -> Operation:
+        return Operation(name, grace=grace, local=local, **how)
+
+    return WaitOperations(
+        made(f"synchronize_{flavour}", effect=begin_wait, releases=UPDATES),
+        made(f"synchronize_{flavour}_wait", ready=wait_is_over, effect=end_wait, acquires=READERS),
+        Operation(f"get_state_synchronize_{flavour}", effect=_get_state),
+        made(f"start_poll_synchronize_{flavour}", effect=_start, releases=UPDATES),
+        made(f"poll_state_synchronize_{flavour}", effect=_poll),
+        Operation(f"{flavour}_grace_period_over", effect=_nothing, acquires=READERS),
+    )
+
+
+def _get_state(rcu: GracePeriods[Any], _task: Task, _arg: object) -> int:
+    return rcu.begun
+
+
+def _start(rcu: GracePeriods[Any], _task: Task, _arg: object) -> int:
+    return rcu.begin() - 1
+
+
+def _poll(rcu: GracePeriods[Any], _task: Task, cookie: int) -> bool:
+    return cookie == COMPLETED or rcu.over(cookie + 1)
+
+
+def _nothing(_rcu: GracePeriods[Any], _task: Task, _arg: object) -> None:
+    """What readers left behind is visible from here on."""
+
+
+RCU_WAITS = wait_operations("rcu", grace=True)
+
+
+def wait_for_readers(rcu: GracePeriods[Any], ops: WaitOperations) -> None:
+    """A grace period of this flavour, from begin to end."""
+    perform(ops.begin, rcu)
+    perform(ops.wait, rcu)
+
+
+def poll(rcu: GracePeriods[Any], ops: WaitOperations, cookie: int) -> bool:
+    """Whether a grace period that began after `cookie` is over."""
+    if not perform(ops.poll, rcu, cookie):
+        return False
+    perform(ops.polled, rcu)
+    return True
+
+
+def synchronize_rcu() -> None:
+    """Wait until every reader that has begun before this call has ended."""
+    no_reader("synchronize_rcu")
+    might_sleep()
+    wait_for_readers(domain(RcuDomain), RCU_WAITS)
+
+
+def synchronize_rcu_expedited() -> None:
+    """As `synchronize_rcu`."""
+    no_reader("synchronize_rcu_expedited")
+    might_sleep()
+    wait_for_readers(domain(RcuDomain), RCU_WAITS)
+
+
+def get_state_synchronize_rcu() -> int:
+    """A cookie for `poll_state_synchronize_rcu`; begins no grace period."""
+    return int(perform(RCU_WAITS.get_state, domain(RcuDomain)))
+
+
+def get_completed_synchronize_rcu() -> int:
+    """The cookie of a grace period that is over."""
+    return COMPLETED
+
+
+def start_poll_synchronize_rcu() -> int:
+    """Begin a grace period, and give a cookie for it."""
+    return int(perform(RCU_WAITS.start, domain(RcuDomain)))
+
+
+def poll_state_synchronize_rcu(cookie: int) -> bool:
+    """Whether a grace period that began after `cookie` was taken is over; false for ever if nobody begins one."""
+    return poll(domain(RcuDomain), RCU_WAITS, cookie)
+
+
+def cond_synchronize_rcu(cookie: int) -> None:
+    """Wait for a grace period unless one that began after `cookie` was taken is over."""
+    no_reader("cond_synchronize_rcu")
+    if not poll_state_synchronize_rcu(cookie):
+        synchronize_rcu()
+
+
+def rcu_cpu_stall_timeout(operations: int) -> None:
+    """How many operations a grace period of this execution may take before it is a report (100000).
+
+    Kernel: rcupdate.rcu_cpu_stall_timeout, in seconds. Raises `ConcurrencyError` if it is not above 0.
+    """
+    if operations < 1:
+        raise ConcurrencyError(f"a stall timeout is at least one operation, not {operations}")
+    stalls = domain(RcuDomain).stalls
+    assert stalls is not None
+    stalls.timeout = operations
