@@ -1,8 +1,8 @@
 """Callbacks of RCU: work for after a grace period.
 
-Kernel: call_rcu(), kvfree_rcu and rcu_barrier() in kernel/rcu/tree.c, v6.6. The callbacks of one task run in the
-order of its calls, as those of one CPU do; whose comes first is a choice of the schedule. Simpler here: they run one
-at a time, in a daemon task named after the flavour.
+Kernel: call_rcu(), kvfree_rcu and rcu_barrier() in kernel/rcu/tree.c, v6.6. The callbacks of one task run one at a
+time and in the order of its calls, as those of one CPU do, in a daemon task named after the flavour. Nothing orders
+the callbacks of two tasks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from concurrency.rcu.report import no_reader
 from concurrency.runtime import active, checked, current_task, domain, fail, perform
 from concurrency.site import caller
 from concurrency.slab import KmemCache
-from concurrency.task import Task
+from concurrency.task import OUTSIDE, Task
 
 
 class CallbackOperations(NamedTuple):
@@ -52,14 +52,13 @@ def callback_operations(
 
 
 def _queue(rcu: GracePeriods[Any], task: Task, arg: tuple[Function, Any, object, str]) -> bool:
-    """Whether this is the first callback of the execution, so that the caller has to start the thread."""
+    """Whether this is the first callback of `task`, so that somebody has to be started who serves it."""
     fn, what, key, where = arg
     callbacks = rcu.callbacks
     before = callbacks.keys.get(id(key))
     if before is not None and checked("rcu"):
         _queued_twice(fn, key, before[1], where)
-    callbacks.add(task, rcu.begin(), fn, what, key, where)
-    return callbacks.queued == 1
+    return callbacks.add(task, rcu.begin(), fn, what, key, where)
 
 
 def _queued_twice(fn: Function, key: object, before: str, where: str) -> None:
@@ -75,26 +74,19 @@ def _queued_twice(fn: Function, key: object, before: str, where: str) -> None:
     )
 
 
-def _ready(rcu: GracePeriods[Any]) -> list[Task]:
-    return [task for task, queue in rcu.callbacks.queues.items() if rcu.over(queue[0].grace_period)]
-
-
-def _may_run(rcu: GracePeriods[Any], _task: Task) -> bool:
-    return bool(_ready(rcu))
+def _may_run(rcu: GracePeriods[Any], task: Task) -> bool:
+    queue = rcu.callbacks.queues[rcu.callbacks.served[task]]
+    return bool(queue) and rcu.over(queue[0].grace_period)
 
 
 def _run(rcu: GracePeriods[Any], task: Task, _arg: object) -> Queued:
     """A callback runs from now on, as in a softirq: it may not sleep."""
-    ready = _ready(rcu)
-    rt = active.runtime
-    assert rt is not None
-    chosen = ready[rt.choose(len(ready), f"whose callback of {rcu.name}")]
     task.preempt_count += 1
-    return rcu.callbacks.take(chosen)
+    return rcu.callbacks.take(rcu.callbacks.served[task])
 
 
 def _done(rcu: GracePeriods[Any], task: Task, _arg: object) -> None:
-    rcu.callbacks.running = 0
+    del rcu.callbacks.running[rcu.callbacks.served[task]]
     task.preempt_count -= 1
 
 
@@ -117,13 +109,14 @@ def queue_callback(
     rcu: GracePeriods[Any], ops: CallbackOperations, fn: Function, arg: Any, key: object = None
 ) -> None:
     """Have `fn(arg)` called after a grace period of this flavour."""
-    where = "" if key is None else f"{current_task().name} at {caller()}"
+    task = current_task()
+    where = "" if key is None else f"{task.name} at {caller()}"
     first = perform(ops.call, rcu, (fn, arg, key, where))
     rt = active.runtime
     if rt is None:
         drain(rcu)
     elif first:
-        rt.spawn(_run_callbacks, (rcu, ops), rcu.name, True)
+        rt.spawn(_serve, (rcu, ops, task), rcu.name, True)
 
 
 def wait_for_callbacks(rcu: GracePeriods[Any], ops: CallbackOperations) -> None:
@@ -132,7 +125,8 @@ def wait_for_callbacks(rcu: GracePeriods[Any], ops: CallbackOperations) -> None:
     perform(ops.barrier_wait, rcu)
 
 
-def _run_callbacks(rcu: GracePeriods[Any], ops: CallbackOperations) -> None:
+def _serve(rcu: GracePeriods[Any], ops: CallbackOperations, whose: Task) -> None:
+    rcu.callbacks.served[current_task()] = whose
     while True:
         callback = perform(ops.run, rcu)
         callback.fn(callback.arg)
@@ -141,10 +135,12 @@ def _run_callbacks(rcu: GracePeriods[Any], ops: CallbackOperations) -> None:
 
 def drain(rcu: GracePeriods[Any]) -> None:
     """Outside an execution: run what may run."""
-    while ready := _ready(rcu):
-        callback = rcu.callbacks.take(ready[0])
+    callbacks = rcu.callbacks
+    queue = callbacks.queues.get(OUTSIDE)
+    while queue and rcu.over(queue[0].grace_period):
+        callback = callbacks.take(OUTSIDE)
         callback.fn(callback.arg)
-        rcu.callbacks.running = 0
+        del callbacks.running[OUTSIDE]
 
 
 def call_rcu(fn: Function, arg: Any, head: RcuHead | None = None) -> None:

@@ -40,45 +40,46 @@ class Queued(NamedTuple):
 
 
 class CallbackQueues:
-    """One queue for each task that has called: the callbacks of one CPU run in order."""
+    """One queue for each task that has called, as each CPU has its own, and a task that serves it."""
 
-    __slots__ = ("keys", "queued", "queues", "running", "waiting")
+    __slots__ = ("keys", "queued", "queues", "running", "served", "waiting")
 
     def __init__(self) -> None:
         self.queues: dict[Task, deque[Queued]] = {}
+        """What each task has queued; a queue that was filled once stays."""
+        self.served: dict[Task, Task] = {}
+        """For each task that runs callbacks, whose they are."""
         self.queued = 0
-        self.running = 0
-        """The number of the callback that runs; 0 for none."""
+        self.running: dict[Task, int] = {}
+        """The numbers of the callbacks that run now, by who queued them."""
         self.waiting: dict[Task, int] = {}
         """Who is in rcu_barrier(), and for the callbacks up to which number."""
         self.keys: dict[int, tuple[object, str]] = {}
         """What is queued now, by its id, and who queued it where."""
 
-    def add(self, task: Task, grace_period: int, fn: Function, arg: Any, key: object, where: str) -> None:
-        """`task` queues a callback."""
+    def add(self, task: Task, grace_period: int, fn: Function, arg: Any, key: object, where: str) -> bool:
+        """`task` queues a callback; gives whether it is its first."""
         self.queued += 1
+        first = task not in self.queues
         self.queues.setdefault(task, deque()).append(Queued(grace_period, self.queued, fn, arg, key))
         if key is not None:
             self.keys[id(key)] = (key, where)
+        return first
 
     def take(self, task: Task) -> Queued:
         """The first callback of `task` runs from now on."""
-        queue = self.queues[task]
-        first = queue.popleft()
-        if not queue:
-            del self.queues[task]
+        first = self.queues[task].popleft()
         if first.key is not None:
             del self.keys[id(first.key)]
-        self.running = first.number
+        self.running[task] = first.number
         return first
 
     def all_ran(self, number: int) -> bool:
         """Every callback up to `number` has run."""
-        if 0 < self.running <= number:
-            return False
-        return all(queue[0].number > number for queue in self.queues.values())
+        waits = [queue[0].number for queue in self.queues.values() if queue]
+        return all(left > number for left in (*waits, *self.running.values()))
 
     @property
     def left(self) -> int:
-        """How many have not begun to run."""
-        return sum(map(len, self.queues.values()))
+        """How many have not run."""
+        return sum(map(len, self.queues.values())) + len(self.running)

@@ -164,8 +164,8 @@ def poll_state_synchronize_srcu(ssp: SrcuStruct, cookie: int) -> bool:
 def cleanup_srcu_struct(ssp: SrcuStruct) -> None:
     """The domain goes: it must have no reader, and no callback that has not run."""
     left = [f"{task.name} is a reader" for task in ssp.open.values()]
-    callbacks = ssp.callbacks.left + (ssp.callbacks.running > 0)
-    left += [f"{callbacks} callbacks have not run"] if callbacks else []
+    if ssp.callbacks.left:
+        left.append(f"{ssp.callbacks.left} callbacks have not run")
     if left and checked("rcu"):
         fail(
             Failure(
