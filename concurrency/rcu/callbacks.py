@@ -42,64 +42,75 @@ def callback_operations(
 
     return CallbackOperations(
         made(call, effect=_queue, wakes=True, releases=("callbacks", *UPDATES)),
-        made(
-            f"{flavour}_callback", ready=_may_run, effect=_run, wakes=True, acquires=("callbacks", *READERS)
-        ),
+        made(f"{flavour}_callback", ready=_may_run, effect=_run, acquires=("callbacks", *READERS)),
         made(f"{flavour}_callback_done", effect=_done, wakes=True, releases=("done",)),
         Operation(barrier, effect=_begin_barrier),
         Operation(f"{barrier}_wait", ready=_barrier_over, effect=_end_barrier, acquires=("done",)),
     )
 
 
-def _queue(rcu: GracePeriods[Any], task: Task, arg: tuple[Function, Any, object, str]) -> bool:
+def _queue(rcu: GracePeriods[Any], task: Task, callback: Queued | None) -> bool:
     """Whether this is the first callback of `task`, so that somebody has to be started who serves it."""
-    fn, what, key, where = arg
-    callbacks = rcu.callbacks
-    before = callbacks.keys.get(id(key))
-    if before is not None and checked("rcu"):
-        _queued_twice(fn, key, before[1], where)
-    return callbacks.add(task, rcu.begin(), fn, what, key, where)
+    if callback is not None:
+        before = rcu.callbacks.keys.get(id(callback.key))
+        if before is not None and checked("rcu"):
+            _queued_twice(before, callback)
+        rcu.callbacks.add(task, rcu.begun + 1, callback)
+    rcu.due.setdefault(task, rcu.begin())
+    number = rcu.posted[task] = rcu.posted.get(task, 0) + 1
+    return number == 1
 
 
-def _queued_twice(fn: Function, key: object, before: str, where: str) -> None:
+def _queued_twice(first: Queued, second: Queued) -> None:
+    key = second.key
     name = key.name if isinstance(key, RcuHead) else type(key).__name__
     fail(
         Failure(
             Kind.RCU,
-            f"call_rcu(): Double-freed CB {name}->{getattr(fn, '__name__', 'callback')}()!!!",
+            f"call_rcu(): Double-freed CB {name}->{getattr(second.fn, '__name__', 'callback')}()!!!",
             f"ODEBUG: activate active (active state 0) object type: rcu_head\n"
-            f"queued by {before}\nqueued again by {where}",
+            f"queued by {first.where}\nqueued again by {second.where}",
             check="rcu",
         )
     )
 
 
 def _may_run(rcu: GracePeriods[Any], task: Task) -> bool:
-    queue = rcu.callbacks.queues[rcu.callbacks.served[task]]
-    return bool(queue) and rcu.over(queue[0].grace_period)
+    due = rcu.due.get(rcu.served[task])
+    return due is not None and rcu.over(due)
 
 
 def _run(rcu: GracePeriods[Any], task: Task, _arg: object) -> Queued:
     """A callback runs from now on, as in a softirq: it may not sleep."""
     task.preempt_count += 1
-    return rcu.callbacks.take(rcu.callbacks.served[task])
+    return _take(rcu, rcu.served[task])
+
+
+def _take(rcu: GracePeriods[Any], whose: Task) -> Queued:
+    first, due = rcu.callbacks.take(whose)
+    if due is None:
+        del rcu.due[whose]
+    else:
+        rcu.due[whose] = due
+    return first
 
 
 def _done(rcu: GracePeriods[Any], task: Task, _arg: object) -> None:
-    del rcu.callbacks.running[rcu.callbacks.served[task]]
+    whose = rcu.served[task]
+    rcu.ran[whose] = rcu.ran.get(whose, 0) + 1
     task.preempt_count -= 1
 
 
 def _begin_barrier(rcu: GracePeriods[Any], task: Task, _arg: object) -> None:
-    rcu.callbacks.waiting[task] = rcu.callbacks.queued
+    rcu.targets[task] = rcu.posted.copy()
 
 
 def _barrier_over(rcu: GracePeriods[Any], task: Task) -> bool:
-    return rcu.callbacks.all_ran(rcu.callbacks.waiting[task])
+    return all(rcu.ran.get(whose, 0) >= number for whose, number in rcu.targets[task].items())
 
 
 def _end_barrier(rcu: GracePeriods[Any], task: Task, _arg: object) -> None:
-    del rcu.callbacks.waiting[task]
+    del rcu.targets[task]
 
 
 RCU_CALLBACKS = callback_operations("call_rcu", "rcu_barrier", grace=True)
@@ -111,7 +122,7 @@ def queue_callback(
     """Have `fn(arg)` called after a grace period of this flavour."""
     task = current_task()
     where = "" if key is None else f"{task.name} at {caller()}"
-    first = perform(ops.call, rcu, (fn, arg, key, where))
+    first = perform(ops.call, rcu, Queued(fn, arg, key, where))
     rt = active.runtime
     if rt is None:
         drain(rcu)
@@ -126,7 +137,7 @@ def wait_for_callbacks(rcu: GracePeriods[Any], ops: CallbackOperations) -> None:
 
 
 def _serve(rcu: GracePeriods[Any], ops: CallbackOperations, whose: Task) -> None:
-    rcu.callbacks.served[current_task()] = whose
+    rcu.served[current_task()] = whose
     while True:
         callback = perform(ops.run, rcu)
         callback.fn(callback.arg)
@@ -135,12 +146,10 @@ def _serve(rcu: GracePeriods[Any], ops: CallbackOperations, whose: Task) -> None
 
 def drain(rcu: GracePeriods[Any]) -> None:
     """Outside an execution: run what may run."""
-    callbacks = rcu.callbacks
-    queue = callbacks.queues.get(OUTSIDE)
-    while queue and rcu.over(queue[0].grace_period):
-        callback = callbacks.take(OUTSIDE)
+    while (due := rcu.due.get(OUTSIDE)) is not None and rcu.over(due):
+        callback = _take(rcu, OUTSIDE)
         callback.fn(callback.arg)
-        del callbacks.running[OUTSIDE]
+        rcu.ran[OUTSIDE] = rcu.ran.get(OUTSIDE, 0) + 1
 
 
 def call_rcu(fn: Function, arg: Any, head: RcuHead | None = None) -> None:
@@ -186,7 +195,7 @@ def destroy_rcu_head_on_stack(head: RcuHead) -> None:
 def freed_while_queued(head: RcuHead) -> None:
     """Fail: the memory of a head goes while its callback has not run."""
     rcu = domain(RcuDomain)
-    _, where = rcu.callbacks.keys[id(head)]
+    where = rcu.callbacks.keys[id(head)].where
     if checked("rcu"):
         fail(
             Failure(
@@ -200,5 +209,5 @@ def freed_while_queued(head: RcuHead) -> None:
 
 def stack_heads(task: Task) -> list[RcuHead]:
     """The heads on the stack of `task` that are queued."""
-    keys = domain(RcuDomain).callbacks.keys
-    return [key for key, _ in keys.values() if isinstance(key, RcuHead) and key.stack is task]
+    keys = [queued.key for queued in domain(RcuDomain).callbacks.keys.values()]
+    return [key for key in keys if isinstance(key, RcuHead) and key.stack is task]

@@ -26,9 +26,25 @@ COMPLETED = -1
 
 
 class GracePeriods(Generic[R]):
-    """The grace periods of one flavour, or of one SRCU domain. `R` is what stands for an open reader."""
+    """The grace periods of one flavour, or of one SRCU domain. `R` is what stands for an open reader.
 
-    __slots__ = ("begun", "callbacks", "holdouts", "name", "stalls", "waiting")
+    All that an operation waits for stands in the attributes themselves and in dictionaries of numbers, so that a search
+    can ask a copy what might have been. It makes effects there without an argument; they leave `callbacks` alone then.
+    """
+
+    __slots__ = (
+        "begun",
+        "callbacks",
+        "due",
+        "holdouts",
+        "name",
+        "posted",
+        "ran",
+        "served",
+        "stalls",
+        "targets",
+        "waiting",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -38,6 +54,15 @@ class GracePeriods(Generic[R]):
         self.waiting: dict[Task, int] = {}
         """Who waits, and for which grace period."""
         self.callbacks = CallbackQueues()
+        self.due: dict[Task, int] = {}
+        """For each task with callbacks that wait, the grace period of the first."""
+        self.posted: dict[Task, int] = {}
+        self.ran: dict[Task, int] = {}
+        """How many callbacks each task has queued, and how many of them have run."""
+        self.served: dict[Task, Task] = {}
+        """For each task that runs callbacks, whose they are."""
+        self.targets: dict[Task, dict[Task, int]] = {}
+        """Who is in rcu_barrier(), and how many callbacks of each task must have run."""
         self.stalls: StallWatch | None = None
 
     def open_readers(self) -> Iterable[R]:
@@ -60,6 +85,11 @@ class GracePeriods(Generic[R]):
     def over(self, number: int) -> bool:
         """Grace period `number` has begun, and every reader that it found has ended."""
         return number <= self.begun and all(first > number for first in self.holdouts.values())
+
+    @property
+    def callbacks_left(self) -> int:
+        """How many callbacks have not run."""
+        return sum(self.posted.values()) - sum(self.ran.values())
 
     @property
     def holders(self) -> tuple[Task, ...]:

@@ -30,56 +30,35 @@ class RcuHead:
 
 
 class Queued(NamedTuple):
-    """A callback: which grace period it waits for, and the how manyth it is. `key` is what must not be queued twice."""
+    """A callback. `key` is what must not be queued twice, `where` who queued it."""
 
-    grace_period: int
-    number: int
     fn: Function
     arg: Any
-    key: object
+    key: object = None
+    where: str = ""
 
 
 class CallbackQueues:
-    """One queue for each task that has called, as each CPU has its own, and a task that serves it."""
+    """What tasks have queued: one queue for each, as each CPU has its own."""
 
-    __slots__ = ("keys", "queued", "queues", "running", "served", "waiting")
+    __slots__ = ("keys", "queues")
 
     def __init__(self) -> None:
-        self.queues: dict[Task, deque[Queued]] = {}
-        """What each task has queued; a queue that was filled once stays."""
-        self.served: dict[Task, Task] = {}
-        """For each task that runs callbacks, whose they are."""
-        self.queued = 0
-        self.running: dict[Task, int] = {}
-        """The numbers of the callbacks that run now, by who queued them."""
-        self.waiting: dict[Task, int] = {}
-        """Who is in rcu_barrier(), and for the callbacks up to which number."""
-        self.keys: dict[int, tuple[object, str]] = {}
-        """What is queued now, by its id, and who queued it where."""
+        self.queues: dict[Task, deque[tuple[int, Queued]]] = {}
+        """The callbacks, each with its grace period."""
+        self.keys: dict[int, Queued] = {}
+        """What is queued now, by the id of its key."""
 
-    def add(self, task: Task, grace_period: int, fn: Function, arg: Any, key: object, where: str) -> bool:
-        """`task` queues a callback; gives whether it is its first."""
-        self.queued += 1
-        first = task not in self.queues
-        self.queues.setdefault(task, deque()).append(Queued(grace_period, self.queued, fn, arg, key))
-        if key is not None:
-            self.keys[id(key)] = (key, where)
-        return first
+    def add(self, task: Task, grace_period: int, callback: Queued) -> None:
+        """`task` queues a callback."""
+        self.queues.setdefault(task, deque()).append((grace_period, callback))
+        if callback.key is not None:
+            self.keys[id(callback.key)] = callback
 
-    def take(self, task: Task) -> Queued:
-        """The first callback of `task` runs from now on."""
-        first = self.queues[task].popleft()
+    def take(self, task: Task) -> tuple[Queued, int | None]:
+        """The first callback of `task`, and the grace period that the next one waits for, if there is one."""
+        queue = self.queues[task]
+        _, first = queue.popleft()
         if first.key is not None:
             del self.keys[id(first.key)]
-        self.running[task] = first.number
-        return first
-
-    def all_ran(self, number: int) -> bool:
-        """Every callback up to `number` has run."""
-        waits = [queue[0].number for queue in self.queues.values() if queue]
-        return all(left > number for left in (*waits, *self.running.values()))
-
-    @property
-    def left(self) -> int:
-        """How many have not run."""
-        return sum(map(len, self.queues.values())) + len(self.running)
+        return first, queue[0][0] if queue else None

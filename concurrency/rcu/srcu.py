@@ -71,7 +71,9 @@ def _lock(ssp: SrcuStruct, task: Task, _arg: object) -> int:
     return index
 
 
-def _unlock(ssp: SrcuStruct, task: Task, index: int) -> None:
+def _unlock(ssp: SrcuStruct, task: Task, index: int | None) -> None:
+    if index is None:
+        index = ssp.held_by(task)[-1]
     if ssp.open.get(index) is not task:
         mine = ", ".join(map(str, ssp.held_by(task))) or "none"
         fail(
@@ -164,8 +166,8 @@ def poll_state_synchronize_srcu(ssp: SrcuStruct, cookie: int) -> bool:
 def cleanup_srcu_struct(ssp: SrcuStruct) -> None:
     """The domain goes: it must have no reader, and no callback that has not run."""
     left = [f"{task.name} is a reader" for task in ssp.open.values()]
-    if ssp.callbacks.left:
-        left.append(f"{ssp.callbacks.left} callbacks have not run")
+    if ssp.callbacks_left:
+        left.append(f"{ssp.callbacks_left} callbacks have not run")
     if left and checked("rcu"):
         fail(
             Failure(

@@ -60,7 +60,7 @@ class StallWatch:
             for task, reader in late
         ]
         lines.append(
-            f"\t(detected by {by.name}, t={self.timeout} operations, g={number}, q={rcu.callbacks.left})"
+            f"\t(detected by {by.name}, t={self.timeout} operations, g={number}, q={rcu.callbacks_left})"
         )
         return Failure(
             Kind.STALL,

@@ -891,7 +891,7 @@ def test_grace_periods_leave_nothing_behind(run) -> None:
         for kept in (rcu, ssp):
             check(not kept.holdouts, "no holdouts")
             check(not kept.waiting, "nobody waits")
-            check(not kept.callbacks.left and not kept.callbacks.keys, "no callbacks")
+            check(not kept.callbacks_left and not kept.callbacks.keys, "no callbacks")
         check(not rcu.readers and not ssp.open, "no readers")
 
     assert run(program) is None
