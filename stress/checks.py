@@ -115,7 +115,8 @@ class ModelChecks(Observer):
     def _look_at_vmas(self) -> None:
         machine = self._machine()
         with quiet():
-            wrong = next(filter(None, map(vma_index, machine.mms)), None) if self._index else None
+            settled = [mm for mm in machine.mms if mm.mmap_lock.writer is None]
+            wrong = next(filter(None, map(vma_index, settled)), None) if self._index else None
             if wrong:
                 raise Failure(Kind.INVARIANT, f"vma-index: {wrong}", check="vma-index")
             wrong = mapcounts(machine.mms, machine.memory) if self._mapcount else None

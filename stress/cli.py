@@ -5,7 +5,9 @@ Exit status: 0 nothing found, 1 a failure was found, 2 unusable input (one line 
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 
 import typer
 from loguru import logger
@@ -58,6 +60,8 @@ app.command("report")(report_command)
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script: run a command and exit with its status."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
     logger.remove()
     logger.add(sys.stderr, format="{time:HH:mm:ss} {message}")
     try:
@@ -72,6 +76,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.close()
         status = 1
     sys.exit(status)
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    """To be asked to end is to be interrupted: what was found is kept, and said."""
+    raise KeyboardInterrupt
 
 
 def _complain(message: str) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from stress.results import Case, junit, markdown, write
 from stress.run import Found
-from stress.timeline import Marked, headline, timeline
+from stress.timeline import Marked, drawn, headline, timeline
 
 DEFAULT_OUT = Path("sugarbush-out")
 _PIPE_WIDTH = 120
@@ -48,6 +50,33 @@ def print_found(found: Found, marked: Marked = frozenset()) -> None:
         if witness.schedule.choices and not marked:
             line(f"simplify: sugarbush minimise {found.path}")
     out.print()
+
+
+def told(found: Found) -> str:
+    """A witness as plain text, for a file."""
+    failure = found.witness.failure
+    lines = [failure.headline, f"in task {failure.task} at operation {failure.step}"]
+    if found.witness.events:
+        lines = [drawn(found.witness), "", *lines]
+    if failure.detail:
+        lines.append(failure.detail.strip("\n"))
+    if found.witness.schedule.choices:
+        lines.append(f"schedule: {found.witness.schedule}")
+    if found.path is not None:
+        lines.append(f"saved: {found.path}")
+    return "\n".join(lines)
+
+
+def write_results(
+    cases: Sequence[Case], title: str, junit_file: Path | None, summary_file: Path | None
+) -> None:
+    """Write the files that were asked for."""
+    for path, text in ((junit_file, junit), (summary_file, markdown)):
+        if path is not None:
+            try:
+                write(path, text(title, cases))
+            except OSError as error:
+                raise Unusable(f"{path} cannot be written: {error.strerror}") from None
 
 
 def one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:

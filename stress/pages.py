@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 
-from rich.console import Console
-
-from concurrency import Witness
 from stress.hunt import Outcome
-from stress.timeline import timeline
+from stress.timeline import WIDTH, drawn
 
-_WIDTH = 110
 _INDEX = "README.md"
 _NOTE = (
     "<!-- Made by `sugarbush catalogue --pages`; edit the file of the bug in stress/catalogue/ instead. -->"
@@ -92,7 +88,7 @@ def page(outcome: Outcome) -> str:
             "```text",
             drawn(witness),
             "",
-            *wrap(witness.failure.headline, _WIDTH),
+            *wrap(witness.failure.headline, WIDTH),
             "",
             f"schedule: {witness.schedule}",
             "```",
@@ -103,11 +99,3 @@ def page(outcome: Outcome) -> str:
 
 def _number(number: int | None) -> str:
     return "-" if number is None else str(number)
-
-
-def drawn(witness: Witness) -> str:
-    """The timeline of a witness as plain text."""
-    console = Console(width=_WIDTH, color_system=None, force_terminal=False, legacy_windows=False)
-    with console.capture() as capture:
-        console.print(timeline(witness))
-    return "\n".join(row.rstrip() for row in capture.get().rstrip().splitlines())

@@ -8,6 +8,7 @@ from pkgutil import iter_modules
 from stress import catalogue
 from stress.catalogue.brk_false_vma import brk_false_vma as _brk_false_vma
 from stress.scenario import scenario
+from stress.workloads import heap
 from stress.workloads.brk import trim_under_compaction
 
 for _module in iter_modules(catalogue.__path__, "stress.catalogue."):
@@ -21,3 +22,8 @@ brk_standard = _brk_false_vma.fixed
 def brk_rbtree() -> None:
     """Trim a heap under compaction, with the VMAs in an rbtree and a list."""
     trim_under_compaction("5.19")
+
+
+brk1 = scenario("brk1", era="6.1")(heap.brk1)
+page_test = scenario("page-test", era="6.1")(heap.page_test)
+brk_stressor = scenario("stress-brk", era="6.1")(heap.brk_stressor)

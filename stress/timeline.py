@@ -6,11 +6,14 @@ import re
 from collections.abc import Sequence
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from concurrency import Event, Failure, Witness
 
+WIDTH = 110
+"""Columns of a timeline in a file."""
 _MAIN = "main"
 _MARK = "\N{BLACK RIGHT-POINTING POINTER}"
 _LOCKS = ("mm->mmap_lock", "anon_vma->rwsem")
@@ -107,3 +110,11 @@ def headline(failure: Failure) -> Text:
             f" (check {failure.check}; --without {failure.check} looks past it)", style="dim not bold"
         )
     return text
+
+
+def drawn(witness: Witness) -> str:
+    """The timeline of a witness as plain text."""
+    console = Console(width=WIDTH, color_system=None, force_terminal=False, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(timeline(witness))
+    return "\n".join(row.rstrip() for row in capture.get().rstrip().splitlines())

@@ -16,9 +16,10 @@ from rich.text import Text
 
 from concurrency import DEFAULT_STRATEGY, STRATEGIES
 from stress.bug import Bug, all_bugs, find_bug
-from stress.console import Unusable, line, one_of, out
+from stress.console import Unusable, line, one_of, out, write_results
 from stress.hunt import DEFAULT_SCHEDULES, Hunt, Outcome, hunt
 from stress.pages import write_pages
+from stress.results import Case
 
 
 def catalogue_command(
@@ -28,6 +29,8 @@ def catalogue_command(
     seed: Annotated[int, typer.Option(help="Where the choices start.")] = 1,
     pages: Annotated[Path | None, typer.Option(help="Write one page a bug to this directory.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--summary", help="Write a summary in Markdown.")] = None,
 ) -> int:
     """Hunt the known bugs: each must be found in the patched kernel, and be absent in the fixed one."""
     one_of("--strategy", strategy, STRATEGIES)
@@ -60,11 +63,18 @@ def catalogue_command(
         line(f"not clean: {outcome.bug.fixed.name} {outcome.fixed.failures[0].failure.headline}")
     if pages is not None:
         write_pages(outcomes, pages)
+    write_results([_case(outcome) for outcome in outcomes], "catalogue", junit, markdown)
     if as_json:
         print(json.dumps({"entries": [outcome.as_json() for outcome in outcomes]}))
     if interrupted:
         return 130
     return int(bool(missed or dirty))
+
+
+def _case(outcome: Outcome) -> Case:
+    wrong = [] if outcome.found else [(f"not found: {outcome.bug.name}", outcome.surprise)]
+    wrong += [(f"not clean: {outcome.bug.fixed.name}", w.failure.headline) for w in outcome.fixed.failures]
+    return Case(outcome.bug.name, _words(outcome), outcome.seconds, wrong)
 
 
 class _Show(Protocol):

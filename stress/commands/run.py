@@ -11,8 +11,9 @@ import typer
 from concurrency import MEMORIES, RUNTIMES, STRATEGIES, Verdict
 from concurrency.strategy.table import checked_depth
 from stress.checks import CHECKS
-from stress.console import DEFAULT_OUT, Unusable, one_of, out, print_found
+from stress.console import DEFAULT_OUT, Unusable, one_of, out, print_found, told, write_results
 from stress.progress import shown
+from stress.results import Case
 from stress.run import Plan, run, summary
 from stress.scenario import find_scenario
 
@@ -40,6 +41,8 @@ def run_command(
     keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on after a failure.")] = False,
     directory: Annotated[Path, typer.Option("--out", help="Where artifacts go.")] = DEFAULT_OUT,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--summary", help="Write a summary in Markdown.")] = None,
 ) -> int:
     """Run a scenario under many schedules; further options are parameters of the scenario."""
     one_of("--runtime", runtime, RUNTIMES)
@@ -80,12 +83,15 @@ def run_command(
         result, found = run(plan, progress)
     for one in found:
         print_found(one)
-    out.print(
+    said = (
         f"{scenario}: {result.verdict.value} after {result.executions} executions, {result.steps} operations, "
         f"{result.seconds:.2f} s ({result.strategy}, {runtime}, seed {seed})"
-        + (f", {result.scope}" if result.exhaustive or result.completed is not None else "")
+        + (f", {result.scope}" if result.exhaustive else "")
         + (", interrupted" if result.interrupted else "")
     )
+    out.print(said)
+    failures = [(one.witness.failure.headline, told(one)) for one in found]
+    write_results([Case(scenario, said, result.seconds, failures)], scenario, junit, markdown)
     if as_json:
         print(json.dumps(summary(plan, result, found)))
     if result.interrupted:

@@ -12,8 +12,8 @@ from concurrency import replay
 from stress.bug import Bug, all_bugs
 from stress.cli import main
 from stress.hunt import Hunt, hunt
-from stress.pages import drawn
 from stress.patch import applied
+from stress.timeline import drawn
 
 PAGES = Path(__file__).parents[2] / "docs" / "catalogue"
 

@@ -173,7 +173,8 @@ def test_unusable_input_gets_one_line_and_status_2(
     assert err.count("\n") == 1
 
 
-def test_an_interrupted_run_keeps_what_it_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_it_found(tmp_path: Path, ending: signal.Signals) -> None:
     command = [sys.executable, "-m", "stress", "run", "brk-false-vma", "--keep-going", "--seconds", "60"]
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path), "--json"],
@@ -183,7 +184,7 @@ def test_an_interrupted_run_keeps_what_it_found(tmp_path: Path) -> None:
     )
     while not list(tmp_path.glob("*.json")):
         assert process.poll() is None
-    process.send_signal(signal.SIGINT)
+    process.send_signal(ending)
     out, err = process.communicate()
     assert process.returncode == 130, err
     answer = json.loads(out.splitlines()[-1])
