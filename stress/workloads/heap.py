@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 from concurrency import Task, join, spawn
 from stress.process import Process
+from vm.exit import exit_mmap
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
 from vm.migrate import compact_zone
-from vm.mmap import exit_mmap
 
 HEAP = 0x10_0000
 _GROWS = 7
