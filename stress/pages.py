@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 
+from stress.bug import Bug
 from stress.hunt import Outcome
 from stress.timeline import WIDTH, drawn
 
@@ -52,25 +53,27 @@ def index(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def page(outcome: Outcome) -> str:
-    """The page of one bug that was found."""
-    bug, witness = outcome.bug, outcome.witness
-    assert witness is not None
+def facts(bug: Bug) -> list[tuple[str, str]]:
+    """What is known of a bug, as rows of a table."""
     patches = ", ".join(f"`{patch.name}`" for patch in bug.broken.patches)
-    facts = [
+    file = f"stress/catalogue/{bug.broken.function.__module__.rpartition('.')[2]}.py"
+    return [
         ("Number", bug.id),
         ("Name elsewhere", bug.cve or "none"),
         ("Year, versions", f"{bug.year}, {bug.versions}"),
         ("Fix", bug.fix),
-        ("What we know", f"{bug.evidence}" if bug.evidence != "read" else "read in the sources"),
-        (
-            "Brought back by",
-            f"{patches} in `stress/catalogue/{bug.broken.program.__module__.rpartition('.')[2]}.py`",
-        ),
+        ("What we know", "read in the sources" if bug.evidence == "read" else bug.evidence),
+        ("Brought back by", f"{patches} in `{file}`"),
         ("Shown by", f"{bug.kind.value}, check `{bug.check}`" if bug.check else bug.kind.value),
         ("Tasks, preemptions that it needs", f"{_number(bug.tasks)}, {_number(bug.preemptions)}"),
-        ("Found after", f"{outcome.executions} executions, minimised to {witness.preemptions} preemptions"),
     ]
+
+
+def page(outcome: Outcome) -> str:
+    """The page of one bug that was found."""
+    bug, witness = outcome.bug, outcome.witness
+    assert witness is not None
+    found = f"{outcome.executions} executions, minimised to {witness.preemptions} preemptions"
     return "\n".join(
         [
             f"# {bug.name}: {bug.title}",
@@ -81,7 +84,7 @@ def page(outcome: Outcome) -> str:
             "",
             "| | |",
             "| --- | --- |",
-            *[f"| {name} | {value} |" for name, value in facts],
+            *[f"| {name} | {value} |" for name, value in [*facts(bug), ("Found after", found)]],
             "",
             "## The interleaving",
             "",
