@@ -45,31 +45,37 @@ class _Seen:
         self.stack = where
 
 
-class _Place:
-    """One field of one object: the accesses that a later one may race with, and what its last release left.
+class _Past:
+    """The accesses of a place that a later one may race with.
 
     Plain writes are ordered among themselves (or a race was reported), so the last one stands for all; of the
     others the last of each task is kept, since a marked access orders nothing and hides nothing.
     """
 
-    __slots__ = ("clock", "marked_reads", "marked_writes", "reads", "write")
+    __slots__ = ("marked_reads", "marked_writes", "reads", "write")
 
     def __init__(self) -> None:
         self.write: _Seen | None = None
         self.reads: dict[int, _Seen] = {}
         self.marked_reads: dict[int, _Seen] = {}
         self.marked_writes: dict[int, _Seen] = {}
+
+
+class _Place:
+    """One field of one object: what its last release left, and its past if its accesses are compared."""
+
+    __slots__ = ("clock", "past")
+
+    def __init__(self) -> None:
         self.clock: Clock = {}
+        self.past: _Past | None = None
 
 
 class _Fields(dict[str | None, _Place]):
     """The places of one object, made when they are first asked for."""
 
     __slots__ = ("obj",)
-
-    def __init__(self, obj: object) -> None:
-        super().__init__()
-        self.obj = obj
+    obj: object
 
     def __missing__(self, field: str | None) -> _Place:
         place = self[field] = _Place()
@@ -133,7 +139,11 @@ class RaceDetector(Observer):
             clock = self._clocks[task.id]
             fields = self._places.get(id(obj)) or self._fields(obj)
             for name in op.releases:
-                _merge(fields[name].clock, clock)
+                place = fields[name]
+                if place.clock:
+                    _merge(place.clock, clock)
+                else:
+                    place.clock = clock.copy()
             clock[task.id] += 1
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:
@@ -142,7 +152,16 @@ class RaceDetector(Observer):
         if op.before is not None:
             self._barrier(task, op.before)
         barriers = self._before_barrier
-        if op.tracked or barriers or self._orders(access, obj):
+        # A marked access orders something where a barrier was met, and a store ends the ordering of a release.
+        if (
+            op.tracked
+            or barriers
+            or (
+                id(obj) in self._places
+                if access is _WRITE_ONCE
+                else access is not _READ_ONCE and access is not _NONE
+            )
+        ):
             if self.follows_reads and (isinstance(obj, Shared) or op.word is not None):
                 if access is not _ACQUIRE and access is not _ACQ_REL:
                     self.compare(task, op, obj)
@@ -150,12 +169,6 @@ class RaceDetector(Observer):
                 self._follow(task, op, obj, barriers)
         if op.after is not None:
             self._barrier(task, op.after)
-
-    def _orders(self, access: Access, obj: object) -> bool:
-        """A marked access where no barrier was met: whether it can take over or end an ordering."""
-        if access is _WRITE_ONCE:
-            return id(obj) in self._places
-        return access is not _NONE and access is not _READ_ONCE
 
     def _follow(self, task: Task, op: Operation, obj: object, barriers: dict[int, Clock]) -> None:
         """An access reads what was written last."""
@@ -212,30 +225,34 @@ class RaceDetector(Observer):
 
     def _fields(self, obj: object) -> _Fields:
         """The places of an object that has none yet; it is kept alive, so that its id stays its own."""
-        made = self._places[id(obj)] = _Fields(obj)
+        made = self._places[id(obj)] = _Fields()
+        made.obj = obj
         return made
 
     def _compare(self, task: Task, op: Operation, obj: object, place: _Place, clock: Clock) -> None:
         access = op.access
-        write = place.write
+        past = place.past
+        if past is None:
+            past = place.past = _Past()
+        write = past.write
         if write is not None and write.epoch > clock.get(write.task.id, 0):
             self._report(write, task, op, obj)
         if access is _READ:
-            if place.marked_writes:
-                self._compare_all(place.marked_writes, task, op, obj, clock)
-            self._remember(place.reads, task, clock, op)
+            if past.marked_writes:
+                self._compare_all(past.marked_writes, task, op, obj, clock)
+            self._remember(past.reads, task, clock, op)
         elif access is _WRITE:
-            for earlier in (place.reads, place.marked_reads, place.marked_writes):
+            for earlier in (past.reads, past.marked_reads, past.marked_writes):
                 if earlier:
                     self._compare_all(earlier, task, op, obj, clock)
                     earlier.clear()
-            place.write = _Seen(task, clock[task.id], op, stack() if self._stacks else ())
+            past.write = _Seen(task, clock[task.id], op, stack() if self._stacks else ())
         elif access in _MARKED_READS:
-            self._remember(place.marked_reads, task, clock, op)
+            self._remember(past.marked_reads, task, clock, op)
         else:
-            if place.reads:
-                self._compare_all(place.reads, task, op, obj, clock)
-            self._remember(place.marked_writes, task, clock, op)
+            if past.reads:
+                self._compare_all(past.reads, task, op, obj, clock)
+            self._remember(past.marked_writes, task, clock, op)
 
     def _compare_all(
         self, earlier: dict[int, _Seen], task: Task, op: Operation, obj: object, clock: Clock
