@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from concurrency import Dep, Failure, Kind, Observer, Operation, Runtime, Task, quiet
+from concurrency import Dep, Failure, Kind, Observer, Operation, Runtime, Task, peek, quiet
 from concurrency.rwsem import UP_READ, UP_WRITE
 from vm.anon_vma import RB_INSERT, RB_REMOVE
-from vm.invariants import coverage, mapcounts, vma_index
+from vm.filemap import I_MMAP_INSERT, I_MMAP_REMOVE
+from vm.folio import FREE_FRAME, Folio
+from vm.invariants import coverage, mapcounts, rights, stale_translations, swap_counts, vma_index
 from vm.lock_order import LockOrder
 from vm.machine import Machine
 from vm.pgtable import PTE_SET
@@ -17,6 +20,9 @@ CHECKS = {
     "coverage": "I1: every page-table entry is within reach of its rmap tree whenever the rmap lock is free",
     "migration-entry-locked": "I2: a migration entry names a locked page, and still the same one",
     "vma-index": "I4: the tree of VMAs agrees with the VMAs, whenever mmap_lock is free",
+    "rights": "I5, I10: nothing is mapped outside of all VMAs or for more than they permit, whenever mmap_lock is free",
+    "tlb": "I8: no CPU uses, or could use, a translation of a page that was freed",
+    "swap-count": "I7: as many entries name a swap slot as it counts",
     "mapcount": "I7: each page is mapped as often as its mapcount says",
     "rss": "I7: no page is counted as resident in an address space that has ended",
     "private-data": "I11: a process reads back what it wrote",
@@ -35,8 +41,18 @@ CHECKS = {
 }
 """All checks that can be switched off, and what each says."""
 
+_RMAP_LOCKS = ("anon_vma->rwsem", "mapping->i_mmap_rwsem")
 _FIELDS = ("vm_start", "vm_end", "vm_pgoff")
-_REACH = frozenset({RB_INSERT, RB_REMOVE, PTE_SET, *(VmArea._fields[name].ops["write"] for name in _FIELDS)})
+_REACH = frozenset(
+    {
+        RB_INSERT,
+        RB_REMOVE,
+        I_MMAP_INSERT,
+        I_MMAP_REMOVE,
+        PTE_SET,
+        *(VmArea._fields[name].ops["write"] for name in _FIELDS),
+    }
+)
 """The operations that can put an entry out of reach."""
 
 
@@ -52,16 +68,15 @@ class ModelChecks(Observer):
         self._rmap_writers = 0
         self._moved = False
         self._unlocked = False
-        self._coverage = self._index = self._mapcount = True
+        self._written = False
+        self._on: dict[str, bool] = {}
 
     def begin(self, runtime: Runtime) -> None:
         """See `Observer.begin`."""
         self._runtime = runtime
         self._rmap_writers = 0
-        self._moved = self._unlocked = False
-        self._coverage = "coverage" not in runtime.without
-        self._index = "vma-index" not in runtime.without
-        self._mapcount = "mapcount" not in runtime.without
+        self._moved = self._unlocked = self._written = False
+        self._on = {name: name not in runtime.without for name in CHECKS}
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
         """See `Observer.accessed`."""
@@ -72,22 +87,25 @@ class ModelChecks(Observer):
         """See `Observer.performed`."""
         dep = op.dep
         if dep is None:
+            if op is FREE_FRAME and self._on["tlb"]:
+                _raise("tlb", stale_translations(self._machine().mms, arg))
             return
-        if obj.name == "anon_vma->rwsem":
+        if obj.name in _RMAP_LOCKS:
             if obj.writer is task:
                 self._rmap_writers += 1
             elif op is UP_WRITE:
                 self._rmap_writers -= 1
             elif op is UP_READ:
                 self._moved = True
-        elif obj.name == "mm->mmap_lock" and (op is UP_WRITE or dep is Dep.DOWNGRADE):
-            self._unlocked = True
+        elif obj.name == "mm->mmap_lock" and (op is UP_WRITE or op is UP_READ or dep is Dep.DOWNGRADE):
+            self._written |= op is not UP_READ
+            self._unlocked = self._written
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
         """See `Observer.announced`."""
         if self._moved and not self._rmap_writers:
             self._moved = False
-            if self._coverage:
+            if self._on["coverage"]:
                 self._look_at_coverage()
         if self._unlocked:
             self._unlocked = False
@@ -96,7 +114,8 @@ class ModelChecks(Observer):
     def finished(self) -> None:
         """See `Observer.finished`."""
         machine = self._machine()
-        left = len(machine.memory.mem_map) - len(machine.memory.free_list)
+        free = set(map(id, machine.memory.free_list))
+        left = sum(id(folio) not in free and not _in_caches_only(folio) for folio in machine.memory.mem_map)
         assert self._runtime is not None
         if left and "leak" not in self._runtime.without:
             raise Failure(Kind.LEAK, f"leak: {left} frames never freed", check="leak")
@@ -109,19 +128,38 @@ class ModelChecks(Observer):
         machine = self._machine()
         with quiet():
             wrong = coverage(machine.mms, machine.memory)
-        if wrong:
-            raise Failure(Kind.INVARIANT, f"coverage: {wrong}", check="coverage")
+        _raise("coverage", wrong)
 
     def _look_at_vmas(self) -> None:
+        """After mmap_lock was written under; where nobody holds it any more, what is mapped must fit the VMAs."""
         machine = self._machine()
+        mms, memory, on = machine.mms, machine.memory, self._on
         with quiet():
-            settled = [mm for mm in machine.mms if mm.mmap_lock.writer is None]
-            wrong = next(filter(None, map(vma_index, settled)), None) if self._index else None
-            if wrong:
-                raise Failure(Kind.INVARIANT, f"vma-index: {wrong}", check="vma-index")
-            wrong = mapcounts(machine.mms, machine.memory) if self._mapcount else None
-            if wrong:
-                raise Failure(Kind.INVARIANT, f"mapcount: {wrong}", check="mapcount")
+            if on["vma-index"]:
+                settled = [mm for mm in mms if mm.mmap_lock.writer is None]
+                _raise("vma-index", _first(map(vma_index, settled)))
+            if on["mapcount"]:
+                _raise("mapcount", mapcounts(mms, memory))
+            if on["swap-count"]:
+                _raise("swap-count", swap_counts(mms, memory))
+            if all(mm.mmap_lock.free for mm in mms):
+                self._written = False
+                if on["rights"]:
+                    _raise("rights", _first(map(rights, mms)))
+
+
+def _in_caches_only(folio: Folio) -> bool:
+    """Nobody but the swap cache refers to it, where reclaim would find it."""
+    return peek(folio, "swap") is not None and peek(folio, "refcount") == 1
+
+
+def _first(answers: Iterable[str | None]) -> str | None:
+    return next(filter(None, answers), None)
+
+
+def _raise(check: str, wrong: str | None) -> None:
+    if wrong:
+        raise Failure(Kind.INVARIANT, f"{check}: {wrong}", check=check)
 
 
 def model_observers() -> tuple[Observer, ...]:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from concurrency import READ_ONCE, trace
 from vm.anon_vma import anon_vma_prepare
 from vm.errno import ENOMEM
-from vm.folio import Folio, alloc_folio, folio_get, folio_put
+from vm.folio import Folio, alloc_folio, folio_get, folio_put, folio_test_anon
 from vm.layout import PAGE_SIZE, VM_SHARED
-from vm.mm import SINGLE_DEPTH_NESTING, MmStruct, add_mm_counter, mm_counter
+from vm.mm import (
+    MM_ANONPAGES,
+    MM_FILEPAGES,
+    MM_SWAPENTS,
+    SINGLE_DEPTH_NESTING,
+    MmStruct,
+    add_mm_counter,
+    mm_counter,
+)
 from vm.pgtable import (
     PTE_DIRTY,
     PTE_SWP_EXCLUSIVE,
@@ -16,6 +24,7 @@ from vm.pgtable import (
     Migration,
     PageTable,
     Present,
+    Swap,
     addresses,
     maybe_mkwrite,
     mk_pte,
@@ -27,7 +36,8 @@ from vm.pgtable import (
     ptep_set_wrprotect,
     set_pte,
 )
-from vm.rmap import folio_add_new_anon_rmap, folio_dup_anon_rmap, folio_remove_rmap
+from vm.rmap import folio_add_new_anon_rmap, folio_dup_rmap, folio_remove_rmap
+from vm.swap import folio_free_swap, free_page_and_swap_cache, swap_duplicate
 from vm.tlb import ptep_clear_flush
 from vm.vma import VmArea
 
@@ -44,7 +54,9 @@ def do_wp_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> int
         if ptep_get(table, address) != pte:
             return 0
         folio = mm.memory.mem_map[pte.pfn]
-        if folio.anon_exclusive or _may_reuse(folio):
+        if vma.vm_flags & VM_SHARED or (
+            folio_test_anon(folio) and (folio.anon_exclusive or _may_reuse(folio))
+        ):
             wp_page_reuse(vma, table, address)
             return 0
         folio_get(folio)
@@ -54,10 +66,14 @@ def do_wp_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> int
 def _may_reuse(folio: Folio) -> bool:
     """Nobody else refers to the page, so it may become exclusive; needs the page-table lock.
 
-    The count is looked at twice: cheaply, and under the folio lock, which is only tried here.
+    The count is looked at twice: cheaply, and under the folio lock, which is only tried here. The swap cache holds a
+    reference too; the page leaves it if no entry names the slot.
     """
-    if READ_ONCE(folio, "refcount") > 1 or not folio.lock.trylock():
+    cached = READ_ONCE(folio, "swap") is not None
+    if READ_ONCE(folio, "refcount") > 1 + cached or not folio.lock.trylock():
         return False
+    if cached:
+        folio_free_swap(folio)
     alone = bool(READ_ONCE(folio, "refcount") == 1)
     if alone:
         folio.anon_exclusive = True
@@ -88,13 +104,19 @@ def wp_page_copy(vma: VmArea, table: PageTable, address: int, pte: Present, old:
         copied = ptep_get(table, address) == pte
         if copied:
             ptep_clear_flush(mm, table, address)
+            if not folio_test_anon(old):
+                add_mm_counter(mm, MM_FILEPAGES, -1)
+                add_mm_counter(mm, MM_ANONPAGES, 1)
             folio_add_new_anon_rmap(new, vma, address)
             new.lru = True
             bits = vma.vm_page_prot | maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG
             set_pte(table, address, mk_pte(new, bits))
             folio_remove_rmap(old)
             trace("wp_page_copy", mm=mm.name, addr=hex(address), old=old.name, new=new.name)
-    folio_put(mm.memory, old if copied else new)
+    if copied:
+        free_page_and_swap_cache(mm.memory, old)
+    else:
+        folio_put(mm.memory, new)
     folio_put(mm.memory, old)
     return 0
 
@@ -140,10 +162,11 @@ def copy_pte_range(dst: VmArea, src: VmArea, table: PageTable, start: int, end: 
         if pte is None:
             continue
         if isinstance(pte, Present):
-            folio = _copy_present_pte(src, table, copy, address)
+            member = _copy_present_pte(src, table, copy, address)
+        elif isinstance(pte, Migration):
+            member = _copy_migration_pte(src.vm_mm, table, copy, address, pte)
         else:
-            folio = _copy_nonpresent_pte(src.vm_mm, table, copy, address)
-        member = mm_counter(folio)
+            member = _copy_swap_pte(src.vm_mm, table, copy, address, pte)
         rss[member] = rss.get(member, 0) + 1
         trace("copy_pte", mm=child.name, addr=hex(address), pte=pte)
     table.ptl.unlock()
@@ -153,27 +176,37 @@ def copy_pte_range(dst: VmArea, src: VmArea, table: PageTable, start: int, end: 
     return 0
 
 
-def _copy_present_pte(src: VmArea, table: PageTable, copy: PageTable, address: int) -> Folio:
+def _copy_present_pte(src: VmArea, table: PageTable, copy: PageTable, address: int) -> str:
     pte = ptep_get(table, address)
     assert isinstance(pte, Present)
     folio = src.vm_mm.memory.mem_map[pte.pfn]
     folio_get(folio)
-    folio_dup_anon_rmap(folio)
+    folio_dup_rmap(folio)
     if pte.write and not src.vm_flags & VM_SHARED:
         pte = ptep_set_wrprotect(table, address)
         assert isinstance(pte, Present)
         pte = pte.lacking(PTE_WRITE)
     set_pte(copy, address, pte.lacking(PTE_YOUNG))
-    return folio
+    return mm_counter(folio)
 
 
-def _copy_nonpresent_pte(mm: MmStruct, table: PageTable, copy: PageTable, address: int) -> Folio:
-    """A migration entry is copied; both become read-only."""
-    pte = ptep_get(table, address)
-    assert isinstance(pte, Migration)
+def _copy_migration_pte(mm: MmStruct, table: PageTable, copy: PageTable, address: int, pte: Migration) -> str:
+    """Both entries become read-only and shared."""
     folio = pfn_swap_entry_to_page(mm.memory, pte)
     if pte.bits & (PTE_WRITE | PTE_SWP_EXCLUSIVE):
         pte = Migration(pte.pfn, pte.generation, pte.bits & ~(PTE_WRITE | PTE_SWP_EXCLUSIVE))
         set_pte(table, address, pte)
     set_pte(copy, address, pte)
-    return folio
+    return mm_counter(folio)
+
+
+def _copy_swap_pte(mm: MmStruct, table: PageTable, copy: PageTable, address: int, pte: Swap) -> str:
+    """Both entries name the slot, and the page is exclusive to neither."""
+    area = mm.memory.swap
+    assert area is not None
+    swap_duplicate(area.slots[pte.slot])
+    if pte.bits & PTE_SWP_EXCLUSIVE:
+        pte = Swap(pte.slot, pte.bits & ~PTE_SWP_EXCLUSIVE)
+        set_pte(table, address, pte)
+    set_pte(copy, address, pte)
+    return MM_SWAPENTS

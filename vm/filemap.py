@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from concurrency import (
+    READ_ONCE,
     Access,
     Atomic,
     Once,
@@ -19,7 +20,9 @@ from concurrency import (
     Shared,
     active,
     atomic_add_return,
+    peek,
     perform,
+    poke,
     trace,
 )
 from vm.folio import Folio, Memory, alloc_folio, folio_put
@@ -37,11 +40,13 @@ class AddressSpace(Shared):
     """One file: its cached pages, and the tree of the VMAs that map it, guarded by `i_mmap_rwsem`.
 
     `i_rwsem` is held by whoever writes to the file or truncates it, `invalidate_lock` by whoever adds pages (for
-    reading) or takes them away. `i_size` is in pages; None for a file that is as long as anybody asks.
+    reading) or takes them away. `disk` is what can be read, 0 where nothing stands. `i_size` is in pages; None for a
+    file that is as long as anybody asks.
     """
 
     name: str
     pages: dict[int, Folio]
+    disk: dict[int, object]
     i_rwsem: RwSemaphore
     invalidate_lock: RwSemaphore
     i_mmap_rwsem: RwSemaphore
@@ -53,6 +58,7 @@ class AddressSpace(Shared):
         super().__init__(
             name=name,
             pages={},
+            disk={},
             i_rwsem=RwSemaphore("inode->i_rwsem"),
             invalidate_lock=RwSemaphore("mapping->invalidate_lock"),
             i_mmap_rwsem=RwSemaphore("mapping->i_mmap_rwsem"),
@@ -166,7 +172,36 @@ def _delete(mapping: AddressSpace, _task: Any, index: int) -> Folio | None:
     return mapping.pages.pop(index, None)
 
 
+def _get(mapping: AddressSpace, _task: Any, index: int) -> Folio | None:
+    folio = mapping.pages.get(index)
+    if folio is not None:
+        poke(folio, "refcount", peek(folio, "refcount") + 1)
+    return folio
+
+
+def _add(mapping: AddressSpace, _task: Any, arg: tuple[int, Folio]) -> bool:
+    index, folio = arg
+    if mapping.pages.setdefault(index, folio) is not folio:
+        return False
+    poke(folio, "refcount", peek(folio, "refcount") + 1)
+    poke(folio, "mapping", mapping)
+    poke(folio, "index", index)
+    return True
+
+
+def _remove_clean(mapping: AddressSpace, _task: Any, folio: Folio) -> bool:
+    if peek(folio, "refcount") != 2 or peek(folio, "dirty"):
+        return False
+    del mapping.pages[peek(folio, "index")]
+    poke(folio, "mapping", None)
+    poke(folio, "refcount", 1)
+    return True
+
+
 _ORDER = ("i_pages",)
+GET = Operation("filemap_get_folio", effect=_get, acquires=_ORDER)
+ADD_LOCKED = Operation("filemap_add_folio", effect=_add, acquires=_ORDER, releases=_ORDER)
+REMOVE_CLEAN = Operation("__remove_mapping", effect=_remove_clean, acquires=_ORDER, releases=_ORDER)
 ADD = Operation("filemap_add_folio", effect=_insert, acquires=_ORDER, releases=_ORDER, local=True)
 DELETE = Operation("filemap_remove_folio", effect=_delete, acquires=_ORDER, releases=_ORDER, local=True)
 
@@ -192,6 +227,23 @@ def filemap_read(
     trace("filemap_read", file=mapping.name, index=index, page=folio.name)
     folio.lock.unlock()
     return token
+
+
+def filemap_get_folio(mapping: AddressSpace, index: int) -> Folio | None:
+    """The cached page `index`, with a reference; None if it is not cached."""
+    folio: Folio | None = perform(GET, mapping, index)
+    return folio
+
+
+def add_folio(mapping: AddressSpace, index: int, folio: Folio) -> bool:
+    """Make the locked `folio` page `index` of the cache, which refers to it from now on; False if there is one."""
+    return bool(perform(ADD_LOCKED, mapping, (index, folio)))
+
+
+def remove_clean_page(folio: Folio) -> bool:
+    """Take the locked `folio` out of the cache of its file, if it is clean and only the caller refers to it besides."""
+    mapping = READ_ONCE(folio, "mapping")
+    return isinstance(mapping, AddressSpace) and bool(perform(REMOVE_CLEAN, mapping, folio))
 
 
 def invalidate_mapping_page(memory: Memory, mapping: AddressSpace, index: int) -> None:

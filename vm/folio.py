@@ -31,6 +31,7 @@ from vm.anon_vma import AnonVma
 
 if TYPE_CHECKING:
     from vm.filemap import AddressSpace
+    from vm.swap import SwapArea, SwapSlot
 
 
 class FolioLock(OwnedLock):
@@ -46,7 +47,8 @@ class Folio(Shared):
 
     `refcount` and `mapcount` count as the kernel shows them (0 = free, not mapped). `mapping` is an `AnonVma`, an
     `AddressSpace` or None; `index` the page offset in it. `token` stands for the 4096 bytes of content. An anonymous
-    page is `anon_exclusive` while only one entry can refer to it, so that a write fault may use it as it is.
+    page is `anon_exclusive` while only one entry can refer to it, so that a write fault may use it as it is. `swap` is
+    its slot while it is in the swap cache.
     """
 
     pfn: int
@@ -57,6 +59,9 @@ class Folio(Shared):
     index: Once[int] = 0
     lru: Once[bool] = False
     anon_exclusive: Once[bool] = False
+    dirty: Once[bool] = False
+    writeback: Once[bool] = False
+    swap: Once[SwapSlot | None] = None
     token: Once[object] = None
     generation: int = 0
 
@@ -80,6 +85,7 @@ class Memory:
     def __init__(self, frames: int) -> None:
         self.mem_map = [Folio(pfn) for pfn in range(frames)]
         self.free_list = self.mem_map[::-1]
+        self.swap: SwapArea | None = None
 
 
 def _take_frame(memory: Memory, _task: Any, _arg: Any) -> Folio | None:
@@ -95,6 +101,7 @@ def _free_frame(memory: Memory, _task: Any, folio: Folio) -> None:
     poke(folio, "mapping", None)
     poke(folio, "lru", False)
     poke(folio, "anon_exclusive", False)
+    poke(folio, "dirty", False)
     poke(folio, "token", None)
     memory.free_list.append(folio)
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from vm.anon_vma import AnonVma
-from vm.folio import Memory
-from vm.layout import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE
+from vm.filemap import AddressSpace
+from vm.folio import Folio, Memory
+from vm.layout import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, VM_ACCESS_FLAGS, VM_WRITE
 from vm.mm import MmStruct
-from vm.pgtable import Migration, PageTable, Present
+from vm.pgtable import PTE_READ, PTE_WRITE, Migration, PageTable, Present, Swap
+from vm.vma import VmArea
 
 
 def tables(mm: MmStruct) -> Iterator[tuple[int, PageTable]]:
@@ -30,28 +32,93 @@ def leaf_entries(mm: MmStruct) -> Iterator[tuple[int, Present | Migration]]:
 
 
 def coverage(mms: Iterable[MmStruct], memory: Memory) -> str | None:
-    """I1: while the rmap lock is free, every entry of an anonymous page is found through the page's anon_vma."""
+    """I1: while the rmap lock is free, every entry of a page is found through the page's anon_vma or file."""
     for mm in mms:
         for address, pte in leaf_entries(mm):
             folio = memory.mem_map[pte.pfn]
-            anon_vma = folio.mapping
-            if folio.generation != pte.generation or not isinstance(anon_vma, AnonVma):
+            mapping = folio.mapping
+            if folio.generation != pte.generation or mapping is None:
                 continue
-            if anon_vma.root.rwsem.free and not _is_found(mm, anon_vma, folio.index, address):
+            anon = isinstance(mapping, AnonVma)
+            lock = mapping.root.rwsem if isinstance(mapping, AnonVma) else mapping.i_mmap_rwsem
+            if lock.free and not _is_found(mm, _tree(mapping), folio.index, address):
                 return (
-                    f"no VMA in the anon_vma interval tree of {folio.name} covers {mm.name}:{address:#x}, "
-                    f"whose entry is {pte}: an rmap walk would miss it"
+                    f"no VMA in the {'anon_vma' if anon else 'i_mmap'} interval tree of {folio.name} covers "
+                    f"{mm.name}:{address:#x}, whose entry is {pte}: an rmap walk would miss it"
                 )
     return None
 
 
-def _is_found(mm: MmStruct, anon_vma: AnonVma, pgoff: int, address: int) -> bool:
-    for _, _, avc in anon_vma.rb_root:
-        vma = avc.vma
+def _tree(mapping: AnonVma | AddressSpace) -> Iterator[VmArea]:
+    if isinstance(mapping, AnonVma):
+        return (avc.vma for _, _, avc in mapping.rb_root)
+    return (vma for _, _, vma in mapping.i_mmap)
+
+
+def _is_found(mm: MmStruct, vmas: Iterable[VmArea], pgoff: int, address: int) -> bool:
+    for vma in vmas:
         offset = (pgoff - vma.vm_pgoff) << PAGE_SHIFT
         if vma.vm_mm is mm and 0 <= offset < vma.vm_end - vma.vm_start and vma.vm_start + offset == address:
             return True
     return False
+
+
+def rights(mm: MmStruct) -> str | None:
+    """I5, I10: nothing is mapped outside of all VMAs, or for more than its VMA permits; for when mmap_lock is free.
+
+    The same holds for the translations that CPUs keep.
+    """
+    vmas = [vma for _, _, vma in mm.mm_mt.ranges()]
+    seen = [("maps", address, pte) for address, pte in leaf_entries(mm)]
+    for task, cpu in mm.tlb.items():
+        seen += [
+            (f"the CPU of {task.name} has a translation of", address, pte) for address, pte in cpu.items()
+        ]
+    for how, address, pte in seen:
+        flags = next((vma.vm_flags for vma in vmas if vma.vm_start <= address < vma.vm_end), None)
+        if flags is None:
+            return f"{mm.name}: {how} {address:#x} to {pte}, where no VMA is"
+        if not _permitted(pte, flags):
+            return f"{mm.name}: {how} {address:#x} to {pte}, which its VMA does not permit"
+    return None
+
+
+def _permitted(pte: Present | Migration, flags: int) -> bool:
+    if pte.bits & PTE_WRITE and not flags & VM_WRITE:
+        return False
+    return isinstance(pte, Migration) or not pte.bits & PTE_READ or bool(flags & VM_ACCESS_FLAGS)
+
+
+def stale_translations(mms: Iterable[MmStruct], folio: Folio) -> str | None:
+    """I8: no CPU has a translation of a page that was freed a moment ago."""
+    for mm in mms:
+        for task, cpu in mm.tlb.items():
+            for address, pte in cpu.items():
+                if pte.pfn == folio.pfn and pte.generation < folio.generation:
+                    return (
+                        f"{folio.name} is freed while the CPU of {task.name} has a translation of "
+                        f"{mm.name}:{address:#x} to it"
+                    )
+    return None
+
+
+def swap_counts(mms: Iterable[MmStruct], memory: Memory) -> str | None:
+    """I7: each slot is named by as many entries as it counts; pages whose table is locked may be in between."""
+    area = memory.swap
+    if area is None:
+        return None
+    named = [0] * len(area.slots)
+    for mm in mms:
+        for _, table in tables(mm):
+            if not table.ptl.free:
+                return None
+            for pte in table.entries:
+                if isinstance(pte, Swap):
+                    named[pte.slot] += 1
+    for slot, count in zip(area.slots, named, strict=True):
+        if slot.count != count:
+            return f"{slot.name}: the count is {slot.count}, {count} entries name it"
+    return None
 
 
 def vma_index(mm: MmStruct) -> str | None:

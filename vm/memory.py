@@ -6,6 +6,7 @@ from concurrency import trace
 from vm.anon_vma import anon_vma_prepare
 from vm.cow import do_wp_page
 from vm.errno import EFAULT, ENOMEM
+from vm.file_fault import do_fault
 from vm.folio import alloc_folio, folio_put, folio_wait_locked
 from vm.layout import PAGE_SIZE, TASK_SIZE, VM_READ, VM_WRITE
 from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter
@@ -15,6 +16,7 @@ from vm.pgtable import (
     Migration,
     PageTable,
     Present,
+    Swap,
     maybe_mkwrite,
     mk_pte,
     pfn_swap_entry_to_page,
@@ -24,7 +26,8 @@ from vm.pgtable import (
     set_pte,
 )
 from vm.rmap import folio_add_new_anon_rmap
-from vm.vma import VmArea
+from vm.swap_fault import do_swap_page
+from vm.vma import VmArea, vma_is_anonymous
 
 
 def handle_user_fault(mm: MmStruct, address: int, *, write: bool = False) -> int:
@@ -59,9 +62,13 @@ def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> 
     table = pte_offset_map(mm, address)
     pte = None if table is None else ptep_get(table, address)
     if table is None or pte is None:
-        return do_anonymous_page(mm, vma, address, write=write)
+        if vma_is_anonymous(vma):
+            return do_anonymous_page(mm, vma, address, write=write)
+        return do_fault(vma, address, write=write)
     if isinstance(pte, Migration):
         migration_entry_wait(mm, table, address)
+    elif isinstance(pte, Swap):
+        return do_swap_page(vma, table, address, pte, write=write)
     elif isinstance(pte, Present) and write and not pte.write:
         return do_wp_page(vma, table, address, pte)
     return 0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from concurrency import READ_ONCE, cmpxchg, trace
-from vm.anon_vma import put_anon_vma
+from concurrency import READ_ONCE, Operation, peek, perform, poke, trace
+from vm.anon_vma import AnonVma, put_anon_vma
 from vm.errno import EAGAIN, EBUSY
 from vm.folio import (
     Folio,
@@ -15,9 +15,9 @@ from vm.folio import (
     folio_mapped,
     folio_put,
     folio_test_anon,
-    folio_try_get,
     isolate_freepage,
 )
+from vm.lru import isolate_lru_page, putback_lru_page
 from vm.pgtable import (
     PTE_KEPT,
     PTE_SWP_EXCLUSIVE,
@@ -28,14 +28,14 @@ from vm.pgtable import (
     ptep_get,
     set_pte,
 )
-from vm.rmap import folio_add_anon_rmap, folio_get_anon_vma, rmap_walk_anon, try_to_migrate
+from vm.rmap import folio_add_anon_rmap, folio_add_file_rmap, folio_get_anon_vma, rmap_walk, try_to_migrate
 
 if TYPE_CHECKING:
     from vm.vma import VmArea
 
 
 def compact_zone(memory: Memory) -> int:
-    """Move anonymous pages from the low frames to the high ones until the two scanners meet; gives how many moved.
+    """Move pages from the low frames to the high ones until the two scanners meet; gives how many moved.
 
     The migrate scanner goes up from the first frame, the free scanner takes the highest free frame above it.
     Simpler here: a page that cannot be moved is not tried again.
@@ -55,24 +55,8 @@ def compact_zone(memory: Memory) -> int:
     return moved
 
 
-def isolate_lru_page(memory: Memory, folio: Folio) -> bool:
-    """Take an anonymous page off the LRU and a reference to it, unless it is free or already taken."""
-    if not folio_try_get(folio):
-        return False
-    if folio_test_anon(folio) and cmpxchg(folio, "lru", True, False):
-        return True
-    folio_put(memory, folio)
-    return False
-
-
-def putback_lru_page(memory: Memory, folio: Folio) -> None:
-    """The end of an isolation that led to nothing."""
-    folio.lru = True
-    folio_put(memory, folio)
-
-
 def migrate_folio(memory: Memory, src: Folio, dst: Folio) -> int:
-    """Move the isolated anonymous folio `src` to the frame of the new folio `dst`, whose one reference it takes over.
+    """Move the isolated folio `src` to the frame of the new folio `dst`, whose one reference it takes over.
 
     0, or a negative error and nothing has changed. The caller's reference to `src` keeps the old frame until the
     end. Kernel: unmap_and_move(), steps 1 to 18 of Documentation/mm/page_migration.rst.
@@ -80,30 +64,56 @@ def migrate_folio(memory: Memory, src: Folio, dst: Folio) -> int:
     src.lock.lock()
     anon_vma = folio_get_anon_vma(src)
     result = EBUSY
-    if anon_vma is not None:
+    if anon_vma is not None or READ_ONCE(src, "swap") is not None or not folio_test_anon(src):
         if dst.lock.trylock():
-            try_to_migrate(src)
+            if folio_mapped(src):
+                try_to_migrate(src)
             result = EAGAIN if folio_mapped(src) else move_to_new_folio(dst, src)
             if result == 0:
                 dst.lru = True
             remove_migration_ptes(src, dst if result == 0 else src)
             dst.lock.unlock()
-        put_anon_vma(anon_vma)
+        if anon_vma is not None:
+            put_anon_vma(anon_vma)
     src.lock.unlock()
     folio_put(memory, dst)
     return result
 
 
+def _switch(src: Folio, _task: Any, dst: Folio) -> bool:
+    slot, mapping, index = peek(src, "swap"), peek(src, "mapping"), peek(src, "index")
+    filed = not isinstance(mapping, AnonVma) and mapping is not None
+    cached = filed or slot is not None
+    if peek(src, "refcount") != 1 + cached:
+        return False
+    if slot is not None:
+        slot.folio = dst
+        poke(src, "swap", None)
+    elif filed:
+        mapping.pages[index] = dst
+    poke(src, "refcount", 1)
+    poke(dst, "refcount", peek(dst, "refcount") + cached)
+    for field, value in (
+        ("swap", slot),
+        ("mapping", mapping),
+        ("index", index),
+        ("dirty", peek(src, "dirty")),
+    ):
+        poke(dst, field, value)
+    return True
+
+
+SWITCH = Operation("folio_migrate_mapping", effect=_switch, acquires=("i_pages",), releases=("i_pages",))
+
+
 def move_to_new_folio(dst: Folio, src: Folio) -> int:
     """Give `dst` the content and identity of `src`, which nothing maps; -EAGAIN if somebody else refers to it.
 
-    `src` keeps its mapping until it is freed: whoever zaps a migration entry must still see that it was anonymous.
-    Simpler here: the one reference that is left is the caller's, so there is no page cache to update.
+    The caches are switched over in one step, as under the lock of their xarray. An anonymous `src` keeps its mapping
+    until it is freed: whoever zaps a migration entry must still see that it was anonymous.
     """
-    if READ_ONCE(src, "refcount") != 1:
+    if not perform(SWITCH, src, dst):
         return EAGAIN
-    dst.index = READ_ONCE(src, "index")
-    dst.mapping = READ_ONCE(src, "mapping")
     dst.token = READ_ONCE(src, "token")
     trace("migrate", old=src.name, new=dst.name)
     return 0
@@ -111,7 +121,7 @@ def move_to_new_folio(dst: Folio, src: Folio) -> int:
 
 def remove_migration_ptes(old: Folio, new: Folio) -> None:
     """The second walk: turn the migration entries of `old` into entries of `new`."""
-    visited = rmap_walk_anon(new, partial(_remove_migration_pte, old))
+    visited = rmap_walk(new, partial(_remove_migration_pte, old))
     trace("remove_migration_ptes", old=old.name, new=new.name, vmas=visited)
 
 
@@ -129,6 +139,9 @@ def _remove_migration_pte(old: Folio, new: Folio, vma: VmArea, address: int) -> 
         bits = vma.vm_page_prot | pte.bits & PTE_KEPT
         if pte.write:
             bits |= maybe_mkwrite(vma)
-        folio_add_anon_rmap(new, exclusive=bool(pte.bits & PTE_SWP_EXCLUSIVE))
+        if folio_test_anon(new):
+            folio_add_anon_rmap(new, vma, address, exclusive=bool(pte.bits & PTE_SWP_EXCLUSIVE))
+        else:
+            folio_add_file_rmap(new)
         set_pte(table, address, mk_pte(new, bits))
         trace("remove_migration_pte", mm=mm.name, addr=hex(address), old=old.name, new=new.name)

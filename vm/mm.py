@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SINGLE_DEPTH_NESTING = 1
 MM_ANONPAGES = "MM_ANONPAGES"
 MM_FILEPAGES = "MM_FILEPAGES"
+MM_SWAPENTS = "MM_SWAPENTS"
 
 
 class MmStruct(Shared):
@@ -25,7 +26,8 @@ class MmStruct(Shared):
 
     Writing the VMAs, `map_count`, `start_brk` and `brk` needs mmap_lock for writing, reading them for reading.
     `pmds` are the entries of the upper level of the page tables, written under `page_table_lock`; `tlb` what the CPU of
-    each task keeps of them, page by page. `write_protect_seq` is odd while fork copies them. `ended` is set by
+    each task keeps of them, page by page. `tlb_flush_batched` says that reclaim has put off flushes;
+    `write_protect_seq` is odd while fork copies them. `ended` is set by
     `exit_mmap` (mm_users is 0): whoever acts for the process then learns that there is none. `era` says which
     components it is made of. `mm_lock_seq` is the number of the current write section of mmap_lock, for the locks of
     single VMAs.
@@ -44,6 +46,7 @@ class MmStruct(Shared):
     mmap_base: int = TASK_SIZE
     ended: bool = False
     tlb_flush_pending: Atomic[int] = 0
+    tlb_flush_batched: Once[bool] = False
     write_protect_seq: Atomic[int] = 0
     pmds: dict[int, Pmd]
     tlb: dict[Task, dict[int, Present]]
@@ -63,7 +66,7 @@ class MmStruct(Shared):
             brk=start_brk,
             pmds={},
             tlb={},
-            rss={MM_ANONPAGES: 0, MM_FILEPAGES: 0},
+            rss={MM_ANONPAGES: 0, MM_FILEPAGES: 0, MM_SWAPENTS: 0},
         )
 
 

@@ -13,6 +13,7 @@ from concurrency import (
     READ_ONCE,
     atomic_add_return,
     atomic_dec_and_test,
+    peek,
     rcu_read_lock,
     rcu_read_unlock,
     trace,
@@ -26,6 +27,7 @@ from vm.anon_vma import (
     interval_tree_foreach,
     put_anon_vma,
 )
+from vm.filemap import AddressSpace, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
 from vm.folio import Folio, folio_mapped, folio_put
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
@@ -53,19 +55,33 @@ def folio_add_new_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
     folio.anon_exclusive = True
 
 
-def folio_add_anon_rmap(folio: Folio, *, exclusive: bool = False) -> None:
-    """One more mapping of an anonymous folio, or its only one; needs the page-table lock."""
+def folio_add_anon_rmap(folio: Folio, vma: VmArea, address: int, *, exclusive: bool) -> None:
+    """One more mapping of an anonymous folio, or its only one; needs the page-table lock and the folio lock.
+
+    A page that comes from swap is anonymous only from here on. If it may be shared, it belongs to the oldest anon_vma.
+    """
+    if peek(folio, "mapping") is None:
+        anon_vma = vma.anon_vma
+        assert anon_vma is not None
+        folio.mapping = anon_vma if exclusive else anon_vma.root
+        folio.index = linear_page_index(vma, address)
     atomic_add_return(folio, "mapcount", 1)
     if exclusive:
         folio.anon_exclusive = True
 
 
-def folio_dup_anon_rmap(folio: Folio) -> None:
-    """A copy of an entry of an anonymous folio, which is shared from now on; needs the page-table lock.
+def folio_add_file_rmap(folio: Folio) -> None:
+    """One more mapping of a page of a file; needs the page-table lock."""
+    atomic_add_return(folio, "mapcount", 1)
 
-    Kernel: page_try_dup_anon_rmap().
+
+def folio_dup_rmap(folio: Folio) -> None:
+    """A copy of an entry; an anonymous folio is shared from now on; needs the page-table lock.
+
+    Kernel: page_try_dup_anon_rmap(), page_dup_file_rmap().
     """
-    folio.anon_exclusive = False
+    if folio.anon_exclusive:
+        folio.anon_exclusive = False
     atomic_add_return(folio, "mapcount", 1)
 
 
@@ -154,6 +170,31 @@ def rmap_walk_anon(
     return visited
 
 
+def rmap_walk(folio: Folio, rmap_one: RmapOne, lock: Callable[[Folio], AnonVma | None] | None = None) -> int:
+    """Call `rmap_one(folio, vma, address)` wherever the locked `folio` may be mapped; gives how often.
+
+    `lock` is how the anon_vma of an anonymous folio is locked, as in `rmap_walk_anon`.
+    """
+    mapping = READ_ONCE(folio, "mapping")
+    if isinstance(mapping, AnonVma):
+        return rmap_walk_anon(folio, rmap_one, lock)
+    return 0 if mapping is None else rmap_walk_file(folio, mapping, rmap_one)
+
+
+def rmap_walk_file(folio: Folio, mapping: AddressSpace, rmap_one: RmapOne) -> int:
+    """As `rmap_walk`, through the VMAs that map the file; takes i_mmap_rwsem for reading."""
+    index = READ_ONCE(folio, "index")
+    visited = 0
+    i_mmap_lock_read(mapping)
+    for vma in vma_interval_tree_foreach(mapping, index, index):
+        address = vma_address(vma, index)
+        if address is not None:
+            rmap_one(folio, vma, address)
+            visited += 1
+    i_mmap_unlock_read(mapping)
+    return visited
+
+
 def _anon_vma_locked(folio: Folio) -> AnonVma | None:
     anon_vma = READ_ONCE(folio, "mapping")
     if not isinstance(anon_vma, AnonVma):
@@ -164,7 +205,7 @@ def _anon_vma_locked(folio: Folio) -> AnonVma | None:
 
 def try_to_migrate(folio: Folio) -> None:
     """The first walk: turn every entry that maps the locked `folio` into a migration entry."""
-    visited = rmap_walk_anon(folio, _try_to_migrate_one, folio_lock_anon_vma_read)
+    visited = rmap_walk(folio, _try_to_migrate_one, folio_lock_anon_vma_read)
     trace("try_to_migrate", page=folio.name, vmas=visited)
 
 
@@ -180,6 +221,8 @@ def _try_to_migrate_one(folio: Folio, vma: VmArea, address: int) -> None:
         pte = ptep_clear_flush(mm, table, address)
         assert isinstance(pte, Present)
         bits = pte.bits
+        if pte.dirty:
+            folio.dirty = True
         if folio.anon_exclusive:
             bits |= PTE_SWP_EXCLUSIVE
             folio.anon_exclusive = False

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from concurrency import READ_ONCE, Operation, atomic_add_return, perform
-from vm.folio import Folio, folio_put
+from vm.folio import Folio
 from vm.layout import PAGE_SIZE, TASK_SIZE
 from vm.pgtable import PageTable, Present, Pte, pte_cache, ptep_get_and_clear
+from vm.swap import free_page_and_swap_cache
 
 if TYPE_CHECKING:
     from vm.mm import MmStruct
@@ -50,6 +51,16 @@ def ptep_clear_flush(mm: MmStruct, table: PageTable, address: int) -> Pte:
     if isinstance(pte, Present):
         flush_tlb_page(mm, address)
     return pte
+
+
+def flush_tlb_batched_pending(mm: MmStruct) -> None:
+    """Flush what reclaim has put off; under a page-table lock, before going by an entry that reclaim may have cleared.
+
+    Kernel: mm/rmap.c.
+    """
+    if READ_ONCE(mm, "tlb_flush_batched"):
+        flush_tlb_mm(mm)
+        mm.tlb_flush_batched = False
 
 
 # -- flushes that are put off -----------------------------------------------------------------------------------
@@ -107,7 +118,7 @@ def tlb_flush_mmu(tlb: MmuGather) -> None:
     tlb_flush_mmu_tlbonly(tlb)
     memory = tlb.mm.memory
     for folio in tlb.pages:
-        folio_put(memory, folio)
+        free_page_and_swap_cache(memory, folio)
     tlb.pages.clear()
     for table in tlb.tables:
         pte_cache.free(table)

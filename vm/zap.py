@@ -6,11 +6,12 @@ from concurrency import bug_on, trace
 from vm.anon_vma import unlink_anon_vmas
 from vm.filemap import unlink_file_vma
 from vm.layout import PAGE_SIZE, PMD_SIZE, pmd_index
-from vm.mm import MmStruct, add_mm_counter, mm_counter
+from vm.mm import MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter, mm_counter
 from vm.pgtable import (
     Migration,
     PageTable,
     Present,
+    Swap,
     addresses,
     pfn_swap_entry_to_page,
     pmdp_get,
@@ -19,7 +20,15 @@ from vm.pgtable import (
     set_pmd,
 )
 from vm.rmap import folio_remove_rmap
-from vm.tlb import MmuGather, tlb_finish_mmu, tlb_gather_mmu, tlb_remove_tlb_entry
+from vm.swap import free_swap_and_cache
+from vm.tlb import (
+    MmuGather,
+    flush_tlb_batched_pending,
+    tlb_finish_mmu,
+    tlb_flush_mmu_tlbonly,
+    tlb_gather_mmu,
+    tlb_remove_tlb_entry,
+)
 from vm.vma import VmArea
 
 
@@ -96,28 +105,37 @@ def unmap_page_range(tlb: MmuGather, vma: VmArea, start: int, end: int) -> None:
 def zap_pte_range(tlb: MmuGather, table: PageTable, start: int, end: int) -> None:
     """Clear the entries of ``[start, end)`` in one page-table page, and take their pages out of the counts.
 
-    A migration entry counts as a page of the kind that it names; the page itself belongs to whoever moves it.
+    A migration entry counts as a page of the kind that it names; the page itself belongs to whoever moves it. If a page
+    of a file was dirty, all is flushed before the lock is dropped: a store that came later would be lost.
     """
     mm = tlb.mm
     rss: dict[str, int] = {}
+    flush = False
     with table.ptl:
+        flush_tlb_batched_pending(mm)
         for address in range(start, end, PAGE_SIZE):
             pte = ptep_get(table, address)
             if pte is None:
                 continue
+            pte = ptep_get_and_clear(table, address)
             if isinstance(pte, Present):
-                pte = ptep_get_and_clear(table, address)
-                assert isinstance(pte, Present)
                 tlb_remove_tlb_entry(tlb, address, address + PAGE_SIZE)
                 folio = mm.memory.mem_map[pte.pfn]
                 member = mm_counter(folio)
+                if pte.dirty and member is MM_FILEPAGES:
+                    folio.dirty = flush = True
                 folio_remove_rmap(folio)
                 tlb.pages.append(folio)
-            else:
-                assert isinstance(pte, Migration)
+            elif isinstance(pte, Migration):
                 member = mm_counter(pfn_swap_entry_to_page(mm.memory, pte))
-                ptep_get_and_clear(table, address)
+            else:
+                assert isinstance(pte, Swap)
+                member = MM_SWAPENTS
+                assert mm.memory.swap is not None
+                free_swap_and_cache(mm.memory, mm.memory.swap.slots[pte.slot])
             rss[member] = rss.get(member, 0) - 1
             trace("zap", mm=mm.name, addr=hex(address), pte=pte)
         for member, value in rss.items():
             add_mm_counter(mm, member, value)
+        if flush:
+            tlb_flush_mmu_tlbonly(tlb)

@@ -13,8 +13,9 @@ from vm.brk import sys_brk
 from vm.exit import exit_mmap
 from vm.folio import folio_put
 from vm.layout import PAGE_SIZE, VM_DATA_FLAGS
+from vm.lru import isolate_lru_page
 from vm.machine import Machine, boot
-from vm.migrate import compact_zone, isolate_lru_page, migrate_folio
+from vm.migrate import compact_zone, migrate_folio
 from vm.mm import MmStruct
 from vm.mmap import do_mmap
 from vm.munmap import do_munmap

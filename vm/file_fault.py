@@ -1,0 +1,101 @@
+"""Faults in mapped files. Kernel: do_fault() in mm/memory.c and filemap_fault() in mm/filemap.c, v6.1."""
+
+from __future__ import annotations
+
+from concurrency import READ_ONCE, trace
+from vm.anon_vma import anon_vma_prepare
+from vm.errno import EFAULT, ENOMEM
+from vm.filemap import AddressSpace, add_folio, filemap_get_folio
+from vm.folio import Folio, alloc_folio, folio_put
+from vm.layout import VM_SHARED
+from vm.mm import MM_ANONPAGES, MM_FILEPAGES, add_mm_counter
+from vm.pgtable import PTE_DIRTY, PTE_YOUNG, maybe_mkwrite, mk_pte, pte_alloc, ptep_get, set_pte
+from vm.rmap import folio_add_file_rmap, folio_add_new_anon_rmap
+from vm.vma import VmArea, linear_page_index
+
+
+def do_fault(vma: VmArea, address: int, *, write: bool) -> int:
+    """Map the page of the file at `address`, or a copy of it for a store to a private mapping.
+
+    0, -ENOMEM, or -EFAULT behind the end of the file. Needs mmap_lock, or the VMA's lock.
+    """
+    mapping = vma.vm_file
+    assert mapping is not None
+    mm = vma.vm_mm
+    private = write and not vma.vm_flags & VM_SHARED
+    new: Folio | None = None
+    if private:
+        new = alloc_folio(mm.memory) if anon_vma_prepare(vma) else None
+        if new is None:
+            return ENOMEM
+    folio = filemap_fault(vma, mapping, linear_page_index(vma, address))
+    if isinstance(folio, int):
+        if new is not None:
+            folio_put(mm.memory, new)
+        return folio
+    if new is not None:
+        new.token = READ_ONCE(folio, "token")
+    result = finish_fault(vma, address, folio, new, write=write)
+    folio.lock.unlock()
+    if new is not None:
+        folio_put(mm.memory, folio)
+    return result
+
+
+def filemap_fault(vma: VmArea, mapping: AddressSpace, index: int) -> Folio | int:
+    """Page `index` of the file, locked and with a reference, read if need be; or -ENOMEM, or -EFAULT behind its end.
+
+    Found without a lock, so once it is locked it may be the file's page no more: then it is looked up again.
+    """
+    memory = vma.vm_mm.memory
+    while True:
+        size = READ_ONCE(mapping, "i_size")
+        if size is not None and index >= size:
+            return EFAULT
+        folio = filemap_get_folio(mapping, index)
+        if folio is None:
+            mapping.invalidate_lock.down_read()
+            folio = alloc_folio(memory)
+            if folio is not None:
+                folio.lock.lock()
+                if add_folio(mapping, index, folio):
+                    folio.token = mapping.disk.get(index, 0)
+                    folio.lru = True
+                folio.lock.unlock()
+                folio_put(memory, folio)
+            mapping.invalidate_lock.up_read()
+            if folio is None:
+                return ENOMEM
+            continue
+        folio.lock.lock()
+        if READ_ONCE(folio, "mapping") is mapping:
+            return folio
+        folio.lock.unlock()
+        folio_put(memory, folio)
+
+
+def finish_fault(vma: VmArea, address: int, folio: Folio, new: Folio | None, *, write: bool) -> int:
+    """Map the locked `folio`, or its copy `new`, unless somebody was faster; takes over a reference. 0 or -ENOMEM."""
+    mm = vma.vm_mm
+    mapped = folio if new is None else new
+    table = pte_alloc(mm, address)
+    installed = False
+    if table is not None:
+        bits = vma.vm_page_prot | PTE_YOUNG
+        if write:
+            bits |= maybe_mkwrite(vma) | PTE_DIRTY
+        with table.ptl:
+            installed = ptep_get(table, address) is None
+            if installed:
+                if new is None:
+                    add_mm_counter(mm, MM_FILEPAGES, 1)
+                    folio_add_file_rmap(folio)
+                else:
+                    add_mm_counter(mm, MM_ANONPAGES, 1)
+                    folio_add_new_anon_rmap(new, vma, address)
+                    new.lru = True
+                set_pte(table, address, mk_pte(mapped, bits))
+                trace("fault", mm=mm.name, addr=hex(address), page=mapped.name)
+    if not installed:
+        folio_put(mm.memory, mapped)
+    return ENOMEM if table is None else 0

@@ -1,0 +1,252 @@
+"""The swap area: its slots, and the cache of pages that are in both memory and a slot. Kernel: mm/swapfile.c and
+mm/swap_state.c, v6.1.
+
+A slot counts the entries that name it, and knows whether its page is cached; it is free when neither is so. Simpler
+here: one operation each stands for the locks of the area, of a cluster and of the cache's xarray; a slot is prepared
+for its page and gets it in one step; there is one area.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from concurrency import READ_ONCE, Operation, Shared, bug_on, peek, perform, poke, trace
+from vm.folio import Folio, Memory, folio_mapped, folio_put
+
+
+class SwapSlot(Shared):
+    """Room for one page. `count` entries name it; `has_cache` says that it must not be given to another page.
+
+    `folio` is the page in the swap cache, `token` what was written last.
+    """
+
+    number: int
+    count: int = 0
+    has_cache: bool = False
+    folio: Folio | None = None
+    token: object = None
+
+    @property
+    def name(self) -> str:
+        """How traces call it."""
+        return f"slot{self.number}"
+
+    @property
+    def free(self) -> bool:
+        """Nobody needs what is in it."""
+        return not self.count and not self.has_cache
+
+
+class SwapArea:
+    """All slots. With `synchronous`, reading is so fast that a page with one user need not go through the cache."""
+
+    name = "swap_info"
+
+    def __init__(self, slots: int, *, synchronous: bool = False) -> None:
+        self.slots = [SwapSlot(number=number) for number in range(slots)]
+        self.synchronous = synchronous
+
+
+def swapon(memory: Memory, slots: int, *, synchronous: bool = False) -> SwapArea:
+    """Give the machine a swap area of so many pages; SWP_SYNCHRONOUS_IO is what zram has."""
+    memory.swap = SwapArea(slots, synchronous=synchronous)
+    return memory.swap
+
+
+def _alloc_slot(area: SwapArea, _task: Any, folio: Folio) -> bool:
+    for slot in area.slots:
+        if slot.free:
+            _cache(slot, folio)
+            return True
+    return False
+
+
+def _cache(slot: SwapSlot, folio: Folio) -> None:
+    slot.has_cache = True
+    slot.folio = folio
+    poke(folio, "swap", slot)
+    poke(folio, "refcount", peek(folio, "refcount") + 1)
+
+
+def _uncache(slot: SwapSlot, folio: Folio) -> None:
+    slot.has_cache = False
+    slot.folio = None
+    poke(folio, "swap", None)
+    poke(folio, "refcount", peek(folio, "refcount") - 1)
+
+
+def _try_cache(slot: SwapSlot, _task: Any, folio: Folio) -> bool:
+    if slot.has_cache or not slot.count:
+        return False
+    _cache(slot, folio)
+    return True
+
+
+def _lookup(slot: SwapSlot, _task: Any, _arg: Any) -> Folio | None:
+    folio = slot.folio
+    if folio is not None:
+        poke(folio, "refcount", peek(folio, "refcount") + 1)
+    return folio
+
+
+def _count(slot: SwapSlot, _task: Any, change: int) -> int:
+    slot.count += change
+    return slot.count
+
+
+def _delete(slot: SwapSlot, _task: Any, folio: Folio) -> None:
+    _uncache(slot, folio)
+
+
+def _remove(slot: SwapSlot, _task: Any, folio: Folio) -> bool:
+    if peek(folio, "refcount") != 2 or peek(folio, "dirty"):
+        return False
+    _uncache(slot, folio)
+    return True
+
+
+def _free_swap(slot: SwapSlot, _task: Any, folio: Folio) -> bool:
+    if slot.count or peek(folio, "writeback"):
+        return False
+    _uncache(slot, folio)
+    return True
+
+
+def _prepare(slot: SwapSlot, _task: Any, _arg: Any) -> bool:
+    if slot.has_cache or not slot.count:
+        return False
+    slot.has_cache = True
+    return True
+
+
+def _clear(slot: SwapSlot, _task: Any, _arg: Any) -> None:
+    slot.has_cache = False
+
+
+def _write(slot: SwapSlot, _task: Any, folio: Folio) -> None:
+    slot.token = peek(folio, "token")
+
+
+def _read(slot: SwapSlot, _task: Any, _arg: Any) -> object:
+    return slot.token
+
+
+def _settled(slot: SwapSlot, _task: Any) -> bool:
+    return not slot.has_cache or slot.folio is not None
+
+
+ALLOC_SLOT = Operation("folio_alloc_swap", effect=_alloc_slot)
+TRY_CACHE = Operation("add_to_swap_cache", effect=_try_cache, wakes=True)
+LOOKUP = Operation("swap_cache_get_folio", effect=_lookup)
+COUNT = Operation("swap_count", effect=_count, local=True)
+DELETE = Operation("delete_from_swap_cache", effect=_delete, wakes=True)
+REMOVE = Operation("__remove_mapping", effect=_remove, wakes=True)
+FREE_SWAP = Operation("folio_free_swap", effect=_free_swap, wakes=True)
+PREPARE = Operation("swapcache_prepare", effect=_prepare, local=True)
+CLEAR = Operation("swapcache_clear", effect=_clear, wakes=True, local=True)
+WRITE = Operation("swap_writepage", effect=_write)
+READ = Operation("swap_readpage", effect=_read, local=True)
+WAIT = Operation("swapcache_wait", ready=_settled, local=True)
+
+
+def add_to_swap(memory: Memory, folio: Folio) -> bool:
+    """Give the locked `folio` a slot, and put it into the swap cache; False if no slot is free."""
+    area = memory.swap
+    if area is None or not perform(ALLOC_SLOT, area, folio):
+        return False
+    folio.dirty = True
+    trace("add_to_swap", page=folio.name)
+    return True
+
+
+def try_add_to_swap_cache(slot: SwapSlot, folio: Folio) -> bool:
+    """Make `folio` the page of a slot that is in use; False if it has one, or is in use no more."""
+    return bool(perform(TRY_CACHE, slot, folio))
+
+
+def swap_cache_get_folio(slot: SwapSlot) -> Folio | None:
+    """The page of the slot if it is cached, with a reference. It may be of another slot by the time it is locked."""
+    folio: Folio | None = perform(LOOKUP, slot)
+    return folio
+
+
+def swap_duplicate(slot: SwapSlot) -> None:
+    """One more entry names the slot."""
+    perform(COUNT, slot, 1)
+
+
+def swap_free(slot: SwapSlot) -> None:
+    """One entry less names the slot."""
+    left = perform(COUNT, slot, -1)
+    bug_on(left < 0, f"swap_info_get: Unused swap offset entry {slot.number}", "swap-count")
+
+
+def swap_count(slot: SwapSlot) -> int:
+    """How many entries name the slot."""
+    count: int = perform(COUNT, slot, 0)
+    return count
+
+
+def folio_free_swap(folio: Folio) -> bool:
+    """Take the locked `folio` out of the swap cache, if no entry names its slot."""
+    slot = folio.swap
+    return slot is not None and bool(perform(FREE_SWAP, slot, folio))
+
+
+def remove_from_swap_cache(folio: Folio) -> bool:
+    """Take the locked `folio` out of the swap cache, if it is clean and only the caller refers to it besides."""
+    slot = folio.swap
+    return slot is not None and bool(perform(REMOVE, slot, folio))
+
+
+def swapcache_prepare(slot: SwapSlot) -> bool:
+    """Keep the slot from being given away or cached by others; False if somebody else does so already."""
+    return bool(perform(PREPARE, slot))
+
+
+def swapcache_clear(slot: SwapSlot) -> None:
+    """The end of a `swapcache_prepare` after which no page was added."""
+    perform(CLEAR, slot)
+
+
+def swapcache_wait(slot: SwapSlot) -> None:
+    """Sleep until whoever prepared the slot is done."""
+    perform(WAIT, slot)
+
+
+def swap_writepage(folio: Folio) -> None:
+    """Write the locked, unmapped `folio` to its slot; a store that comes later makes it dirty again."""
+    slot = folio.swap
+    assert slot is not None
+    folio.dirty = False
+    folio.writeback = True
+    perform(WRITE, slot, folio)
+    folio.writeback = False
+    trace("swap_writepage", page=folio.name, slot=slot.name)
+
+
+def swap_readpage(slot: SwapSlot) -> object:
+    """What was written to the slot."""
+    return perform(READ, slot)
+
+
+def free_page_and_swap_cache(memory: Memory, folio: Folio) -> None:
+    """Drop the reference of an entry that is gone, and the page from the swap cache if nobody needs it there."""
+    if memory.swap is not None:
+        free_swap_cache(folio)
+    folio_put(memory, folio)
+
+
+def free_swap_cache(folio: Folio) -> None:
+    """Drop `folio` from the swap cache if nothing maps it, no entry names its slot, and nobody has it locked."""
+    if READ_ONCE(folio, "swap") is not None and not folio_mapped(folio) and folio.lock.trylock():
+        folio_free_swap(folio)
+        folio.lock.unlock()
+
+
+def free_swap_and_cache(memory: Memory, slot: SwapSlot) -> None:
+    """One entry less names the slot; if it was the last, its page is dropped from the cache too."""
+    swap_free(slot)
+    folio = swap_cache_get_folio(slot)
+    if folio is not None:
+        free_page_and_swap_cache(memory, folio)

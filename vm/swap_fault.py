@@ -1,0 +1,144 @@
+"""A fault on a page that was swapped out. Kernel: do_swap_page() in mm/memory.c and mm/swap_state.c, v6.1."""
+
+from __future__ import annotations
+
+from concurrency import READ_ONCE, trace
+from vm.errno import ENOMEM
+from vm.folio import Folio, Memory, alloc_folio, folio_put
+from vm.mm import MM_ANONPAGES, MM_SWAPENTS, MmStruct, add_mm_counter
+from vm.pgtable import (
+    PTE_DIRTY,
+    PTE_SWP_EXCLUSIVE,
+    PTE_UFFD_WP,
+    PTE_WRITE,
+    PTE_YOUNG,
+    PageTable,
+    Swap,
+    maybe_mkwrite,
+    mk_pte,
+    ptep_get,
+    set_pte,
+)
+from vm.rmap import folio_add_anon_rmap
+from vm.swap import (
+    SwapSlot,
+    folio_free_swap,
+    swap_cache_get_folio,
+    swap_count,
+    swap_free,
+    swap_readpage,
+    swapcache_clear,
+    swapcache_prepare,
+    swapcache_wait,
+    try_add_to_swap_cache,
+)
+from vm.vma import VmArea
+
+
+def do_swap_page(vma: VmArea, table: PageTable, address: int, pte: Swap, *, write: bool) -> int:
+    """Map the page that the entry `pte` stands for, unless the entry has changed. 0 or -ENOMEM.
+
+    Needs mmap_lock, or the VMA's lock. The page is looked up in the swap cache without a lock, and `pte` was read
+    without one: so the page is locked and looked at again, and then the entry.
+    """
+    mm = vma.vm_mm
+    memory = mm.memory
+    area = memory.swap
+    assert area is not None
+    slot = area.slots[pte.slot]
+    folio = swap_cache_get_folio(slot)
+    direct = folio is None and area.synchronous and swap_count(slot) == 1
+    if folio is None:
+        if direct:
+            if not swapcache_prepare(slot):
+                swapcache_wait(slot)
+                return 0
+            folio = swapin_direct(memory, slot)
+        else:
+            folio = read_swap_cache_async(memory, slot)
+    if folio is None:
+        if direct:
+            swapcache_clear(slot)
+        with table.ptl:
+            return ENOMEM if ptep_get(table, address) == pte else 0
+    if not direct:
+        folio.lock.lock()
+    if direct or is_page_of(folio, slot):
+        _map(mm, vma, table, address, pte, slot, folio, write=write)
+    if direct:
+        swapcache_clear(slot)
+    folio.lock.unlock()
+    folio_put(memory, folio)
+    return 0
+
+
+def is_page_of(folio: Folio, slot: SwapSlot) -> bool:
+    """The locked `folio` is still the cached page of this slot: it may have left the cache, and even come back."""
+    return READ_ONCE(folio, "swap") is slot
+
+
+def swapin_direct(memory: Memory, slot: SwapSlot) -> Folio | None:
+    """Read the slot into a page of one's own, which is locked; None without memory. The slot must be prepared."""
+    folio = alloc_folio(memory)
+    if folio is not None:
+        folio.lock.lock()
+        folio.token = swap_readpage(slot)
+    return folio
+
+
+def read_swap_cache_async(memory: Memory, slot: SwapSlot) -> Folio | None:
+    """The page of the slot, read into the swap cache if need be, with a reference.
+
+    None without memory, or if no entry names the slot any more.
+    """
+    while True:
+        folio = swap_cache_get_folio(slot)
+        if folio is not None:
+            return folio
+        new = alloc_folio(memory)
+        if new is None:
+            return None
+        new.lock.lock()
+        if try_add_to_swap_cache(slot, new):
+            new.token = swap_readpage(slot)
+            new.lru = True
+            new.lock.unlock()
+            return new
+        new.lock.unlock()
+        folio_put(memory, new)
+        if not swap_count(slot):
+            return None
+        swapcache_wait(slot)
+
+
+def _map(
+    mm: MmStruct,
+    vma: VmArea,
+    table: PageTable,
+    address: int,
+    pte: Swap,
+    slot: SwapSlot,
+    folio: Folio,
+    *,
+    write: bool,
+) -> None:
+    """Map the locked `folio`, if the entry is still `pte`.
+
+    The page may be written to at once only if no other entry can name it: then it is exclusive.
+    """
+    with table.ptl:
+        if ptep_get(table, address) != pte:
+            return
+        swap_free(slot)
+        if write and READ_ONCE(folio, "refcount") == 2:
+            folio_free_swap(folio)
+        exclusive = bool(pte.bits & PTE_SWP_EXCLUSIVE) or bool(READ_ONCE(folio, "refcount") == 1)
+        bits = vma.vm_page_prot | PTE_YOUNG | pte.bits & PTE_UFFD_WP
+        if write and exclusive and not pte.bits & PTE_UFFD_WP:
+            bits |= maybe_mkwrite(vma) | PTE_DIRTY
+        add_mm_counter(mm, MM_ANONPAGES, 1)
+        add_mm_counter(mm, MM_SWAPENTS, -1)
+        folio_add_anon_rmap(folio, vma, address, exclusive=exclusive)
+        folio.lru = True
+        set_pte(table, address, mk_pte(folio, bits if exclusive else bits & ~PTE_WRITE))
+        trace("swap_in", mm=mm.name, addr=hex(address), page=folio.name, slot=slot.name)

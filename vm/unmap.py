@@ -1,0 +1,101 @@
+"""Taking a page away from all who map it. Kernel: try_to_unmap() in mm/rmap.c and arch/x86/mm/tlb.c, v6.1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from concurrency import trace
+from vm.folio import Folio, folio_put, folio_test_anon
+from vm.mm import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter
+from vm.pgtable import (
+    PTE_SWP_EXCLUSIVE,
+    PTE_UFFD_WP,
+    PageTable,
+    Present,
+    Swap,
+    pmdp_get,
+    ptep_get,
+    ptep_get_and_clear,
+    set_pte,
+)
+from vm.rmap import folio_lock_anon_vma_read, folio_remove_rmap, rmap_walk
+from vm.swap import swap_duplicate
+from vm.tlb import flush_tlb_mm, flush_tlb_page
+from vm.vma import VmArea
+
+
+@dataclass(slots=True)
+class FlushBatch:
+    """Address spaces whose flushes were put off; kernel: struct tlbflush_unmap_batch, one a task."""
+
+    mms: list[MmStruct] = field(default_factory=list)
+
+
+def set_tlb_ubc_flush_pending(batch: FlushBatch, mm: MmStruct) -> None:
+    """An entry was cleared and its flush put off; needs the page-table lock.
+
+    Whoever sees the cleared entry under that lock, and goes by it, must flush first: `flush_tlb_batched_pending`.
+    """
+    if not any(one is mm for one in batch.mms):
+        batch.mms.append(mm)
+    mm.tlb_flush_batched = True
+
+
+def try_to_unmap_flush(batch: FlushBatch) -> None:
+    """Flush all that was put off."""
+    for mm in batch.mms:
+        flush_tlb_mm(mm)
+    batch.mms.clear()
+
+
+def try_to_unmap(folio: Folio, batch: FlushBatch | None) -> None:
+    """Clear every entry that maps the locked `folio`, leaving swap entries if it is anonymous and has a slot.
+
+    With `batch` flushes are put off until `try_to_unmap_flush`; without, each entry is flushed at once. Kernel:
+    TTU_BATCH_FLUSH.
+    """
+
+    def one(folio: Folio, vma: VmArea, address: int) -> None:
+        _try_to_unmap_one(folio, vma, address, batch)
+
+    visited = rmap_walk(folio, one, folio_lock_anon_vma_read)
+    trace("try_to_unmap", page=folio.name, vmas=visited)
+
+
+def _try_to_unmap_one(folio: Folio, vma: VmArea, address: int, batch: FlushBatch | None) -> None:
+    mm = vma.vm_mm
+    table = pmdp_get(mm, address)
+    if not isinstance(table, PageTable) or not isinstance(ptep_get(table, address), Present):
+        return
+    with table.ptl:
+        pte = ptep_get(table, address)
+        if not isinstance(pte, Present) or pte.pfn != folio.pfn:
+            return
+        pte = ptep_get_and_clear(table, address)
+        assert isinstance(pte, Present)
+        if batch is None:
+            flush_tlb_page(mm, address)
+        else:
+            set_tlb_ubc_flush_pending(batch, mm)
+        if pte.dirty:
+            folio.dirty = True
+        if folio_test_anon(folio):
+            _leave_swap_entry(folio, mm, table, address, pte)
+        else:
+            add_mm_counter(mm, MM_FILEPAGES, -1)
+        trace("unmap_one", mm=mm.name, addr=hex(address), page=folio.name)
+        folio_remove_rmap(folio)
+        folio_put(mm.memory, folio)
+
+
+def _leave_swap_entry(folio: Folio, mm: MmStruct, table: PageTable, address: int, pte: Present) -> None:
+    slot = folio.swap
+    assert slot is not None, "an anonymous page is unmapped only after it has a slot"
+    swap_duplicate(slot)
+    bits = pte.bits & PTE_UFFD_WP
+    if folio.anon_exclusive:
+        folio.anon_exclusive = False
+        bits |= PTE_SWP_EXCLUSIVE
+    add_mm_counter(mm, MM_ANONPAGES, -1)
+    add_mm_counter(mm, MM_SWAPENTS, 1)
+    set_pte(table, address, Swap(slot.number, bits))

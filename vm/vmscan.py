@@ -1,0 +1,75 @@
+"""Reclaim: taking pages away from those who use them, for others. Kernel: mm/vmscan.c and mm/rmap.c, v6.1.
+
+kswapd does it as a task of its own. An allocation that may does it in place, with whatever locks its task holds; how
+many do so in one execution is a choice (`memory.reclaims`), besides those that find no frame free.
+
+Simpler here: pages have no age and stand in no list; the frames are looked at by number.
+"""
+
+from __future__ import annotations
+
+from concurrency import READ_ONCE, trace
+from vm.filemap import remove_clean_page
+from vm.folio import Folio, Memory, folio_mapped, folio_put, folio_test_anon
+from vm.lru import isolate_lru_page, putback_lru_page
+from vm.swap import add_to_swap, folio_free_swap, remove_from_swap_cache, swap_writepage
+from vm.unmap import FlushBatch, try_to_unmap, try_to_unmap_flush
+
+
+def kswapd(memory: Memory, wanted: int) -> int:
+    """Free up to `wanted` pages, as kswapd does when it is woken; gives how many."""
+    return shrink_node(memory, wanted)
+
+
+def shrink_node(memory: Memory, wanted: int) -> int:
+    """Look at each frame once, and free up to `wanted` pages; gives how many."""
+    freed = 0
+    for folio in memory.mem_map:
+        if freed >= wanted:
+            break
+        if isolate_lru_page(memory, folio):
+            freed += shrink_folio_list(memory, [folio])
+    return freed
+
+
+def shrink_folio_list(memory: Memory, folios: list[Folio]) -> int:
+    """Free those of the isolated `folios` that can be freed, and put the others back; gives how many were freed.
+
+    Their translations are flushed once for all of them: before a dirty page is written, and before any is freed.
+    """
+    batch = FlushBatch()
+    doomed = []
+    for folio in folios:
+        if folio.lock.trylock():
+            gone = _shrink(memory, folio, batch)
+            folio.lock.unlock()
+            if gone:
+                doomed.append(folio)
+                continue
+        putback_lru_page(memory, folio)
+    try_to_unmap_flush(batch)
+    for folio in doomed:
+        folio_put(memory, folio)
+    return len(doomed)
+
+
+def _shrink(memory: Memory, folio: Folio, batch: FlushBatch) -> bool:
+    """Take the locked `folio` from all who map it, and out of its cache. True if only the caller has it now."""
+    anon = folio_test_anon(folio)
+    if anon and READ_ONCE(folio, "swap") is None and not add_to_swap(memory, folio):
+        return False
+    if folio_mapped(folio):
+        try_to_unmap(folio, batch)
+        if folio_mapped(folio):
+            return False
+    if READ_ONCE(folio, "swap") is None:
+        return remove_clean_page(folio)
+    if READ_ONCE(folio, "dirty"):
+        try_to_unmap_flush(batch)
+        swap_writepage(folio)
+    removed = remove_from_swap_cache(folio)
+    if removed:
+        trace("swap_out", page=folio.name)
+    else:
+        folio_free_swap(folio)
+    return removed
