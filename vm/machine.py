@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrency import KmemCache, domain
+from concurrency import KmemCache, domain, peek
 from lockdep.gfp import GFP_KERNEL, GFP_NOFAIL
 from vm.era import V6_1, Era, era_named
 from vm.folio import Memory
@@ -27,10 +27,13 @@ class Machine:
         return mm
 
     def dup_mm(self, old: MmStruct, name: str) -> MmStruct | None:
-        """A new address space without VMAs, with the borders of that of `old`; None without memory."""
+        """A new address space without VMAs, with the borders of that of `old`; None without memory.
+
+        As in the kernel, whose dup_mm() copies the whole object, no lock is held: a brk() beside it may be missed.
+        """
         mm = mm_cache.alloc(GFP_KERNEL, self.memory, name, old.start_brk, old.era)
         if mm is not None:
-            mm.brk = old.brk
+            mm.brk = peek(old, "brk")
             mm.mmap_base = old.mmap_base
             self.mms.append(mm)
         return mm

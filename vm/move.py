@@ -17,7 +17,7 @@ from vm.pgtable import (
     set_pmd,
     set_pte,
 )
-from vm.tlb import flush_tlb_range
+from vm.tlb import flush_tlb_batched_pending, flush_tlb_range
 from vm.vma import VmArea
 
 
@@ -104,6 +104,7 @@ def move_ptes(
     table.ptl.lock()
     if target is not table:
         target.ptl.lock(SINGLE_DEPTH_NESTING)
+    flush_tlb_batched_pending(mm)
     flush = False
     for offset in range(0, length, PAGE_SIZE):
         if ptep_get(table, old + offset) is None:

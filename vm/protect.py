@@ -16,7 +16,7 @@ from vm.pgtable import (
     ptep_get,
     set_pte,
 )
-from vm.tlb import MmuGather, tlb_remove_tlb_entry
+from vm.tlb import MmuGather, flush_tlb_batched_pending, tlb_remove_tlb_entry
 from vm.vma import VmArea
 
 _RIGHTS = PTE_READ | PTE_WRITE | PTE_EXEC
@@ -38,6 +38,7 @@ def change_pte_range(tlb: MmuGather, vma: VmArea, table: PageTable, start: int, 
     """As `change_protection`, in one page-table page. A writable migration entry becomes a readable one."""
     rights = vma.vm_page_prot & _RIGHTS
     with table.ptl:
+        flush_tlb_batched_pending(vma.vm_mm)
         for address in range(start, end, PAGE_SIZE):
             pte = ptep_get(table, address)
             if isinstance(pte, Present):

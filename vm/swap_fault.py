@@ -63,12 +63,14 @@ def do_swap_page(vma: VmArea, table: PageTable, address: int, pte: Swap, *, writ
             return ENOMEM if ptep_get(table, address) == pte else 0
     if not direct:
         folio.lock.lock()
+    mapped = False
     if direct or is_page_of(folio, slot):
-        _map(mm, vma, table, address, pte, slot, folio, write=write)
+        mapped = _map(mm, vma, table, address, pte, slot, folio, write=write)
     if direct:
         swapcache_clear(slot)
     folio.lock.unlock()
-    folio_put(memory, folio)
+    if not mapped:
+        folio_put(memory, folio)
     return 0
 
 
@@ -121,14 +123,14 @@ def _map(
     folio: Folio,
     *,
     write: bool,
-) -> None:
-    """Map the locked `folio`, if the entry is still `pte`.
+) -> bool:
+    """Map the locked `folio`, if the entry is still `pte`; then it takes over the caller's reference.
 
     The page may be written to at once only if no other entry can name it: then it is exclusive.
     """
     with table.ptl:
         if ptep_get(table, address) != pte:
-            return
+            return False
         swap_free(slot)
         if write and READ_ONCE(folio, "refcount") == 2:
             folio_free_swap(folio)
@@ -142,3 +144,4 @@ def _map(
         folio.lru = True
         set_pte(table, address, mk_pte(folio, bits if exclusive else bits & ~PTE_WRITE))
         trace("swap_in", mm=mm.name, addr=hex(address), page=folio.name, slot=slot.name)
+    return True

@@ -114,7 +114,7 @@ def test_fork_beside_a_store_and_compaction(strategy: str) -> None:
         check(user_load(child, HEAP) != "later", "what comes after is not the child's")
         ended(machine, mm, child)
 
-    assert_clean(run_alone(program, executions=300, strategy=strategy))
+    assert_clean(run_alone(program, executions=120, strategy=strategy))
 
 
 @pytest.mark.parametrize("strategy", ["pct", "random"])
@@ -130,4 +130,4 @@ def test_parent_and_child_write_to_one_page(strategy: str) -> None:
         check((user_load(mm, HEAP), user_load(child, HEAP)) == ("parent", "child"), "each has its own")
         ended(machine, mm, child)
 
-    assert_clean(run_alone(program, executions=300, strategy=strategy))
+    assert_clean(run_alone(program, executions=120, strategy=strategy))

@@ -1,0 +1,148 @@
+"""Pages that go to swap and come back, beside everything else that may happen to them."""
+
+from __future__ import annotations
+
+import pytest
+from vm_world import HEAP, assert_clean, run_alone
+
+from concurrency import check, join, spawn
+from vm.brk import sys_brk
+from vm.exit import exit_mmap
+from vm.folio import Memory
+from vm.fork import sys_fork
+from vm.layout import PAGE_SIZE
+from vm.machine import Machine, boot
+from vm.migrate import compact_zone
+from vm.mm import MM_ANONPAGES, MM_SWAPENTS, MmStruct
+from vm.swap import swapon
+from vm.user import user_load, user_store
+from vm.vmscan import kswapd
+
+PAGES = 2
+FRAMES = 10
+STRATEGIES = ["pct", "random"]
+
+
+def started(*, slots: int = 4, synchronous: bool = False) -> tuple[Machine, MmStruct]:
+    machine = boot(FRAMES)
+    swapon(machine.memory, slots, synchronous=synchronous)
+    mm = machine.add_mm("cc1", HEAP)
+    sys_brk(mm, HEAP + PAGES * PAGE_SIZE)
+    for number in range(PAGES):
+        user_store(mm, HEAP + number * PAGE_SIZE, f"token {number}")
+    return machine, mm
+
+
+def ended(machine: Machine, *mms: MmStruct) -> None:
+    for mm in mms:
+        exit_mmap(mm)
+        machine.remove_mm(mm)
+    area = machine.memory.swap
+    assert area is not None
+    check(all(slot.count == 0 for slot in area.slots), "no entry names a slot any more")
+
+
+def contents(mm: MmStruct) -> list[object]:
+    return [user_load(mm, HEAP + number * PAGE_SIZE) for number in range(PAGES)]
+
+
+@pytest.mark.parametrize("synchronous", [False, True])
+def test_a_page_goes_out_and_comes_back(synchronous: bool) -> None:
+    def program() -> None:
+        machine, mm = started(synchronous=synchronous)
+        check(kswapd(machine.memory, PAGES) == PAGES, "both are freed")
+        check(len(machine.memory.free_list) == FRAMES, "nothing is in memory")
+        check((mm.rss[MM_ANONPAGES], mm.rss[MM_SWAPENTS]) == (0, PAGES), "both are counted as swapped out")
+        user_store(mm, HEAP, "new")
+        check(contents(mm) == ["new", "token 1"], "both are there again")
+        check(mm.rss[MM_SWAPENTS] == 0, "none is swapped out")
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
+def test_without_a_free_slot_pages_stay() -> None:
+    def program() -> None:
+        machine, mm = started(slots=1)
+        check(kswapd(machine.memory, PAGES) == 1, "one finds a slot")
+        check(contents(mm) == ["token 0", "token 1"], "both can be read")
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
+def test_fork_shares_what_is_in_swap() -> None:
+    def program() -> None:
+        machine, mm = started()
+        kswapd(machine.memory, PAGES)
+        child = sys_fork(machine, mm, "as")
+        assert child is not None
+        user_store(child, HEAP, "child")
+        check(contents(mm) == ["token 0", "token 1"], "the parent does not see the child's store")
+        user_store(mm, HEAP + PAGE_SIZE, "parent")
+        check(contents(child) == ["child", "token 1"], "nor the child the parent's")
+        ended(machine, mm, child)
+
+    assert_clean(run_alone(program))
+
+
+def reclaim_twice(memory: Memory) -> None:
+    kswapd(memory, PAGES)
+    kswapd(memory, PAGES)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("synchronous", [False, True])
+def test_reclaim_beside_stores_and_compaction(strategy: str, synchronous: bool) -> None:
+    def use(mm: MmStruct) -> None:
+        user_store(mm, HEAP, "one")
+        check(user_load(mm, HEAP) == "one", "a thread reads back what it wrote")
+        user_store(mm, HEAP, "two")
+
+    def program() -> None:
+        machine, mm = started(synchronous=synchronous)
+        join(
+            spawn(use, mm),
+            spawn(user_load, mm, HEAP),
+            spawn(reclaim_twice, machine.memory, name="kswapd"),
+            spawn(compact_zone, machine.memory, name="kcompactd"),
+        )
+        check(contents(mm) == ["two", "token 1"], "the last stores are there")
+        ended(machine, mm)
+
+    assert_clean(run_alone(program, executions=120, strategy=strategy))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_reclaim_beside_fork_and_trimming(strategy: str) -> None:
+    def program() -> None:
+        machine, mm = started()
+        child, _, _ = join(
+            spawn(sys_fork, machine, mm, "as"),
+            spawn(reclaim_twice, machine.memory, name="kswapd"),
+            spawn(sys_brk, mm, HEAP + PAGE_SIZE),
+        )
+        check(user_load(mm, HEAP) == user_load(child, HEAP) == "token 0", "both have the page")
+        user_store(child, HEAP, "child")
+        check(user_load(mm, HEAP) == "token 0", "the parent does not see the child's store")
+        ended(machine, mm, child)
+
+    assert_clean(run_alone(program, executions=120, strategy=strategy))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_two_processes_swap_one_page_in(strategy: str) -> None:
+    def program() -> None:
+        machine, mm = started()
+        child = sys_fork(machine, mm, "as")
+        assert child is not None
+        kswapd(machine.memory, PAGES)
+        join(
+            spawn(user_store, mm, HEAP, "parent"),
+            spawn(user_store, child, HEAP, "child"),
+            spawn(kswapd, machine.memory, PAGES),
+        )
+        check((user_load(mm, HEAP), user_load(child, HEAP)) == ("parent", "child"), "each has its own")
+        ended(machine, mm, child)
+
+    assert_clean(run_alone(program, executions=120, strategy=strategy))
