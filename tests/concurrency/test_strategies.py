@@ -63,19 +63,6 @@ def test_random_walk_is_uniform_at_each_switch_point() -> None:
     assert chi < freedom + 5.2 * (2 * freedom) ** 0.5 + 20
 
 
-def at_least(bound: float, found: int, n: int) -> bool:
-    """`found` of `n` does not speak against a rate of at least `bound`: five standard deviations, 3e-7."""
-    return found >= n * bound - 5 * (n * bound * (1 - bound)) ** 0.5
-
-
-def depth_one() -> None:
-    """Fails if the second task is first to act."""
-    cell = Cell()
-    first = spawn(setattr, cell, "once", 1)
-    second = spawn(lambda: check(cell.once == 1, "second after first"))
-    join(first, second)
-
-
 def depth_two() -> None:
     """Fails if one particular step of a task of ten is followed at once by the other task."""
     cell = Cell()
@@ -89,42 +76,6 @@ def depth_two() -> None:
 
     spawn(counts)
     spawn(looks)
-
-
-def depth_three() -> None:
-    """Fails if the other task writes between two particular steps, and is cut itself."""
-    cell, other = Cell(), Cell()
-
-    def victim() -> None:
-        for _ in range(4):
-            cell.once = 0
-        cell.once = 1
-        if cell.count == 1:
-            check(other.once == 2, "the attacker has ended")
-
-    def attacker() -> None:
-        if cell.once == 1:
-            cell.count = 1
-            other.once = 2
-
-    spawn(victim)
-    spawn(attacker)
-
-
-@pytest.mark.parametrize(
-    ("program", "depth", "tasks"), [(depth_one, 1, 3), (depth_two, 2, 3), (depth_three, 3, 3)]
-)
-def test_pct_finds_bugs_of_depth_d_at_least_at_its_bound(program, depth: int, tasks: int) -> None:
-    """The bound is 1/(n k^(d-1)); a strategy that meets it fails this test once in a million."""
-    for seed in (1, 2, 3):
-        pct = PCT(seed, depth)
-        runtime = Simulated(pct)
-        k, found, n = 0, 0, 1500
-        for _ in range(n):
-            execution = runtime.run(program)
-            k = max(k, execution.steps)
-            found += execution.failure is not None
-        assert at_least(1 / (tasks * k ** (depth - 1)), found, n), (found, k)
 
 
 def test_pct_of_depth_one_never_preempts() -> None:
