@@ -11,6 +11,7 @@ from concurrency.strategy.base import Strategy
 from concurrency.strategy.check import Check
 from concurrency.strategy.dfs import DelayBounded, DepthFirst, Iterative
 from concurrency.strategy.dpor import DPOR
+from concurrency.strategy.feedback import Feedback
 from concurrency.strategy.pct import PCT
 from concurrency.strategy.portfolio import Portfolio
 from concurrency.strategy.pos import POS
@@ -63,6 +64,7 @@ TABLE: dict[str, Entry] = {
     "pct": Entry(lambda wanted: PCT(wanted.seed, wanted.depth or DEFAULT_DEPTH), _ORDERINGS),
     "pos": Entry(lambda wanted: POS(wanted.seed)),
     "surw": Entry(lambda wanted: SURW(wanted.seed)),
+    "feedback": Entry(lambda wanted: Feedback(wanted.seed)),
     "portfolio": Entry(_portfolio, _ORDERINGS),
     "dfs": Entry(lambda wanted: DepthFirst(wanted.depth), _PREEMPTIONS),
     "delay": Entry(lambda wanted: DelayBounded(wanted.depth), _DELAYS),

@@ -22,7 +22,7 @@ from parallel_programs import (
 
 from concurrency import BadSchedule, ConcurrencyError, Result, Settings, Verdict, Witness, explore
 
-DRAWN = ("random", "pct", "pos", "surw", "portfolio", "check")
+DRAWN = ("random", "pct", "pos", "surw", "feedback", "portfolio", "check")
 DIVIDED = ("dfs", "delay", "idfs", "idelay")
 
 
