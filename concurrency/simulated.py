@@ -18,10 +18,11 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from greenlet import getcurrent, greenlet
+from greenlet import getcurrent
 
 from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
+from concurrency.greenlets import Greenlets
 from concurrency.observer import Observer, hearers, one_of
 from concurrency.operation import Operation
 from concurrency.runtime import Watcher, active
@@ -85,8 +86,7 @@ class Simulated:
         self._learning = strategy if isinstance(strategy, Learning) else None
         self.executions = 0
         """The number of the next execution, as the strategy counts them."""
-        self._hub: greenlet | None = None
-        self._idle: list[greenlet] = []
+        self._greenlets = Greenlets()
         self._reset()
 
     def _reset(self) -> None:
@@ -123,10 +123,8 @@ class Simulated:
             raise ConcurrencyError("a program is running in this process: explorations do not nest")
         use_accessors(self.accessors)
         self._reset()
-        hub = getcurrent()
-        if hub is not self._hub:
-            self._hub = hub
-            self._idle = []
+        if self._greenlets.hub is not getcurrent():
+            self._greenlets = Greenlets()
         strategy = self._strategy
         if self._learning is not None and starts_round(self.executions):
             self._learning.learn(self._learning.lessons())
@@ -395,8 +393,7 @@ class Simulated:
         self, parent: Task | None, fn: Callable[..., Any], args: tuple[Any, ...], name: str, daemon: bool
     ) -> Task:
         task = Task(len(self.tasks), name, fn, args, daemon)
-        assert self._hub is not None
-        task.resume = partial(self._hub.switch, task)
+        task.resume = partial(self._greenlets.hub.switch, task)
         self.tasks.append(task)
         self._runnable.append(task)
         self._revoke()
@@ -411,23 +408,11 @@ class Simulated:
         """
         self._following = None
         if task.greenlet is None:
-            task.greenlet = self._worker()
+            task.greenlet = self._greenlets.take()
             asked_for = task.greenlet.switch(self._main, task)
         else:
             asked_for = task.greenlet.switch()
         return asked_for or self._following
-
-    def _worker(self) -> greenlet:
-        """A greenlet that waits for a task; to make one costs more than a small execution."""
-        while self._idle:
-            worker = self._idle.pop()
-            # An interrupt may have ended it.
-            if not worker.dead:
-                worker.gr_context = None
-                return worker
-        worker = greenlet(_work, self._hub)
-        worker.switch()
-        return worker
 
     def _main(self, task: Task) -> None:
         """What a greenlet does for a task, from its first operation to its end."""
@@ -450,7 +435,7 @@ class Simulated:
             if not self._stopping:
                 self._return(task)
         task.greenlet = task.resume = None
-        self._idle.append(worker)
+        self._greenlets.give_back(worker)
 
     def _return(self, task: Task) -> None:
         """`task` has returned: the hub goes on with the next one, if there is one."""
@@ -554,8 +539,7 @@ class Simulated:
         if runnable:
             self._go(self._choose(None, n), n)
         else:
-            assert self._hub is not None
-            self._hub.switch()
+            self._greenlets.hub.switch()
         self._unwait(task, obj)
 
     def _unwait(self, task: Task, obj: object) -> None:
@@ -584,17 +568,3 @@ class Simulated:
                 self._runnable.remove(task)
         if len(self._runnable) == 1 and self._alone_since < 0 and not self._thorough:
             self._only(self._runnable[0], self.steps + 1)
-
-
-def _work() -> None:
-    """What a greenlet runs: one task after another.
-
-    Between two it refers to the hub only, so that it ends with the runtime and keeps no program alive.
-    """
-    parent = getcurrent().parent
-    assert parent is not None
-    wait = parent.switch
-    while True:
-        main, task = wait()
-        main(task)
-        del main, task
