@@ -18,11 +18,13 @@ from stress.artifact import BadArtifact
 from stress.bug import UnknownBug
 from stress.commands.catalogue import catalogue_command
 from stress.commands.list import list_command
+from stress.commands.litmus import litmus_command
 from stress.commands.minimise import minimise_command
 from stress.commands.replay import replay_command
 from stress.commands.report import report_command
 from stress.commands.run import run_command
 from stress.console import Unusable
+from stress.litmus import BadLitmus
 from stress.patch import PatchError
 from stress.scenario import BadParameter, UnknownScenario
 
@@ -37,6 +39,7 @@ _REFUSALS = (
     BadParameter,
     UnknownBug,
     BadArtifact,
+    BadLitmus,
     BadSchedule,
     ConcurrencyError,
     PatchError,
@@ -56,6 +59,7 @@ app.command("replay")(replay_command)
 app.command("minimise")(minimise_command)
 app.command("catalogue")(catalogue_command)
 app.command("report")(report_command)
+app.command("litmus")(litmus_command)
 
 
 def main(arguments: list[str] | None = None) -> None:
