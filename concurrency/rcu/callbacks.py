@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
-from concurrency.operation import Operation
+from concurrency.operation import Fence, Operation
 from concurrency.rcu.domain import READERS, UPDATES, GracePeriods, RcuDomain
 from concurrency.rcu.queue import Function, Queued, RcuHead
 from concurrency.rcu.report import no_reader
@@ -41,8 +41,14 @@ def callback_operations(
         return Operation(name, grace=grace, local=local, **how)
 
     return CallbackOperations(
-        made(call, effect=_queue, wakes=True, releases=("callbacks", *UPDATES)),
-        made(f"{flavour}_callback", ready=_may_run, effect=_run, acquires=("callbacks", *READERS)),
+        made(call, effect=_queue, wakes=True, releases=("callbacks", *UPDATES), before=Fence.MB),
+        made(
+            f"{flavour}_callback",
+            ready=_may_run,
+            effect=_run,
+            acquires=("callbacks", *READERS),
+            after=Fence.MB,
+        ),
         made(f"{flavour}_callback_done", effect=_done, wakes=True, releases=("done",)),
         Operation(barrier, effect=_begin_barrier),
         Operation(f"{barrier}_wait", ready=_barrier_over, effect=_end_barrier, acquires=("done",)),

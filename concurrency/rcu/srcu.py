@@ -14,7 +14,7 @@ from typing import Any
 from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
 from concurrency.lock import lock_class_key
-from concurrency.operation import Dep, Operation
+from concurrency.operation import Dep, Fence, Operation
 from concurrency.rcu.callbacks import callback_operations, drain, queue_callback, wait_for_callbacks
 from concurrency.rcu.domain import READERS, UPDATES, GracePeriods, begin_wait
 from concurrency.rcu.queue import Function
@@ -93,7 +93,7 @@ SRCU_READ_UNLOCK = Operation(
     "srcu_read_unlock", effect=_unlock, wakes=True, dep=Dep.RELEASE, releases=READERS
 )
 SRCU_WAITS = wait_operations("srcu", grace=False)._replace(
-    begin=Operation("synchronize_srcu", effect=begin_wait, dep=Dep.SYNC, releases=UPDATES)
+    begin=Operation("synchronize_srcu", effect=begin_wait, dep=Dep.SYNC, releases=UPDATES, before=Fence.MB)
 )
 SRCU_CALLBACKS = callback_operations("call_srcu", "srcu_barrier", grace=False)
 

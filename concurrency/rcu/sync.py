@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from concurrency.context import might_sleep
 from concurrency.failure import ConcurrencyError
-from concurrency.operation import Operation
+from concurrency.operation import Fence, Operation
 from concurrency.rcu.domain import (
     COMPLETED,
     READERS,
@@ -44,12 +44,18 @@ def wait_operations(flavour: str, *, grace: bool, local: bool | None = None) -> 
         return Operation(name, grace=grace, local=local, **how)
 
     return WaitOperations(
-        made(f"synchronize_{flavour}", effect=begin_wait, releases=UPDATES),
-        made(f"synchronize_{flavour}_wait", ready=wait_is_over, effect=end_wait, acquires=READERS),
-        Operation(f"get_state_synchronize_{flavour}", effect=_get_state),
-        made(f"start_poll_synchronize_{flavour}", effect=_start, releases=UPDATES),
+        made(f"synchronize_{flavour}", effect=begin_wait, releases=UPDATES, before=Fence.MB),
+        made(
+            f"synchronize_{flavour}_wait",
+            ready=wait_is_over,
+            effect=end_wait,
+            acquires=READERS,
+            after=Fence.MB,
+        ),
+        Operation(f"get_state_synchronize_{flavour}", effect=_get_state, before=Fence.MB),
+        made(f"start_poll_synchronize_{flavour}", effect=_start, releases=UPDATES, before=Fence.MB),
         made(f"poll_state_synchronize_{flavour}", effect=_poll),
-        Operation(f"{flavour}_grace_period_over", effect=_nothing, acquires=READERS),
+        Operation(f"{flavour}_grace_period_over", effect=_nothing, acquires=READERS, after=Fence.MB),
     )
 
 

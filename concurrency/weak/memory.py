@@ -324,10 +324,10 @@ class WeakMemory:
             found = syncs[name] = Sync()
         return found
 
-    def take(self, task: Task, sync: Sync) -> None:
+    def take(self, task: Task, sync: Sync, *, locks: bool) -> None:
         """`task` takes a lock, or whatever else was given by `give`."""
         me = self.known[task.id]
-        if me.given is not None:
+        if locks and me.given is not None:
             seen, own = me.given
             me.given = None
             learn(me.floor, seen)

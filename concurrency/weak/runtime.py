@@ -7,6 +7,7 @@ from typing import Any
 
 from concurrency.execution import END, Execution
 from concurrency.fence import SMP_MB, Propagation
+from concurrency.lock import Lock
 from concurrency.operation import Access, Dep, Fence, Operation
 from concurrency.race import RaceDetector
 from concurrency.simulated import Simulated
@@ -79,11 +80,11 @@ class WeakSimulated(Simulated):
         memory, task = self.memory, self.current
         if op.acquires and not (op.dep in _TRIES and not result):
             for name in op.acquires:
-                memory.take(task, memory.sync(obj, name))
+                memory.take(task, memory.sync(obj, name), locks=isinstance(obj, Lock))
         if op.access is not Access.NONE:
             memory.touch(task, op, obj)
         for name in op.releases:
-            memory.give(task, memory.sync(obj, name), unlocks=op.dep in _UNLOCKS)
+            memory.give(task, memory.sync(obj, name), unlocks=op.dep in _UNLOCKS and isinstance(obj, Lock))
         if op.after is Fence.MB:
             self._barrier()
         return result

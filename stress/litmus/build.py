@@ -9,7 +9,7 @@ from typing import Any
 
 from lark import Token, Tree
 
-from concurrency import Failure, Kind, Spinlock, active, fail
+from concurrency import Failure, Kind, Spinlock, SrcuStruct, active, fail
 from stress.litmus.calls import CALLS, Location
 from stress.litmus.source import BadLitmus, Litmus
 
@@ -33,6 +33,12 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     ">": lambda one, two: int(one > two),
     ">=": lambda one, two: int(one >= two),
 }
+
+
+def _location(name: str) -> Location:
+    return Location(name=name)
+
+
 _KINDS = {"spinlock_t": "l", "srcu_struct": "s"}
 
 
@@ -40,8 +46,8 @@ _KINDS = {"spinlock_t": "l", "srcu_struct": "s"}
 class Built:
     """A litmus test as code.
 
-    `kinds` has for each location what it is (``p`` memory, ``l`` spinlock), `initial` the values that are not 0: a
-    number, or the name of a location whose address it is. `plain` says that there are accesses without a mark.
+    `kinds` has for each location what it is (``p`` memory, ``l`` spinlock, ``s`` srcu_struct), `initial` the values
+    that are not 0: a number, or the name of a location whose address it is. `plain` says that there are accesses without a mark.
     """
 
     kinds: dict[str, str] = field(default_factory=dict)
@@ -57,9 +63,8 @@ class Built:
 
     def locations(self) -> dict[str, Any]:
         """Fresh locations with their initial values."""
-        made: dict[str, Any] = {
-            name: Spinlock(name) if kind == "l" else Location(name=name) for name, kind in self.kinds.items()
-        }
+        makers: dict[str, Callable[[str], Any]] = {"l": Spinlock, "s": SrcuStruct, "p": _location}
+        made = {name: makers[kind](name) for name, kind in self.kinds.items()}
         for name, value in self.initial.items():
             made[name].v = made[value] if isinstance(value, str) else value
         return made

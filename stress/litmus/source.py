@@ -13,9 +13,8 @@ from functools import cache
 from pathlib import Path
 
 from lark import Lark, ParseTree, UnexpectedInput
-from lark.exceptions import UnexpectedEOF
 
-_COMMENT = re.compile(r"\(\*.*?\*\)|/\*.*?\*/|//[^\n]*", re.DOTALL)
+_COMMENT = re.compile(r"\(\*(?=[\s*]).*?\*\)|/\*.*?\*/|//[^\n]*", re.DOTALL)
 _HEADER = re.compile(r"\s*C\s+(\S+)[^\n]*\n")
 _RESULT = re.compile(r"\bResult:\s*(\w+)")
 _HERE = re.compile(r"\bHere:\s*(\w+),?\s*(.*?)\s*(?=\*\)|\*/|\n\s*\*?\s*\n|\Z)", re.DOTALL)
@@ -76,10 +75,8 @@ def parse(source: str, path: Path) -> Litmus:
     body = re.sub(r"[^\n]", " ", header[0]) + text[header.end() :]
     try:
         tree = _parser().parse(_without_description(body))
-    except UnexpectedEOF:
-        raise BadLitmus(f"{path}: the test ends too early") from None
     except UnexpectedInput as error:
-        if error.line < 1:
+        if error.line < 1 or getattr(getattr(error, "token", None), "type", "") == "$END":
             raise BadLitmus(f"{path}: the test ends too early") from None
         found = body.splitlines()[error.line - 1][error.column - 1 :].split()
         raise BadLitmus(
