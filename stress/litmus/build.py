@@ -47,7 +47,8 @@ class Built:
     """A litmus test as code.
 
     `kinds` has for each location what it is (``p`` memory, ``l`` spinlock, ``s`` srcu_struct), `initial` the values
-    that are not 0: a number, or the name of a location whose address it is. `plain` says that there are accesses without a mark.
+    that are not 0: a number, or the name of a location whose address it is. `plain` says that there are
+    accesses without a mark.
     """
 
     kinds: dict[str, str] = field(default_factory=dict)
