@@ -8,9 +8,9 @@ operations come between which need not (those of other readers, say), their effe
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from concurrency.failure import Failure
 from concurrency.runtime import quiet
 from concurrency.task import Task
 
@@ -52,14 +52,16 @@ def _copy(obj: Any) -> Any:
 
 
 class State:
-    """An object, and what a task counts of it, before the task does an operation on it."""
+    """An object before a task does an operation on it, and what tasks keep about themselves that waiting depends on."""
 
-    __slots__ = ("_counts", "_task", "obj")
+    __slots__ = ("_counts", "_late", "_sleepers", "_task", "obj")
 
-    def __init__(self, obj: object, task: Task) -> None:
+    def __init__(self, obj: object, task: Task, tasks: Iterable[Task]) -> None:
         self.obj = _copy(obj)
         self._task = task
         self._counts = _counts(task)
+        self._sleepers = [one for one in tasks if one.asleep]
+        self._late = [one.alarm for one in tasks if one.alarm is not None and one.alarm.passed]
 
     def apply(self, obj: object, effect: Any) -> None:
         """Make the effect of the operation on `obj`; the task stays as it is."""
@@ -71,6 +73,20 @@ class State:
         finally:
             task.preempt_count, task.rcu_nesting, task.irqs_off = now
 
+    def ready(self, ready: Any, obj: object, task: Task) -> bool:
+        """Whether an operation of `task` with this readiness could go on, had `obj` become like this."""
+        asleep, alarm = task.asleep, task.alarm
+        passed = alarm is not None and alarm.passed
+        task.asleep = task in self._sleepers
+        if alarm is not None:
+            alarm.passed = alarm in self._late
+        try:
+            return bool(ready(obj, task))
+        finally:
+            task.asleep = asleep
+            if alarm is not None:
+                alarm.passed = passed
+
 
 def _counts(task: Task) -> tuple[int, int, bool]:
     return task.preempt_count, task.rcu_nesting, task.irqs_off
@@ -81,6 +97,8 @@ def ready_without(trace: Trace, task: Task, number: int, later: list[int], own: 
 
     `later` are the other events since that it depends on, `own` those that the task itself has to see. Gives the set of
     those that would have to stay away, too: as few of the last ones as will do. None if it could not go on.
+
+    Where nothing is known of the object, it is assumed that it could.
     """
     op = task.op
     state = trace.states.get(number)
@@ -89,19 +107,22 @@ def ready_without(trace: Trace, task: Task, number: int, later: list[int], own: 
         return 0
     between = [one for one in later if trace.objs[one] is obj and not trace.before[one] >> number & 1]
     best: int | None = None
+    position = 0
     with quiet():
         try:
             now = _copy(state.obj) if between else state.obj
             for position in range(len(between) + 1):
-                if not any(own >> one & 1 for one in between[position:]) and op.ready(now, task):
+                needed = any(own >> one & 1 for one in between[position:])
+                if not needed and state.ready(op.ready, now, task):
                     best = position
                 if position < len(between):
                     event = between[position]
                     done = trace.ops[event]
                     if done is not None and done.effect is not None and done.wakes:
                         trace.states[event].apply(now, done.effect)
-        except (Failure, LookupError, AttributeError, ValueError):
-            pass
+        except Exception:
+            # What is asked is made for a state that was not reached so: whoever tries it will see.
+            best = position
     if best is None:
         return None
     return sum(1 << event for event in between[best:])

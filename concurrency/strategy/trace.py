@@ -81,8 +81,12 @@ class Trace:
                 self._graces |= bit
             if footprint is Footprint.ANYTHING:
                 self._wide |= bit
-            elif op.place is None and footprint is not Footprint.NOTHING:
-                self.states[number] = State(obj, task)
+            elif (
+                op.place is None
+                and footprint is not Footprint.NOTHING
+                and type(obj).__new__ is object.__new__
+            ):
+                self.states[number] = State(obj, task, self.tasks.values())
         self.who.append(task.id)
         self.ops.append(op)
         self.objs.append(obj)

@@ -10,16 +10,22 @@ from concurrency_programs import EverySchedule
 
 from concurrency import (
     Atomic,
+    Completion,
+    Condition,
     Mutex,
     Once,
+    RwLock,
     RwSemaphore,
+    Semaphore,
     Shared,
     Simulated,
     Task,
+    WaitQueue,
     active,
     check,
     join,
     rcu_reader,
+    schedule,
     spawn,
     synchronize_rcu,
 )
@@ -54,6 +60,11 @@ class Machine:
         self.pairs = [Pair(), Pair()]
         self.mutexes = [Mutex("m0"), Mutex("m1")]
         self.sem = RwSemaphore("s")
+        self.rwlock = RwLock("r")
+        self.room = Semaphore(1, "room")
+        self.completion = Completion("c")
+        self.queue = WaitQueue("q")
+        self.condition = Condition(name="v")
         children = [spawn(self._body, f"{n}", body, name=f"t{n}") for n, body in enumerate(self.tasks)]
         self.children = children
 
@@ -121,6 +132,55 @@ class Machine:
     def do_sync(self, _log: list[Any], _path: str) -> None:
         synchronize_rcu()
 
+    def do_share(self, log: list[Any], path: str, body: list[Instruction]) -> None:
+        with self.rwlock.read():
+            self._inner(log, path, body)
+
+    def do_own(self, log: list[Any], path: str, body: list[Instruction]) -> None:
+        with self.rwlock.write():
+            self._inner(log, path, body)
+
+    def do_tryown(self, log: list[Any], _path: str) -> None:
+        got = self.rwlock.write_trylock()
+        log.append(got)
+        if got:
+            self.rwlock.write_unlock()
+
+    def do_room(self, log: list[Any], path: str, body: list[Instruction]) -> None:
+        with self.room:
+            self._inner(log, path, body)
+
+    def do_complete(self, _log: list[Any], _path: str) -> None:
+        self.completion.complete()
+
+    def do_await(self, _log: list[Any], _path: str) -> None:
+        self.completion.wait()
+
+    def do_deadline(self, log: list[Any], _path: str) -> None:
+        log.append(self.completion.wait_timeout(1) > 0)
+
+    def do_nap(self, log: list[Any], _path: str) -> None:
+        """A sleep that is lost if the wake-up comes too early."""
+        self.queue.prepare_to_wait()
+        if self.pairs[0].a == 0:
+            schedule()
+            log.append("woken")
+        self.queue.finish_wait()
+
+    def do_wake(self, log: list[Any], _path: str, everybody: bool) -> None:
+        log.append(self.queue.wake_up_all() if everybody else self.queue.wake_up())
+
+    def do_monitor(self, log: list[Any], _path: str, wants: int) -> None:
+        with self.condition:
+            while self.pairs[0].b < wants:
+                self.condition.wait()
+            log.append(self.pairs[0].b)
+
+    def do_notify(self, _log: list[Any], _path: str) -> None:
+        with self.condition:
+            self.pairs[0].b += 1
+            self.condition.notify()
+
     def do_choose(self, log: list[Any], _path: str, n: int) -> None:
         log.append(active.runtime.choose(n, "value"))
 
@@ -131,14 +191,32 @@ class Machine:
             log.append("joined")
 
 
-def random_program(random: Random, *, failing: bool) -> list[list[Instruction]]:
-    """Two or three tasks of a few operations, together at most eight."""
-    budget = random.randint(4, 8)
+BLOCKS = ("lock", "lock", "try", "read", "write", "tryread", "rcu", "sync", "choose", "fork")
+WAITS = (
+    "share",
+    "own",
+    "tryown",
+    "room",
+    "complete",
+    "await",
+    "deadline",
+    "nap",
+    "wake",
+    "monitor",
+    "notify",
+)
+
+
+def random_program(
+    random: Random, *, failing: bool, blocks: tuple[str, ...] = BLOCKS, most: int = 8
+) -> list[list[Instruction]]:
+    """Two or three tasks of a few operations, together at most `most`."""
+    budget = random.randint(4, most)
     tasks = random.choice([2, 2, 3])
     leaves = ["get", "get", "set", "set", "add"] + (["expect"] if failing else [])
-    blocks = ["lock", "lock", "try", "read", "write", "tryread", "rcu", "sync", "choose", "fork"]
     liked = random.sample(blocks, 3)
-    sleeps_badly = {"lock", "read", "write", "sync", "tryread", "fork"}
+    sleeps_badly = {"lock", "read", "write", "sync", "tryread", "fork", "room", "await", "deadline", "nap"}
+    sleeps_badly |= {"monitor", "notify"}
 
     def instruction(left: list[int], inside: frozenset[str]) -> Instruction:
         left[0] -= 1
@@ -147,7 +225,9 @@ def random_program(random: Random, *, failing: bool) -> list[list[Instruction]]:
             for kind in liked
             if left[0] >= 1
             and not (kind == "fork" and inside)
-            and not ("rcu" in inside and kind in sleeps_badly)
+            and not (inside & {"rcu", "share", "own"} and kind in sleeps_badly)
+            and not (kind in ("share", "own", "tryown") and inside & {"share", "own"})
+            and not (kind in ("nap", "monitor", "notify") and inside)
             and not (kind in ("read", "write") and inside & {"read", "write"})
             and not (kind == "try" and "try" in inside)
         ]
@@ -161,9 +241,14 @@ def random_program(random: Random, *, failing: bool) -> list[list[Instruction]]:
             return (kind, *where, random.randint(1, 2))
         if kind == "choose":
             return (kind, random.randint(2, 3))
-        if kind in ("tryread", "sync"):
+        if kind in ("tryread", "sync", "tryown", "complete", "await", "deadline", "nap", "notify"):
             left[0] -= 1
             return (kind,)
+        if kind == "wake":
+            return (kind, random.random() < 0.5)
+        if kind == "monitor":
+            left[0] -= 1
+            return (kind, random.randint(1, 2))
         left[0] -= 1
         body = block(left, inside | {kind}, random.randint(0, 2))
         if kind in ("lock", "try"):
