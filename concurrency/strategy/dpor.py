@@ -23,42 +23,23 @@ What the paper leaves out, and what is done here:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from concurrency.dependence import Dependence
 from concurrency.failure import BadSchedule
 from concurrency.operation import Operation
 from concurrency.runtime import current_task
-from concurrency.strategy.base import Pruned
+from concurrency.strategy.base import Part, Pruned
+from concurrency.strategy.parts import Place, entered, first_places, mark_failed, rest, share_out
 from concurrency.strategy.trace import Order, Trace
 from concurrency.strategy.wakeup import Reversal, Turn, insert
 from concurrency.task import Task
 
 
-@dataclass(slots=True)
-class _Place:
-    """A state in the current execution, what was tried from there, and what is to be tried.
-
-    `enabled` are the tasks that could go on, `turn` is what is done now. `asleep` are the turns that need not be tried:
-    what they lead to is seen elsewhere, or was tried here; `failed` those that end the execution. `todo` are the turns
-    to try, in that order.
-    """
-
-    enabled: tuple[int, ...]
-    turn: Turn
-    asleep: list[Turn]
-    failed: list[Turn]
-    todo: list[Turn]
-    ways: int = 0
-    """How many values the data choice of the turn has; 0: it has made none."""
-    order: Order | None = None
-    """Of the event that the turn is; None if it is not known yet."""
-
-
 class DPOR:
     """Completes one execution of each trace.
 
-    `left` says whether there is another execution to begin. The relation of operations is `dependence`.
+    `left` says whether there is another execution to begin. The relation of operations is `dependence`. The search can
+    be divided (`Divisible`); then some executions are begun in vain.
     """
 
     name = "dpor"
@@ -67,18 +48,37 @@ class DPOR:
     lease = 1
     bound: int | None = None
     cut = 0
+    root: Part = ()
 
     def __init__(self, dependence: Dependence | None = None) -> None:
         self._dependence = dependence or Dependence()
         self.left = True
-        self._path = [_Place((0,), Turn(0), [], [], [], 0, Order(0, 0, []))]
+        self._path = first_places()
+        self._fresh = 0
+        """From which place on those that are shared out were not known before."""
         self.begin(0)
+
+    def enter(self, part: Part) -> None:
+        """See `Divisible.enter`."""
+        self._path, self._fresh = entered(part)
+        self.left = True
+        self.begin(0)
+
+    def rest(self) -> list[Part]:
+        """See `Divisible.rest`."""
+        return rest(self._path, left=self.left)
+
+    def after(self, part: Part, cut: int) -> Part | None:  # noqa: ARG002
+        """See `Divisible.after`: the root is all there is."""
+        return None
 
     # -- one execution ------------------------------------------------------------------------------------------
 
     def begin(self, execution: int) -> None:  # noqa: ARG002
         """Start from the first choice: task 0 goes on."""
         self._trace = Trace(self._dependence)
+        self._path = self._path or first_places()
+        self._path[0].order = Order(0, 0, [])
         self._runnable: Sequence[Task] = ()
         self._at = 1
         self._chose = False
@@ -124,7 +124,7 @@ class DPOR:
             raise BadSchedule("the program is not deterministic: after the same choices it ended now")
         self._look_back(failed=bool(self._runnable))
 
-    def _place(self, runnable: Sequence[Task], current: Task | None) -> _Place:
+    def _place(self, runnable: Sequence[Task], current: Task | None) -> Place:
         """Where the execution is: a place known from the last execution, or a new one."""
         enabled = tuple(task.id for task in runnable)
         if self._at < len(self._path):
@@ -135,14 +135,16 @@ class DPOR:
                     f"the program is not deterministic: after the same choices the tasks {enabled} can go on now"
                 )
             return known
-        last = self._path[-1]
+        last, trace = self._path[-1], self._trace
         todo, last.turn.after = last.turn.after, []
         asleep, failed = self._undisturbed(last.asleep), self._undisturbed(last.failed)
         turn = todo.pop(0) if todo else self._pick(enabled, current, asleep, failed)
         if turn is None or turn.task not in enabled:
             self._look_back(failed=False)
             raise Pruned("all that can go on has been tried elsewhere")
-        place = _Place(enabled, turn, asleep, failed, todo)
+        place = Place(enabled, turn, asleep, failed, todo, shared=last.levels > 0, levels=last.levels)
+        if place.shared and trace.tasks[turn.task].op is not None:
+            share_out(place)
         self._path.append(place)
         self._at += 1
         return place
@@ -155,7 +157,9 @@ class DPOR:
             task = last.turn.task
             turn = todo.pop(0) if todo else Turn(task, more=True)
             asleep, failed = self._undisturbed(last.asleep), self._undisturbed(last.failed)
-            self._path.append(_Place((task,), turn, asleep, failed, todo))
+            self._path.append(
+                Place((task,), turn, asleep, failed, todo, shared=last.levels > 0, levels=last.levels)
+            )
         place = self._path[self._at]
         self._at += 1
         place.order = self._trace.go_on()
@@ -210,11 +214,19 @@ class DPOR:
             turn, op, obj = place.turn, trace.ops[number], trace.objs[number]
             self._turn_round(place.order, Turn(turn.task), op, obj)
             for value in range(place.ways):
-                if value != turn.value:
-                    self._want(number, 0, Turn(turn.task, value, turn.more), place.order.own, op, obj)
+                if value == turn.value:
+                    continue
+                other = Turn(turn.task, value, turn.more)
+                if not place.shared:
+                    self._want(number, 0, other, place.order.own, op, obj)
+                elif number >= self._fresh and not turn.value:
+                    place.todo.insert(value - 1, other)
         for task in trace.tasks.values():
             if not task.done and task not in self._runnable:
                 self._turn_round(trace.order(task), Turn(task.id), task.op, task.obj)
+        if failed:
+            mark_failed(path)
+        self._fresh = len(path)
         self._step_back(failed=failed)
 
     def _turn_round(self, order: Order, turn: Turn, op: Operation | None, obj: object) -> None:
@@ -224,14 +236,15 @@ class DPOR:
 
     def _want(self, first: int, late: int, last: Turn, own: int, op: Operation | None, obj: object) -> None:
         """Have `last` tried without event `first`: after all that does not need it, nor the events `late`."""
-        trace = self._trace
+        trace, place = self._trace, self._path[first]
+        if place.shared:
+            return
         left = self._goes_on >> first << first & ~trace.after(first)
         while late:
             number = late.bit_length() - 1
             late ^= 1 << number
             left &= ~trace.after(number)
         wanted = Reversal(trace, first, left, last, own, op, obj)
-        place = self._path[first]
         if any(wanted.is_own_beginning(turn) for turn in place.failed):
             return
         for turn in place.asleep:
@@ -244,7 +257,7 @@ class DPOR:
     def _step_back(self, *, failed: bool) -> None:
         """Go back to the last place where something is left to try; `failed` says that the last turn did."""
         path = self._path
-        while path:
+        while path and not path[-1].shared:
             place = path[-1]
             turn = place.turn
             if failed:
@@ -259,9 +272,9 @@ class DPOR:
                 break
             path.pop()
             failed = turn.more and all(other.task != turn.task for other in place.asleep)
-        self.left = bool(path)
+        self.left = bool(path) and not path[-1].shared
 
-    def _try_others(self, place: _Place) -> None:
+    def _try_others(self, place: Place) -> None:
         """A turn there has failed: if nothing else was or will be tried, some other task goes on."""
         if not place.todo and not place.asleep:
             failing = {turn.task for turn in place.failed}
