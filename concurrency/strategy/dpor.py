@@ -23,6 +23,7 @@ What the paper leaves out, and what is done here:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 from concurrency.dependence import Dependence
 from concurrency.failure import BadSchedule
@@ -134,14 +135,15 @@ class DPOR:
                 raise BadSchedule(
                     f"the program is not deterministic: after the same choices the tasks {enabled} can go on now"
                 )
+            if known.turn.task not in enabled:
+                self._give_up()
             return known
         last, trace = self._path[-1], self._trace
         todo, last.turn.after = last.turn.after, []
         asleep, failed = self._undisturbed(last.asleep), self._undisturbed(last.failed)
         turn = todo.pop(0) if todo else self._pick(enabled, current, asleep, failed)
         if turn is None or turn.task not in enabled:
-            self._look_back(failed=False)
-            raise Pruned("all that can go on has been tried elsewhere")
+            self._give_up()
         place = Place(enabled, turn, asleep, failed, todo, shared=last.levels > 0, levels=last.levels)
         if place.shared and trace.tasks[turn.task].op is not None:
             share_out(place)
@@ -167,6 +169,11 @@ class DPOR:
             raise BadSchedule(
                 "the program is not deterministic: after the same choices it makes another one now"
             )
+
+    def _give_up(self) -> NoReturn:
+        """Nobody can go on here, or not who was wanted."""
+        self._look_back(failed=False)
+        raise Pruned("all that can go on has been tried elsewhere")
 
     def _undisturbed(self, turns: list[Turn]) -> list[Turn]:
         """Those that the last event does not depend on."""
@@ -203,13 +210,13 @@ class DPOR:
     def _look_back(self, *, failed: bool) -> None:
         """The execution is over: have the other side of its races tried, and go back to the last place where one is."""
         trace = self._trace
-        path = self._path
-        trace.values = [place.turn.value for place in path]
-        last = len(path) - 1
+        made = self._path[: len(trace.who)]
+        trace.values = [place.turn.value for place in made]
+        last = len(made) - 1
         while trace.more >> last & 1:
             last -= 1
-        self._goes_on = (1 << (last if failed else len(path))) - 1
-        for number, place in enumerate(path):
+        self._goes_on = (1 << (last if failed else len(made))) - 1
+        for number, place in enumerate(made):
             assert place.order is not None
             turn, op, obj = place.turn, trace.ops[number], trace.objs[number]
             self._turn_round(place.order, Turn(turn.task), op, obj)
@@ -225,8 +232,8 @@ class DPOR:
             if not task.done and task not in self._runnable:
                 self._turn_round(trace.order(task), Turn(task.id), task.op, task.obj)
         if failed:
-            mark_failed(path)
-        self._fresh = len(path)
+            mark_failed(made)
+        self._fresh = len(made)
         self._step_back(failed=failed)
 
     def _turn_round(self, order: Order, turn: Turn, op: Operation | None, obj: object) -> None:
@@ -257,10 +264,13 @@ class DPOR:
     def _step_back(self, *, failed: bool) -> None:
         """Go back to the last place where something is left to try; `failed` says that the last turn did."""
         path = self._path
+        made = len(self._trace.who)
         while path and not path[-1].shared:
             place = path[-1]
             turn = place.turn
-            if failed:
+            if len(path) > made:
+                pass
+            elif failed:
                 place.failed.append(turn)
                 self._try_others(place)
             else:

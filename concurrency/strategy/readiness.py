@@ -100,12 +100,11 @@ def ready_without(trace: Trace, task: Task, number: int, later: list[int], own: 
 
     Where nothing is known of the object, it is assumed that it could.
     """
-    op = task.op
-    state = trace.states.get(number)
-    obj = task.obj
-    if state is None or op is None or op.ready is None or trace.objs[number] is not obj:
+    op, obj = task.op, task.obj
+    between = [one for one in later if not trace.before[one] >> number & 1]
+    state = trace.state(obj, number)
+    if state is None or op is None or op.ready is None or any(trace.objs[one] is not obj for one in between):
         return 0
-    between = [one for one in later if trace.objs[one] is obj and not trace.before[one] >> number & 1]
     best: int | None = None
     position = 0
     with quiet():
@@ -119,7 +118,7 @@ def ready_without(trace: Trace, task: Task, number: int, later: list[int], own: 
                     event = between[position]
                     done = trace.ops[event]
                     if done is not None and done.effect is not None and done.wakes:
-                        trace.states[event].apply(now, done.effect)
+                        trace.states[event, id(obj)].apply(now, done.effect)
         except Exception:
             # What is asked is made for a state that was not reached so: whoever tries it will see.
             best = position

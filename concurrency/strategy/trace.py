@@ -44,8 +44,10 @@ class Trace:
         """For each event its data choice, if it has one; known when the execution is over."""
         self.more = 0
         """The events that are a further data choice in the turn before."""
-        self.states: dict[int, State] = {}
-        """What an object was before an event, for those on which tasks may wait."""
+        self.states: dict[tuple[int, int], State] = {}
+        """What an object, by its id, was before an event that may have changed it, if tasks may wait for it."""
+        self._waited_for: list[object] = []
+        """The objects by which tasks wait for others that go on with operations on something else, see `Operation`."""
         self._on: dict[int, int] = {}
         """For each object, by its id, the events done to it; they keep it alive."""
         self._wide = 0
@@ -77,16 +79,16 @@ class Trace:
             footprint = self._footprint(op, obj)
             if op.region:
                 self._regions |= bit
+                for other in self._waited_for:
+                    self.states[number, id(other)] = State(other, task, self.tasks.values())
             if op.grace:
                 self._graces |= bit
+                if all(other is not obj for other in self._waited_for):
+                    self._waited_for.append(obj)
             if footprint is Footprint.ANYTHING:
                 self._wide |= bit
-            elif (
-                op.place is None
-                and footprint is not Footprint.NOTHING
-                and type(obj).__new__ is object.__new__
-            ):
-                self.states[number] = State(obj, task, self.tasks.values())
+            elif op.place is None and footprint is not Footprint.NOTHING and _is_plain(obj):
+                self.states[number, id(obj)] = State(obj, task, self.tasks.values())
         self.who.append(task.id)
         self.ops.append(op)
         self.objs.append(obj)
@@ -145,6 +147,19 @@ class Trace:
                 hidden |= self.before[number]
         return Order(own, clock, races)
 
+    def state(self, obj: object, number: int) -> State | None:
+        """What `obj` was before event `number`; None if that is not known."""
+        op, task = self.ops[number], self.tasks[self.who[number]]
+        if op is None or self._footprint(op, self.objs[number]) is Footprint.ANYTHING:
+            return None
+        later = self._on.get(id(obj), 0)
+        if any(other is obj for other in self._waited_for):
+            later |= self._regions
+        later = later >> number << number
+        if later:
+            return self.states.get(((later & -later).bit_length() - 1, id(obj)))
+        return State(obj, task, self.tasks.values()) if _is_plain(obj) else None
+
     def _near(self, op: Operation, obj: object) -> int:
         """The events that may depend on `op` done to `obj`."""
         if self._footprint(op, obj) is Footprint.ANYTHING:
@@ -184,3 +199,8 @@ class Trace:
         events = self._of.get(task, [])
         at = bisect_left(events, start) + skip
         return events[at] if at < len(events) else None
+
+
+def _is_plain(obj: object) -> bool:
+    """It can be copied attribute by attribute."""
+    return type(obj).__new__ is object.__new__
