@@ -101,7 +101,8 @@ def ready_without(trace: Trace, task: Task, number: int, later: list[int], own: 
     Where nothing is known of the object, it is assumed that it could.
     """
     op, obj = task.op, task.obj
-    between = [one for one in later if not trace.before[one] >> number & 1]
+    mine = [one for one in trace.done_to(obj, own) if one > number]
+    between = [one for one in sorted({*later, *mine}) if not trace.before[one] >> number & 1]
     state = trace.state(obj, number)
     if state is None or op is None or op.ready is None or any(trace.objs[one] is not obj for one in between):
         return 0
@@ -117,7 +118,7 @@ def ready_without(trace: Trace, task: Task, number: int, later: list[int], own: 
                 if position < len(between):
                     event = between[position]
                     done = trace.ops[event]
-                    if done is not None and done.effect is not None and done.wakes:
+                    if done is not None and done.effect is not None and (done.wakes or event in mine):
                         trace.states[event, id(obj)].apply(now, done.effect)
         except Exception:
             # What is asked is made for a state that was not reached so: whoever tries it will see.

@@ -147,6 +147,11 @@ class Trace:
                 hidden |= self.before[number]
         return Order(own, clock, races)
 
+    def done_to(self, obj: object, events: int) -> list[int]:
+        """Those of the events that were done to `obj`."""
+        left = self._on.get(id(obj), 0) & events
+        return [number for number in range(left.bit_length()) if left >> number & 1]
+
     def state(self, obj: object, number: int) -> State | None:
         """What `obj` was before event `number`; None if that is not known."""
         op, task = self.ops[number], self.tasks[self.who[number]]
