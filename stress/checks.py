@@ -10,7 +10,7 @@ from concurrency.rwsem import UP_READ, UP_WRITE
 from vm.anon_vma import RB_INSERT, RB_REMOVE
 from vm.filemap import I_MMAP_INSERT, I_MMAP_REMOVE
 from vm.folio import FREE_FRAME, Folio
-from vm.invariants import coverage, mapcounts, rights, stale_translations, swap_counts, vma_index
+from vm.invariants import coverage, huge_in_vma, mapcounts, rights, stale_translations, swap_counts, vma_index
 from vm.lock_order import LockOrder
 from vm.machine import Machine
 from vm.pgtable import PTE_SET
@@ -22,6 +22,9 @@ CHECKS = {
     "vma-index": "I4: the tree of VMAs agrees with the VMAs, whenever mmap_lock is free",
     "rights": "I5, I10: nothing is mapped outside of all VMAs or for more than they permit, whenever mmap_lock is free",
     "tlb": "I8: no CPU uses, or could use, a translation of a page that was freed",
+    "huge-in-vma": "I6: a huge page lies wholly inside one VMA",
+    "pmd-present": "an upper entry that is not present is taken for no page",
+    "unmap-folio": "nothing maps a folio that is being split",
     "swap-count": "I7: as many entries name a swap slot as it counts",
     "mapcount": "I7: each page is mapped as often as its mapcount says",
     "rss": "I7: no page is counted as resident in an address space that has ended",
@@ -146,6 +149,8 @@ class ModelChecks(Observer):
                 self._written = False
                 if on["rights"]:
                     _raise("rights", _first(map(rights, mms)))
+                if on["huge-in-vma"]:
+                    _raise("huge-in-vma", _first(map(huge_in_vma, mms)))
 
 
 def _in_caches_only(folio: Folio) -> bool:

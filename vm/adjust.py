@@ -36,6 +36,7 @@ from vm.filemap import (
     vma_interval_tree_remove,
 )
 from vm.find import vma_store
+from vm.huge import vma_adjust_trans_huge
 from vm.layout import PAGE_SHIFT
 from vm.vma import VmArea, vm_area_dup, vm_area_free
 from vm.vma_lock import vma_mark_detached, vma_start_write
@@ -149,9 +150,11 @@ def vma_adjust(
         return ENOMEM
     for changed in (vma, *removed):
         vma_start_write(changed)
-    anon_vma = vma.anon_vma
     if adjust is not None:
         vma_start_write(adjust)
+    vma_adjust_trans_huge(vma, start, end, adjust, shift)
+    anon_vma = vma.anon_vma
+    if adjust is not None:
         anon_vma = anon_vma if anon_vma is not None else adjust.anon_vma
     vp = VmaPrepare(vma, anon_vma, vma.vm_file, adjust, removed, insert)
     vma_prepare(vp)
@@ -202,6 +205,7 @@ def vma_shrink(vma: VmArea, start: int, end: int, pgoff: int) -> int:
     except NoMemory:
         return ENOMEM
     vma_start_write(vma)
+    vma_adjust_trans_huge(vma, start, end, None, 0)
     vp = VmaPrepare(vma, vma.anon_vma, vma.vm_file)
     vma_prepare(vp)
     mas.set_range(lost[0], lost[1] - 1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from concurrency import READ_ONCE, trace
 from vm.anon_vma import anon_vma_prepare
-from vm.errno import ENOMEM
+from vm.errno import EAGAIN, ENOMEM
 from vm.folio import Folio, alloc_folio, folio_get, folio_put, folio_test_anon
-from vm.layout import PAGE_SIZE, VM_SHARED
+from vm.huge import copy_huge_pmd
+from vm.layout import PAGE_SIZE, PMD_SIZE, VM_SHARED
 from vm.mm import (
     MM_ANONPAGES,
     MM_FILEPAGES,
@@ -29,8 +30,8 @@ from vm.pgtable import (
     maybe_mkwrite,
     mk_pte,
     pfn_swap_entry_to_page,
+    pmdp_get,
     pte_alloc,
-    pte_offset_map,
     ptep_change,
     ptep_get,
     ptep_set_wrprotect,
@@ -69,6 +70,8 @@ def _may_reuse(folio: Folio) -> bool:
     The count is looked at twice: cheaply, and under the folio lock, which is only tried here. The swap cache holds a
     reference too; the page leaves it if no entry names the slot.
     """
+    if folio.head.order:
+        return False
     cached = READ_ONCE(folio, "swap") is not None
     if READ_ONCE(folio, "refcount") > 1 + cached or not folio.lock.trylock():
         return False
@@ -138,11 +141,14 @@ def copy_page_range(dst: VmArea, src: VmArea) -> int:
         mm.write_protect_seq = READ_ONCE(mm, "write_protect_seq") + 1
     result = 0
     for low, high in addresses(src.vm_start, src.vm_end):
-        table = pte_offset_map(mm, low)
-        if table is not None:
-            result = copy_pte_range(dst, src, table, low, high)
-            if result:
-                break
+        pmd = pmdp_get(mm, low)
+        if isinstance(pmd, (Present, Migration)):
+            result = copy_huge_pmd(dst, src, low & -PMD_SIZE)
+            pmd = pmdp_get(mm, low) if result == EAGAIN else None
+        if isinstance(pmd, PageTable):
+            result = copy_pte_range(dst, src, pmd, low, high)
+        if result:
+            break
     if cow:
         mm.write_protect_seq = READ_ONCE(mm, "write_protect_seq") + 1
     return result

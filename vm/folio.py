@@ -28,6 +28,7 @@ from concurrency import (
 )
 from lockdep.gfp import GFP_HIGHUSER_MOVABLE, gfpflags_allow_blocking
 from vm.anon_vma import AnonVma
+from vm.layout import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
 if TYPE_CHECKING:
     from vm.filemap import AddressSpace
@@ -49,12 +50,17 @@ class Folio(Shared):
     `AddressSpace` or None; `index` the page offset in it. `token` stands for the 4096 bytes of content. An anonymous
     page is `anon_exclusive` while only one entry can refer to it, so that a write fault may use it as it is. `swap` is
     its slot while it is in the swap cache.
+
+    The `pages` of a large folio are the `head` and the tails behind it. The head's are the lock, the references, and
+    `entire_mapcount`, how often it is mapped whole; each page's are its content, how often it is mapped by itself, and
+    `anon_exclusive`. Simpler here: a tail has its own `mapping` and `index`, which the kernel derives from the head's.
     """
 
     pfn: int
     lock: FolioLock
     refcount: Atomic[int] = 0
     mapcount: Atomic[int] = 0
+    entire_mapcount: Atomic[int] = 0
     mapping: Once[AnonVma | AddressSpace | None] = None
     index: Once[int] = 0
     lru: Once[bool] = False
@@ -64,9 +70,14 @@ class Folio(Shared):
     swap: Once[SwapSlot | None] = None
     token: Once[object] = None
     generation: int = 0
+    order: int = 0
+    head: Folio
+    pages: tuple[Folio, ...]
 
     def __init__(self, pfn: int) -> None:
         super().__init__(pfn=pfn, lock=FolioLock("folio_lock"))
+        self.head = self
+        self.pages = (self,)
 
     @property
     def name(self) -> str:
@@ -86,6 +97,7 @@ class Memory:
         self.mem_map = [Folio(pfn) for pfn in range(frames)]
         self.free_list = self.mem_map[::-1]
         self.swap: SwapArea | None = None
+        self.deferred_split: list[Folio] = []
 
 
 def _take_frame(memory: Memory, _task: Any, _arg: Any) -> Folio | None:
@@ -97,13 +109,40 @@ def _take_frame(memory: Memory, _task: Any, _arg: Any) -> Folio | None:
 
 
 def _free_frame(memory: Memory, _task: Any, folio: Folio) -> None:
-    folio.generation += 1
-    poke(folio, "mapping", None)
-    poke(folio, "lru", False)
-    poke(folio, "anon_exclusive", False)
-    poke(folio, "dirty", False)
-    poke(folio, "token", None)
-    memory.free_list.append(folio)
+    for page in reversed(folio.pages):
+        page.generation += 1
+        poke(page, "mapping", None)
+        poke(page, "lru", False)
+        poke(page, "anon_exclusive", False)
+        poke(page, "dirty", False)
+        poke(page, "token", None)
+        memory.free_list.append(page)
+    if folio.order:
+        break_up(folio)
+
+
+def break_up(folio: Folio) -> None:
+    """Each page becomes a folio of its own; inside an effect."""
+    for page in folio.pages:
+        page.order = 0
+        page.head = page
+        page.pages = (page,)
+
+
+def _take_huge(memory: Memory, _task: Any, _arg: Any) -> Folio | None:
+    free = {folio.pfn for folio in memory.free_list}
+    for pfn in range(0, len(memory.mem_map) - HPAGE_PMD_NR + 1, HPAGE_PMD_NR):
+        pages = tuple(memory.mem_map[pfn : pfn + HPAGE_PMD_NR])
+        if all(page.pfn in free for page in pages):
+            head = pages[0]
+            memory.free_list = [folio for folio in memory.free_list if folio not in pages]
+            for page in pages:
+                page.head = head
+            head.pages = pages
+            head.order = HPAGE_PMD_ORDER
+            poke(head, "refcount", 1)
+            return head
+    return None
 
 
 def _get_unless_zero(folio: Folio, _task: Any, _arg: Any) -> bool:
@@ -123,6 +162,7 @@ def _take_highest(memory: Memory, _task: Any, above: int) -> Folio | None:
     return folio
 
 
+ALLOC_HUGE = Operation("alloc_pages", effect=_take_huge, acquires=("frames",))
 ISOLATE_FREE = Operation("isolate_freepages", effect=_take_highest, acquires=("frames",))
 ALLOC_FRAME = Operation("alloc_pages", effect=_take_frame, acquires=("frames",))
 FREE_FRAME = Operation("free_pages", effect=_free_frame, releases=("frames",))
@@ -131,6 +171,15 @@ TRY_GET = Operation("folio_try_get", Access.ACQ_REL, field="refcount", effect=_g
 
 def alloc_folio(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE) -> Folio | None:
     """A frame with one reference, or None; kernel: folio_alloc()."""
+    return _alloc(memory, gfp, ALLOC_FRAME)
+
+
+def alloc_huge(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE) -> Folio | None:
+    """A large folio of one upper entry's size with one reference, or None; kernel: vma_alloc_folio()."""
+    return _alloc(memory, gfp, ALLOC_HUGE)
+
+
+def _alloc(memory: Memory, gfp: int, op: Operation) -> Folio | None:
     rt = active.runtime
     if rt is not None:
         if gfpflags_allow_blocking(gfp):
@@ -139,7 +188,7 @@ def alloc_folio(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE) -> Folio | None
         if rt.faults and rt.choose(2, "allocation of a page fails"):
             rt.faults -= 1
             return None
-    folio: Folio | None = perform(ALLOC_FRAME, memory)
+    folio: Folio | None = perform(op, memory)
     if folio is not None:
         trace("mm_page_alloc", page=folio.name)
     return folio
@@ -170,9 +219,19 @@ def folio_test_locked(folio: Folio) -> bool:
 
 
 def folio_wait_locked(folio: Folio) -> None:
-    """Sleep until nobody holds the folio lock; needs no reference."""
+    """Sleep until nobody holds the folio lock; needs a reference."""
+    bug_on(
+        READ_ONCE(folio, "refcount") == 0,
+        f"VM_BUG_ON_PAGE(PagePoisoned({folio.name})): waited for after it was freed",
+        "refcount",
+    )
+    migration_entry_wait_on_locked(folio)
+
+
+def migration_entry_wait_on_locked(folio: Folio) -> None:
+    """Sleep until nobody holds the folio lock, without a reference: nothing of the folio is looked at afterwards."""
     might_sleep()
-    perform(WAIT_LOCKED, folio.lock)
+    perform(WAIT_LOCKED, folio.head.lock)
 
 
 def folio_test_anon(folio: Folio) -> bool:
@@ -181,8 +240,17 @@ def folio_test_anon(folio: Folio) -> bool:
 
 
 def folio_mapped(folio: Folio) -> bool:
-    """Some page table maps the folio."""
+    """Some page table maps the folio, or one of its pages."""
+    if folio.order:
+        return total_mapcount(folio) > 0
     return bool(READ_ONCE(folio, "mapcount") > 0)
+
+
+def total_mapcount(folio: Folio) -> int:
+    """How many entries map the folio or one of its pages; the counts are read one after the other."""
+    return sum(int(READ_ONCE(page, "mapcount")) for page in folio.pages) + int(
+        READ_ONCE(folio, "entire_mapcount")
+    )
 
 
 def folio_try_get(folio: Folio) -> bool:
@@ -192,6 +260,7 @@ def folio_try_get(folio: Folio) -> bool:
 
 def folio_get(folio: Folio) -> None:
     """Take a reference to a folio that somebody holds."""
+    folio = folio.head
     bug_on(
         atomic_add_return(folio, "refcount", 1) <= 1,
         f"VM_BUG_ON_FOLIO: {folio.name} used after free",
@@ -201,10 +270,11 @@ def folio_get(folio: Folio) -> None:
 
 def folio_put(memory: Memory, folio: Folio) -> None:
     """Drop a reference; the last one frees the frame."""
+    folio = folio.head
     left = atomic_add_return(folio, "refcount", -1)
     bug_on(left < 0, f"VM_BUG_ON_FOLIO(folio_ref_count({folio.name}) < 0)", "refcount")
     if left == 0:
-        mapcount = folio.mapcount
+        mapcount = total_mapcount(folio) if folio.order else folio.mapcount
         bug_on(
             mapcount != 0, f"BUG: Bad page state: {folio.name} is freed with mapcount {mapcount}", "mapcount"
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from vm.anon_vma import AnonVma
 from vm.filemap import AddressSpace
 from vm.folio import Folio, Memory
-from vm.layout import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, VM_ACCESS_FLAGS, VM_WRITE
+from vm.layout import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTRS_PER_PTE, VM_ACCESS_FLAGS, VM_WRITE
 from vm.mm import MmStruct
 from vm.pgtable import PTE_READ, PTE_WRITE, Migration, PageTable, Present, Swap
 from vm.vma import VmArea
@@ -24,11 +24,18 @@ def tables(mm: MmStruct) -> Iterator[tuple[int, PageTable]]:
 
 
 def leaf_entries(mm: MmStruct) -> Iterator[tuple[int, Present | Migration]]:
-    """The addresses and contents of all entries that name a frame."""
-    for start, table in tables(mm):
-        for number, pte in enumerate(table.entries):
-            if isinstance(pte, (Present, Migration)):
-                yield start + number * PAGE_SIZE, pte
+    """The addresses and contents of all entries that name a frame; a huge page counts as one entry for each page."""
+    for number, pmd in sorted(mm.pmds.items()):
+        start = number * PMD_SIZE
+        for offset in range(PTRS_PER_PTE):
+            if isinstance(pmd, PageTable):
+                pte = pmd.entries[offset]
+                if isinstance(pte, (Present, Migration)):
+                    yield start + offset * PAGE_SIZE, pte
+            elif isinstance(pmd, (Present, Migration)):
+                page = mm.memory.mem_map[pmd.pfn + offset]
+                stale = mm.memory.mem_map[pmd.pfn].generation - pmd.generation
+                yield start + offset * PAGE_SIZE, type(pmd)(page.pfn, page.generation - stale, pmd.bits)
 
 
 def coverage(mms: Iterable[MmStruct], memory: Memory) -> str | None:
@@ -89,6 +96,17 @@ def _permitted(pte: Present | Migration, flags: int) -> bool:
     return isinstance(pte, Migration) or not pte.bits & PTE_READ or bool(flags & VM_ACCESS_FLAGS)
 
 
+def huge_in_vma(mm: MmStruct) -> str | None:
+    """I6: a huge page lies wholly inside one VMA; for when mmap_lock is free."""
+    for number, pmd in sorted(mm.pmds.items()):
+        start = number * PMD_SIZE
+        if not isinstance(pmd, PageTable) and not any(
+            vma.vm_start <= start and start + PMD_SIZE <= vma.vm_end for _, _, vma in mm.mm_mt.ranges()
+        ):
+            return f"{mm.name}: the huge page at {start:#x}, {pmd}, lies in no VMA as a whole"
+    return None
+
+
 def stale_translations(mms: Iterable[MmStruct], folio: Folio) -> str | None:
     """I8: no CPU has a translation of a page that was freed a moment ago."""
     for mm in mms:
@@ -137,11 +155,12 @@ def mapcounts(mms: Iterable[MmStruct], memory: Memory) -> str | None:
     """I7: each frame's mapcount is the number of entries that map it; pages whose table is locked may be in between."""
     mapped = [0] * len(memory.mem_map)
     for mm in mms:
-        if any(not table.ptl.free for _, table in tables(mm)):
+        if not mm.page_table_lock.free or any(not table.ptl.free for _, table in tables(mm)):
             return None
         for _, pte in leaf_entries(mm):
             mapped[pte.pfn] += isinstance(pte, Present)
     for folio, count in zip(memory.mem_map, mapped, strict=True):
-        if folio.mapcount != count:
-            return f"{folio.name}: mapcount is {folio.mapcount}, {count} entries map it"
+        mapcount = folio.mapcount + folio.head.entire_mapcount
+        if mapcount != count:
+            return f"{folio.name}: mapcount is {mapcount}, {count} entries map it"
     return None

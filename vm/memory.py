@@ -7,8 +7,15 @@ from vm.anon_vma import anon_vma_prepare
 from vm.cow import do_wp_page
 from vm.errno import EFAULT, ENOMEM
 from vm.file_fault import do_fault
-from vm.folio import alloc_folio, folio_put, folio_wait_locked
-from vm.layout import PAGE_SIZE, TASK_SIZE, VM_READ, VM_WRITE
+from vm.folio import alloc_folio, folio_put, migration_entry_wait_on_locked
+from vm.huge import (
+    FALLBACK,
+    do_huge_pmd_anonymous_page,
+    do_huge_pmd_wp_page,
+    huge_pmd_set_accessed,
+    pmd_migration_entry_wait,
+)
+from vm.layout import PAGE_SIZE, TASK_SIZE, VM_HUGEPAGE, VM_READ, VM_WRITE
 from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter
 from vm.pgtable import (
     PTE_DIRTY,
@@ -20,8 +27,8 @@ from vm.pgtable import (
     maybe_mkwrite,
     mk_pte,
     pfn_swap_entry_to_page,
+    pmdp_get,
     pte_alloc,
-    pte_offset_map,
     ptep_get,
     set_pte,
 )
@@ -59,7 +66,20 @@ def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> 
 
     Kernel: handle_pte_fault(). The entry is read without its lock; whoever acts on it looks again under the lock.
     """
-    table = pte_offset_map(mm, address)
+    pmd = pmdp_get(mm, address)
+    if pmd is None and vma.vm_flags & VM_HUGEPAGE and vma_is_anonymous(vma):
+        result = do_huge_pmd_anonymous_page(vma, address, write=write)
+        if result != FALLBACK:
+            return result
+    elif isinstance(pmd, Migration):
+        pmd_migration_entry_wait(mm, address)
+        return 0
+    elif isinstance(pmd, Present):
+        if write and not pmd.write:
+            return do_huge_pmd_wp_page(vma, address, pmd)
+        huge_pmd_set_accessed(mm)
+        return 0
+    table = pmd
     pte = None if table is None else ptep_get(table, address)
     if table is None or pte is None:
         if vma_is_anonymous(vma):
@@ -110,4 +130,4 @@ def migration_entry_wait(mm: MmStruct, table: PageTable, address: int) -> None:
         pte = ptep_get(table, address)
         folio = pfn_swap_entry_to_page(mm.memory, pte) if isinstance(pte, Migration) else None
     if folio is not None:
-        folio_wait_locked(folio)
+        migration_entry_wait_on_locked(folio)

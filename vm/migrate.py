@@ -38,11 +38,11 @@ def compact_zone(memory: Memory) -> int:
     """Move pages from the low frames to the high ones until the two scanners meet; gives how many moved.
 
     The migrate scanner goes up from the first frame, the free scanner takes the highest free frame above it.
-    Simpler here: a page that cannot be moved is not tried again.
+    Simpler here: a page that cannot be moved is not tried again, and large folios are left alone.
     """
     moved = 0
     for folio in memory.mem_map:
-        if isolate_lru_page(memory, folio):
+        if not folio.order and isolate_lru_page(memory, folio):
             target = isolate_freepage(memory, folio.pfn)
             if target is None:
                 putback_lru_page(memory, folio)
@@ -121,12 +121,15 @@ def move_to_new_folio(dst: Folio, src: Folio) -> int:
 
 def remove_migration_ptes(old: Folio, new: Folio) -> None:
     """The second walk: turn the migration entries of `old` into entries of `new`."""
-    visited = rmap_walk(new, partial(_remove_migration_pte, old))
+    visited = rmap_walk(new, partial(remove_migration_pte, old))
     trace("remove_migration_ptes", old=old.name, new=new.name, vmas=visited)
 
 
-def _remove_migration_pte(old: Folio, new: Folio, vma: VmArea, address: int) -> None:
-    """The permissions come from the VMA as it is now, read without mmap_lock: only the rmap lock is held."""
+def remove_migration_pte(old: Folio, new: Folio, vma: VmArea, address: int) -> None:
+    """Turn the migration entry of `old` at `address` into an entry of `new`.
+
+    The permissions come from the VMA as it is now, read without mmap_lock: only the rmap lock is held.
+    """
     mm = vma.vm_mm
     table = pte_offset_map(mm, address)
     if table is None:

@@ -12,7 +12,7 @@ from vm.layout import TASK_SIZE
 if TYPE_CHECKING:
     from concurrency import Task
     from vm.era import Era
-    from vm.pgtable import Pmd, Present
+    from vm.pgtable import PageTable, Pmd, Present
     from vm.vma import VmArea
 
 SINGLE_DEPTH_NESTING = 1
@@ -25,12 +25,12 @@ class MmStruct(Shared):
     """An address space: `mmap_lock`, the VMAs in `mm_mt`, the heap's borders, page tables and resident set.
 
     Writing the VMAs, `map_count`, `start_brk` and `brk` needs mmap_lock for writing, reading them for reading.
-    `pmds` are the entries of the upper level of the page tables, written under `page_table_lock`; `tlb` what the CPU of
-    each task keeps of them, page by page. `tlb_flush_batched` says that reclaim has put off flushes;
-    `write_protect_seq` is odd while fork copies them. `ended` is set by
-    `exit_mmap` (mm_users is 0): whoever acts for the process then learns that there is none. `era` says which
-    components it is made of. `mm_lock_seq` is the number of the current write section of mmap_lock, for the locks of
-    single VMAs.
+    `pmds` are the entries of the upper level of the page tables, written under `page_table_lock`; `deposits` the
+    page-table pages that huge pages keep for the day when they are split; `tlb` what the CPU of each task keeps of
+    them, page by page. `tlb_flush_batched` says that reclaim has put off flushes. `write_protect_seq` is odd while
+    fork copies entries. `ended` is set by `exit_mmap` (mm_users is 0): whoever acts for the process then learns that
+    there is none. `era` says which components it is made of. `mm_lock_seq` is the number of the current write section
+    of mmap_lock, for the locks of single VMAs.
     """
 
     name: str
@@ -49,6 +49,7 @@ class MmStruct(Shared):
     tlb_flush_batched: Once[bool] = False
     write_protect_seq: Atomic[int] = 0
     pmds: dict[int, Pmd]
+    deposits: dict[int, PageTable]
     tlb: dict[Task, dict[int, Present]]
     rss: dict[str, int]
 
@@ -65,6 +66,7 @@ class MmStruct(Shared):
             start_brk=start_brk,
             brk=start_brk,
             pmds={},
+            deposits={},
             tlb={},
             rss={MM_ANONPAGES: 0, MM_FILEPAGES: 0, MM_SWAPENTS: 0},
         )

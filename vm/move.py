@@ -5,9 +5,11 @@ from __future__ import annotations
 from concurrency import trace
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.filemap import i_mmap_lock_write, i_mmap_unlock_write
+from vm.huge import deposit, pmdp_huge_get_and_clear, split_huge_pmd, withdraw
 from vm.layout import PAGE_SIZE, PMD_SIZE
 from vm.mm import SINGLE_DEPTH_NESTING
 from vm.pgtable import (
+    Migration,
     PageTable,
     Present,
     pmdp_get,
@@ -51,6 +53,12 @@ def move_page_tables(vma: VmArea, old: int, new: int, length: int, *, need_rmap_
     while old < end:
         extent = min(end - old, PMD_SIZE - old % PMD_SIZE, PMD_SIZE - new % PMD_SIZE)
         pmd = pmdp_get(mm, old)
+        if isinstance(pmd, (Present, Migration)):
+            if extent == PMD_SIZE and move_huge_pmd(vma, old, new):
+                trace("move_huge_pmd", mm=mm.name, old=hex(old), new=hex(new))
+            else:
+                split_huge_pmd(vma, old)
+            pmd = pmdp_get(mm, old)
         if pmd is not None:
             if extent == PMD_SIZE and move_normal_pmd(vma, old, new):
                 trace("move_pmd", mm=mm.name, old=hex(old), new=hex(new))
@@ -78,6 +86,20 @@ def move_normal_pmd(vma: VmArea, old: int, new: int) -> bool:
         if moved:
             set_pmd(mm, old, None)
             set_pmd(mm, new, pmd)
+            flush_tlb_range(mm, old, old + PMD_SIZE)
+    drop_rmap_locks(vma)
+    return moved
+
+
+def move_huge_pmd(vma: VmArea, old: int, new: int) -> bool:
+    """Move a huge page whole, with the page-table page deposited with it, if the place is free; else False."""
+    mm = vma.vm_mm
+    take_rmap_locks(vma)
+    with mm.page_table_lock:
+        moved = isinstance(pmdp_get(mm, old), (Present, Migration)) and pmdp_get(mm, new) is None
+        if moved:
+            set_pmd(mm, new, pmdp_huge_get_and_clear(mm, old))
+            deposit(mm, new, withdraw(mm, old))
             flush_tlb_range(mm, old, old + PMD_SIZE)
     drop_rmap_locks(vma)
     return moved

@@ -275,7 +275,7 @@ def pfn_swap_entry_to_page(memory: Memory, entry: Migration) -> Folio:
     freed = folio.generation - entry.generation
     detail = f"the entry is {entry}; its frame was freed {freed} times since"
     bug_on(
-        not folio_test_locked(folio),
+        not folio_test_locked(folio.head),
         "kernel BUG at include/linux/swapops.h: pfn_swap_entry_to_page(): "
         "BUG_ON(is_migration_entry(entry) && !PageLocked(p))",
         "migration-entry-locked",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vm.layout import PAGE_SIZE
+from vm.huge import change_huge_pmd, split_huge_pmd
+from vm.layout import PAGE_SIZE, PMD_SIZE
 from vm.pgtable import (
     PTE_EXEC,
     PTE_READ,
@@ -11,7 +12,7 @@ from vm.pgtable import (
     PageTable,
     Present,
     addresses,
-    pte_offset_map,
+    pmdp_get,
     ptep_change,
     ptep_get,
     set_pte,
@@ -29,9 +30,15 @@ def change_protection(tlb: MmuGather, vma: VmArea, start: int, end: int) -> None
     the page was the process's own becomes so again by the next write fault.
     """
     for low, high in addresses(start, end):
-        table = pte_offset_map(tlb.mm, low)
-        if table is not None:
-            change_pte_range(tlb, vma, table, low, high)
+        pmd = pmdp_get(tlb.mm, low)
+        if isinstance(pmd, (Present, Migration)):
+            if high - low != PMD_SIZE:
+                split_huge_pmd(vma, low)
+            elif change_huge_pmd(tlb, vma, low):
+                continue
+            pmd = pmdp_get(tlb.mm, low)
+        if isinstance(pmd, PageTable):
+            change_pte_range(tlb, vma, pmd, low, high)
 
 
 def change_pte_range(tlb: MmuGather, vma: VmArea, table: PageTable, start: int, end: int) -> None:

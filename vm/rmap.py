@@ -90,6 +90,23 @@ def folio_remove_rmap(folio: Folio) -> None:
     atomic_add_return(folio, "mapcount", -1)
 
 
+def hugepage_add_new_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
+    """The first mapping of a new large folio, as a whole; needs `page_table_lock`."""
+    atomic_add_return(folio, "entire_mapcount", 1)
+    hugepage_set_anon_rmap(folio, vma, address)
+    for page in folio.pages:
+        page.anon_exclusive = True
+
+
+def hugepage_set_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
+    """Say of each page where walks find it; needs `page_table_lock`."""
+    anon_vma = vma.anon_vma
+    index = linear_page_index(vma, address)
+    for number, page in enumerate(folio.pages):
+        page.mapping = anon_vma
+        page.index = index + number
+
+
 def folio_get_anon_vma(folio: Folio) -> AnonVma | None:
     """Pin the anon_vma of a mapped folio, or None if it is not mapped (any more).
 
@@ -151,7 +168,7 @@ def _mapped_anon_vma(folio: Folio) -> AnonVma | None:
 def rmap_walk_anon(
     folio: Folio, rmap_one: RmapOne, lock: Callable[[Folio], AnonVma | None] | None = None
 ) -> int:
-    """Call `rmap_one(folio, vma, address)` wherever a VMA of the folio's anon_vma covers its index; gives how often.
+    """Call `rmap_one(page, vma, address)` wherever a VMA of the folio's anon_vma covers a page; gives how often.
 
     Takes the root anon_vma lock for reading: by `lock` if that is given, else at once, and then the caller must have
     pinned the anon_vma. Simpler here: a walk goes on to the end even if nothing maps the folio any more.
@@ -159,19 +176,26 @@ def rmap_walk_anon(
     anon_vma = _anon_vma_locked(folio) if lock is None else lock(folio)
     if anon_vma is None:
         return 0
-    index = READ_ONCE(folio, "index")
-    visited = 0
-    for avc in interval_tree_foreach(anon_vma, index):
-        address = vma_address(avc.vma, index)
-        if address is not None:
-            rmap_one(folio, avc.vma, address)
-            visited += 1
+    visited = rmap_walk_locked(folio, anon_vma, rmap_one)
     anon_vma_unlock_read(anon_vma)
     return visited
 
 
+def rmap_walk_locked(folio: Folio, anon_vma: AnonVma, rmap_one: RmapOne) -> int:
+    """As `rmap_walk_anon`; the caller holds the root anon_vma lock, for reading at least."""
+    visited = 0
+    for page in folio.pages:
+        index = READ_ONCE(page, "index")
+        for avc in interval_tree_foreach(anon_vma, index):
+            address = vma_address(avc.vma, index)
+            if address is not None:
+                rmap_one(page, avc.vma, address)
+                visited += 1
+    return visited
+
+
 def rmap_walk(folio: Folio, rmap_one: RmapOne, lock: Callable[[Folio], AnonVma | None] | None = None) -> int:
-    """Call `rmap_one(folio, vma, address)` wherever the locked `folio` may be mapped; gives how often.
+    """Call `rmap_one(page, vma, address)` wherever a page of the locked `folio` may be mapped; gives how often.
 
     `lock` is how the anon_vma of an anonymous folio is locked, as in `rmap_walk_anon`.
     """
@@ -205,28 +229,29 @@ def _anon_vma_locked(folio: Folio) -> AnonVma | None:
 
 def try_to_migrate(folio: Folio) -> None:
     """The first walk: turn every entry that maps the locked `folio` into a migration entry."""
-    visited = rmap_walk(folio, _try_to_migrate_one, folio_lock_anon_vma_read)
+    visited = rmap_walk(folio, try_to_migrate_one, folio_lock_anon_vma_read)
     trace("try_to_migrate", page=folio.name, vmas=visited)
 
 
-def _try_to_migrate_one(folio: Folio, vma: VmArea, address: int) -> None:
+def try_to_migrate_one(page: Folio, vma: VmArea, address: int) -> None:
+    """Turn the entry of `address`, if it maps `page`, into a migration entry."""
     mm = vma.vm_mm
     table = pmdp_get(mm, address)
     if not isinstance(table, PageTable) or not isinstance(ptep_get(table, address), Present):
         return
     with table.ptl:
         pte = ptep_get(table, address)
-        if not isinstance(pte, Present) or pte.pfn != folio.pfn:
+        if not isinstance(pte, Present) or pte.pfn != page.pfn:
             return
         pte = ptep_clear_flush(mm, table, address)
         assert isinstance(pte, Present)
         bits = pte.bits
         if pte.dirty:
-            folio.dirty = True
-        if folio.anon_exclusive:
+            page.head.dirty = True
+        if page.anon_exclusive:
             bits |= PTE_SWP_EXCLUSIVE
-            folio.anon_exclusive = False
-        set_pte(table, address, make_migration_entry(folio, bits))
-        trace("set_migration_pte", mm=mm.name, addr=hex(address), page=folio.name)
-        folio_remove_rmap(folio)
-        folio_put(mm.memory, folio)
+            page.anon_exclusive = False
+        set_pte(table, address, make_migration_entry(page, bits))
+        trace("set_migration_pte", mm=mm.name, addr=hex(address), page=page.name)
+        folio_remove_rmap(page)
+        folio_put(mm.memory, page)

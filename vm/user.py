@@ -30,6 +30,8 @@ class Killed(Exception):
 def _walk(mm: MmStruct, address: int, *, write: bool) -> Present | None:
     """What the page tables say, if they permit the access; sets the accessed and dirty bits."""
     table = mm.pmds.get(pmd_index(address))
+    if isinstance(table, Present):
+        return _walk_huge(mm, table, address, write=write)
     if not isinstance(table, PageTable):
         return None
     index = pte_index(address)
@@ -38,6 +40,17 @@ def _walk(mm: MmStruct, address: int, *, write: bool) -> Present | None:
         return None
     pte = table.entries[index] = pte.having(PTE_YOUNG | PTE_DIRTY if write else PTE_YOUNG)
     return pte
+
+
+def _walk_huge(mm: MmStruct, pmd: Present, address: int, *, write: bool) -> Present | None:
+    if not pmd.bits & (PTE_WRITE if write else PTE_READ):
+        return None
+    pmd = pmd.having(PTE_YOUNG | PTE_DIRTY if write else PTE_YOUNG)
+    mm.pmds[pmd_index(address)] = pmd
+    page = mm.memory.mem_map[pmd.pfn + pte_index(address)]
+    if pmd.generation != mm.memory.mem_map[pmd.pfn].generation:
+        return pmd
+    return Present(page.pfn, page.generation, pmd.bits)
 
 
 def _page(mm: MmStruct, task: Task, address: int, *, write: bool) -> Folio | None:

@@ -3,7 +3,8 @@
 kswapd does it as a task of its own. An allocation that may does it in place, with whatever locks its task holds; how
 many do so in one execution is a choice (`memory.reclaims`), besides those that find no frame free.
 
-Simpler here: pages have no age and stand in no list; the frames are looked at by number.
+Simpler here: pages have no age and stand in no list; the frames are looked at by number, and large folios are left
+alone.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def shrink_node(memory: Memory, wanted: int) -> int:
     for folio in memory.mem_map:
         if freed >= wanted:
             break
-        if isolate_lru_page(memory, folio):
+        if not folio.order and isolate_lru_page(memory, folio):
             freed += shrink_folio_list(memory, [folio])
     return freed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrency import bug_on, trace
 from vm.anon_vma import unlink_anon_vmas
 from vm.filemap import unlink_file_vma
+from vm.huge import split_huge_pmd, zap_huge_pmd
 from vm.layout import PAGE_SIZE, PMD_SIZE, pmd_index
 from vm.mm import MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter, mm_counter
 from vm.pgtable import (
@@ -94,10 +95,19 @@ def zap_page_range(vma: VmArea, start: int, end: int) -> None:
     tlb_finish_mmu(tlb)
 
 
-def unmap_page_range(tlb: MmuGather, vma: VmArea, start: int, end: int) -> None:  # noqa: ARG001
-    """Clear all entries of ``[start, end)``. The upper entry is read without its lock; kernel: zap_pmd_range()."""
+def unmap_page_range(tlb: MmuGather, vma: VmArea, start: int, end: int) -> None:
+    """Clear all entries of ``[start, end)``. The upper entry is read without its lock; kernel: zap_pmd_range().
+
+    A huge page goes whole, or is mapped page by page first if it goes only in part.
+    """
     for low, high in addresses(start, end):
         pmd = pmdp_get(tlb.mm, low)
+        if isinstance(pmd, (Present, Migration)):
+            if high - low != PMD_SIZE:
+                split_huge_pmd(vma, low)
+            elif zap_huge_pmd(tlb, low):
+                continue
+            pmd = pmdp_get(tlb.mm, low)
         if isinstance(pmd, PageTable):
             zap_pte_range(tlb, pmd, low, high)
 

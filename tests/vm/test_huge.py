@@ -1,0 +1,187 @@
+"""Huge pages: faulted in whole, cut in every way, shared by fork, moved, and split."""
+
+from __future__ import annotations
+
+import pytest
+from vm_world import HEAP, assert_clean, run_alone
+
+from concurrency import check, join, spawn
+from vm.brk import sys_brk
+from vm.exit import exit_mmap
+from vm.folio import Folio, Memory, alloc_huge, folio_put, folio_try_get
+from vm.fork import sys_fork
+from vm.huge_split import migrate_huge_folio, split_huge_page
+from vm.layout import PAGE_SIZE, PMD_SIZE
+from vm.machine import Machine, boot
+from vm.madvise import sys_madvise
+from vm.migrate import compact_zone
+from vm.mm import MmStruct
+from vm.mman import MADV_DONTNEED, MADV_HUGEPAGE, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE
+from vm.mprotect import sys_mprotect
+from vm.mremap import sys_mremap
+from vm.pgtable import PageTable
+from vm.user import user_load, user_store
+
+FRAMES = 14
+PAGES = 4
+STRATEGIES = ["pct", "random"]
+
+
+def started() -> tuple[Machine, MmStruct]:
+    """A heap of two huge pages: frames 0 to 3."""
+    machine = boot(FRAMES)
+    mm = machine.add_mm("cc1", HEAP)
+    sys_brk(mm, HEAP + PAGES * PAGE_SIZE)
+    sys_madvise(mm, HEAP, PAGES * PAGE_SIZE, MADV_HUGEPAGE)
+    for number in range(PAGES):
+        user_store(mm, HEAP + number * PAGE_SIZE, f"token {number}")
+    return machine, mm
+
+
+def ended(machine: Machine, *mms: MmStruct) -> None:
+    for mm in mms:
+        exit_mmap(mm)
+        machine.remove_mm(mm)
+    check(len(machine.memory.free_list) == FRAMES, "all frames are free")
+
+
+def contents(mm: MmStruct, start: int = HEAP) -> list[object]:
+    return [user_load(mm, start + number * PAGE_SIZE) for number in range(PAGES)]
+
+
+TOKENS = [f"token {number}" for number in range(PAGES)]
+
+
+def split(memory: Memory, folio: Folio) -> None:
+    if folio_try_get(folio):
+        folio.lock.lock()
+        if folio.order:
+            split_huge_page(memory, folio)
+        folio.lock.unlock()
+        folio_put(memory, folio)
+
+
+def move(memory: Memory, folio: Folio) -> None:
+    target = alloc_huge(memory)
+    if target is None:
+        return
+    if folio_try_get(folio):
+        migrate_huge_folio(memory, folio, target)
+        folio_put(memory, folio)
+    else:
+        folio_put(memory, target)
+
+
+def test_a_fault_maps_the_whole_of_it() -> None:
+    def program() -> None:
+        machine, mm = started()
+        check(not any(isinstance(pmd, PageTable) for pmd in mm.pmds.values()), "both are huge")
+        check(contents(mm) == TOKENS, "content")
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_trimming_cuts_a_huge_page_where_it_must(keep: int) -> None:
+    def program() -> None:
+        machine, mm = started()
+        sys_brk(mm, HEAP + keep * PAGE_SIZE)
+        check([user_load(mm, HEAP + n * PAGE_SIZE) for n in range(keep)] == TOKENS[:keep], "what is left")
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
+def test_parts_and_wholes_of_every_call() -> None:
+    def program() -> None:
+        machine, mm = started()
+        sys_mprotect(mm, HEAP, PAGE_SIZE, PROT_READ)
+        sys_mprotect(mm, HEAP, PMD_SIZE, PROT_READ | PROT_WRITE)
+        sys_mprotect(mm, HEAP + PMD_SIZE, PMD_SIZE, PROT_READ)
+        sys_mprotect(mm, HEAP + PMD_SIZE, PMD_SIZE, PROT_READ | PROT_WRITE)
+        target = HEAP + 16 * PAGE_SIZE
+        sys_mremap(mm, HEAP + PMD_SIZE, PMD_SIZE, PMD_SIZE, MREMAP_FIXED | MREMAP_MAYMOVE, target)
+        check(user_load(mm, target + PAGE_SIZE) == "token 3", "moved")
+        sys_madvise(mm, target, PAGE_SIZE, MADV_DONTNEED)
+        check(user_load(mm, target) == 0, "dropped")
+        check(user_load(mm, target + PAGE_SIZE) == "token 3", "kept")
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
+def test_fork_shares_and_the_first_store_copies_a_page() -> None:
+    def program() -> None:
+        machine, mm = started()
+        child = sys_fork(machine, mm, "as")
+        assert child is not None
+        user_store(child, HEAP, "child")
+        check(contents(mm) == TOKENS, "the parent's")
+        check(contents(child) == ["child", *TOKENS[1:]], "the child's")
+        user_store(mm, HEAP + PAGE_SIZE, "parent")
+        check(user_load(child, HEAP + PAGE_SIZE) == "token 1", "not the child's")
+        ended(machine, mm, child)
+
+    assert_clean(run_alone(program))
+
+
+def test_split_and_move() -> None:
+    def program() -> None:
+        machine, mm = started()
+        memory = machine.memory
+        move(memory, memory.mem_map[0])
+        check(memory.mem_map[0].refcount == 0, "the old frames are free")
+        check(contents(mm) == TOKENS, "content")
+        split(memory, memory.mem_map[2])
+        check(memory.mem_map[2].order == memory.mem_map[3].order == 0, "two small pages")
+        check(memory.mem_map[3].refcount == 1, "the entry's reference")
+        check(contents(mm) == TOKENS, "content")
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_everything_at_once(strategy: str) -> None:
+    def use(mm: MmStruct) -> None:
+        user_store(mm, HEAP, "one")
+        check(user_load(mm, HEAP) == "one", "a thread reads back what it wrote")
+        sys_brk(mm, HEAP + 3 * PAGE_SIZE)
+        user_store(mm, HEAP + 2 * PAGE_SIZE, "two")
+
+    def program() -> None:
+        machine, mm = started()
+        memory = machine.memory
+        join(
+            spawn(use, mm),
+            spawn(move, memory, memory.mem_map[0], name="migrate"),
+            spawn(split, memory, memory.mem_map[2], name="split"),
+            spawn(compact_zone, memory, name="kcompactd"),
+        )
+        check(user_load(mm, HEAP) == "one", "the first store")
+        check(user_load(mm, HEAP + PAGE_SIZE) == "token 1", "never written to")
+        check(user_load(mm, HEAP + 2 * PAGE_SIZE) == "two", "the last store")
+        ended(machine, mm)
+
+    assert_clean(run_alone(program, executions=150, strategy=strategy))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_fork_beside_a_move_and_a_split(strategy: str) -> None:
+    def program() -> None:
+        machine, mm = started()
+        memory = machine.memory
+        child, _, _, _ = join(
+            spawn(sys_fork, machine, mm, "as"),
+            spawn(move, memory, memory.mem_map[0], name="migrate"),
+            spawn(split, memory, memory.mem_map[2], name="split"),
+            spawn(user_store, mm, HEAP + PAGE_SIZE, "late"),
+        )
+        check(user_load(mm, HEAP + PAGE_SIZE) == "late", "the parent keeps its store")
+        check(user_load(child, HEAP + PAGE_SIZE) in ("late", "token 1"), "the child has either")
+        user_store(child, HEAP, "child")
+        check(user_load(mm, HEAP) == "token 0", "not the parent's")
+        ended(machine, mm, child)
+
+    assert_clean(run_alone(program, executions=150, strategy=strategy))
