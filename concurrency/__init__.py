@@ -148,6 +148,7 @@ from concurrency.shared import (
 )
 from concurrency.simulated import Simulated
 from concurrency.slab import KmemCache, LeakCheck
+from concurrency.spin import cpu_relax
 from concurrency.spinlock import Spinlock
 from concurrency.strategy import DPOR, PCT, POS, SURW, DepthFirst, RandomWalk, Replay, Search, Strategy
 from concurrency.strategy.table import DEFAULT_DEPTH, DEFAULT_STRATEGY, STRATEGIES
@@ -256,6 +257,7 @@ __all__ = [
     "cmpxchg",
     "cond_resched_tasks_rcu_qs",
     "cond_synchronize_rcu",
+    "cpu_relax",
     "current_task",
     "del_timer",
     "del_timer_sync",

@@ -55,6 +55,10 @@ class Clock:
         """The clock's task while it calls the function of a timer."""
         return () if self.running is None or self.task is None else (self.task,)
 
+    def awaited(self, task: Task) -> tuple[Task, ...]:
+        """Whom a task waits for that deletes a timer."""
+        return self.holders if task in self.deleting else ()
+
     @property
     def now(self) -> int:
         """The time, in jiffies."""

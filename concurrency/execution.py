@@ -18,7 +18,8 @@ class Execution:
     """One run of a program under one schedule; `steps` counts the operations.
 
     The n-th time that a task went on, it was `who[n]`, after `when[n]` announced operations. `data` has the other
-    choices: how many times a task had gone on by then, and the value.
+    choices: how many times a task had gone on by then, and the value. With `fair` it took so long that from some
+    operation on tasks were scheduled round robin, not by the strategy.
     """
 
     failure: Failure | None
@@ -26,6 +27,7 @@ class Execution:
     who: list[Task]
     when: list[int]
     data: list[tuple[int, int]]
+    fair: bool = False
 
     @property
     def schedule(self) -> Schedule:

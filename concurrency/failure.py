@@ -33,6 +33,8 @@ class Kind(StrEnum):
     LOCKDEP = "lockdep"
     RCU = "rcu"
     EXCEPTION = "exception"
+    LIVELOCK = "livelock"
+    STARVATION = "starvation"
     STALL = "stall"
 
 

@@ -128,6 +128,10 @@ class OwnedLock(Lock):
         """Nobody holds it."""
         return self.owner is None
 
+    def awaited(self, _task: Task) -> tuple[Task, ...]:
+        """Whom whoever waits for it waits for: only the owner can give it back."""
+        return self.holders
+
     def lock(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
         """Wait until it is free and take it."""
         if self._sleeps:

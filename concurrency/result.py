@@ -47,7 +47,8 @@ class Result:
     how many executions it made again since a smaller bound allowed them, too. `pruned` counts the executions that were
     begun and given up, since nothing new could come of them; they are not among `executions`. `watched` says that a
     reduced search ran with checks that look at the whole state: they saw one execution of each trace, and what they
-    would say of the others is open.
+    would say of the others is open. `fair` counts the executions that took so long that they were scheduled fairly in
+    the end (`Execution.fair`): of those not every schedule was seen.
     """
 
     strategy: str
@@ -64,6 +65,7 @@ class Result:
     repeated: int = 0
     pruned: int = 0
     watched: bool = False
+    fair: int = 0
     failures: list[Witness] = field(default_factory=list)
 
     @property
@@ -71,7 +73,8 @@ class Result:
         """Failed, passed (exhaustive) or inconclusive (a budget ended)."""
         if self.failures:
             return Verdict.FAILED
-        return Verdict.PASSED if self.exhaustive and not self.watched else Verdict.INCONCLUSIVE
+        seen = self.exhaustive and not self.watched and not self.fair
+        return Verdict.PASSED if seen else Verdict.INCONCLUSIVE
 
     @property
     def scope(self) -> str:

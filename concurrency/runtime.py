@@ -67,6 +67,9 @@ class Runtime(Protocol):
     def made(self, obj: object) -> None:
         """The caller has made an object of a slab cache, which no other task knows yet."""
 
+    def relax(self) -> None:
+        """The calling task spins: it goes on once another one has done something."""
+
     def choose(self, n: int, label: str) -> int:
         """A choice in range(n) that the program does not determine: it is recorded in the schedule."""
 

@@ -37,6 +37,12 @@ class RwSemaphore(Lock):
         """Nobody holds it."""
         return self.writer is None and not self.readers
 
+    def awaited(self, task: Task) -> tuple[Task, ...]:
+        """Whom a task in the queue waits for: each holder, and the writer before it."""
+        queue = [waiter for waiter, _ in self.queue]
+        before = self.queue[: queue.index(task)] if task in queue else ()
+        return (*self.holders, *[waiter for waiter, writes in before if writes][:1])
+
     def down_read(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
         """Take it for reading, after the writers that wait already."""
         might_sleep()

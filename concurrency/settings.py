@@ -11,6 +11,7 @@ from concurrency.race import RaceDetector
 from concurrency.rcu import RcuCheck
 from concurrency.simulated import DEFAULT_MAX_STEPS, Simulated
 from concurrency.slab import LeakCheck
+from concurrency.spin import DEFAULT_SPINS
 from concurrency.strategy.base import Listening, Strategy
 from concurrency.threaded import Threaded
 from concurrency.validator import LockValidator
@@ -25,14 +26,17 @@ class Settings:
 
     `without` names checks that are switched off. `faults` is how many allocations may fail, by choice, in one
     execution, `spurious` how many waits of each task may end for no reason, by choice (`schedule`,
-    `Condition.wait`). `observers` makes the further observers of a runtime: the invariants of a scenario. `memory` is
-    the memory model: sequential consistency ("sc") or `concurrency.weak` ("weak").
+    `Condition.wait`). An execution has at most `max_steps` operations; in their second half tasks are scheduled
+    fairly, and so they are once a task has spun `spins` times in vain (`cpu_relax`). `observers` makes the further
+    observers of a runtime: the invariants of a scenario. `memory` is the memory model: sequential consistency ("sc") or
+    `concurrency.weak` ("weak").
     """
 
     without: frozenset[str] = frozenset()
     faults: int = 0
     spurious: int = 0
     max_steps: int = DEFAULT_MAX_STEPS
+    spins: int = DEFAULT_SPINS
     observers: Callable[[], Sequence[Observer]] = tuple
     memory: str = "sc"
 
@@ -63,6 +67,7 @@ class Settings:
             (*self._common(stacks=True), *self.observers()),
             without=self.without,
             faults=self.faults,
+            spurious=self.spurious,
             seed=seed,
         )
 
@@ -91,4 +96,5 @@ class Settings:
             faults=self.faults,
             spurious=self.spurious,
             max_steps=max_steps or self.max_steps,
+            spins=self.spins,
         )

@@ -23,13 +23,15 @@ from greenlet import getcurrent
 from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
 from concurrency.greenlets import Greenlets
+from concurrency.liveness import Liveness
 from concurrency.observer import Observer, hearers, one_of
 from concurrency.operation import Operation
 from concurrency.runtime import Watcher, active
 from concurrency.shared import STRONG, use_accessors
+from concurrency.spin import DEFAULT_SPINS
 from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, starts_round
 from concurrency.task import Task
-from concurrency.waiting import describe_deadlock
+from concurrency.waiting import circle, describe_circle, describe_deadlock, doings
 
 T = TypeVar("T")
 
@@ -37,7 +39,7 @@ DEFAULT_MAX_STEPS = 1_000_000
 _task_number = attrgetter("id")
 
 
-class Simulated:
+class Simulated(Liveness):
     """Runs programs, one execution after another, under one strategy."""
 
     tracing: bool
@@ -57,6 +59,7 @@ class Simulated:
         faults: int = 0,
         spurious: int = 0,
         max_steps: int = DEFAULT_MAX_STEPS,
+        spins: int = DEFAULT_SPINS,
     ) -> None:
         self.without = without
         self._faults = faults
@@ -83,6 +86,8 @@ class Simulated:
         else:
             self._step = self._step_leased if strategy.numbers is None else self._step_uniform
         self._max_steps = max_steps
+        self._spins = spins
+        self._circles = "circle" not in without
         self._learning = strategy if isinstance(strategy, Learning) else None
         self.executions = 0
         """The number of the next execution, as the strategy counts them."""
@@ -111,6 +116,8 @@ class Simulated:
         self._broken: BaseException | None = None
         self._stopping = False
         self.step = self._step
+        self._revive()
+        self.alarm(self._max_steps // 2, self._be_fair)
 
     # -- one execution ------------------------------------------------------------------------------------------
 
@@ -142,7 +149,7 @@ class Simulated:
             self._when.append(0)
             onward: Task | None = self.current
             while onward is not None:
-                onward = self._go_on_with(onward)
+                onward = self._go_on_with(onward) or self._look_again()
             self._settle()
         finally:
             try:
@@ -151,10 +158,14 @@ class Simulated:
                 active.runtime = None
         if self._broken is not None:
             raise self._broken
+        if self._fair_since >= 0:
+            self._alone_since = self._fair_since
         if self._alone_since >= 0:
             self._forced += self.steps - self._alone_since
         strategy.end(self.steps, self._forced)
-        return Execution(self._failure, self.steps, self._who, self._when, self._data)
+        return Execution(
+            self._failure, self.steps, self._who, self._when, self._data, fair=self._fair_since >= 0
+        )
 
     def _settle(self) -> None:
         """All that can run has run: see whether that is a good end."""
@@ -453,6 +464,9 @@ class Simulated:
         task.done = True
         runnable = self._runnable
         runnable.remove(task)
+        if self._watching:
+            self._looked.discard(task)
+            self._note(task, False, False)
         for performed in self._on_performed:
             performed(task, END, task, None, None)
         if self._waiting:
@@ -474,6 +488,8 @@ class Simulated:
     def _choose(self, current: Task | None, n: int) -> Task:
         if n >= self._limit:
             self._reach_limit(n)
+            if self._fair_since >= 0:
+                return self._choose_fairly(current, n)
         runnable = self._runnable
         if len(runnable) == 1 and not self._thorough:
             return self._only(runnable[0], n)
@@ -501,7 +517,9 @@ class Simulated:
         try:
             if n >= self._max_steps:
                 raise Failure(
-                    Kind.STALL, f"step limit: the execution did not end within {self._max_steps} operations"
+                    Kind.STALL,
+                    f"step limit: the execution did not end within {self._max_steps} operations",
+                    doings(self.tasks, self._counts()),
                 )
             due = [ring for at, ring in self._alarms if at <= n]
             self._alarms = [alarm for alarm in self._alarms if alarm[0] > n]
@@ -531,6 +549,8 @@ class Simulated:
         task.obj = obj
         runnable = self._runnable
         runnable.remove(task)
+        if self._circles and (found := circle(task, self._is_blocked)):
+            raise describe_circle(found)
         self._waiting.setdefault(id(obj), []).append(task)
         for blocked in self._on_blocked:
             blocked(task, op, obj)
@@ -541,6 +561,9 @@ class Simulated:
         else:
             self._greenlets.hub.switch()
         self._unwait(task, obj)
+
+    def _is_blocked(self, task: Task) -> bool:
+        return not task.done and task not in self._runnable
 
     def _unwait(self, task: Task, obj: object) -> None:
         waiters = self._waiting[id(obj)]

@@ -22,7 +22,11 @@ _files[GENERATED] = False
 
 def place(skip: int = 1) -> RawFrame | None:
     """The innermost instruction of the user's; None if there is none. The `skip` innermost frames are known ours."""
-    frame: FrameType | None = sys._getframe(skip)
+    return place_in(sys._getframe(skip))
+
+
+def place_in(frame: FrameType | None) -> RawFrame | None:
+    """The innermost instruction of the user's, seen from `frame`; None if there is none."""
     while frame is not None:
         code = frame.f_code
         user = _files.get(code.co_filename)

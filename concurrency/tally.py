@@ -72,6 +72,7 @@ class Tally:
         result = self.result
         result.executions += 1
         result.steps += execution.steps
+        result.fair += execution.fair
         failure = execution.failure
         if failure is not None:
             number = result.executions - 1

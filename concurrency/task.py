@@ -30,7 +30,9 @@ class Task:
         "done",
         "fn",
         "greenlet",
+        "has_looked",
         "id",
+        "idle_spins",
         "in_softirq",
         "irqs_off",
         "name",
@@ -42,7 +44,9 @@ class Task:
         "rcu_sched",
         "result",
         "resume",
+        "spins",
         "spurious",
+        "thread",
         "user_mode",
         "wait_queue",
     )
@@ -81,11 +85,19 @@ class Task:
         """The deadline of the wait that it is in."""
         self.spurious = 0
         """How many of its waits have ended for no reason."""
+        self.has_looked = False
+        """It spins, and nothing has changed since it looked."""
+        self.spins = 0
+        """How often it has spun since it got anywhere."""
+        self.idle_spins = 0
+        """How often it has looked again although nothing had changed."""
         self.context = TaskContext(name, number)
         """What the lock validator keeps about the task."""
         self.greenlet: Any = None
         self.resume: Any = None
         """Called by the task that hands over to this one."""
+        self.thread = 0
+        """The identifier of its thread, under the threaded runtime."""
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.name}>"

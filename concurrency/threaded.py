@@ -19,8 +19,9 @@ from concurrency.observer import Observer, hearers
 from concurrency.operation import Operation
 from concurrency.runtime import Watcher, active, at_once
 from concurrency.shared import STRONG, use_accessors
+from concurrency.spin import CPU_RELAX
 from concurrency.task import OUTSIDE, Task
-from concurrency.waiting import describe_deadlock
+from concurrency.waiting import circle, describe_circle, describe_deadlock
 
 T = TypeVar("T")
 
@@ -58,6 +59,7 @@ class Threaded:
         self.tracing = False
         self._faults = faults
         self.spurious = spurious
+        self._circles = "circle" not in without
         self._noise = noise
         self._random = Random(seed)
         self._observers = observers
@@ -215,6 +217,8 @@ class Threaded:
         assert op.ready is not None
         task.op = op
         task.obj = obj
+        if self._circles and (found := circle(task, self._is_stuck)):
+            raise describe_circle(found)
         self._waiting.append(task)
         if self._watchers:
             self._look(task, op)
@@ -253,6 +257,11 @@ class Threaded:
 
     def made(self, obj: object) -> None:
         """See `Runtime.made`."""
+
+    def relax(self) -> None:
+        """See `Runtime.relax`; here it gives up the processor."""
+        self.step(CPU_RELAX, self.current)
+        time.sleep(0)
 
     def choose(self, n: int, label: str) -> int:  # noqa: ARG002
         """See `Runtime.choose`."""
@@ -324,6 +333,7 @@ class Threaded:
 
     def _main(self, task: Task) -> None:
         self._local.task = task
+        task.thread = threading.get_ident()
         try:
             task.result = task.fn(*task.args)
         except TaskKilled:

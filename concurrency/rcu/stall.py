@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from concurrency.failure import Failure, Kind
 from concurrency.runtime import active, current_task
-from concurrency.site import caller
-from concurrency.snapshot import place_of
+from concurrency.waiting import where
 
 if TYPE_CHECKING:
     from concurrency.rcu.domain import GracePeriods
@@ -55,10 +54,7 @@ class StallWatch:
         late = [(rcu.task_of(reader), reader) for reader, first in rcu.holdouts.items() if first <= number]
         names = " ".join(dict.fromkeys(task.name for task, _ in late))
         by = current_task()
-        lines = [
-            f"\t{rcu.describe(reader)}, at {(caller() if task is by else place_of(task)) or '?'}"
-            for task, reader in late
-        ]
+        lines = [f"\t{rcu.describe(reader)}, at {where(task)}" for task, reader in late]
         lines.append(
             f"\t(detected by {by.name}, t={self.timeout} operations, g={number}, q={rcu.callbacks_left})"
         )

@@ -42,7 +42,7 @@ def philosophers(n: int, ordered: bool) -> Any:
 def test_dining_philosophers_deadlock(strategy: str) -> None:
     failure = first_failure(philosophers(3, False), BARE, strategy=strategy)
     assert failure.kind is Kind.DEADLOCK
-    assert len(failure.detail.splitlines()) == 3
+    assert failure.detail.count("waits in") == 3
     assert "philosopher 0 waits in mutex_lock(fork 1), held by philosopher 1" in failure.detail
 
 

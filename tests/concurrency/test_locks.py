@@ -117,7 +117,10 @@ def test_taking_a_lock_twice_is_a_report_and_without_lockdep_a_deadlock(run) -> 
     assert run(program).headline == "WARNING: possible recursive locking detected"
     failure = run(program, BARE)
     assert failure.kind is Kind.DEADLOCK
-    assert failure.detail == "main waits in mutex_lock(m), held by main"
+    assert failure.headline == "deadlock: a circle of waits (main -> main)"
+    assert failure.detail.startswith(
+        "main waits in mutex_lock(m), held by main\n  at concurrency/test_locks.py:"
+    )
 
 
 def test_sleeping_under_a_spinlock_is_a_report(run) -> None:
@@ -266,6 +269,9 @@ def test_a_lost_wake_up_is_a_deadlock_at_once(lost: bool) -> None:
     if lost:
         failure = first_failure(program)
         assert failure.headline == "deadlock: no task can go on (waiter)"
-        assert failure.detail == "waiter waits in schedule(sleeper)"
+        wait, place, why = failure.detail.splitlines()
+        assert wait == "waiter waits in schedule(sleeper)"
+        assert place.startswith("  at concurrency/test_locks.py:")
+        assert why == "  nobody is left who could wake it"
     else:
         assert all(execution.failure is None for execution in every_execution(program))
