@@ -19,7 +19,7 @@ class Barrier:
     `waiting` has the tasks that wait and their places in the order of arrival; `passing` those that may go on.
     """
 
-    __slots__ = ("broken", "name", "parties", "passing", "waiting")
+    __slots__ = ("broken", "late", "name", "parties", "passing", "waiting")
 
     def __init__(self, parties: int, name: str = "barrier") -> None:
         if parties < 1:
@@ -29,6 +29,7 @@ class Barrier:
         self.broken = False
         self.waiting: dict[Task, int] = {}
         self.passing: dict[Task, int] = {}
+        self.late: list[int] = []
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the others, at most `timeout` seconds; gives the place in the order of arrival, from 0.
@@ -69,7 +70,7 @@ def _may_pass(barrier: Barrier, task: Task) -> bool:
 
 
 def _may_pass_or_late(barrier: Barrier, task: Task) -> bool:
-    return _may_pass(barrier, task) or late(task)
+    return _may_pass(barrier, task) or late(barrier, task)
 
 
 def _pass(barrier: Barrier, task: Task, _arg: object) -> int | None:

@@ -102,25 +102,41 @@ class Clock:
         return entry
 
 
+class Waitable(Protocol):
+    """What a task can wait for with a deadline."""
+
+    late: list[int]
+    """The numbers of the tasks whose deadline has passed while they wait."""
+
+
 class Alarm:
-    """The deadline of one wait of one task."""
+    """The deadline of one wait of one task, for `obj`."""
 
-    __slots__ = ("expires", "number", "obj", "passed", "task")
+    __slots__ = ("expires", "number", "obj", "task")
 
-    def __init__(self, task: Task, obj: object) -> None:
+    def __init__(self, task: Task, obj: Waitable) -> None:
         self.task = task
         self.obj = obj
-        self.passed = False
         self.expires = self.number = 0
 
     def fire(self, clock: Clock) -> None:  # noqa: ARG002
         """See `Entry.fire`."""
-        perform(EXPIRE, self.obj, self)
+        perform(_expire(self.task.id), self.obj)
 
 
-def late(task: Task) -> bool:
-    """The deadline of the wait that `task` is in has passed: an operation that may time out is ready then."""
-    return task.alarm is not None and task.alarm.passed
+class Nap:
+    """What a task waits for that sleeps until a time."""
+
+    __slots__ = ("late", "name")
+
+    def __init__(self) -> None:
+        self.name = "nap"
+        self.late: list[int] = []
+
+
+def late(obj: Waitable, task: Task) -> bool:
+    """The deadline of the wait of `task` for `obj` has passed: an operation that may time out is ready then."""
+    return task.id in obj.late
 
 
 def _read(clock: Clock, _task: Task, _arg: object) -> int:
@@ -132,7 +148,8 @@ def _arm(clock: Clock, _task: Task, arg: tuple[Alarm, int]) -> tuple[bool, bool]
     return clock.add(alarm, clock.now + timeout)
 
 
-def _disarm(clock: Clock, _task: Task, alarm: Alarm) -> int:
+def _disarm(clock: Clock, task: Task, alarm: Alarm) -> int:
+    del clock.deleting[task]
     clock.drop(alarm)
     return max(0, alarm.expires - clock.now)
 
@@ -143,28 +160,41 @@ def _is_due(clock: Clock, _task: Task) -> bool:
 
 def _take(clock: Clock, task: Task, _arg: object) -> Entry:
     clock.task = task
-    entry = clock.take()
-    if not isinstance(entry, Alarm):
-        clock.running = entry
-    return entry
+    clock.running = clock.take()
+    return clock.running
 
 
-def _expire(_obj: object, _task: Task, alarm: Alarm) -> None:
-    alarm.passed = True
+def is_idle(clock: Clock, task: Task) -> bool:
+    """The timer that `task` deletes is not firing."""
+    return clock.running is not clock.deleting[task]
 
 
-def _has_passed(alarm: Alarm, _task: Task) -> bool:
-    return alarm.passed
+def _ran(clock: Clock, _task: Task, _arg: object) -> None:
+    clock.running = None
 
 
-TIMERS = ("timers",)
-JIFFIES = Operation("jiffies", Access.READ_ONCE, field="now", effect=_read, local=True)
-ARM = Operation("schedule_timeout", effect=_arm, wakes=True, local=True)
-DISARM = Operation("del_timer", effect=_disarm, wakes=True, local=True)
-FIRE = Operation("timer_fires", ready=_is_due, effect=_take, wakes=True, acquires=TIMERS, local=True)
-EXPIRE = Operation("timeout", effect=_expire, wakes=True, local=True)
-"""Done to what the task waits for: only it sees that, and whoever else waits there."""
-SLEEP = Operation("msleep", ready=_has_passed, local=True)
+PLACE = "timers"
+JIFFIES = Operation("jiffies", Access.READ_ONCE, field=PLACE, effect=_read, local=True)
+ARM = Operation("schedule_timeout", field=PLACE, effect=_arm, wakes=True, local=True)
+DISARM = Operation("del_timer_sync", field=PLACE, ready=is_idle, effect=_disarm, wakes=True, local=True)
+FIRE = Operation(
+    "timer_fires", field=PLACE, ready=_is_due, effect=_take, wakes=True, acquires=("timers",), local=True
+)
+RAN = Operation("timer_ran", field=PLACE, effect=_ran, wakes=True, releases=("ran",), local=True)
+SLEEP = Operation("msleep", ready=late, local=True)
+_EXPIRE: dict[int, Operation] = {}
+
+
+def _expire(number: int) -> Operation:
+    """The time of task `number` is up: done to what it waits for, since only those that wait there see it."""
+    found = _EXPIRE.get(number)
+    if found is None:
+
+        def effect(obj: Waitable, _task: Task, _arg: object) -> None:
+            obj.late.append(number)
+
+        found = _EXPIRE[number] = Operation("timeout", effect=effect, wakes=True, local=True)
+    return found
 
 
 def arm(op: Operation, clock: Clock, arg: Any) -> bool:
@@ -178,6 +208,7 @@ def arm(op: Operation, clock: Clock, arg: Any) -> bool:
 def _run(clock: Clock) -> None:
     while True:
         perform(FIRE, clock).fire(clock)
+        perform(RAN, clock)
 
 
 def pass_time(clock: Clock, until: int) -> None:
@@ -194,20 +225,20 @@ def checked_timeout(timeout: int) -> int:
     return timeout
 
 
-def perform_timeout(op: Operation, obj: object, timeout: int, arg: Any = None) -> tuple[Any, int]:
+def perform_timeout(op: Operation, obj: Waitable, timeout: int) -> tuple[Any, int]:
     """Perform `op`, which is ready also when its task is `late`; gives its result and the jiffies that are left."""
     task = current_task()
     clock = domain(Clock)
     alarm = Alarm(task, obj)
-    task.alarm = alarm
-    try:
-        arm(ARM, clock, (alarm, checked_timeout(timeout)))
-        if active.runtime is None and op.ready is not None and not op.ready(obj, task):
-            pass_time(clock, alarm.expires)
-        result = perform(op, obj, arg)
-        return result, perform(DISARM, clock, alarm)
-    finally:
-        task.alarm = None
+    arm(ARM, clock, (alarm, checked_timeout(timeout)))
+    if active.runtime is None and op.ready is not None and not op.ready(obj, task):
+        pass_time(clock, alarm.expires)
+    result = perform(op, obj)
+    clock.deleting[task] = alarm
+    left = perform(DISARM, clock, alarm)
+    if task.id in obj.late:
+        obj.late.remove(task.id)
+    return result, left
 
 
 def jiffies() -> int:
@@ -228,10 +259,4 @@ def msleep(msecs: int) -> None:
 
 def mdelay(msecs: int) -> None:
     """Wait for so many milliseconds, or longer, without sleeping: also under a spinlock."""
-    clock = domain(Clock)
-    alarm = Alarm(current_task(), None)
-    alarm.obj = alarm
-    arm(ARM, clock, (alarm, checked_timeout(msecs)))
-    if active.runtime is None:
-        pass_time(clock, alarm.expires)
-    perform(SLEEP, alarm)
+    perform_timeout(SLEEP, Nap(), msecs)

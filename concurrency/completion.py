@@ -15,12 +15,13 @@ from concurrency.task import Task
 class Completion:
     """`done` counts what has happened and nobody has waited for; with `all_done` everybody may go on."""
 
-    __slots__ = ("all_done", "done", "name")
+    __slots__ = ("all_done", "done", "late", "name")
 
     def __init__(self, name: str = "completion") -> None:
         self.name = name
         self.done = 0
         self.all_done = False
+        self.late: list[int] = []
 
     def complete(self) -> None:
         """Let one waiter go on, now or later."""
@@ -67,7 +68,7 @@ def _happened(completion: Completion, _task: Task | None = None, _arg: object = 
 
 
 def _happened_or_late(completion: Completion, task: Task) -> bool:
-    return _happened(completion) or late(task)
+    return _happened(completion) or late(completion, task)
 
 
 def _take(completion: Completion, _task: Task, _arg: object) -> bool:

@@ -1,7 +1,7 @@
 """Condition: a monitor's condition variable, with the face of `threading.Condition`.
 
-As POSIX has it, and Python's documentation does not rule out: which waiters a notify wakes is a choice, and with
-`Settings(spurious=n)` up to n waits of each task end for no reason. What is to be true must be looked at again.
+As POSIX has it, and Python's documentation does not rule out: a notify lets any one of those go on that wait then, and
+with `Settings(spurious=n)` up to n waits of each task end for no reason. What is to be true must be looked at again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from concurrency.context import might_sleep
 from concurrency.lock import OwnedLock
 from concurrency.mutex import Mutex
 from concurrency.operation import Operation
-from concurrency.runtime import active, perform
+from concurrency.runtime import perform
 from concurrency.task import Task
 from concurrency.wait import for_no_reason
 
@@ -25,15 +25,18 @@ T = TypeVar("T")
 class Condition:
     """Tasks that hold `lock` wait until one that holds it notifies them; `with condition:` takes the lock.
 
-    `waiters` has the tasks that wait and were not notified.
+    `waiters` has the tasks that wait. `calls` has the notifications that nobody has answered yet, oldest first: of each
+    the tasks among which one may go on.
     """
 
-    __slots__ = ("lock", "name", "waiters")
+    __slots__ = ("calls", "late", "lock", "name", "waiters")
 
     def __init__(self, lock: OwnedLock | None = None, name: str = "condition") -> None:
         self.name = name
         self.lock = Mutex(name) if lock is None else lock
         self.waiters: list[Task] = []
+        self.calls: list[tuple[Task, ...]] = []
+        self.late: list[int] = []
 
     def wait(self, timeout: float | None = None) -> bool:
         """Give the lock back, wait to be notified, at most `timeout` seconds, and take the lock again.
@@ -70,9 +73,10 @@ class Condition:
         return result
 
     def notify(self, n: int = 1) -> None:
-        """Wake `n` of the waiters; which ones is a choice. Raises RuntimeError without the lock."""
+        """Let `n` of the waiters go on, whichever come first. Raises RuntimeError without the lock."""
         self._must_hold("notify")
-        perform(CONDITION_NOTIFY, self, n)
+        for _ in range(min(n, len(self.waiters))):
+            perform(CONDITION_NOTIFY, self)
 
     def notify_all(self) -> None:
         """Wake all waiters. Raises RuntimeError without the lock."""
@@ -106,39 +110,44 @@ def _wait(condition: Condition, task: Task, _arg: object) -> None:
 
 
 def _notified(condition: Condition, task: Task) -> bool:
-    return task not in condition.waiters
+    return any(task in call for call in condition.calls)
 
 
 def _notified_or_late(condition: Condition, task: Task) -> bool:
-    return task not in condition.waiters or late(task)
+    return _notified(condition, task) or late(condition, task)
 
 
 def _leave(condition: Condition, task: Task, _arg: object) -> bool:
-    if task not in condition.waiters:
-        return True
+    """The wait ends: the oldest call is answered that the task may answer, if there is one.
+
+    Who may answer a call may answer each later one, too, so the oldest is always right.
+    """
+    called = next((call for call in condition.calls if task in call), None)
+    if called is not None:
+        condition.calls.remove(called)
     condition.waiters.remove(task)
-    return False
+    rest = (tuple(other for other in call if other is not task) for call in condition.calls)
+    condition.calls = [call for call in rest if call]
+    return called is not None
 
 
-def _notify(condition: Condition, _task: Task, n: int) -> None:
-    runtime = active.runtime
-    for _ in range(min(n, len(condition.waiters))):
-        count = len(condition.waiters)
-        condition.waiters.pop(
-            0 if runtime is None else runtime.choose(count, f"who of {condition.name} wakes")
-        )
+def _notify(condition: Condition, _task: Task, _arg: object) -> None:
+    if len(condition.calls) < len(condition.waiters):
+        condition.calls.append(tuple(condition.waiters))
 
 
 def _notify_all(condition: Condition, _task: Task, _arg: object) -> None:
-    condition.waiters.clear()
+    condition.calls = [tuple(condition.waiters)] * len(condition.waiters)
 
 
 _ORDER = ("notify",)
-CONDITION_WAIT = Operation("condition_wait", effect=_wait, local=True)
-CONDITION_AWAKE = Operation("condition_wait", ready=_notified, effect=_leave, acquires=_ORDER, local=True)
-CONDITION_AWAKE_OR_LATE = Operation(
-    "condition_wait", ready=_notified_or_late, effect=_leave, acquires=_ORDER, local=True
+CONDITION_WAIT = Operation("condition_wait", effect=_wait, wakes=True, local=True)
+CONDITION_AWAKE = Operation(
+    "condition_wait", ready=_notified, effect=_leave, wakes=True, acquires=_ORDER, local=True
 )
-CONDITION_LEAVE = Operation("spurious wake-up", effect=_leave, local=True)
+CONDITION_AWAKE_OR_LATE = Operation(
+    "condition_wait", ready=_notified_or_late, effect=_leave, wakes=True, acquires=_ORDER, local=True
+)
+CONDITION_LEAVE = Operation("spurious wake-up", effect=_leave, wakes=True, local=True)
 CONDITION_NOTIFY = Operation("notify", effect=_notify, wakes=True, releases=_ORDER, local=True)
 CONDITION_NOTIFY_ALL = Operation("notify_all", effect=_notify_all, wakes=True, releases=_ORDER, local=True)

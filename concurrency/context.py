@@ -18,7 +18,8 @@ def might_sleep(*, state: bool = True) -> None:
     end that sleep.
     """
     task = current_task()
-    if state and task.asleep and checked("atomic-sleep"):
+    place = task.wait_queue or task.sleep
+    if state and place is not None and task in place.asleep and checked("atomic-sleep"):
         fail(
             Failure(
                 Kind.LOCKDEP,

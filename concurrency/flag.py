@@ -13,11 +13,12 @@ from concurrency.task import Task
 class Flag:
     """Set or not set, at first not."""
 
-    __slots__ = ("name", "raised")
+    __slots__ = ("late", "name", "raised")
 
     def __init__(self, name: str = "flag") -> None:
         self.name = name
         self.raised = False
+        self.late: list[int] = []
 
     def set(self) -> None:
         """Set it: everybody who waits goes on, and nobody waits until it is cleared."""
@@ -47,7 +48,7 @@ def _is_set(flag: Flag, _task: Task, _arg: object = None) -> bool:
 
 
 def _is_set_or_late(flag: Flag, task: Task) -> bool:
-    return flag.raised or late(task)
+    return flag.raised or late(flag, task)
 
 
 def _set(flag: Flag, _task: Task, _arg: object) -> None:

@@ -19,7 +19,7 @@ class Semaphore:
     `queue` has the tasks that wait, oldest first; `let_in` those among them that may go on.
     """
 
-    __slots__ = ("count", "let_in", "name", "queue")
+    __slots__ = ("count", "late", "let_in", "name", "queue")
 
     def __init__(self, count: int = 1, name: str = "semaphore") -> None:
         if count < 0:
@@ -28,6 +28,7 @@ class Semaphore:
         self.count = count
         self.queue: list[Task] = []
         self.let_in: list[Task] = []
+        self.late: list[int] = []
 
     def down(self) -> None:
         """Wait until there is room, and go in."""
@@ -81,7 +82,7 @@ def _is_in(sem: Semaphore, task: Task) -> bool:
 
 
 def _is_in_or_late(sem: Semaphore, task: Task) -> bool:
-    return task in sem.let_in or late(task)
+    return task in sem.let_in or late(sem, task)
 
 
 def _go_in(sem: Semaphore, task: Task, _arg: object) -> bool:
@@ -100,10 +101,10 @@ def _up(sem: Semaphore, _task: Task, _arg: object) -> None:
 
 
 _ORDER = ("up",)
-DOWN = Operation("down", effect=_down_or_queue, acquires=_ORDER, local=True)
-DOWN_SLOW = Operation("down_slowpath", ready=_is_in, effect=_go_in, acquires=_ORDER, local=True)
+DOWN = Operation("down", effect=_down_or_queue, wakes=True, acquires=_ORDER, local=True)
+DOWN_SLOW = Operation("down_slowpath", ready=_is_in, effect=_go_in, wakes=True, acquires=_ORDER, local=True)
 DOWN_SLOW_TIMEOUT = Operation(
-    "down_timeout", ready=_is_in_or_late, effect=_go_in, acquires=_ORDER, local=True
+    "down_timeout", ready=_is_in_or_late, effect=_go_in, wakes=True, acquires=_ORDER, local=True
 )
-DOWN_TRYLOCK = Operation("down_trylock", effect=_try_down, acquires=_ORDER, local=True)
+DOWN_TRYLOCK = Operation("down_trylock", effect=_try_down, wakes=True, acquires=_ORDER, local=True)
 UP = Operation("up", effect=_up, wakes=True, releases=_ORDER, local=True)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from lockdep import TaskContext
 
 if TYPE_CHECKING:
-    from concurrency.clock import Alarm
     from concurrency.operation import Operation
-    from concurrency.wait import WaitQueue
+    from concurrency.wait import Sleep, WaitQueue
 
 
 class Task:
@@ -21,9 +20,7 @@ class Task:
     """
 
     __slots__ = (
-        "alarm",
         "args",
-        "asleep",
         "bh_off",
         "context",
         "daemon",
@@ -44,6 +41,7 @@ class Task:
         "rcu_sched",
         "result",
         "resume",
+        "sleep",
         "spins",
         "spurious",
         "thread",
@@ -77,12 +75,10 @@ class Task:
         self.bh_off = 0
         """How many local_bh_disable() are still to be undone."""
         self.in_softirq = False
-        self.asleep = False
-        """Its state is not TASK_RUNNING: `schedule` waits until somebody wakes it."""
         self.wait_queue: WaitQueue | None = None
         """The queue that it has been put on by `prepare_to_wait`."""
-        self.alarm: Alarm | None = None
-        """The deadline of the wait that it is in."""
+        self.sleep: Sleep | None = None
+        """Where it sleeps if it is on no queue."""
         self.spurious = 0
         """How many of its waits have ended for no reason."""
         self.has_looked = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from concurrency.clock import TIMERS, Clock, arm
+from concurrency.clock import PLACE, Clock, arm, is_idle
 from concurrency.irq import softirq
 from concurrency.lock import lock_class_key
 from concurrency.operation import Access, Dep, Operation
@@ -29,13 +29,12 @@ class Timer:
         self.expires = self.number = 0
         self.dep_map = LockMap(lock_class_key(name), name, lock_type=LockType.ANNOTATION)
 
-    def fire(self, clock: Clock) -> None:
+    def fire(self, clock: Clock) -> None:  # noqa: ARG002
         """See `clock.Entry`; kernel: call_timer_fn()."""
         with softirq():
             perform(TIMER_BEGINS, self)
             self.function(self)
             perform(TIMER_ENDS, self)
-        perform(TIMER_RAN, clock)
 
     def __repr__(self) -> str:
         return f"<Timer {self.name}>"
@@ -76,26 +75,23 @@ def _delete(clock: Clock, _task: Task, timer: Timer) -> bool:
     return clock.drop(timer)
 
 
-def _is_idle(clock: Clock, task: Task) -> bool:
-    return clock.running is not clock.deleting[task]
-
-
 def _delete_idle(clock: Clock, task: Task, timer: Timer) -> bool:
     del clock.deleting[task]
     return clock.drop(timer)
 
 
-def _ran(clock: Clock, _task: Task, _arg: object) -> None:
-    clock.running = None
-
-
-MOD_TIMER = Operation("mod_timer", effect=_mod, wakes=True, releases=TIMERS, local=True)
-TIMER_PENDING = Operation("timer_pending", Access.READ_ONCE, effect=_pending, local=True)
-DEL_TIMER = Operation("del_timer", effect=_delete, wakes=True, local=True)
+MOD_TIMER = Operation("mod_timer", field=PLACE, effect=_mod, wakes=True, releases=("timers",), local=True)
+TIMER_PENDING = Operation("timer_pending", Access.READ_ONCE, field=PLACE, effect=_pending, local=True)
+DEL_TIMER = Operation("del_timer", field=PLACE, effect=_delete, wakes=True, local=True)
 DEL_TIMER_SYNC = Operation("del_timer_sync", dep=Dep.WAIT_FOR, local=True)
 DEL_TIMER_SYNC_WAIT = Operation(
-    "del_timer_sync", ready=_is_idle, effect=_delete_idle, wakes=True, acquires=("ran",), local=True
+    "del_timer_sync",
+    field=PLACE,
+    ready=is_idle,
+    effect=_delete_idle,
+    wakes=True,
+    acquires=("ran",),
+    local=True,
 )
 TIMER_BEGINS = Operation("timer_begins", dep=Dep.ACQUIRE, local=True)
 TIMER_ENDS = Operation("timer_ends", dep=Dep.RELEASE, local=True)
-TIMER_RAN = Operation("timer_ran", effect=_ran, wakes=True, releases=("ran",), local=True)

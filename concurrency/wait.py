@@ -20,17 +20,32 @@ TASK_RUNNING = 0
 TASK_UNINTERRUPTIBLE = 2
 
 
+class Sleep:
+    """Where one task sleeps that is on no queue."""
+
+    __slots__ = ("asleep", "late", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asleep: list[Task] = []
+        self.late: list[int] = []
+
+
 class WaitQueue:
     """Who sleeps until something happens: `entries` has each task and whether it wants to be woken alone.
+
+    `asleep` has those whose state is not TASK_RUNNING.
 
     Exclusive waiters stand behind the others, in the order in which they came. Kernel: struct wait_queue_head.
     """
 
-    __slots__ = ("entries", "name")
+    __slots__ = ("asleep", "entries", "late", "name")
 
     def __init__(self, name: str = "wait queue") -> None:
         self.name = name
         self.entries: list[tuple[Task, bool]] = []
+        self.asleep: list[Task] = []
+        self.late: list[int] = []
 
     def wait_event(self, condition: Callable[[], object], *, exclusive: bool = False) -> None:
         """Sleep until `condition()` holds; it is looked at now and after each wake-up."""
@@ -65,19 +80,27 @@ class WaitQueue:
 
         Raises `ConcurrencyError` if the task is on another queue.
         """
-        perform(PREPARE_TO_WAIT, self, exclusive)
+        task = current_task()
+        other = task.wait_queue
+        if other is not None and other is not self:
+            raise ConcurrencyError(
+                f"{task.name} is on the queue {other.name!r}: a task waits on one queue at a time"
+            )
+        perform(PREPARE_TO_WAIT_EXCLUSIVE if exclusive else PREPARE_TO_WAIT, self)
+        task.wait_queue = self
 
     def finish_wait(self) -> None:
         """Be awake and on no queue."""
         perform(FINISH_WAIT, self)
+        current_task().wait_queue = None
 
     def wake_up(self, nr: int = 1) -> int:
         """Wake all tasks but the exclusive ones, and `nr` of those; gives how many were woken."""
-        return int(perform(WAKE_UP, self, nr))
+        return int(perform(_wake_up(nr), self))
 
     def wake_up_all(self) -> int:
         """Wake all tasks; gives how many."""
-        return int(perform(WAKE_UP_ALL, self, -1))
+        return int(perform(WAKE_UP_ALL, self))
 
     def active(self) -> bool:
         """Somebody is on the queue; kernel: waitqueue_active(), which orders nothing."""
@@ -87,31 +110,45 @@ class WaitQueue:
         return f"<WaitQueue {self.name}: {', '.join(task.name for task, _ in self.entries) or 'empty'}>"
 
 
+def _fall_asleep(place: WaitQueue | Sleep, task: Task) -> None:
+    if task not in place.asleep:
+        place.asleep.append(task)
+
+
+def _awake(place: WaitQueue | Sleep, task: Task) -> bool:
+    """Whether it slept."""
+    sleeps = task in place.asleep
+    if sleeps:
+        place.asleep.remove(task)
+    return sleeps
+
+
 def _prepare(queue: WaitQueue, task: Task, exclusive: bool) -> None:
-    other = task.wait_queue
-    if other is not None and other is not queue:
-        raise ConcurrencyError(
-            f"{task.name} is on the queue {other.name!r}: a task waits on one queue at a time"
-        )
     if all(waiter is not task for waiter, _ in queue.entries):
         queue.entries.insert(len(queue.entries) if exclusive else 0, (task, exclusive))
-    task.wait_queue = queue
-    task.asleep = True
+    _fall_asleep(queue, task)
+
+
+def _prepare_shared(queue: WaitQueue, task: Task, _arg: object) -> None:
+    _prepare(queue, task, False)
+
+
+def _prepare_exclusive(queue: WaitQueue, task: Task, _arg: object) -> None:
+    _prepare(queue, task, True)
 
 
 def _finish(queue: WaitQueue, task: Task, _arg: object) -> None:
     queue.entries = [entry for entry in queue.entries if entry[0] is not task]
-    task.wait_queue = None
-    task.asleep = False
+    _awake(queue, task)
 
 
-def _wake(queue: WaitQueue, _task: Task, nr: int) -> int:
+def _wake(queue: WaitQueue, nr: int) -> int:
     """Wakes and takes off the queue; kernel: __wake_up_common() with autoremove_wake_function()."""
     woken = 0
     for entry in list(queue.entries):
         task, exclusive = entry
         queue.entries.remove(entry)
-        task.asleep = False
+        _awake(queue, task)
         woken += 1
         nr -= exclusive
         if exclusive and nr == 0:
@@ -119,52 +156,89 @@ def _wake(queue: WaitQueue, _task: Task, nr: int) -> int:
     return woken
 
 
+def _wake_all(queue: WaitQueue, _task: Task, _arg: object) -> int:
+    return _wake(queue, 0)
+
+
 def _any(queue: WaitQueue, _task: Task, _arg: object) -> bool:
     return bool(queue.entries)
 
 
-def _set_state(_place: object, task: Task, state: int) -> None:
-    task.asleep = state != TASK_RUNNING
+def _set_asleep(place: WaitQueue | Sleep, task: Task, _arg: object) -> None:
+    _fall_asleep(place, task)
 
 
-def _may_run(_place: object, task: Task) -> bool:
-    return not task.asleep or late(task)
+def _set_running(place: WaitQueue | Sleep, task: Task, _arg: object) -> None:
+    _awake(place, task)
 
 
-def _run(_place: object, task: Task, _arg: object) -> None:
-    task.asleep = False
+def _may_run(place: WaitQueue | Sleep, task: Task) -> bool:
+    return task not in place.asleep or late(place, task)
 
 
-def _wake_process(sleeper: Task, _task: Task, _arg: object) -> bool:
-    if sleeper.wait_queue is not None:
-        raise ConcurrencyError(f"{sleeper.name} waits on a queue: wake it with wake_up()")
-    was, sleeper.asleep = sleeper.asleep, False
+def _wake_sleeper(sleep: Sleep, _task: Task, _arg: object) -> bool:
+    was = bool(sleep.asleep)
+    sleep.asleep.clear()
     return was
 
 
 _LOCK, _WAKE = ("lock",), ("lock", "wake")
-PREPARE_TO_WAIT = Operation("prepare_to_wait", effect=_prepare, acquires=_LOCK, releases=_LOCK, local=True)
-FINISH_WAIT = Operation("finish_wait", effect=_finish, local=True)
-WAKE_UP = Operation("wake_up", effect=_wake, wakes=True, acquires=_LOCK, releases=_WAKE, local=True)
-WAKE_UP_ALL = Operation("wake_up_all", effect=_wake, wakes=True, acquires=_LOCK, releases=_WAKE, local=True)
-WAITQUEUE_ACTIVE = Operation("waitqueue_active", Access.READ_ONCE, effect=_any, local=True)
-SET_CURRENT_STATE = Operation("set_current_state", effect=_set_state, local=True)
-SCHEDULE = Operation("schedule", ready=_may_run, effect=_run, acquires=("wake",), local=True)
-SPURIOUS = Operation("spurious wake-up", effect=_run, local=True)
-WAKE_UP_PROCESS = Operation(
-    "wake_up_process", effect=_wake_process, wakes=True, releases=("wake",), local=True
+PREPARE_TO_WAIT = Operation(
+    "prepare_to_wait", effect=_prepare_shared, wakes=True, acquires=_LOCK, releases=_LOCK, local=True
 )
+PREPARE_TO_WAIT_EXCLUSIVE = Operation(
+    "prepare_to_wait_exclusive",
+    effect=_prepare_exclusive,
+    wakes=True,
+    acquires=_LOCK,
+    releases=_LOCK,
+    local=True,
+)
+FINISH_WAIT = Operation("finish_wait", effect=_finish, wakes=True, local=True)
+WAKE_UP_ALL = Operation(
+    "wake_up_all", effect=_wake_all, wakes=True, acquires=_LOCK, releases=_WAKE, local=True
+)
+WAITQUEUE_ACTIVE = Operation("waitqueue_active", Access.READ_ONCE, effect=_any, local=True)
+SET_ASLEEP = Operation("set_current_state", effect=_set_asleep, wakes=True, local=True)
+SET_RUNNING = Operation("set_current_state", effect=_set_running, wakes=True, local=True)
+SCHEDULE = Operation(
+    "schedule", ready=_may_run, effect=_set_running, wakes=True, acquires=("wake",), local=True
+)
+SPURIOUS = Operation("spurious wake-up", effect=_set_running, wakes=True, local=True)
+WAKE_UP_PROCESS = Operation(
+    "wake_up_process", effect=_wake_sleeper, wakes=True, releases=("wake",), local=True
+)
+_WAKE_UP: dict[int, Operation] = {}
 
 
-def _place(task: Task) -> WaitQueue | Task:
-    """What the sleep of `task` is seen in: its queue, or itself."""
-    return task if task.wait_queue is None else task.wait_queue
+def _wake_up(nr: int) -> Operation:
+    """The operation that wakes `nr` exclusive waiters."""
+    found = _WAKE_UP.get(nr)
+    if found is None:
+
+        def effect(queue: WaitQueue, _task: Task, _arg: object) -> int:
+            return _wake(queue, nr)
+
+        found = _WAKE_UP[nr] = Operation(
+            "wake_up", effect=effect, wakes=True, acquires=_LOCK, releases=_WAKE, local=True
+        )
+    return found
+
+
+def _sleep_of(task: Task) -> Sleep:
+    if task.sleep is None:
+        task.sleep = Sleep(task.name)
+    return task.sleep
+
+
+def _place(task: Task) -> WaitQueue | Sleep:
+    """Where `task` sleeps: in its queue, or by itself."""
+    return _sleep_of(task) if task.wait_queue is None else task.wait_queue
 
 
 def set_current_state(state: int) -> None:
     """From the next `schedule` on sleep, unless `state` is `TASK_RUNNING`."""
-    task = current_task()
-    perform(SET_CURRENT_STATE, _place(task), state)
+    perform(SET_RUNNING if state == TASK_RUNNING else SET_ASLEEP, _place(current_task()))
 
 
 def schedule() -> None:
@@ -186,7 +260,9 @@ def schedule_timeout(timeout: int) -> int:
 
 def wake_up_process(task: Task) -> bool:
     """Wake a task that sleeps on no queue; whether it slept."""
-    return bool(perform(WAKE_UP_PROCESS, task))
+    if task.wait_queue is not None:
+        raise ConcurrencyError(f"{task.name} waits on a queue: wake it with wake_up()")
+    return bool(perform(WAKE_UP_PROCESS, _sleep_of(task)))
 
 
 def for_no_reason() -> bool:

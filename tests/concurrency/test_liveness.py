@@ -246,7 +246,7 @@ def test_spinning_too_often_under_a_fair_scheduler_is_starvation(strategy: str) 
 
 def test_spinning_often_is_no_failure_if_it_ends() -> None:
     for strategy in ("random", "pct"):
-        settings = Settings(max_steps=10_000)
+        settings = Settings(max_steps=50_000)
         assert not explore(starving(True), strategy=strategy, executions=50, settings=settings).failures
 
 
