@@ -8,7 +8,6 @@ operations come between which need not (those of other readers, say), their effe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from concurrency.runtime import quiet
@@ -52,16 +51,14 @@ def _copy(obj: Any) -> Any:
 
 
 class State:
-    """An object before a task does an operation on it, and what tasks keep about themselves that waiting depends on."""
+    """An object, and what a task counts of it, before the task does an operation on it."""
 
-    __slots__ = ("_counts", "_late", "_sleepers", "_task", "obj")
+    __slots__ = ("_counts", "_task", "obj")
 
-    def __init__(self, obj: object, task: Task, tasks: Iterable[Task]) -> None:
+    def __init__(self, obj: object, task: Task) -> None:
         self.obj = _copy(obj)
         self._task = task
         self._counts = _counts(task)
-        self._sleepers = [one for one in tasks if one.asleep]
-        self._late = [one.alarm for one in tasks if one.alarm is not None and one.alarm.passed]
 
     def apply(self, obj: object, effect: Any) -> None:
         """Make the effect of the operation on `obj`; the task stays as it is."""
@@ -72,20 +69,6 @@ class State:
             effect(obj, task, None)
         finally:
             task.preempt_count, task.rcu_nesting, task.irqs_off = now
-
-    def ready(self, ready: Any, obj: object, task: Task) -> bool:
-        """Whether an operation of `task` with this readiness could go on, had `obj` become like this."""
-        asleep, alarm = task.asleep, task.alarm
-        passed = alarm is not None and alarm.passed
-        task.asleep = task in self._sleepers
-        if alarm is not None:
-            alarm.passed = alarm in self._late
-        try:
-            return bool(ready(obj, task))
-        finally:
-            task.asleep = asleep
-            if alarm is not None:
-                alarm.passed = passed
 
 
 def _counts(task: Task) -> tuple[int, int, bool]:
@@ -113,7 +96,7 @@ def ready_without(trace: Trace, task: Task, number: int, later: list[int], own: 
             now = _copy(state.obj) if between else state.obj
             for position in range(len(between) + 1):
                 needed = any(own >> one & 1 for one in between[position:])
-                if not needed and state.ready(op.ready, now, task):
+                if not needed and op.ready(now, task):
                     best = position
                 if position < len(between):
                     event = between[position]

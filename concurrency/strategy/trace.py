@@ -80,7 +80,7 @@ class Trace:
             if op.region:
                 self._regions |= bit
                 for other in self._waited_for:
-                    self.states[number, id(other)] = State(other, task, self.tasks.values())
+                    self.states[number, id(other)] = State(other, task)
             if op.grace:
                 self._graces |= bit
                 if all(other is not obj for other in self._waited_for):
@@ -88,7 +88,7 @@ class Trace:
             if footprint is Footprint.ANYTHING:
                 self._wide |= bit
             elif op.place is None and footprint is not Footprint.NOTHING and _is_plain(obj):
-                self.states[number, id(obj)] = State(obj, task, self.tasks.values())
+                self.states[number, id(obj)] = State(obj, task)
         self.who.append(task.id)
         self.ops.append(op)
         self.objs.append(obj)
@@ -144,7 +144,8 @@ class Trace:
             late = ready_without(self, task, number, [one for one in reversed(found) if one != number], own)
             if late is not None:
                 races.append((number, late))
-                hidden |= self.before[number]
+                if self.state(obj, number) is not None:
+                    hidden |= self.before[number]
         return Order(own, clock, races)
 
     def done_to(self, obj: object, events: int) -> list[int]:
@@ -163,7 +164,7 @@ class Trace:
         later = later >> number << number
         if later:
             return self.states.get(((later & -later).bit_length() - 1, id(obj)))
-        return State(obj, task, self.tasks.values()) if _is_plain(obj) else None
+        return State(obj, task) if _is_plain(obj) else None
 
     def _near(self, op: Operation, obj: object) -> int:
         """The events that may depend on `op` done to `obj`."""
