@@ -25,7 +25,7 @@ from concurrency.strategy.table import make_strategy
 from stress import scenarios
 from stress.workloads import brk
 
-CHECKS = frozenset({"lockdep", "data-race", "leak"})
+CHECKS = frozenset({"lockdep", "data-race", "leak", "rcu"})
 BATCH = 5
 TARGETS = {"pct, nobody listens": 4.0, "pct, lockdep, race check and recorder": 10.0}
 

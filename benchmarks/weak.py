@@ -40,7 +40,7 @@ from concurrency.explore import make_strategy
 
 TARGET = 3.0
 ROUNDS = 300
-WITHOUT = {"bare": frozenset({"lockdep", "data-race", "leak"}), "checked": frozenset[str]()}
+WITHOUT = {"bare": frozenset({"lockdep", "data-race", "leak", "rcu"}), "checked": frozenset[str]()}
 
 
 class Cell(Shared):

@@ -39,6 +39,9 @@ class Runtime(Protocol):
     hushed: bool
     """The calling thread is inside `quiet()` (only where tasks run in parallel)."""
 
+    domains: dict[Callable[[], Any], Any]
+    """What `domain` has made in this execution."""
+
     faults: int
     """How many allocations may still fail, by choice, in this execution."""
 
@@ -149,6 +152,12 @@ def domain(factory: Callable[[], T]) -> T:
     if found is None:
         found = active.outside[factory] = factory()
     return found
+
+
+def domain_so_far(factory: Callable[[], T]) -> T | None:
+    """What `domain(factory)` has made already, if it was ever asked for."""
+    rt = active.runtime
+    return (active.outside if rt is None else rt.domains).get(factory)
 
 
 @contextmanager

@@ -100,7 +100,7 @@ class Simulated(Liveness):
         self.tasks: list[Task] = []
         self._runnable: list[Task] = []
         self._waiting: dict[int, list[Task]] = {}
-        self._domains: dict[Callable[[], Any], Any] = {}
+        self.domains: dict[Callable[[], Any], Any] = {}
         self._who: list[Task] = []
         self._when: list[int] = []
         self._data: list[tuple[int, int]] = []
@@ -352,9 +352,9 @@ class Simulated(Liveness):
 
     def domain(self, factory: Callable[[], T]) -> T:
         """See `Runtime.domain`."""
-        found = self._domains.get(factory)
+        found = self.domains.get(factory)
         if found is None:
-            found = self._domains[factory] = factory()
+            found = self.domains[factory] = factory()
         return found
 
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:

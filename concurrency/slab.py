@@ -141,7 +141,8 @@ class LeakCheck(Observer):
         """See `Observer.finished`."""
         if self._runtime is None or "leak" in self._runtime.without:
             return
-        alive = self._runtime.domain(SlabDomain).alive
+        slab = self._runtime.domains.get(SlabDomain)
+        alive = {} if slab is None else slab.alive
         if alive:
             counts: dict[str, int] = {}
             for _, cache, _ in alive.values():

@@ -77,7 +77,7 @@ class Threaded:
         self._threads: dict[Task, threading.Thread] = {}
         self._guard = threading.Condition(threading.RLock())
         self._waiting: list[Task] = []
-        self._domains: dict[Callable[[], Any], Any] = {}
+        self.domains: dict[Callable[[], Any], Any] = {}
         self._watchers: list[Watcher] = []
         self._alarms: list[tuple[int, Callable[[], None]]] = []
         self._failure: Failure | None = None
@@ -271,9 +271,9 @@ class Threaded:
     def domain(self, factory: Callable[[], T]) -> T:
         """See `Runtime.domain`."""
         with self._guard:
-            found = self._domains.get(factory)
+            found = self.domains.get(factory)
             if found is None:
-                found = self._domains[factory] = factory()
+                found = self.domains[factory] = factory()
             return found
 
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:

@@ -12,7 +12,7 @@ from concurrency import Condition, Mutex, Settings, Shared, check, explore, join
 
 VERSION = "this tree"
 CHECKED = Settings()
-BARE = Settings(without=frozenset({"lockdep", "data-race", "leak"}))
+BARE = Settings(without=frozenset({"lockdep", "data-race", "leak", "rcu"}))
 STRATEGIES = {
     f"{strategy}{suffix}": (strategy, settings)
     for suffix, settings in (("", CHECKED), (", checks off", BARE))

@@ -15,7 +15,7 @@ from concurrency.operation import Fence, Operation
 from concurrency.rcu.domain import READERS, UPDATES, GracePeriods, RcuDomain
 from concurrency.rcu.queue import Function, Queued, RcuHead
 from concurrency.rcu.report import no_reader
-from concurrency.runtime import active, checked, current_task, domain, fail, perform
+from concurrency.runtime import active, checked, current_task, domain, domain_so_far, fail, perform
 from concurrency.site import caller
 from concurrency.slab import KmemCache
 from concurrency.task import OUTSIDE, Task
@@ -215,5 +215,8 @@ def freed_while_queued(head: RcuHead) -> None:
 
 def stack_heads(task: Task) -> list[RcuHead]:
     """The heads on the stack of `task` that are queued."""
-    keys = [queued.key for queued in domain(RcuDomain).callbacks.keys.values()]
+    rcu = domain_so_far(RcuDomain)
+    if rcu is None:
+        return []
+    keys = [queued.key for queued in rcu.callbacks.keys.values()]
     return [key for key in keys if isinstance(key, RcuHead) and key.stack is task]
