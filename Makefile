@@ -29,6 +29,8 @@ bench: $(STAMP)  ## Every benchmark; on a machine with nothing else to do.
 	$(BIN)/python benchmarks/brk.py
 	$(BIN)/python benchmarks/brk_cost.py
 	$(BIN)/python benchmarks/dpor_cost.py
+	$(BIN)/python benchmarks/parallel.py --out sugarbush-out
+	$(BIN)/python benchmarks/strategies.py --out sugarbush-out
 	$(BIN)/python benchmarks/lockdep_validator.py
 	$(BIN)/python benchmarks/tree_speed.py --out sugarbush-out
 	$(BIN)/python benchmarks/tree_cache.py --out sugarbush-out

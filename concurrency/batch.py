@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from concurrency.failure import ConcurrencyError, Failure
 from concurrency.schedule import Schedule
@@ -97,12 +97,8 @@ class Finding:
     strategy: str
 
 
-class Made(NamedTuple):
-    """One execution: its operations (None: it was given up), and what it added to what the search says of itself."""
-
-    steps: int | None
-    cut: int = 0
-    repeated: int = 0
+Made = tuple[int | None, int, int]
+"""One execution: its operations (None: it was given up), and what it added to `cut` and `repeated` of the search."""
 
 
 @dataclass(slots=True)
@@ -142,7 +138,7 @@ class _Runner:
         failure = execution.failure
         if failure is not None and failure.headline not in self._seen:
             self._seen.add(failure.headline)
-            number = sum(made.steps is not None for made in report.made)
+            number = sum(steps is not None for steps, _, _ in report.made)
             report.findings.append(
                 Finding(number, failure, execution.schedule, execution.steps, self._chooser.name)
             )
@@ -151,7 +147,7 @@ class _Runner:
 
     def _note(self, report: Report, steps: int | None, cut: int, repeated: int) -> None:
         now_cut, now_repeated = self._said
-        report.made.append(Made(steps, now_cut - cut, now_repeated - repeated))
+        report.made.append((steps, now_cut - cut, now_repeated - repeated))
 
     @property
     def _said(self) -> tuple[int, int]:
@@ -203,9 +199,13 @@ def _run_parts(batch: Parts, runner: _Runner, chooser: Strategy, reports: list[R
         report = Report(part, rest=[part])
         reports.append(report)
         chooser.enter(part)
-        while left > 0 and chooser.left and not runner.over:
-            left -= 1
-            runner.execute(report)
+        if left <= 0 or runner.over:
+            continue
+        try:
+            while left > 0 and chooser.left and not runner.over:
+                left -= 1
+                runner.execute(report)
+        finally:
             report.rest = chooser.rest()
 
 

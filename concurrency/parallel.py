@@ -20,9 +20,9 @@ from concurrency.strategy.dfs import Iterative
 from concurrency.tally import Tally
 from concurrency.workers import Workers
 
-_SECONDS = 0.1
+_SECONDS = 0.25
 """How long a batch should take: long beside what it costs to send it, short beside the wait for the last one."""
-_SMALLEST, _LARGEST = 4, 512
+_SMALLEST, _LARGEST = 8, 1024
 _PARTS = 64
 
 
@@ -85,7 +85,7 @@ def _count(tally: Tally, report: Report) -> None:
     result = tally.result
     room = tally.room
     made = report.made if room is None else report.made[:room]
-    lengths = [one.steps for one in made if one.steps is not None]
+    lengths = [steps for steps, _, _ in made if steps is not None]
     before = result.executions
     for finding in report.findings:
         if finding.number < len(lengths) and not tally.over:
@@ -93,8 +93,8 @@ def _count(tally: Tally, report: Report) -> None:
     result.pruned += len(made) - len(lengths)
     result.executions += len(lengths)
     result.steps += sum(lengths)
-    result.cut += sum(one.cut for one in made)
-    result.repeated += sum(one.repeated for one in made)
+    result.cut += sum(cut for _, cut, _ in made)
+    result.repeated += sum(repeated for _, _, repeated in made)
     tally.tick()
 
 
@@ -221,12 +221,11 @@ class _Tree:
     def count(self, *, gaps: bool = False) -> bool:
         """Count what is done and has nothing before it that is not; whether that was the end."""
         tally = self._tally
-        while (self._done and tally.goes_on) or (gaps and self._done):
-            part, _, report = self._done[0]
-            if not gaps and any(one < part for one in (*self._open[:1], *self._running)):
+        missing = None if gaps else min((*self._open[:1], *self._running), default=None)
+        while self._done and (gaps or tally.goes_on):
+            if missing is not None and self._done[0][0] > missing:
                 return False
-            heapq.heappop(self._done)
-            _count(tally, report)
+            _count(tally, heapq.heappop(self._done)[2])
         if self._is_open or gaps:
             return tally.over or tally.room == 0
         return self._go_on() or tally.over

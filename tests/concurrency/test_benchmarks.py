@@ -50,3 +50,27 @@ def test_the_comparison_with_peers_writes_json_and_markdown(tmp_path: Path) -> N
         assert row["passed"] == 0
         if strategy.startswith("dpor"):
             assert row["median"] <= 10, program
+
+
+def written(name: str, out: Path, *arguments: str) -> dict[str, list[dict[str, object]]]:
+    """What a benchmark writes; it prints the same tables."""
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *arguments, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=BENCHMARKS.parent, check=False)
+    assert not done.stderr
+    assert done.stdout == (out / f"{name}.md").read_text()
+    return dict(json.loads((out / f"{name}.json").read_text()))
+
+
+def test_strategies_are_compared_on_every_scenario_with_a_bug(tmp_path: Path) -> None:
+    tiny = ("--seeds", "2", "--cap", "5", "--scenarios", "brk-false-vma", "--strategies", "pct", "pos")
+    measured = written("strategies", tmp_path, *tiny)
+    assert {(row["without"], row["strategy"]) for row in measured["rows"]} == {
+        (without, strategy) for without in ("", "coverage") for strategy in ("pct", "pos")
+    }
+    assert [row["strategy"] for row in measured["means"]] == ["pct", "pos"]
+
+
+def test_two_processes_are_compared_with_one(tmp_path: Path) -> None:
+    measured = written("parallel", tmp_path, "--executions", "20", "--rounds", "1")
+    assert len(measured["rows"]) == 3
+    assert all(row["ratio"] > 0 for row in measured["rows"])
