@@ -24,9 +24,11 @@ from stress.commands.replay import replay_command
 from stress.commands.report import report_command
 from stress.commands.run import run_command
 from stress.console import Unusable
+from stress.executors import NoExecutor
 from stress.litmus import BadLitmus
 from stress.patch import PatchError
 from stress.scenario import BadParameter, UnknownScenario
+from stress.state import BadState
 
 _UsageError: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
@@ -35,6 +37,8 @@ _UsageError: type[Exception] = next(
 
 _REFUSALS = (
     Unusable,
+    NoExecutor,
+    BadState,
     UnknownScenario,
     BadParameter,
     UnknownBug,

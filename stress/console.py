@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from stress.campaign import Found
 from stress.results import Case, junit, markdown, write
-from stress.run import Found
 from stress.timeline import Marked, drawn, headline, timeline
 
 DEFAULT_OUT = Path("sugarbush-out")

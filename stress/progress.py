@@ -1,25 +1,26 @@
-"""How far a run is: a bar for a person at a terminal, a line now and then for a log."""
+"""How far a run is: a live line for a person at a terminal, a line now and then for a log."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 from loguru import logger
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from concurrency import Result
-from stress.run import Plan
+from stress.campaign import Progress as Update
+from stress.counts import Counts
+from stress.plan import Plan
 
-_EVERY = 16
-"""Executions between two looks at the clock."""
-
+_SHOWN = 0.2
+"""Seconds between two looks of a person."""
 _HEARTBEAT = 10.0
 """Seconds between two lines of a log."""
-
-Update = Callable[[Result], None]
 
 
 @contextmanager
@@ -27,48 +28,52 @@ def shown(plan: Plan) -> Iterator[Update]:
     """Show on standard error how far the run is, while the block runs."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _heartbeat(plan)
+        yield _Now(
+            _HEARTBEAT, lambda result, counts: logger.info("{}: {}", plan.scenario.name, told(result, counts))
+        )
         return
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[executions]} executions, {task.fields[found]} failures"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[told]}"),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
         total = plan.schedules if plan.seconds is None else plan.seconds
-        task = bar.add_task(plan.scenario.name, total=total, executions=0, found=0)
+        task = bar.add_task(plan.scenario.name, total=total, told="")
 
-        told = 0
+        def update(result: Result, counts: Counts) -> None:
+            done = result.executions if plan.seconds is None else result.seconds
+            bar.update(task, completed=done, told=told(result, counts))
 
-        def update(result: Result) -> None:
-            nonlocal told
-            if result.executions >= told + _EVERY:
-                told = result.executions
-                done = result.executions if plan.seconds is None else result.seconds
-                bar.update(task, completed=done, executions=result.executions, found=len(result.failures))
-
-        yield update
+        yield _Now(_SHOWN, update)
 
 
-def _heartbeat(plan: Plan) -> Update:
-    last = time.monotonic()
-    told = 0
+class _Now:
+    """Passes on what it hears, at most every so many seconds."""
 
-    def update(result: Result) -> None:
-        nonlocal last, told
-        if result.executions < told + _EVERY:
-            return
-        told = result.executions
-        if time.monotonic() - last >= _HEARTBEAT:
-            last = time.monotonic()
-            rate = result.executions / result.seconds
-            logger.info(
-                "{}: {} executions, {:.0f} a second, {} failures",
-                plan.scenario.name,
-                result.executions,
-                rate,
-                len(result.failures),
-            )
+    def __init__(self, every: float, update: Update) -> None:
+        self._every = every
+        self._update = update
+        self._last = time.monotonic()
 
-    return update
+    def __call__(self, result: Result, counts: Counts) -> None:
+        now = time.monotonic()
+        if now - self._last >= self._every:
+            self._last = now
+            self._update(result, counts)
+
+
+def told(result: Result, counts: Counts) -> str:
+    """How far it is, in a line."""
+    kinds = Counter(witness.failure.kind.value for witness in result.failures)
+    failures = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "0 failures"
+    rate = result.executions / max(result.seconds, 1e-9)
+    seen = f", {len(counts.chains)} lock chains, {len(counts.met)} pairs" if counts.executions else ""
+    return f"{result.executions} executions, {rate:.0f} a second, {failures}{seen}, {resident() >> 20} MiB"
+
+
+def resident() -> int:
+    """Bytes of memory that this process has resident."""
+    return int(psutil.Process().memory_info().rss)

@@ -9,7 +9,7 @@ import typer
 
 from stress.artifact import load
 from stress.console import line, print_found
-from stress.run import minimise_artifact
+from stress.replaying import minimise_artifact
 
 
 def minimise_command(

@@ -9,7 +9,7 @@ import typer
 
 from stress.artifact import load
 from stress.console import Unusable, out
-from stress.run import replay_artifact
+from stress.replaying import replay_artifact
 from stress.timeline import headline, timeline
 
 

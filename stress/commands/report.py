@@ -13,10 +13,10 @@ from concurrency.explain import Pair, explain
 from stress.artifact import Artifact, BadArtifact, load
 from stress.console import Unusable, line
 from stress.patch import applied
+from stress.replaying import replay_artifact
 from stress.report.film import Film, film
 from stress.report.page import page
 from stress.report.perfetto import perfetto as trace
-from stress.run import replay_artifact
 
 _DEFAULT_NAME = "report.html"
 

@@ -10,19 +10,26 @@ import typer
 
 from concurrency import MEMORIES, RUNTIMES, STRATEGIES, Verdict
 from concurrency.strategy.table import checked_depth
+from stress.campaign import Campaign
 from stress.checks import CHECKS
-from stress.console import DEFAULT_OUT, Unusable, one_of, out, print_found, told, write_results
-from stress.progress import shown
+from stress.console import DEFAULT_OUT, Unusable, line, one_of, out, print_found, told, write_results
+from stress.executors import dask
+from stress.plan import Plan
+from stress.progress import resident, shown
 from stress.results import Case
-from stress.run import Plan, run, summary
 from stress.scenario import find_scenario
+from stress.summary import summary
 
 DEFAULT_SCHEDULES = 3000
+DEFAULT_RESUME = 60.0
+"""Seconds that a resumed campaign goes on for if nothing is said."""
+_MOST = 8
+"""Kinds of operations, and locks, that the summary of a long run names."""
 
 
 def run_command(
     context: typer.Context,
-    scenario: Annotated[str, typer.Argument(help="A name from `sugarbush list`.")],
+    scenario: Annotated[str | None, typer.Argument(help="A name from `sugarbush list`.")] = None,
     runtime: Annotated[str, typer.Option(help="simulated or threaded.")] = "simulated",
     strategy: Annotated[str, typer.Option(help=", ".join(STRATEGIES) + ".")] = "pct",
     depth: Annotated[
@@ -36,13 +43,16 @@ def run_command(
     seconds: Annotated[float | None, typer.Option(help="How long, instead of --schedules.")] = None,
     seed: Annotated[int, typer.Option(help="Where the choices start.")] = 1,
     jobs: Annotated[int, typer.Option(help="How many processes share the work.")] = 1,
-    executor: Annotated[str | None, typer.Option(help="Not available yet.")] = None,
+    executor: Annotated[str | None, typer.Option(help="The address of a Dask scheduler.")] = None,
     without: Annotated[list[str] | None, typer.Option(help="A check to switch off; repeatable.")] = None,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on after a failure.")] = False,
     directory: Annotated[Path, typer.Option("--out", help="Where artifacts go.")] = DEFAULT_OUT,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     markdown: Annotated[Path | None, typer.Option("--summary", help="Write a summary in Markdown.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the campaign saved in this directory.")
+    ] = None,
 ) -> int:
     """Run a scenario under many schedules; further options are parameters of the scenario."""
     one_of("--runtime", runtime, RUNTIMES)
@@ -59,12 +69,18 @@ def run_command(
         raise Unusable("--schedules and --seconds exclude each other")
     if jobs < 1:
         raise Unusable(f"--jobs must be 1 or more, not {jobs}")
-    if executor is not None:
-        raise Unusable("more than one machine is not available yet: leave out --executor")
+    if executor is not None and (jobs != 1 or runtime == "threaded"):
+        raise Unusable("--executor excludes --jobs and --runtime threaded")
     for name in without or ():
         one_of("--without", name, tuple(CHECKS))
     if directory.exists() and not directory.is_dir():
         raise Unusable(f"--out {directory} is not a directory")
+    if resume is not None:
+        if scenario is not None or schedules is not None:
+            raise Unusable("--resume goes on with what its directory says, for --seconds more")
+        return _finish(Campaign.resumed(resume, seconds or DEFAULT_RESUME, jobs), as_json, junit, markdown)
+    if scenario is None:
+        raise Unusable("which scenario? `sugarbush list` names them")
     plan = Plan(
         scenario=find_scenario(scenario).given(_parameters(context.args)),
         runtime=runtime,
@@ -79,24 +95,62 @@ def run_command(
         memory=memory,
         jobs=jobs,
     )
+    if executor is None:
+        return _finish(Campaign(plan), as_json, junit, markdown)
+    with dask(executor) as (pool, workers):
+        return _finish(Campaign(plan, pool, workers), as_json, junit, markdown)
+
+
+def _finish(campaign: Campaign, as_json: bool, junit: Path | None, markdown: Path | None) -> int:
+    """Run a campaign, say what came of it, and give the exit status."""
+    plan = campaign.plan
     with shown(plan) as progress:
-        result, found = run(plan, progress)
-    for one in found:
+        campaign.run(progress)
+    result = campaign.result
+    for one in campaign.found:
         print_found(one)
     said = (
-        f"{scenario}: {result.verdict.value} after {result.executions} executions, {result.steps} operations, "
-        f"{result.seconds:.2f} s ({result.strategy}, {runtime}, seed {seed})"
+        f"{plan.scenario.name}: {result.verdict.value} after {result.executions} executions, "
+        f"{result.steps} operations, {result.seconds:.2f} s ({result.strategy}, {plan.runtime}, seed {plan.seed})"
         + (f", {result.scope}" if result.exhaustive else "")
         + (", interrupted" if result.interrupted else "")
     )
     out.print(said)
-    failures = [(one.witness.failure.headline, told(one)) for one in found]
-    write_results([Case(scenario, said, result.seconds, failures)], scenario, junit, markdown)
+    if plan.has_rounds:
+        _say_counts(campaign)
+    failures = [(one.witness.failure.headline, told(one)) for one in campaign.found]
+    case = Case(plan.scenario.name, said, result.seconds, failures)
+    write_results([case], plan.scenario.name, junit, markdown)
     if as_json:
-        print(json.dumps(summary(plan, result, found)))
+        print(json.dumps(summary(campaign)))
     if result.interrupted:
         return 130
     return int(result.verdict is Verdict.FAILED)
+
+
+def _say_counts(campaign: Campaign) -> None:
+    """What a long run has done: throughput, operations, locks, faults, grace periods, memory; and how to go on."""
+    counted, result = campaign.counts.as_json(), campaign.result
+    rate = result.steps / max(result.seconds, 1e-9)
+    line(
+        f"{result.executions / max(result.seconds, 1e-9):.0f} executions and {rate:.0f} operations a second, "
+        f"{resident() >> 20} MiB resident"
+    )
+    sample = "" if campaign.counts_all else f", in {counted['executions']} executions that were sampled"
+    most = ", ".join(f"{name} {count}" for name, count in list(counted["operations"].items())[:_MOST])
+    line(f"operations{sample}: {most}")
+    locks = sorted(counted["locks"].items(), key=lambda row: -row[1]["acquired"])[:_MOST]
+    line(
+        "locks: " + ", ".join(f"{name} {c['acquired']} taken, {c['waited']} waited for" for name, c in locks)
+    )
+    line(
+        f"{counted['failed_allocations']} allocations failed, {counted['grace_periods']} grace periods, "
+        f"{counted['lock_chains']} lock chains, {counted['operation_pairs']} pairs of operations"
+    )
+    if campaign.saved:
+        line(f"go on: sugarbush run --resume {campaign.plan.out}")
+    else:
+        line(f"the state of the campaign could not be written to {campaign.plan.out}")
 
 
 def _parameters(arguments: list[str]) -> dict[str, str]:

@@ -24,8 +24,8 @@ from concurrency.waiting import label
 from lockdep.draw import to_svg
 from lockdep.snapshot import take
 from stress.artifact import Artifact
+from stress.replaying import replay_artifact
 from stress.report.world import Section, world
-from stress.run import replay_artifact
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,10 @@ import pytest
 from concurrency import BadSchedule, Operation, check, explore, join, perform, spawn, trace
 from stress import scenarios
 from stress.artifact import BadArtifact, load, save
+from stress.campaign import Campaign
 from stress.patch import applied
-from stress.run import Plan, replay_artifact, run
+from stress.plan import Plan
+from stress.replaying import replay_artifact
 from stress.scenario import BadParameter, Scenario, _registered, scenario
 
 NOTHING = Operation("nothing")
@@ -25,7 +27,9 @@ SCENARIO: Scenario = scenarios.brk_false_vma
 @pytest.fixture
 def artifact(tmp_path: Path) -> Path:
     plan = Plan(SCENARIO, "simulated", "pct", 4, 100, None, 1, frozenset(), False, tmp_path)
-    _, (found,) = run(plan)
+    campaign = Campaign(plan)
+    campaign.run()
+    (found,) = campaign.found
     assert found.path is not None
     return found.path
 

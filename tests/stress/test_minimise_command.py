@@ -9,7 +9,7 @@ import pytest
 
 from stress.artifact import load
 from stress.cli import main
-from stress.run import replay_artifact
+from stress.replaying import replay_artifact
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -1,0 +1,192 @@
+"""A campaign: explorations one after the other, whose witnesses are merged and whose state is saved between them.
+
+A run with a number of schedules is one exploration. A run for so many seconds is a row of rounds, each an exploration
+of its own seed, so that what a round does depends on its number alone: whoever resumes goes on with the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from concurrency import Observer, Result, Settings, Witness, explore
+from stress import artifact, state
+from stress.counts import Counts
+from stress.merge import Identity, identity, is_simpler
+from stress.patch import applied
+from stress.plan import Plan
+from stress.source import ScenarioSource
+
+_ROUND = 1000
+"""Executions of a round, for each process."""
+_ROUND_SECONDS = 20.0
+"""Seconds of a round under the threaded runtime, which nobody can repeat anyway."""
+
+Progress = Callable[[Result, Counts], None]
+
+
+@dataclass(slots=True)
+class Found:
+    """A witness, and the artifact that it was saved to; None with the reason if that could not be written.
+
+    `first` is the number of the execution in the whole campaign that first showed it, and `times` counts the
+    witnesses that show the same, of which this is the simplest.
+    """
+
+    witness: Witness
+    path: Path | None
+    problem: str = ""
+    first: int = 0
+    times: int = 1
+
+
+class Campaign:
+    """Runs a plan, by this process, by others or by an executor, and adds up what comes of it."""
+
+    def __init__(self, plan: Plan, executor: Executor | None = None, workers: int = 1) -> None:
+        self.plan = plan
+        self.result = Result("os" if plan.runtime == "threaded" else plan.strategy, plan.seed)
+        self.counts = Counts()
+        self.found: list[Found] = []
+        self.saved = True
+        """The state could be written."""
+        self._round = 0
+        self._executor = executor
+        self._workers = workers if executor is not None else plan.jobs
+        self._known: dict[Identity, Found] = {}
+
+    @classmethod
+    def resumed(cls, folder: Path, seconds: float, jobs: int) -> Campaign:
+        """The campaign whose state is in `folder`, for `seconds` more; raises `state.BadState`."""
+        known = state.load(folder, seconds, jobs)
+        campaign = cls(known.plan)
+        campaign._round = known.round
+        result = campaign.result
+        result.executions, result.steps, result.seconds = known.executions, known.steps, known.seconds
+        return campaign
+
+    @property
+    def counts_all(self) -> bool:
+        """All executions of a long run in this process are counted; in others', one a round is, as a sample.
+
+        Counting costs a quarter more time, so a run for a number of schedules goes without.
+        """
+        return self.plan.has_rounds and self.plan.jobs == 1 and self._executor is None
+
+    def run(self, progress: Progress | None = None) -> None:
+        """Run to the end of the plan, or until something is found; a KeyboardInterrupt ends it, too."""
+        plan = self.plan
+        while True:
+            before = self.result
+            self.result = _sum(before, self._explore(before, progress))
+            self.result.failures = [found.witness for found in self.found]
+            self._round += not self.result.interrupted
+            if plan.has_rounds:
+                self._save()
+            if self.result.interrupted or (self.found and not plan.keep_going):
+                return
+            if not plan.has_rounds or self.result.seconds >= (plan.seconds or 0):
+                return
+            if not self.counts_all:
+                self._sample()
+
+    def _explore(self, before: Result, progress: Progress | None) -> Result:
+        plan = self.plan
+        executions = plan.schedules
+        seconds = None if plan.seconds is None else max(0.0, plan.seconds - before.seconds)
+        if plan.has_rounds and plan.runtime == "threaded":
+            seconds = min(seconds or 0.0, _ROUND_SECONDS)
+        elif plan.has_rounds:
+            executions = _ROUND * self._workers
+
+        def tell(result: Result) -> None:
+            if progress is not None:
+                progress(_sum(before, result), self.counts)
+
+        with applied(plan.scenario.patches):
+            return explore(
+                plan.scenario.program,
+                strategy=plan.strategy,
+                depth=plan.depth,
+                executions=executions,
+                seconds=seconds,
+                seed=plan.seed + self._round,
+                keep_going=plan.keep_going,
+                runtime=plan.runtime,
+                settings=self._counted() if self.counts_all else plan.settings,
+                progress=tell,
+                found=lambda witness: self._keep(witness, before.executions),
+                jobs=self._workers,
+                executor=self._executor,
+                source=ScenarioSource.of(plan.scenario, plan.without, plan.memory),
+            )
+
+    def _counted(self) -> Settings:
+        settings = self.plan.settings
+        observers = settings.observers
+
+        def watched() -> Sequence[Observer]:
+            return (self.counts, *observers())
+
+        return replace(settings, observers=watched)
+
+    def _sample(self) -> None:
+        """Count what one execution does, in this process."""
+        scenario = self.plan.scenario
+        with applied(scenario.patches):
+            seed = self.plan.seed + self._round
+            explore(scenario.program, strategy="random", executions=1, seed=seed, settings=self._counted())
+
+    def _keep(self, witness: Witness, before: int) -> None:
+        """Save a witness, unless a simpler one shows the same."""
+        what = identity(witness)
+        known = self._known.get(what)
+        if known is None:
+            path, problem = self._saved(witness)
+            found = self._known[what] = Found(witness, path, problem, before + witness.execution)
+            self.found.append(found)
+            return
+        known.times += 1
+        if is_simpler(witness, known.witness):
+            if known.path is not None:
+                known.path.unlink(missing_ok=True)
+            known.witness = witness
+            known.path, known.problem = self._saved(witness)
+
+    def _saved(self, witness: Witness) -> tuple[Path | None, str]:
+        plan = self.plan
+        how = {
+            "runtime": plan.runtime,
+            "memory": plan.memory,
+            "strategy": plan.strategy,
+            "depth": plan.depth,
+            "seed": plan.seed + self._round,
+        }
+        try:
+            return artifact.save(witness, plan.scenario, plan.without, how, plan.out), ""
+        except OSError as error:
+            return None, f"{plan.out}: {error.strerror}"
+
+    def _save(self) -> None:
+        """Save the state; a campaign whose state cannot be saved goes on."""
+        result = self.result
+        times = {one.path.name: one.times for one in self.found if one.path is not None}
+        now = state.State(self.plan, self._round, result.executions, result.steps, result.seconds, times)
+        try:
+            state.save(now, self.counts.as_json())
+        except OSError:
+            self.saved = False
+
+
+def _sum(before: Result, result: Result) -> Result:
+    """Both together; what an exploration says of itself beyond that, the last one says."""
+    return replace(
+        result,
+        seed=before.seed,
+        executions=before.executions + result.executions,
+        steps=before.steps + result.steps,
+        seconds=before.seconds + result.seconds,
+        failures=[*before.failures, *result.failures],
+    )

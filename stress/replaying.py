@@ -1,0 +1,62 @@
+"""What can be done with an artifact: replay it, minimise it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from concurrency import BadSchedule, Observer, Witness, replay
+from concurrency.explain import Explanation, explain
+from concurrency.minimise import Minimised, minimised
+from stress.artifact import Artifact, save
+from stress.campaign import Found
+from stress.patch import applied
+
+_MINIMISED = "-min"
+
+
+def minimise_artifact(artifact: Artifact, path: Path) -> tuple[Minimised, Explanation, Found]:
+    """Minimise the artifact of the file `path`, explain the result, and save it beside it as ``NAME-min.json``.
+
+    Raises `BadSchedule` unless the artifact replays.
+    """
+    witness = replay_artifact(artifact)
+    settings = artifact.settings
+    with applied(artifact.scenario.patches):
+        small = minimised(artifact.scenario.program, witness, settings)
+        why = explain(artifact.scenario.program, small.witness, settings)
+    name = path.stem.removesuffix(_MINIMISED) + _MINIMISED
+    try:
+        saved = save(
+            small.witness, artifact.scenario, artifact.without, artifact.found_by, path.parent, name=name
+        )
+    except OSError as error:
+        return small, why, Found(small.witness, None, f"{path.parent}: {error.strerror}")
+    return small, why, Found(small.witness, saved)
+
+
+def replay_artifact(artifact: Artifact, *watchers: Observer) -> Witness:
+    """Run the artifact's schedule again, with `watchers` among the observers.
+
+    Raises `BadSchedule` unless it ends in the same failure at the same step.
+    """
+    if not artifact.schedule.choices:
+        raise BadSchedule("the artifact was found by the threaded runtime, whose choices nobody records")
+    settings = artifact.settings
+    if watchers:
+        observers = settings.observers
+        settings = replace(settings, observers=lambda: (*watchers, *observers()))
+    with applied(artifact.scenario.patches):
+        witness = replay(
+            artifact.scenario.program,
+            artifact.schedule,
+            settings=settings,
+            execution=artifact.found_by.get("execution", 0),
+        )
+    failure = witness.failure
+    if failure.signature != (artifact.kind, artifact.headline, artifact.task, artifact.step):
+        raise BadSchedule(
+            f"the schedule no longer fits the program: it gave {failure.headline!r} at operation {failure.step}, "
+            f"the artifact says {artifact.headline!r} at operation {artifact.step}"
+        )
+    return witness

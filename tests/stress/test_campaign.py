@@ -1,0 +1,187 @@
+"""Campaigns: rounds, merging, saving and going on; counts; other machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from concurrency import Event, Failure, Kind, Schedule, Witness
+from stress.campaign import Campaign
+from stress.cli import main
+from stress.merge import identity, is_simpler
+from stress.plan import Plan
+from stress.scenario import find_scenario
+from stress.state import NAME, BadState
+
+
+def sugarbush(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any], str]:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["run", *arguments, "--json"])
+    said = capsys.readouterr()
+    last = said.out.splitlines()[-1] if said.out else "{}"
+    return int(exit_info.value.code or 0), json.loads(last), said.out + said.err
+
+
+def plan(out: Path, **values: Any) -> Plan:
+    usual: dict[str, Any] = {
+        "scenario": find_scenario("brk-standard"),
+        "runtime": "simulated",
+        "strategy": "pct",
+        "depth": 4,
+        "schedules": None,
+        "seconds": 1.0,
+        "seed": 1,
+        "without": frozenset(),
+        "keep_going": True,
+        "out": out,
+    }
+    return Plan(**(usual | values))
+
+
+def test_a_long_run_says_what_it_did_and_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    status, first, said = sugarbush(capsys, "brk-standard", "--seconds", "1", "--out", str(tmp_path))
+    assert status == 0
+    assert f"go on: sugarbush run --resume {tmp_path}" in said
+    assert first["counted"]["executions"] == first["executions"]  # nothing failed, so nothing ran twice
+    assert first["counted"]["locks"]["mm->mmap_lock"]["acquired"] >= first["executions"]
+    assert first["counted"]["lock_chains"] > 1
+    assert first["counted"]["operation_pairs"] > 10
+    status, then, _ = sugarbush(capsys, "--resume", str(tmp_path), "--seconds", "1")
+    assert status == 0
+    assert then["scenario"] == "brk-standard"
+    assert then["executions"] > first["executions"]
+    assert then["steps"] > first["steps"]
+    assert then["seconds"] > first["seconds"] >= 1
+
+
+def test_rounds_do_not_depend_on_where_a_campaign_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found in the third round, whether it runs in one go or is resumed after the first."""
+    monkeypatch.setattr("stress.campaign._ROUND", 3)
+    brk = find_scenario("brk-false-vma")
+    whole = Campaign(plan(tmp_path / "a", scenario=brk, keep_going=False, without=frozenset({"coverage"})))
+    whole.plan = plan(
+        tmp_path / "a", scenario=brk, seconds=60.0, keep_going=False, without=frozenset({"coverage"})
+    )
+    whole.run()
+    one = Campaign(
+        plan(tmp_path / "b", scenario=brk, seconds=1e-9, keep_going=False, without=frozenset({"coverage"}))
+    )
+    one.run()
+    then = Campaign.resumed(tmp_path / "b", 60.0, 1)
+    then.run()
+    assert str(then.found[0].witness.schedule) == str(whole.found[0].witness.schedule)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    Campaign(plan(tmp_path, seconds=0.01)).run()
+    return tmp_path / NAME
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"sugarbush-campaign": 9}, "newer than this sugarbush"),
+        ({"sugarbush-campaign": "1"}, "is not the state of a campaign"),
+        ({"scenario": "nobody"}, "no scenario is called 'nobody'"),
+        ({"parameters": {"x": 1}}, "has no parameter 'x'"),
+        ({"strategy": "magic"}, "'strategy' is 'magic'"),
+        ({"without": ["os.system"]}, "'without' names checks"),
+        ({"round": -1}, "'round' is below 0"),
+        ({"round": True}, "'round' is missing or not a int"),
+        ({"failures": {"../../etc/passwd": 1}}, "not a table of artifacts"),
+    ],
+)
+def test_a_broken_state_is_refused(state: Path, values: dict[str, Any], complaint: str) -> None:
+    state.write_text(json.dumps(json.loads(state.read_text()) | values))
+    with pytest.raises(BadState, match=complaint):
+        Campaign.resumed(state.parent, 1.0, 1)
+
+
+@pytest.mark.parametrize("content", ["", "[", "[]", "{}", "[" * 100_000])
+def test_a_foreign_state_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / NAME).write_text(content)
+    with pytest.raises(BadState):
+        Campaign.resumed(tmp_path, 1.0, 1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--resume", "no-such-directory"),
+        ("brk-standard", "--resume", "."),
+        (),
+        ("brk-standard", "--executor", "tcp://127.0.0.1:1", "--jobs", "2"),
+    ],
+)
+def test_unusable_input(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["run", *arguments])
+    assert exit_info.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def witness(headline: str, *ops: tuple[str, str, str], preemptions: int = 0) -> Witness:
+    failure = Failure(Kind.INVARIANT, headline, check="coverage")
+    failure.task = "a"
+    events = tuple(Event(n, task, "op", what, on, "") for n, (task, what, on) in enumerate(ops))
+    return Witness(failure, Schedule(()), 0, len(ops), ("a", "b"), events, preemptions)
+
+
+def test_witnesses_of_one_bug_are_merged_whatever_page_it_was() -> None:
+    one = witness("pfn3 at 0x1000", ("b", "read", "pfn3"), ("a", "set_pte", "pte@0x1000"))
+    same = witness("pfn7 at 0x2000", ("b", "read", "pfn7"), ("a", "set_pte", "pte@0x2000"), preemptions=2)
+    other = witness("pfn3 at 0x1000", ("b", "write", "pfn3"), ("a", "set_pte", "pte@0x1000"))
+    assert identity(one) == identity(same) != identity(other)
+    assert is_simpler(one, same)
+    assert not is_simpler(same, one)
+
+
+def test_of_one_bug_the_simplest_witness_is_kept(tmp_path: Path) -> None:
+    brk = find_scenario("brk-false-vma")
+    campaign = Campaign(plan(tmp_path, scenario=brk, schedules=60, seconds=None))
+    campaign.run()
+    assert len({identity(one.witness) for one in campaign.found}) == len(campaign.found)
+    assert any(one.times > 1 for one in campaign.found)
+    assert {one.path for one in campaign.found} == set(tmp_path.glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, processes=True
+    ) as started:
+        yield started.scheduler_address
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_dask_scheduler_finds_the_same(
+    cluster: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    how = ("brk-false-vma", "--without", "coverage", "--schedules", "200", "--seed", "3")
+    status, alone, _ = sugarbush(capsys, *how, "--out", str(tmp_path / "a"))
+    assert status == 1
+    status, shared, said = sugarbush(capsys, *how, "--out", str(tmp_path / "b"), "--executor", cluster)
+    assert status == 1, said
+    for key in ("executions", "steps", "verdict"):
+        assert shared[key] == alone[key]
+    assert shared["failures"][0]["schedule"] == alone["failures"][0]["schedule"]
+
+
+def test_a_scheduler_that_does_not_answer_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stress.executors._PATIENCE", 0.2)
+    with pytest.raises(SystemExit) as exit_info:
+        main(["run", "brk-standard", "--executor", "tcp://127.0.0.1:9"])
+    assert exit_info.value.code == 2
+    assert "no Dask scheduler answers" in capsys.readouterr().err
