@@ -121,7 +121,7 @@ def test_keep_going_merges_what_is_one_bug(capsys: pytest.CaptureFixture[str], t
         "brk-false-vma",
         "--keep-going",
         "--schedules",
-        "30",
+        "150",
         "--out",
         str(tmp_path),
         "--json",
@@ -129,7 +129,7 @@ def test_keep_going_merges_what_is_one_bug(capsys: pytest.CaptureFixture[str], t
     status, out, _ = run(capsys, *arguments)
     answer = json.loads(out.splitlines()[-1])
     assert status == 1
-    assert answer["executions"] == 30
+    assert answer["executions"] == 150
     headlines = [failure["headline"] for failure in answer["failures"]]
     assert len(headlines) == len(set(headlines))
     assert any(failure["times"] > 1 for failure in answer["failures"])
