@@ -55,6 +55,7 @@ from concurrency.mutex import Mutex
 from concurrency.observer import Observer
 from concurrency.operation import Access, Dep, Fence, Operation
 from concurrency.preempt import preempt_disable, preempt_enable
+from concurrency.pressure import Pressure, direct_reclaim, fs_reclaim, may_reclaim
 from concurrency.race import RaceDetector
 from concurrency.rcu import (
     RcuCheck,
@@ -208,6 +209,7 @@ __all__ = [
     "Order",
     "OwnedLock",
     "Plain",
+    "Pressure",
     "RaceDetector",
     "RandomWalk",
     "RcuCheck",
@@ -262,10 +264,12 @@ __all__ = [
     "del_timer",
     "del_timer_sync",
     "destroy_rcu_head_on_stack",
+    "direct_reclaim",
     "domain",
     "explain",
     "explore",
     "fail",
+    "fs_reclaim",
     "get_completed_synchronize_rcu",
     "get_state_synchronize_rcu",
     "get_state_synchronize_srcu",
@@ -284,6 +288,7 @@ __all__ = [
     "local_irq_restore",
     "local_irq_save",
     "lock_class_key",
+    "may_reclaim",
     "mdelay",
     "might_sleep",
     "minimise",

@@ -57,6 +57,9 @@ class Dep(IntEnum):
     """The same, for a reader."""
     SYNC = 17
     """Waits until all readers of the map are done, as a grace period of SRCU does; takes nothing."""
+    RECLAIM_ENTER = 19
+    """This and the next: done to the calling task. It reclaims memory."""
+    RECLAIM_EXIT = 20
 
 
 class Fence(IntEnum):

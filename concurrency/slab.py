@@ -14,9 +14,10 @@ from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
 from concurrency.observer import Observer
 from concurrency.operation import Operation
+from concurrency.pressure import may_reclaim
 from concurrency.runtime import Runtime, active, checked, current_task, domain, fail, perform
 from concurrency.site import caller
-from lockdep.gfp import GFP_NOFAIL, gfpflags_allow_blocking
+from lockdep.gfp import GFP_DIRECT_RECLAIM, GFP_NOFAIL, gfpflags_allow_blocking
 
 T = TypeVar("T")
 
@@ -73,6 +74,8 @@ class KmemCache(Generic[T]):
         if rt is None:
             return self._ctor(*args)
         rt.might_alloc(gfp)
+        if gfp & GFP_DIRECT_RECLAIM:
+            may_reclaim(rt)
         rt.step(self._alloc, self)
         if rt.faults and not gfp & GFP_NOFAIL and rt.choose(2, f"allocation of {self.name} fails"):
             rt.faults -= 1

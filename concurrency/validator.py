@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from concurrency.failure import Failure, Kind
@@ -11,6 +13,7 @@ from concurrency.operation import Dep, Operation
 from concurrency.runtime import Runtime
 from concurrency.task import Task
 from lockdep import Lockdep, Report, TaskContext
+from lockdep.gfp import GFP_KERNEL
 
 _ACQUIRE_RECURSIVE, _RELEASE, _DOWNGRADE, _IRQS_OFF = (
     Dep.ACQUIRE_RECURSIVE,
@@ -22,7 +25,7 @@ _READ = {Dep.ACQUIRE: 0, Dep.ACQUIRE_READ: 1, Dep.ACQUIRE_RECURSIVE: 2, Dep.TRY:
 _WAITS = {Dep.WAIT_FOR: 0, Dep.WAIT_FOR_WRITER: 2}
 _NO_EVENTS = frozenset({*_WAITS, Dep.SYNC})
 """What is over once it has been asked for."""
-_IRQ_EVENTS = {
+_EVENTS: dict[Dep, Callable[[Lockdep], None]] = {
     Dep.IRQS_OFF: Lockdep.hardirqs_off,
     Dep.IRQS_ON: Lockdep.hardirqs_on,
     Dep.BH_OFF: Lockdep.local_bh_disable,
@@ -31,6 +34,8 @@ _IRQ_EVENTS = {
     Dep.HARDIRQ_EXIT: Lockdep.hardirq_exit,
     Dep.SOFTIRQ_ENTER: Lockdep.softirq_enter,
     Dep.SOFTIRQ_EXIT: Lockdep.softirq_exit,
+    Dep.RECLAIM_ENTER: partial(Lockdep.fs_reclaim_acquire, gfp=GFP_KERNEL),
+    Dep.RECLAIM_EXIT: partial(Lockdep.fs_reclaim_release, gfp=GFP_KERNEL),
 }
 
 
@@ -89,7 +94,7 @@ class LockValidator(Observer):
             self.lockdep.downgrade(obj.dep_map)
         elif dep >= _IRQS_OFF:
             if dep not in _NO_EVENTS:
-                _IRQ_EVENTS[dep](self.lockdep)
+                _EVENTS[dep](self.lockdep)
         elif result:
             self.lockdep.acquire(obj.dep_map, read=_READ[dep], trylock=True)
 

@@ -25,6 +25,7 @@ CHECKS = {
     "huge-in-vma": "I6: a huge page lies wholly inside one VMA",
     "pmd-present": "an upper entry that is not present is taken for no page",
     "unmap-folio": "nothing maps a folio that is being split",
+    "pinned-exclusive": "a page that is pinned for writing is exclusive to its process until it is unpinned",
     "swap-count": "I7: as many entries name a swap slot as it counts",
     "mapcount": "I7: each page is mapped as often as its mapcount says",
     "rss": "I7: no page is counted as resident in an address space that has ended",

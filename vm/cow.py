@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrency import READ_ONCE, trace
 from vm.anon_vma import anon_vma_prepare
 from vm.errno import EAGAIN, ENOMEM
-from vm.folio import Folio, alloc_folio, folio_get, folio_put, folio_test_anon
+from vm.folio import Folio, alloc_folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.huge import copy_huge_pmd
 from vm.layout import PAGE_SIZE, PMD_SIZE, VM_SHARED
 from vm.mm import (
@@ -155,37 +155,67 @@ def copy_page_range(dst: VmArea, src: VmArea) -> int:
 
 
 def copy_pte_range(dst: VmArea, src: VmArea, table: PageTable, start: int, end: int) -> int:
-    """Copy the entries of ``[start, end)`` of one page-table page; 0 or -ENOMEM."""
+    """Copy the entries of ``[start, end)`` of one page-table page; 0 or -ENOMEM.
+
+    A page that is pinned is copied for the child at once. The new page is allocated without the locks, and then the
+    entry is looked at again.
+    """
     child = dst.vm_mm
     copy = pte_alloc(child, start)
     if copy is None:
         return ENOMEM
     rss: dict[str, int] = {}
-    copy.ptl.lock()
-    table.ptl.lock(SINGLE_DEPTH_NESTING)
-    for address in range(start, end, PAGE_SIZE):
-        pte = ptep_get(table, address)
-        if pte is None:
-            continue
-        if isinstance(pte, Present):
-            member = _copy_present_pte(src, table, copy, address)
-        elif isinstance(pte, Migration):
-            member = _copy_migration_pte(src.vm_mm, table, copy, address, pte)
-        else:
-            member = _copy_swap_pte(src.vm_mm, table, copy, address, pte)
-        rss[member] = rss.get(member, 0) + 1
-        trace("copy_pte", mm=child.name, addr=hex(address), pte=pte)
-    table.ptl.unlock()
+    spare: Folio | None = None
+    address = start
+    result = 0
+    while address < end and result == 0:
+        copy.ptl.lock()
+        table.ptl.lock(SINGLE_DEPTH_NESTING)
+        while address < end:
+            pte = ptep_get(table, address)
+            if pte is not None:
+                if isinstance(pte, Present):
+                    member = _copy_present_pte(src, table, copy, address)
+                elif isinstance(pte, Migration):
+                    member = _copy_migration_pte(src.vm_mm, table, copy, address, pte)
+                else:
+                    member = _copy_swap_pte(src.vm_mm, table, copy, address, pte)
+                if member is None and spare is not None and isinstance(pte, Present):
+                    member = _copy_pinned_page(dst, copy, address, pte, spare)
+                    spare = None
+                if member is None:
+                    break
+                rss[member] = rss.get(member, 0) + 1
+                trace("copy_pte", mm=child.name, addr=hex(address), pte=pte)
+            address += PAGE_SIZE
+        table.ptl.unlock()
+        copy.ptl.unlock()
+        if address < end:
+            spare = alloc_folio(child.memory)
+            result = ENOMEM if spare is None else 0
+    if spare is not None:
+        folio_put(child.memory, spare)
     for member, value in rss.items():
         add_mm_counter(child, member, value)
-    copy.ptl.unlock()
-    return 0
+    return result
 
 
-def _copy_present_pte(src: VmArea, table: PageTable, copy: PageTable, address: int) -> str:
+def _copy_pinned_page(dst: VmArea, copy: PageTable, address: int, pte: Present, new: Folio) -> str:
+    """Give the child a copy of a pinned page; kernel: copy_present_page()."""
+    new.token = READ_ONCE(dst.vm_mm.memory.mem_map[pte.pfn], "token")
+    folio_add_new_anon_rmap(new, dst, address)
+    new.lru = True
+    set_pte(copy, address, mk_pte(new, dst.vm_page_prot | maybe_mkwrite(dst) | PTE_DIRTY))
+    return MM_ANONPAGES
+
+
+def _copy_present_pte(src: VmArea, table: PageTable, copy: PageTable, address: int) -> str | None:
+    """The counter that the child's entry is in; None if the page is pinned, and must be copied at once."""
     pte = ptep_get(table, address)
     assert isinstance(pte, Present)
     folio = src.vm_mm.memory.mem_map[pte.pfn]
+    if folio.anon_exclusive and folio_maybe_dma_pinned(folio):
+        return None
     folio_get(folio)
     folio_dup_rmap(folio)
     if pte.write and not src.vm_flags & VM_SHARED:

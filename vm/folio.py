@@ -19,6 +19,8 @@ from concurrency import (
     active,
     atomic_add_return,
     bug_on,
+    direct_reclaim,
+    may_reclaim,
     might_sleep,
     owned_operations,
     peek,
@@ -26,11 +28,12 @@ from concurrency import (
     poke,
     trace,
 )
-from lockdep.gfp import GFP_HIGHUSER_MOVABLE, gfpflags_allow_blocking
+from lockdep.gfp import GFP_DIRECT_RECLAIM, GFP_HIGHUSER_MOVABLE, gfpflags_allow_blocking
 from vm.anon_vma import AnonVma
 from vm.layout import HPAGE_PMD_NR, HPAGE_PMD_ORDER
 
 if TYPE_CHECKING:
+    from concurrency import Task
     from vm.filemap import AddressSpace
     from vm.swap import SwapArea, SwapSlot
 
@@ -59,6 +62,7 @@ class Folio(Shared):
     pfn: int
     lock: FolioLock
     refcount: Atomic[int] = 0
+    pincount: Atomic[int] = 0
     mapcount: Atomic[int] = 0
     entire_mapcount: Atomic[int] = 0
     mapping: Once[AnonVma | AddressSpace | None] = None
@@ -89,7 +93,10 @@ class Folio(Shared):
 
 
 class Memory:
-    """All frames, and the free ones: the last freed is handed out first, as from a per-CPU list."""
+    """All frames, and the free ones: the last freed is handed out first, as from a per-CPU list.
+
+    `irqs_off` are the CPUs that walk page tables with interrupts off (`vm.gup`).
+    """
 
     name = "zone"
 
@@ -98,6 +105,7 @@ class Memory:
         self.free_list = self.mem_map[::-1]
         self.swap: SwapArea | None = None
         self.deferred_split: list[Folio] = []
+        self.irqs_off: list[Task] = []
 
 
 def _take_frame(memory: Memory, _task: Any, _arg: Any) -> Folio | None:
@@ -115,6 +123,7 @@ def _free_frame(memory: Memory, _task: Any, folio: Folio) -> None:
         poke(page, "lru", False)
         poke(page, "anon_exclusive", False)
         poke(page, "dirty", False)
+        poke(page, "pincount", 0)
         poke(page, "token", None)
         memory.free_list.append(page)
     if folio.order:
@@ -185,10 +194,15 @@ def _alloc(memory: Memory, gfp: int, op: Operation) -> Folio | None:
         if gfpflags_allow_blocking(gfp):
             might_sleep()
         rt.might_alloc(gfp)
+        if gfp & GFP_DIRECT_RECLAIM:
+            may_reclaim(rt)
         if rt.faults and rt.choose(2, "allocation of a page fails"):
             rt.faults -= 1
             return None
     folio: Folio | None = perform(op, memory)
+    if folio is None and gfpflags_allow_blocking(gfp):
+        direct_reclaim()
+        folio = perform(op, memory)
     if folio is not None:
         trace("mm_page_alloc", page=folio.name)
     return folio
@@ -244,6 +258,11 @@ def folio_mapped(folio: Folio) -> bool:
     if folio.order:
         return total_mapcount(folio) > 0
     return bool(READ_ONCE(folio, "mapcount") > 0)
+
+
+def folio_maybe_dma_pinned(page: Folio) -> bool:
+    """Somebody has pinned the page and may write to it by its frame, so it must stay where it is, with its process."""
+    return bool(READ_ONCE(page.head, "pincount") > 0)
 
 
 def total_mapcount(folio: Folio) -> int:

@@ -28,7 +28,7 @@ from vm.anon_vma import (
     put_anon_vma,
 )
 from vm.filemap import AddressSpace, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
-from vm.folio import Folio, folio_mapped, folio_put
+from vm.folio import Folio, folio_mapped, folio_maybe_dma_pinned, folio_put
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
     PageTable,
@@ -249,6 +249,9 @@ def try_to_migrate_one(page: Folio, vma: VmArea, address: int) -> None:
         if pte.dirty:
             page.head.dirty = True
         if page.anon_exclusive:
+            if folio_maybe_dma_pinned(page):
+                set_pte(table, address, pte)
+                return
             bits |= PTE_SWP_EXCLUSIVE
             page.anon_exclusive = False
         set_pte(table, address, make_migration_entry(page, bits))

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from concurrency import READ_ONCE, Operation, atomic_add_return, perform
-from vm.folio import Folio
+from vm.folio import Folio, Memory
 from vm.layout import PAGE_SIZE, TASK_SIZE
 from vm.pgtable import PageTable, Present, Pte, pte_cache, ptep_get_and_clear
 from vm.swap import free_page_and_swap_cache
 
 if TYPE_CHECKING:
+    from concurrency import Task
     from vm.mm import MmStruct
 
 
@@ -43,6 +44,21 @@ def flush_tlb_page(mm: MmStruct, address: int) -> None:
 def flush_tlb_mm(mm: MmStruct) -> None:
     """No CPU uses any translation of before any more."""
     perform(FLUSH_TLB, mm, (0, TASK_SIZE + PAGE_SIZE))
+
+
+def _no_walker(memory: Memory, task: Task) -> bool:
+    return all(walker is task for walker in memory.irqs_off)
+
+
+SYNC_ONE = Operation("tlb_remove_table_sync_one", ready=_no_walker)
+
+
+def tlb_remove_table_sync_one(memory: Memory) -> None:
+    """Wait until no CPU walks page tables that it found before with interrupts off: an interrupt for each of them.
+
+    Only then may a page-table page be freed that such a walk may have found.
+    """
+    perform(SYNC_ONE, memory)
 
 
 def ptep_clear_flush(mm: MmStruct, table: PageTable, address: int) -> Pte:
@@ -120,6 +136,8 @@ def tlb_flush_mmu(tlb: MmuGather) -> None:
     for folio in tlb.pages:
         free_page_and_swap_cache(memory, folio)
     tlb.pages.clear()
+    if tlb.tables:
+        tlb_remove_table_sync_one(memory)
     for table in tlb.tables:
         pte_cache.free(table)
     tlb.tables.clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from concurrency import trace
-from vm.folio import Folio, folio_put, folio_test_anon
+from vm.folio import Folio, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.mm import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
@@ -79,6 +79,9 @@ def _try_to_unmap_one(folio: Folio, vma: VmArea, address: int, batch: FlushBatch
             set_tlb_ubc_flush_pending(batch, mm)
         if pte.dirty:
             folio.dirty = True
+        if folio.anon_exclusive and folio_maybe_dma_pinned(folio):
+            set_pte(table, address, pte)
+            return
         if folio_test_anon(folio):
             _leave_swap_entry(folio, mm, table, address, pte)
         else:

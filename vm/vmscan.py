@@ -1,7 +1,7 @@
 """Reclaim: taking pages away from those who use them, for others. Kernel: mm/vmscan.c and mm/rmap.c, v6.1.
 
-kswapd does it as a task of its own. An allocation that may does it in place, with whatever locks its task holds; how
-many do so in one execution is a choice (`memory.reclaims`), besides those that find no frame free.
+kswapd does it as a task of its own. An allocation with __GFP_DIRECT_RECLAIM does it in place, with whatever locks its
+task holds (`allow_direct_reclaim`).
 
 Simpler here: pages have no age and stand in no list; the frames are looked at by number, and large folios are left
 alone.
@@ -9,7 +9,9 @@ alone.
 
 from __future__ import annotations
 
-from concurrency import READ_ONCE, trace
+from functools import partial
+
+from concurrency import READ_ONCE, Pressure, domain, fs_reclaim, trace
 from vm.filemap import remove_clean_page
 from vm.folio import Folio, Memory, folio_mapped, folio_put, folio_test_anon
 from vm.lru import isolate_lru_page, putback_lru_page
@@ -18,8 +20,16 @@ from vm.unmap import FlushBatch, try_to_unmap, try_to_unmap_flush
 
 
 def kswapd(memory: Memory, wanted: int) -> int:
-    """Free up to `wanted` pages, as kswapd does when it is woken; gives how many."""
-    return shrink_node(memory, wanted)
+    """Free up to `wanted` pages, as kswapd does when it is woken; gives how many. Kernel: balance_pgdat()."""
+    with fs_reclaim():
+        return shrink_node(memory, wanted)
+
+
+def allow_direct_reclaim(memory: Memory, chances: int) -> None:
+    """From here on allocations that may reclaim do so when no frame is free, and up to `chances` of them by choice."""
+    pressure = domain(Pressure)
+    pressure.reclaim = partial(shrink_node, memory, 1)
+    pressure.chances = chances
 
 
 def shrink_node(memory: Memory, wanted: int) -> int:

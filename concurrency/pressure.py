@@ -1,0 +1,54 @@
+"""Memory pressure: an allocation that may reclaim does so in place, by choice. Kernel: mm/page_alloc.c, v6.6.
+
+Whoever models memory says how it is reclaimed (`Pressure.reclaim`), and how many allocations of an execution may do so
+(`chances`). The task then runs it with whatever locks it holds. Reclaim does not enter itself (PF_MEMALLOC).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from concurrency.operation import Dep, Operation
+from concurrency.runtime import Runtime, active, current_task, domain, perform
+from concurrency.task import Task
+
+RECLAIM_ENTER = Operation("fs_reclaim_acquire", dep=Dep.RECLAIM_ENTER, local=True)
+RECLAIM_EXIT = Operation("fs_reclaim_release", dep=Dep.RECLAIM_EXIT, local=True)
+
+
+class Pressure:
+    """The pressure of one execution; without `reclaim` there is none."""
+
+    def __init__(self) -> None:
+        self.reclaim: Callable[[], object] | None = None
+        self.chances = 0
+        self.inside: list[Task] = []
+
+
+@contextmanager
+def fs_reclaim() -> Iterator[None]:
+    """The block reclaims memory: to the lock validator it holds the pseudo-lock ``fs_reclaim``."""
+    pressure, task = domain(Pressure), current_task()
+    perform(RECLAIM_ENTER, task)
+    pressure.inside.append(task)
+    yield
+    pressure.inside.remove(task)
+    perform(RECLAIM_EXIT, task)
+
+
+def may_reclaim(rt: Runtime) -> None:
+    """An allocation with __GFP_DIRECT_RECLAIM: it may reclaim here, and then goes on."""
+    pressure = rt.domain(Pressure)
+    if pressure.chances and rt.current not in pressure.inside and rt.choose(2, "an allocation reclaims"):
+        pressure.chances -= 1
+        direct_reclaim()
+
+
+def direct_reclaim() -> None:
+    """Reclaim in place, unless the calling task does so already or nobody said how; kernel: try_to_free_pages()."""
+    rt = active.runtime
+    pressure = domain(Pressure)
+    if pressure.reclaim is not None and (rt is None or rt.current not in pressure.inside):
+        with fs_reclaim():
+            pressure.reclaim()

@@ -1,0 +1,191 @@
+"""khugepaged: making a huge page out of small ones that are mapped already. Kernel: mm/khugepaged.c, v6.2."""
+
+from __future__ import annotations
+
+from concurrency import READ_ONCE, trace
+from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
+from vm.errno import EAGAIN, ENOMEM
+from vm.filemap import AddressSpace, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
+from vm.find import vma_lookup
+from vm.folio import Folio, alloc_huge, folio_put
+from vm.huge import deposit, pmdp_huge_get_and_clear
+from vm.layout import HPAGE_PMD_NR, PAGE_SIZE, PMD_SIZE, VM_HUGEPAGE
+from vm.lru import isolate_lru_page, putback_lru_page
+from vm.mm import (
+    MmStruct,
+    mmap_read_lock,
+    mmap_read_unlock,
+    mmap_write_lock,
+    mmap_write_unlock,
+)
+from vm.pgtable import (
+    PTE_DIRTY,
+    PTE_YOUNG,
+    PageTable,
+    Present,
+    maybe_mkwrite,
+    mk_pte,
+    pmdp_get,
+    pte_cache,
+    ptep_get,
+    ptep_get_and_clear,
+    set_pmd,
+)
+from vm.rmap import folio_remove_rmap, hugepage_add_new_anon_rmap
+from vm.tlb import flush_tlb_range, tlb_remove_table_sync_one
+from vm.vma import VmArea, vma_address, vma_is_anonymous
+
+
+def collapse_huge_page(mm: MmStruct, start: int) -> int:
+    """Replace the small anonymous pages at `start` by a huge one; 0, -EAGAIN if it cannot be done now, or -ENOMEM.
+
+    Takes mmap_lock, first for reading, then for writing. Simpler here: all pages must be present.
+    """
+    mmap_read_lock(mm)
+    fits = hugepage_vma_revalidate(mm, start) is not None and isinstance(pmdp_get(mm, start), PageTable)
+    mmap_read_unlock(mm)
+    if not fits:
+        return EAGAIN
+    folio = alloc_huge(mm.memory)
+    if folio is None:
+        return ENOMEM
+    mmap_write_lock(mm)
+    vma = hugepage_vma_revalidate(mm, start)
+    table = pmdp_get(mm, start)
+    if vma is None or not isinstance(table, PageTable):
+        result = EAGAIN
+    else:
+        result = _collapse(vma, start, table, folio)
+    mmap_write_unlock(mm)
+    if result:
+        folio_put(mm.memory, folio)
+    return result
+
+
+def hugepage_vma_revalidate(mm: MmStruct, start: int) -> VmArea | None:
+    """The VMA that a huge page at `start` would be in, if it may have one; needs mmap_lock."""
+    vma = None if mm.ended else vma_lookup(mm, start)
+    if (
+        vma is None
+        or not vma.vm_flags & VM_HUGEPAGE
+        or not vma_is_anonymous(vma)
+        or vma.anon_vma is None
+        or start < vma.vm_start
+        or vma.vm_end < start + PMD_SIZE
+    ):
+        return None
+    return vma
+
+
+def _collapse(vma: VmArea, start: int, table: PageTable, folio: Folio) -> int:
+    """Under mmap_lock for writing. The page-table page is out of everybody's reach while its pages are looked at.
+
+    No fault comes, because of mmap_lock, and no rmap walk, because of the anon_vma lock; the processors are stopped by
+    the flush, and those that walk with interrupts off are waited for.
+    """
+    mm = vma.vm_mm
+    anon_vma = vma.anon_vma
+    assert anon_vma is not None
+    anon_vma_lock_write(anon_vma)
+    with mm.page_table_lock:
+        pmdp_collapse_flush(mm, start)
+    pages = collapse_isolate(mm, table, start)
+    if pages is None:
+        with mm.page_table_lock:
+            set_pmd(mm, start, table)
+        anon_vma_unlock_write(anon_vma)
+        return EAGAIN
+    anon_vma_unlock_write(anon_vma)
+    for new, old in zip(folio.pages, pages, strict=True):
+        new.token = READ_ONCE(old, "token")
+    with table.ptl:
+        for number, old in enumerate(pages):
+            ptep_get_and_clear(table, start + number * PAGE_SIZE)
+            folio_remove_rmap(old)
+    for old in pages:
+        old.lock.unlock()
+        folio_put(mm.memory, old)
+        folio_put(mm.memory, old)
+    with mm.page_table_lock:
+        hugepage_add_new_anon_rmap(folio, vma, start)
+        folio.lru = True
+        deposit(mm, start, table)
+        set_pmd(mm, start, mk_pte(folio, vma.vm_page_prot | maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG))
+    trace("collapse", mm=mm.name, addr=hex(start), page=folio.name)
+    return 0
+
+
+def pmdp_collapse_flush(mm: MmStruct, start: int) -> None:
+    """Take the page-table page at `start` away from the processors; needs `page_table_lock`.
+
+    The flush is not enough for those that walk page tables with interrupts off: they are waited for.
+    """
+    pmdp_huge_get_and_clear(mm, start)
+    flush_tlb_range(mm, start, start + PMD_SIZE)
+    tlb_remove_table_sync_one(mm.memory)
+
+
+def collapse_isolate(mm: MmStruct, table: PageTable, start: int) -> list[Folio] | None:
+    """The pages of the table, locked and isolated, if nobody else refers to any; else None, and all as before."""
+    pages: list[Folio] = []
+    with table.ptl:
+        for number in range(HPAGE_PMD_NR):
+            pte = ptep_get(table, start + number * PAGE_SIZE)
+            page = mm.memory.mem_map[pte.pfn] if isinstance(pte, Present) else None
+            if page is None or page.order or page.head is not page or not page.anon_exclusive:
+                break
+            if READ_ONCE(page, "refcount") != 1 or not page.lock.trylock():
+                break
+            if not isolate_lru_page(mm.memory, page):
+                page.lock.unlock()
+                break
+            if READ_ONCE(page, "refcount") != 2:
+                page.lock.unlock()
+                putback_lru_page(mm.memory, page)
+                break
+            pages.append(page)
+    if len(pages) == HPAGE_PMD_NR:
+        return pages
+    for page in pages:
+        page.lock.unlock()
+        putback_lru_page(mm.memory, page)
+    return None
+
+
+# -- files ------------------------------------------------------------------------------------------------------
+
+
+def retract_page_tables(mapping: AddressSpace, index: int) -> int:
+    """Free the empty page-table pages that map the file from page `index` on, so that a huge page can be mapped there.
+
+    Takes i_mmap_rwsem for reading, and tries mmap_lock of each address space; gives how many were freed. A VMA with
+    private copies is left alone; that is looked at before the locks are taken, and again under them: a fault may have
+    made the first one meanwhile.
+    """
+    freed = 0
+    i_mmap_lock_read(mapping)
+    for vma in vma_interval_tree_foreach(mapping, index, index):
+        if READ_ONCE(vma, "anon_vma") is not None:
+            continue
+        mm, address = vma.vm_mm, vma_address(vma, index)
+        if address is None or address % PMD_SIZE or vma.vm_end < address + PMD_SIZE:
+            continue
+        if not isinstance(pmdp_get(mm, address), PageTable) or not mm.mmap_lock.down_write_trylock():
+            continue
+        if READ_ONCE(vma, "anon_vma") is None:
+            freed += collapse_and_free_pmd(mm, address)
+        mmap_write_unlock(mm)
+    i_mmap_unlock_read(mapping)
+    return freed
+
+
+def collapse_and_free_pmd(mm: MmStruct, address: int) -> bool:
+    """Free the page-table page of `address` if it is empty; needs mmap_lock for writing and all rmap locks."""
+    with mm.page_table_lock:
+        table = pmdp_get(mm, address)
+        if not isinstance(table, PageTable) or any(table.entries):
+            return False
+        pmdp_collapse_flush(mm, address)
+    pte_cache.free(table)
+    trace("retract", mm=mm.name, addr=hex(address))
+    return True
