@@ -3,9 +3,9 @@
     @pytest.mark.sugarbush(executions=500, strategy="pct", seed=1)
     def test_deposits() -> None: ...
 
-Keyword arguments: `executions`, `strategy`, `depth`, `seed` as for `explore`; `without` and `faults` as for
-`Settings`. The whole test function is the program, so it must build its own state; a fixture is made once for all
-executions. Described in docs/pytest.md.
+Keyword arguments: `executions`, `strategy`, `depth`, `seed` as for `explore`; `without`, `faults`, `spurious`, `memory`
+and `max_steps` as for `Settings`. The whole test function is the program, so it must build its own state; a fixture is
+made once for all executions. Described in docs/pytest.md.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import inspect
 import shlex
 import signal
 import threading
+import unittest
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,7 @@ from concurrency.minimise import minimise
 from concurrency.result import Witness
 from concurrency.schedule import Schedule
 from concurrency.settings import Settings
+from concurrency.simulated import DEFAULT_MAX_STEPS
 from concurrency.snapshot import describe_tasks
 from concurrency.strategy.replay import Replay
 from concurrency.strategy.table import DEFAULT_STRATEGY
@@ -48,11 +50,19 @@ class _Options:
     seed: int = 1
     without: tuple[str, ...] = ()
     faults: int = 0
+    spurious: int = 0
     memory: str = "sc"
+    max_steps: int = DEFAULT_MAX_STEPS
 
     @property
     def settings(self) -> Settings:
-        return Settings(without=frozenset(self.without), faults=self.faults, memory=self.memory)
+        return Settings(
+            without=frozenset(self.without),
+            faults=self.faults,
+            spurious=self.spurious,
+            memory=self.memory,
+            max_steps=self.max_steps,
+        )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,8 +76,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
     config.addinivalue_line(
         "markers",
-        "sugarbush(executions=1000, strategy='pct', depth=None, seed=1, without=(), faults=0, "
-        "memory='sc'): "
+        "sugarbush(executions=1000, strategy='pct', depth=None, seed=1, without=(), faults=0, spurious=0, "
+        f"memory='sc', max_steps={DEFAULT_MAX_STEPS}): "
         "run the test under many schedules of its tasks.",
     )
 
@@ -78,6 +88,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         marked = sum(item.get_closest_marker(MARKER) is not None for item in session.items)
         if marked != 1:
             raise pytest.UsageError(f"--schedule replays one test that is marked sugarbush, not {marked}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A marker where it would have no effect is an error: nothing would be explored, and the test would pass."""
+    if item.get_closest_marker(MARKER) is not None and (
+        not isinstance(item, pytest.Function) or issubclass(item.cls or object, unittest.TestCase)
+    ):
+        pytest.fail(
+            "only a test function, or a method of a plain class, can be marked sugarbush: not one of unittest.TestCase",
+            pytrace=False,
+        )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -96,7 +117,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     program = partial(pyfuncitem.obj, **arguments)
     text = pyfuncitem.config.getoption("schedule")
     try:
-        told = _replayed(program, options, text) if text else _explored(program, options, pyfuncitem.nodeid)
+        told = _replayed(program, options, text) if text else _explored(program, options, pyfuncitem)
     except ConcurrencyError as error:
         pytest.fail(str(error), pytrace=False)
     if told:
@@ -104,7 +125,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
-def _explored(program: Callable[[], Any], options: _Options, test: str) -> str | None:
+def _explored(program: Callable[[], Any], options: _Options, test: pytest.Item) -> str | None:
+    """What failed, in words; what was seen is a section of the report either way."""
     result = explore(
         program,
         strategy=options.strategy,
@@ -115,6 +137,8 @@ def _explored(program: Callable[[], Any], options: _Options, test: str) -> str |
     )
     if result.interrupted:
         raise KeyboardInterrupt
+    seen = f"{result.verdict.value} after {result.executions} executions ({result.strategy}): {result.scope}"
+    test.add_report_section("call", MARKER, seen)
     if not result.failures:
         return None
     witness = minimise(program, result.failures[0], options.settings, _MINIMISE_TRIES)
@@ -125,7 +149,7 @@ def _explored(program: Callable[[], Any], options: _Options, test: str) -> str |
         f"{options.seed}); {_times(witness)} enough",
     ]
     lines += [str(pair) for pair in why.pairs]
-    return "\n".join([*lines, f"replay: pytest {shlex.quote(test)} {_option(witness.schedule)}"])
+    return "\n".join([*lines, f"replay: pytest {shlex.quote(test.nodeid)} {_option(witness.schedule)}"])
 
 
 def _times(witness: Witness) -> str:

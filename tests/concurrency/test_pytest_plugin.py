@@ -184,3 +184,112 @@ def test_a_time_out_says_what_every_task_does(pytester: pytest.Pytester, method:
     assert re.search(r"task 0 \(main\): it (waits in join\(|could go on|has not)", text)
     assert re.search(r"task 1 \(spinner\): it is running\n +holds gate", text)
     assert "Timeout" in text
+
+
+METHODS = """
+import unittest
+import pytest
+from concurrency import Once, Shared, join, spawn
+
+class Cell(Shared):
+    value: Once[int] = 0
+
+class TestMethods:
+    @pytest.fixture
+    def limit(self):
+        return 2
+
+    @pytest.mark.sugarbush(executions=50, strategy="random")
+    @pytest.mark.parametrize("times", [1, 2], ids=["one time", "two"])
+    def test_adds(self, times, limit):
+        cell = Cell()
+
+        def add():
+            for _ in range(times):
+                cell.value = cell.value + 1
+
+        join(spawn(add, name="ann"), spawn(add, name="bob"))
+        assert cell.value == limit * times
+"""
+
+
+def test_methods_and_parameters_replay_one_by_one(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(METHODS)
+    result = run(pytester)
+    result.assert_outcomes(failed=2)
+    lines = {line for line in result.outlines if line.startswith("replay: pytest ")}
+    assert len(lines) == 2
+    for line in lines:
+        arguments = shlex.split(line.removeprefix("replay: pytest "))
+        assert re.search(r"::TestMethods::test_adds\[(one time|two)\]$", arguments[0])
+        run(pytester, *arguments).assert_outcomes(failed=1)
+
+
+def test_a_marker_where_it_has_no_effect_is_an_error(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import unittest
+        import pytest
+
+        class Deposits(unittest.TestCase):
+            @pytest.mark.sugarbush
+            def test_nothing(self):
+                pass
+        """
+    )
+    result = run(pytester)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert "not one of unittest.TestCase" in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("marker", "said"),
+    [
+        ("executions=20", "inconclusive after 20 executions (pct): some of the schedules"),
+        (
+            "strategy='dfs', depth=0",
+            "passed after 1 executions (dfs): every schedule within preemption bound 0",
+        ),
+        ("strategy='dpor'", "passed after 2 executions (dpor): every trace"),
+    ],
+)
+def test_what_was_seen_is_in_the_report(pytester: pytest.Pytester, marker: str, said: str) -> None:
+    pytester.makepyfile(
+        f"""
+        import pytest
+        from concurrency import Once, Shared, spawn
+
+        class Cell(Shared):
+            value: Once[int] = 0
+
+        @pytest.mark.sugarbush({marker})
+        def test_two_writes():
+            cell = Cell()
+            spawn(setattr, cell, "value", 1)
+            cell.value = 2
+        """
+    )
+    result = run(pytester, "-rP")
+    result.assert_outcomes(passed=1)
+    assert said in result.stdout.str()
+
+
+def test_the_marker_has_the_settings_of_an_execution(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from concurrency import Once, Shared
+
+        class Cell(Shared):
+            value: Once[int] = 0
+
+        @pytest.mark.sugarbush(executions=1, max_steps=50)
+        def test_long():
+            cell = Cell()
+            for _ in range(100):
+                cell.value = 1
+        """
+    )
+    result = run(pytester)
+    result.assert_outcomes(failed=1)
+    assert "within 50 operations" in result.stdout.str()
