@@ -16,6 +16,7 @@ from typing import Any
 from concurrency.failure import Failure, Kind
 from concurrency.observer import Observer
 from concurrency.operation import Access, Dep, Fence, Operation
+from concurrency.rcu.domain import READERS, UPDATES, RcuDomain, is_atomic
 from concurrency.runtime import Runtime
 from concurrency.shared import Shared
 from concurrency.site import stack
@@ -98,6 +99,7 @@ class RaceDetector(Observer):
 
     def __init__(self, *, stacks: bool = False) -> None:
         self._stacks = stacks
+        self._runtime: Runtime | None = None
         self._clocks: list[Clock] = []
         self._places: dict[int, _Fields] = {}
         self._on = True
@@ -110,6 +112,7 @@ class RaceDetector(Observer):
 
     def begin(self, runtime: Runtime) -> None:
         """See `Observer.begin`."""
+        self._runtime = runtime
         self._pending = {}
         self._before_barrier = {}
         self._clocks = []
@@ -144,6 +147,22 @@ class RaceDetector(Observer):
                     _merge(place.clock, clock)
                 else:
                     place.clock = clock.copy()
+            clock[task.id] += 1
+        if op.region:
+            self._stretch(task)
+
+    def _stretch(self, task: Task) -> None:
+        """Preemption may have gone off or on: what grace periods of RCU wait for has begun or ended."""
+        assert self._runtime is not None
+        rcu = self._runtime.domain(RcuDomain)
+        fields = self._places.get(id(rcu)) or self._fields(rcu)
+        clock = self._clocks[task.id]
+        if is_atomic(task):
+            for name in UPDATES:
+                _merge(clock, fields[name].clock)
+        else:
+            for name in READERS:
+                _merge(fields[name].clock, clock)
             clock[task.id] += 1
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:

@@ -36,6 +36,7 @@ class Scenario:
     runs. `faults` is how many allocations may fail in one execution, `without` the checks that it looks past.
     `observers` makes its further observers: the invariants of what it drives. The keyword arguments of `function` are
     its parameters (sizes, what kind of lock), and `values` those of them that are not left at their defaults.
+    `closing` gives what it has to say when a run is over, line by line.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Scenario:
     without: frozenset[str]
     observers: Callable[[], Sequence[Observer]]
     values: Mapping[str, Value] = field(default_factory=dict)
+    closing: Callable[[], Sequence[str]] = tuple
 
     @property
     def program(self) -> Callable[[], Any]:
@@ -104,6 +106,7 @@ def scenario(
     faults: int = 0,
     without: tuple[str, ...] = (),
     observers: Callable[[], Sequence[Observer]] = model_observers,
+    closing: Callable[[], Sequence[str]] = tuple,
 ) -> Callable[[Callable[..., Any]], Scenario]:
     """Register the decorated program under `name`; `era` is the kernel version that it models.
 
@@ -112,7 +115,7 @@ def scenario(
 
     def register(program: Callable[..., Any]) -> Scenario:
         made = _registered[name] = Scenario(
-            name, program, era, expect, patches, faults, frozenset(without), observers
+            name, program, era, expect, patches, faults, frozenset(without), observers, closing=closing
         )
         return made
 

@@ -8,6 +8,7 @@ from pkgutil import iter_modules
 from stress import catalogue
 from stress.catalogue.brk_false_vma import brk_false_vma as _brk_false_vma
 from stress.scenario import scenario
+from stress.torture import scenarios as _torture  # noqa: F401 - registers them
 from stress.workloads import heap
 from stress.workloads.brk import trim_under_compaction
 

@@ -13,7 +13,7 @@ from typing import Any
 from concurrency.context import might_sleep
 from concurrency.operation import Operation
 from concurrency.rcu.callbacks import callback_operations, queue_callback, wait_for_callbacks
-from concurrency.rcu.domain import GracePeriods
+from concurrency.rcu.domain import READERS, UPDATES, GracePeriods
 from concurrency.rcu.queue import Function
 from concurrency.rcu.report import no_reader, suspicious
 from concurrency.rcu.stall import StallWatch
@@ -62,7 +62,7 @@ class TasksDomain(GracePeriods[Task]):
         return True
 
 
-def _nothing(_task: Task, _by: Task, _arg: object) -> None:
+def _nothing(_rcu: TasksDomain, _task: Task, _arg: object) -> None:
     """The task is seen to pass here."""
 
 
@@ -74,7 +74,7 @@ def _exit(task: Task, _by: Task, _arg: object) -> None:
     task.user_mode = False
 
 
-QUIESCENT = Operation("cond_resched_tasks_rcu_qs", effect=_nothing)
+QUIESCENT = Operation("cond_resched_tasks_rcu_qs", effect=_nothing, acquires=UPDATES, releases=READERS)
 USER_ENTER = Operation("user_enter", effect=_enter)
 USER_EXIT = Operation("user_exit", effect=_exit)
 TASKS_WAITS = wait_operations("rcu_tasks", grace=False, local=False)
@@ -102,7 +102,7 @@ def rcu_barrier_tasks() -> None:
 
 def cond_resched_tasks_rcu_qs() -> None:
     """The calling task says that it is in no trampoline here."""
-    perform(QUIESCENT, current_task())
+    perform(QUIESCENT, domain(TasksDomain))
 
 
 @contextmanager

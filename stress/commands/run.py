@@ -109,6 +109,8 @@ def _finish(campaign: Campaign, as_json: bool, junit: Path | None, markdown: Pat
     result = campaign.result
     for one in campaign.found:
         print_found(one)
+    for closing in plan.scenario.closing():
+        line(closing)
     said = (
         f"{plan.scenario.name}: {result.verdict.value} after {result.executions} executions, "
         f"{result.steps} operations, {result.seconds:.2f} s ({result.strategy}, {plan.runtime}, seed {plan.seed})"

@@ -1,0 +1,1 @@
+"""Torture: rcutorture for the flavours of RCU, and locktorture for every lock."""

@@ -1,0 +1,44 @@
+"""What the tests of this process have counted, over all executions of one run.
+
+A replay counts nothing: it shows again what was counted.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, Self
+
+from concurrency import active
+
+
+class Counted(Protocol):
+    """Something that can be counted on, and printed."""
+
+    def add(self, other: Self) -> None:
+        """Count what `other` has counted."""
+
+    def lines(self, flavour: str) -> list[str]:
+        """The statistics as the kernel prints them."""
+
+    def end(self, flavour: str) -> str:
+        """The last line of a test."""
+
+
+_totals: dict[str, Counted] = {}
+
+
+def record(name: str, counted: Counted) -> None:
+    """An execution of the test `name` is over."""
+    rt = active.runtime
+    if rt is not None and rt.tracing:
+        return
+    total = _totals.get(name)
+    if total is None:
+        total = _totals[name] = type(counted)()
+    total.add(counted)
+
+
+def closing() -> list[str]:
+    """The lines for the end of a run; the next one counts from the start."""
+    lines = [line for name, total in _totals.items() for line in (*total.lines(name), total.end(name))]
+    _totals.clear()
+    return lines
