@@ -26,11 +26,9 @@ def explored(
     name: str, executions: int, runtime: str = "simulated", without: str = "", **values: Any
 ) -> Failure | None:
     scenario = find_scenario(name).given(values)
-    strategy = "random" if runtime == "simulated" else "pct"
     result = explore(
         scenario.program,
         runtime=runtime,
-        strategy=strategy,
         executions=executions,
         settings=scenario.settings(frozenset({without} if without else ())),
     )
