@@ -1,0 +1,78 @@
+"""A cycle of readers and grace periods is forbidden exactly if it has at least as many grace periods as readers."""
+
+from __future__ import annotations
+
+import pytest
+from grace_period_cycles import MOST, cycles, forbidden, program, settings
+
+from concurrency import Verdict, explore
+from concurrency.rcu import RcuDomain
+
+CYCLES = cycles()
+SHORT = [cycle for cycle in CYCLES if len(cycle) <= 4]
+
+
+def verdict(cycle: str, shape: str, memory: str) -> Verdict:
+    """Of all executions, or of those up to the first that has the cycle."""
+    reorder = memory == "sc"
+    return explore(
+        program(cycle, shape, reorder=reorder),
+        strategy="dpor",
+        executions=100_000,
+        settings=settings(memory),
+    ).verdict
+
+
+def law(cycle: str) -> Verdict:
+    return Verdict.PASSED if forbidden(cycle) else Verdict.FAILED
+
+
+def test_the_cycles_are_all_there() -> None:
+    assert len(CYCLES) == 19
+    assert {(cycle.count("G"), cycle.count("R")) for cycle in CYCLES} == {
+        (g, r) for g in range(MOST + 1) for r in range(MOST + 1) if g + r >= 2
+    }
+    assert len({min(c[n:] + c[:n] for n in range(len(c))) for c in CYCLES}) == len(CYCLES)
+
+
+@pytest.mark.parametrize("cycle", CYCLES)
+def test_the_law_for_reads_from(cycle: str) -> None:
+    """Under interleavings, with the accesses of a reader in either order: nothing orders them."""
+    assert verdict(cycle, "RW", "sc") is law(cycle)
+
+
+@pytest.mark.parametrize("shape", ["WR", "WW"])
+@pytest.mark.parametrize("cycle", SHORT)
+def test_the_law_for_from_reads_and_coherence(cycle: str, shape: str) -> None:
+    assert verdict(cycle, shape, "sc") is law(cycle)
+
+
+@pytest.mark.parametrize("shape", ["WR", "WW"])
+@pytest.mark.parametrize("cycle", [c for c in CYCLES if len(c) <= 3 or (not forbidden(c))])
+def test_the_law_under_weak_memory(cycle: str, shape: str) -> None:
+    """The memory itself reorders what a reader does."""
+    assert verdict(cycle, shape, "weak") is law(cycle)
+
+
+@pytest.mark.parametrize("cycle", ["GGRR", "GRGR"])
+def test_the_law_for_two_and_two_under_weak_memory(cycle: str) -> None:
+    assert verdict(cycle, "WR", "weak") is Verdict.PASSED
+
+
+def test_reads_from_alone_makes_no_cycle_under_weak_memory() -> None:
+    """It would take a write that is done before an earlier read: load buffering, which is not modelled."""
+    assert verdict("GRR", "RW", "weak") is Verdict.PASSED
+    assert not forbidden("GRR")
+
+
+def test_readers_in_program_order_have_no_cycle_under_interleavings() -> None:
+    """What the choice of the order is for: without it sequential consistency forbids what RCU allows."""
+    for cycle in ("RR", "GRR"):
+        result = explore(program(cycle, "RW", reorder=False), strategy="dpor", settings=settings("sc"))
+        assert result.verdict is Verdict.PASSED
+
+
+def test_a_grace_period_that_ignores_a_reader_breaks_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    readers = RcuDomain.open_readers
+    monkeypatch.setattr(RcuDomain, "open_readers", lambda rcu: list(readers(rcu))[1:])
+    assert verdict("GR", "RW", "sc") is Verdict.FAILED
