@@ -88,7 +88,7 @@ def swallow(mm: MmStruct) -> None:
     evidence="read",
     kind=Kind.INVARIANT,
     check="coverage",
-    without=("data-race",),
+    without=("data-race", "migration-entry-locked"),
     patches=(vma_expand,),
     tasks=2,
     preemptions=1,
