@@ -57,11 +57,14 @@ class DPOR:
         self._path = first_places()
         self._fresh = 0
         """From which place on those that are shared out were not known before."""
+        self._begun = 0
+        """At which place this execution left the one before."""
         self.begin(0)
 
     def enter(self, part: Part) -> None:
         """See `Divisible.enter`."""
         self._path, self._fresh = entered(part)
+        self._begun = len(self._path) - 1
         self.left = True
         self.begin(0)
 
@@ -136,13 +139,15 @@ class DPOR:
                     f"the program is not deterministic: after the same choices the tasks {enabled} can go on now"
                 )
             if known.turn.task not in enabled:
-                self._give_up()
+                self._give_up(wrongly=True)
             return known
         last, trace = self._path[-1], self._trace
         todo, last.turn.after = last.turn.after, []
         asleep, failed = self._undisturbed(last.asleep), self._undisturbed(last.failed)
         turn = todo.pop(0) if todo else self._pick(enabled, current, asleep, failed)
-        if turn is None or turn.task not in enabled:
+        if turn is not None and turn.task not in enabled:
+            turn = self._pick(enabled, current, asleep, failed)
+        if turn is None:
             self._give_up()
         place = Place(enabled, turn, asleep, failed, todo, shared=last.levels > 0, levels=last.levels)
         if place.shared and trace.tasks[turn.task].op is not None:
@@ -170,8 +175,12 @@ class DPOR:
                 "the program is not deterministic: after the same choices it makes another one now"
             )
 
-    def _give_up(self) -> NoReturn:
-        """Nobody can go on here, or not who was wanted."""
+    def _give_up(self, *, wrongly: bool = False) -> NoReturn:
+        """Nobody can go on here; or not who was wanted, which was not known, so all are tried where that began."""
+        if wrongly:
+            place = self._path[self._begun]
+            known = {turn.task for turn in (*place.asleep, *place.failed, *place.todo)}
+            place.todo += [Turn(task) for task in place.enabled if task not in known]
         self._look_back(failed=False)
         raise Pruned("all that can go on has been tried elsewhere")
 
@@ -276,6 +285,7 @@ class DPOR:
             else:
                 place.asleep.append(turn)
             if place.todo:
+                self._begun = len(path) - 1
                 place.turn = place.todo.pop(0)
                 place.ways = 0
                 place.order = None

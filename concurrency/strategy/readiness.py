@@ -75,20 +75,22 @@ def _counts(task: Task) -> tuple[int, int, bool]:
     return task.preempt_count, task.rcu_nesting, task.irqs_off
 
 
-def ready_without(trace: Trace, task: Task, number: int, later: list[int], own: int) -> int | None:
+def ready_without(
+    trace: Trace, task: Task, number: int, later: list[int], own: int
+) -> tuple[list[int], bool]:
     """Whether the next operation of `task` could go on had event `number` not happened, nor what is ordered after it.
 
-    `later` are the other events since that it depends on, `own` those that the task itself has to see. Gives the set of
-    those that would have to stay away, too: as few of the last ones as will do. None if it could not go on.
-
-    Where nothing is known of the object, it is assumed that it could.
+    `later` are the other events since that it depends on, in their order, `own` those that the task itself has to see.
+    Gives the set of those that would have to stay away, too: as few of the last ones as will do. An empty list if it
+    could not go on. Where that is not known, all sets that may be right, and False.
     """
     op, obj = task.op, task.obj
-    mine = [one for one in trace.done_to(obj, own) if one > number]
-    between = [one for one in sorted({*later, *mine}) if not trace.before[one] >> number & 1]
+    before = trace.before
+    apart = [one for one in later if not before[one] >> number & 1]
     state = trace.state(obj, number)
-    if state is None or op is None or op.ready is None or any(trace.objs[one] is not obj for one in between):
-        return 0
+    if state is None or op is None or op.ready is None or any(trace.objs[one] is not obj for one in apart):
+        return _suffixes(apart, own), False
+    between = [one for one in trace.done_to(obj, number + 1) if not before[one] >> number & 1]
     best: int | None = None
     position = 0
     with quiet():
@@ -101,11 +103,20 @@ def ready_without(trace: Trace, task: Task, number: int, later: list[int], own: 
                 if position < len(between):
                     event = between[position]
                     done = trace.ops[event]
-                    if done is not None and done.effect is not None and (done.wakes or event in mine):
+                    if done is not None and done.effect is not None:
                         trace.states[event, id(obj)].apply(now, done.effect)
         except Exception:
-            # What is asked is made for a state that was not reached so: whoever tries it will see.
-            best = position
-    if best is None:
-        return None
-    return sum(1 << event for event in between[best:])
+            # What is asked is made for a state that was not reached so, or an effect needs more than it is given.
+            known = [] if best is None else [sum(1 << one for one in between[best:] if one in apart)]
+            return known + _suffixes([one for one in apart if one in between[position:]], own), False
+    return [] if best is None else [sum(1 << one for one in between[best:] if one in apart)], True
+
+
+def _suffixes(events: list[int], own: int) -> list[int]:
+    """All sets of last ones, the smallest first, that have none of `own`."""
+    found = [0]
+    for event in reversed(events):
+        if own >> event & 1:
+            break
+        found.append(found[-1] | 1 << event)
+    return found

@@ -87,7 +87,7 @@ class Trace:
                     self._waited_for.append(obj)
             if footprint is Footprint.ANYTHING:
                 self._wide |= bit
-            elif op.place is None and footprint is not Footprint.NOTHING and _is_plain(obj):
+            elif footprint is not Footprint.NOTHING and _may_matter(op) and _is_plain(obj):
                 self.states[number, id(obj)] = State(obj, task)
         self.who.append(task.id)
         self.ops.append(op)
@@ -141,17 +141,18 @@ class Trace:
                 left &= ~clock
                 races.append((number, 0))
                 continue
-            late = ready_without(self, task, number, [one for one in reversed(found) if one != number], own)
-            if late is not None:
-                races.append((number, late))
-                if self.state(obj, number) is not None:
-                    hidden |= self.before[number]
+            late, sure = ready_without(
+                self, task, number, [one for one in reversed(found) if one != number], own
+            )
+            races += [(number, events) for events in late]
+            if late and sure:
+                hidden |= self.before[number]
         return Order(own, clock, races)
 
-    def done_to(self, obj: object, events: int) -> list[int]:
-        """Those of the events that were done to `obj`."""
-        left = self._on.get(id(obj), 0) & events
-        return [number for number in range(left.bit_length()) if left >> number & 1]
+    def done_to(self, obj: object, start: int) -> list[int]:
+        """The events from number `start` on that were done to `obj`."""
+        left = self._on.get(id(obj), 0) >> start
+        return [start + number for number in range(left.bit_length()) if left >> number & 1]
 
     def state(self, obj: object, number: int) -> State | None:
         """What `obj` was before event `number`; None if that is not known."""
@@ -162,8 +163,13 @@ class Trace:
         if any(other is obj for other in self._waited_for):
             later |= self._regions
         later = later >> number << number
-        if later:
-            return self.states.get(((later & -later).bit_length() - 1, id(obj)))
+        while later:
+            bit = later & -later
+            later ^= bit
+            event = bit.bit_length() - 1
+            done = self.ops[event]
+            if (event, id(obj)) in self.states or done is None or self._wide & bit or _may_matter(done):
+                return self.states.get((event, id(obj)))
         return State(obj, task) if _is_plain(obj) else None
 
     def _near(self, op: Operation, obj: object) -> int:
@@ -205,6 +211,11 @@ class Trace:
         events = self._of.get(task, [])
         at = bisect_left(events, start) + skip
         return events[at] if at < len(events) else None
+
+
+def _may_matter(op: Operation) -> bool:
+    """Whoever waits for the object may see it; a step on one field of it that wakes nobody is not seen."""
+    return op.place is None or op.wakes or op.ready is not None
 
 
 def _is_plain(obj: object) -> bool:
