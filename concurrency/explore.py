@@ -19,6 +19,7 @@ from concurrency.strategy.base import Pruned, Search, Strategy
 from concurrency.strategy.dfs import Iterative
 from concurrency.strategy.table import DEFAULT_STRATEGY, make_strategy, unit_of
 from concurrency.tally import Tally, Wishes
+from concurrency.watchdog import watchdog
 from concurrency.workers import Workers
 
 _BUDGET, _SEARCH_BUDGET = 1000, 1_000_000
@@ -57,7 +58,8 @@ def explore(
 
     Raises `BadSchedule` if an execution does not replay: the program is not deterministic; the message names the first
     operation that differs. Raises `ConcurrencyError` for a strategy or runtime that does not exist, for a program that
-    cannot be sent to another process, and for one that ends the process that runs it.
+    cannot be sent to another process, for one that ends the process that runs it, and for one in which a task waits
+    outside the runtime (`Settings.patience`).
     """
     if runtime not in RUNTIMES:
         raise ConcurrencyError(f"no runtime is called {runtime!r}: there are {', '.join(RUNTIMES)}")
@@ -80,7 +82,8 @@ def explore(
         if chooser is None:
             _by_threads(tally)
         elif jobs == 1 and executor is None:
-            _here(tally, chooser)
+            with watchdog(settings.patience):
+                _here(tally, chooser)
         else:
             work = Work(packed(source or ByName(program, settings)), strategy, seed, depth, not keep_going)
             workers = Workers(jobs, executor)

@@ -67,16 +67,29 @@ class Failure(Exception):
         return (self.kind.value, self.headline, self.task, self.step)
 
 
-def uncaught(error: Exception) -> Failure:
-    """The failure of a task that raised `error`; the detail has its stack, innermost first."""
+def uncaught(error: Exception, by: str | None = None) -> Failure:
+    """The failure of a task that raised `error`; the detail has its stack, innermost first.
+
+    `by` names the check that raised it, if it was one. How deep a recursion was is not in the words: that differs
+    between a run with and one without a recorder.
+    """
     stack = [
         f"{frame.name} at {'/'.join(PurePath(frame.filename).parts[-2:])}:{frame.lineno}"
         for frame in reversed(traceback.extract_tb(error.__traceback__, limit=-_DEEPEST))
     ]
     words = _ADDRESS.sub(">", f"{type(error).__name__}: {error}")
-    failure = Failure(Kind.EXCEPTION, words, "\n".join(stack))
+    if isinstance(error, RecursionError):
+        words = "RecursionError: maximum recursion depth exceeded"
+    failure = Failure(
+        Kind.EXCEPTION, words if by is None else f"the check {by} raised {words}", "\n".join(stack)
+    )
     failure.__cause__ = error
     return failure
+
+
+def ran_too_deep(failure: Failure | None) -> bool:
+    """A task has ended in a RecursionError."""
+    return failure is not None and isinstance(failure.__cause__, RecursionError)
 
 
 class TaskKilled(BaseException):

@@ -63,6 +63,19 @@ def one_of(hearing: list[Any]) -> Any:
     return hear
 
 
+def raised_by(error: BaseException, observers: tuple[Observer, ...]) -> str | None:
+    """The name of the observer in which `error` was raised; None if it was none. Too deep a recursion is nobody's."""
+    if isinstance(error, RecursionError):
+        return None
+    trace = error.__traceback__
+    while trace is not None:
+        found = trace.tb_frame.f_locals.get("self")
+        if any(found is observer for observer in observers):
+            return type(found).__name__
+        trace = trace.tb_next
+    return None
+
+
 def hearers(observers: tuple[Observer, ...], method: str) -> list[Any]:
     """The bound methods of those observers that override `method`."""
     return [

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from concurrency.announcements import Announcements, Log, first_difference
-from concurrency.failure import BadSchedule, ConcurrencyError
+from concurrency.failure import BadSchedule, ConcurrencyError, ran_too_deep
 from concurrency.recorder import Recorder
 from concurrency.result import Witness
 from concurrency.schedule import Schedule
@@ -29,16 +29,23 @@ def replay(
 ) -> Witness:
     """Run `program` once under `schedule`, with everything recorded.
 
-    Raises `BadSchedule` if the schedule does not fit the program, or if nothing fails under it.
+    A task that recurses too deep does so a few operations earlier or later than it did: the recorder needs room, too.
+    The witness has the schedule of this run. Raises `BadSchedule` if the schedule does not fit the program, or if
+    nothing fails under it.
     """
     settings = settings or Settings()
     if isinstance(schedule, str):
         schedule = Schedule.parse(schedule)
     recorder = Recorder()
     noted = Noted(Replay(schedule))
-    runtime = settings.runtime(noted, stacks=True, recorder=recorder)
-    done = runtime.run(program)
-    if done.schedule != schedule:
+    try:
+        done = settings.runtime(noted, stacks=True, recorder=recorder).run(program)
+    except BadSchedule:
+        noted = Noted(Following(schedule))
+        done = settings.runtime(noted, stacks=True, recorder=recorder).run(program)
+        if not ran_too_deep(done.failure):
+            raise
+    if done.schedule != schedule and not ran_too_deep(done.failure):
         raise BadSchedule(
             f"the schedule does not fit the program: it has {schedule.switches} switches, the run made "
             f"{done.schedule.switches} and ended after {done.steps} operations"
@@ -47,7 +54,7 @@ def replay(
         raise BadSchedule(f"nothing fails under this schedule ({done.steps} operations)")
     return Witness(
         done.failure,
-        schedule,
+        done.schedule,
         execution,
         done.steps,
         tuple(recorder.tasks),
@@ -67,7 +74,8 @@ def confirmed(program: Callable[[], Any], found: Witness, settings: Settings) ->
         said = str(error)
     else:
         first, second = found.failure, witness.failure
-        if first.signature == second.signature:
+        too_deep = ran_too_deep(first) and ran_too_deep(second)
+        if first.signature == second.signature or too_deep:
             return replace(witness, strategy=found.strategy)
         said = (
             f"the same schedule gave {first.headline!r} at operation {first.step}, then {second.headline!r} at "

@@ -29,7 +29,8 @@ class Settings:
     `Condition.wait`). An execution has at most `max_steps` operations; in their second half tasks are scheduled
     fairly, and so they are once a task has spun `spins` times in vain (`cpu_relax`). `observers` makes the further
     observers of a runtime: the invariants of a scenario. `memory` is the memory model: sequential consistency ("sc") or
-    `concurrency.weak` ("weak").
+    `concurrency.weak` ("weak"). `patience` is for how many seconds of wall-clock time no operation may be done before
+    the exploration is given up with an error; None: for ever.
     """
 
     without: frozenset[str] = frozenset()
@@ -39,6 +40,7 @@ class Settings:
     spins: int = DEFAULT_SPINS
     observers: Callable[[], Sequence[Observer]] = tuple
     memory: str = "sc"
+    patience: float | None = 60.0
 
     def __post_init__(self) -> None:
         """Refuse a memory model that does not exist."""

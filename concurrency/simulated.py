@@ -12,7 +12,7 @@ Invariants:
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
@@ -24,7 +24,7 @@ from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
 from concurrency.greenlets import Greenlets
 from concurrency.liveness import Liveness
-from concurrency.observer import Observer, hearers, one_of
+from concurrency.observer import Observer, hearers, one_of, raised_by
 from concurrency.operation import Operation
 from concurrency.runtime import Watcher, active
 from concurrency.shared import STRONG, use_accessors
@@ -179,6 +179,10 @@ class Simulated(Liveness):
                 observer.finished()
         except Failure as failure:
             self.stop(failure)
+        except Exception as error:
+            self._blame(error)
+            if self._failure is None:
+                raise
 
     def _kill(self) -> None:
         """Unwind what is left of the tasks; whatever they do while they unwind ends in `TaskKilled` again."""
@@ -203,6 +207,12 @@ class Simulated(Liveness):
         if self._broken is None:
             self._broken = error
         self._stop()
+
+    def _blame(self, error: Exception) -> None:
+        """An observer may have raised it: then the execution has failed, even if the program swallows it."""
+        by = raised_by(error, self._observers)
+        if by is not None:
+            self.stop(uncaught(error, by))
 
     def _stop(self) -> None:
         self._stopping = True
@@ -278,6 +288,9 @@ class Simulated(Liveness):
         except Failure as failure:
             self.stop(failure)
             raise
+        except Exception as error:
+            self._blame(error)
+            raise
 
     def _step_stopping(self, op: Operation, obj: object) -> None:  # noqa: ARG002
         """`step` when the execution has ended."""
@@ -320,6 +333,9 @@ class Simulated(Liveness):
                 performed(task, op, obj, arg, result)
         except Failure as failure:
             self.stop(failure)
+            raise
+        except Exception as error:
+            self._blame(error)
             raise
         return result
 
@@ -439,7 +455,7 @@ class Simulated(Liveness):
             if not self._stopping:
                 self._give_up(error)
         except Exception as error:
-            self.stop(uncaught(error))
+            self.stop(uncaught(error, raised_by(error, self._observers)))
         except BaseException as error:
             self._give_up(error)
         else:
@@ -456,6 +472,10 @@ class Simulated(Liveness):
             self.stop(failure)
         except ConcurrencyError as error:
             self._give_up(error)
+        except Exception as error:
+            self._blame(error)
+            if self._failure is None:
+                self._give_up(error)
 
     def _end(self, task: Task) -> Task | None:
         self.steps = n = self.steps + 1
@@ -563,7 +583,9 @@ class Simulated(Liveness):
         self._unwait(task, obj)
 
     def _is_blocked(self, task: Task) -> bool:
-        return not task.done and task not in self._runnable
+        runnable = self._runnable
+        at = bisect_left(runnable, task.id, key=_task_number)
+        return not task.done and not (at < len(runnable) and runnable[at] is task)
 
     def _unwait(self, task: Task, obj: object) -> None:
         waiters = self._waiting[id(obj)]

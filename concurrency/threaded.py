@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from concurrency.clock import Clock
 from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, TaskKilled, uncaught
-from concurrency.observer import Observer, hearers
+from concurrency.observer import Observer, hearers, raised_by
 from concurrency.operation import Operation
 from concurrency.runtime import Watcher, active, at_once
 from concurrency.shared import STRONG, use_accessors
@@ -344,7 +344,7 @@ class Threaded:
             if not self._stopping:
                 self._broken = error
         except Exception as error:
-            self.stop(uncaught(error))
+            self.stop(uncaught(error, raised_by(error, self._observers)))
         except BaseException as error:
             self._broken = error
         with self._guard:
