@@ -139,9 +139,9 @@ def ratio(program: Callable[[int], None], without: frozenset[str], strategy: str
     for _ in range(rounds):
         cost = {}
         for memory, runtime in runtimes.items():
-            start = time.perf_counter()
+            start = time.process_time()
             execution = runtime.run(lambda: program(ROUNDS))
-            cost[memory] = (time.perf_counter() - start) / execution.steps
+            cost[memory] = (time.process_time() - start) / execution.steps
             assert execution.failure is None or execution.failure.kind == "data-race", execution.failure
         ratios.append(cost["weak"] / cost["sc"])
     return round(statistics.median(ratios), 2)

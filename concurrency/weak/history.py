@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Final
 from weakref import ref
 
-KEPT: Final = 16
+KEPT: Final = 8
 """So many writes of one place are kept; older ones no task reads any more."""
 
 
@@ -51,7 +51,14 @@ class Place:
             later.at += 1
         history.insert(spot, write)
         if len(history) > KEPT:
-            del history[0]
+            self.forget(1)
+
+    def forget(self, count: int) -> None:
+        """Drop the oldest writes. Views may still name them, as something old, so they keep nothing alive."""
+        for write in self.history[:count]:
+            write.value = write.clock = None
+            write.view = write.strong = NOTHING
+        del self.history[:count]
 
 
 View = dict[Place, Write]

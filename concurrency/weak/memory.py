@@ -23,7 +23,7 @@ from concurrency.runtime import checked, fail
 from concurrency.shared import KEEP, Order, Shared
 from concurrency.site import caller
 from concurrency.waiting import label
-from concurrency.weak.history import NOTHING, Home, Knowledge, Place, Sync, View, Write, joined, learn
+from concurrency.weak.history import KEPT, NOTHING, Home, Knowledge, Place, Sync, View, Write, joined, learn
 from concurrency.weak.prune import prune
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Reads(IntEnum):
     ACQUIRE = 2
 
 
-_PRUNE_AT = 512
+_PRUNE_AT = 64
 
 
 class WeakMemory:
@@ -85,8 +85,9 @@ class WeakMemory:
         if place is None:
             place = home.places[field] = Place(newest, home)
         elif place.history[-1].value is not newest:
-            last = place.history[-1]
-            place.history[:] = [Write(newest, last.at + 1, NOTHING, NOTHING)]
+            last = place.history[-1].at
+            place.forget(len(place.history))
+            place.history.append(Write(newest, last + 1, NOTHING, NOTHING))
         return place
 
     def born(self, obj: Any) -> None:
@@ -195,7 +196,15 @@ class WeakMemory:
 
     def write(self, obj: Any, field: str, value: Any, newest: Any, *, releases: bool) -> bool:
         """Write to a field; whether the write is now the last of its history."""
-        place = self._place(self._home(obj), field, newest)
+        try:
+            home = obj._memory
+            if home.memory is not self:
+                home = self._home(obj)
+        except AttributeError:
+            home = self._home(obj)
+        place = home.places.get(field)
+        if place is None or place.history[-1].value is not newest:
+            place = self._place(home, field, newest)
         me = self.known[self._runtime.current.id]
         history = place.history
         spot = len(history)
@@ -212,10 +221,15 @@ class WeakMemory:
         write = Write(value, 0, me.frozen() if releases else me.told(), me.strong)
         if self._races is not None:
             write.clock = self._races.writes(self._runtime.current, releases=releases)
-        last = spot == len(history)
-        place.insert(spot, write)
+        if spot == len(history):
+            write.at = history[-1].at + 1
+            history.append(write)
+            if spot == KEPT:
+                place.forget(1)
+        else:
+            place.insert(spot, write)
         self._made(me, place, write)
-        return last
+        return history[-1] is write
 
     def _made(self, me: Knowledge, place: Place, write: Write) -> None:
         me.floor[place] = me.seen[place] = me.own[place] = write

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def prune(memory: WeakMemory, tasks: Sequence[Task]) -> int:
-    """Forget what can be forgotten; gives how many writes and entries of views are left."""
+    """Forget what can be forgotten; gives how many writes of places in doubt are left."""
     for task in tasks:
         if task.done:
             memory.known[task.id] = Knowledge()
@@ -30,7 +30,7 @@ def prune(memory: WeakMemory, tasks: Sequence[Task]) -> int:
     for place in places:
         lows = [floor.get(place) for floor in floors]
         oldest = min(-1 if low is None else low.at for low in lows)
-        place.history[:] = [write for write in place.history if write.at >= oldest]
+        place.forget(sum(write.at < oldest for write in place.history))
         if len(place.history) == 1 or place.home() is None:
             settled.add(place)
         else:
@@ -39,7 +39,6 @@ def prune(memory: WeakMemory, tasks: Sequence[Task]) -> int:
     for view in views:
         for place in [place for place in view if place in settled]:
             del view[place]
-        left += len(view)
     return left
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 
@@ -477,14 +478,18 @@ def test_bad_settings_are_refused() -> None:
 
 
 def test_memory_is_flat_in_the_number_of_steps() -> None:
-    def kept(rounds: int) -> int:
+    def kept(rounds: int) -> tuple[int, int]:
+        made: WeakSet[Cell] = WeakSet()
+
         def program() -> None:
             cell = Cell()
 
             def writer() -> None:
                 for number in range(rounds):
                     cell.x = number
-                    smp_store_release(cell, "head", Cell(x=number))
+                    new = Cell(x=number)
+                    made.add(new)
+                    smp_store_release(cell, "head", new)
 
             def reader() -> None:
                 for _ in range(rounds):
@@ -496,7 +501,8 @@ def test_memory_is_flat_in_the_number_of_steps() -> None:
         runtime = WEAK.runtime(make_strategy("random", 1))
         assert runtime.run(program).failure is None
         views = _views(runtime.memory)  # type: ignore[attr-defined]
-        return sum(len(view) for view in views)
+        return sum(len(view) for view in views), len(made)
 
-    small, large = kept(1000), kept(8000)
-    assert large < 2 * small
+    entries, objects = kept(8000)
+    assert entries < 2 * kept(1000)[0]
+    assert objects < 100
