@@ -23,17 +23,13 @@ class DeadNode(Exception):
 
 def check_alive(node: MapleNode, rt: Runtime | None) -> None:
     """Raise `DeadNode` if what was read from `node` must not be used (`ma_dead_node`)."""
-    if rt is not None:
-        rt.step(LOAD_PARENT, node)
-    if node.up is DEAD:
+    if (node.up if rt is None else rt.load(LOAD_PARENT, node)) is DEAD:
         raise DeadNode
 
 
 def _parent(node: MapleNode, rt: Runtime | None) -> tuple[MapleNode, int]:
     """The node above and the slot there; there is one unless the node is dead."""
-    if rt is not None:
-        rt.step(LOAD_PARENT, node)
-    parent, slot = node.up
+    parent, slot = node.up if rt is None else rt.load(LOAD_PARENT, node)
     if not isinstance(parent, MapleNode):
         raise DeadNode
     return parent, slot
@@ -102,9 +98,7 @@ def previous_leaf(mas: MaState[Any], node: MapleNode, rt: Runtime | None) -> Non
 def _low_above(node: MapleNode, rt: Runtime | None) -> int:
     """The first key below `node`, told by its ancestors."""
     while True:
-        if rt is not None:
-            rt.step(LOAD_PARENT, node)
-        parent, slot = node.up
+        parent, slot = node.up if rt is None else rt.load(LOAD_PARENT, node)
         if parent is None:
             raise DeadNode
         if not isinstance(parent, MapleNode):

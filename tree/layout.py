@@ -10,6 +10,9 @@ from typing import Final
 MAX: Final = 2**64 - 1
 """The largest key; ranges are inclusive at both ends."""
 
+ADDRESS: Final = 0xFFFF_8880_0000_0000
+"""What an address looks like where a key is expected."""
+
 LEAF_64: Final = 1
 RANGE_64: Final = 2
 ARANGE_64: Final = 3

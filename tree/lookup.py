@@ -50,9 +50,7 @@ def start(mas: MaState[Any], rt: Runtime | None) -> Any:
                 return None
             mas.state = ROOT
             return None if mas.index else root
-        if rt is not None:
-            rt.step(LOAD_PARENT, root)
-        if root.up is not DEAD:
+        if (root.up if rt is None else rt.load(LOAD_PARENT, root)) is not DEAD:
             mas.node = root
             mas.state = ACTIVE
             return None

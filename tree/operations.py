@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from concurrency.operation import Access, Operation
+from concurrency.operation import Access, Fence, Operation
+from concurrency.runtime import Runtime, active
 
 if TYPE_CHECKING:
     from tree.maple import MapleTree
@@ -28,9 +29,30 @@ STORE_SLOT: Final = Operation(
 )
 LOAD_PIVOTS: Final = Operation("read pivots", Access.READ_ONCE, field="pivots", local=True, whole=True)
 STORE_PIVOT: Final = Operation("write pivot", Access.WRITE_ONCE, field="pivots", local=True, whole=True)
-LOAD_PARENT: Final = Operation("ma_dead_node", Access.ACQUIRE, field="parent", local=True, whole=True)
-STORE_PARENT: Final = Operation("mas_set_parent", Access.WRITE_ONCE, field="parent", local=True, whole=True)
-MARK_DEAD: Final = Operation("mte_set_node_dead", Access.RELEASE, field="parent", local=True, whole=True)
+LOAD_PARENT: Final = Operation(
+    "ma_dead_node",
+    Access.READ_ONCE,
+    field="parent",
+    word="up",
+    before=Fence.RMB,
+    local=True,
+    whole=True,
+)
+"""What a reader has read of the node before is read before its parent word: if it is dead, that must not be used."""
+STORE_PARENT: Final = Operation(
+    "mas_set_parent", Access.WRITE_ONCE, field="parent", word="up", local=True, whole=True
+)
+MARK_DEAD: Final = Operation(
+    "mte_set_node_dead",
+    Access.WRITE_ONCE,
+    field="parent",
+    word="up",
+    after=Fence.WMB,
+    local=True,
+    whole=True,
+)
+"""The mark reaches every reader before what the writer does to the node, and to its children, after it."""
+LINK_DEAD: Final = Operation("ma_free_rcu", Access.WRITE_ONCE, field="pivots", local=True, whole=True)
 
 
 def _is_mended(tree: MapleTree[Any], _task: object) -> bool:
@@ -46,3 +68,8 @@ RESTART: Final = Operation("mas_rewalk", field="mending", ready=_is_mended)
 """Between the dead mark on a node and the new parent words of its children, a reader that climbs from one of them ends
 in the dead node again and again. The kernel's reader spins until the writer goes on; this one waits for it. The mark
 that it waits for is set after `STORE_SLOT` or `STORE_ROOT`, so the wait is not local."""
+
+
+def stepping(tree: MapleTree[Any]) -> Runtime | None:
+    """The runtime, if lock-free readers may see the steps of a store."""
+    return active.runtime if tree.rcu else None

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from concurrency.runtime import Runtime, active
+from concurrency.runtime import Runtime
 from tree.layout import LEAF_64
 from tree.node import DEAD, MapleNode, max_gap
-from tree.operations import MARK_DEAD, MENDED, STORE_PARENT, STORE_ROOT, STORE_SLOT
-from tree.stash import discard
+from tree.operations import MARK_DEAD, MENDED, STORE_PARENT, STORE_ROOT, STORE_SLOT, stepping
+from tree.stash import discard, link_dead
 
 if TYPE_CHECKING:
     from tree.maple import MapleTree
@@ -29,11 +29,6 @@ def set_root(tree: MapleTree[Any], root: Any, height: int) -> None:
         rt.step(STORE_ROOT, tree)
     tree.root = root
     tree.height = height
-
-
-def stepping(tree: MapleTree[Any]) -> Runtime | None:
-    """The runtime, if lock-free readers may see the steps of a store."""
-    return active.runtime if tree.rcu else None
 
 
 def put_in_tree(mas: MaState[Any], new: MapleNode, old: MapleNode, height: int) -> None:
@@ -53,9 +48,10 @@ def put_in_tree(mas: MaState[Any], new: MapleNode, old: MapleNode, height: int) 
 
 def mark_dead(node: MapleNode, rt: Runtime | None) -> None:
     """Tell readers that hold `node` to start again."""
-    if rt is not None:
-        rt.step(MARK_DEAD, node)
-    node.up = DEAD
+    if rt is None:
+        node.up = DEAD
+    else:
+        rt.store(MARK_DEAD, node, DEAD)
 
 
 def replace_node(mas: MaState[Any], new: MapleNode, old: MapleNode) -> None:
@@ -104,10 +100,10 @@ def _adopt(top: MapleNode, rt: Runtime | None) -> None:
         for slot, child in enumerate(node.slots):
             if child.up[0] is node:
                 new.append(child)
-            else:
-                if rt is not None:
-                    rt.step(STORE_PARENT, child)
+            elif rt is None:
                 child.up = (node, slot)
+            else:
+                rt.store(STORE_PARENT, child, (node, slot))
 
 
 def _find_replaced(mas: MaState[Any], old: MapleNode, low: int) -> tuple[list[MapleNode], list[MapleNode]]:
@@ -140,6 +136,7 @@ def destroy_subtree(tree: MapleTree[Any], top: MapleNode) -> None:
             mark_dead(node, rt)
         if node.kind != LEAF_64:
             nodes += node.slots
+        link_dead(node, rt)
     if tree.rcu:
         tree.source.free_rcu(nodes)
     else:

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from concurrency.runtime import Runtime
 from lockdep.gfp import GFP_NOWAIT, GFP_NOWARN, gfpflags_allow_blocking
 from tree.errors import NoMemory
+from tree.layout import ADDRESS
 from tree.node import MapleNode
+from tree.operations import LINK_DEAD, stepping
 
 if TYPE_CHECKING:
     from tree.state import MaState
@@ -82,9 +85,20 @@ def give_back(mas: MaState[Any]) -> None:
         mas.tree.source.free(nodes)
 
 
+def link_dead(node: MapleNode, rt: Runtime | None) -> None:
+    """Use a dead node for the list of those to free, as `ma_free_rcu` does: its first pivot is an address now.
+
+    A reader that is still in the node finds the address where it expects a key.
+    """
+    if rt is not None:
+        rt.step(LINK_DEAD, node)
+        node.pivots = [ADDRESS, *node.pivots[1:]]
+
+
 def discard(mas: MaState[Any], node: MapleNode) -> None:
     """A node has left the tree: free it after a grace period in RCU mode, else keep it for the next use."""
     if mas.tree.rcu:
+        link_dead(node, stepping(mas.tree))
         mas.tree.source.free_rcu([node])
     elif not mas.tree.plain:
         mas.stash.append(node)

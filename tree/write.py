@@ -17,8 +17,8 @@ from tree.errors import Exists
 from tree.layout import LEAF_64, MAX, MIN_SLOTS, SLOTS
 from tree.lookup import reset, start
 from tree.node import MapleNode
-from tree.operations import STORE_PIVOT, STORE_SLOT
-from tree.publish import replace_node, stepping, update_gap
+from tree.operations import STORE_PIVOT, STORE_SLOT, stepping
+from tree.publish import replace_node, update_gap
 from tree.rebalance import rebalance
 from tree.roots import new_root, store_root
 from tree.spanning import spanning_store

@@ -181,14 +181,13 @@ class WeakMemory:
             self._races.reads_from(self._runtime.current, write.clock, acquires=acquires)
 
     def _lead(self, me: Knowledge, write: Write, obj: Any) -> None:
-        """What is read through a pointer comes after the read of the pointer."""
-        target = write.value
-        if target is None or isinstance(target, (int, str, float, tuple)):
-            return
+        """What is read through a pointer, or one of a tuple of them, comes after the read of the pointer."""
         before = me.through.get(id(obj))
         view = write.view if before is None else joined(write.view, before[1])
-        have = me.through.get(id(target))
-        me.through[id(target)] = (target, view if have is None else joined(view, have[1]))
+        for target in write.value if isinstance(write.value, tuple) else (write.value,):
+            if target is not None and not isinstance(target, (int, str, float)):
+                have = me.through.get(id(target))
+                me.through[id(target)] = (target, view if have is None else joined(view, have[1]))
         if len(me.through) > _PRUNE_AT:
             for _, led in me.through.values():
                 learn(me.floor, led)

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from concurrency.operation import Access, Operation
 from concurrency.runtime import Runtime
 from tree import climb, gaps, preallocate, publish, spanning, stash, write
+from tree.climb import DeadNode
 from tree.layout import LEAF_64, MAX, RANGE_64
-from tree.node import MapleNode
-from tree.operations import MARK_DEAD, STORE_PIVOT, STORE_SLOT
+from tree.node import DEAD, MapleNode
+from tree.operations import MARK_DEAD, STORE_PIVOT, STORE_SLOT, stepping
 from tree.place import Place
 
 
@@ -136,7 +138,7 @@ def no_grace_period(mas: Any, node: MapleNode) -> None:
 
 def dead_before_reachable(mas: Any, new: MapleNode, old: MapleNode, height: int) -> None:
     """72bcf4aa86ec: readers restart into the same dead node for as long as the writer is kept from running."""
-    rt = publish.stepping(mas.tree)
+    rt = stepping(mas.tree)
     if rt is not None:
         rt.step(MARK_DEAD, old)
     up = old.up
@@ -165,7 +167,7 @@ def node_reused(mas: Any, entry: Any, offset_end: int) -> None:
 
 def two_boundaries_in_place(mas: Any, entry: Any, offset_end: int) -> None:
     """Both ends of a range move in place, one after the other."""
-    rt = publish.stepping(mas.tree)
+    rt = stepping(mas.tree)
     node, offset = mas.node, mas.offset
     grows = (
         offset_end - offset == 2 and node.pivots[offset] >= mas.index and node.pivots[offset_end] > mas.last
@@ -180,6 +182,42 @@ def two_boundaries_in_place(mas: Any, entry: Any, offset_end: int) -> None:
         node.pivots[slot] = pivot
 
 
+_plain_mark = Operation(
+    "mte_set_node_dead", Access.WRITE_ONCE, field="parent", word="up", local=True, whole=True
+)
+_plain_test = Operation("ma_dead_node", Access.READ_ONCE, field="parent", word="up", local=True, whole=True)
+_plain_store = Operation("WRITE_ONCE slot", Access.WRITE_ONCE, field="slots", local=True, whole=True)
+
+
+def z15_mark_without_wmb(node: MapleNode, rt: Runtime | None) -> None:
+    """c13af03de46b: what the writer does to a dead node may be seen before the mark."""
+    if rt is None:
+        node.up = DEAD
+    else:
+        rt.store(_plain_mark, node, DEAD)
+
+
+def z15_test_without_rmb(node: MapleNode, rt: Runtime | None) -> None:
+    """Its companion: the mark may be read before what it is to guard."""
+    if (node.up if rt is None else rt.load(_plain_test, node)) is DEAD:
+        raise DeadNode
+
+
+def publish_before_initialise(mas: Any, new: MapleNode, old: MapleNode, height: int) -> None:
+    """A plain store where rcu_assign_pointer() belongs."""
+    parent, slot = new.up
+    rt = stepping(mas.tree)
+    if rt is None or parent is mas.tree:
+        _put_in_tree(mas, new, old, height)
+        return
+    rt.step(_plain_store, parent)
+    parent.slots[slot] = new
+    mas.tree.mending = new.kind != LEAF_64
+    publish.mark_dead(old, rt)
+
+
+_put_in_tree = publish.put_in_tree
+
 TARGETS: dict[Any, Callable[..., Any]] = {
     s1_highest_passes_over_key_zero: gaps._highest,
     s3_exact_fit_before_widening: preallocate.worst_case,
@@ -190,6 +228,9 @@ TARGETS: dict[Any, Callable[..., Any]] = {
     no_dead_test: climb.check_alive,
     no_grace_period: stash.discard,
     dead_before_reachable: publish.put_in_tree,
+    z15_mark_without_wmb: publish.mark_dead,
+    z15_test_without_rmb: climb.check_alive,
+    publish_before_initialise: publish.put_in_tree,
     node_reused: write._modify,
     two_boundaries_in_place: write._modify,
 }
