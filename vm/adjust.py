@@ -111,6 +111,7 @@ def inherit_anon_vma(importer: VmArea, exporter: VmArea) -> bool:
     """
     if exporter.anon_vma is None or importer.anon_vma is not None:
         return True
+    vma_start_write(importer)
     importer.anon_vma = exporter.anon_vma
     return anon_vma_clone(importer, exporter)
 
@@ -187,7 +188,6 @@ def vma_expand(vma: VmArea, start: int, end: int, pgoff: int, following: VmArea 
     swallowed: tuple[VmArea, ...] = ()
     if following is not None and following is not vma and following.vm_end == end:
         swallowed = (following,)
-        vma_start_write(vma)
         if not inherit_anon_vma(vma, following):
             return ENOMEM
     return vma_adjust(vma, start, end, pgoff, removed=swallowed)

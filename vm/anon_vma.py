@@ -3,7 +3,8 @@
 Kernel: mm/rmap.c and mm/interval_tree.c, v6.1. All anon_vmas of a family share the lock of their root.
 
 Simpler here: the interval tree is a list in the order of its keys, and a search looks at every element. What it
-matches against are the live fields of the VMA, as in the kernel, so they must not change while it is in the tree.
+matches against are the live fields of the VMA, and what it leaves out goes by those of when the VMA was inserted, as in
+the kernel. So they must not change while it is in the tree.
 A walk that finds nothing takes as many steps as one that does.
 """
 
@@ -131,11 +132,16 @@ def interval_tree_remove(avc: AnonVmaChain) -> None:
 
 
 def interval_tree_foreach(anon_vma: AnonVma, pgoff: int) -> Iterator[AnonVmaChain]:
-    """The links whose VMA covers page offset `pgoff` by its live fields; needs the root's lock."""
+    """The links whose VMA covers page offset `pgoff`; needs the root's lock.
+
+    A search leaves out what ended below `pgoff` when it was inserted, and looks at the live fields of the rest.
+    """
     rt = active.runtime
     if rt is not None:
         rt.step(RB_READ, anon_vma)
-    for _, _, avc in list(anon_vma.rb_root):
+    for _, last, avc in list(anon_vma.rb_root):
+        if last < pgoff:
+            continue
         vma = avc.vma
         start = vma.vm_pgoff
         if start <= pgoff < start + ((vma.vm_end - vma.vm_start) >> PAGE_SHIFT):

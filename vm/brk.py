@@ -7,7 +7,7 @@ from lockdep.gfp import GFP_KERNEL
 from tree import NoMemory
 from vm import munmap
 from vm.adjust import vma_expand
-from vm.errno import ENOMEM
+from vm.errno import EINVAL, ENOMEM
 from vm.find import vma_find, vma_prev
 from vm.layout import (
     MAX_MAP_COUNT,
@@ -42,15 +42,10 @@ def sys_brk(mm: MmStruct, brk: int) -> int:
     elif new == old:
         mm.brk = brk
     elif new < old:
-        vma = vma_find(mm, new, old)
-        if vma is None:
+        result = shrink_brk(mm, brk, new, old)
+        downgraded = result == 1
+        if result < 0:
             brk = origin
-        else:
-            mm.brk = brk
-            result = do_brk_munmap(mm, vma, new, old)
-            downgraded = result == 1
-            if result < 0:
-                mm.brk = brk = origin
     else:
         following = vma_find(mm, old, new + PAGE_SIZE + STACK_GUARD_GAP)
         blocked = following is not None and new + PAGE_SIZE > vm_start_gap(following)
@@ -63,6 +58,23 @@ def sys_brk(mm: MmStruct, brk: int) -> int:
     else:
         mmap_write_unlock(mm)
     return brk
+
+
+def shrink_brk(mm: MmStruct, brk: int, newbrk: int, oldbrk: int) -> int:
+    """Move the end of the heap down to `brk`, and unmap ``[newbrk, oldbrk)``; needs mmap_lock for writing.
+
+    1 if mmap_lock was downgraded, 0 if it was not, or a negative error. Everything there may have been unmapped by the
+    user: that is an error. `mm.brk` is stored first: it needs the lock for writing.
+    """
+    vma = vma_find(mm, newbrk, oldbrk)
+    if vma is None:
+        return EINVAL
+    origin = mm.brk
+    mm.brk = brk
+    result = do_brk_munmap(mm, vma, newbrk, oldbrk)
+    if result < 0:
+        mm.brk = origin
+    return result
 
 
 def do_brk_munmap(mm: MmStruct, vma: VmArea, newbrk: int, oldbrk: int) -> int:

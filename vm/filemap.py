@@ -123,11 +123,13 @@ def vma_interval_tree_remove(vma: VmArea, mapping: AddressSpace) -> None:
 
 
 def vma_interval_tree_foreach(mapping: AddressSpace, first: int, last: int) -> Iterator[VmArea]:
-    """The VMAs that map any of the pages `first`..`last`, by their live fields; needs i_mmap_rwsem."""
+    """The VMAs that map any of the pages `first`..`last`; needs i_mmap_rwsem. As `anon_vma.interval_tree_foreach`."""
     rt = active.runtime
     if rt is not None:
         rt.step(I_MMAP_READ, mapping)
-    for _, _, vma in list(mapping.i_mmap):
+    for _, inserted_last, vma in list(mapping.i_mmap):
+        if inserted_last < first:
+            continue
         start = vma.vm_pgoff
         if start <= last and first < start + ((vma.vm_end - vma.vm_start) >> PAGE_SHIFT):
             yield vma
@@ -169,7 +171,10 @@ def _insert(mapping: AddressSpace, _task: Any, arg: tuple[int, Folio]) -> bool:
 
 
 def _delete(mapping: AddressSpace, _task: Any, index: int) -> Folio | None:
-    return mapping.pages.pop(index, None)
+    folio = mapping.pages.pop(index, None)
+    if folio is not None:
+        poke(folio, "mapping", None)
+    return folio
 
 
 def _get(mapping: AddressSpace, _task: Any, index: int) -> Folio | None:

@@ -13,7 +13,7 @@ from vm.folio import Folio, Memory
 from vm.layout import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTRS_PER_PTE, VM_ACCESS_FLAGS, VM_WRITE
 from vm.mm import MmStruct
 from vm.pgtable import PTE_READ, PTE_WRITE, Migration, PageTable, Present, Swap
-from vm.vma import VmArea
+from vm.vma import VmArea, vma_is_temporary_stack
 
 
 def tables(mm: MmStruct) -> Iterator[tuple[int, PageTable]]:
@@ -48,7 +48,7 @@ def coverage(mms: Iterable[MmStruct], memory: Memory) -> str | None:
                 continue
             anon = isinstance(mapping, AnonVma)
             lock = mapping.root.rwsem if isinstance(mapping, AnonVma) else mapping.i_mmap_rwsem
-            if lock.free and not _is_found(mm, _tree(mapping), folio.index, address):
+            if lock.free and not _is_found(mm, _tree(mapping, folio.index), folio.index, address):
                 return (
                     f"no VMA in the {'anon_vma' if anon else 'i_mmap'} interval tree of {folio.name} covers "
                     f"{mm.name}:{address:#x}, whose entry is {pte}: an rmap walk would miss it"
@@ -56,15 +56,19 @@ def coverage(mms: Iterable[MmStruct], memory: Memory) -> str | None:
     return None
 
 
-def _tree(mapping: AnonVma | AddressSpace) -> Iterator[VmArea]:
+def _tree(mapping: AnonVma | AddressSpace, pgoff: int) -> Iterator[VmArea]:
+    """The VMAs of an rmap tree that a search for page `pgoff` looks at."""
     if isinstance(mapping, AnonVma):
-        return (avc.vma for _, _, avc in mapping.rb_root)
-    return (vma for _, _, vma in mapping.i_mmap)
+        return (avc.vma for _, last, avc in mapping.rb_root if last >= pgoff)
+    return (vma for _, last, vma in mapping.i_mmap if last >= pgoff)
 
 
 def _is_found(mm: MmStruct, vmas: Iterable[VmArea], pgoff: int, address: int) -> bool:
+    """A VMA says that it maps page `pgoff` at `address`; the stack of an exec, which is being moved, need not."""
     for vma in vmas:
         offset = (pgoff - vma.vm_pgoff) << PAGE_SHIFT
+        if vma.vm_mm is mm and vma_is_temporary_stack(vma) and vma.vm_start <= address < vma.vm_end:
+            return True
         if vma.vm_mm is mm and 0 <= offset < vma.vm_end - vma.vm_start and vma.vm_start + offset == address:
             return True
     return False

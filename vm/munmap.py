@@ -88,8 +88,7 @@ def do_mas_align_munmap(mm: MmStruct, vma: VmArea, start: int, end: int, *, down
     mas.store_prealloc(None)
     mm.map_count -= len(doomed)
     trace("vma_mas_szero", start=hex(start), end=hex(end))
-    if after is not None and after.vm_flags & VM_GROWSDOWN:
-        downgrade = False
+    downgrade = downgrade and may_downgrade(after)
     floor = 0 if before is None else before.vm_end
     ceiling = USER_PGTABLES_CEILING if after is None else after.vm_start
     if downgrade:
@@ -98,6 +97,11 @@ def do_mas_align_munmap(mm: MmStruct, vma: VmArea, start: int, end: int, *, down
     for gone in doomed:
         remove_vma(gone)
     return int(downgrade)
+
+
+def may_downgrade(after: VmArea | None) -> bool:
+    """Nothing can grow into the hole below `after` under mmap_lock for reading."""
+    return after is None or not after.vm_flags & VM_GROWSDOWN
 
 
 def remove_vma(vma: VmArea) -> None:

@@ -39,7 +39,7 @@ from vm.pgtable import (
     set_pte,
 )
 from vm.tlb import ptep_clear_flush
-from vm.vma import linear_page_index, vma_address
+from vm.vma import linear_page_index, vma_address, vma_is_temporary_stack
 
 if TYPE_CHECKING:
     from vm.vma import VmArea
@@ -233,8 +233,15 @@ def try_to_migrate(folio: Folio) -> None:
     trace("try_to_migrate", page=folio.name, vmas=visited)
 
 
+def invalid_migration_vma(vma: VmArea) -> bool:
+    """Migration leaves `vma` alone: its pages are being moved to other addresses, where no walk finds them."""
+    return vma_is_temporary_stack(vma)
+
+
 def try_to_migrate_one(page: Folio, vma: VmArea, address: int) -> None:
     """Turn the entry of `address`, if it maps `page`, into a migration entry."""
+    if invalid_migration_vma(vma):
+        return
     mm = vma.vm_mm
     table = pmdp_get(mm, address)
     if not isinstance(table, PageTable) or not isinstance(ptep_get(table, address), Present):

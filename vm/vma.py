@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from concurrency import KmemCache, Once, Plain, RwSemaphore, Shared, peek
 from lockdep.gfp import GFP_KERNEL
-from vm.layout import PAGE_SHIFT, STACK_GUARD_GAP, VM_EXEC, VM_GROWSDOWN, VM_READ, VM_SHARED, VM_WRITE
+from vm.layout import (
+    PAGE_SHIFT,
+    STACK_GUARD_GAP,
+    VM_EXEC,
+    VM_GROWSDOWN,
+    VM_READ,
+    VM_SHARED,
+    VM_STACK_INCOMPLETE_SETUP,
+    VM_WRITE,
+)
 
 if TYPE_CHECKING:
     from vm.anon_vma import AnonVma, AnonVmaChain
@@ -113,6 +122,12 @@ def vm_start_gap(vma: VmArea) -> int:
     """Where the VMA begins, with the room that a stack needs below it."""
     start = vma.vm_start
     return max(0, start - STACK_GUARD_GAP) if vma.vm_flags & VM_GROWSDOWN else start
+
+
+def vma_is_temporary_stack(vma: VmArea) -> bool:
+    """It is the stack of an exec that is being moved: its pages may be at other addresses than it says."""
+    incomplete = VM_STACK_INCOMPLETE_SETUP
+    return bool(vma.vm_flags & VM_GROWSDOWN) and vma.vm_flags & incomplete == incomplete
 
 
 def linear_page_index(vma: VmArea, address: int) -> int:

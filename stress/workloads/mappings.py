@@ -1,0 +1,63 @@
+"""What the workloads on mappings share: making them, filling them, and going away."""
+
+from __future__ import annotations
+
+from stress.process import Process
+from vm.exit import exit_mmap
+from vm.filemap import AddressSpace
+from vm.layout import PAGE_SIZE
+from vm.machine import Machine
+from vm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED
+from vm.mmap import sys_mmap
+from vm.user import user_load
+
+BASE = 0x10_0000
+"""Where the workloads map things."""
+READ = 1
+READ_WRITE = 3
+
+
+def page(number: int) -> int:
+    """The address of a page, counted from `BASE`."""
+    return BASE + number * PAGE_SIZE
+
+
+def map_pages(process: Process, number: int, pages: int, *, prot: int = READ_WRITE, extra: int = 0) -> None:
+    """Map so much private memory there, whatever was there before; `extra` are further MAP_ flags."""
+    flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | extra
+    result = sys_mmap(process.mm, page(number), pages * PAGE_SIZE, prot, flags)
+    assert result == page(number)
+
+
+def map_file(
+    process: Process, file: AddressSpace, number: int, pages: int, *, first: int = 0, shared: bool = False
+) -> None:
+    """Map so many pages of `file` there, from page `first` of it on."""
+    flags = (MAP_SHARED if shared else MAP_PRIVATE) | MAP_FIXED
+    result = sys_mmap(process.mm, page(number), pages * PAGE_SIZE, READ_WRITE, flags, file, first * PAGE_SIZE)
+    assert result == page(number)
+
+
+def fill(process: Process, number: int, pages: int = 1) -> None:
+    """Write to the pages, each something else."""
+    for one in range(number, number + pages):
+        process.store(page(one), f"{process.name}:{one}")
+
+
+def read_back(process: Process) -> None:
+    """Look at all that was written."""
+    for address in sorted(process.written):
+        process.load(address)
+
+
+def touch(process: Process, number: int, pages: int = 1) -> None:
+    """Read the pages, whatever is in them."""
+    for one in range(number, number + pages):
+        user_load(process.mm, page(one))
+
+
+def end(machine: Machine, *processes: Process) -> None:
+    """The processes exit."""
+    for process in processes:
+        exit_mmap(process.mm)
+        machine.remove_mm(process.mm)

@@ -1,0 +1,55 @@
+"""Taking pages of a file away from all who map it. Kernel: mm/truncate.c and mm/memory.c, v6.1."""
+
+from __future__ import annotations
+
+from concurrency import trace
+from tree import MAX
+from vm.filemap import (
+    AddressSpace,
+    filemap_get_folio,
+    i_mmap_lock_read,
+    i_mmap_unlock_read,
+    invalidate_mapping_page,
+    vma_interval_tree_foreach,
+)
+from vm.folio import Memory, folio_put
+from vm.layout import PAGE_SHIFT
+from vm.zap import zap_page_range
+
+
+def unmap_mapping_pages(mapping: AddressSpace, first: int, last: int) -> None:
+    """Clear every entry that maps one of the pages `first`..`last`, wherever a VMA of the file's tree maps it.
+
+    Takes i_mmap_rwsem for reading; needs no mmap_lock, since a VMA that is in the tree has page tables.
+    """
+    i_mmap_lock_read(mapping)
+    for vma in vma_interval_tree_foreach(mapping, first, last):
+        start, pgoff, end = vma.vm_start, vma.vm_pgoff, vma.vm_end
+        low = start + (max(first - pgoff, 0) << PAGE_SHIFT)
+        high = min(start + ((last + 1 - pgoff) << PAGE_SHIFT), end)
+        if low < high:
+            zap_page_range(vma, low, high)
+    i_mmap_unlock_read(mapping)
+
+
+def do_truncate(memory: Memory, mapping: AddressSpace, size: int) -> None:
+    """truncate(2): let the file be `size` pages long. Takes i_rwsem and invalidate_lock.
+
+    The size goes first, so that no fault brings a page back. Mappings are emptied before the pages leave the cache, and
+    once more afterwards, for what was mapped in between.
+    """
+    mapping.i_rwsem.down_write()
+    mapping.i_size = size
+    mapping.invalidate_lock.down_write()
+    unmap_mapping_pages(mapping, size, MAX >> PAGE_SHIFT)
+    for index in sorted(mapping.pages):
+        folio = filemap_get_folio(mapping, index) if index >= size else None
+        if folio is not None:
+            folio.lock.lock()
+            invalidate_mapping_page(memory, mapping, index)
+            folio.lock.unlock()
+            folio_put(memory, folio)
+    unmap_mapping_pages(mapping, size, MAX >> PAGE_SHIFT)
+    mapping.invalidate_lock.up_write()
+    mapping.i_rwsem.up_write()
+    trace("truncate", file=mapping.name, size=size)
