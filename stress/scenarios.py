@@ -11,6 +11,7 @@ from stress.scenario import scenario
 from stress.torture import scenarios as _torture  # noqa: F401 - registers them
 from stress.workloads import heap
 from stress.workloads.brk import trim_under_compaction
+from stress.workloads.swap_build import swap_build
 
 for _module in iter_modules(catalogue.__path__, "stress.catalogue."):
     import_module(_module.name)
@@ -28,3 +29,4 @@ def brk_rbtree() -> None:
 brk1 = scenario("brk1", era="6.1")(heap.brk1)
 page_test = scenario("page-test", era="6.1")(heap.page_test)
 brk_stressor = scenario("stress-brk", era="6.1")(heap.brk_stressor)
+swapping_build = scenario("swap-build", era="6.1")(swap_build)

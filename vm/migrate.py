@@ -42,7 +42,10 @@ def compact_zone(memory: Memory) -> int:
     """
     moved = 0
     for folio in memory.mem_map:
-        if not folio.order and isolate_lru_page(memory, folio):
+        if isolate_lru_page(memory, folio):
+            if folio.order:
+                putback_lru_page(memory, folio)
+                continue
             target = isolate_freepage(memory, folio.pfn)
             if target is None:
                 putback_lru_page(memory, folio)

@@ -38,7 +38,7 @@ def shrink_node(memory: Memory, wanted: int) -> int:
     for folio in memory.mem_map:
         if freed >= wanted:
             break
-        if not folio.order and isolate_lru_page(memory, folio):
+        if isolate_lru_page(memory, folio):
             freed += shrink_folio_list(memory, [folio])
     return freed
 
@@ -65,7 +65,12 @@ def shrink_folio_list(memory: Memory, folios: list[Folio]) -> int:
 
 
 def _shrink(memory: Memory, folio: Folio, batch: FlushBatch) -> bool:
-    """Take the locked `folio` from all who map it, and out of its cache. True if only the caller has it now."""
+    """Take the locked `folio` from all who map it, and out of its cache. True if only the caller has it now.
+
+    A folio stays as large as it is while it is locked and somebody else refers to it.
+    """
+    if folio.order:
+        return False
     anon = folio_test_anon(folio)
     if anon and READ_ONCE(folio, "swap") is None and not add_to_swap(memory, folio):
         return False

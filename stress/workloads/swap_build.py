@@ -1,0 +1,111 @@
+"""A swapping build: the load under which the crash of July 2022 was met, boiled down.
+
+A make forks compilers. Each compiler grows its heap, writes tokens, reads them back, trims the heap, and exits. There
+are fewer frames than pages, so kswapd swaps out; kcompactd moves pages; khugepaged makes pairs of them huge, and the
+deferred split takes such apart again. A compiler that reads back what it did not write is a failure (corruption: the
+compiler that was killed); one that finds no memory at all is killed, as by the OOM killer, and that is none.
+"""
+
+from __future__ import annotations
+
+from concurrency import join, spawn
+from stress.process import Process
+from vm.exit import exit_mmap
+from vm.fork import sys_fork
+from vm.huge_split import deferred_split_scan
+from vm.khugepaged import collapse_huge_page
+from vm.layout import PAGE_SIZE, PMD_SIZE
+from vm.machine import Machine, boot
+from vm.madvise import sys_madvise
+from vm.migrate import compact_zone
+from vm.mm import MmStruct
+from vm.mman import MADV_HUGEPAGE
+from vm.swap import swapon
+from vm.user import Killed
+from vm.vmscan import kswapd
+
+HEAP = 0x10_0000
+
+
+class _Build:
+    """What the make knows: the address spaces of its compilers, which live as long as khugepaged may look at them."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.mms: list[MmStruct] = []
+
+
+def swap_build(
+    compilers: int = 2, pages: int = 6, units: int = 1, frames: int = 14, slots: int = 24, rounds: int = 3
+) -> None:
+    """Compilers grow and trim their heaps while pages are swapped, moved, made huge and split."""
+    machine = boot(frames)
+    swapon(machine.memory, slots)
+    build = _Build(machine)
+    make = Process(machine.add_mm("make", HEAP))
+    make.brk(HEAP + PAGE_SIZE)
+    make.store(HEAP, "make:rules")
+    daemons = [
+        spawn(_reclaim, build, rounds, name="kswapd"),
+        spawn(_compact, build, rounds, name="kcompactd"),
+        spawn(_collapse, build, rounds, name="khugepaged"),
+    ]
+    tasks = [
+        spawn(_compile, build, make, number, pages, units, name=f"cc{number}") for number in range(compilers)
+    ]
+    join(*tasks, *daemons)
+    make.load(HEAP)
+    exit_mmap(make.mm)
+    for mm in [*build.mms, make.mm]:
+        machine.remove_mm(mm)
+
+
+def _compile(build: _Build, make: Process, number: int, pages: int, units: int) -> None:
+    """One compiler: fork, then compile unit after unit, then exit."""
+    mm = sys_fork(build.machine, make.mm, f"cc{number}")
+    if mm is None:
+        return
+    build.mms.append(mm)
+    compiler = Process(mm)
+    compiler.written = dict(make.written)
+    try:
+        for unit in range(units):
+            _compile_unit(compiler, unit, pages)
+    except Killed:
+        pass
+    exit_mmap(mm)
+
+
+def _compile_unit(compiler: Process, unit: int, pages: int) -> None:
+    """Grow the heap and fill it, its first half with small pages; read it back; trim it twice, and read what is left.
+
+    The first cut is a page, so it may go through a huge one.
+    """
+    end = compiler.brk(HEAP + pages * PAGE_SIZE)
+    for page in range(1, pages):
+        if page == pages // 2 + 1:
+            sys_madvise(compiler.mm, HEAP + PMD_SIZE, end - HEAP - PMD_SIZE, MADV_HUGEPAGE)
+        compiler.store(HEAP + page * PAGE_SIZE, f"{compiler.name}:{unit}:{page}")
+    for kept in (pages, pages - 1, pages // 2):
+        compiler.brk(HEAP + kept * PAGE_SIZE)
+        for page in range(kept):
+            compiler.load(HEAP + page * PAGE_SIZE)
+    compiler.store(HEAP, f"{compiler.name}:{unit}:rules")
+
+
+def _reclaim(build: _Build, rounds: int) -> None:
+    for _ in range(rounds):
+        kswapd(build.machine.memory, len(build.machine.memory.mem_map) // 2)
+
+
+def _compact(build: _Build, rounds: int) -> None:
+    for _ in range(rounds):
+        compact_zone(build.machine.memory)
+
+
+def _collapse(build: _Build, rounds: int) -> None:
+    """Collapse the heaps of the compilers that run, and split what nobody needs whole."""
+    for number in range(rounds):
+        for mm in list(build.mms):
+            collapse_huge_page(mm, HEAP + (1 + number % 2) * PMD_SIZE)
+        deferred_split_scan(build.machine.memory)
