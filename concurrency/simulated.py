@@ -601,7 +601,10 @@ class Simulated(Liveness):
 
     def _recheck(self, obj: object) -> None:
         """The state of `obj` has changed: which of the operations announced on it are ready now?"""
-        for task in self._waiting.get(id(obj), ()):
+        waiting = self._waiting.get(id(obj))
+        if waiting is None:
+            return
+        for task in waiting:
             op = task.op
             assert op is not None
             assert op.ready is not None

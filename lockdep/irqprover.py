@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from lockdep.acquire import Acquire
     from lockdep.task import Held, IrqEvent, TaskContext
 
+_HARDIRQS_ENABLED = (enabled(HARDIRQ, False), enabled(HARDIRQ, True))
+_SOFTIRQS_ENABLED = (enabled(SOFTIRQ, False), enabled(SOFTIRQ, True))
+_OPPOSITE = tuple(opposite(1 << bit) for bit in range(USED))
+
 INCONSISTENT_HEADLINE = "WARNING: inconsistent lock state"
 INVERSION_HEADLINE = "WARNING: possible irq lock inversion dependency detected"
 
@@ -85,9 +89,9 @@ class IrqProver:
                 if chain.context & IN_SOFTIRQ:
                     bits.append(used_in(SOFTIRQ, read))
             if chain.key & HARDIRQS_ON and not acquire.sync:
-                bits.append(enabled(HARDIRQ, read))
+                bits.append(_HARDIRQS_ENABLED[read])
                 if chain.key & SOFTIRQS_ON:
-                    bits.append(enabled(SOFTIRQ, read))
+                    bits.append(_SOFTIRQS_ENABLED[read])
         bits.append(USED_READ if read else USED)
         lock_class = acquire.lock_class
         for bit in bits:
@@ -133,7 +137,7 @@ class IrqProver:
         self, ctx: TaskContext, lock_map: LockMap, lock_class: LockClass, read: int, bit: int, trace: Trace
     ) -> None:
         """Looks for a class of the opposite usage: before this one if it became unsafe, behind it if safe."""
-        if not self._seen & opposite(1 << bit):
+        if not self._seen & _OPPOSITE[bit]:
             return
         ends_path = has_usage(opposite(1 << bit))
 

@@ -77,7 +77,8 @@ _FILES: dict[frozenset[str], dict[str, bool]] = {}
 class Tracer:
     """Takes stacks for one validator, without the frames of the packages named `internal`.
 
-    Equal stacks are kept once. With `whole` false a stack is its innermost frame only, which costs a tenth.
+    Equal stacks are kept once. With `whole` false a stack is its innermost frame only, which costs a tenth, and is
+    not kept.
     """
 
     __slots__ = ("_internal", "_traces", "_whole", "files")
@@ -131,7 +132,7 @@ class Tracer:
             if user:
                 frames.append((code, at.f_lasti))
                 if not self._whole:
-                    break
+                    return Trace(tuple(frames))
             at = at.f_back
         return self.intern(tuple(frames))
 

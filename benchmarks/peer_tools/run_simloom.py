@@ -11,7 +11,7 @@ from tool import Hunt, rate
 
 VERSION = version("simloom")
 STRATEGIES = ("random", "pct:auto", "systematic, 2 delays")
-SCHEDULES = 3000
+SCHEDULES = 1500
 """At most so many in a systematic search, which knows no time limit."""
 
 
