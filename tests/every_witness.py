@@ -1,0 +1,58 @@
+"""A pytest plugin that minimises and replays every witness that the tests it runs with come across.
+
+    pytest -p tests.every_witness tests/concurrency
+
+Each must replay, be found again smaller or as it is, replay then as well, and be left alone by a second minimisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from concurrency import replay
+from concurrency.minimise import minimised
+from concurrency.result import Witness
+from concurrency.tally import Tally
+
+_TRIES = 300
+_LONGEST = 20_000
+_count = 0
+
+
+@pytest.fixture(autouse=True)
+def _minimised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    found: list[tuple[Any, Witness, Any]] = []
+    failed = Tally.failed
+
+    def noted(tally: Tally, witness: Witness) -> None:
+        before = len(tally.result.failures)
+        failed(tally, witness)
+        found.extend((tally.program, one, tally.settings) for one in tally.result.failures[before:])
+
+    monkeypatch.setattr(Tally, "failed", noted)
+    yield
+    monkeypatch.undo()
+    for program, witness, settings in found:
+        if witness.events and witness.steps <= _LONGEST:
+            _look(program, witness, settings)
+
+
+def _look(program: Any, witness: Witness, settings: Any) -> None:
+    global _count
+    _count += 1
+    small = minimised(program, witness, settings, _TRIES)
+    assert small.witness.preemptions <= witness.preemptions
+    assert small.witness.failure.headline == witness.failure.headline
+    again = replay(program, str(small.witness.schedule), settings=settings)
+    assert again.failure.signature == small.witness.failure.signature
+    if small.complete:
+        second = minimised(program, small.witness, settings, _TRIES)
+        assert second.witness.schedule == small.witness.schedule
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many there were."""
+    terminalreporter.write_line(f"every witness: {_count} minimised and replayed")
