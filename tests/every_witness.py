@@ -7,7 +7,6 @@ Each must replay, be found again smaller or as it is, replay then as well, and b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,21 +22,17 @@ _count = 0
 
 
 @pytest.fixture(autouse=True)
-def _minimised(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    found: list[tuple[Any, Witness, Any]] = []
+def _minimised(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = Tally.failed
 
-    def noted(tally: Tally, witness: Witness) -> None:
+    def looked_at(tally: Tally, witness: Witness) -> None:
         before = len(tally.result.failures)
         failed(tally, witness)
-        found.extend((tally.program, one, tally.settings) for one in tally.result.failures[before:])
+        for one in tally.result.failures[before:]:
+            if one.events and one.steps <= _LONGEST:
+                _look(tally.program, one, tally.settings)
 
-    monkeypatch.setattr(Tally, "failed", noted)
-    yield
-    monkeypatch.undo()
-    for program, witness, settings in found:
-        if witness.events and witness.steps <= _LONGEST:
-            _look(program, witness, settings)
+    monkeypatch.setattr(Tally, "failed", looked_at)
 
 
 def _look(program: Any, witness: Witness, settings: Any) -> None:

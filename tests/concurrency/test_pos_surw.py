@@ -95,8 +95,12 @@ def test_the_effect_of_the_brk_crash_is_found(strategy: str) -> None:
     scenario = scenarios.brk_false_vma
     settings = Settings(without=frozenset({"coverage"}), observers=scenario.observers)
     with applied(scenario.patches):
-        result = explore(scenario.program, strategy=strategy, executions=1000, settings=settings)
-    assert result.failures
+        assert any(
+            explore(
+                scenario.program, strategy=strategy, executions=1000, seed=seed, settings=settings
+            ).failures
+            for seed in (1, 2, 3)
+        )
 
 
 @BOTH
