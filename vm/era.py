@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from concurrency import ConcurrencyError, RwSemaphore, Spinlock
 from tree import MapleTree, RbStore, VmaStore
-from vm.fault_lock import Hold, grow_under_read_lock, lock_mm_and_find_vma, lock_vma_or_mm
+from vm.fault_lock import Hold, grow_under_read_lock, hold_mmap_lock, lock_vma_or_mm
 from vm.vma_lock import NONE, PER_VMA, VmaLocks
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Era:
 
 
 V5_19 = Era("5.19", rbtree_and_list, NONE, grow_under_read_lock)
-V6_1 = Era("6.1", maple_tree, NONE, lock_mm_and_find_vma)
+V6_1 = Era("6.1", maple_tree, NONE, hold_mmap_lock)
 V6_6 = Era("6.6", rcu_maple_tree, PER_VMA, lock_vma_or_mm)
 ERAS = {era.name: era for era in (V5_19, V6_1, V6_6)}
 

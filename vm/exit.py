@@ -35,6 +35,7 @@ def exit_mmap(mm: MmStruct) -> None:
         doomed.append(found)
     unmap_vmas(tlb, doomed, 0, TASK_SIZE)
     mmap_read_unlock(mm)
+    mm.oom_skip = True
     mmap_write_lock(mm)
     free_pgtables(tlb, doomed, 0, USER_PGTABLES_CEILING)
     tlb_finish_mmu(tlb)

@@ -40,6 +40,11 @@ def grow_under_read_lock(mm: MmStruct, address: int) -> Hold | None:
     return None
 
 
+def hold_mmap_lock(mm: MmStruct, address: int) -> Hold | None:
+    """Up to v6.3: mmap_lock."""
+    return lock_mm_and_find_vma(mm, address)
+
+
 def lock_mm_and_find_vma(mm: MmStruct, address: int) -> Hold | None:
     """As v6.1.37 and v6.5: mmap_lock for reading; to grow a stack, for writing, and then downgraded."""
     mmap_read_lock(mm)

@@ -26,6 +26,14 @@ def vma_lookup(mm: MmStruct, address: int) -> VmArea | None:
     return mm.mm_mt.load(address)
 
 
+def find_vma_prev(mm: MmStruct, address: int) -> tuple[VmArea | None, VmArea | None]:
+    """The first VMA that ends above `address`, and the one before it."""
+    mas = mm.mm_mt.cursor(address)
+    vma = mas.walk()
+    before = mas.prev()
+    return vma if vma is not None else vma_find(mm, address), before
+
+
 def vma_store(mas: Mas, vma: VmArea) -> None:
     """Put `vma` into the tree under the range that it has now, from what `mas` has reserved.
 

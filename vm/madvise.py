@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from concurrency import trace
 from vm.errno import EAGAIN, EINVAL, ENOMEM, ESRCH
-from vm.find import vma_find, vma_prev
+from vm.find import find_vma_prev, vma_find
 from vm.layout import (
     PAGE_SIZE,
     VM_DONTCOPY,
@@ -95,8 +95,9 @@ def _walk_vmas(
 ) -> int:
     """Call `visit` for the part of each VMA that lies in ``[start, end)``; kernel: madvise_walk_vmas()."""
     result = 0
-    vma = vma_find(mm, start)
-    prev = vma if vma is not None and start > vma.vm_start else vma_prev(mm, start)
+    vma, prev = find_vma_prev(mm, start)
+    if vma is not None and start > vma.vm_start:
+        prev = vma
     while True:
         if vma is None:
             return ENOMEM

@@ -26,11 +26,12 @@ class MmStruct(Shared):
 
     Writing the VMAs, `map_count`, `start_brk` and `brk` needs mmap_lock for writing, reading them for reading.
     `pmds` are the entries of the upper level of the page tables, written under `page_table_lock`; `deposits` the
-    page-table pages that huge pages keep for the day when they are split; `tlb` what the CPU of each task keeps of
-    them, page by page. `tlb_flush_batched` says that reclaim has put off flushes. `write_protect_seq` is odd while
-    fork copies entries. `ended` is set by `exit_mmap` (mm_users is 0): whoever acts for the process then learns that
-    there is none. `era` says which components it is made of. `mm_lock_seq` is the number of the current write section
-    of mmap_lock, for the locks of single VMAs.
+    page-table pages that huge pages keep for the day when they are split; `tlb` what the CPU of each task keeps
+    of them, page by page. `tlb_flush_batched` says that reclaim has put off flushes. `write_protect_seq` is odd
+    while fork copies entries. `ended` is set by `exit_mmap` (mm_users is 0): whoever acts for the process then
+    learns that there is none. `era` says which components it is made of. `oom_skip` (MMF_OOM_SKIP) says that
+    there is nothing to reap any more. `mm_lock_seq` is the number of the current write section of mmap_lock, for
+    the locks of single VMAs.
     """
 
     name: str
@@ -45,6 +46,7 @@ class MmStruct(Shared):
     mm_lock_seq: Once[int] = 0
     mmap_base: int = TASK_SIZE
     ended: bool = False
+    oom_skip: Once[bool] = False
     tlb_flush_pending: Atomic[int] = 0
     tlb_flush_batched: Once[bool] = False
     write_protect_seq: Atomic[int] = 0

@@ -26,6 +26,7 @@ from vm.layout import (
     TASK_SIZE,
     VM_ACCOUNT,
     VM_GROWSDOWN,
+    VM_LOCKED,
     VM_MAYEXEC,
     VM_MAYREAD,
     VM_MAYSHARE,
@@ -43,6 +44,7 @@ from vm.mman import (
     MAP_FIXED,
     MAP_FIXED_NOREPLACE,
     MAP_GROWSDOWN,
+    MAP_LOCKED,
     MAP_NORESERVE,
     MAP_PRIVATE,
     MAP_SHARED,
@@ -100,6 +102,8 @@ def _do_mmap(
     vm_flags = calc_vm_prot_bits(prot) | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC
     if flags & MAP_GROWSDOWN:
         vm_flags |= VM_GROWSDOWN
+    if flags & MAP_LOCKED:
+        vm_flags |= VM_LOCKED
     if flags & MAP_NORESERVE:
         vm_flags |= VM_NORESERVE
     kind = flags & MAP_TYPE

@@ -16,7 +16,7 @@ from lockdep.gfp import GFP_KERNEL
 from stress.bug import bug
 from stress.patch import patch
 from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_pages, page, read_back
+from stress.workloads.mappings import BASE, end, fill, map_pages, read_back, swallow
 from tree import NoMemory
 from vm import adjust
 from vm.anon_vma import (
@@ -28,10 +28,9 @@ from vm.anon_vma import (
     pre_update_vma,
 )
 from vm.errno import ENOMEM
-from vm.find import vma_lookup, vma_store
+from vm.find import vma_store
 from vm.machine import boot
 from vm.migrate import compact_zone
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
 from vm.vma import VmArea, vm_area_free
 
 
@@ -68,16 +67,6 @@ def vma_expand(vma: VmArea, start: int, end: int, pgoff: int, following: VmArea 
     return 0
 
 
-def swallow(mm: MmStruct) -> None:
-    """Map the page between two VMAs: the lower one grows over the gap and the upper one."""
-    mmap_write_lock(mm)
-    lower, upper = vma_lookup(mm, BASE), vma_lookup(mm, page(2))
-    assert lower is not None
-    assert upper is not None
-    adjust.vma_expand(lower, BASE, page(4), lower.vm_pgoff, upper)
-    mmap_write_unlock(mm)
-
-
 @bug(
     "vma-expand-no-lock",
     id="Z03a",
@@ -100,6 +89,6 @@ def vma_expand_no_lock() -> None:
     map_pages(process, 2, 2)
     fill(process, 2, 2)
     map_pages(process, 0, 1)
-    join(spawn(swallow, process.mm), spawn(compact_zone, machine.memory))
+    join(spawn(swallow, process.mm, 0, 2), spawn(compact_zone, machine.memory))
     read_back(process)
     end(machine, process)

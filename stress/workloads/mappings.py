@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from stress.process import Process
+from vm import adjust
 from vm.exit import exit_mmap
 from vm.filemap import AddressSpace
+from vm.find import vma_lookup
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine
+from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
 from vm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED
 from vm.mmap import sys_mmap
 from vm.user import user_load
@@ -54,6 +57,20 @@ def touch(process: Process, number: int, pages: int = 1) -> None:
     """Read the pages, whatever is in them."""
     for one in range(number, number + pages):
         user_load(process.mm, page(one))
+
+
+def swallow(mm: MmStruct, lower: int, upper: int) -> None:
+    """Map what lies between the VMAs at two pages: the lower one grows over the gap, and over the upper one.
+
+    If the two have pages of their own already they stay two, as any caller of vma_expand() sees to.
+    """
+    mmap_write_lock(mm)
+    below, above = vma_lookup(mm, page(lower)), vma_lookup(mm, page(upper))
+    assert below is not None
+    assert above is not None
+    if below.anon_vma is None or below.anon_vma is above.anon_vma:
+        adjust.vma_expand(below, below.vm_start, above.vm_end, below.vm_pgoff, above)
+    mmap_write_unlock(mm)
 
 
 def end(machine: Machine, *processes: Process) -> None:
