@@ -16,7 +16,7 @@ from stress import scenarios
 from stress.patch import applied
 from stress.scenario import Scenario
 
-FORMS = ((), ("coverage",), ("coverage", "migration-entry-locked"))
+FORMS = ((), ("coverage",), ("coverage", "migration-entry-locked", "migration-entry-owner"))
 
 
 def executions_until_found(

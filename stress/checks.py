@@ -18,11 +18,13 @@ from vm.vma import VmArea
 
 CHECKS = {
     "coverage": "I1: every page-table entry is within reach of its rmap tree whenever the rmap lock is free",
-    "migration-entry-locked": "I2: a migration entry names a locked page, and still the same one",
+    "migration-entry-locked": "I2: a migration entry names a locked page",
+    "migration-entry-owner": "I2: the locked page that a migration entry names is still the same one",
     "vma-index": "I4: the tree of VMAs agrees with the VMAs, whenever mmap_lock is free",
     "rights": "I5, I10: nothing is mapped outside of all VMAs or for more than they permit, whenever mmap_lock is free",
     "tlb": "I8: no CPU uses, or could use, a translation of a page that was freed",
     "huge-in-vma": "I6: a huge page lies wholly inside one VMA",
+    "bad-pmd": "what is taken for a page-table page is one",
     "pmd-present": "an upper entry that is not present is taken for no page",
     "unmap-folio": "nothing maps a folio that is being split",
     "pinned-exclusive": "a page that is pinned for writing is exclusive to its process until it is unpinned",

@@ -7,7 +7,7 @@ from vm.anon_vma import anon_vma_prepare
 from vm.errno import EAGAIN, ENOMEM
 from vm.folio import Folio, alloc_folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.huge import copy_huge_pmd
-from vm.layout import PAGE_SIZE, PMD_SIZE, VM_SHARED
+from vm.layout import PAGE_SIZE, PMD_SIZE, VM_SHARED, VM_UFFD_WP
 from vm.mm import (
     MM_ANONPAGES,
     MM_FILEPAGES,
@@ -20,6 +20,7 @@ from vm.mm import (
 from vm.pgtable import (
     PTE_DIRTY,
     PTE_SWP_EXCLUSIVE,
+    PTE_UFFD_WP,
     PTE_WRITE,
     PTE_YOUNG,
     Migration,
@@ -39,8 +40,11 @@ from vm.pgtable import (
 )
 from vm.rmap import folio_add_new_anon_rmap, folio_dup_rmap, folio_remove_rmap
 from vm.swap import folio_free_swap, free_page_and_swap_cache, swap_duplicate
-from vm.tlb import ptep_clear_flush
+from vm.tlb import flush_tlb_page, mm_tlb_flush_pending, ptep_clear_flush
 from vm.vma import VmArea
+
+PROTECTED = 2
+"""userfaultfd keeps stores away; kernel: VM_FAULT_RETRY of handle_userfault()."""
 
 # -- the write fault --------------------------------------------------------------------------------------------
 
@@ -48,12 +52,18 @@ from vm.vma import VmArea
 def do_wp_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> int:
     """A store met the read-only entry `pte`: make it writable if the page is ours alone, else copy it. 0 or -ENOMEM.
 
-    Needs mmap_lock, or the VMA's lock. `pte` was read without the page-table lock.
+    PROTECTED if userfaultfd keeps stores away. Needs mmap_lock, or the VMA's lock. `pte` was read without the
+    page-table lock. Where userfaultfd may have write-protected the page, and its flush is still to come, that is done
+    here: else another CPU could go on storing to the page while it is copied.
     """
     mm = vma.vm_mm
     with table.ptl:
         if ptep_get(table, address) != pte:
             return 0
+        if pte.bits & PTE_UFFD_WP:
+            return PROTECTED
+        if vma.vm_flags & VM_UFFD_WP and mm_tlb_flush_pending(mm):
+            flush_tlb_page(mm, address)
         folio = mm.memory.mem_map[pte.pfn]
         if vma.vm_flags & VM_SHARED or (
             folio_test_anon(folio) and (folio.anon_exclusive or _may_reuse(folio))

@@ -233,13 +233,13 @@ def folio_test_locked(folio: Folio) -> bool:
 
 
 def folio_wait_locked(folio: Folio) -> None:
-    """Sleep until nobody holds the folio lock; needs a reference."""
+    """Sleep until nobody holds the folio lock; needs a reference, since the folio is looked at again on waking."""
+    migration_entry_wait_on_locked(folio)
     bug_on(
         READ_ONCE(folio, "refcount") == 0,
         f"VM_BUG_ON_PAGE(PagePoisoned({folio.name})): waited for after it was freed",
         "refcount",
     )
-    migration_entry_wait_on_locked(folio)
 
 
 def migration_entry_wait_on_locked(folio: Folio) -> None:

@@ -60,14 +60,15 @@ def dup_mmap(mm: MmStruct, oldmm: MmStruct) -> int:
     while result == 0 and (vma := walk.find()) is not None:
         vma_start_write(vma)
         if not vma.vm_flags & VM_DONTCOPY:
-            result = _dup_vma(mm, vma)
+            result = dup_vma(mm, vma)
     mmap_write_unlock(mm)
     flush_tlb_mm(oldmm)
     mmap_write_unlock(oldmm)
     return result
 
 
-def _dup_vma(mm: MmStruct, vma: VmArea) -> int:
+def dup_vma(mm: MmStruct, vma: VmArea) -> int:
+    """Copy one VMA of the parent, and its pages, to `mm`; 0 or -ENOMEM. Needs mmap_lock of both for writing."""
     copy = vm_area_dup(vma, mm)
     if copy is None:
         return ENOMEM

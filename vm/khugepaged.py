@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from concurrency import READ_ONCE, trace
+from functools import partial
+
+from concurrency import READ_ONCE, bug_on, peek, trace
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.errno import EAGAIN, ENOMEM
 from vm.filemap import AddressSpace, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
@@ -21,8 +23,10 @@ from vm.mm import (
 from vm.pgtable import (
     PTE_DIRTY,
     PTE_YOUNG,
+    Migration,
     PageTable,
     Present,
+    Pte,
     maybe_mkwrite,
     mk_pte,
     pmdp_get,
@@ -180,12 +184,22 @@ def retract_page_tables(mapping: AddressSpace, index: int) -> int:
 
 
 def collapse_and_free_pmd(mm: MmStruct, address: int) -> bool:
-    """Free the page-table page of `address` if it is empty; needs mmap_lock for writing and all rmap locks."""
+    """Free the page-table page of `address`; needs mmap_lock for writing and all rmap locks.
+
+    False if a fault has mapped a page of the file again.
+    """
     with mm.page_table_lock:
         table = pmdp_get(mm, address)
-        if not isinstance(table, PageTable) or any(table.entries):
+        if not isinstance(table, PageTable) or any(map(partial(_is_of_file, mm), table.entries)):
             return False
         pmdp_collapse_flush(mm, address)
+    bug_on(any(table.entries), f"BUG: Bad page map: {table.name} is freed with entries in it", "page-tables")
     pte_cache.free(table)
     trace("retract", mm=mm.name, addr=hex(address))
     return True
+
+
+def _is_of_file(mm: MmStruct, pte: Pte) -> bool:
+    return isinstance(pte, (Present, Migration)) and isinstance(
+        peek(mm.memory.mem_map[pte.pfn], "mapping"), AddressSpace
+    )

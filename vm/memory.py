@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrency import trace
 from vm.anon_vma import anon_vma_prepare
-from vm.cow import do_wp_page
+from vm.cow import PROTECTED, do_wp_page
 from vm.errno import EFAULT, ENOMEM
 from vm.file_fault import do_fault
 from vm.folio import alloc_folio, folio_put, migration_entry_wait_on_locked
@@ -34,6 +34,7 @@ from vm.pgtable import (
 )
 from vm.rmap import folio_add_new_anon_rmap
 from vm.swap_fault import do_swap_page
+from vm.uffd import handle_userfault
 from vm.vma import VmArea, vma_is_anonymous
 
 
@@ -53,6 +54,9 @@ def handle_user_fault(mm: MmStruct, address: int, *, write: bool = False) -> int
     else:
         result = handle_mm_fault(mm, vma, address & -PAGE_SIZE, write=write)
     release()
+    if result == PROTECTED:
+        handle_userfault(mm, address)
+        return 0
     return result
 
 

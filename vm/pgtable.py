@@ -134,8 +134,12 @@ def _change_bits(table: PageTable, _task: Any, arg: tuple[int, int, int]) -> Pte
 
 PTE_GET = Operation("ptep_get", Access.READ_ONCE, field="pte", local=True)
 PTE_SET = Operation("set_pte", Access.WRITE_ONCE, field="pte", local=True)
-PTE_CLEAR = Operation("ptep_get_and_clear", Access.WRITE_ONCE, field="pte", effect=_get_and_clear, local=True)
-PTE_CHANGE = Operation("ptep_change", Access.WRITE_ONCE, field="pte", effect=_change_bits, local=True)
+PTE_CLEAR = Operation(
+    "ptep_get_and_clear", Access.WRITE_ONCE, field="pte", effect=_get_and_clear, wakes=True, local=True
+)
+PTE_CHANGE = Operation(
+    "ptep_change", Access.WRITE_ONCE, field="pte", effect=_change_bits, wakes=True, local=True
+)
 PMD_GET = Operation("pmdp_get", Access.ACQUIRE, field="pmd", local=True)
 PMD_SET = Operation("pmd_populate", Access.RELEASE, field="pmd", local=True)
 
@@ -214,6 +218,17 @@ def set_pmd(mm: MmStruct, address: int, pmd: Pmd) -> None:
         mm.pmds[pmd_index(address)] = pmd
 
 
+def pmd_page_table(pmd: Pmd) -> PageTable:
+    """The page-table page that an upper entry names; it must name one. Kernel: pmd_pgtable(), pmd_bad()."""
+    bug_on(
+        not isinstance(pmd, PageTable),
+        f"mm/pgtable-generic.c: bad pmd ({pmd}): no page-table page",
+        "bad-pmd",
+    )
+    assert isinstance(pmd, PageTable)
+    return pmd
+
+
 def new_table(address: int) -> PageTable | None:
     """A page-table page for the range around `address`, which is in no tree yet; None without memory."""
     return pte_cache.alloc(GFP_KERNEL, f"pte@{pmd_index(address) * PMD_SIZE:#x}")
@@ -274,18 +289,19 @@ def pfn_swap_entry_to_page(memory: Memory, entry: Migration) -> Folio:
     folio = memory.mem_map[entry.pfn]
     freed = folio.generation - entry.generation
     detail = f"the entry is {entry}; its frame was freed {freed} times since"
+    locked = folio_test_locked(folio.head)
     bug_on(
-        not folio_test_locked(folio.head),
+        not locked,
         "kernel BUG at include/linux/swapops.h: pfn_swap_entry_to_page(): "
         "BUG_ON(is_migration_entry(entry) && !PageLocked(p))",
         "migration-entry-locked",
         detail,
     )
     bug_on(
-        folio.generation != entry.generation,
+        locked and folio.generation != entry.generation,
         "pfn_swap_entry_to_page(): the entry means a page that was freed; the next owner of its frame holds the lock, "
         "so BUG_ON(!PageLocked(p)) stays silent",
-        "migration-entry-locked",
+        "migration-entry-owner",
         detail,
     )
     return folio

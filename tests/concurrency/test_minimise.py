@@ -59,7 +59,7 @@ def test_data_choices_become_as_small_as_they_can() -> None:
 
 @pytest.mark.parametrize(
     ("without", "seeds"),
-    [((), 10), (("coverage",), 10), (("coverage", "migration-entry-locked"), 4)],
+    [((), 10), (("coverage",), 10), (("coverage", "migration-entry-locked", "migration-entry-owner"), 4)],
     ids=["cause", "effect", "silent"],
 )
 def test_the_brk_crash_needs_few_preemptions(without: tuple[str, ...], seeds: int) -> None:

@@ -1,0 +1,68 @@
+"""What workloads on pages begin and end with: a machine, and a process with a heap that it has written to."""
+
+from __future__ import annotations
+
+from stress.process import Process
+from vm.folio import Folio, Memory, alloc_huge, folio_put, folio_try_get, isolate_freepage
+from vm.huge_split import migrate_huge_folio
+from vm.layout import PAGE_SIZE
+from vm.lru import isolate_lru_page, putback_lru_page
+from vm.machine import Machine, boot
+from vm.madvise import sys_madvise
+from vm.migrate import migrate_folio
+from vm.mman import MADV_HUGEPAGE
+from vm.swap import swapon
+
+HEAP = 0x10_0000
+
+
+def page(number: int) -> int:
+    """The address of a page of the heap."""
+    return HEAP + number * PAGE_SIZE
+
+
+def heap(
+    pages: int,
+    *,
+    frames: int = 8,
+    slots: int = 0,
+    synchronous: bool = False,
+    huge: bool = False,
+    era: str = "6.1",
+) -> tuple[Machine, Process]:
+    """A process with a heap of `pages` pages, all of them written to, on a machine with so many frames and slots.
+
+    With `huge` the heap is made of huge pages, as far as they fit.
+    """
+    machine = boot(frames, era)
+    if slots:
+        swapon(machine.memory, slots, synchronous=synchronous)
+    process = Process(machine.add_mm("cc1", HEAP))
+    process.brk(page(pages))
+    if huge:
+        sys_madvise(process.mm, HEAP, pages * PAGE_SIZE, MADV_HUGEPAGE)
+    for number in range(pages):
+        process.store(page(number), f"cc1:{number}")
+    return machine, process
+
+
+def migrate_huge(memory: Memory, folio: Folio) -> None:
+    """Move a large folio to other frames, if there are any and it is still in use."""
+    target = alloc_huge(memory)
+    if target is None:
+        return
+    if folio.order and folio_try_get(folio):
+        migrate_huge_folio(memory, folio, target)
+        folio_put(memory, folio)
+    else:
+        folio_put(memory, target)
+
+
+def compact_page(memory: Memory, folio: Folio) -> None:
+    """Move one page to the highest free frame above it, as compaction does."""
+    if isolate_lru_page(memory, folio):
+        target = isolate_freepage(memory, folio.pfn)
+        if target is not None and migrate_folio(memory, folio, target) == 0:
+            folio_put(memory, folio)
+        else:
+            putback_lru_page(memory, folio)

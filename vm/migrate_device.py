@@ -1,0 +1,79 @@
+"""Migration of a range at the wish of a driver. Kernel: mm/migrate_device.c, v6.1.
+
+Simpler here: what was collected is put back where it was; the driver's copy to its own memory is left out.
+"""
+
+from __future__ import annotations
+
+from concurrency import trace
+from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
+from vm.layout import PAGE_SIZE
+from vm.migrate import remove_migration_ptes
+from vm.pgtable import (
+    PTE_SWP_EXCLUSIVE,
+    PageTable,
+    Present,
+    addresses,
+    make_migration_entry,
+    pmdp_get,
+    ptep_get,
+    ptep_get_and_clear,
+    set_pte,
+)
+from vm.rmap import folio_remove_rmap
+from vm.tlb import flush_tlb_batched_pending, flush_tlb_range
+from vm.vma import VmArea
+
+
+def migrate_vma_setup(vma: VmArea, start: int, end: int) -> list[Folio]:
+    """Take the anonymous pages of ``[start, end)`` that only this VMA maps: locked, and with a reference each.
+
+    Needs mmap_lock for reading. Their entries are migration entries until `migrate_vma_finalize`.
+    """
+    pages: list[Folio] = []
+    for low, high in addresses(start, end):
+        table = pmdp_get(vma.vm_mm, low)
+        if isinstance(table, PageTable):
+            migrate_vma_collect_pmd(vma, table, low, high, pages)
+    return pages
+
+
+def migrate_vma_collect_pmd(vma: VmArea, table: PageTable, start: int, end: int, pages: list[Folio]) -> None:
+    """As `migrate_vma_setup`, in one page-table page. The flush comes before the lock is dropped."""
+    with table.ptl:
+        flush_tlb_batched_pending(vma.vm_mm)
+        unmapped = collect_entries(vma, table, start, end, pages)
+        if unmapped:
+            flush_tlb_range(vma.vm_mm, start, end)
+
+
+def collect_entries(vma: VmArea, table: PageTable, start: int, end: int, pages: list[Folio]) -> int:
+    """Turn the entries into migration entries, those that can be; gives how many. Needs the page-table lock."""
+    memory = vma.vm_mm.memory
+    unmapped = 0
+    for address in range(start, end, PAGE_SIZE):
+        pte = ptep_get(table, address)
+        page = memory.mem_map[pte.pfn] if isinstance(pte, Present) else None
+        if page is None or page.head.order or not folio_test_anon(page) or not page.anon_exclusive:
+            continue
+        if folio_maybe_dma_pinned(page) or not page.lock.trylock():
+            continue
+        folio_get(page)
+        pte = ptep_get_and_clear(table, address)
+        assert isinstance(pte, Present)
+        page.anon_exclusive = False
+        set_pte(table, address, make_migration_entry(page, pte.bits | PTE_SWP_EXCLUSIVE))
+        folio_remove_rmap(page)
+        folio_put(memory, page)
+        pages.append(page)
+        unmapped += 1
+        trace("migrate_vma_collect", mm=vma.vm_mm.name, addr=hex(address), page=page.name)
+    return unmapped
+
+
+def migrate_vma_finalize(vma: VmArea, pages: list[Folio]) -> None:
+    """Map the pages again where their entries still are; the end of a `migrate_vma_setup`."""
+    for page in pages:
+        remove_migration_ptes(page, page)
+        page.lock.unlock()
+        folio_put(vma.vm_mm.memory, page)
