@@ -89,6 +89,7 @@ def _may_run(rcu: GracePeriods[Any], task: Task) -> bool:
 def _run(rcu: GracePeriods[Any], task: Task, _arg: object) -> Queued:
     """A callback runs from now on, as in a softirq: it may not sleep."""
     task.preempt_count += 1
+    rcu.ended()
     return _take(rcu, rcu.served[task])
 
 

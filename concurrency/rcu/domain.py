@@ -86,6 +86,9 @@ class GracePeriods(Generic[R]):
         """Grace period `number` has begun, and every reader that it found has ended."""
         return number <= self.begun and all(first > number for first in self.holdouts.values())
 
+    def ended(self) -> None:
+        """Somebody sees that a grace period is over."""
+
     @property
     def callbacks_left(self) -> int:
         """How many callbacks have not run."""
@@ -201,6 +204,7 @@ def wait_is_over(rcu: GracePeriods[Any], task: Task) -> bool:
 def end_wait(rcu: GracePeriods[Any], task: Task, _arg: object) -> None:
     """The effect of the second half of synchronize_rcu()."""
     del rcu.waiting[task]
+    rcu.ended()
 
 
 READERS = ("readers",)

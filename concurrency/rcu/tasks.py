@@ -42,6 +42,21 @@ class TasksDomain(GracePeriods[Task]):
                     rt.watch(self)
                 yield task
 
+    def begin(self) -> int:
+        """See `GracePeriods.begin`. The kernel begins with synchronize_rcu(): each CPU has passed a barrier by then."""
+        self._all(_SEES)
+        return super().begin()
+
+    def ended(self) -> None:
+        """See `GracePeriods.ended`. The kernel ends with synchronize_rcu(), too."""
+        self._all(_SHOWS)
+
+    def _all(self, barrier: Operation) -> None:
+        rt = active.runtime
+        if rt is not None:
+            for task in rt.tasks:
+                rt.order(task, barrier, self)
+
     def task_of(self, reader: Task) -> Task:
         """See `GracePeriods.task_of`."""
         return reader
@@ -74,6 +89,9 @@ def _exit(task: Task, _by: Task, _arg: object) -> None:
     task.user_mode = False
 
 
+_UPDATED = Operation("rcu_tasks_pregp", effect=_nothing, releases=UPDATES)
+_SEES = Operation("rcu_tasks_pregp", acquires=UPDATES)
+_SHOWS = Operation("rcu_tasks_postgp", releases=READERS)
 QUIESCENT = Operation("cond_resched_tasks_rcu_qs", effect=_nothing, acquires=UPDATES, releases=READERS)
 USER_ENTER = Operation("user_enter", effect=_enter)
 USER_EXIT = Operation("user_exit", effect=_exit)
@@ -85,12 +103,16 @@ def synchronize_rcu_tasks() -> None:
     """Wait until every task has slept of its own accord since, has ended, or is in user mode."""
     no_reader("synchronize_rcu_tasks")
     might_sleep()
-    wait_for_readers(domain(TasksDomain), TASKS_WAITS)
+    rcu = domain(TasksDomain)
+    perform(_UPDATED, rcu)
+    wait_for_readers(rcu, TASKS_WAITS)
 
 
 def call_rcu_tasks(fn: Function, arg: Any) -> None:
     """Have `fn(arg)` called after a grace period of Tasks RCU, in another task; `fn` must not sleep."""
-    queue_callback(domain(TasksDomain), TASKS_CALLBACKS, fn, arg)
+    rcu = domain(TasksDomain)
+    perform(_UPDATED, rcu)
+    queue_callback(rcu, TASKS_CALLBACKS, fn, arg)
 
 
 def rcu_barrier_tasks() -> None:

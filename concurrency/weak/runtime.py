@@ -10,6 +10,7 @@ from concurrency.fence import SMP_MB, Propagation
 from concurrency.lock import Lock
 from concurrency.operation import Access, Dep, Fence, Operation
 from concurrency.race import RaceDetector
+from concurrency.rcu.domain import READERS, UPDATES, RcuDomain, is_atomic
 from concurrency.simulated import Simulated
 from concurrency.task import Task
 from concurrency.weak.accessors import WEAK
@@ -85,9 +86,29 @@ class WeakSimulated(Simulated):
             memory.touch(task, op, obj)
         for name in op.releases:
             memory.give(task, memory.sync(obj, name), unlocks=op.dep in _UNLOCKS and isinstance(obj, Lock))
+        if op.region:
+            self._stretch(task)
         if op.after is Fence.MB:
             self._barrier()
         return result
+
+    def order(self, task: Task, op: Operation, obj: object) -> None:
+        """See `Runtime.order`."""
+        super().order(task, op, obj)
+        for name in op.acquires:
+            self.memory.take(task, self.memory.sync(obj, name), locks=False)
+        for name in op.releases:
+            self.memory.give(task, self.memory.sync(obj, name), unlocks=False)
+
+    def _stretch(self, task: Task) -> None:
+        """Preemption may have gone off or on: what grace periods of RCU wait for has begun or ended."""
+        memory, rcu = self.memory, self.domain(RcuDomain)
+        if is_atomic(task):
+            for name in UPDATES:
+                memory.take(task, memory.sync(rcu, name), locks=False)
+        else:
+            for name in READERS:
+                memory.give(task, memory.sync(rcu, name), unlocks=False)
 
     def _start(
         self, parent: Task | None, fn: Callable[..., Any], args: tuple[Any, ...], name: str, daemon: bool

@@ -276,7 +276,7 @@ class Torture:
 
     def read_exit(self) -> None:
         """A task ends right after a reader. Kernel: rcu_torture_read_exit()."""
-        join(spawn(self.read_once, name="rcu_read_exit"))
+        join(spawn(self.read, 1, name="rcu_read_exit"))
         self.mine.read_exits += 1
 
     def stall(self, operations: int) -> None:

@@ -9,7 +9,9 @@ at least as many grace periods as readers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from itertools import product
+from typing import Any
 
 from concurrency import Once, Settings, Shared, active, check, join, rcu_reader, spawn, synchronize_rcu
 
@@ -42,8 +44,10 @@ class Link(Shared):
     value: Once[int] = 0
 
 
-def program(cycle: str, shape: str, *, reorder: bool) -> Callable[[], None]:
-    """Fails if all links of the cycle hold.
+def program(
+    cycle: str, shape: str, *, reorder: bool, section: Callable[[], AbstractContextManager[Any]] = rcu_reader
+) -> Callable[[], None]:
+    """Fails if all links of the cycle hold. A reader is one `section`.
 
     With `reorder` the accesses of a reader come in either order, as a choice: nothing in a reader orders them. What is
     to be read decides whether a process goes on, since a link that does not hold makes the rest worthless.
@@ -77,7 +81,7 @@ def program(cycle: str, shape: str, *, reorder: bool) -> Callable[[], None]:
             steps = [incoming, outgoing]
             if reorder and active.runtime is not None and active.runtime.choose(2, "order"):
                 steps.reverse()
-            with rcu_reader():
+            with section():
                 return all(step(at) for step in steps)
 
         bodies = {"G": grace_period, "R": reader}

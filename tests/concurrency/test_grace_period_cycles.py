@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from grace_period_cycles import MOST, cycles, forbidden, program, settings
 
-from concurrency import Verdict, explore
+from concurrency import Spinlock, Verdict, explore
 from concurrency.rcu import RcuDomain
 
 CYCLES = cycles()
@@ -57,6 +57,18 @@ def test_the_law_under_weak_memory(cycle: str, shape: str) -> None:
 @pytest.mark.parametrize("cycle", ["GGRR", "GRGR"])
 def test_the_law_for_two_and_two_under_weak_memory(cycle: str) -> None:
     assert verdict(cycle, "WR", "weak") is Verdict.PASSED
+
+
+@pytest.mark.parametrize("memory", ["sc", "weak"])
+@pytest.mark.parametrize("cycle", ["GR", "GRR", "GGR"])
+def test_the_law_where_preemption_is_off(cycle: str, memory: str) -> None:
+    """A stretch under a spinlock is a reader like any other."""
+    result = explore(
+        program(cycle, "WR", reorder=memory == "sc", section=lambda: Spinlock("s")),
+        strategy="dpor",
+        settings=settings(memory),
+    )
+    assert result.verdict is law(cycle)
 
 
 def test_reads_from_alone_makes_no_cycle_under_weak_memory() -> None:

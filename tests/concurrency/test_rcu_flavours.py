@@ -511,6 +511,30 @@ def test_tasks_rcu_waits_for_nobody_in_user_mode_or_asleep(run) -> None:
     assert run(program) is None
 
 
+def test_what_a_grace_period_of_tasks_rcu_orders() -> None:
+    """What a task did before it slept or ended comes before what follows the grace period."""
+
+    def program(wait: bool) -> None:
+        cell, mutex = Cell(), Mutex("m")
+
+        def jump(ends: bool) -> None:
+            cell.plain  # noqa: B018
+            if not ends:
+                mutex.lock()
+                mutex.unlock()
+                cell.once  # noqa: B018
+
+        tasks = [spawn(jump, True), spawn(jump, False)]
+        if wait:
+            synchronize_rcu_tasks()
+        cell.plain = 1
+        cell.once = 1
+        join(*tasks)
+
+    assert first_failure(lambda: program(False), strategy="random").kind is Kind.DATA_RACE
+    clean(lambda: program(True))
+
+
 def test_tasks_rcu_callbacks(run) -> None:
     def program() -> None:
         ran: list[int] = []

@@ -58,6 +58,19 @@ def test_a_clean_flavour(flavour: str, runtime: str) -> None:
     assert end == f"{flavour}-torture:--- End of test: SUCCESS"
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [("rcutorture", {"torture_type": one}) for one in CLEAN]
+    + [("locktorture", {"lock": one}) for one in LOCKS],
+    ids=[*CLEAN, *LOCKS],
+)
+def test_weak_memory(name: str, values: dict[str, Any]) -> None:
+    """Grace periods and locks order what they must."""
+    scenario = find_scenario(name).given(values)
+    result = explore(scenario.program, executions=150, settings=scenario.settings(memory="weak"))
+    assert not result.failures, result.failures[0].failure.headline
+
+
 @pytest.mark.parametrize("flavour", ["busted", "busted_srcu"])
 def test_a_busted_flavour_fails(flavour: str) -> None:
     failure = explored("rcutorture", 300, torture_type=flavour, without="data-race")
