@@ -13,6 +13,7 @@ from typing import Any
 
 from concurrency import (
     ConcurrencyError,
+    Spinlock,
     SrcuStruct,
     call_rcu,
     call_rcu_tasks,
@@ -47,8 +48,8 @@ def _nothing(*_: object) -> None:
 class Flavour:
     """What a test needs of a flavour; None where it has no such thing.
 
-    `between` is done by readers between two sections. `segments` says that stretches without preemption are readers
-    of this flavour, too.
+    `delay` is done by readers inside a section, `between` between two. `segments` says that stretches without
+    preemption are readers of this flavour, too.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Flavour:
     get_state: Callable[[], int] | None = None
     start_poll: Callable[[], int] | None = None
     poll: Callable[[int], bool] | None = None
+    delay: Callable[[], None] = _nothing
     between: Callable[[], None] = _nothing
     segments: bool = False
 
@@ -98,6 +100,13 @@ def _srcu() -> Flavour:
 
 
 def _tasks() -> Flavour:
+    """Its readers spin, which is no sleep."""
+    lock = Spinlock("torture_trampoline")
+
+    def spin() -> None:
+        with lock:
+            pass
+
     return Flavour(
         "tasks",
         _nothing,
@@ -106,6 +115,7 @@ def _tasks() -> Flavour:
         None,
         call_rcu_tasks,
         rcu_barrier_tasks,
+        delay=spin,
         between=cond_resched_tasks_rcu_qs,
     )
 

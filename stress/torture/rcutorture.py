@@ -253,6 +253,7 @@ class Torture:
             self.broken("rtmbe", "a reader has found an element that was not there yet, or no more")
         if isinstance(inside, Segments):
             inside.extend(choose(len(STRETCHES), "reader"))
+        self.flavour.delay()
         pipe = min(element.pipe_count, PIPE_LENGTH)
         self.mine.reader_pipe[pipe] += 1
         if pipe > 1:
