@@ -311,3 +311,43 @@ def test_a_schedule_with_spins_replays_under_every_strategy() -> None:
     for strategy in EVERY:
         witness = explore(program, strategy=strategy).failures[0]
         assert replay(program, witness.schedule).events == witness.events
+
+
+def test_a_circle_says_what_each_task_waits_for_and_holds_and_where() -> None:
+    """One waits for the end of another that waits for its lock; a third one goes on meanwhile."""
+
+    def program() -> None:
+        mutex, cell = Mutex("mutex"), Cell()
+
+        def work() -> None:
+            with mutex:
+                pass
+
+        def go_on() -> None:
+            for n in range(500):
+                cell.once = n
+
+        spawn(go_on, name="busy")
+        with mutex:
+            join(spawn(work, name="worker"))
+
+    failure = first_failure(program, strategy="random")
+    assert failure.headline == "deadlock: a circle of waits (main -> worker -> main)"
+    assert failure.step < 500
+    lines = failure.detail.splitlines()
+    place = "concurrency/test_liveness.py:"
+    assert lines[0] == "main waits in join(worker)"
+    assert lines[1].startswith(f"  at {place}")
+    assert lines[2].startswith(f"  holds mutex, taken at {place}")
+    assert lines[3] == "worker waits in mutex_lock(mutex), held by main"
+    assert lines[4].startswith(f"  at {place}")
+
+
+def test_a_circle_may_be_looked_past() -> None:
+    def program() -> None:
+        mutex = Mutex("mutex")
+        with mutex:
+            join(spawn(mutex.lock, name="worker"))
+
+    settings = Settings(without=frozenset({"circle"}))
+    assert first_failure(program, settings).headline == "deadlock: no task can go on (main, worker)"
