@@ -96,7 +96,7 @@ class DPOR:
         self._runnable = runnable
         trace.arrive(runnable)
         place = self._place(runnable, current)
-        chosen = next(task for task in runnable if task.id == place.turn.task)
+        chosen = trace.tasks[place.turn.task]
         if place.order is None:
             place.order = trace.order(chosen)
         trace.go(chosen, place.order.before)
@@ -130,7 +130,7 @@ class DPOR:
 
     def _place(self, runnable: Sequence[Task], current: Task | None) -> Place:
         """Where the execution is: a place known from the last execution, or a new one."""
-        enabled = tuple(task.id for task in runnable)
+        enabled = tuple([task.id for task in runnable])
         if self._at < len(self._path):
             known = self._path[self._at]
             self._at += 1

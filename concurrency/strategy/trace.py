@@ -62,7 +62,9 @@ class Trace:
         self._after: dict[int, int] = {}
 
     def arrive(self, runnable: Sequence[Task]) -> None:
-        """Tasks may have been spawned since, by the task of the last event."""
+        """Tasks may have been spawned since, by the task of the last event; they have the highest numbers."""
+        if runnable[-1].id in self.tasks:
+            return
         for task in runnable:
             if task.id not in self.tasks:
                 self.tasks[task.id] = task
