@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 
-from lockdep.core import Core
+from lockdep.irqs import IrqEvents
 from lockdep.keys import LockMap
 from lockdep.reporter import common
 from lockdep.reports import RcuReport, ReportKind
+from lockdep.task import TaskContext
 from lockdep.trace import resolve, short_path
 
 HEADLINE = "WARNING: suspicious RCU usage"
 SRCU_MESSAGE = "Illegal synchronize_srcu() in same-type SRCU (or in RCU) read-side critical section"
 
 
-class Rcu(Core):
+class Rcu(IrqEvents):
     """RCU readers of the current task. All readers nest; those of plain RCU make no dependencies."""
 
     def rcu_read_lock(self) -> None:
@@ -33,6 +34,27 @@ class Rcu(Core):
         self.release(self.maps.rcu)
         ctx.rcu_depth = max(ctx.rcu_depth - 1, 0)
 
+    def rcu_read_lock_bh(self) -> None:
+        """Enters a bh reader, whose bottom halves are off."""
+        self.local_bh_disable()
+        self.acquire(self.maps.rcu_bh, read=2, check=False)
+
+    def rcu_read_unlock_bh(self) -> None:
+        """Leaves a bh reader; reports one that was never entered."""
+        self.release(self.maps.rcu_bh)
+        self.local_bh_enable()
+
+    def rcu_read_lock_sched(self) -> None:
+        """Enters a sched reader, whose preemption is off."""
+        self._current().preempt_count += 1
+        self.acquire(self.maps.rcu_sched, read=2, check=False)
+
+    def rcu_read_unlock_sched(self) -> None:
+        """Leaves a sched reader; reports one that was never entered."""
+        ctx = self._current()
+        self.release(self.maps.rcu_sched)
+        ctx.preempt_count = max(ctx.preempt_count - 1, 0)
+
     def rcu_idle_enter(self) -> None:
         """The task is the idle loop from now on: RCU does not watch it, and readers protect nothing."""
         self._current().rcu_watching = False
@@ -46,6 +68,25 @@ class Rcu(Core):
         ctx = self._current()
         return ctx.off > 0 or (ctx.rcu_watching and self._holds(self.maps.rcu))
 
+    def rcu_read_lock_bh_held(self) -> bool:
+        """As `rcu_read_lock_held`, for bh readers; also true where no bottom half can come in."""
+        ctx = self._current()
+        if ctx.off:
+            return True
+        closed = ctx.bh_disabled > 0 or ctx.irq_context != 0 or not ctx.hardirqs_enabled
+        return ctx.rcu_watching and (closed or self._holds(self.maps.rcu_bh))
+
+    def rcu_read_lock_sched_held(self) -> bool:
+        """As `rcu_read_lock_held`, for sched readers; also true wherever preemption is off."""
+        ctx = self._current()
+        if ctx.off:
+            return True
+        return ctx.rcu_watching and (self._atomic(ctx) or self._holds(self.maps.rcu_sched))
+
+    def srcu_read_lock_held(self, lock_map: LockMap) -> bool:
+        """As `rcu_read_lock_held`, for the readers of an SRCU domain."""
+        return self._current().off > 0 or self._holds(lock_map)
+
     def rcu_read_lock_any_held(self) -> bool:
         """True inside a reader of any flavour, and wherever preemption is off."""
         ctx = self._current()
@@ -53,9 +94,10 @@ class Rcu(Core):
             return True
         if not ctx.rcu_watching:
             return False
-        if ctx.preempt_count or ctx.bh_disabled or not ctx.hardirqs_enabled or ctx.irq_context:
-            return True
-        return self.rcu_reader_depth() > 0
+        return self._atomic(ctx) or self.rcu_reader_depth() > 0
+
+    def _atomic(self, ctx: TaskContext) -> bool:
+        return bool(ctx.preempt_count or ctx.bh_disabled or not ctx.hardirqs_enabled or ctx.irq_context)
 
     def srcu_read_lock(self, lock_map: LockMap) -> None:
         """Enters a reader of an SRCU domain; such readers may sleep, and they make dependencies."""

@@ -13,7 +13,7 @@ from lockdep.waiting import Waiting
 from lockdep.ww import WwMutexes
 
 
-class Lockdep(Asserts, Changes, IrqEvents, Lifetime, Rcu, Reclaim, Waiting, WwMutexes):
+class Lockdep(Asserts, Changes, Lifetime, Rcu, IrqEvents, Reclaim, Waiting, WwMutexes):
     """One lock validator: classes, dependencies and reports of one run.
 
     `current` gives the task that is running. Frames of the top-level packages named in `internal` are left

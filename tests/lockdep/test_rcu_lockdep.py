@@ -146,3 +146,49 @@ def test_srcu_readers_make_dependencies(world: World) -> None:
     with world.held(lock):
         world.lockdep.synchronize_srcu(domain)
     assert world.kinds == [ReportKind.CIRCULAR]
+
+
+@pytest.mark.parametrize("flavour", ["bh", "sched"])
+def test_bh_and_sched_readers(world: World, flavour: str) -> None:
+    lockdep = world.lockdep
+    lock, unlock = (getattr(lockdep, f"rcu_read_{what}_{flavour}") for what in ("lock", "unlock"))
+    held = getattr(lockdep, f"rcu_read_lock_{flavour}_held")
+    assert not held()
+    lock()
+    lock()
+    assert held()
+    assert not lockdep.rcu_read_lock_held()
+    assert lockdep.rcu_reader_depth() == 2
+    lockdep.synchronize_rcu()
+    unlock()
+    assert held()
+    unlock()
+    assert not held()
+    assert messages(world) == ["Illegal synchronize_rcu() in RCU read-side critical section"]
+
+
+@pytest.mark.parametrize("flavour", ["bh", "sched"])
+def test_bh_and_sched_readers_that_were_never_entered(world: World, flavour: str) -> None:
+    if flavour == "bh":
+        world.lockdep.local_bh_disable()
+    getattr(world.lockdep, f"rcu_read_unlock_{flavour}")()
+    assert world.kinds == [ReportKind.BAD_UNLOCK]
+
+
+def test_what_else_counts_as_a_bh_or_sched_reader(world: World) -> None:
+    for context in ("irqs_off", "bh_off", "hardirq", "softirq"):
+        with getattr(world, context)():
+            assert world.lockdep.rcu_read_lock_bh_held()
+            assert world.lockdep.rcu_read_lock_sched_held()
+    world.ctx.preempt_count = 1
+    assert world.lockdep.rcu_read_lock_sched_held()
+    assert not world.lockdep.rcu_read_lock_bh_held()
+
+
+def test_srcu_readers_are_held_by_domain(world: World) -> None:
+    domain, other = world.lock("srcu"), world.lock("other")
+    world.lockdep.srcu_read_lock(domain)
+    assert world.lockdep.srcu_read_lock_held(domain)
+    assert not world.lockdep.srcu_read_lock_held(other)
+    world.lockdep.srcu_read_unlock(domain)
+    assert not world.lockdep.srcu_read_lock_held(domain)
