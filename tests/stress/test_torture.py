@@ -43,7 +43,7 @@ def _counts_from_the_start() -> None:
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("flavour", CLEAN)
 def test_a_clean_flavour(flavour: str, runtime: str) -> None:
-    executions = 150 if runtime == "simulated" else 12
+    executions = 80 if runtime == "simulated" else 8
     assert explored("rcutorture", executions, runtime, torture_type=flavour) is None
     line, pipe, batch, circulation, end = closing()
     assert f"ver: {6 * executions} " in line
@@ -67,7 +67,7 @@ def test_a_clean_flavour(flavour: str, runtime: str) -> None:
 def test_weak_memory(name: str, values: dict[str, Any]) -> None:
     """Grace periods and locks order what they must."""
     scenario = find_scenario(name).given(values)
-    result = explore(scenario.program, executions=150, settings=scenario.settings(memory="weak"))
+    result = explore(scenario.program, executions=60, settings=scenario.settings(memory="weak"))
     assert not result.failures, result.failures[0].failure.headline
 
 
