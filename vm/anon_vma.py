@@ -287,8 +287,8 @@ def list_is_singular(vma: VmArea) -> bool:
     return len(vma.anon_vma_chain) == 1
 
 
-def _lock_root(locked: AnonVma | None, anon_vma: AnonVma) -> AnonVma:
-    """Have the root of `anon_vma` locked, of which `locked` is the one so far; kernel: lock_anon_vma_root()."""
+def lock_anon_vma_root(locked: AnonVma | None, anon_vma: AnonVma) -> AnonVma:
+    """Have the root of `anon_vma` locked, of which `locked` is the one so far."""
     root = anon_vma.root
     if locked is not root:
         bug_on(locked is not None, "WARNING: lock_anon_vma_root(): the anon_vmas of a VMA have several roots")
@@ -319,7 +319,7 @@ def anon_vma_clone(dst: VmArea, src: VmArea) -> bool:
                 unlink_anon_vmas(dst)
                 return False
         anon_vma = link.anon_vma
-        locked = _lock_root(locked, anon_vma)
+        locked = lock_anon_vma_root(locked, anon_vma)
         anon_vma_chain_link(dst, avc, anon_vma)
         if (
             dst.anon_vma is None
@@ -378,7 +378,7 @@ def unlink_anon_vmas(vma: VmArea) -> None:
     empty: list[AnonVma] = []
     for avc in vma.anon_vma_chain:
         anon_vma = avc.anon_vma
-        locked = _lock_root(locked, anon_vma)
+        locked = lock_anon_vma_root(locked, anon_vma)
         interval_tree_remove(avc)
         if not anon_vma.rb_root:
             anon_vma.parent.num_children -= 1

@@ -52,7 +52,7 @@ def shrink_folio_list(memory: Memory, folios: list[Folio]) -> int:
     doomed = []
     for folio in folios:
         if folio.lock.trylock():
-            gone = _shrink(memory, folio, batch)
+            gone = shrink_folio(memory, folio, batch)
             folio.lock.unlock()
             if gone:
                 doomed.append(folio)
@@ -64,7 +64,7 @@ def shrink_folio_list(memory: Memory, folios: list[Folio]) -> int:
     return len(doomed)
 
 
-def _shrink(memory: Memory, folio: Folio, batch: FlushBatch) -> bool:
+def shrink_folio(memory: Memory, folio: Folio, batch: FlushBatch) -> bool:
     """Take the locked `folio` from all who map it, and out of its cache. True if only the caller has it now.
 
     A folio stays as large as it is while it is locked and somebody else refers to it.

@@ -1,0 +1,96 @@
+"""mremap moves a whole page-table page by its upper entry if it can. It read that entry first, without a lock, decided
+by what it saw, and took the rmap locks only afterwards. Another process that maps the same file could make khugepaged
+retract the page-table page in between, which since v6.6 needs no mmap_lock of the owner. mremap then took the empty
+entry out, and put it back at the new place as if it named a page-table page.
+
+Found by Jann Horn in 2024. The fix reads the entry again under the locks.
+"""
+
+from __future__ import annotations
+
+from concurrency import READ_ONCE, Kind, join, spawn
+from stress.bug import bug
+from stress.patch import patch
+from stress.process import Process
+from stress.workloads.pages import HEAP
+from vm import khugepaged, move
+from vm.filemap import (
+    AddressSpace,
+    fput,
+    i_mmap_lock_read,
+    i_mmap_unlock_read,
+    vma_interval_tree_foreach,
+)
+from vm.khugepaged import collapse_and_free_pmd
+from vm.layout import PAGE_SHIFT, PMD_SIZE
+from vm.machine import boot
+from vm.mman import MAP_FIXED, MAP_SHARED, PROT_READ
+from vm.mmap import sys_mmap
+from vm.move import drop_rmap_locks, take_rmap_locks
+from vm.pgtable import PageTable, pmd_page_table, pmdp_get, set_pmd
+from vm.tlb import flush_tlb_range
+from vm.vma import VmArea, vma_address
+
+
+@patch(khugepaged.retract_page_tables)
+def retract_page_tables(mapping: AddressSpace, index: int) -> int:
+    """Free the page-table pages of those who map the file, as since v6.6: with the rmap locks, without mmap_lock."""
+    freed = 0
+    i_mmap_lock_read(mapping)
+    for vma in vma_interval_tree_foreach(mapping, index, index):
+        mm, address = vma.vm_mm, vma_address(vma, index)
+        if address is None or READ_ONCE(vma, "anon_vma") is not None or vma.vm_end < address + PMD_SIZE:
+            continue
+        if isinstance(pmdp_get(mm, address), PageTable):
+            freed += collapse_and_free_pmd(mm, address)
+    i_mmap_unlock_read(mapping)
+    return freed
+
+
+@patch(move.move_normal_pmd)
+def move_normal_pmd(vma: VmArea, old: int, new: int) -> bool:
+    """Move a whole page-table page by its upper entry; the caller has seen that there is one."""
+    mm = vma.vm_mm
+    if pmdp_get(mm, new) is not None:
+        return False
+    take_rmap_locks(vma)
+    with mm.page_table_lock:
+        pmd = pmdp_get(mm, old)
+        set_pmd(mm, old, None)
+        set_pmd(mm, new, pmd_page_table(pmd))
+        flush_tlb_range(mm, old, old + PMD_SIZE)
+    drop_rmap_locks(vma)
+    return True
+
+
+@bug(
+    "move-pmd-against-retract",
+    id="Z26",
+    title="mremap moves a page-table page that another process has had retracted",
+    year=2024,
+    versions="6.6 to 6.11",
+    cve="CVE-2024-50066",
+    fix="mm/mremap: fix move_normal_pmd/retract_page_tables race",
+    evidence="as far as we know",
+    kind=Kind.BUG_ON,
+    check="bad-pmd",
+    patches=(retract_page_tables, move_normal_pmd),
+    tasks=2,
+    preemptions=1,
+)
+def move_pmd_against_retract() -> None:
+    """Move a mapping of a file while its page-table page is retracted."""
+    machine = boot(6)
+    file = AddressSpace("lib.so")
+    process = Process(machine.add_mm("cc1", HEAP))
+    sys_mmap(process.mm, HEAP, PMD_SIZE, PROT_READ, MAP_SHARED | MAP_FIXED, file)
+    process.load(HEAP)
+    pages = PMD_SIZE >> PAGE_SHIFT
+    process.dontneed(HEAP, pages)
+    join(
+        spawn(process.mremap, HEAP, pages, HEAP + 4 * PMD_SIZE, name="cc1"),
+        spawn(lambda: khugepaged.retract_page_tables(file, 0), name="khugepaged"),
+    )
+    process.load(HEAP + 4 * PMD_SIZE)
+    process.exit(machine)
+    fput(machine.memory, file)
