@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dis
+import gc
+import inspect
 from collections.abc import Callable, Iterator
+from importlib import import_module
+from pkgutil import iter_modules
 from random import Random
 from typing import Any
 
 import pytest
 from concurrency_programs import Cell
 
+import concurrency
 from concurrency import (
     Access,
     Mutex,
@@ -232,6 +238,29 @@ def test_grace_periods_see_where_preemption_goes_off() -> None:
         assert not depend(region, RCU_READ_LOCK, same=False)
         assert not depend(region, SRCU_WAITS.begin, same=False)
     assert not depend(Mutex._lock, SYNCHRONIZE_RCU, same=False)
+
+
+def _stores(op: Operation) -> set[str]:
+    """The attributes that the effect of an operation sets; a lock that counts 0 sets nothing."""
+    if op.effect is not None and inspect.getclosurevars(op.effect).nonlocals.get("count") == 0:
+        return set()
+    code = getattr(op.effect, "__code__", None)
+    return (
+        set() if code is None else {i.argval for i in dis.get_instructions(code) if i.opname == "STORE_ATTR"}
+    )
+
+
+def test_whatever_turns_preemption_off_or_on_says_so() -> None:
+    """Grace periods of RCU wait for such stretches, so a search must see them."""
+    for module in iter_modules(concurrency.__path__, "concurrency."):
+        import_module(module.name)
+    operations = [one for one in gc.get_objects() if isinstance(one, Operation)]
+    ours = [op for op in operations if getattr(op.effect, "__module__", "").startswith("concurrency.")]
+    switching = [op for op in ours if _stores(op) & {"preempt_count", "irqs_off"}]
+    assert len(switching) >= 15
+    assert [
+        op for op in switching if not (op.region or op.grace or op.name.endswith(("_callback", "_done")))
+    ] == []
 
 
 # -- that it is true ----------------------------------------------------------------------------------------------
