@@ -138,8 +138,9 @@ def vma_end_read(vma: VmArea) -> None:
 def lock_vma_under_rcu(mm: MmStruct, address: int) -> VmArea | None:
     """Find the VMA of `address` and lock it for reading, without mmap_lock; None on any doubt.
 
-    A VMA without an anon_vma is left to mmap_lock, since `anon_vma_prepare` looks at its neighbours. That, its range
-    and whether it is still in the tree are looked at after it is locked: before, all of them may change.
+    A VMA without an anon_vma is left to mmap_lock, since `anon_vma_prepare` looks at its neighbours, and so are
+    files, as up to v6.5. Whether it has one, its range and whether it is still in the tree are looked at after
+    it is locked: before, all of them may change.
     """
     mas = mm.mm_mt.cursor(address)
     rcu_read_lock()
@@ -148,8 +149,8 @@ def lock_vma_under_rcu(mm: MmStruct, address: int) -> VmArea | None:
         if vma is None or not vma_start_read(vma):
             rcu_read_unlock()
             return None
-        untouched = vma_is_anonymous(vma) and READ_ONCE(vma, "anon_vma") is None
-        if untouched or not vma.vm_start <= address < vma.vm_end:
+        untouched = READ_ONCE(vma, "anon_vma") is None
+        if untouched or not vma_is_anonymous(vma) or not vma.vm_start <= address < vma.vm_end:
             vma_end_read(vma)
             rcu_read_unlock()
             return None
