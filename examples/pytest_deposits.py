@@ -32,5 +32,8 @@ def test_deposits() -> None:
     assert account.balance == 20
 
 
+QUIET = ["-q", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+"""The module is imported before pytest could rewrite its asserts, which does no harm."""
+
 if __name__ == "__main__":
-    sys.exit(pytest.main(["-q", "-p", "concurrency.pytest_plugin", "-p", "no:cacheprovider", __file__]))
+    sys.exit(pytest.main([*QUIET, "-p", "concurrency.pytest_plugin", "-p", "no:cacheprovider", __file__]))
