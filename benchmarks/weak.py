@@ -1,10 +1,10 @@
-"""What weak memory costs, against sequential consistency in the same run, and whether its memory stays flat.
+"""What weak memory costs, against sequential consistency in the same run.
 
     python benchmarks/weak.py [--json] [--rounds N]
 
-Time: executions of small programs under both models by turns; the cost of one is its time divided by its operations,
+Executions of small programs under both models by turns; the cost of one is its time divided by its operations,
 and the figure is the median of the ratios. `bare` is without observers, `checked` with those that every exploration
-has. Memory: what is kept after so many operations of tasks that never stop writing and reading.
+has.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import json
 import statistics
 import sys
 import time
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,22 +144,6 @@ def ratio(program: Callable[[int], None], without: frozenset[str], strategy: str
             assert execution.failure is None or execution.failure.kind == "data-race", execution.failure
         ratios.append(cost["weak"] / cost["sc"])
     return round(statistics.median(ratios), 2)
-
-
-def kept_kb(rounds: int) -> float:
-    """How much memory an execution of `rounds` rounds needs at most."""
-    runtime = Settings(without=WITHOUT["bare"], memory="weak").runtime(
-        make_strategy("random", 1), max_steps=10_000_000
-    )
-    runtime.run(lambda: messages(10))
-    tracemalloc.start()
-    runtime.run(lambda: messages(rounds))
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    return round(peak / 1024 - rounds * SCHEDULE_BYTES / 1024, 1)
-
-
-SCHEDULE_BYTES = 0
 
 
 def main() -> int:

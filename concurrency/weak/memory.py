@@ -114,20 +114,24 @@ class WeakMemory:
         history = place.history
         write = history[-1]
         me = self.known[self._runtime.current.id]
+        if me.floor.get(place) is write and (
+            reads is Reads.NOTHING or (reads is Reads.POINTER and newest.__class__ is int)
+        ):
+            return newest
         if home.birth is not None:
             ways = self._ways(me, obj, place)
             if self._may_be_unborn(me, home.birth, obj, place):
-                chosen = self._runtime.choose(ways + 1, f"value of {label(obj)}.{field}")
+                chosen = self._runtime.choose(ways + 1, f"value of {field}")
                 if chosen == ways:
                     self._unborn(op, obj, field)
                     chosen = ways - 1
             else:
-                chosen = self._runtime.choose(ways, f"value of {label(obj)}.{field}") if ways > 1 else 0
+                chosen = self._runtime.choose(ways, f"value of {field}") if ways > 1 else 0
             write = history[-1 - chosen]
         elif len(history) > 1:
             ways = self._ways(me, obj, place)
             if ways > 1:
-                write = history[-1 - self._runtime.choose(ways, f"value of {label(obj)}.{field}")]
+                write = history[-1 - self._runtime.choose(ways, f"value of {field}")]
         elif not write.view and write.clock is None and not (op.tracked and reads is Reads.ACQUIRE):
             return newest
         self._read_from(me, op, place, write, reads, obj)
@@ -216,7 +220,7 @@ class WeakMemory:
                 if history[n - 1].at >= oldest and (n == spot or not history[n - 1].taken)
             ]
             if len(spots) > 1:
-                spot = spots[self._runtime.choose(len(spots), f"order of the write to {label(obj)}.{field}")]
+                spot = spots[self._runtime.choose(len(spots), f"order of the write to {field}")]
         write = Write(value, 0, me.frozen() if releases else me.told(), me.strong)
         if self._races is not None:
             write.clock = self._races.writes(self._runtime.current, releases=releases)
@@ -262,9 +266,7 @@ class WeakMemory:
             new, result = change(old.value)
             if new is KEEP or (old.at >= oldest and not old.taken):
                 ways.append((n, new, result))
-        n, new, result = ways[
-            self._runtime.choose(len(ways), f"value of {label(obj)}.{field}") if len(ways) > 1 else 0
-        ]
+        n, new, result = ways[self._runtime.choose(len(ways), f"value of {field}") if len(ways) > 1 else 0]
         old = history[n]
         acquires = order in (Order.FULL, Order.ACQUIRE) and new is not KEEP
         self._read_from(me, op, place, old, Reads.ACQUIRE if acquires else Reads.POINTER, obj)
@@ -416,7 +418,7 @@ class WeakMemory:
         self._find_born(me, home, op, obj)
         place = self._place(home, op.field, newest)
         ways = self._ways(me, obj, place)
-        chosen = self._runtime.choose(ways, f"value of {label(obj)}.{op.field}") if ways > 1 else 0
+        chosen = self._runtime.choose(ways, f"value of {op.field}") if ways > 1 else 0
         write = place.history[-1 - chosen]
         reads = Reads.ACQUIRE if op.access is Access.ACQUIRE else Reads.POINTER
         self._read_from(me, op, place, write, reads, obj)
