@@ -41,7 +41,7 @@ def userfaultfd_writeprotect(mm: MmStruct, start: int, end: int, *, protect: boo
     for low, high in addresses(start, end):
         table = pmdp_get(mm, low)
         if isinstance(table, PageTable):
-            _change_range(tlb, table, low, high, protect=protect)
+            change_range(tlb, table, low, high, protect=protect)
     tlb_finish_mmu(tlb)
     mmap_read_unlock(mm)
     trace("uffd_writeprotect", mm=mm.name, start=hex(start), end=hex(end), protect=protect)
@@ -62,7 +62,8 @@ def handle_userfault(mm: MmStruct, address: int) -> None:
         perform(WAIT, table)
 
 
-def _change_range(tlb: MmuGather, table: PageTable, start: int, end: int, *, protect: bool) -> None:
+def change_range(tlb: MmuGather, table: PageTable, start: int, end: int, *, protect: bool) -> None:
+    """Change the bits of the entries of ``[start, end)`` in one page-table page."""
     with table.ptl:
         flush_tlb_batched_pending(tlb.mm)
         for address in range(start, end, PAGE_SIZE):
