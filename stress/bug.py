@@ -83,12 +83,19 @@ def bug(
     era: str = "6.1",
     faults: int = 0,
     without: tuple[str, ...] = (),
+    memory: str = "sc",
     observers: Callable[[], Sequence[Observer]] = model_observers,
 ) -> Callable[[Callable[[], Any]], Bug]:
     """Register the decorated workload as the bug `name`, with its patched scenario and the one called `fixed`."""
 
     def register(program: Callable[[], Any]) -> Bug:
-        how: dict[str, Any] = {"era": era, "faults": faults, "without": without, "observers": observers}
+        how: dict[str, Any] = {
+            "era": era,
+            "faults": faults,
+            "without": without,
+            "memory": memory,
+            "observers": observers,
+        }
         made = _bugs[name] = Bug(
             id=id,
             title=title,

@@ -34,7 +34,8 @@ class Scenario:
 
     `expect` names the check that it breaks, None for a program that must be clean. `patches` are applied while it
     runs. `faults` is how many allocations may fail in one execution, `without` the checks that it looks past.
-    `observers` makes its further observers: the invariants of what it drives. The keyword arguments of `function` are
+    `memory` is the memory model that it is about. `observers` makes its further observers: the invariants of what it
+    drives. The keyword arguments of `function` are
     its parameters (sizes, what kind of lock), and `values` those of them that are not left at their defaults.
     `closing` gives what it has to say when a run is over, line by line.
     """
@@ -48,6 +49,7 @@ class Scenario:
     without: frozenset[str]
     observers: Callable[[], Sequence[Observer]]
     values: Mapping[str, Value] = field(default_factory=dict)
+    memory: str = "sc"
     closing: Callable[[], Sequence[str]] = tuple
 
     @property
@@ -82,10 +84,13 @@ class Scenario:
         kind = "text" if isinstance(parameters[name], str) else "a number, 0 or more"
         raise BadParameter(f"parameter {name!r} of scenario {self.name!r} is {kind}, not {value!r}")
 
-    def settings(self, without: frozenset[str] = frozenset(), memory: str = "sc") -> Settings:
-        """How its executions are run; `without` are further checks to look past."""
+    def settings(self, without: frozenset[str] = frozenset(), memory: str | None = None) -> Settings:
+        """How its executions are run; `without` are further checks to look past, `memory` another memory model."""
         return Settings(
-            without=self.without | without, faults=self.faults, observers=self.observers, memory=memory
+            without=self.without | without,
+            faults=self.faults,
+            observers=self.observers,
+            memory=memory or self.memory,
         )
 
     @property
@@ -105,6 +110,7 @@ def scenario(
     patches: tuple[Patch, ...] = (),
     faults: int = 0,
     without: tuple[str, ...] = (),
+    memory: str = "sc",
     observers: Callable[[], Sequence[Observer]] = model_observers,
     closing: Callable[[], Sequence[str]] = tuple,
 ) -> Callable[[Callable[..., Any]], Scenario]:
@@ -115,7 +121,16 @@ def scenario(
 
     def register(program: Callable[..., Any]) -> Scenario:
         made = _registered[name] = Scenario(
-            name, program, era, expect, patches, faults, frozenset(without), observers, closing=closing
+            name,
+            program,
+            era,
+            expect,
+            patches,
+            faults,
+            frozenset(without),
+            observers,
+            closing=closing,
+            memory=memory,
         )
         return made
 

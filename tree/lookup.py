@@ -11,7 +11,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Final
 
-from concurrency.runtime import Runtime
+from concurrency.failure import Failure, Kind
+from concurrency.runtime import Runtime, fail
 from tree.climb import DeadNode, check_alive, next_leaf, previous_leaf
 from tree.cursor import State
 from tree.layout import LEAF_64, MAX
@@ -25,6 +26,9 @@ START = State.START
 ACTIVE = State.ACTIVE
 ROOT = State.ROOT
 NONE = State.NONE
+
+RESTARTS: Final = 50
+"""How often a walk may start again. Each time a writer must have changed the tree since, so it is few times."""
 
 LIMIT: Final = object()
 """The search has come to its limit."""
@@ -57,8 +61,11 @@ def start(mas: MaState[Any], rt: Runtime | None) -> Any:
 
 
 def state_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
-    """Walk from the root to the cursor's key, again and again if need be; gives the entry there."""
-    while True:
+    """Walk from the root to the cursor's key, again and again if need be; gives the entry there.
+
+    A walk that starts again is one that a writer overtook, so a walk that does so without end is a livelock.
+    """
+    for _ in range(RESTARTS):
         entry = start(mas, rt)
         if mas.state is not ACTIVE:
             return entry
@@ -66,6 +73,13 @@ def state_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
             return range_walk(mas, rt)
         except DeadNode:
             _restart(mas, mas.index, rt)
+    return fail(
+        Failure(
+            Kind.LIVELOCK,
+            f"livelock: a walk to key {mas.index:#x} has started again {RESTARTS} times",
+            "each time it met a dead node; a dead node must not be found from the root",
+        )
+    )
 
 
 def _restart(mas: MaState[Any], key: int, rt: Runtime | None) -> None:

@@ -38,7 +38,9 @@ def run_command(
             help="pct: how many orderings a bug may need (4). dfs, delay: how many preemptions, or delays."
         ),
     ] = None,
-    memory: Annotated[str, typer.Option(help="The memory model: sc or weak.")] = "sc",
+    memory: Annotated[
+        str | None, typer.Option(help="The memory model: sc or weak; the scenario's own if not given.")
+    ] = None,
     schedules: Annotated[int | None, typer.Option(help="How many executions.")] = None,
     seconds: Annotated[float | None, typer.Option(help="How long, instead of --schedules.")] = None,
     seed: Annotated[int, typer.Option(help="Where the choices start.")] = 1,
@@ -57,7 +59,8 @@ def run_command(
     """Run a scenario under many schedules; further options are parameters of the scenario."""
     one_of("--runtime", runtime, RUNTIMES)
     one_of("--strategy", strategy, STRATEGIES)
-    one_of("--memory", memory, MEMORIES)
+    if memory is not None:
+        one_of("--memory", memory, MEMORIES)
     if memory == "weak" and runtime == "threaded":
         raise Unusable("--memory weak is simulated: the threaded runtime has the memory of the machine")
     for option, value in (("--schedules", schedules), ("--seconds", seconds)):
@@ -81,8 +84,9 @@ def run_command(
         return _finish(Campaign.resumed(resume, seconds or DEFAULT_RESUME, jobs), as_json, junit, markdown)
     if scenario is None:
         raise Unusable("which scenario? `sugarbush list` names them")
+    chosen = find_scenario(scenario).given(_parameters(context.args))
     plan = Plan(
-        scenario=find_scenario(scenario).given(_parameters(context.args)),
+        scenario=chosen,
         runtime=runtime,
         strategy=strategy,
         depth=checked_depth(strategy, depth),
@@ -92,7 +96,7 @@ def run_command(
         without=frozenset(without or ()),
         keep_going=keep_going,
         out=directory,
-        memory=memory,
+        memory=memory or ("sc" if runtime == "threaded" else chosen.memory),
         jobs=jobs,
     )
     if executor is None:
