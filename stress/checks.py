@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from concurrency import Dep, Failure, Kind, Observer, Operation, Runtime, Task, peek, quiet
+from concurrency import Dep, Failure, Kind, Observer, Operation, Runtime, RwSemaphore, Task, peek, quiet
 from concurrency.rwsem import UP_READ, UP_WRITE
 from vm.anon_vma import RB_INSERT, RB_REMOVE
 from vm.filemap import I_MMAP_INSERT, I_MMAP_REMOVE
@@ -71,7 +71,8 @@ class ModelChecks(Observer):
 
     def __init__(self) -> None:
         self._runtime: Runtime | None = None
-        self._rmap_writers = 0
+        self._rmap_lock: RwSemaphore | None = None
+        """The one that was used last: while it is held, entries may be out of reach."""
         self._moved = False
         self._unlocked = False
         self._written = False
@@ -80,7 +81,7 @@ class ModelChecks(Observer):
     def begin(self, runtime: Runtime) -> None:
         """See `Observer.begin`."""
         self._runtime = runtime
-        self._rmap_writers = 0
+        self._rmap_lock = None
         self._moved = self._unlocked = self._written = False
         self._on = {name: name not in runtime.without for name in CHECKS}
 
@@ -97,11 +98,8 @@ class ModelChecks(Observer):
                 _raise("tlb", stale_translations(self._machine().mms, arg))
             return
         if obj.name in _RMAP_LOCKS:
-            if obj.writer is task:
-                self._rmap_writers += 1
-            elif op is UP_WRITE:
-                self._rmap_writers -= 1
-            elif op is UP_READ:
+            self._rmap_lock = obj
+            if op is UP_READ:
                 self._moved = True
         elif obj.name == "mm->mmap_lock" and (op is UP_WRITE or op is UP_READ or dep is Dep.DOWNGRADE):
             self._written |= op is not UP_READ
@@ -109,7 +107,7 @@ class ModelChecks(Observer):
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
         """See `Observer.announced`."""
-        if self._moved and not self._rmap_writers:
+        if self._moved and (self._rmap_lock is None or self._rmap_lock.free):
             self._moved = False
             if self._on["coverage"]:
                 self._look_at_coverage()

@@ -11,6 +11,7 @@ from vm.errno import EAGAIN, EBUSY
 from vm.folio import (
     Folio,
     Memory,
+    alloc_folio,
     folio_get,
     folio_mapped,
     folio_put,
@@ -29,6 +30,7 @@ from vm.pgtable import (
     set_pte,
 )
 from vm.rmap import folio_add_anon_rmap, folio_add_file_rmap, folio_get_anon_vma, rmap_walk, try_to_migrate
+from vm.writeback import folio_wait_writeback
 
 if TYPE_CHECKING:
     from vm.vma import VmArea
@@ -65,6 +67,14 @@ def migrate_folio(memory: Memory, src: Folio, dst: Folio) -> int:
     end. Kernel: unmap_and_move(), steps 1 to 18 of Documentation/mm/page_migration.rst.
     """
     src.lock.lock()
+    result = migrate_locked_folio(src, dst)
+    src.lock.unlock()
+    folio_put(memory, dst)
+    return result
+
+
+def migrate_locked_folio(src: Folio, dst: Folio) -> int:
+    """As `migrate_folio`, with `src` locked by the caller, and the reference to `dst` left to him."""
     anon_vma = folio_get_anon_vma(src)
     result = EBUSY
     if anon_vma is not None or READ_ONCE(src, "swap") is not None or not folio_test_anon(src):
@@ -78,9 +88,51 @@ def migrate_folio(memory: Memory, src: Folio, dst: Folio) -> int:
             dst.lock.unlock()
         if anon_vma is not None:
             put_anon_vma(anon_vma)
-    src.lock.unlock()
-    folio_put(memory, dst)
     return result
+
+
+def migrate_pages(memory: Memory, folios: list[Folio]) -> int:
+    """Move pages to whatever frames are free, as many at a time as can be had without waiting; gives how many moved.
+
+    Kernel: migrate_pages() in batches, v6.3. With one folio lock held another is only tried. What is left is moved one
+    folio at a time.
+    """
+    moved = 0
+    batch, later = lock_batch([folio for folio in folios if isolate_lru_page(memory, folio)])
+    for folio in batch:
+        moved += _move_one(memory, folio)
+    for folio in later:
+        folio.lock.lock()
+        folio_wait_writeback(folio)
+        moved += _move_one(memory, folio)
+    return moved
+
+
+def lock_batch(folios: list[Folio]) -> tuple[list[Folio], list[Folio]]:
+    """Those of `folios` that could be locked at once and are not being written, and the others."""
+    batch, later = [], []
+    for folio in folios:
+        if not folio.lock.trylock():
+            later.append(folio)
+        elif READ_ONCE(folio, "writeback"):
+            folio.lock.unlock()
+            later.append(folio)
+        else:
+            batch.append(folio)
+    return batch, later
+
+
+def _move_one(memory: Memory, folio: Folio) -> bool:
+    target = alloc_folio(memory)
+    moved = target is not None and migrate_locked_folio(folio, target) == 0
+    folio.lock.unlock()
+    if target is not None:
+        folio_put(memory, target)
+    if moved:
+        folio_put(memory, folio)
+    else:
+        putback_lru_page(memory, folio)
+    return moved
 
 
 def _switch(src: Folio, _task: Any, dst: Folio) -> bool:

@@ -1,0 +1,51 @@
+"""Writing dirty pages of a file back. Kernel: mm/page-writeback.c and mm/filemap.c, v6.1.
+
+Simpler here: the disk has what was written as soon as the request is sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from concurrency import Operation, might_sleep, peek, perform, poke, trace
+from vm.filemap import AddressSpace
+from vm.folio import Folio
+
+
+def _start(folio: Folio, _task: Any, _arg: Any) -> None:
+    poke(folio, "dirty", False)
+    poke(folio, "writeback", True)
+
+
+def _end(folio: Folio, _task: Any, mapping: AddressSpace) -> None:
+    mapping.disk[peek(folio, "index")] = peek(folio, "token")
+    poke(folio, "writeback", False)
+
+
+def _no_writeback(folio: Folio, _task: Any) -> bool:
+    return not peek(folio, "writeback")
+
+
+START = Operation("folio_start_writeback", effect=_start)
+END = Operation("folio_end_writeback", effect=_end, wakes=True)
+WAIT = Operation("folio_wait_writeback", ready=_no_writeback)
+
+
+def folio_wait_writeback(folio: Folio) -> None:
+    """Sleep until the folio is not being written; needs a reference."""
+    might_sleep()
+    perform(WAIT, folio)
+
+
+def write_cache_pages(mapping: AddressSpace, folios: list[Folio]) -> None:
+    """Write pages of the file with one request, which is sent when all of them are in it.
+
+    Each is locked only while it is put into the request; but the ones that are in it stay under writeback meanwhile.
+    """
+    for folio in folios:
+        folio.lock.lock()
+        perform(START, folio)
+        folio.lock.unlock()
+    for folio in folios:
+        perform(END, folio, mapping)
+    trace("write_cache_pages", file=mapping.name, pages=len(folios))
