@@ -26,7 +26,7 @@ from concurrency import (
     trace,
 )
 from vm.folio import Folio, Memory, alloc_folio, folio_put
-from vm.layout import PAGE_SHIFT
+from vm.layout import PAGE_SHIFT, VM_NONLINEAR
 
 if TYPE_CHECKING:
     from vm.vma import VmArea
@@ -51,6 +51,7 @@ class AddressSpace(Shared):
     invalidate_lock: RwSemaphore
     i_mmap_rwsem: RwSemaphore
     i_mmap: list[tuple[int, int, VmArea]]
+    i_mmap_nonlinear: list[VmArea]
     i_size: Once[int | None] = None
     f_count: Atomic[int] = 1
 
@@ -63,6 +64,7 @@ class AddressSpace(Shared):
             invalidate_lock=RwSemaphore("mapping->invalidate_lock"),
             i_mmap_rwsem=RwSemaphore("mapping->i_mmap_rwsem"),
             i_mmap=[],
+            i_mmap_nonlinear=[],
         )
 
 
@@ -96,9 +98,13 @@ def vma_interval_tree_insert(vma: VmArea, mapping: AddressSpace) -> None:
     """
     first = vma.vm_pgoff
     last = first + ((vma.vm_end - vma.vm_start) >> PAGE_SHIFT) - 1
+    nonlinear = vma.vm_flags & VM_NONLINEAR
     rt = active.runtime
     if rt is not None:
         rt.step(I_MMAP_INSERT, mapping)
+    if nonlinear:
+        mapping.i_mmap_nonlinear.append(vma)
+        return
     insort(mapping.i_mmap, (first, last, vma), key=lambda entry: entry[:2])
 
 
@@ -109,6 +115,9 @@ def vma_interval_tree_insert_after(vma: VmArea, before: VmArea, mapping: Address
     rt = active.runtime
     if rt is not None:
         rt.step(I_MMAP_INSERT, mapping)
+    if vma.vm_flags & VM_NONLINEAR:
+        mapping.i_mmap_nonlinear.append(vma)
+        return
     place = next(number for number, entry in enumerate(mapping.i_mmap) if entry[2] is before)
     first, last, _ = mapping.i_mmap[place]
     mapping.i_mmap.insert(place + 1, (first, last, vma))
@@ -120,6 +129,7 @@ def vma_interval_tree_remove(vma: VmArea, mapping: AddressSpace) -> None:
     if rt is not None:
         rt.step(I_MMAP_REMOVE, mapping)
     mapping.i_mmap = [entry for entry in mapping.i_mmap if entry[2] is not vma]
+    mapping.i_mmap_nonlinear = [one for one in mapping.i_mmap_nonlinear if one is not vma]
 
 
 def vma_interval_tree_foreach(mapping: AddressSpace, first: int, last: int) -> Iterator[VmArea]:

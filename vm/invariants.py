@@ -6,11 +6,12 @@ Each gives None, or one sentence that says what is wrong. Their names are those 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from vm.anon_vma import AnonVma
 from vm.filemap import AddressSpace
 from vm.folio import Folio, Memory
-from vm.layout import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTRS_PER_PTE, VM_ACCESS_FLAGS, VM_WRITE
+from vm.layout import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTRS_PER_PTE, VM_ACCESS_FLAGS, VM_NONLINEAR, VM_WRITE
 from vm.mm import MmStruct
 from vm.pgtable import PTE_READ, PTE_WRITE, Migration, PageTable, Present, Swap
 from vm.vma import VmArea, vma_is_temporary_stack
@@ -60,14 +61,17 @@ def _tree(mapping: AnonVma | AddressSpace, pgoff: int) -> Iterator[VmArea]:
     """The VMAs of an rmap tree that a search for page `pgoff` looks at."""
     if isinstance(mapping, AnonVma):
         return (avc.vma for _, last, avc in mapping.rb_root if last >= pgoff)
-    return (vma for _, last, vma in mapping.i_mmap if last >= pgoff)
+    return chain((vma for _, last, vma in mapping.i_mmap if last >= pgoff), mapping.i_mmap_nonlinear)
 
 
 def _is_found(mm: MmStruct, vmas: Iterable[VmArea], pgoff: int, address: int) -> bool:
-    """A VMA says that it maps page `pgoff` at `address`; the stack of an exec, which is being moved, need not."""
+    """A VMA says that it maps page `pgoff` at `address`; the stack of an exec, which is being moved, need not,
+    nor a VMA with an order of its own (`vm.nonlinear`).
+    """
     for vma in vmas:
         offset = (pgoff - vma.vm_pgoff) << PAGE_SHIFT
-        if vma.vm_mm is mm and vma_is_temporary_stack(vma) and vma.vm_start <= address < vma.vm_end:
+        exempt = vma.vm_flags & VM_NONLINEAR or vma_is_temporary_stack(vma)
+        if vma.vm_mm is mm and exempt and vma.vm_start <= address < vma.vm_end:
             return True
         if vma.vm_mm is mm and 0 <= offset < vma.vm_end - vma.vm_start and vma.vm_start + offset == address:
             return True

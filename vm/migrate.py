@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from concurrency import READ_ONCE, Operation, peek, perform, poke, trace
 from vm.anon_vma import AnonVma, put_anon_vma
 from vm.errno import EAGAIN, EBUSY
+from vm.filemap import AddressSpace
 from vm.folio import (
     Folio,
     Memory,
@@ -19,6 +20,7 @@ from vm.folio import (
     isolate_freepage,
 )
 from vm.lru import isolate_lru_page, putback_lru_page
+from vm.nonlinear import walk_nonlinear
 from vm.pgtable import (
     PTE_KEPT,
     PTE_SWP_EXCLUSIVE,
@@ -177,6 +179,9 @@ def move_to_new_folio(dst: Folio, src: Folio) -> int:
 def remove_migration_ptes(old: Folio, new: Folio) -> None:
     """The second walk: turn the migration entries of `old` into entries of `new`."""
     visited = rmap_walk(new, partial(remove_migration_pte, old))
+    mapping = READ_ONCE(new, "mapping")
+    if isinstance(mapping, AddressSpace):
+        walk_nonlinear(new, mapping, partial(remove_migration_pte, old))
     trace("remove_migration_ptes", old=old.name, new=new.name, vmas=visited)
 
 

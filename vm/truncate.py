@@ -20,6 +20,8 @@ from vm.zap import zap_page_range
 def unmap_mapping_pages(mapping: AddressSpace, first: int, last: int) -> None:
     """Clear every entry that maps one of the pages `first`..`last`, wherever a VMA of the file's tree maps it.
 
+    A VMA that maps pages in an order of its own is emptied.
+
     Takes i_mmap_rwsem for reading; needs no mmap_lock, since a VMA that is in the tree has page tables.
     """
     i_mmap_lock_read(mapping)
@@ -29,6 +31,8 @@ def unmap_mapping_pages(mapping: AddressSpace, first: int, last: int) -> None:
         high = min(start + ((last + 1 - pgoff) << PAGE_SHIFT), end)
         if low < high:
             zap_page_range(vma, low, high)
+    for vma in mapping.i_mmap_nonlinear:
+        zap_page_range(vma, vma.vm_start, vma.vm_end)
     i_mmap_unlock_read(mapping)
 
 
