@@ -1,0 +1,83 @@
+"""write(2) to a file, and MADV_REMOVE. Kernel: mm/filemap.c, mm/madvise.c and fs/open.c, v6.1."""
+
+from __future__ import annotations
+
+from concurrency import trace
+from vm.errno import EINVAL, ENOMEM
+from vm.filemap import (
+    AddressSpace,
+    add_folio,
+    filemap_get_folio,
+    fput,
+    get_file,
+    invalidate_mapping_page,
+)
+from vm.find import vma_lookup
+from vm.folio import Memory, alloc_folio, folio_put
+from vm.layout import PAGE_SHIFT
+from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
+from vm.truncate import unmap_mapping_pages
+from vm.user import user_load
+from vm.vma import linear_page_index
+
+
+def generic_file_write(mm: MmStruct, mapping: AddressSpace, index: int, buffer: int) -> int:
+    """Write the page of the process at `buffer` to page `index` of the file; 0 or -ENOMEM.
+
+    Takes i_rwsem, and reads the page of the process with it held: that may fault, and so take mmap_lock.
+    """
+    memory = mm.memory
+    mapping.i_rwsem.down_write()
+    token = user_load(mm, buffer)
+    folio = filemap_get_folio(mapping, index)
+    if folio is None:
+        folio = alloc_folio(memory)
+        if folio is not None:
+            add_folio(mapping, index, folio)
+    if folio is not None:
+        folio.lock.lock()
+        folio.token = token
+        folio.dirty = True
+        folio.lock.unlock()
+        folio_put(memory, folio)
+    mapping.i_rwsem.up_write()
+    trace("write", file=mapping.name, index=index)
+    return ENOMEM if folio is None else 0
+
+
+def vfs_punch_hole(memory: Memory, mapping: AddressSpace, first: int, last: int) -> None:
+    """Take the pages `first` to `last` out of the file. Takes i_rwsem and invalidate_lock."""
+    mapping.i_rwsem.down_write()
+    mapping.invalidate_lock.down_write()
+    unmap_mapping_pages(mapping, first, last)
+    for index in range(first, last + 1):
+        folio = filemap_get_folio(mapping, index)
+        if folio is not None:
+            folio.lock.lock()
+            invalidate_mapping_page(memory, mapping, index)
+            folio.lock.unlock()
+            folio_put(memory, folio)
+        mapping.disk.pop(index, None)
+    unmap_mapping_pages(mapping, first, last)
+    mapping.invalidate_lock.up_write()
+    mapping.i_rwsem.up_write()
+
+
+def madvise_remove(mm: MmStruct, start: int, pages: int) -> int:
+    """madvise(MADV_REMOVE): punch the pages out of the file that is mapped there; 0 or -EINVAL.
+
+    i_rwsem stands outside of mmap_lock, so mmap_lock is given back before; a reference keeps the file.
+    """
+    mmap_read_lock(mm)
+    vma = vma_lookup(mm, start)
+    mapping = None if vma is None else vma.vm_file
+    if vma is None or mapping is None:
+        mmap_read_unlock(mm)
+        return EINVAL
+    first = linear_page_index(vma, start)
+    get_file(mapping)
+    mmap_read_unlock(mm)
+    vfs_punch_hole(mm.memory, mapping, first, first + pages - 1)
+    fput(mm.memory, mapping)
+    trace("madvise_remove", mm=mm.name, start=hex(start), bytes=pages << PAGE_SHIFT)
+    return 0
