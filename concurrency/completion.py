@@ -95,7 +95,13 @@ _ORDER = ("done",)
 COMPLETE = Operation("complete", effect=_complete, wakes=True, releases=_ORDER, local=True)
 COMPLETE_ALL = Operation("complete_all", effect=_complete_all, wakes=True, releases=_ORDER, local=True)
 WAIT_FOR_COMPLETION = Operation(
-    "wait_for_completion", ready=_happened, effect=_take, wakes=True, acquires=_ORDER, local=True
+    "wait_for_completion",
+    ready=_happened,
+    alike=True,
+    effect=_take,
+    wakes=True,
+    acquires=_ORDER,
+    local=True,
 )
 WAIT_FOR_COMPLETION_TIMEOUT = Operation(
     "wait_for_completion_timeout",

@@ -10,7 +10,7 @@ Both depend on the program and the schedule alone, so they replay. None of it co
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right, insort
 from collections.abc import Callable
 from itertools import pairwise
 from operator import attrgetter
@@ -139,6 +139,7 @@ class Liveness:
         task.idle_spins += 1
         task.has_looked = False
         spinners.remove(task)
+        task.runnable = True
         insort(self._runnable, task, key=_task_number)
         self._who.append(self._choose(None, self.steps))
         self._when.append(self.steps)
@@ -188,7 +189,8 @@ class Liveness:
         chosen = current
         if chosen is None or n >= self._turn_ends:
             runnable = self._runnable
-            chosen = next((task for task in runnable if task.id > self._turn), runnable[0])
+            at = bisect_right(runnable, self._turn, key=_task_number)
+            chosen = runnable[at] if at < len(runnable) else runnable[0]
             self._turn = chosen.id
             self._turn_ends = n + QUANTUM
         self._decide_at = until = min(self._turn_ends, self._limit)

@@ -188,6 +188,7 @@ def owned_operations(prefix: str, *, atomic: bool) -> tuple[Operation, Operation
         Operation(
             f"{prefix}_lock",
             ready=is_free,
+            alike=True,
             effect=take,
             wakes=True,
             dep=Dep.ACQUIRE,

@@ -80,6 +80,7 @@ class Operation:
     that two fields of one object are two places; None stands for the object as a whole.
 
     `ready(obj, task)` says, without side effects, whether the operation can take effect now; None means always.
+    With `alike` that is the same for all tasks at any moment.
     `effect(obj, task, arg)` makes it take effect and gives its result. `wakes` is True when the effect may make an
     operation of another task on the same object ready, or end its readiness.
 
@@ -103,6 +104,7 @@ class Operation:
         "access",
         "acquires",
         "after",
+        "alike",
         "before",
         "dep",
         "effect",
@@ -128,6 +130,7 @@ class Operation:
         field: str | None = None,
         ready: Callable[[Any, Any], bool] | None = None,
         effect: Callable[[Any, Any, Any], Any] | None = None,
+        alike: bool = False,
         wakes: bool = False,
         dep: Dep | None = None,
         acquires: tuple[str, ...] = (),
@@ -147,6 +150,7 @@ class Operation:
         self.field = field
         self.ready = ready
         self.effect = effect
+        self.alike = alike
         self.wakes = wakes
         self.dep = dep
         self.acquires = acquires

@@ -244,7 +244,7 @@ def _task_result(obj: Task, _task: Task, _arg: Any) -> Any:
     return obj.result
 
 
-JOIN = Operation("join", ready=_task_done, effect=_task_result, acquires=("end",))
+JOIN = Operation("join", ready=_task_done, alike=True, effect=_task_result, acquires=("end",))
 
 
 def join(*tasks: Task) -> list[Any]:

@@ -37,6 +37,8 @@ from concurrency.waiting import circle, describe_circle, describe_deadlock, doin
 T = TypeVar("T")
 
 DEFAULT_MAX_STEPS = 1_000_000
+_MANY = 32
+"""From so many tasks on, what treats them together costs less than what goes through them."""
 _task_number = attrgetter("id")
 
 
@@ -100,7 +102,7 @@ class Simulated(Liveness):
         self.faults = self._faults
         self.tasks: list[Task] = []
         self._runnable: list[Task] = []
-        self._waiting: dict[int, list[Task]] = {}
+        self._waiting: dict[int, dict[Task, Operation]] = {}
         self.domains: dict[Callable[[], Any], Any] = {}
         self._who: list[Task] = []
         self._when: list[int] = []
@@ -320,8 +322,7 @@ class Simulated(Liveness):
                     if ready is None:
                         self._go(chosen, n)
                     else:
-                        waiters = self._waiting.setdefault(id(obj), [])
-                        waiters.append(task)
+                        self._waiting.setdefault(id(obj), {})[task] = op
                         self._go(chosen, n)
                         self._unwait(task, obj)
             effect = op.effect
@@ -383,7 +384,7 @@ class Simulated(Liveness):
     def asleep(self, task: Task) -> bool:
         """See `Runtime.asleep`."""
         op = task.op
-        return op is not None and not op.spins and task is not self.current and task not in self._runnable
+        return op is not None and not op.spins and task is not self.current and not task.runnable
 
     def order(self, task: Task, op: Operation, obj: object) -> None:
         """See `Runtime.order`."""
@@ -430,6 +431,7 @@ class Simulated(Liveness):
         task.resume = partial(self._greenlets.hub.switch, task)
         self.tasks.append(task)
         self._runnable.append(task)
+        task.runnable = True
         self._revoke()
         for spawned in self._on_spawned:
             spawned(parent, task)
@@ -490,7 +492,7 @@ class Simulated(Liveness):
             self._announced(task, END, task)
         task.done = True
         runnable = self._runnable
-        runnable.remove(task)
+        self._leave(task)
         if self._watching:
             self._looked.discard(task)
             self._note(task, False, False)
@@ -575,10 +577,10 @@ class Simulated(Liveness):
         task.op = op
         task.obj = obj
         runnable = self._runnable
-        runnable.remove(task)
-        if self._circles and (found := circle(task, self._is_blocked)):
+        self._leave(task)
+        if self._circles and (found := circle(task, _is_blocked)):
             raise describe_circle(found)
-        self._waiting.setdefault(id(obj), []).append(task)
+        self._waiting.setdefault(id(obj), {})[task] = op
         for blocked in self._on_blocked:
             blocked(task, op, obj)
         if self._watchers:
@@ -589,14 +591,18 @@ class Simulated(Liveness):
             self._greenlets.hub.switch()
         self._unwait(task, obj)
 
-    def _is_blocked(self, task: Task) -> bool:
+    def _leave(self, task: Task) -> None:
+        """`task` cannot go on."""
+        task.runnable = False
         runnable = self._runnable
-        at = bisect_left(runnable, task.id, key=_task_number)
-        return not task.done and not (at < len(runnable) and runnable[at] is task)
+        if len(runnable) < _MANY:
+            runnable.remove(task)
+        else:
+            del runnable[bisect_left(runnable, task.id, key=_task_number)]
 
     def _unwait(self, task: Task, obj: object) -> None:
         waiters = self._waiting[id(obj)]
-        waiters.remove(task)
+        del waiters[task]
         if not waiters:
             del self._waiting[id(obj)]
 
@@ -611,15 +617,41 @@ class Simulated(Liveness):
         waiting = self._waiting.get(id(obj))
         if waiting is None:
             return
-        for task in waiting:
-            op = task.op
-            assert op is not None
-            assert op.ready is not None
-            if op.ready(obj, task):
-                if task not in self._runnable:
-                    insort(self._runnable, task, key=_task_number)
-                    self._revoke()
-            elif task in self._runnable:
-                self._runnable.remove(task)
+        if len(waiting) < _MANY or not self._recheck_alike(waiting, obj):
+            for task, op in waiting.items():
+                assert op.ready is not None
+                if op.ready(obj, task):
+                    if not task.runnable:
+                        task.runnable = True
+                        insort(self._runnable, task, key=_task_number)
+                        self._revoke()
+                elif task.runnable:
+                    self._leave(task)
         if len(self._runnable) == 1 and self._alone_since < 0 and not self._thorough:
             self._only(self._runnable[0], self.steps + 1)
+
+    def _recheck_alike(self, waiting: dict[Task, Operation], obj: object) -> bool:
+        """`_recheck` for many that are ready all or none: all at once. False if they may differ."""
+        if len(kinds := set(waiting.values())) > 1 or not (op := kinds.pop()).alike:
+            return False
+        assert op.ready is not None
+        first = next(iter(waiting))
+        ready = op.ready(obj, first)
+        if ready is first.runnable:
+            return True
+        for task in waiting:
+            task.runnable = ready
+        runnable = self._runnable
+        if ready:
+            runnable += waiting
+            runnable.sort(key=_task_number)
+            self._revoke()
+        else:
+            gone = [task for task in runnable if task in waiting]
+            runnable[:] = [task for task in runnable if task not in waiting]
+            self._waiting[id(obj)] = dict.fromkeys(gone, op)
+        return True
+
+
+def _is_blocked(task: Task) -> bool:
+    return not task.runnable and not task.done

@@ -41,6 +41,7 @@ class Task:
         "rcu_sched",
         "result",
         "resume",
+        "runnable",
         "sleep",
         "spins",
         "spurious",
@@ -58,6 +59,8 @@ class Task:
         self.args = args
         self.daemon = daemon
         self.done = False
+        self.runnable = False
+        """The simulated runtime may choose it. (The threaded one does not say.)"""
         self.result: Any = None
         self.op: Operation | None = None
         """The operation that the task has announced and that has not taken effect yet."""

@@ -221,7 +221,7 @@ def _is_unlocked(lock: FolioLock, _task: Any) -> bool:
 
 
 TEST_LOCKED = Operation("folio_test_locked", Access.READ_ONCE, local=True)
-WAIT_LOCKED = Operation("folio_wait_locked", ready=_is_unlocked, acquires=("lock",), local=True)
+WAIT_LOCKED = Operation("folio_wait_locked", ready=_is_unlocked, alike=True, acquires=("lock",), local=True)
 
 
 def folio_test_locked(folio: Folio) -> bool:
