@@ -130,7 +130,8 @@ def deferred_split_scan(memory: Memory) -> int:
 def migrate_huge_folio(memory: Memory, src: Folio, dst: Folio) -> int:
     """Move the large folio `src`, of which the caller has a reference, to `dst`, whose one reference it takes over.
 
-    0, or a negative error and nothing has changed. What is not mapped whole cannot be moved here.
+    0, or a negative error and nothing has changed. What is not mapped whole cannot be moved here. Between the two walks
+    the huge migration entry may be split, so the second looks for small ones, too.
     """
     src.lock.lock()
     anon_vma = folio_get_anon_vma(src)
@@ -143,6 +144,7 @@ def migrate_huge_folio(memory: Memory, src: Folio, dst: Folio) -> int:
 
             def restore(page: Folio, vma: VmArea, address: int) -> None:
                 remove_migration_pmd(src, page, vma, address)
+                remove_migration_pte(src.pages[page.pfn - page.head.pfn], page, vma, address)
 
             rmap_walk_anon(target, restore)
             if result == 0:

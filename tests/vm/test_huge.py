@@ -185,3 +185,19 @@ def test_fork_beside_a_move_and_a_split(strategy: str) -> None:
         ended(machine, mm, child)
 
     assert_clean(run_alone(program, executions=150, strategy=strategy))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_huge_page_is_cut_while_it_is_being_moved(strategy: str) -> None:
+    """The huge migration entry is split between the two walks: the second finds the small ones."""
+
+    def program() -> None:
+        machine, mm = started()
+        join(
+            spawn(sys_brk, mm, HEAP + 3 * PAGE_SIZE),
+            spawn(move, machine.memory, machine.memory.mem_map[2]),
+        )
+        check([user_load(mm, HEAP + n * PAGE_SIZE) for n in range(3)] == TOKENS[:3], "what is left")
+        ended(machine, mm)
+
+    assert_clean(run_alone(program, executions=100, strategy=strategy))
