@@ -140,7 +140,8 @@ class ModelChecks(Observer):
         mms, memory, on = machine.mms, machine.memory, self._on
         with quiet():
             if on["vma-index"]:
-                settled = [mm for mm in mms if mm.mmap_lock.writer is None]
+                # Up to v6.0 a stack grows under mmap_lock for reading, and page_table_lock.
+                settled = [mm for mm in mms if mm.mmap_lock.writer is None and mm.page_table_lock.free]
                 _raise("vma-index", _first(map(vma_index, settled)))
             if on["mapcount"]:
                 _raise("mapcount", mapcounts(mms, memory))
