@@ -5,7 +5,8 @@ the task waits for itself. Hugh Dickins pointed out that the lock validator says
 
 The same mistake came back in 2022, when brk stored a grown VMA under the anon_vma lock and let the maple tree allocate
 for that (28c5609fb236). The rule is to reserve before, or, as here, to try without reclaim and to drop the lock if that
-fails. `tests/vm/test_pins.py` has the deadlock itself.
+fails. The deadlock itself is
+clone-alloc-deadlock.
 """
 
 from __future__ import annotations
@@ -50,6 +51,19 @@ def anon_vma_clone(dst: VmArea, src: VmArea) -> bool:
     return True
 
 
+def split_in_child() -> None:
+    """A child whose parent's page was swapped out unmaps the middle of its heap."""
+    machine, process = heap(3, slots=4)
+    kswapd(machine.memory, 1)
+    child = process.fork(machine, "as")
+    assert child is not None
+    allow_direct_reclaim(machine.memory, 1)
+    child.munmap(page(1), 1)
+    child.load(page(0))
+    child.exit(machine)
+    process.exit(machine)
+
+
 @bug(
     "clone-alloc-under-rmap-lock",
     id="Z40a",
@@ -66,12 +80,4 @@ def anon_vma_clone(dst: VmArea, src: VmArea) -> bool:
 )
 def clone_alloc_under_rmap_lock() -> None:
     """A child whose parent's page was swapped out unmaps the middle of its heap."""
-    machine, process = heap(3, slots=4)
-    kswapd(machine.memory, 1)
-    child = process.fork(machine, "as")
-    assert child is not None
-    allow_direct_reclaim(machine.memory, 1)
-    child.munmap(page(1), 1)
-    child.load(page(0))
-    child.exit(machine)
-    process.exit(machine)
+    split_in_child()
