@@ -1,0 +1,62 @@
+"""mbind(2) with MPOL_MF_MOVE: the pages of a range go to other frames. Kernel: mm/mempolicy.c, v6.1.
+
+Simpler here: there is one node, so any free frame will do, and the policy itself is not kept.
+"""
+
+from __future__ import annotations
+
+from vm.errno import EFAULT, EINVAL, ESRCH
+from vm.find import vma_find
+from vm.folio import Folio, alloc_folio, folio_put
+from vm.layout import PAGE_SIZE, page_align
+from vm.lru import isolate_lru_page, putback_lru_page
+from vm.migrate import migrate_folio
+from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.pgtable import PageTable, Present, addresses, pmdp_get, ptep_get
+from vm.workqueue import Workqueue, flush_workqueue
+
+
+def lru_add_drain_all(kevent: Workqueue) -> None:
+    """See to it that every page that should be on the LRU is there.
+
+    The batches of the other CPUs are emptied by work on the shared queue, and so this waits for all work before it.
+    Simpler here: there are no such batches, only the waiting.
+    """
+    flush_workqueue(kevent)
+
+
+def do_mbind(mm: MmStruct, kevent: Workqueue, start: int, length: int) -> int:
+    """mbind(2): 0 or a negative error. Waits for `kevent`, and then takes mmap_lock for writing.
+
+    -EINVAL for an unaligned start, -EFAULT where nothing is mapped at it, -ESRCH for an address space that has ended.
+    A page that cannot be moved stays.
+    """
+    if start & (PAGE_SIZE - 1):
+        return EINVAL
+    lru_add_drain_all(kevent)
+    mmap_write_lock(mm)
+    result = ESRCH if mm.ended else move_range(mm, start, start + page_align(length))
+    mmap_write_unlock(mm)
+    return result
+
+
+def move_range(mm: MmStruct, start: int, end: int) -> int:
+    """Move the pages of ``[start, end)``; 0 or -EFAULT. Needs mmap_lock. Kernel: queue_pages_range() and so on."""
+    vma = vma_find(mm, start)
+    if vma is None or vma.vm_start > start:
+        return EFAULT
+    folios: list[Folio] = []
+    for low, high in addresses(start, min(end, vma.vm_end)):
+        table = pmdp_get(mm, low)
+        if isinstance(table, PageTable):
+            with table.ptl:
+                entries = [ptep_get(table, address) for address in range(low, high, PAGE_SIZE)]
+                mapped = [mm.memory.mem_map[pte.pfn] for pte in entries if isinstance(pte, Present)]
+                folios += [folio for folio in mapped if isolate_lru_page(mm.memory, folio)]
+    for folio in folios:
+        target = None if folio.order else alloc_folio(mm.memory)
+        if target is not None and migrate_folio(mm.memory, folio, target) == 0:
+            folio_put(mm.memory, folio)
+        else:
+            putback_lru_page(mm.memory, folio)
+    return 0
