@@ -61,6 +61,10 @@ def _alloc_slot(area: SwapArea, _task: Any, folio: Folio) -> bool:
     return False
 
 
+def _full(area: SwapArea, _task: Any, _arg: Any) -> bool:
+    return 2 * sum(slot.free for slot in area.slots) < len(area.slots)
+
+
 def _cache(slot: SwapSlot, folio: Folio) -> None:
     slot.has_cache = True
     slot.folio = folio
@@ -136,6 +140,7 @@ def _settled(slot: SwapSlot, _task: Any) -> bool:
 
 
 ALLOC_SLOT = Operation("folio_alloc_swap", effect=_alloc_slot)
+SWAP_FULL = Operation("vm_swap_full", effect=_full)
 TRY_CACHE = Operation("add_to_swap_cache", effect=_try_cache, wakes=True)
 LOOKUP = Operation("swap_cache_get_folio", effect=_lookup)
 COUNT = Operation("swap_count", effect=_count, local=True)
@@ -157,6 +162,11 @@ def add_to_swap(memory: Memory, folio: Folio) -> bool:
     folio.dirty = True
     trace("add_to_swap", page=folio.name)
     return True
+
+
+def vm_swap_full(area: SwapArea) -> bool:
+    """More than half of the slots are taken: pages in memory should not keep theirs."""
+    return bool(perform(SWAP_FULL, area))
 
 
 def try_add_to_swap_cache(slot: SwapSlot, folio: Folio) -> bool:

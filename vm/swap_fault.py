@@ -21,6 +21,7 @@ from vm.pgtable import (
 )
 from vm.rmap import folio_add_anon_rmap
 from vm.swap import (
+    SwapArea,
     SwapSlot,
     folio_free_swap,
     swap_cache_get_folio,
@@ -31,6 +32,7 @@ from vm.swap import (
     swapcache_prepare,
     swapcache_wait,
     try_add_to_swap_cache,
+    vm_swap_full,
 )
 from vm.vma import VmArea
 
@@ -65,7 +67,7 @@ def do_swap_page(vma: VmArea, table: PageTable, address: int, pte: Swap, *, writ
         folio.lock.lock()
     mapped = False
     if direct or is_page_of(folio, slot):
-        mapped = _map(mm, vma, table, address, pte, slot, folio, write=write)
+        mapped = _map(mm, area, vma, table, address, pte, slot, folio, write=write)
     if direct:
         swapcache_clear(slot)
     folio.lock.unlock()
@@ -113,8 +115,17 @@ def read_swap_cache_async(memory: Memory, slot: SwapSlot) -> Folio | None:
         swapcache_wait(slot)
 
 
+def should_try_to_free_swap(area: SwapArea, folio: Folio, *, write: bool) -> bool:
+    """The page that is being mapped need not keep its slot: slots are scarce, or it is about to be written alone.
+
+    Simpler here: memory is never locked while it is swapped out.
+    """
+    return vm_swap_full(area) or (write and bool(READ_ONCE(folio, "refcount") == 2))
+
+
 def _map(
     mm: MmStruct,
+    area: SwapArea,
     vma: VmArea,
     table: PageTable,
     address: int,
@@ -132,7 +143,7 @@ def _map(
         if ptep_get(table, address) != pte:
             return False
         swap_free(slot)
-        if write and READ_ONCE(folio, "refcount") == 2:
+        if should_try_to_free_swap(area, folio, write=write):
             folio_free_swap(folio)
         exclusive = bool(pte.bits & PTE_SWP_EXCLUSIVE) or bool(READ_ONCE(folio, "refcount") == 1)
         bits = vma.vm_page_prot | PTE_YOUNG | pte.bits & PTE_UFFD_WP

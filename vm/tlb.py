@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from concurrency import READ_ONCE, Operation, atomic_add_return, perform
+from concurrency import READ_ONCE, Operation, atomic_dec, atomic_inc, perform
 from vm.folio import Folio, Memory
 from vm.layout import PAGE_SIZE, TASK_SIZE
 from vm.pgtable import PageTable, Present, Pte, pte_cache, ptep_get_and_clear
@@ -84,12 +84,12 @@ def flush_tlb_batched_pending(mm: MmStruct) -> None:
 
 def inc_tlb_flush_pending(mm: MmStruct) -> None:
     """From here on others must not believe that what the page tables say is in force; before the first change."""
-    atomic_add_return(mm, "tlb_flush_pending", 1)
+    atomic_inc(mm, "tlb_flush_pending")
 
 
 def dec_tlb_flush_pending(mm: MmStruct) -> None:
     """The end of `inc_tlb_flush_pending`, after the flush."""
-    atomic_add_return(mm, "tlb_flush_pending", -1)
+    atomic_dec(mm, "tlb_flush_pending")
 
 
 def mm_tlb_flush_pending(mm: MmStruct) -> bool:

@@ -83,7 +83,7 @@ def _try_to_unmap_one(folio: Folio, vma: VmArea, address: int, batch: FlushBatch
             set_pte(table, address, pte)
             return
         if folio_test_anon(folio):
-            _leave_swap_entry(folio, mm, table, address, pte)
+            leave_swap_entry(folio, mm, table, address, pte)
         else:
             add_mm_counter(mm, MM_FILEPAGES, -1)
         trace("unmap_one", mm=mm.name, addr=hex(address), page=folio.name)
@@ -91,7 +91,8 @@ def _try_to_unmap_one(folio: Folio, vma: VmArea, address: int, batch: FlushBatch
         folio_put(mm.memory, folio)
 
 
-def _leave_swap_entry(folio: Folio, mm: MmStruct, table: PageTable, address: int, pte: Present) -> None:
+def leave_swap_entry(folio: Folio, mm: MmStruct, table: PageTable, address: int, pte: Present) -> None:
+    """Let the entry name the slot of `folio`, and remember whether the page was exclusive to it. Needs the ptlock."""
     slot = folio.swap
     assert slot is not None, "an anonymous page is unmapped only after it has a slot"
     swap_duplicate(slot)

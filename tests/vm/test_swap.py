@@ -61,6 +61,23 @@ def test_a_page_goes_out_and_comes_back(synchronous: bool) -> None:
     assert_clean(run_alone(program))
 
 
+@pytest.mark.parametrize(("slots", "kept"), [(4, True), (3, False)])
+def test_a_page_that_was_read_keeps_its_slot_unless_slots_are_scarce(slots: int, kept: bool) -> None:
+    def program() -> None:
+        machine, mm = started(slots=slots)
+        kswapd(machine.memory, PAGES)
+        check(user_load(mm, HEAP) == "token 0", "the page is there again")
+        area = machine.memory.swap
+        assert area is not None
+        check(
+            area.slots[0].has_cache is kept,
+            "it is in the swap cache if no more than half of the slots are taken",
+        )
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
 def test_without_a_free_slot_pages_stay() -> None:
     def program() -> None:
         machine, mm = started(slots=1)
