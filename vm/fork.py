@@ -21,6 +21,7 @@ from vm.layout import VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK
 from vm.mm import MmStruct, mmap_write_lock, mmap_write_lock_nested, mmap_write_unlock
 from vm.munmap import remove_vma
 from vm.tlb import flush_tlb_mm
+from vm.uffd_copy import dup_userfaultfd, dup_userfaultfd_complete, dup_userfaultfd_fail
 from vm.vma import VmArea, vm_area_dup, vm_area_free
 from vm.vma_lock import vma_start_write
 
@@ -38,9 +39,11 @@ def sys_fork(machine: Machine, parent: MmStruct, name: str) -> MmStruct | None:
     if child is None:
         return None
     if dup_mmap(child, parent):
+        dup_userfaultfd_fail(parent)
         exit_mmap(child)
         machine.remove_mm(child)
         return None
+    dup_userfaultfd_complete(child, parent)
     return child
 
 
@@ -56,6 +59,7 @@ def dup_mmap(mm: MmStruct, oldmm: MmStruct) -> int:
     mmap_write_lock(oldmm)
     mmap_write_lock_nested(mm)
     result = ENOMEM if oldmm.ended else 0
+    dup_userfaultfd(mm, oldmm)
     walk = oldmm.mm_mt.cursor()
     while result == 0 and (vma := walk.find()) is not None:
         vma_start_write(vma)

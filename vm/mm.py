@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from concurrency import Task
     from vm.era import Era
     from vm.pgtable import PageTable, Pmd, Present
+    from vm.uffd_copy import UserfaultfdCtx
     from vm.vma import VmArea
 
 SINGLE_DEPTH_NESTING = 1
@@ -31,7 +32,7 @@ class MmStruct(Shared):
     while fork copies entries. `ended` is set by `exit_mmap` (mm_users is 0): whoever acts for the process then
     learns that there is none. `era` says which components it is made of. `oom_skip` (MMF_OOM_SKIP) says that
     there is nothing to reap any more. `mm_lock_seq` is the number of the current write section of mmap_lock, for
-    the locks of single VMAs.
+    the locks of single VMAs. `userfaultfd_ctx` is who fills it from outside (`vm.uffd_copy`).
     """
 
     name: str
@@ -51,6 +52,7 @@ class MmStruct(Shared):
     tlb_flush_batched: Once[bool] = False
     write_protect_seq: Atomic[int] = 0
     pmds: dict[int, Pmd]
+    userfaultfd_ctx: UserfaultfdCtx | None = None
     deposits: dict[int, PageTable]
     tlb: dict[Task, dict[int, Present]]
     rss: dict[str, int]
