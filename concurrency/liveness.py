@@ -13,18 +13,16 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Callable
 from itertools import pairwise
-from operator import attrgetter
 from typing import Any, ClassVar
 
 from concurrency.failure import Failure, Kind, TaskKilled
 from concurrency.operation import Operation
 from concurrency.spin import CPU_RELAX, IDLE_SPINS, only_looks
-from concurrency.task import Task
+from concurrency.task import Task, task_number
 from concurrency.waiting import doings, names
 
 QUANTUM = 100
 """A turn, in operations, when tasks are scheduled fairly."""
-_task_number = attrgetter("id")
 
 
 class Liveness:
@@ -134,13 +132,12 @@ class Liveness:
         task = min(spinners, key=lambda task: (task.idle_spins, task.id))
         self.current = task
         if task.idle_spins >= IDLE_SPINS:
-            self.stop(self._livelock(sorted(spinners, key=_task_number)))
+            self.stop(self._livelock(sorted(spinners, key=task_number)))
             return None
         task.idle_spins += 1
         task.has_looked = False
         spinners.remove(task)
-        task.runnable = True
-        insort(self._runnable, task, key=_task_number)
+        insort(self._runnable, task, key=task_number)
         self._who.append(self._choose(None, self.steps))
         self._when.append(self.steps)
         return task
@@ -189,7 +186,7 @@ class Liveness:
         chosen = current
         if chosen is None or n >= self._turn_ends:
             runnable = self._runnable
-            at = bisect_right(runnable, self._turn, key=_task_number)
+            at = bisect_right(runnable, self._turn, key=task_number)
             chosen = runnable[at] if at < len(runnable) else runnable[0]
             self._turn = chosen.id
             self._turn_ends = n + QUANTUM

@@ -15,7 +15,6 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Callable
 from functools import partial
-from operator import attrgetter
 from typing import Any, TypeVar
 
 from greenlet import getcurrent
@@ -31,15 +30,12 @@ from concurrency.runtime import Watcher, active
 from concurrency.shared import STRONG, use_accessors
 from concurrency.spin import DEFAULT_SPINS
 from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, starts_round
-from concurrency.task import Task
+from concurrency.task import MANY, Task, is_among, task_number
 from concurrency.waiting import circle, describe_circle, describe_deadlock, doings
 
 T = TypeVar("T")
 
 DEFAULT_MAX_STEPS = 1_000_000
-_MANY = 32
-"""From so many tasks on, what treats them together costs less than what goes through them."""
-_task_number = attrgetter("id")
 
 
 class Simulated(Liveness):
@@ -384,7 +380,7 @@ class Simulated(Liveness):
     def asleep(self, task: Task) -> bool:
         """See `Runtime.asleep`."""
         op = task.op
-        return op is not None and not op.spins and task is not self.current and not task.runnable
+        return op is not None and not op.spins and task is not self.current and not self._can_go_on(task)
 
     def order(self, task: Task, op: Operation, obj: object) -> None:
         """See `Runtime.order`."""
@@ -431,7 +427,6 @@ class Simulated(Liveness):
         task.resume = partial(self._greenlets.hub.switch, task)
         self.tasks.append(task)
         self._runnable.append(task)
-        task.runnable = True
         self._revoke()
         for spawned in self._on_spawned:
             spawned(parent, task)
@@ -578,7 +573,7 @@ class Simulated(Liveness):
         task.obj = obj
         runnable = self._runnable
         self._leave(task)
-        if self._circles and (found := circle(task, _is_blocked)):
+        if self._circles and (found := circle(task, self._is_blocked)):
             raise describe_circle(found)
         self._waiting.setdefault(id(obj), {})[task] = op
         for blocked in self._on_blocked:
@@ -591,14 +586,19 @@ class Simulated(Liveness):
             self._greenlets.hub.switch()
         self._unwait(task, obj)
 
+    def _is_blocked(self, task: Task) -> bool:
+        return not task.done and not self._can_go_on(task)
+
+    def _can_go_on(self, task: Task) -> bool:
+        return is_among(task, self._runnable)
+
     def _leave(self, task: Task) -> None:
         """`task` cannot go on."""
-        task.runnable = False
         runnable = self._runnable
-        if len(runnable) < _MANY:
+        if len(runnable) < MANY:
             runnable.remove(task)
         else:
-            del runnable[bisect_left(runnable, task.id, key=_task_number)]
+            del runnable[bisect_left(runnable, task.id, key=task_number)]
 
     def _unwait(self, task: Task, obj: object) -> None:
         waiters = self._waiting[id(obj)]
@@ -617,15 +617,14 @@ class Simulated(Liveness):
         waiting = self._waiting.get(id(obj))
         if waiting is None:
             return
-        if len(waiting) < _MANY or not self._recheck_alike(waiting, obj):
+        if len(waiting) < MANY or not self._recheck_alike(waiting, obj):
             for task, op in waiting.items():
                 assert op.ready is not None
                 if op.ready(obj, task):
-                    if not task.runnable:
-                        task.runnable = True
-                        insort(self._runnable, task, key=_task_number)
+                    if not self._can_go_on(task):
+                        insort(self._runnable, task, key=task_number)
                         self._revoke()
-                elif task.runnable:
+                elif self._can_go_on(task):
                     self._leave(task)
         if len(self._runnable) == 1 and self._alone_since < 0 and not self._thorough:
             self._only(self._runnable[0], self.steps + 1)
@@ -637,21 +636,16 @@ class Simulated(Liveness):
         assert op.ready is not None
         first = next(iter(waiting))
         ready = op.ready(obj, first)
-        if ready is first.runnable:
+        if ready is self._can_go_on(first):
             return True
-        for task in waiting:
-            task.runnable = ready
         runnable = self._runnable
         if ready:
-            runnable += waiting
-            runnable.sort(key=_task_number)
+            ranked = sorted(waiting, key=task_number)
+            if ranked != list(waiting):
+                self._waiting[id(obj)] = dict.fromkeys(ranked, op)
+            runnable += ranked
+            runnable.sort(key=task_number)
             self._revoke()
         else:
-            gone = [task for task in runnable if task in waiting]
-            runnable[:] = [task for task in runnable if task not in waiting]
-            self._waiting[id(obj)] = dict.fromkeys(gone, op)
+            runnable[:] = sorted(set(runnable).difference(waiting), key=task_number)
         return True
-
-
-def _is_blocked(task: Task) -> bool:
-    return not task.runnable and not task.done

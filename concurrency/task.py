@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from lockdep import TaskContext
@@ -41,7 +43,6 @@ class Task:
         "rcu_sched",
         "result",
         "resume",
-        "runnable",
         "sleep",
         "spins",
         "spurious",
@@ -59,8 +60,6 @@ class Task:
         self.args = args
         self.daemon = daemon
         self.done = False
-        self.runnable = False
-        """The simulated runtime may choose it. (The threaded one does not say.)"""
         self.result: Any = None
         self.op: Operation | None = None
         """The operation that the task has announced and that has not taken effect yet."""
@@ -100,6 +99,19 @@ class Task:
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.name}>"
+
+
+MANY = 32
+"""From so many tasks on, what treats them together costs less than what goes through them."""
+task_number = attrgetter("id")
+
+
+def is_among(task: Task, tasks: Sequence[Task]) -> bool:
+    """Whether `task` is one of `tasks`, which stand by number."""
+    if len(tasks) < MANY:
+        return task in tasks
+    at = bisect_left(tasks, task.id, key=task_number)
+    return at < len(tasks) and tasks[at] is task
 
 
 def _nothing() -> None:

@@ -8,10 +8,11 @@ at least 1 / (n * k**(d-1)) in each execution.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from random import Random
 
-from concurrency.task import Task
+from concurrency.task import MANY, Task, task_number
 
 _FIRST_GUESS = 128
 _FOR_EVER = 1 << 60
@@ -35,7 +36,9 @@ class PCT:
         self._random = Random()
         self.knows = 0
         self._longest = 0
-        self._priority: dict[int, float] = {}
+        self._priority: dict[Task, float] = {}
+        self._met = 0
+        """All tasks below this number have a priority."""
         self._changes: list[tuple[int, float]] = []
         self.lease = 1
 
@@ -44,6 +47,7 @@ class PCT:
         draw = self._random.random
         self._random.seed(self._seed * 1_000_000_007 + execution)
         self._priority.clear()
+        self._met = 0
         length = self.knows or _FIRST_GUESS
         below = [-1.0 - level for level in range(self._depth - 1)]
         self._changes = sorted([(1 + int(draw() * length), level) for level in below], reverse=True)
@@ -52,23 +56,27 @@ class PCT:
         """The runnable task of the highest priority; at a change point that one is lowered first."""
         now = step - forced
         priority = self._priority
-        for task in runnable:
-            if task.id not in priority:
-                priority[task.id] = self._random.random()
+        start = 0 if len(runnable) < MANY else bisect_left(runnable, self._met, key=task_number)
+        for task in runnable[start:] if start else runnable:
+            if task not in priority:
+                priority[task] = self._random.random()
+                self._met += task.id == self._met
         chosen = self._highest(runnable)
         changes = self._changes
         while changes and changes[-1][0] <= now:
-            priority[chosen.id] = changes.pop()[1]
+            priority[chosen] = changes.pop()[1]
             chosen = self._highest(runnable)
         self.lease = changes[-1][0] - now if changes else _FOR_EVER
         return chosen
 
     def _highest(self, runnable: Sequence[Task]) -> Task:
-        """As max() with a key, which costs several times as much for the few that there are."""
+        """As max() with a key, which costs several times as much for the few that there are as a rule."""
         priority = self._priority
+        if len(runnable) >= MANY:
+            return max(runnable, key=priority.__getitem__)
         best, highest = runnable[0], _LOWEST
         for task in runnable:
-            level = priority[task.id]
+            level = priority[task]
             if level > highest:
                 best, highest = task, level
         return best
