@@ -30,3 +30,6 @@ brk1 = scenario("brk1", era="6.1")(heap.brk1)
 page_test = scenario("page-test", era="6.1")(heap.page_test)
 brk_stressor = scenario("stress-brk", era="6.1")(heap.brk_stressor)
 swapping_build = scenario("swap-build", era="6.1")(swap_build)
+swapping_build_v11 = scenario(
+    "swap-build-v11", era="6.1", expect="coverage", patches=_brk_false_vma.broken.patches
+)(swap_build)

@@ -19,7 +19,7 @@ _LEAST_ROWS = 3
 def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
     """One lane a task: what it holds and what it waits for as bars, what it does as ticks, and the orders that matter.
 
-    The parameter ``step`` is the operation that the page shows.
+    Where the page stands in time is drawn over it by the page itself, which is cheaper than to draw it anew.
     """
     bars, rows = _bars(film)
     locks = list(dict.fromkeys(span.what for span in film.spans if span.how != "waits"))
@@ -50,7 +50,6 @@ def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
         "height": _ROW * rows[-1],
         "autosize": {"type": "fit-x", "contains": "padding"},
         "background": None,
-        "params": [{"name": "step", "value": film.failure.step}],
         "config": {"view": {"stroke": None}, "legend": {"orient": "bottom", "columns": 3, "labelLimit": 240}},
         "layer": [
             {
@@ -130,11 +129,6 @@ def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
                     "color": "#c00",
                 },
                 "encoding": {"x": step, "y": lane},
-            },
-            {
-                "data": {"values": [{}]},
-                "mark": {"type": "rule", "strokeWidth": 1.5, "color": "#c00", "clip": True},
-                "encoding": {"x": {"datum": {"expr": "step"}, "type": "quantitative"}},
             },
         ],
     }

@@ -58,6 +58,11 @@ def _harmless(text: str) -> str:
 
 def _told(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
     failure = film.failure
+    sections: dict[str, int] = {}
+    worlds = [
+        [sections.setdefault(json.dumps(section), len(sections)) for section in world]
+        for world in film.worlds
+    ]
     return {
         "name": film.name,
         "kind": failure.kind.value,
@@ -70,7 +75,8 @@ def _told(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
         "total": film.total,
         "steps": [asdict(step) for step in film.steps],
         "spans": [asdict(span) for span in film.spans],
-        "worlds": film.worlds,
+        "sections": [json.loads(section) for section in sections],
+        "worlds": worlds,
         "worldAt": film.world_at,
         "stacks": film.stacks,
         "stacksAt": film.stacks_at,

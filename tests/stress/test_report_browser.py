@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ webdriver = pytest.importorskip("selenium.webdriver")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+
+SHOTS = Path(__file__).parents[2] / "sugarbush-out"
 
 FLAGS = (
     "--headless=new",
@@ -85,7 +88,7 @@ def test_keys_and_buttons_step(opened: Any) -> None:
     press(opened, "END")
     total = text(opened, "at").split()
     assert total[0] == total[2]
-    assert "migration(" in text(opened, "world")
+    assert "page tables" in text(opened, "world")
 
 
 def test_a_row_of_the_table_goes_there(opened: Any) -> None:
@@ -114,6 +117,40 @@ def test_it_fits_a_small_screen(opened: Any) -> None:
         assert wide <= 0
     finally:
         opened.set_window_size(1280, 1000)
+
+
+def test_an_order_that_matters_leads_to_its_lane(opened: Any) -> None:
+    press(opened, "HOME")
+    link = opened.find_element("css selector", "#pairs .to-lane")
+    opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+    link.click()
+    assert f"operation {text(opened, 'at').split()[0]}" == link.text
+    top = opened.execute_script("return document.getElementById('chart').getBoundingClientRect().top")
+    assert -200 <= top <= 200
+
+
+def test_screenshots_are_kept(opened: Any) -> None:
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    for name, size in (("wide", (1280, 1000)), ("small", (500, 900))):
+        opened.set_window_size(*size)
+        opened.execute_script("scrollTo(0, 0)")
+        assert opened.save_screenshot(str(SHOTS / f"report-{name}.png"))
+    opened.set_window_size(1280, 1000)
+
+
+def test_a_long_execution_steps_fluently(opened: Any) -> None:
+    """Not timed against a clock of the test: what is pinned is that a step makes few changes of the document."""
+    changes = opened.execute_async_script(
+        """
+        const done = arguments[0];
+        let count = 0;
+        const watcher = new MutationObserver((list) => { count += list.length; });
+        watcher.observe(document.getElementById("rows"), { attributes: true, childList: true, subtree: true });
+        document.getElementById("on").click();
+        setTimeout(() => { watcher.disconnect(); done(count); }, 50);
+        """
+    )
+    assert changes <= 4
 
 
 def test_no_error_and_no_request(opened: Any) -> None:

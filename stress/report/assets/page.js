@@ -1,6 +1,6 @@
 const films = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-let film, at, view;
+let film, at, view, rows, switches, current, shownWorld;
 
 function element(name, text, ...children) {
   const made = document.createElement(name);
@@ -47,7 +47,10 @@ function showTasks() {
 }
 
 function showWorld() {
-  const world = film.worlds[standing(film.worldAt, at)] ?? [];
+  const standingNow = standing(film.worldAt, at);
+  if (standingNow === shownWorld) return;
+  shownWorld = standingNow;
+  const world = (film.worlds[standingNow] ?? []).map((number) => film.sections[number]);
   byId("world").replaceChildren(...world.filter(([, , lines]) => lines.length).map(([title, form, lines]) => {
     const isPicture = form === "svg" && lines[0].startsWith("<svg");
     const made = card(title, isPicture ? picture(lines[0], title) : list(lines));
@@ -57,32 +60,52 @@ function showWorld() {
 }
 
 function showRow() {
-  let current;
-  for (const row of byId("rows").children) {
-    row.removeAttribute("aria-current");
-    if (Number(row.dataset.step) <= at) current = row;
+  let low = -1, high = rows.length;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (film.steps[middle].step <= at) low = middle; else high = middle;
   }
+  current?.removeAttribute("aria-current");
+  current = rows[low];
   if (!current) return;
   current.setAttribute("aria-current", "step");
-  const box = current.closest(".scroll");
+  const box = byId("scroll");
   box.scrollTop = current.offsetTop - box.clientHeight / 2;
+}
+
+function showHere() {
+  if (!view) return;
+  const x = view.scale("x")(at);
+  const here = byId("here");
+  here.hidden = !(x >= 0 && x <= view.width());
+  here.style.left = `${view.origin()[0] + x}px`;
+}
+
+function toLane(step, text) {
+  const made = element("button", text);
+  made.type = "button";
+  made.className = "to-lane";
+  made.addEventListener("click", () => {
+    go(step);
+    byId("chart").scrollIntoView({ block: "start" });
+  });
+  return made;
 }
 
 function go(step) {
   at = Math.max(0, Math.min(film.total, step));
   byId("step").value = at;
   byId("at").textContent = `${at} of ${film.total}`;
-  const done = film.steps.filter((s) => s.step === at);
-  byId("doing").textContent = done.map((s) => `${s.task}: ${s.what} ${s.on}`).join("; ");
-  if (view) view.signal("step", at).run();
+  showHere();
   showTasks();
   showWorld();
   showRow();
+  const last = rows.indexOf(current);
+  const done = film.steps.slice(Math.max(0, last - 8), last + 1).filter((s) => s.step === at);
+  byId("doing").textContent = done.map((s) => `${s.task}: ${s.what} ${s.on}`).join("; ");
 }
 
 function nextSwitch(direction) {
-  const ops = film.steps.filter((s) => s.kind === "op");
-  const switches = ops.filter((s, n) => n > 0 && ops[n - 1].task !== s.task).map((s) => s.step);
   const found = direction > 0 ? switches.find((s) => s > at) : switches.findLast((s) => s < at);
   go(found ?? (direction > 0 ? film.total : 0));
 }
@@ -99,7 +122,10 @@ async function drawChart() {
     const x = event.clientX - byId("chart").querySelector("svg").getBoundingClientRect().left - view.origin()[0];
     go(Math.round(view.scale("x").invert(x)));
   });
-  view.signal("step", at).run();
+  for (const name of ["zoom_x", "width"]) {
+    try { view.addSignalListener(name, () => requestAnimationFrame(showHere)); } catch { /* no such signal here */ }
+  }
+  showHere();
 }
 
 function showFilm(number) {
@@ -111,20 +137,26 @@ function showFilm(number) {
   byId("schedule").textContent = film.schedule;
   byId("step").max = film.total;
   const marked = new Set(film.pairs.flatMap((pair) => pair.steps));
-  byId("rows").replaceChildren(...film.steps.map((s) => {
+  const ops = film.steps.filter((s) => s.kind === "op");
+  switches = ops.filter((s, n) => n > 0 && ops[n - 1].task !== s.task).map((s) => s.step);
+  current = shownWorld = undefined;
+  rows = film.steps.map((s) => {
     const what = s.kind === "block" ? `waits: ${s.what} ${s.on}` : `${s.what} ${s.on}`;
     const row = element("tr", undefined, ...[s.step, s.task, what, s.where].map((text) => element("td", String(text))));
     row.dataset.step = s.step;
     row.classList.toggle("matters", s.kind === "op" && marked.has(s.step));
     row.addEventListener("click", () => go(s.step));
     return row;
-  }));
+  });
+  byId("rows").replaceChildren(...rows);
   byId("matter").hidden = !film.pairs.length;
-  byId("pairs").replaceChildren(...film.pairs.map((pair) => element("li", pair.text)));
+  byId("pairs").replaceChildren(...film.pairs.map((pair) => element("li", pair.text + " ",
+    ...pair.steps.map((step) => toLane(step, `operation ${step}`)))));
   byId("locks").hidden = !film.lockGraph;
   byId("graph").src = "data:image/svg+xml," + encodeURIComponent(film.lockGraph);
   byId("lockdep").hidden = !film.reports.length;
-  byId("reports").replaceChildren(...film.reports.map((text) => element("pre", text)));
+  byId("reports").replaceChildren(...film.reports.map((text) => element("div", undefined, element("pre", text),
+    toLane(film.failed.step, `operation ${film.failed.step}, in the lanes`))));
   at = film.failed.step;
   drawChart();
   go(at);
