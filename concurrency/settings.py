@@ -71,6 +71,7 @@ class Settings:
             faults=self.faults,
             spurious=self.spurious,
             seed=seed,
+            patience=self.patience,
         )
 
     def runtime(

@@ -51,6 +51,16 @@ def caller() -> str:
     return spell(place())
 
 
+def stack_of(frame: FrameType | None) -> tuple[str, ...]:
+    """All frames of a thread that are not ours, innermost first, spelt as by `stack`."""
+    found = []
+    while frame is not None:
+        if _ours_and_glue.is_user(frame):
+            found.append(f"{frame.f_code.co_qualname} at {spell((frame.f_code, frame.f_lasti))}")
+        frame = frame.f_back
+    return tuple(found)
+
+
 def stack(skip: int = 0) -> tuple[str, ...]:
     """The user's stack, innermost first, one ``function at file:line`` a frame; `skip` callers are passed over."""
     frame: FrameType | None = sys._getframe(1 + skip)

@@ -18,10 +18,11 @@ def describe_tasks() -> str:
     runtime: Any = active.runtime
     tasks: Sequence[Task] = () if runtime is None else tuple(runtime.tasks)
     current = getattr(runtime, "current", None)
-    return "\n".join(_describe(task, task is current) for task in tasks if not task.done)
+    return "\n".join(describe(task, task is current) for task in tasks if not task.done)
 
 
-def _describe(task: Task, is_current: bool) -> str:
+def describe(task: Task, is_current: bool = False) -> str:
+    """One task: what it waits for, what it holds, and where it is."""
     lines = [f"task {task.id} ({task.name}): {'it is running' if is_current else _waits(task)}"]
     lines += [f"  holds {lock}" for lock in holds(task)] or ["  holds no lock"]
     if task.rcu_nesting:

@@ -6,6 +6,7 @@ data races are not looked for: an access and its announcement are two moments he
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,11 +15,13 @@ from typing import Any, TypeVar
 
 from concurrency.clock import Clock
 from concurrency.execution import END, Execution
-from concurrency.failure import ConcurrencyError, Failure, TaskKilled, uncaught
+from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
 from concurrency.observer import Observer, hearers, raised_by
 from concurrency.operation import Operation
 from concurrency.runtime import Watcher, active, at_once
 from concurrency.shared import STRONG, use_accessors
+from concurrency.site import stack_of
+from concurrency.snapshot import describe
 from concurrency.spin import CPU_RELAX
 from concurrency.task import OUTSIDE, Task
 from concurrency.waiting import circle, describe_circle, describe_deadlock
@@ -27,6 +30,8 @@ T = TypeVar("T")
 
 _POLL = 0.05
 """Seconds between looks for an interrupt; nothing is timed by it."""
+_FAREWELL = 1.0
+"""Seconds that a thread gets to end after a stall; one that stands in foreign code is left behind."""
 
 
 class _Local(threading.local):
@@ -52,6 +57,7 @@ class Threaded:
         spurious: int = 0,
         noise: float = 0.02,
         seed: int = 1,
+        patience: float | None = None,
     ) -> None:
         self.without = without
         self.parallel = True
@@ -61,6 +67,7 @@ class Threaded:
         self.spurious = spurious
         self._circles = "circle" not in without
         self._noise = noise
+        self._patience = patience
         self._random = Random(seed)
         self._observers = observers
         self._on_asked = hearers(observers, "asked")
@@ -83,6 +90,7 @@ class Threaded:
         self._failure: Failure | None = None
         self._broken: BaseException | None = None
         self._stopping = False
+        self._stalled = False
         self._local = _Local()
 
     @property
@@ -122,7 +130,7 @@ class Threaded:
                 self._stopping = True
                 self._guard.notify_all()
             for thread in self._threads.values():
-                thread.join()
+                thread.join(_FAREWELL if self._stalled else None)
             active.runtime = None
         if self._broken is not None:
             raise self._broken
@@ -138,23 +146,32 @@ class Threaded:
             self._failure = failure
 
     def _wait_for_the_end(self) -> None:
-        """Until all tasks but the daemons have ended and those wait, or until something failed."""
+        """Until all tasks but the daemons have ended and those wait, or until something failed, or nothing happens."""
+        steps, since = self.steps, time.monotonic()
         with self._guard:
             while not (self._stopping or self._broken):
                 if all(task.done or (task.daemon and self._is_stuck(task)) for task in self.tasks):
                     return
-                self._ring()
                 self._guard.wait(_POLL)
+                if self.steps != steps:
+                    steps, since = self.steps, time.monotonic()
+                elif self._patience is not None and time.monotonic() - since > self._patience:
+                    self._stalled = True
+                    self.stop(
+                        Failure(Kind.STALL, f"stall: no operation for {self._patience:g} s", self._said())
+                    )
 
-    def _ring(self) -> None:
-        """The alarms that are due; nobody looks more often than that."""
-        due = [ring for at, ring in self._alarms if at <= self.steps]
-        self._alarms = [alarm for alarm in self._alarms if alarm[0] > self.steps]
-        try:
-            for ring in due:
-                ring()
-        except Failure as failure:
-            self.stop(failure)
+    def _said(self) -> str:
+        """What every task that has not ended is doing, and where its thread stands."""
+        frames = sys._current_frames()
+        said = []
+        for task in self.tasks:
+            thread = self._threads.get(task)
+            if not task.done and thread is not None:
+                said.append(describe(task))
+                frame = frames.get(thread.ident or 0)
+                said += [f"  {place}" for place in stack_of(frame)]
+        return "\n".join(said)
 
     def _is_stuck(self, task: Task) -> bool:
         op = task.op

@@ -6,7 +6,15 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 
 from concurrency.batch import Parts, Range, Report, Work, ignore_interrupts, run_batch
 from concurrency.failure import ConcurrencyError
@@ -57,7 +65,7 @@ class Workers:
         self._work = work
         try:
             self._running[self._executor.submit(run_batch, work, batch)] = batch
-        except BrokenExecutor:
+        except (BrokenExecutor, EOFError, OSError):
             self._broke([batch])
 
     def finished(self, timeout: float | None) -> Iterator[tuple[Batch, list[Report]]]:
@@ -70,7 +78,7 @@ class Workers:
             batch = self._running.pop(future)
             try:
                 reports = future.result()
-            except BrokenExecutor:
+            except (BrokenExecutor, CancelledError):
                 broken.append(batch)
                 continue
             if self._suspects and batch is self._suspects[0]:
@@ -82,7 +90,7 @@ class Workers:
     def _broke(self, batches: list[Batch]) -> None:
         """A worker has died; whose batch it was nobody knows, so each is run again alone."""
         if not self._own:
-            raise ConcurrencyError("the executor broke: its workers have died")
+            raise ConcurrencyError("the executor broke: its workers, or who hands out their work, have gone")
         if self._suspects and batches == [self._suspects[0]]:
             raise ConcurrencyError(
                 f"a worker died {_DEATHS} times over the same work, {batches[0]}: the program ends its process"
@@ -102,7 +110,7 @@ class Workers:
             if not future.cancelled():
                 try:
                     yield batch, future.result()
-                except BrokenExecutor:
+                except (BrokenExecutor, CancelledError):
                     pass
         self._running.clear()
 

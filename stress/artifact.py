@@ -90,8 +90,12 @@ def save(
     base = name or f"{scenario.name}-{failure.kind.value}-{found_by['seed']}-{witness.execution}"
     path = out / f"{base}.json"
     partial = path.with_suffix(".part")
-    partial.write_text(_spelt(data), encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(_spelt(data), encoding="utf-8")
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
     return path
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from loguru import logger
@@ -19,6 +21,7 @@ from stress.bug import UnknownBug
 from stress.commands.catalogue import catalogue_command
 from stress.commands.list import list_command
 from stress.commands.litmus import litmus_command
+from stress.commands.lockdep import lockdep_command
 from stress.commands.minimise import minimise_command
 from stress.commands.replay import replay_command
 from stress.commands.report import report_command
@@ -26,6 +29,7 @@ from stress.commands.run import run_command
 from stress.console import Unusable
 from stress.executors import NoExecutor
 from stress.litmus import BadLitmus
+from stress.load import BadFile, load_file
 from stress.patch import PatchError
 from stress.scenario import BadParameter, UnknownScenario
 from stress.state import BadState
@@ -38,6 +42,7 @@ _UsageError: type[Exception] = next(
 _REFUSALS = (
     Unusable,
     NoExecutor,
+    BadFile,
     BadState,
     UnknownScenario,
     BadParameter,
@@ -53,8 +58,14 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 
 @app.callback()
-def sugarbush() -> None:
+def sugarbush(
+    load: Annotated[
+        list[Path] | None, typer.Option(help="A file with scenarios of your own; repeatable.")
+    ] = None,
+) -> None:
     """A correctness harness for locks and RCU: every interleaving that matters, replayable from one line."""
+    for path in load or ():
+        load_file(path)
 
 
 app.command("list")(list_command)
@@ -63,6 +74,7 @@ app.command("replay")(replay_command)
 app.command("minimise")(minimise_command)
 app.command("catalogue")(catalogue_command)
 app.command("report")(report_command)
+app.command("lockdep")(lockdep_command)
 app.command("litmus")(litmus_command)
 
 

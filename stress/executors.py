@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ def dask(address: str) -> Iterator[tuple[Executor, int]]:
         import distributed
     except ImportError:
         raise NoExecutor("--executor needs the package distributed: install 'sugarbush[dask]'") from None
+    _hush()
     connect: Any = distributed.Client
     try:
         client = connect(address, timeout=_PATIENCE)
@@ -32,3 +34,10 @@ def dask(address: str) -> Iterator[tuple[Executor, int]]:
         if not threads:
             raise NoExecutor(f"the Dask scheduler at {address} has no workers")
         yield client.get_executor(), threads
+
+
+def _hush() -> None:
+    """What goes wrong is said in one line by who asked; the library's own stories would stand between the results."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)

@@ -9,7 +9,7 @@ from stress import catalogue
 from stress.catalogue.brk_false_vma import brk_false_vma as _brk_false_vma
 from stress.scenario import scenario
 from stress.torture import scenarios as _torture  # noqa: F401 - registers them
-from stress.workloads import heap
+from stress.workloads import heap, loads
 from stress.workloads.brk import trim_under_compaction
 from stress.workloads.swap_build import swap_build
 
@@ -33,3 +33,8 @@ swapping_build = scenario("swap-build", era="6.1")(swap_build)
 swapping_build_v11 = scenario(
     "swap-build-v11", era="6.1", expect="coverage", patches=_brk_false_vma.broken.patches
 )(swap_build)
+page_fault = scenario("page-fault", era="6.1")(loads.page_fault)
+mremap_stressor = scenario("stress-mremap", era="6.1")(loads.mremap_stressor)
+fork_stressor = scenario("stress-fork", era="6.1")(loads.fork_stressor)
+madvise_stressor = scenario("stress-madvise", era="6.1")(loads.madvise_stressor)
+server = scenario("server", era="6.1")(loads.server)

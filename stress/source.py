@@ -5,31 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from concurrency.batch import Opened
+from stress.load import load_file, loaded_files
 from stress.patch import applied
 from stress.scenario import Scenario, Value, find_scenario
 
 
 @dataclass(frozen=True, slots=True)
 class ScenarioSource:
-    """A registered scenario, with the values of its parameters, the checks that are switched off, and the memory."""
+    """A registered scenario, with the values of its parameters, the checks that are switched off, the memory, and
+    the files that register scenarios of the user's own.
+    """
 
     name: str
     values: Mapping[str, Value]
     without: frozenset[str]
     memory: str = "sc"
+    files: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, scenario: Scenario, without: frozenset[str], memory: str = "sc") -> ScenarioSource:
         """The source of `scenario`."""
-        return cls(scenario.name, dict(scenario.values), without, memory)
+        return cls(scenario.name, dict(scenario.values), without, memory, loaded_files())
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
         """See `Source.opened`; raises `UnknownScenario` if the worker does not know it."""
         import stress.scenarios  # noqa: F401 - registers them
 
+        for file in self.files:
+            load_file(Path(file))
         scenario = find_scenario(self.name).given(self.values)
         with applied(scenario.patches):
             yield scenario.program, scenario.settings(self.without, self.memory)

@@ -29,7 +29,7 @@ def report_command(
     """Draw executions: one page that needs no network, and a trace for the Perfetto viewer."""
     if perfetto is not None and artifact.is_dir():
         raise Unusable("--perfetto is for one artifact, not for a directory")
-    shown = _read(artifact)
+    shown = read_artifacts(artifact)
     films: list[Film] = []
     orders: list[Sequence[Pair]] = []
     for one in shown:
@@ -44,7 +44,7 @@ def report_command(
     return 0
 
 
-def _read(path: Path) -> list[Artifact]:
+def read_artifacts(path: Path) -> list[Artifact]:
     """The artifacts that there are; in a directory those that do not replay are named and passed over."""
     if not path.is_dir():
         return [load(path)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 
 import pytest
 from concurrency_programs import BARE, Cell, abba
@@ -244,3 +245,26 @@ def test_one_runtime_runs_again_after_a_failure() -> None:
     assert runtime.run(lambda: check(False, "first")).failure is not None
     assert runtime.run(lambda: None).failure is None
     assert BARE.threaded(1).run(lambda: check(False, "second")).failure is not None
+
+
+def test_a_thread_that_waits_outside_the_runtime_is_a_stall_with_all_that_is_held() -> None:
+    foreign = threading.Lock()
+    foreign.acquire()
+
+    def stuck() -> None:
+        with Mutex("ours"):
+            foreign.acquire()
+
+    def program() -> None:
+        join(spawn(stuck, name="ann"))
+
+    try:
+        result = explore(program, runtime="threaded", executions=1, settings=Settings(patience=0.2))
+    finally:
+        foreign.release()
+    failure = result.failures[0].failure
+    assert failure.kind is Kind.STALL
+    assert failure.headline == "stall: no operation for 0.2 s"
+    assert "(ann)" in failure.detail
+    assert "holds ours" in failure.detail
+    assert "stuck at" in failure.detail

@@ -1,4 +1,4 @@
-"""The loads on the heap are clean, in both runtimes, and take their sizes from the command line."""
+"""The loads are clean, in both runtimes, and take their sizes from the command line."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ import pytest
 
 from stress.cli import main
 
+ON_PROCESSES = [
+    "brk1",
+    "page-test",
+    "stress-brk",
+    "page-fault",
+    "stress-mremap",
+    "stress-fork",
+    "stress-madvise",
+]
 
-@pytest.mark.parametrize("name", ["brk1", "page-test", "stress-brk"])
+
+@pytest.mark.parametrize("name", ON_PROCESSES)
 @pytest.mark.parametrize(
     "how",
     [
@@ -37,3 +47,11 @@ def test_more_rounds_are_more_operations(tmp_path: Path, capsys: pytest.CaptureF
         assert said["parameters"] == {"rounds": int(rounds)}
         steps.append(said["steps"])
     assert steps[1] > 3 * steps[0]
+
+
+@pytest.mark.parametrize("era", ["5.19", "6.1", "6.6"])
+@pytest.mark.parametrize("runtime", ["simulated", "threaded"])
+def test_the_server_in_every_era(era: str, runtime: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["run", "server", "--era", era, "--runtime", runtime, "--schedules", "10"])
+    assert exit_info.value.code == 0, capsys.readouterr().out

@@ -1,0 +1,45 @@
+"""Scenario files of a user's own: Python files that register scenarios and bugs when they are loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+
+_loaded: list[str] = []
+
+
+class BadFile(Exception):
+    """A scenario file cannot be loaded; the message says where and why."""
+
+
+def load_file(path: Path) -> None:
+    """Run the file, once; raises `BadFile` with the place of the error."""
+    full = str(path.resolve())
+    if full in _loaded:
+        return
+    name = f"sugarbush_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, full)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise BadFile(f"--load {path}: there is no such Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise BadFile(f"--load {path}: {type(error).__name__}: {error}{_line(error, full)}") from None
+    _loaded.append(full)
+
+
+def loaded_files() -> tuple[str, ...]:
+    """The files that were loaded, for a worker process to load as well."""
+    return tuple(_loaded)
+
+
+def _line(error: Exception, file: str) -> str:
+    if isinstance(error, SyntaxError):
+        return ""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" (line {lines[-1]})" if lines else ""
