@@ -12,12 +12,13 @@ from typing import Any
 
 from concurrency import READ_ONCE, Operation, Shared, bug_on, peek, perform, poke, trace
 from vm.folio import Folio, Memory, folio_mapped, folio_put
+from vm.zswap import ZswapEntry, zswap_search, zswap_store
 
 
 class SwapSlot(Shared):
     """Room for one page. `count` entries name it; `has_cache` says that it must not be given to another page.
 
-    `folio` is the page in the swap cache, `token` what was written last.
+    `folio` is the page in the swap cache, `token` what was written last, `zswap` a copy that stands for it.
     """
 
     number: int
@@ -25,6 +26,7 @@ class SwapSlot(Shared):
     has_cache: bool = False
     folio: Folio | None = None
     token: object = None
+    zswap: ZswapEntry | None = None
 
     @property
     def name(self) -> str:
@@ -38,18 +40,22 @@ class SwapSlot(Shared):
 
 
 class SwapArea:
-    """All slots. With `synchronous`, reading is so fast that a page with one user need not go through the cache."""
+    """All slots. With `synchronous`, reading is so fast that a page with one user need not go through the cache.
+
+    With `zswap` pages are kept in memory as compressed copies first.
+    """
 
     name = "swap_info"
 
-    def __init__(self, slots: int, *, synchronous: bool = False) -> None:
+    def __init__(self, slots: int, *, synchronous: bool = False, zswap: bool = False) -> None:
         self.slots = [SwapSlot(number=number) for number in range(slots)]
         self.synchronous = synchronous
+        self.zswap = zswap
 
 
-def swapon(memory: Memory, slots: int, *, synchronous: bool = False) -> SwapArea:
+def swapon(memory: Memory, slots: int, *, synchronous: bool = False, zswap: bool = False) -> SwapArea:
     """Give the machine a swap area of so many pages; SWP_SYNCHRONOUS_IO is what zram has."""
-    memory.swap = SwapArea(slots, synchronous=synchronous)
+    memory.swap = SwapArea(slots, synchronous=synchronous, zswap=zswap)
     return memory.swap
 
 
@@ -77,6 +83,12 @@ def _uncache(slot: SwapSlot, folio: Folio) -> None:
     slot.folio = None
     poke(folio, "swap", None)
     poke(folio, "refcount", peek(folio, "refcount") - 1)
+    _freed(slot)
+
+
+def _freed(slot: SwapSlot) -> None:
+    if slot.free:
+        slot.zswap = None
 
 
 def _try_cache(slot: SwapSlot, _task: Any, folio: Folio) -> bool:
@@ -95,6 +107,7 @@ def _lookup(slot: SwapSlot, _task: Any, _arg: Any) -> Folio | None:
 
 def _count(slot: SwapSlot, _task: Any, change: int) -> int:
     slot.count += change
+    _freed(slot)
     return slot.count
 
 
@@ -125,6 +138,7 @@ def _prepare(slot: SwapSlot, _task: Any, _arg: Any) -> bool:
 
 def _clear(slot: SwapSlot, _task: Any, _arg: Any) -> None:
     slot.has_cache = False
+    _freed(slot)
 
 
 def _write(slot: SwapSlot, _task: Any, folio: Folio) -> None:
@@ -197,6 +211,11 @@ def swap_count(slot: SwapSlot) -> int:
     return count
 
 
+def delete_from_swap_cache(slot: SwapSlot, folio: Folio) -> None:
+    """Take the locked `folio`, the page of `slot`, out of the swap cache."""
+    perform(DELETE, slot, folio)
+
+
 def folio_free_swap(folio: Folio) -> bool:
     """Take the locked `folio` out of the swap cache, if no entry names its slot."""
     slot = folio.swap
@@ -224,20 +243,30 @@ def swapcache_wait(slot: SwapSlot) -> None:
     perform(WAIT, slot)
 
 
-def swap_writepage(folio: Folio) -> None:
-    """Write the locked, unmapped `folio` to its slot; a store that comes later makes it dirty again."""
+def swap_writepage(memory: Memory, folio: Folio) -> None:
+    """Write the locked, unmapped `folio` to its slot, or keep a copy; a store that comes later makes it dirty again."""
     slot = folio.swap
     assert slot is not None
     folio.dirty = False
     folio.writeback = True
-    perform(WRITE, slot, folio)
+    area = memory.swap
+    if area is not None and area.zswap:
+        zswap_store(slot, folio)
+    else:
+        swap_writepage_to_slot(slot, folio)
     folio.writeback = False
     trace("swap_writepage", page=folio.name, slot=slot.name)
 
 
+def swap_writepage_to_slot(slot: SwapSlot, folio: Folio) -> None:
+    """Write the locked `folio` to the slot; kernel: __swap_writepage()."""
+    perform(WRITE, slot, folio)
+
+
 def swap_readpage(slot: SwapSlot) -> object:
-    """What was written to the slot."""
-    return perform(READ, slot)
+    """What was written to the slot, or the copy that stands for it."""
+    entry = zswap_search(slot)
+    return perform(READ, slot) if entry is None else entry.token
 
 
 def free_page_and_swap_cache(memory: Memory, folio: Folio) -> None:

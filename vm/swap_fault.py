@@ -48,21 +48,22 @@ def do_swap_page(vma: VmArea, table: PageTable, address: int, pte: Swap, *, writ
     area = memory.swap
     assert area is not None
     slot = area.slots[pte.slot]
-    folio = swap_cache_get_folio(slot)
-    direct = folio is None and area.synchronous and swap_count(slot) == 1
-    if folio is None:
+    found: Folio | int | None = swap_cache_get_folio(slot)
+    direct = found is None and area.synchronous and swap_count(slot) == 1
+    if found is None:
         if direct:
             if not swapcache_prepare(slot):
                 swapcache_wait(slot)
                 return 0
-            folio = swapin_direct(memory, slot)
+            found = swapin_direct(memory, slot)
         else:
-            folio = read_swap_cache_async(memory, slot)
-    if folio is None:
+            found = read_swap_cache_async(memory, slot)
+    if isinstance(found, int):
         if direct:
             swapcache_clear(slot)
         with table.ptl:
-            return ENOMEM if ptep_get(table, address) == pte else 0
+            return found if ptep_get(table, address) == pte else 0
+    folio = found
     if not direct:
         folio.lock.lock()
     mapped = False
@@ -81,19 +82,20 @@ def is_page_of(folio: Folio, slot: SwapSlot) -> bool:
     return READ_ONCE(folio, "swap") is slot
 
 
-def swapin_direct(memory: Memory, slot: SwapSlot) -> Folio | None:
-    """Read the slot into a page of one's own, which is locked; None without memory. The slot must be prepared."""
+def swapin_direct(memory: Memory, slot: SwapSlot) -> Folio | int:
+    """Read the slot into a page of one's own, which is locked; -ENOMEM without memory. The slot must be prepared."""
     folio = alloc_folio(memory)
-    if folio is not None:
-        folio.lock.lock()
-        folio.token = swap_readpage(slot)
+    if folio is None:
+        return ENOMEM
+    folio.lock.lock()
+    folio.token = swap_readpage(slot)
     return folio
 
 
-def read_swap_cache_async(memory: Memory, slot: SwapSlot) -> Folio | None:
+def read_swap_cache_async(memory: Memory, slot: SwapSlot) -> Folio | int:
     """The page of the slot, read into the swap cache if need be, with a reference.
 
-    None without memory, or if no entry names the slot any more.
+    -ENOMEM without memory; 0 if no entry named the slot any more, though by now one may do so again.
     """
     while True:
         folio = swap_cache_get_folio(slot)
@@ -101,7 +103,7 @@ def read_swap_cache_async(memory: Memory, slot: SwapSlot) -> Folio | None:
             return folio
         new = alloc_folio(memory)
         if new is None:
-            return None
+            return ENOMEM
         new.lock.lock()
         if try_add_to_swap_cache(slot, new):
             new.token = swap_readpage(slot)
@@ -111,7 +113,7 @@ def read_swap_cache_async(memory: Memory, slot: SwapSlot) -> Folio | None:
         new.lock.unlock()
         folio_put(memory, new)
         if not swap_count(slot):
-            return None
+            return 0
         swapcache_wait(slot)
 
 

@@ -82,7 +82,7 @@ def shrink_folio(memory: Memory, folio: Folio, batch: FlushBatch) -> bool:
         return remove_clean_page(folio)
     if READ_ONCE(folio, "dirty"):
         try_to_unmap_flush(batch)
-        swap_writepage(folio)
+        swap_writepage(memory, folio)
     removed = remove_from_swap_cache(folio)
     if removed:
         trace("swap_out", page=folio.name)

@@ -27,6 +27,7 @@ def heap(
     frames: int = 8,
     slots: int = 0,
     synchronous: bool = False,
+    zswap: bool = False,
     huge: bool = False,
     era: str = "6.1",
 ) -> tuple[Machine, Process]:
@@ -36,7 +37,7 @@ def heap(
     """
     machine = boot(frames, era)
     if slots:
-        swapon(machine.memory, slots, synchronous=synchronous)
+        swapon(machine.memory, slots, synchronous=synchronous, zswap=zswap)
     process = Process(machine.add_mm("cc1", HEAP))
     process.brk(page(pages))
     if huge:

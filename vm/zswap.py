@@ -1,0 +1,56 @@
+"""zswap: compressed copies in memory of pages that would else be written to their slots. Kernel: mm/zswap.c, v6.1.
+
+Simpler here: there is a copy for every page that is swapped out, and it is found through its slot, not in a tree.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from concurrency import Operation, peek, perform
+
+if TYPE_CHECKING:
+    from vm.folio import Folio
+    from vm.swap import SwapSlot
+
+
+class ZswapEntry:
+    """The copy of one page; another page, or the same one written again, gets another entry."""
+
+    __slots__ = ("token",)
+
+    def __init__(self, token: object) -> None:
+        self.token = token
+
+
+def _store(slot: SwapSlot, _task: Any, folio: Folio) -> None:
+    slot.zswap = ZswapEntry(peek(folio, "token"))
+
+
+def _search(slot: SwapSlot, _task: Any, _arg: Any) -> ZswapEntry | None:
+    return slot.zswap
+
+
+def _invalidate(slot: SwapSlot, _task: Any, _arg: Any) -> None:
+    slot.zswap = None
+
+
+STORE = Operation("zswap_store", effect=_store)
+SEARCH = Operation("zswap_rb_search", effect=_search, local=True)
+INVALIDATE = Operation("zswap_invalidate", effect=_invalidate, local=True)
+
+
+def zswap_store(slot: SwapSlot, folio: Folio) -> None:
+    """Keep a copy of the locked `folio` instead of writing it to its slot."""
+    perform(STORE, slot, folio)
+
+
+def zswap_search(slot: SwapSlot) -> ZswapEntry | None:
+    """The copy that is kept for the slot."""
+    entry: ZswapEntry | None = perform(SEARCH, slot)
+    return entry
+
+
+def zswap_invalidate(slot: SwapSlot) -> None:
+    """The copy is needed no more."""
+    perform(INVALIDATE, slot)
