@@ -17,6 +17,7 @@ from concurrency.simulated import Simulated
 from concurrency.strategy.base import Divisible, Learning, Part, Pruned, Search, Strategy
 from concurrency.strategy.dfs import Iterative
 from concurrency.strategy.table import make_strategy
+from concurrency.watchdog import watchdog
 
 Opened = tuple[Callable[[], Any], Settings]
 
@@ -172,11 +173,12 @@ def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
         runtime = settings.runtime(chooser)
         runner = _Runner(program, runtime, chooser, work)
         try:
-            if isinstance(batch, Range):
-                reports.append(Report())
-                _run_range(batch, runner, runtime, chooser, reports[0])
-            else:
-                _run_parts(batch, runner, chooser, reports)
+            with watchdog(settings.patience):
+                if isinstance(batch, Range):
+                    reports.append(Report())
+                    _run_range(batch, runner, runtime, chooser, reports[0])
+                else:
+                    _run_parts(batch, runner, chooser, reports)
         except KeyboardInterrupt:
             pass
     return reports

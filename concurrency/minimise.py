@@ -24,6 +24,7 @@ from concurrency.schedule import Datum, Schedule, Segment
 from concurrency.settings import Settings
 from concurrency.strategy.guided import Guided, Noted, Plan, Stretch
 from concurrency.strategy.replay import Replay
+from concurrency.watchdog import watchdog
 
 DEFAULT_TRIES = 3000
 _SLACK = 4
@@ -84,9 +85,10 @@ def minimised(
 ) -> Minimised:
     """As `minimise`, with what it cost."""
     settings = settings or Settings()
-    search = _Search(program, witness, settings, tries)
-    search.run()
-    smallest = replay(program, search.best.schedule, settings=settings, execution=witness.execution)
+    with watchdog(settings.patience):
+        search = _Search(program, witness, settings, tries)
+        search.run()
+        smallest = replay(program, search.best.schedule, settings=settings, execution=witness.execution)
     if not same_failure(smallest.failure, witness.failure):
         raise BadSchedule(
             "the program is not deterministic: a smaller schedule failed once, then differently"

@@ -14,6 +14,7 @@ from concurrency.schedule import Schedule
 from concurrency.settings import Settings
 from concurrency.strategy.guided import Noted
 from concurrency.strategy.replay import Following, Replay
+from concurrency.watchdog import watchdog
 
 _RUNS = 4
 _SLACK = 4
@@ -31,20 +32,21 @@ def replay(
 
     A task that recurses too deep does so a few operations earlier or later than it did: the recorder needs room, too.
     The witness has the schedule of this run. Raises `BadSchedule` if the schedule does not fit the program, or if
-    nothing fails under it.
+    nothing fails under it; `ConcurrencyError` if a task waits outside the runtime (`Settings.patience`).
     """
     settings = settings or Settings()
     if isinstance(schedule, str):
         schedule = Schedule.parse(schedule)
     recorder = Recorder()
     noted = Noted(Replay(schedule))
-    try:
-        done = settings.runtime(noted, stacks=True, recorder=recorder).run(program)
-    except BadSchedule:
-        noted = Noted(Following(schedule))
-        done = settings.runtime(noted, stacks=True, recorder=recorder).run(program)
-        if not ran_too_deep(done.failure):
-            raise
+    with watchdog(settings.patience):
+        try:
+            done = settings.runtime(noted, stacks=True, recorder=recorder).run(program)
+        except BadSchedule:
+            noted = Noted(Following(schedule))
+            done = settings.runtime(noted, stacks=True, recorder=recorder).run(program)
+            if not ran_too_deep(done.failure):
+                raise
     if done.schedule != schedule and not ran_too_deep(done.failure):
         raise BadSchedule(
             f"the schedule does not fit the program: it has {schedule.switches} switches, the run made "

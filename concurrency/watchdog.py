@@ -20,6 +20,7 @@ from concurrency.snapshot import describe_tasks
 
 _LOOKS = 4
 """So often it looks before it barks: a process that was stopped and goes on has its chance."""
+_watched: set[threading.Thread] = set()
 
 
 class _Watchdog(threading.Thread):
@@ -67,13 +68,16 @@ class _Watchdog(threading.Thread):
 def watchdog(seconds: float | None) -> Iterator[None]:
     """Raise `ConcurrencyError` when no operation has been done for so many seconds of wall-clock time; None: never.
 
-    Outside the main thread nothing can be interrupted: there it says on standard error what hangs, and where.
+    Outside the main thread nothing can be interrupted: there it says on standard error what hangs, and where. Inside
+    another watchdog of the same thread it does nothing.
     """
-    if seconds is None or not hasattr(signal, "pthread_kill"):
+    thread = threading.current_thread()
+    if seconds is None or thread in _watched or not hasattr(signal, "pthread_kill"):
         yield
         return
-    dog = _Watchdog(seconds, threading.current_thread())
+    dog = _Watchdog(seconds, thread)
     dog.start()
+    _watched.add(thread)
     try:
         yield
     except KeyboardInterrupt:
@@ -81,4 +85,5 @@ def watchdog(seconds: float | None) -> Iterator[None]:
             raise
         raise ConcurrencyError(dog.found) from None
     finally:
+        _watched.discard(thread)
         dog.end()

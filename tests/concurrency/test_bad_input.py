@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from concurrency import (
     Settings,
     Simulated,
     active,
+    check,
     explore,
     join,
     minimise,
@@ -25,6 +28,25 @@ from concurrency import (
 from concurrency.strategy import PCT
 
 HASTY = Settings(patience=0.2)
+hangs: list[int] = []
+
+
+def fails_or_hangs() -> None:
+    while hangs:
+        pass
+    check(False, "it hangs")
+
+
+class InThisThread(Executor):
+    """Does at once what it is given."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(fn(*args, **named))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
 
 def test_a_task_that_waits_for_a_real_lock_is_named() -> None:
@@ -81,6 +103,22 @@ def test_outside_the_main_thread_the_watchdog_can_only_say_so(capfd: Any) -> Non
     thread.join()
     assert "main has done no operation for 0.2 seconds" in "".join(said)
     assert "holds mutex, taken at" in "".join(said)
+
+
+def test_replay_minimise_and_workers_name_it_too() -> None:
+    found = explore(fails_or_hangs, executions=5).failures[0]
+    hangs.append(1)
+    try:
+        for again in (
+            lambda: replay(fails_or_hangs, found.schedule, settings=HASTY),
+            lambda: minimise(fails_or_hangs, found, HASTY),
+            lambda: explore(fails_or_hangs, settings=HASTY, jobs=1, executor=InThisThread()),
+        ):
+            with pytest.raises(ConcurrencyError, match=r"^main has done no operation for 0\.2 seconds, at "):
+                again()
+            assert active.runtime is None
+    finally:
+        hangs.clear()
 
 
 def test_an_interrupt_of_the_user_is_not_taken_for_the_watchdogs() -> None:
