@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrency import trace
+from concurrency import READ_ONCE, trace
 from vm.errno import EINVAL, ENOMEM
 from vm.filemap import (
     AddressSpace,
@@ -13,7 +13,7 @@ from vm.filemap import (
     invalidate_mapping_page,
 )
 from vm.find import vma_lookup
-from vm.folio import Memory, alloc_folio, folio_put
+from vm.folio import Folio, Memory, alloc_folio, folio_put
 from vm.layout import PAGE_SHIFT
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
 from vm.truncate import unmap_mapping_pages
@@ -24,25 +24,44 @@ from vm.vma import linear_page_index
 def generic_file_write(mm: MmStruct, mapping: AddressSpace, index: int, buffer: int) -> int:
     """Write the page of the process at `buffer` to page `index` of the file; 0 or -ENOMEM.
 
-    Takes i_rwsem, and reads the page of the process with it held: that may fault, and so take mmap_lock.
+    Takes i_rwsem, and reads the page of the process with it held: that may fault, and so take mmap_lock. That is done
+    before the page of the file is locked, for it may be a mapping of that very page. A page that is new to the cache
+    is locked until it has its content.
     """
-    memory = mm.memory
     mapping.i_rwsem.down_write()
     token = user_load(mm, buffer)
-    folio = filemap_get_folio(mapping, index)
-    if folio is None:
-        folio = alloc_folio(memory)
-        if folio is not None:
-            add_folio(mapping, index, folio)
+    folio = filemap_grab_folio(mm.memory, mapping, index)
     if folio is not None:
-        folio.lock.lock()
         folio.token = token
         folio.dirty = True
+        size = READ_ONCE(mapping, "i_size")
+        if size is not None and index >= size:
+            mapping.i_size = index + 1
         folio.lock.unlock()
-        folio_put(memory, folio)
+        folio_put(mm.memory, folio)
     mapping.i_rwsem.up_write()
     trace("write", file=mapping.name, index=index)
     return ENOMEM if folio is None else 0
+
+
+def filemap_grab_folio(memory: Memory, mapping: AddressSpace, index: int) -> Folio | None:
+    """Page `index` of the file to be overwritten as a whole, locked and with a reference; None without memory."""
+    while True:
+        folio = filemap_get_folio(mapping, index)
+        if folio is not None:
+            folio.lock.lock()
+            if READ_ONCE(folio, "mapping") is mapping:
+                return folio
+        else:
+            folio = alloc_folio(memory)
+            if folio is None:
+                return None
+            folio.lock.lock()
+            if add_folio(mapping, index, folio):
+                folio.lru = True
+                return folio
+        folio.lock.unlock()
+        folio_put(memory, folio)
 
 
 def vfs_punch_hole(memory: Memory, mapping: AddressSpace, first: int, last: int) -> None:
