@@ -117,13 +117,17 @@ def test_the_fixed_trim_leaves_what_munmap_leaves(kept: int, era: str) -> None:
 # -- (d) what a reserve costs ------------------------------------------------------------------------------------------
 
 
+def rows_of(benchmark: str, *options: str) -> Any:
+    script = Path(__file__).parents[2] / "benchmarks" / f"{benchmark}.py"
+    done = subprocess.run(
+        [sys.executable, script, *options, "--json"], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
 def test_what_a_reserve_costs_page_test() -> None:
     """Growing by a page never needs a node; the reserve of v6.1 takes 3 x height + 1 each time, and gives them back."""
-    script = Path(__file__).parents[2] / "benchmarks" / "brk_nodes.py"
-    done = subprocess.run(
-        [sys.executable, script, "--rounds", "2", "--json"], capture_output=True, text=True, check=True
-    )
-    rows = json.loads(done.stdout)
+    rows = rows_of("brk_nodes", "--rounds", "2")
     assert len(rows) == 12
     for row in rows:
         worst = 3 * row["height"] + 1
@@ -133,3 +137,15 @@ def test_what_a_reserve_costs_page_test() -> None:
         0,
         0,
     ]
+
+
+def test_which_stores_need_their_reserve() -> None:
+    """A split's first store does, under the rmap lock; its second never takes a node; munmap's has no lock to fear."""
+    rows = {(row["era"], row["store"]): row for row in rows_of("store_reserves", "--calls", "1000")}
+    for era in ("6.1", "6.6"):
+        assert rows[era, "vma_adjust() for split_vma()"]["both"] > 0
+        second = rows[era, "vma_adjust() for split_vma(), second store"]
+        assert (second["stores"] > 100, second["took nodes"]) == (True, 0)
+        munmap = rows[era, "do_mas_align_munmap()"]
+        assert (munmap["took nodes"] > 0, munmap["under an rmap lock"]) == (True, 0)
+        assert all(row["both"] == 0 for (_, store), row in rows.items() if store.endswith("no reserve"))

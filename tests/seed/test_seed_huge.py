@@ -9,13 +9,16 @@ import pytest
 from concurrency import Result, Settings, explore, join, spawn
 from stress.catalogue import brk_false_vma, brk_false_vma_huge
 from stress.patch import Patch, applied, patch
-from stress.workloads.pages import heap, migrate_huge, page
+from stress.workloads.pages import HEAP, heap, migrate_huge, page
 from vm import brk, huge
 from vm.adjust import split_vma
 from vm.find import vma_find
 from vm.huge import vma_adjust_trans_huge
 from vm.khugepaged import collapse_huge_page
+from vm.layout import PAGE_SIZE
+from vm.madvise import sys_madvise
 from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mman import MADV_HUGEPAGE
 from vm.user import user_load
 from vm.vma import VmArea
 
@@ -38,6 +41,9 @@ OTHER_EFFECTS = frozenset(
     }
 )
 """What else the false VMA does, which would end an execution before the zap meets the huge page."""
+
+EXECUTIONS = 100
+BEGINNINGS = ["huge", "small", "empty"]
 
 
 @patch(huge.vma_adjust_trans_huge)
@@ -112,32 +118,39 @@ def test_a_huge_page_that_lay_across_a_border_before_is_the_assertion_in_the_rig
     assert headlines(program) == [headline]
 
 
-def beside(strategy: str, *patches: Patch) -> Result:
-    """The trim in the middle of a huge page, with everybody beside it who puts huge entries into page tables."""
+def beside(strategy: str, begun: str, *patches: Patch) -> Result:
+    """A trim in the middle of a huge page, or of where one may come; beside it whoever makes or moves huge entries."""
 
     def program() -> None:
-        machine, process = heap(4, frames=12, huge=True)
+        machine, process = heap({"huge": 4, "small": 4, "empty": 2}[begun], frames=12, huge=begun != "small")
         mm, memory = process.mm, machine.memory
+        process.brk(page(4))
+        sys_madvise(mm, HEAP, 4 * PAGE_SIZE, MADV_HUGEPAGE)
+        moving = (migrate_huge,) if begun == "huge" else ()
         join(
             spawn(process.brk, page(3), name="cc1"),
             spawn(user_load, mm, page(2), name="fault"),
             spawn(collapse_huge_page, mm, page(2), name="khugepaged"),
-            spawn(migrate_huge, memory, memory.mem_map[2], name="kcompactd"),
+            *(spawn(move, memory, memory.mem_map[2], name="kcompactd") for move in moving),
         )
         process.exit(machine)
 
     with applied(patches):
-        return explore(program, strategy=strategy, executions=150, settings=Settings(without=OTHER_EFFECTS))
+        return explore(
+            program, strategy=strategy, executions=EXECUTIONS, settings=Settings(without=OTHER_EFFECTS)
+        )
 
 
 @pytest.mark.parametrize("strategy", ["pct", "random"])
-def test_faults_khugepaged_and_migration_do_not_bring_it_about(strategy: str) -> None:
-    result = beside(strategy, split_then_shrink)
+@pytest.mark.parametrize("begun", BEGINNINGS)
+def test_faults_khugepaged_and_migration_do_not_bring_it_about(begun: str, strategy: str) -> None:
+    result = beside(strategy, begun, split_then_shrink)
     assert [witness.failure.headline for witness in result.failures] == []
-    assert result.executions == 150
+    assert result.executions == EXECUTIONS
 
 
-def test_beside_them_the_wrong_order_still_is_found() -> None:
-    """So the test above could have failed."""
-    result = beside("random", brk_false_vma_huge.do_brk_munmap)
+@pytest.mark.parametrize("begun", BEGINNINGS)
+def test_beside_them_the_wrong_order_still_is_found(begun: str) -> None:
+    """So the test above could have failed; and where pages are small at first, a huge one does come in time."""
+    result = beside("random", begun, brk_false_vma_huge.do_brk_munmap)
     assert [witness.failure.headline for witness in result.failures] == [BEGINS_LATER]
