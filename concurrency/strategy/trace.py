@@ -18,6 +18,8 @@ from concurrency.operation import Operation
 from concurrency.strategy.readiness import State, ready_without
 from concurrency.task import Task
 
+_NONE: dict[Operation, int] = {}
+
 
 class Order(NamedTuple):
     """Of an event: what its task has to have seen, all that is ordered before it, and its races."""
@@ -50,6 +52,8 @@ class Trace:
         """The objects by which tasks wait for others that go on with operations on something else, see `Operation`."""
         self._on: dict[int, int] = {}
         """For each object, by its id, the events done to it; they keep it alive."""
+        self._kinds: dict[int, dict[Operation, int]] = {}
+        """The same by operation: of the many reads of one field, another read depends on none."""
         self._wide = 0
         """The events that may reach anything."""
         self._regions = 0
@@ -77,7 +81,13 @@ class Trace:
         number = len(self.who)
         bit = 1 << number
         if op is not None:
-            self._on[id(obj)] = self._on.get(id(obj), 0) | bit
+            at = id(obj)
+            self._on[at] = self._on.get(at, 0) | bit
+            kinds = self._kinds.get(at)
+            if kinds is None:
+                self._kinds[at] = {op: bit}
+            else:
+                kinds[op] = kinds.get(op, 0) | bit
             footprint = self._footprint(op, obj)
             if op.region:
                 self._regions |= bit
@@ -178,7 +188,10 @@ class Trace:
         """The events that may depend on `op` done to `obj`."""
         if self._footprint(op, obj) is Footprint.ANYTHING:
             return (1 << len(self.who)) - 1
-        near = self._on.get(id(obj), 0) | self._wide
+        near = self._wide
+        for other, events in self._kinds.get(id(obj), _NONE).items():
+            if self.dependent(op, obj, other, obj):
+                near |= events
         if op.region:
             near |= self._graces
         if op.grace:
