@@ -9,7 +9,7 @@ mas_prev_slot(), v6.6.
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from concurrency.failure import Failure, Kind
 from concurrency.runtime import Runtime, fail
@@ -43,7 +43,7 @@ def start(mas: MaState[Any], rt: Runtime | None) -> Any:
     mas.high = MAX
     mas.offset = 0
     mas.seen = tree.changes
-    while True:
+    for _ in range(RESTARTS):
         if rt is not None:
             rt.step(LOAD_ROOT, tree)
         root = tree.root
@@ -58,6 +58,7 @@ def start(mas: MaState[Any], rt: Runtime | None) -> Any:
             mas.node = root
             mas.state = ACTIVE
             return None
+    return _livelock(mas)
 
 
 def state_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
@@ -73,7 +74,11 @@ def state_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
             return range_walk(mas, rt)
         except DeadNode:
             _restart(mas, mas.index, rt)
-    return fail(
+    return _livelock(mas)
+
+
+def _livelock(mas: MaState[Any]) -> NoReturn:
+    fail(
         Failure(
             Kind.LIVELOCK,
             f"livelock: a walk to key {mas.index:#x} has started again {RESTARTS} times",

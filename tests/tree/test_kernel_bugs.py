@@ -5,10 +5,10 @@ from typing import Any
 
 import kernel_bugs
 import pytest
-from rcu_programs import CASES, equal_growth, program
+from rcu_programs import CASES, equal_growth, load_reader, program
 from tree_replay import DATA, CountingNodes, Replay, recorded
 
-from concurrency import Kind, Settings, check, explore, rcu_barrier, rcu_reader
+from concurrency import Kind, Verdict, check, explore, rcu_barrier, rcu_reader
 from tree import MapleTree, MaState
 
 
@@ -154,9 +154,10 @@ def test_two_boundaries_moved_one_after_the_other_are_found(
     assert failure_of(equal_growth, strategy=strategy) is Kind.CHECK
 
 
-def test_a_reader_that_restarts_for_ever_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = program(next(case for case in CASES if case.name == "spanning"))
-    settings = Settings(max_steps=20_000)
-    assert failure_of(run, strategy="pct", settings=settings) is None
+@pytest.mark.parametrize("name", ["more than an entry", "spanning"])
+def test_a_reader_that_restarts_for_ever_is_found(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The first meets a dead leaf below the root, the second a dead root."""
+    run = program(next(case for case in CASES if case.name == name), (load_reader,))
+    assert explore(run, strategy="delay", depth=1, executions=2000).verdict is Verdict.PASSED
     break_it(monkeypatch, kernel_bugs.dead_before_reachable)
-    assert failure_of(run, strategy="pct", settings=settings) is Kind.STALL
+    assert failure_of(run, strategy="delay", depth=1) is Kind.LIVELOCK
