@@ -174,7 +174,7 @@ def program(case: Case, readers: tuple[Reader, ...] = READERS) -> Callable[[], N
     return run
 
 
-def equal_growth() -> None:
+def equal_growth(readers: int = 2) -> None:
     """One range grows at both ends by turns of one store; a reader that finds it wider on one side finds it so on both.
 
     Only one store that moves both ends makes it grow, so it must be put in the tree as one.
@@ -194,7 +194,7 @@ def equal_growth() -> None:
             check(mas.walk() == "middle", "the middle is always there")
             check(40 - mas.index == mas.last - 49, f"{mas.index}..{mas.last} has grown as far at both ends")
 
-    join(spawn(writer), spawn(reader), spawn(reader))
+    join(spawn(writer), *[spawn(reader) for _ in range(readers)])
     tree.destroy()
     rcu_barrier()
 
