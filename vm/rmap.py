@@ -137,10 +137,12 @@ def folio_lock_anon_vma_read(folio: Folio) -> AnonVma | None:
     if anon_vma is None:
         rcu_read_unlock()
         return None
-    if anon_vma.root.rwsem.down_read_trylock():
+    # Until the page is seen to be mapped, the anon_vma may become another one, with another root.
+    root = anon_vma.root
+    if root.rwsem.down_read_trylock():
         mapped = folio_mapped(folio)
         if not mapped:
-            anon_vma_unlock_read(anon_vma)
+            root.rwsem.up_read()
         rcu_read_unlock()
         return anon_vma if mapped else None
     if not get_anon_vma_unless_zero(anon_vma):
