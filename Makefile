@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: crash check test lint bench peers clean
+.PHONY: browser crash check test lint bench peers clean
 
 crash: $(STAMP)  ## Find the brk crash of July 2022, then run the fixed brk.
 	@$(BIN)/sugarbush run brk-false-vma; status=$$?; test $$status -eq 1 || \
@@ -21,8 +21,15 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(STAMP)
+test: $(STAMP) browser
 	$(BIN)/pytest -n 2 --dist loadfile
+
+browser:  ## Chromium for the tests of the page, where this user may install it; they are skipped without.
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		{ apt-get install -y -qq chromium chromium-driver >/dev/null 2>&1 || \
+		{ apt-get update -qq >/dev/null 2>&1 && apt-get install -y -qq chromium chromium-driver >/dev/null 2>&1; }; }; } || \
+		echo "no Chromium here: the tests of the page in a browser are skipped"
 
 bench: $(STAMP)  ## Every benchmark; on a machine with nothing else to do.
 	$(BIN)/python benchmarks/switch_point.py
