@@ -12,7 +12,7 @@ from stress.patch import applied
 from stress.scenario import Scenario
 
 DEFAULT_SCHEDULES = 3000
-_TRIES = 1500
+_TRIES = 3000
 """How many executions minimising a witness may take."""
 
 

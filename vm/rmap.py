@@ -130,14 +130,13 @@ def folio_lock_anon_vma_read(folio: Folio) -> AnonVma | None:
     """Lock the anon_vma of a mapped folio for a walk, or None if it is not mapped (any more).
 
     As `folio_get_anon_vma`, but a lock that is taken without waiting needs no reference: whoever frees the anon_vma
-    looks at the lock first.
+    looks at the lock first. The root is read once: it may be another one as soon as nothing maps the folio.
     """
     rcu_read_lock()
     anon_vma = _mapped_anon_vma(folio)
     if anon_vma is None:
         rcu_read_unlock()
         return None
-    # Until the page is seen to be mapped, the anon_vma may become another one, with another root.
     root = anon_vma.root
     if root.rwsem.down_read_trylock():
         mapped = folio_mapped(folio)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from concurrency import Operation, might_sleep, peek, perform, poke, trace
+from concurrency import READ_ONCE, Operation, might_sleep, peek, perform, poke, trace
 from vm.filemap import AddressSpace
-from vm.folio import Folio
+from vm.folio import Folio, Memory, folio_put, folio_try_get
 
 
 def _start(folio: Folio, _task: Any, _arg: Any) -> None:
@@ -37,15 +37,22 @@ def folio_wait_writeback(folio: Folio) -> None:
     perform(WAIT, folio)
 
 
-def write_cache_pages(mapping: AddressSpace, folios: list[Folio]) -> None:
+def write_cache_pages(memory: Memory, mapping: AddressSpace, folios: list[Folio]) -> None:
     """Write pages of the file with one request, which is sent when all of them are in it.
 
-    Each is locked only while it is put into the request; but the ones that are in it stay under writeback meanwhile.
+    Each is referred to as long as it is looked at, and locked only while it is put into the request; but the ones that
+    are in it stay under writeback meanwhile. One that left the file before it was locked is passed over.
     """
-    for folio in folios:
+    request = []
+    for folio in filter(folio_try_get, folios):
         folio.lock.lock()
-        perform(START, folio)
+        if READ_ONCE(folio, "mapping") is mapping:
+            perform(START, folio)
+            request.append(folio)
         folio.lock.unlock()
-    for folio in folios:
+        if folio not in request:
+            folio_put(memory, folio)
+    for folio in request:
         perform(END, folio, mapping)
-    trace("write_cache_pages", file=mapping.name, pages=len(folios))
+        folio_put(memory, folio)
+    trace("write_cache_pages", file=mapping.name, pages=len(request))

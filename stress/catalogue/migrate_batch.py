@@ -61,7 +61,7 @@ def migrate_batch() -> None:
     pages = [file.pages[number] for number in range(2)]
     join(
         spawn(migrate_pages, memory, pages, name="kcompactd"),
-        spawn(write_cache_pages, file, pages[::-1], name="writeback"),
+        spawn(write_cache_pages, memory, file, pages[::-1], name="writeback"),
     )
     for number in range(2):
         process.load(page(number))
