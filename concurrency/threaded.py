@@ -152,6 +152,7 @@ class Threaded:
             while not (self._stopping or self._broken):
                 if all(task.done or (task.daemon and self._is_stuck(task)) for task in self.tasks):
                     return
+                self._ring()
                 self._guard.wait(_POLL)
                 if self.steps != steps:
                     steps, since = self.steps, time.monotonic()
@@ -160,6 +161,16 @@ class Threaded:
                     self.stop(
                         Failure(Kind.STALL, f"stall: no operation for {self._patience:g} s", self._said())
                     )
+
+    def _ring(self) -> None:
+        """The alarms that are due; nobody looks more often than that."""
+        due = [ring for at, ring in self._alarms if at <= self.steps]
+        self._alarms = [alarm for alarm in self._alarms if alarm[0] > self.steps]
+        try:
+            for ring in due:
+                ring()
+        except Failure as failure:
+            self.stop(failure)
 
     def _said(self) -> str:
         """What every task that has not ended is doing, and where its thread stands."""

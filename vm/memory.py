@@ -6,6 +6,7 @@ from concurrency import trace
 from vm.anon_vma import anon_vma_prepare
 from vm.cow import PROTECTED, do_wp_page
 from vm.errno import EFAULT, ENOMEM
+from vm.fault_lock import Hold, hold_mmap_lock
 from vm.file_fault import do_fault
 from vm.folio import alloc_folio, folio_put, migration_entry_wait_on_locked
 from vm.huge import (
@@ -36,6 +37,10 @@ from vm.rmap import folio_add_new_anon_rmap
 from vm.swap_fault import do_swap_page
 from vm.uffd import handle_userfault
 from vm.vma import VmArea, vma_is_anonymous
+from vm.vma_lock import holds_vma_lock
+
+RETRY = 3
+"""The VMA's own lock is not enough for this fault. Kernel: VM_FAULT_RETRY."""
 
 
 def handle_user_fault(mm: MmStruct, address: int, *, write: bool = False) -> int:
@@ -48,15 +53,25 @@ def handle_user_fault(mm: MmStruct, address: int, *, write: bool = False) -> int
     held = mm.era.hold_for_fault(mm, address)
     if held is None:
         return EFAULT
+    result = _handle_held(mm, held, address, write=write)
+    if result == RETRY:
+        held = hold_mmap_lock(mm, address)
+        if held is None:
+            return EFAULT
+        result = _handle_held(mm, held, address, write=write)
+    if result == PROTECTED:
+        handle_userfault(mm, address)
+        return 0
+    return result
+
+
+def _handle_held(mm: MmStruct, held: Hold, address: int, *, write: bool) -> int:
     vma, release = held
     if access_error(vma, write=write):
         result = EFAULT
     else:
         result = handle_mm_fault(mm, vma, address & -PAGE_SIZE, write=write)
     release()
-    if result == PROTECTED:
-        handle_userfault(mm, address)
-        return 0
     return result
 
 
@@ -66,9 +81,11 @@ def access_error(vma: VmArea, *, write: bool) -> bool:
 
 
 def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> int:
-    """Map the page at `address`, or wait for whoever is moving it; needs mmap_lock. 0 or -ENOMEM.
+    """Map the page at `address`, or wait for whoever is moving it; needs mmap_lock, or the VMA's lock.
 
-    Kernel: handle_pte_fault(). The entry is read without its lock; whoever acts on it looks again under the lock.
+    0, -ENOMEM, or RETRY: what is swapped out needs mmap_lock, since its page is waited for, and a folio lock comes
+    before the VMA's lock. Kernel: handle_pte_fault(), as up to v6.5. The entry is read without its lock; whoever acts
+    on it looks again under the lock.
     """
     pmd = pmdp_get(mm, address)
     if pmd is None and vma.vm_flags & VM_HUGEPAGE and vma_is_anonymous(vma):
@@ -92,6 +109,8 @@ def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> 
     if isinstance(pte, Migration):
         migration_entry_wait(mm, table, address)
     elif isinstance(pte, Swap):
+        if holds_vma_lock(vma):
+            return RETRY
         return do_swap_page(vma, table, address, pte, write=write)
     elif isinstance(pte, Present) and write and not pte.write:
         return do_wp_page(vma, table, address, pte)

@@ -112,6 +112,11 @@ def vma_mark_detached(vma: VmArea) -> None:
     vma.vm_mm.era.vma_locks.mark_detached(vma)
 
 
+def holds_vma_lock(vma: VmArea) -> bool:
+    """The calling task keeps `vma` by the VMA's own lock, not by mmap_lock."""
+    return vma.vm_lock is not None and vma.vm_lock.held_by_me()
+
+
 def vma_start_read(vma: VmArea) -> bool:
     """Try to lock `vma` for looking at it; False if it is locked for writing, or was a moment ago.
 

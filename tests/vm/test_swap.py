@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from vm_world import HEAP, assert_clean, run_alone
 
-from concurrency import check, join, spawn
+from concurrency import Settings, check, explore, join, spawn
+from stress.checks import model_observers
+from stress.workloads.pages import heap, page
 from vm.brk import sys_brk
 from vm.exit import exit_mmap
 from vm.folio import Memory
@@ -163,3 +165,17 @@ def test_two_processes_swap_one_page_in(strategy: str) -> None:
         ended(machine, mm, child)
 
     assert_clean(run_alone(program, executions=120, strategy=strategy))
+
+
+@pytest.mark.parametrize("strategy", ["pct", "random"])
+def test_under_the_lock_of_the_vma_a_fault_on_a_swapped_page_starts_again_with_mmap_lock(
+    strategy: str,
+) -> None:
+    def program() -> None:
+        machine, process = heap(2, slots=4, era="6.6")
+        kswapd(machine.memory, 1)
+        join(*[spawn(process.load, page(0), name=name) for name in ("one", "two")])
+        process.exit(machine)
+
+    settings = Settings(observers=model_observers)
+    assert_clean(explore(program, strategy=strategy, executions=150, settings=settings))
