@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from concurrency import (
+    Event,
     Failure,
     LockValidator,
     Observer,
@@ -26,18 +27,6 @@ from lockdep.snapshot import take
 from stress.artifact import Artifact
 from stress.replaying import replay_artifact
 from stress.report.world import Section, world
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One operation: its number, the task, what it did to what, and where in the program; `kind` as of `Event`."""
-
-    step: int
-    task: str
-    kind: str
-    what: str
-    on: str
-    where: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +49,7 @@ class Film:
 
     name: str
     tasks: list[str]
-    steps: list[Step]
+    steps: list[Event]
     spans: list[Span]
     lives: list[Span]
     worlds: list[list[Section]]
@@ -104,7 +93,6 @@ class _Camera(Observer):
 
     def __init__(self) -> None:
         self._runtime: Any = None
-        self._steps: list[Step] = []
         self._spans: list[Span] = []
         self._open: dict[tuple[str, str, int], Span] = {}
         self._lives: dict[str, int] = {}
@@ -128,39 +116,28 @@ class _Camera(Observer):
         self._stacks[task.name] = list(stack(1))
         self._told.add(self._now, dict(self._stacks))
 
-    def accessed(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.accessed`."""
-        self._note(task, "op", op.name, _on(op, obj))
-
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
         """See `Observer.performed`."""
-        self._note(task, "op", op.name, _on(op, obj))
         self._close((task.name, "wait", 0))
         self._see_holders(obj)
+        key = (task.name, "rcu", 0)
+        if not task.rcu_nesting:
+            self._close(key)
+        elif key not in self._open:
+            self._open[key] = Span(task.name, "RCU", "to read", self._now, 0)
 
     def blocked(self, task: Task, op: Operation, obj: object) -> None:
         """See `Observer.blocked`."""
-        self._note(task, "block", op.name, label(obj))
         self._open[task.name, "wait", 0] = Span(task.name, f"{op.name}({label(obj)})", "waits", self._now, 0)
 
-    def spawned(self, parent: Task | None, task: Task) -> None:
+    def spawned(self, parent: Task | None, task: Task) -> None:  # noqa: ARG002
         """See `Observer.spawned`."""
         self._lives[task.name] = self._now
-        if parent is not None:
-            self._note(parent, "spawn", "spawn", task.name)
 
     def ended(self, task: Task) -> None:
         """See `Observer.ended`."""
         self._ends[task.name] = self._now
         self._stacks.pop(task.name, None)
-
-    def traced(self, task: Task, event: str, fields: dict[str, object]) -> None:
-        """See `Observer.traced`."""
-        self._note(task, "trace", event, " ".join(f"{key}={value}" for key, value in fields.items()))
-
-    def _note(self, task: Task, kind: str, what: str, on: str) -> None:
-        frames = stack(2)
-        self._steps.append(Step(self._now, task.name, kind, what, on, frames[0] if frames else ""))
 
     def _look(self, step: int) -> None:
         with quiet():
@@ -194,7 +171,7 @@ class _Camera(Observer):
         return Film(
             name=name,
             tasks=list(witness.tasks),
-            steps=self._steps,
+            steps=list(witness.events),
             spans=sorted(self._spans, key=lambda span: (span.start, span.end, span.task, span.what)),
             lives=[
                 Span(task, "", "", born, self._ends.get(task, witness.steps))
@@ -210,10 +187,6 @@ class _Camera(Observer):
             lock_graph=to_svg(snapshots[0]) if snapshots and snapshots[0].classes else "",
             reports=[row.text for snapshot in snapshots for row in snapshot.reports],
         )
-
-
-def _on(op: Operation, obj: object) -> str:
-    return f"{label(obj)}.{op.field}" if op.field else label(obj)
 
 
 def _how(obj: Any, task: Task) -> str:

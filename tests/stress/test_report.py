@@ -68,6 +68,7 @@ def test_a_film_has_what_was_held_and_when(artifact: Path) -> None:
     shown = filmed(artifact)
     held = {(span.task, span.what, span.how) for span in shown.spans}
     assert {(HOSTILE, "mutex", "alone"), (HOSTILE, "sem", "to read"), ("second", "mutex", "alone")} <= held
+    assert ("second", "RCU", "to read") in held
     mutex: list[Span] = sorted((s for s in shown.spans if s.what == "mutex"), key=lambda span: span.start)
     assert mutex[0].end <= mutex[1].start
     assert [step.what for step in shown.steps if step.kind == "trace"] == [HOSTILE]
