@@ -19,7 +19,7 @@ from typing import Any, Literal
 from concurrency import Kind, Observer
 from stress.checks import model_observers
 from stress.patch import Patch
-from stress.scenario import Scenario, scenario
+from stress.scenario import Scenario, did_you_mean, scenario
 
 _FIXED = "-fixed"
 
@@ -28,7 +28,7 @@ Evidence = Literal["read", "as far as we know"]
 
 
 class UnknownBug(Exception):
-    """No bug of the catalogue has this name; the message lists those that exist."""
+    """No bug of the catalogue has this name; the message gives those that are spelt alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,4 +127,4 @@ def find_bug(name: str) -> Bug:
     for one in all_bugs():
         if name in (one.name, one.id):
             return one
-    raise UnknownBug(f"no bug is called {name!r}: there are {', '.join(one.name for one in all_bugs())}")
+    raise UnknownBug(f"no bug is called {name!r}: {did_you_mean(name, _bugs, 'list')}")

@@ -8,8 +8,9 @@ def brk_standard() -> None:
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ Value = int | str
 
 
 class UnknownScenario(Exception):
-    """No scenario has this name; the message lists those that exist."""
+    """No scenario has this name; the message gives those that are spelt alike."""
 
 
 class BadParameter(Exception):
@@ -141,8 +142,15 @@ def find_scenario(name: str) -> Scenario:
     """The scenario of this name; raises `UnknownScenario`."""
     found = _registered.get(name)
     if found is None:
-        raise UnknownScenario(f"no scenario is called {name!r}: there are {', '.join(sorted(_registered))}")
+        raise UnknownScenario(f"no scenario is called {name!r}: {did_you_mean(name, _registered, 'list')}")
     return found
+
+
+def did_you_mean(name: str, names: Iterable[str], command: str) -> str:
+    """What to say to who mistook `name` for one of `names`, which ``sugarbush COMMAND`` shows."""
+    alike = get_close_matches(name, names)
+    guess = f"did you mean {' or '.join(alike)}? " if alike else ""
+    return f"{guess}`sugarbush {command}` names them all"
 
 
 def all_scenarios() -> list[Scenario]:

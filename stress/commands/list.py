@@ -10,12 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from stress.checks import CHECKS
-from stress.console import out
-from stress.scenario import all_scenarios
+from stress.console import line, out
+from stress.scenario import Scenario, all_scenarios, find_scenario
 
 
-def list_command(as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False) -> int:
-    """List the scenarios, and the checks that --without takes."""
+def list_command(
+    scenario: Annotated[str | None, typer.Argument(help="Only this one, with its parameters.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> int:
+    """List the scenarios, and the checks that --without takes; or say what there is to know of one scenario."""
+    chosen = all_scenarios() if scenario is None else [find_scenario(scenario)]
     if as_json:
         scenarios = [
             {
@@ -26,13 +30,16 @@ def list_command(as_json: Annotated[bool, typer.Option("--json", help="One JSON 
                 "parameters": s.parameters,
                 "summary": s.summary,
             }
-            for s in all_scenarios()
+            for s in chosen
         ]
         print(json.dumps({"scenarios": scenarios, "checks": CHECKS}))
         return 0
+    if scenario is not None:
+        _say(*chosen)
+        return 0
     table = Table("scenario", "era", "expected", "what it does", box=None, pad_edge=False)
-    for scenario in all_scenarios():
-        table.add_row(scenario.name, scenario.era, scenario.expect or "clean", Text(scenario.summary))
+    for one in chosen:
+        table.add_row(one.name, one.era, one.expect or "clean", Text(one.summary))
     out.print(table)
     checks = Table("check", "what it says", box=None, pad_edge=False)
     for name, says in CHECKS.items():
@@ -40,3 +47,12 @@ def list_command(as_json: Annotated[bool, typer.Option("--json", help="One JSON 
     out.print()
     out.print(checks)
     return 0
+
+
+def _say(scenario: Scenario) -> None:
+    line(f"{scenario.name}: {scenario.summary}")
+    line(f"era {scenario.era}, {scenario.memory} memory, expected: {scenario.expect or 'clean'}")
+    for patch in scenario.patches:
+        line(f"patched: {patch.name}")
+    for name, default in scenario.parameters.items():
+        line(f"--{name.replace('_', '-')} {default}")

@@ -56,7 +56,7 @@ def run_command(
         Path | None, typer.Option(help="Go on with the campaign saved in this directory.")
     ] = None,
 ) -> int:
-    """Run a scenario under many schedules; further options are parameters of the scenario."""
+    """Run a scenario under many schedules; further options are its parameters, see `sugarbush list NAME`."""
     one_of("--runtime", runtime, RUNTIMES)
     one_of("--strategy", strategy, STRATEGIES)
     if memory is not None:

@@ -56,6 +56,21 @@ def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "coverage" in listed["checks"]
 
 
+def test_list_of_one_scenario_shows_its_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "list", "swap-build-v11")
+    assert status == 0
+    for said in ("expected: coverage", "patched: vm.brk.do_brk_munmap", "--compilers 2"):
+        assert said in out
+    assert "brk-standard" not in out
+
+
+def test_a_mistyped_name_is_answered_with_those_that_are_alike(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("run", "catalogue", "list"):
+        status, _, error = run(capsys, command, "brk-fals-vma")
+        assert status == 2
+        assert "did you mean brk-false-vma" in error
+
+
 def test_the_crash_is_found_shown_and_saved(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     status, out, _ = run(capsys, "run", "brk-false-vma", "--out", str(tmp_path), "--json")
     assert status == 1
