@@ -13,20 +13,25 @@ from vm.filemap import AddressSpace
 from vm.folio import Folio, Memory
 from vm.layout import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTRS_PER_PTE, VM_ACCESS_FLAGS, VM_NONLINEAR, VM_WRITE
 from vm.mm import MmStruct
-from vm.pgtable import PTE_READ, PTE_WRITE, Migration, PageTable, Present, Swap
+from vm.pgtable import PTE_READ, PTE_WRITE, Migration, PageTable, Pmd, Present, Swap
 from vm.vma import VmArea, vma_is_temporary_stack
+
+
+def _pmds(mm: MmStruct) -> list[tuple[int, Pmd]]:
+    """The upper entries, and for those that khugepaged has taken away what they were."""
+    return sorted((mm.pmds | mm.detached).items() if mm.detached else mm.pmds.items())
 
 
 def tables(mm: MmStruct) -> Iterator[tuple[int, PageTable]]:
     """The page-table pages, and where the range of each begins."""
-    for index, pmd in sorted(mm.pmds.items()):
+    for index, pmd in _pmds(mm):
         if isinstance(pmd, PageTable):
             yield index * PMD_SIZE, pmd
 
 
 def leaf_entries(mm: MmStruct) -> Iterator[tuple[int, Present | Migration]]:
     """The addresses and contents of all entries that name a frame; a huge page counts as one entry for each page."""
-    for number, pmd in sorted(mm.pmds.items()):
+    for number, pmd in _pmds(mm):
         start = number * PMD_SIZE
         for offset in range(PTRS_PER_PTE):
             if isinstance(pmd, PageTable):

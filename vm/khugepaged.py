@@ -11,7 +11,7 @@ from vm.filemap import AddressSpace, i_mmap_lock_read, i_mmap_unlock_read, vma_i
 from vm.find import vma_lookup
 from vm.folio import Folio, alloc_huge, folio_put
 from vm.huge import deposit, pmdp_huge_get_and_clear
-from vm.layout import HPAGE_PMD_NR, PAGE_SIZE, PMD_SIZE, VM_HUGEPAGE
+from vm.layout import HPAGE_PMD_NR, PAGE_SIZE, PMD_SIZE, VM_HUGEPAGE, pmd_index
 from vm.lru import isolate_lru_page, putback_lru_page
 from vm.mm import (
     MmStruct,
@@ -93,10 +93,11 @@ def _collapse(vma: VmArea, start: int, table: PageTable, folio: Folio) -> int:
     anon_vma_lock_write(anon_vma)
     with mm.page_table_lock:
         pmdp_collapse_flush(mm, start)
+        mm.detached[pmd_index(start)] = table
     pages = collapse_isolate(mm, table, start)
     if pages is None:
         with mm.page_table_lock:
-            set_pmd(mm, start, table)
+            set_pmd(mm, start, mm.detached.pop(pmd_index(start)))
         anon_vma_unlock_write(anon_vma)
         return EAGAIN
     anon_vma_unlock_write(anon_vma)
@@ -106,6 +107,7 @@ def _collapse(vma: VmArea, start: int, table: PageTable, folio: Folio) -> int:
         for number, old in enumerate(pages):
             ptep_get_and_clear(table, start + number * PAGE_SIZE)
             folio_remove_rmap(old)
+        del mm.detached[pmd_index(start)]
     for old in pages:
         old.lock.unlock()
         folio_put(mm.memory, old)

@@ -27,7 +27,8 @@ class MmStruct(Shared):
 
     Writing the VMAs, `map_count`, `start_brk` and `brk` needs mmap_lock for writing, reading them for reading.
     `pmds` are the entries of the upper level of the page tables, written under `page_table_lock`; `deposits` the
-    page-table pages that huge pages keep for the day when they are split; `tlb` what the CPU of each task keeps
+    page-table pages that huge pages keep for the day when they are split; `detached` those that khugepaged has taken
+    away from the processors and not emptied yet, for the invariants; `tlb` what the CPU of each task keeps
     of them, page by page. `tlb_flush_batched` says that reclaim has put off flushes. `write_protect_seq` is odd
     while fork copies entries. `ended` is set by `exit_mmap` (mm_users is 0): whoever acts for the process then
     learns that there is none. `era` says which components it is made of. `oom_skip` (MMF_OOM_SKIP) says that
@@ -54,6 +55,7 @@ class MmStruct(Shared):
     pmds: dict[int, Pmd]
     userfaultfd_ctx: UserfaultfdCtx | None = None
     deposits: dict[int, PageTable]
+    detached: dict[int, PageTable]
     tlb: dict[Task, dict[int, Present]]
     rss: dict[str, int]
 
@@ -71,6 +73,7 @@ class MmStruct(Shared):
             brk=start_brk,
             pmds={},
             deposits={},
+            detached={},
             tlb={},
             rss={MM_ANONPAGES: 0, MM_FILEPAGES: 0, MM_SWAPENTS: 0},
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from vm_world import HEAP, assert_clean, run_alone
 
-from concurrency import Kind, check, join, spawn
+from concurrency import Kind, Settings, check, explore, join, spawn
 from lockdep.gfp import GFP_KERNEL
+from stress.checks import model_observers
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write, avc_cache
 from vm.brk import sys_brk
 from vm.exit import exit_mmap
@@ -166,6 +167,27 @@ def test_khugepaged_beside_everything(strategy: str) -> None:
         ended(machine, mm)
 
     assert_clean(run_alone(program, executions=150, strategy=strategy))
+
+
+def test_khugepaged_beside_another_process_at_every_point() -> None:
+    """Nothing is lost while the page-table page is out of reach, wherever khugepaged is interrupted once."""
+
+    def program() -> None:
+        machine, mm = started()
+        other = machine.add_mm("other", HEAP)
+        join(
+            spawn(small_then_huge, machine, mm, name="khugepaged"),
+            spawn(sys_brk, other, HEAP + PAGE_SIZE, name="other"),
+        )
+        exit_mmap(other)
+        machine.remove_mm(other)
+        ended(machine, mm)
+
+    result = explore(
+        program, strategy="dfs", depth=1, executions=2000, settings=Settings(observers=model_observers)
+    )
+    assert_clean(result)
+    assert result.exhaustive
 
 
 def use_pinned_elsewhere(mm: MmStruct) -> None:
