@@ -29,6 +29,11 @@ def tables(mm: MmStruct) -> Iterator[tuple[int, PageTable]]:
             yield index * PMD_SIZE, pmd
 
 
+def _tables_at_rest(mm: MmStruct) -> bool:
+    """Nobody holds a lock of the page tables, so they are not in between."""
+    return mm.page_table_lock.free and all(table.ptl.free for _, table in tables(mm))
+
+
 def leaf_entries(mm: MmStruct) -> Iterator[tuple[int, Present | Migration]]:
     """The addresses and contents of all entries that name a frame; a huge page counts as one entry for each page."""
     for number, pmd in _pmds(mm):
@@ -140,9 +145,9 @@ def swap_counts(mms: Iterable[MmStruct], memory: Memory) -> str | None:
         return None
     named = [0] * len(area.slots)
     for mm in mms:
+        if not _tables_at_rest(mm):
+            return None
         for _, table in tables(mm):
-            if not table.ptl.free:
-                return None
             for pte in table.entries:
                 if isinstance(pte, Swap):
                     named[pte.slot] += 1
@@ -168,7 +173,7 @@ def mapcounts(mms: Iterable[MmStruct], memory: Memory) -> str | None:
     """I7: each frame's mapcount is the number of entries that map it; pages whose table is locked may be in between."""
     mapped = [0] * len(memory.mem_map)
     for mm in mms:
-        if not mm.page_table_lock.free or any(not table.ptl.free for _, table in tables(mm)):
+        if not _tables_at_rest(mm):
             return None
         for _, pte in leaf_entries(mm):
             mapped[pte.pfn] += isinstance(pte, Present)

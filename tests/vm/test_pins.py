@@ -169,11 +169,13 @@ def test_khugepaged_beside_everything(strategy: str) -> None:
     assert_clean(run_alone(program, executions=150, strategy=strategy))
 
 
-def test_khugepaged_beside_another_process_at_every_point() -> None:
+@pytest.mark.parametrize("swapped", [0, 1])
+def test_khugepaged_beside_another_process_at_every_point(swapped: int) -> None:
     """Nothing is lost while the page-table page is out of reach, wherever khugepaged is interrupted once."""
 
     def program() -> None:
         machine, mm = started()
+        check(kswapd(machine.memory, swapped) == swapped, "swapped out")
         other = machine.add_mm("other", HEAP)
         join(
             spawn(small_then_huge, machine, mm, name="khugepaged"),
