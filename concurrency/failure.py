@@ -16,6 +16,9 @@ _DEEPEST = 32
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
 """What a default repr() says about where an object lies, which is another place each time."""
 
+_NUMBER = re.compile(r"(?<!\.py:)(?<![0-9])(?:0x[0-9a-fA-F]+|[0-9]+)")
+"""A number that is not that of a line."""
+
 
 class Kind(StrEnum):
     """The kinds of failure that an execution can end in."""
@@ -65,6 +68,20 @@ class Failure(Exception):
     def signature(self) -> tuple[str, str, str, int]:
         """What two executions must agree on to have shown the same failure at the same step."""
         return (self.kind.value, self.headline, self.task, self.step)
+
+
+def same_failure(one: Failure | None, other: Failure) -> bool:
+    """The two are one finding: kind, check and headline agree; task and step may differ.
+
+    In the headline of a check that has a name the numbers may differ too, but for those of lines: they say which page,
+    object or one of several alike tasks it was, and the bug shows itself on another one as well. Words without such a
+    name may be somebody's own, with a number that tells one condition from another.
+    """
+    if one is None or one.kind is not other.kind or one.check != other.check:
+        return False
+    if one.check is None:
+        return one.headline == other.headline
+    return _NUMBER.sub("N", one.headline) == _NUMBER.sub("N", other.headline)
 
 
 def uncaught(error: Exception, by: str | None = None) -> Failure:

@@ -1,13 +1,15 @@
 """Minimising: the same failure with the fewest context switches, then the fewest steps, then the smallest data.
 
-A witness is read as a plan (`concurrency.strategy.guided`), the plan is changed, and each changed plan is run: it
-counts if the execution fails in the same way and is smaller. Source of the changes: Jalbert and Sen, "A Trace
-Simplification Technique for Effective Debugging of Concurrent Programs", FSE 2010 (stretches of one task are moved
-together, later ones earlier and earlier ones later, and removed); Zeller and Hildebrandt, "Simplifying and Isolating
-Failure-Inducing Input", TSE 2002 (whole windows first, then halves).
+A witness is read as a plan (`concurrency.strategy.guided`), the plan is changed (`concurrency.plan_changes`), and each
+changed plan is run: it counts if the execution fails in the same way and is smaller. To change whole windows first,
+then halves, is from Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", TSE 2002.
 
-The result is a local minimum: no single change that is known here makes it smaller. So minimising it again, with the
-same settings, changes nothing.
+Where no change helps, a local minimum may still have more preemptions than another way to the same failure. So then
+plans with fewer of them are made from nothing (`concurrency.few_preemptions`), and one that fails is where the changes
+go on. That costs nothing where no preemption is left.
+
+In the end no single change that is known here makes the result smaller, and no plan with fewer preemptions that was
+made. So minimising it again, with the same settings, changes nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from concurrency import plan_changes
 from concurrency.execution import Execution
-from concurrency.failure import BadSchedule, ConcurrencyError, Failure, Kind
+from concurrency.failure import BadSchedule, ConcurrencyError, Kind, same_failure
+from concurrency.few_preemptions import FewPreemptions
 from concurrency.replay import replay
 from concurrency.result import Witness
 from concurrency.schedule import Datum, Schedule, Segment
@@ -58,16 +62,6 @@ class Minimised:
     complete: bool
 
 
-def same_failure(one: Failure | None, other: Failure) -> bool:
-    """The two are one finding: kind, check and headline agree; task and step may differ."""
-    return (
-        one is not None
-        and one.kind is other.kind
-        and one.check == other.check
-        and one.headline == other.headline
-    )
-
-
 def minimise(
     program: Callable[[], Any], witness: Witness, settings: Settings | None = None, tries: int = DEFAULT_TRIES
 ) -> Witness:
@@ -96,6 +90,26 @@ def minimised(
     return Minimised(smallest, search.executions, search.left > 0)
 
 
+class _Runner:
+    """Runs plans."""
+
+    def __init__(
+        self, program: Callable[[], Any], settings: Settings, limit: int, guide: Guided, noted: Noted
+    ) -> None:
+        self._program = program
+        self._guide = guide
+        self.noted = noted
+        self._runtime = guide.runtime = settings.runtime(noted, max_steps=limit)
+
+    def run(self, plan: Plan, values: tuple[int, ...]) -> Execution | None:
+        """The execution; None if it cannot be made."""
+        self._guide.plan, self._guide.values = plan, values
+        try:
+            return self._runtime.run(self._program)
+        except ConcurrencyError:
+            return None
+
+
 class _Search:
     """Tries changed plans against the smallest one so far."""
 
@@ -104,15 +118,18 @@ class _Search:
         self._failure = witness.failure
         self._settings = settings
         self._tried: set[tuple[Plan, tuple[int, ...]]] = set()
-        self._guide = Guided()
-        self._noted = Noted(self._guide)
-        limit = settings.max_steps
+        self._barren: tuple[int, tuple[int, ...]] | None = None
+        self._limit = settings.max_steps
         if self._failure.kind is not Kind.STALL:
-            limit = min(limit, _SLACK * witness.steps + _LITTLE)
-        self._runtime = self._guide.runtime = settings.runtime(self._noted, max_steps=limit)
+            self._limit = min(self._limit, _SLACK * witness.steps + _LITTLE)
+        guide = Guided()
+        self._runner = self._run_by(guide, Noted(guide))
         self.left = tries
         self.executions = 0
         self.best = self._first(witness.schedule)
+
+    def _run_by(self, guide: Guided, noted: Noted) -> _Runner:
+        return _Runner(self._program, self._settings, self._limit, guide, noted)
 
     def _first(self, schedule: Schedule) -> _Found:
         noted = Noted(Replay(schedule))
@@ -129,37 +146,53 @@ class _Search:
         before = None
         while self.best.key != before and self.left > 0:
             before = self.best.key
-            self._each_window(self._without)
-            self._each_window(self._gathered)
-            self._each(self._unpreempted)
-            self._each(self._joined)
-            self._each(self._moved)
-            self._each(self._swapped)
-            self._each(self._elsewhere)
-            self._each(self._shorter)
+            self._each_window(plan_changes.without)
+            self._each_window(plan_changes.gathered)
+            self._each(plan_changes.unpreempted)
+            self._each(plan_changes.joined)
+            self._each(plan_changes.moved)
+            self._each(plan_changes.swapped)
+            self._each(plan_changes.elsewhere)
+            self._each(plan_changes.shorter)
             self._each_value()
             if self.best.key == before:
                 self._each(self._anywhere)
+            if self.best.key == before:
+                self._fewer()
 
     def _attempt(self, plan: Plan, values: tuple[int, ...]) -> bool:
-        """Run a plan; whether it is the smallest one now."""
+        """Run a plan that was not run before; whether it is the smallest one now."""
         if (plan, values) in self._tried or self.left <= 0:
             return False
         self._tried.add((plan, values))
-        self._guide.plan, self._guide.values = plan, values
+        return self._run(self._runner, plan, values)
+
+    def _run(self, runner: _Runner, plan: Plan, values: tuple[int, ...]) -> bool:
+        """Run a plan; whether it is the smallest one now."""
         self.left -= 1
         self.executions += 1
-        try:
-            execution = self._runtime.run(self._program)
-        except ConcurrencyError:
+        execution = runner.run(plan, values)
+        if execution is None or not same_failure(execution.failure, self._failure):
             return False
-        if not same_failure(execution.failure, self._failure):
-            return False
-        found = _found(execution, self._noted)
+        found = _found(execution, runner.noted)
         if found.key >= self.best.key:
             return False
         self.best = found
         return True
+
+    def _fewer(self) -> None:
+        """Make plans with fewer preemptions than the smallest one has, until one of them fails."""
+        most, values = self.best.key[0], self.best.values
+        if not most or (most, values) == self._barren:
+            return
+        guide = Guided()
+        search = FewPreemptions(guide)
+        runner = self._run_by(guide, search.noted)
+        for preemptions in range(most):
+            for plan in search.plans(grows=preemptions + 1 < most):
+                if self.left <= 0 or self._run(runner, plan, values):
+                    return
+        self._barren = (most, values)
 
     # -- which part of the plan is changed ------------------------------------------------------------------------
 
@@ -198,90 +231,6 @@ class _Search:
             if not any(self._attempt(self.best.plan, change) for change in changes):
                 at += 1
 
-    # -- changes ----------------------------------------------------------------------------------------------------
-
-    @staticmethod
-    def _without(plan: Plan, start: int, stop: int) -> Iterator[Plan]:
-        """Leave the window out; what ran before it is preempted there, or runs on."""
-        yield (*plan[:start], *plan[stop:])
-        yield (*plan[: start - 1], Stretch(plan[start - 1].task, None), *plan[stop:])
-
-    @staticmethod
-    def _gathered(plan: Plan, start: int, stop: int) -> Iterator[Plan]:
-        """Let each task of the window run once, in the order of first, then of last appearance."""
-        window = plan[start:stop]
-        tasks = list(dict.fromkeys(stretch.task for stretch in window))
-        if len(tasks) == len(window):
-            return
-        last = list(dict.fromkeys(stretch.task for stretch in reversed(window)))[::-1]
-        for order in [tasks, last] if tasks != last else [tasks]:
-            yield (*plan[:start], *(_sum(window, task) for task in order), *plan[stop:])
-
-    @staticmethod
-    def _unpreempted(plan: Plan, at: int) -> Iterator[Plan]:
-        """Let one stretch run until it cannot go on."""
-        stretch = plan[at]
-        if stretch.length is not None:
-            yield (*plan[:at], Stretch(stretch.task, None), *plan[at + 1 :])
-            yield (*plan[:at], Stretch(stretch.task, None))
-
-    @staticmethod
-    def _moved(plan: Plan, at: int) -> Iterator[Plan]:
-        """Let one stretch come sooner or later."""
-        rest = (*plan[:at], *plan[at + 1 :])
-        for place in range(1, len(plan)):
-            if at and place != at:
-                yield (*rest[:place], plan[at], *rest[place:])
-
-    @staticmethod
-    def _swapped(plan: Plan, at: int) -> Iterator[Plan]:
-        """Let two tasks change their parts from here on."""
-        one = plan[at].task
-        for other in sorted({stretch.task for stretch in plan[at:]} - {one}):
-            names = {one: other, other: one}
-            yield tuple(
-                Stretch(names.get(stretch.task, stretch.task), stretch.length) if place >= at else stretch
-                for place, stretch in enumerate(plan)
-            )
-
-    @staticmethod
-    def _joined(plan: Plan, at: int) -> Iterator[Plan]:
-        """Move the next stretch of the same task to this one, or this one to that."""
-        task = plan[at].task
-        for later in range(at + 1, len(plan)):
-            if plan[later].task == task:
-                both = _sum((plan[at], plan[later]), task)
-                yield (*plan[:at], both, *plan[at + 1 : later], *plan[later + 1 :])
-                if at:
-                    yield (*plan[:at], *plan[at + 1 : later], both, *plan[later + 1 :])
-                return
-
-    @staticmethod
-    def _elsewhere(plan: Plan, at: int) -> Iterator[Plan]:
-        """Give a stretch to another task."""
-        if at == 0:
-            return
-        stretch = plan[at]
-        for task in range(max(one.task for one in plan) + 1):
-            if task != stretch.task:
-                yield (*plan[:at], Stretch(task, stretch.length), *plan[at + 1 :])
-
-    @staticmethod
-    def _shorter(plan: Plan, at: int) -> Iterator[Plan]:
-        """Preempt a stretch earlier; the next of its task makes up for it, or nobody does."""
-        task, length = plan[at].task, plan[at].length
-        if length is None:
-            return
-        later = next((n for n in range(at + 1, len(plan)) if plan[n].task == task), None)
-        less = length - 1
-        while less >= 1:
-            shorter = Stretch(task, length - less)
-            yield (*plan[:at], shorter, *plan[at + 1 :])
-            if later is not None and plan[later].length is not None:
-                more = Stretch(task, (plan[later].length or 0) + less)
-                yield (*plan[:at], shorter, *plan[at + 1 : later], more, *plan[later + 1 :])
-            less //= 2
-
     def _anywhere(self, plan: Plan, at: int) -> Iterator[Plan]:
         """Preempt a stretch somewhere else: where nobody waits for what its task holds, fewer switches are due."""
         task, length = plan[at].task, plan[at].length
@@ -292,20 +241,9 @@ class _Search:
                 yield (*plan[:at], Stretch(task, other), *plan[at + 1 :])
 
 
-def _sum(stretches: Plan, task: int) -> Stretch:
-    """One stretch of `task` as long as all of its stretches."""
-    total = 0
-    for stretch in stretches:
-        if stretch.task == task:
-            if stretch.length is None:
-                return Stretch(task, None)
-            total += stretch.length
-    return Stretch(task, total)
-
-
 def _found(execution: Execution, noted: Noted) -> _Found:
     schedule = execution.schedule
     segments = tuple((one.task, one.length) for one in schedule.choices if isinstance(one, Segment))
     values = tuple(one.value for one in schedule.choices if isinstance(one, Datum))
     key = (noted.preemptions, schedule.switches, execution.steps, sum(values), values, segments)
-    return _Found(key, noted.plan(schedule), values, schedule)
+    return _Found(key, noted.plan(execution.who, execution.when), values, schedule)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from concurrency import replay
+from concurrency.failure import same_failure
 from concurrency.minimise import minimised
 from concurrency.result import Witness
 from concurrency.tally import Tally
@@ -40,7 +41,7 @@ def _look(program: Any, witness: Witness, settings: Any) -> None:
     _count += 1
     small = minimised(program, witness, settings, _TRIES)
     assert small.witness.preemptions <= witness.preemptions
-    assert small.witness.failure.headline == witness.failure.headline
+    assert same_failure(small.witness.failure, witness.failure)
     again = replay(program, str(small.witness.schedule), settings=settings)
     assert again.failure.signature == small.witness.failure.signature
     if small.complete:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from concurrency.schedule import Schedule, Segment
 from concurrency.strategy.base import Strategy
 from concurrency.task import Task
 
@@ -144,12 +143,10 @@ class Noted:
         """See `Strategy.end`."""
         self.inner.end(steps, forced)
 
-    def plan(self, schedule: Schedule) -> Plan:
-        """The plan that leads to the last execution again, whose schedule this is."""
-        plan = []
-        step = 0
-        for segment in schedule.choices:
-            if isinstance(segment, Segment):
-                step += segment.length
-                plan.append(Stretch(segment.task, segment.length if step in self.preempted else None))
-        return tuple(plan)
+    def plan(self, who: Sequence[Task], when: Sequence[int]) -> Plan:
+        """The plan that leads to the last execution again, whose trail this is."""
+        ends = [*when[1:], 0]
+        return tuple(
+            Stretch(task.id, end - start if end in self.preempted else None)
+            for task, start, end in zip(who, when, ends, strict=True)
+        )

@@ -20,6 +20,7 @@ from concurrency import (
     Plain,
     Settings,
     Shared,
+    bug_on,
     check,
     join,
     perform,
@@ -52,6 +53,44 @@ def lost_update_beside_noise() -> None:
 
     join(spawn(noise, name="noise"), spawn(add, name="ann"), spawn(add, name="bob"))
     check(cell.once == 2, "both additions count")
+
+
+def two_ways() -> None:
+    """A window inside a window takes two preemptions; one far off, which only who comes first enters, takes one."""
+    opened, inner, far, noise = Cell(), Cell(), Cell(), Cell()
+
+    def looks() -> None:
+        opened.once = 1
+        opened.once = 0
+        check(not inner.once and not far.once, "nobody looks into a window")
+
+    def opens() -> None:
+        if opened.once:
+            inner.once = 1
+            inner.once = 0
+            return
+        for _ in range(6):
+            noise.once = noise.once + 1
+        far.once = 1
+        far.once = 0
+
+    join(spawn(looks), spawn(opens))
+
+
+def seen_on_a_page() -> None:
+    """Pages are opened for a moment, one after the other; the check that sees it names the page."""
+    pages = [Cell() for _ in range(4)]
+
+    def opens() -> None:
+        for page in pages:
+            page.once = 1
+            page.once = 0
+
+    def looks() -> None:
+        for number, page in enumerate(pages):
+            bug_on(page.once, f"page {number * 4096:#x} is open", "open-page")
+
+    join(spawn(opens), spawn(looks))
 
 
 class Windows:

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import pytest
 from concurrency_programs import BARE, lost_update
-from known_bugs import KNOWN_BUGS, Windows, lost_update_beside_noise, unhandled_fault
+from known_bugs import (
+    KNOWN_BUGS,
+    Windows,
+    lost_update_beside_noise,
+    seen_on_a_page,
+    two_ways,
+    unhandled_fault,
+)
 
 from concurrency import (
     BadSchedule,
     Datum,
+    Failure,
+    Kind,
     Schedule,
     Settings,
     explore,
     minimise,
     replay,
 )
+from concurrency.failure import same_failure
 from concurrency.minimise import minimised
 from stress import scenarios
+from stress.bug import find_bug
 from stress.patch import applied
 
 windows = Windows((2, 3, 4))
@@ -33,8 +44,7 @@ def test_a_witness_gets_as_small_as_it_can(name: str, strategy: str) -> None:
         small = minimise(program, witness, settings)
         assert small.preemptions == bug.preemptions
         assert small.preemptions <= witness.preemptions
-        assert small.failure.headline == witness.failure.headline
-        assert small.failure.kind is witness.failure.kind
+        assert same_failure(small.failure, witness.failure)
         again = replay(program, str(small.schedule), settings=settings)
         assert again.failure.signature == small.failure.signature
         assert minimise(program, small, settings).schedule == small.schedule
@@ -46,6 +56,67 @@ def test_every_witness_of_a_small_program_becomes_the_same_one() -> None:
         (witness,) = explore(lost_update_beside_noise, strategy="random", seed=seed, settings=BARE).failures
         schedules.add(str(minimise(lost_update_beside_noise, witness, BARE).schedule))
     assert len(schedules) == 1, schedules
+
+
+def test_another_way_to_the_same_failure_is_found_where_it_has_fewer_preemptions() -> None:
+    found = set()
+    for seed in range(1, 21):
+        (witness,) = explore(two_ways, strategy="random", seed=seed, settings=BARE).failures
+        found.add(witness.preemptions)
+        small = minimised(two_ways, witness, BARE)
+        assert small.witness.preemptions == 1
+        assert small.complete
+        again = minimised(two_ways, small.witness, BARE)
+        assert again.witness.schedule == small.witness.schedule
+    assert max(found) > 1
+
+
+@pytest.mark.parametrize("seed", [1, 6])
+def test_the_huge_page_that_moves_needs_one_preemption(seed: int) -> None:
+    bug = find_bug("mremap-rmap-order")
+    program, settings = bug.broken.program, bug.broken.settings()
+    with applied(bug.broken.patches):
+        (witness,) = explore(program, seed=seed, settings=settings).failures
+        assert witness.preemptions > 1
+        assert minimise(program, witness, settings).preemptions == 1
+
+
+def test_the_bug_may_show_itself_on_another_page() -> None:
+    pages, schedules = set(), set()
+    for seed in range(1, 11):
+        (witness,) = explore(seen_on_a_page, strategy="random", seed=seed, settings=BARE).failures
+        small = minimise(seen_on_a_page, witness, BARE)
+        pages.add(witness.failure.headline)
+        schedules.add(str(small.schedule))
+    assert len(pages) > 1
+    assert len(schedules) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (("page 0x1000 of cc1:2", "lost"), ("page 0x20 of cc1:17", "lost"), True),
+        (("page 0x1000 is lost", "lost"), ("page 0x1000 is dirty", "lost"), False),
+        (
+            ("read by reader 1 at tree/node.py:97", "lost"),
+            ("read by reader 2 at tree/node.py:97", "lost"),
+            True,
+        ),
+        (
+            ("read by reader 1 at tree/node.py:97", "lost"),
+            ("read by reader 1 at tree/node.py:9", "lost"),
+            False,
+        ),
+        (("page 0x1000 is lost", "lost"), ("page 0x1000 is lost", "found"), False),
+        (("check failed: step 1", None), ("check failed: step 1", None), True),
+        (("check failed: step 1", None), ("check failed: step 2", None), False),
+    ],
+)
+def test_what_is_one_finding(one: tuple[str, str | None], other: tuple[str, str | None], same: bool) -> None:
+    first, second = (Failure(Kind.INVARIANT, headline, check=check) for headline, check in (one, other))
+    assert same_failure(first, second) is same
+    assert not same_failure(None, second)
+    assert not same_failure(Failure(Kind.LEAK, one[0], check=one[1]), second)
 
 
 def test_data_choices_become_as_small_as_they_can() -> None:
@@ -70,7 +141,7 @@ def test_the_brk_crash_needs_few_preemptions(without: tuple[str, ...], seeds: in
             (witness,) = explore(scenario.program, executions=5000, seed=seed, settings=settings).failures
             small = minimise(scenario.program, witness, settings, tries=100)
             assert small.preemptions <= (3 if without else 0)
-            assert small.failure.headline == witness.failure.headline
+            assert same_failure(small.failure, witness.failure)
         small = minimise(scenario.program, small, settings)
         assert small.preemptions == (2 if without else 0)
         assert minimise(scenario.program, small, settings).schedule == small.schedule
