@@ -72,6 +72,7 @@ class Threaded:
         self._observers = observers
         self._on_asked = hearers(observers, "asked")
         self._on_performed = hearers(observers, "performed")
+        self._on_blocked = hearers(observers, "blocked")
         self._on_spawned = hearers(observers, "spawned")
         self._on_allocating = hearers(observers, "allocating")
         self._on_ended = hearers(observers, "ended")
@@ -248,6 +249,8 @@ class Threaded:
         if self._circles and (found := circle(task, self._is_stuck)):
             raise describe_circle(found)
         self._waiting.append(task)
+        for blocked in self._on_blocked:
+            blocked(task, op, obj)
         if self._watchers:
             self._look(task, op)
         while not op.ready(obj, task):

@@ -55,7 +55,7 @@ class Counts(Observer):
         """See `Observer.performed`."""
         self.accessed(task, op, obj)
         dep = op.dep
-        if dep is not None and dep <= Dep.TRY_READ and result is not False:
+        if dep is not None and (dep < Dep.TRY or (dep <= Dep.TRY_READ and result is not False)):
             self.acquired[obj.name] += 1
             self.chains.add(tuple([entry[0].name for entry in task.context.held]))
         elif result is None and op.name == _ALLOC:
@@ -65,7 +65,7 @@ class Counts(Observer):
 
     def blocked(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
         """See `Observer.blocked`."""
-        if op.dep is not None:
+        if hasattr(obj, "dep_map"):
             self.waited[label(obj)] += 1
 
     def _settle(self) -> None:

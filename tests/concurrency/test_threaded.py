@@ -13,14 +13,17 @@ from concurrency import (
     Kind,
     Mutex,
     Observer,
+    Operation,
     RwSemaphore,
     Settings,
     Spinlock,
+    Task,
     Threaded,
     active,
     atomic_add_return,
     call_rcu,
     check,
+    cpu_relax,
     explore,
     join,
     quiet,
@@ -167,6 +170,37 @@ def test_a_failure_of_an_observer_cannot_be_swallowed() -> None:
 
     found = explore(program, runtime="threaded", executions=1).failures
     assert found[0].failure.headline == "WARNING: possible recursive locking detected"
+
+
+class Waits(Observer):
+    """Hears who has to wait, and for what."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, object]] = []
+
+    def blocked(self, task: Task, op: Operation, obj: object) -> None:
+        if op.dep is not None:
+            self.heard.append((task.name, obj))
+
+
+def test_an_observer_hears_who_waits() -> None:
+    waits = Waits()
+
+    def program() -> None:
+        mutex = Mutex("mutex")
+
+        def take() -> None:
+            with mutex:
+                pass
+
+        with mutex:
+            waiter = spawn(take, name="waiter")
+            while not waits.heard:
+                cpu_relax()
+        join(waiter)
+        check(waits.heard == [("waiter", mutex)], "the lock was waited for")
+
+    assert Threaded(seed=1, observers=[waits]).run(program).failure is None
 
 
 def test_an_observer_that_looks_from_outside_disturbs_nobody() -> None:
