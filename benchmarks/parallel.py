@@ -48,7 +48,7 @@ def three_by_three() -> None:
 
 def brk(strategy: str, executions: int, executor: Executor | None) -> int:
     scenario = scenarios.brk_standard
-    source = ScenarioSource.of(scenario, frozenset())
+    source = ScenarioSource.of(scenario, frozenset(), scenario.memory)
     result = explore(
         scenario.program,
         strategy=strategy,

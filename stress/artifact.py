@@ -17,7 +17,7 @@ from concurrency import MEMORIES, Schedule, Settings, Witness
 from stress.checks import CHECKS
 from stress.scenario import BadParameter, Scenario, UnknownScenario, find_scenario
 
-FORMAT = 1
+FORMAT = 2
 _MAGIC = "sugarbush"
 _LARGEST = 16 * 1024 * 1024
 _KEPT = ("trace", "spawn")
@@ -71,6 +71,7 @@ def save(
         _MAGIC: FORMAT,
         "scenario": scenario.name,
         "parameters": dict(scenario.values),
+        "faults": scenario.faults,
         "without": sorted(without),
         "found_by": {**found_by, "execution": witness.execution},
         "schedule": str(witness.schedule),
@@ -137,8 +138,11 @@ def _checked(path: Path, data: dict[str, Any]) -> Artifact:
     parameters = _entry(path, {"parameters": {}, **data}, "parameters", dict)
     found_by = _entry(path, data, "found_by", dict)
     _entry(path, {"execution": 0, **found_by}, "execution", int)
+    faults = _entry(path, data, "faults", int) if "faults" in data else None
+    if faults is not None and faults < 0:
+        raise BadArtifact(f"{path} is broken: 'faults' is below 0")
     try:
-        scenario = find_scenario(_entry(path, data, "scenario", str)).given(parameters)
+        scenario = find_scenario(_entry(path, data, "scenario", str)).given(parameters, faults)
     except (UnknownScenario, BadParameter) as error:
         raise BadArtifact(f"{path}: {error}") from None
     if found_by.get("memory", "sc") not in MEMORIES:

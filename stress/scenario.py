@@ -63,14 +63,15 @@ class Scenario:
         """Its parameters, with their defaults."""
         return {name: one.default for name, one in inspect.signature(self.function).parameters.items()}
 
-    def given(self, values: Mapping[str, object]) -> Scenario:
-        """The same scenario with these parameters; text is read as a number where one is due.
+    def given(self, values: Mapping[str, object], faults: int | None = None) -> Scenario:
+        """The same scenario with these parameters, and with so many allocations that may fail (None: as it says).
 
-        Raises `BadParameter`.
+        Text is read as a number where one is due. Raises `BadParameter`.
         """
-        if not values:
+        if not values and faults in (None, self.faults):
             return self
-        return replace(self, values={name: self._read(name, value) for name, value in sorted(values.items())})
+        read = {name: self._read(name, value) for name, value in sorted(values.items())}
+        return replace(self, values=read, faults=self.faults if faults is None else faults)
 
     def _read(self, name: str, value: object) -> Value:
         parameters = self.parameters

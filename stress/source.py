@@ -15,20 +15,21 @@ from stress.scenario import Scenario, Value, find_scenario
 
 @dataclass(frozen=True, slots=True)
 class ScenarioSource:
-    """A registered scenario, with the values of its parameters, the checks that are switched off, the memory, and
-    the files that register scenarios of the user's own.
+    """A registered scenario, with the values of its parameters, the checks that are switched off, the memory, how
+    many allocations may fail, and the files that register scenarios of the user's own.
     """
 
     name: str
     values: Mapping[str, Value]
     without: frozenset[str]
-    memory: str = "sc"
-    files: tuple[str, ...] = ()
+    memory: str
+    faults: int
+    files: tuple[str, ...]
 
     @classmethod
-    def of(cls, scenario: Scenario, without: frozenset[str], memory: str = "sc") -> ScenarioSource:
+    def of(cls, scenario: Scenario, without: frozenset[str], memory: str) -> ScenarioSource:
         """The source of `scenario`."""
-        return cls(scenario.name, dict(scenario.values), without, memory, loaded_files())
+        return cls(scenario.name, dict(scenario.values), without, memory, scenario.faults, loaded_files())
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
@@ -37,6 +38,6 @@ class ScenarioSource:
 
         for file in self.files:
             load_file(Path(file))
-        scenario = find_scenario(self.name).given(self.values)
+        scenario = find_scenario(self.name).given(self.values, self.faults)
         with applied(scenario.patches):
             yield scenario.program, scenario.settings(self.without, self.memory)

@@ -14,7 +14,7 @@ from stress.plan import Plan
 from stress.scenario import BadParameter, UnknownScenario, find_scenario
 
 NAME = "campaign.json"
-FORMAT = 1
+FORMAT = 2
 _MAGIC = "sugarbush-campaign"
 
 
@@ -41,6 +41,7 @@ def save(state: State, counts: dict[str, Any]) -> None:
         _MAGIC: FORMAT,
         "scenario": plan.scenario.name,
         "parameters": dict(plan.scenario.values),
+        "faults": plan.scenario.faults,
         "runtime": plan.runtime,
         "memory": plan.memory,
         "strategy": plan.strategy,
@@ -91,8 +92,9 @@ def load(folder: Path, seconds: float, jobs: int) -> State:
     times = entry("failures", dict)
     if not all(type(count) is int and Path(name).name == name for name, count in times.items()):
         raise BadState(f"{path} is broken: 'failures' is not a table of artifacts")
+    faults = number("faults") if "faults" in data else None
     try:
-        scenario = find_scenario(entry("scenario", str)).given(entry("parameters", dict))
+        scenario = find_scenario(entry("scenario", str)).given(entry("parameters", dict), faults)
     except (UnknownScenario, BadParameter) as error:
         raise BadState(f"{path}: {error}") from None
     plan = Plan(

@@ -13,6 +13,7 @@ def summary(campaign: Campaign) -> dict[str, Any]:
     return {
         "scenario": plan.scenario.name,
         "parameters": dict(plan.scenario.values),
+        "faults": plan.scenario.faults,
         "runtime": plan.runtime,
         "memory": plan.memory,
         "strategy": result.strategy,

@@ -46,6 +46,10 @@ def run_command(
     seed: Annotated[int, typer.Option(help="Where the choices start.")] = 1,
     jobs: Annotated[int, typer.Option(help="How many processes share the work.")] = 1,
     executor: Annotated[str | None, typer.Option(help="The address of a Dask scheduler.")] = None,
+    faults: Annotated[
+        int | None,
+        typer.Option(help="How many allocations may fail in one execution; the scenario's own if not given."),
+    ] = None,
     without: Annotated[list[str] | None, typer.Option(help="A check to switch off; repeatable.")] = None,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on after a failure.")] = False,
     directory: Annotated[Path, typer.Option("--out", help="Where artifacts go.")] = DEFAULT_OUT,
@@ -68,6 +72,8 @@ def run_command(
             raise Unusable(f"{option} must be above 0, not {value}")
     if seed < 0:
         raise Unusable(f"--seed must be 0 or more, not {seed}")
+    if faults is not None and faults < 0:
+        raise Unusable(f"--faults must be 0 or more, not {faults}")
     if schedules is not None and seconds is not None:
         raise Unusable("--schedules and --seconds exclude each other")
     if jobs < 1:
@@ -79,12 +85,12 @@ def run_command(
     if directory.exists() and not directory.is_dir():
         raise Unusable(f"--out {directory} is not a directory")
     if resume is not None:
-        if scenario is not None or schedules is not None:
+        if scenario is not None or schedules is not None or faults is not None:
             raise Unusable("--resume goes on with what its directory says, for --seconds more")
         return _finish(Campaign.resumed(resume, seconds or DEFAULT_RESUME, jobs), as_json, junit, markdown)
     if scenario is None:
         raise Unusable("which scenario? `sugarbush list` names them")
-    chosen = find_scenario(scenario).given(_parameters(context.args))
+    chosen = find_scenario(scenario).given(_parameters(context.args), faults)
     plan = Plan(
         scenario=chosen,
         runtime=runtime,

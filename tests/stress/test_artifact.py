@@ -115,6 +115,8 @@ def test_parameters_are_checked(counting: Scenario, values: dict[str, object], c
         ({"parameters": {"pages": 3}}, "has no parameter 'pages': there are none"),
         ({"parameters": ["pages"]}, "'parameters' is missing or not a dict"),
         ({"found_by": {"execution": "first"}}, "'execution' is missing or not a int"),
+        ({"faults": -1}, "'faults' is below 0"),
+        ({"faults": "1"}, "'faults' is missing or not a int"),
         ({"failure": []}, "'failure' is missing or not a dict"),
         ({"failure": {"kind": "bug-on"}}, "'headline' is missing"),
     ],

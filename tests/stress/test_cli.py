@@ -166,6 +166,7 @@ def test_keep_going_merges_what_is_one_bug(capsys: pytest.CaptureFixture[str], t
         (["run", "brk-standard", "--seconds", "nan"], "--seconds must be above 0"),
         (["run", "brk-standard", "--depth", "0"], "the depth of pct counts orderings: at least 1"),
         (["run", "brk-standard", "--seed", "-1"], "--seed must be 0 or more"),
+        (["run", "brk-standard", "--faults", "-1"], "--faults must be 0 or more, not -1"),
         (["run", "brk-standard", "--seconds", "1", "--schedules", "1"], "exclude each other"),
         (["run", "brk-standard", "--jobs", "0"], "--jobs must be 1 or more"),
         (["run", "brk-standard", "--executor", "tcp://here"], "no Dask scheduler answers at tcp://here"),
