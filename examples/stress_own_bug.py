@@ -9,16 +9,16 @@ from concurrency import Settings, explore
 from stress.checks import model_observers
 from stress.patch import applied, patch
 from stress.workloads.brk import trim_under_compaction
-from vm import anon_vma
+from vm import anon_vma, anon_vma_chain, interval_tree
 from vm.vma import VmArea
 
 
-@patch(anon_vma.unlink_anon_vmas)
+@patch(anon_vma_chain.unlink_anon_vmas)
 def unlink_anon_vmas(vma: VmArea) -> None:
-    """As vm.anon_vma.unlink_anon_vmas, but nobody is kept out of the tree."""
+    """As vm.anon_vma_chain.unlink_anon_vmas, but nobody is kept out of the tree."""
     links = list(vma.anon_vma_chain)
     for avc in links:
-        anon_vma.interval_tree_remove(avc)
+        interval_tree.interval_tree_remove(avc)
     vma.anon_vma_chain.clear()
     if vma.anon_vma is not None:
         vma.anon_vma.num_active_vmas -= 1

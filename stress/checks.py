@@ -7,9 +7,9 @@ from typing import Any
 
 from concurrency import Dep, Failure, Kind, Observer, Operation, Runtime, RwSemaphore, Task, peek, quiet
 from concurrency.rwsem import UP_READ, UP_WRITE
-from vm.anon_vma import RB_INSERT, RB_REMOVE
 from vm.filemap import I_MMAP_INSERT, I_MMAP_REMOVE
 from vm.folio import FREE_FRAME, Folio
+from vm.interval_tree import RB_INSERT, RB_REMOVE
 from vm.invariants import coverage, huge_in_vma, mapcounts, rights, stale_translations, swap_counts, vma_index
 from vm.lock_order import LockOrder
 from vm.machine import Machine

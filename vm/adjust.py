@@ -15,16 +15,8 @@ from dataclasses import dataclass
 from concurrency import trace
 from lockdep.gfp import GFP_KERNEL
 from tree import NoMemory
-from vm.anon_vma import (
-    AnonVma,
-    anon_vma_clone,
-    anon_vma_lock_write,
-    anon_vma_merge,
-    anon_vma_unlock_write,
-    post_update_vma,
-    pre_update_vma,
-    unlink_anon_vmas,
-)
+from vm.anon_vma import AnonVma, anon_vma_lock_write, anon_vma_unlock_write
+from vm.anon_vma_chain import anon_vma_clone, anon_vma_merge, unlink_anon_vmas
 from vm.errno import ENOMEM
 from vm.filemap import (
     AddressSpace,
@@ -36,7 +28,8 @@ from vm.filemap import (
     vma_interval_tree_remove,
 )
 from vm.find import vma_store
-from vm.huge import vma_adjust_trans_huge
+from vm.huge_split_pmd import vma_adjust_trans_huge
+from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.layout import PAGE_SHIFT
 from vm.vma import VmArea, vm_area_dup, vm_area_free
 from vm.vma_lock import vma_mark_detached, vma_start_write

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrency import READ_ONCE, trace
-from vm.anon_vma import anon_vma_prepare
+from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EAGAIN, ENOMEM
 from vm.folio import Folio, alloc_folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.huge import copy_huge_pmd

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrency import READ_ONCE, trace
-from vm.anon_vma import anon_vma_prepare
+from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EFAULT, ENOMEM
 from vm.filemap import AddressSpace, add_folio, filemap_get_folio
 from vm.folio import Folio, alloc_folio, folio_put

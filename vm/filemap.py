@@ -133,7 +133,7 @@ def vma_interval_tree_remove(vma: VmArea, mapping: AddressSpace) -> None:
 
 
 def vma_interval_tree_foreach(mapping: AddressSpace, first: int, last: int) -> Iterator[VmArea]:
-    """The VMAs that map any of the pages `first`..`last`; needs i_mmap_rwsem. As `anon_vma.interval_tree_foreach`."""
+    """The VMAs that map any of the pages `first`..`last`; needs i_mmap_rwsem. As `interval_tree_foreach`."""
     rt = active.runtime
     if rt is not None:
         rt.step(I_MMAP_READ, mapping)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lockdep.gfp import GFP_KERNEL
 from tree import NoMemory
-from vm.anon_vma import anon_vma_fork, unlink_anon_vmas
+from vm.anon_vma_chain import anon_vma_fork, unlink_anon_vmas
 from vm.cow import copy_page_range
 from vm.errno import ENOMEM
 from vm.exit import exit_mmap

@@ -17,7 +17,8 @@ from vm.folio import (
     folio_try_get,
     total_mapcount,
 )
-from vm.huge import maps, pmdp_invalidate, split_huge_pmd
+from vm.huge_pmd import maps, pmdp_invalidate
+from vm.huge_split_pmd import split_huge_pmd
 from vm.layout import PMD_SIZE
 from vm.migrate import remove_migration_pte
 from vm.pgtable import (

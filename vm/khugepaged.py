@@ -10,7 +10,7 @@ from vm.errno import EAGAIN, ENOMEM
 from vm.filemap import AddressSpace, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
 from vm.find import vma_lookup
 from vm.folio import Folio, alloc_huge, folio_put
-from vm.huge import deposit, pmdp_huge_get_and_clear
+from vm.huge_pmd import deposit, pmdp_huge_get_and_clear
 from vm.layout import HPAGE_PMD_NR, PAGE_SIZE, PMD_SIZE, VM_HUGEPAGE, pmd_index
 from vm.lru import isolate_lru_page, putback_lru_page
 from vm.mm import (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from concurrency import trace
-from vm.anon_vma import anon_vma_prepare
+from vm.anon_vma_chain import anon_vma_prepare
 from vm.cow import PROTECTED, do_wp_page
 from vm.errno import EFAULT, ENOMEM
 from vm.fault_lock import Hold, hold_mmap_lock
 from vm.file_fault import do_fault
 from vm.folio import alloc_folio, folio_put, migration_entry_wait_on_locked
-from vm.huge import (
+from vm.huge_fault import (
     FALLBACK,
     do_huge_pmd_anonymous_page,
     do_huge_pmd_wp_page,

@@ -6,7 +6,8 @@ Everything here needs mmap_lock for writing, but `find_mergeable_anon_vma`, whic
 from __future__ import annotations
 
 from vm.adjust import inherit_anon_vma, vma_adjust
-from vm.anon_vma import AnonVma, list_is_singular
+from vm.anon_vma import AnonVma
+from vm.anon_vma_chain import list_is_singular
 from vm.filemap import AddressSpace
 from vm.find import vma_find
 from vm.layout import PAGE_SHIFT, VM_SOFTDIRTY, VM_SPECIAL

@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrency import trace
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.filemap import i_mmap_lock_write, i_mmap_unlock_write
-from vm.huge import deposit, pmdp_huge_get_and_clear, split_huge_pmd, withdraw
+from vm.huge_pmd import deposit, pmdp_huge_get_and_clear, withdraw
+from vm.huge_split_pmd import split_huge_pmd
 from vm.layout import PAGE_SIZE, PMD_SIZE
 from vm.mm import SINGLE_DEPTH_NESTING
 from vm.pgtable import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrency import bug_on, trace
-from vm.anon_vma import anon_vma_clone, unlink_anon_vmas
+from vm.anon_vma_chain import anon_vma_clone, unlink_anon_vmas
 from vm.errno import EFAULT, EINVAL, ENOMEM, ESRCH
 from vm.filemap import get_file
 from vm.find import vma_find, vma_lookup, vma_prev

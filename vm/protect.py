@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from vm.huge import change_huge_pmd, split_huge_pmd
+from vm.huge import change_huge_pmd
+from vm.huge_split_pmd import split_huge_pmd
 from vm.layout import PAGE_SIZE, PMD_SIZE
 from vm.pgtable import (
     PTE_EXEC,

@@ -24,11 +24,11 @@ from vm.anon_vma import (
     anon_vma_unlock_read,
     free_anon_vma,
     get_anon_vma_unless_zero,
-    interval_tree_foreach,
     put_anon_vma,
 )
 from vm.filemap import AddressSpace, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
 from vm.folio import Folio, folio_mapped, folio_maybe_dma_pinned, folio_put
+from vm.interval_tree import interval_tree_foreach
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
     PageTable,

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from lockdep.gfp import GFP_KERNEL
 from tree import NoMemory
-from vm.anon_vma import (
-    anon_vma_lock_write,
-    anon_vma_prepare,
-    anon_vma_unlock_write,
-    post_update_vma,
-    pre_update_vma,
-)
+from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
+from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import ENOMEM, EPERM
 from vm.find import vma_prev, vma_store
+from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.layout import (
     MMAP_MIN_ADDR,
     PAGE_SHIFT,

@@ -24,7 +24,7 @@ from concurrency import (
     poke,
     trace,
 )
-from vm.anon_vma import anon_vma_prepare
+from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EAGAIN, EEXIST, EFAULT, ENOMEM
 from vm.find import vma_lookup
 from vm.folio import alloc_folio, folio_put

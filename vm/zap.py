@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from concurrency import bug_on, trace
-from vm.anon_vma import unlink_anon_vmas
+from vm.anon_vma_chain import unlink_anon_vmas
 from vm.filemap import unlink_file_vma
-from vm.huge import split_huge_pmd, zap_huge_pmd
+from vm.huge import zap_huge_pmd
+from vm.huge_split_pmd import split_huge_pmd
 from vm.layout import PAGE_SIZE, PMD_SIZE, pmd_index
 from vm.mm import MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter, mm_counter
 from vm.pgtable import (

@@ -17,14 +17,9 @@ from stress.bug import bug
 from stress.patch import patch
 from stress.process import Process
 from stress.workloads.mappings import BASE, READ, READ_WRITE, end, fill, map_pages, page
-from vm import anon_vma as anon_vma_
-from vm.anon_vma import (
-    AnonVma,
-    anon_vma_chain_link,
-    anon_vma_unlock_write,
-    avc_cache,
-    unlink_anon_vmas,
-)
+from vm import anon_vma_chain
+from vm.anon_vma import AnonVma, anon_vma_unlock_write, avc_cache
+from vm.anon_vma_chain import anon_vma_chain_link, unlink_anon_vmas
 from vm.fork import sys_fork
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
@@ -32,7 +27,7 @@ from vm.mprotect import sys_mprotect
 from vm.vma import VmArea
 
 
-@patch(anon_vma_.anon_vma_clone)
+@patch(anon_vma_chain.anon_vma_clone)
 def anon_vma_clone(dst: VmArea, src: VmArea) -> bool:
     """An anon_vma is used again if children and VMAs of its own together are fewer than two."""
     locked: AnonVma | None = None
@@ -48,7 +43,7 @@ def anon_vma_clone(dst: VmArea, src: VmArea) -> bool:
                 unlink_anon_vmas(dst)
                 return False
         anon_vma = link.anon_vma
-        locked = anon_vma_.lock_anon_vma_root(locked, anon_vma)
+        locked = anon_vma_chain.lock_anon_vma_root(locked, anon_vma)
         anon_vma_chain_link(dst, avc, anon_vma)
         degree = anon_vma.num_children + anon_vma.num_active_vmas
         if dst.anon_vma is None and src.anon_vma is not None and anon_vma is not src.anon_vma and degree < 2:

@@ -16,8 +16,9 @@ from stress.catalogue.anon_vma_root_changes import folio_lock_anon_vma_read
 from stress.patch import patch
 from stress.process import Process
 from stress.workloads.mappings import BASE, end, map_pages, page
-from vm import anon_vma as anon_vma_
-from vm.anon_vma import anon_vma_cache, anon_vma_chain_link, avc_cache, put_anon_vma
+from vm import anon_vma_chain
+from vm.anon_vma import anon_vma_cache, avc_cache, put_anon_vma
+from vm.anon_vma_chain import anon_vma_chain_link
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.munmap import do_munmap
@@ -26,7 +27,7 @@ from vm.vma import VmArea
 from vm.vmscan import kswapd
 
 
-@patch(anon_vma_.anon_vma_prepare)
+@patch(anon_vma_chain.anon_vma_prepare)
 def anon_vma_prepare(vma: VmArea) -> bool:
     """A new anon_vma is not locked."""
     if READ_ONCE(vma, "anon_vma") is not None:

@@ -18,10 +18,11 @@ from stress.patch import patch
 from stress.workloads.pages import heap, page
 from tree import NoMemory
 from vm import brk, munmap
-from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write, post_update_vma, pre_update_vma
+from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.errno import ENOMEM
 from vm.find import vma_find
-from vm.huge import vma_adjust_trans_huge
+from vm.huge_split_pmd import vma_adjust_trans_huge
+from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.layout import USER_PGTABLES_CEILING
 from vm.mm import MmStruct, mmap_write_downgrade
 from vm.vma import VmArea

@@ -16,20 +16,14 @@ from lockdep.gfp import GFP_KERNEL
 from stress.bug import bug
 from stress.patch import patch
 from stress.workloads.pages import heap, page
-from vm import anon_vma
-from vm.anon_vma import (
-    AnonVma,
-    anon_vma_chain_link,
-    anon_vma_unlock_write,
-    avc_cache,
-    lock_anon_vma_root,
-    unlink_anon_vmas,
-)
+from vm import anon_vma_chain
+from vm.anon_vma import AnonVma, anon_vma_unlock_write, avc_cache
+from vm.anon_vma_chain import anon_vma_chain_link, lock_anon_vma_root, unlink_anon_vmas
 from vm.vma import VmArea
 from vm.vmscan import allow_direct_reclaim, kswapd
 
 
-@patch(anon_vma.anon_vma_clone)
+@patch(anon_vma_chain.anon_vma_clone)
 def anon_vma_clone(dst: VmArea, src: VmArea) -> bool:
     """Link `dst` to every anon_vma of `src`, allocating under the lock of their root."""
     locked: AnonVma | None = None

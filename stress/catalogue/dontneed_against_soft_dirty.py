@@ -17,7 +17,7 @@ from stress.process import Process
 from stress.workloads.pages import HEAP, heap, page
 from vm import huge
 from vm.find import vma_lookup
-from vm.huge import pmdp_huge_get_and_clear
+from vm.huge_pmd import pmdp_huge_get_and_clear
 from vm.layout import PMD_SIZE
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
 from vm.pgtable import PTE_SOFT_DIRTY, PTE_WRITE, Present, pmdp_get, set_pmd

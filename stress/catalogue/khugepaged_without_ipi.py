@@ -17,7 +17,7 @@ from stress.process import Process
 from stress.workloads.pages import HEAP
 from vm import khugepaged
 from vm.filemap import AddressSpace, fput
-from vm.huge import pmdp_huge_get_and_clear
+from vm.huge_pmd import pmdp_huge_get_and_clear
 from vm.khugepaged import retract_page_tables
 from vm.layout import PAGE_SHIFT, PMD_SIZE
 from vm.machine import boot

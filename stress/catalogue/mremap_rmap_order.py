@@ -15,10 +15,11 @@ from stress.bug import bug
 from stress.patch import patch
 from stress.process import Process
 from stress.workloads.mappings import BASE, end, map_pages, page, read_back
-from vm import huge, move
+from vm import huge_pmd, huge_split_pmd, move
 from vm.folio import Folio, Memory, folio_put, folio_try_get
-from vm.huge import is_leaf, maps, split_huge_pmd_locked
+from vm.huge_pmd import is_leaf, maps
 from vm.huge_split import split_huge_page
+from vm.huge_split_pmd import split_huge_pmd_locked
 from vm.layout import PAGE_SIZE, PMD_SIZE
 from vm.machine import boot
 from vm.madvise import sys_madvise
@@ -42,12 +43,12 @@ def move_huge_pmd(vma: VmArea, old: int, new: int) -> bool:
         if moved:
             set_pmd(mm, old, None)
             set_pmd(mm, new, pmd)
-            huge.deposit(mm, new, huge.withdraw(mm, old))
+            huge_pmd.deposit(mm, new, huge_pmd.withdraw(mm, old))
             flush_tlb_range(mm, old, old + PMD_SIZE)
     return moved
 
 
-@patch(huge.split_huge_pmd)
+@patch(huge_split_pmd.split_huge_pmd)
 def split_huge_pmd(vma: VmArea, address: int, *, freeze: bool = False, folio: Folio | None = None) -> None:
     """Where no entry is, the walk of then took no lock."""
     mm = vma.vm_mm

@@ -15,7 +15,9 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.pages import HEAP, heap
 from vm import zap
-from vm.huge import is_leaf, split_huge_pmd, zap_huge_pmd
+from vm.huge import zap_huge_pmd
+from vm.huge_pmd import is_leaf
+from vm.huge_split_pmd import split_huge_pmd
 from vm.layout import PAGE_SIZE, PMD_SIZE
 from vm.madvise import sys_madvise
 from vm.mman import MADV_HUGEPAGE

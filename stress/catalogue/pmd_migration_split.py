@@ -13,9 +13,9 @@ from concurrency import Kind, join, spawn
 from stress.bug import bug
 from stress.patch import patch
 from stress.workloads.pages import heap, migrate_huge, page
-from vm import huge
+from vm import huge_pmd
 from vm.folio import Folio, Memory
-from vm.huge import pmd_folio
+from vm.huge_pmd import pmd_folio
 from vm.huge_split import deferred_split_folio, deferred_split_scan
 from vm.layout import PAGE_SIZE
 from vm.madvise import sys_madvise
@@ -23,7 +23,7 @@ from vm.mman import MADV_HUGEPAGE
 from vm.pgtable import Pmd
 
 
-@patch(huge.maps)
+@patch(huge_pmd.maps)
 def maps(memory: Memory, pmd: Pmd, folio: Folio) -> bool:
     """The upper entry maps this folio; what kind of entry it is is not asked."""
     return pmd_folio(memory, pmd) is folio

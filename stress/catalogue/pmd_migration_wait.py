@@ -13,13 +13,13 @@ from concurrency import Kind, join, spawn
 from stress.bug import bug
 from stress.patch import patch
 from stress.workloads.pages import heap, migrate_huge, page
-from vm import huge
+from vm import huge_fault
 from vm.folio import folio_wait_locked
 from vm.mm import MmStruct
 from vm.pgtable import Migration, pfn_swap_entry_to_page, pmdp_get
 
 
-@patch(huge.pmd_migration_entry_wait)
+@patch(huge_fault.pmd_migration_entry_wait)
 def pmd_migration_entry_wait(mm: MmStruct, address: int) -> None:
     """Sleep on the page of the entry, without a reference."""
     with mm.page_table_lock:

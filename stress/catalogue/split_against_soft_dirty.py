@@ -14,16 +14,17 @@ from stress.bug import bug
 from stress.catalogue.dontneed_against_soft_dirty import clear_refs, clear_soft_dirty_pmd
 from stress.patch import patch
 from stress.workloads.pages import heap, page
-from vm import huge
+from vm import huge_split_pmd
 from vm.folio import Folio, Memory, folio_put, folio_try_get
-from vm.huge import is_leaf, maps, split_huge_pmd_locked
+from vm.huge_pmd import is_leaf, maps
 from vm.huge_split import split_huge_page
+from vm.huge_split_pmd import split_huge_pmd_locked
 from vm.layout import PMD_SIZE
 from vm.pgtable import pmdp_get
 from vm.vma import VmArea
 
 
-@patch(huge.split_huge_pmd)
+@patch(huge_split_pmd.split_huge_pmd)
 def split_huge_pmd(vma: VmArea, address: int, *, freeze: bool = False, folio: Folio | None = None) -> None:
     """Map a huge page page by page; whether there is one is asked before the lock is taken."""
     mm = vma.vm_mm

@@ -13,10 +13,11 @@ from concurrency import Kind
 from stress.bug import bug
 from stress.patch import patch
 from stress.workloads.pages import heap, page
-from vm import huge
+from vm import huge_split_pmd
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.folio import Folio
-from vm.huge import is_leaf, split_huge_pmd
+from vm.huge_pmd import is_leaf
+from vm.huge_split_pmd import split_huge_pmd
 from vm.pgtable import Present, pmdp_get
 from vm.rmap import folio_lock_anon_vma_read, rmap_walk_anon
 from vm.vma import VmArea
@@ -31,7 +32,7 @@ def munlock(folio: Folio) -> None:
     rmap_walk_anon(folio, look, folio_lock_anon_vma_read)
 
 
-@patch(huge.vma_adjust_trans_huge)
+@patch(huge_split_pmd.vma_adjust_trans_huge)
 def vma_adjust_trans_huge(vma: VmArea, start: int, end: int, _following: VmArea | None, _shift: int) -> None:
     """Split what lies across the borders that `vma` will have, with its rmap lock held."""
     mm, anon_vma = vma.vm_mm, vma.anon_vma

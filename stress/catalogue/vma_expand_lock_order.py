@@ -17,7 +17,7 @@ from stress.process import Process
 from stress.workloads.mappings import BASE, end, fill, map_file
 from tree import NoMemory
 from vm import adjust
-from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write, post_update_vma, pre_update_vma
+from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.errno import ENOMEM
 from vm.filemap import (
     AddressSpace,
@@ -28,6 +28,7 @@ from vm.filemap import (
     vma_interval_tree_remove,
 )
 from vm.find import vma_store
+from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.machine import boot
 from vm.vma import VmArea
 

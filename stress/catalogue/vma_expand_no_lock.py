@@ -19,16 +19,11 @@ from stress.process import Process
 from stress.workloads.mappings import BASE, end, fill, map_pages, read_back, swallow
 from tree import NoMemory
 from vm import adjust
-from vm.anon_vma import (
-    anon_vma_clone,
-    anon_vma_lock_write,
-    anon_vma_merge,
-    anon_vma_unlock_write,
-    post_update_vma,
-    pre_update_vma,
-)
+from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
+from vm.anon_vma_chain import anon_vma_clone, anon_vma_merge
 from vm.errno import ENOMEM
 from vm.find import vma_store
+from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.machine import boot
 from vm.migrate import compact_zone
 from vm.vma import VmArea, vm_area_free

@@ -15,7 +15,7 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.mappings import BASE, end, fill, map_pages, page, read_back, swallow
 from vm import adjust
-from vm.anon_vma import anon_vma_clone
+from vm.anon_vma_chain import anon_vma_clone
 from vm.machine import boot
 from vm.vma import VmArea
 

@@ -10,10 +10,10 @@ from concurrency import Result, Settings, explore, join, spawn
 from stress.catalogue import brk_false_vma, brk_false_vma_huge
 from stress.patch import Patch, applied, patch
 from stress.workloads.pages import HEAP, heap, migrate_huge, page
-from vm import brk, huge
+from vm import brk, huge_split_pmd
 from vm.adjust import split_vma
 from vm.find import vma_find
-from vm.huge import vma_adjust_trans_huge
+from vm.huge_split_pmd import vma_adjust_trans_huge
 from vm.khugepaged import collapse_huge_page
 from vm.layout import PAGE_SIZE
 from vm.madvise import sys_madvise
@@ -46,7 +46,7 @@ EXECUTIONS = 100
 BEGINNINGS = ["huge", "small", "empty"]
 
 
-@patch(huge.vma_adjust_trans_huge)
+@patch(huge_split_pmd.vma_adjust_trans_huge)
 def no_split(vma: VmArea, start: int, end: int, following: VmArea | None, shift: int) -> None:
     """M-b2: nobody looks for a huge page at the new border."""
 

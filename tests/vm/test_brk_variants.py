@@ -9,8 +9,9 @@ from lockdep.gfp import GFP_KERNEL
 from stress import scenarios
 from stress.patch import Patch, applied, patch
 from vm import adjust, brk
-from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write, post_update_vma, pre_update_vma
+from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.find import Mas, vma_find, vma_store
+from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.layout import PAGE_SHIFT, TASK_SIZE
 from vm.mm import MmStruct, mmap_write_downgrade
 from vm.tlb import tlb_finish_mmu, tlb_gather_mmu

@@ -6,7 +6,7 @@ import pytest
 from vm_world import HEAP, assert_clean, run_alone
 
 from concurrency import check, join, spawn
-from vm.anon_vma import anon_vma_clone
+from vm.anon_vma_chain import anon_vma_clone
 from vm.brk import sys_brk
 from vm.cow import copy_page_range
 from vm.exit import exit_mmap

@@ -9,22 +9,13 @@ from vm_world import HEAP, run_alone
 
 from concurrency import Failure, Kind, check, poke, quiet
 from vm.adjust import vma_expand
-from vm.anon_vma import (
-    AnonVma,
-    anon_vma_cache,
-    anon_vma_chain_link,
-    anon_vma_clone,
-    anon_vma_lock_write,
-    anon_vma_prepare,
-    anon_vma_unlock_write,
-    avc_cache,
-    interval_tree_remove,
-    unlink_anon_vmas,
-)
+from vm.anon_vma import AnonVma, anon_vma_cache, anon_vma_lock_write, anon_vma_unlock_write, avc_cache
+from vm.anon_vma_chain import anon_vma_chain_link, anon_vma_clone, anon_vma_prepare, unlink_anon_vmas
 from vm.brk import sys_brk
 from vm.exit import exit_mmap
 from vm.find import vma_find
 from vm.folio import folio_get, folio_put
+from vm.interval_tree import interval_tree_remove
 from vm.invariants import coverage, mapcounts, vma_index
 from vm.layout import PAGE_SIZE, VM_DATA_FLAGS
 from vm.machine import Machine, boot

@@ -1,0 +1,105 @@
+"""Faults on huge pages. Kernel: mm/huge_memory.c, v6.1.
+
+Simpler here: only anonymous memory that was advised so (MADV_HUGEPAGE) gets huge pages, and there is no huge zero page.
+"""
+
+from __future__ import annotations
+
+from concurrency import trace
+from vm.anon_vma_chain import anon_vma_prepare
+from vm.errno import ENOMEM
+from vm.folio import alloc_huge, folio_get, folio_put, folio_wait_locked
+from vm.huge_pmd import change_pmd_bits, deposit
+from vm.huge_split_pmd import split_huge_pmd_locked
+from vm.layout import HPAGE_PMD_NR, PMD_SIZE, VM_HUGEPAGE
+from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter
+from vm.pgtable import (
+    PTE_DIRTY,
+    PTE_YOUNG,
+    Migration,
+    Present,
+    maybe_mkwrite,
+    mk_pte,
+    new_table,
+    pfn_swap_entry_to_page,
+    pmdp_get,
+    pte_cache,
+    set_pmd,
+)
+from vm.rmap import hugepage_add_new_anon_rmap
+from vm.vma import VmArea
+
+FALLBACK = 1
+"""A huge page is not possible here: use small ones. Kernel: VM_FAULT_FALLBACK."""
+
+
+def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int:
+    """Map a huge page around `address`, unless somebody was faster. 0, -ENOMEM, or FALLBACK.
+
+    Needs mmap_lock, or the VMA's lock.
+    """
+    mm = vma.vm_mm
+    start = address & -PMD_SIZE
+    if not vma.vm_flags & VM_HUGEPAGE or start < vma.vm_start or vma.vm_end < start + PMD_SIZE:
+        return FALLBACK
+    if not anon_vma_prepare(vma):
+        return ENOMEM
+    folio = alloc_huge(mm.memory)
+    if folio is None:
+        return FALLBACK
+    table = new_table(start)
+    if table is None:
+        folio_put(mm.memory, folio)
+        return ENOMEM
+    for page in folio.pages:
+        page.token = 0
+    bits = vma.vm_page_prot | maybe_mkwrite(vma) | PTE_YOUNG | (PTE_DIRTY if write else 0)
+    with mm.page_table_lock:
+        installed = pmdp_get(mm, start) is None
+        if installed:
+            hugepage_add_new_anon_rmap(folio, vma, start)
+            folio.lru = True
+            deposit(mm, start, table)
+            set_pmd(mm, start, mk_pte(folio, bits))
+            add_mm_counter(mm, MM_ANONPAGES, HPAGE_PMD_NR)
+            trace("huge_fault", mm=mm.name, addr=hex(start), page=folio.name)
+    if not installed:
+        pte_cache.free(table)
+        folio_put(mm.memory, folio)
+    return 0
+
+
+def do_huge_pmd_wp_page(vma: VmArea, address: int, pmd: Present) -> int:
+    """A store met the read-only huge entry `pmd`: make it writable, or map it page by page. 0."""
+    mm = vma.vm_mm
+    start = address & -PMD_SIZE
+    with mm.page_table_lock:
+        if pmdp_get(mm, start) != pmd:
+            return 0
+        folio = mm.memory.mem_map[pmd.pfn]
+        if all(page.anon_exclusive for page in folio.pages):
+            change_pmd_bits(mm, start, gained=maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG)
+            return 0
+        split_huge_pmd_locked(vma, start, freeze=False)
+    return 0
+
+
+def huge_pmd_set_accessed(mm: MmStruct) -> None:
+    """A fault met a huge entry that permits the access by now, or soon: wait for whoever is changing it."""
+    with mm.page_table_lock:
+        pass
+
+
+def pmd_migration_entry_wait(mm: MmStruct, address: int) -> None:
+    """Sleep until the huge page at `address` has been moved; the caller looks again.
+
+    A reference keeps the page while it is waited for; whoever moves it sees that, and gives up.
+    """
+    with mm.page_table_lock:
+        pmd = pmdp_get(mm, address)
+        folio = pfn_swap_entry_to_page(mm.memory, pmd) if isinstance(pmd, Migration) else None
+        if folio is not None:
+            folio_get(folio)
+    if folio is not None:
+        folio_wait_locked(folio)
+        folio_put(mm.memory, folio)

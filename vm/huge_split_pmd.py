@@ -1,0 +1,98 @@
+"""Mapping a huge page page by page: the entry is split, the folio stays. Kernel: mm/huge_memory.c, v6.1."""
+
+from __future__ import annotations
+
+from concurrency import atomic_add_return, bug_on, trace
+from vm.folio import Folio, folio_get, folio_put
+from vm.huge_pmd import is_leaf, maps, pmd_folio, pmdp_invalidate, withdraw
+from vm.layout import PMD_SIZE
+from vm.pgtable import (
+    PTE_SWP_EXCLUSIVE,
+    Migration,
+    Present,
+    make_migration_entry,
+    mk_pte,
+    pfn_swap_entry_to_page,
+    pmdp_get,
+    set_pmd,
+)
+from vm.vma import VmArea
+
+
+def split_huge_pmd(vma: VmArea, address: int, *, freeze: bool = False, folio: Folio | None = None) -> None:
+    """Map the huge page around `address` page by page, if there is one, and if it is `folio` where that is given.
+
+    With `freeze` the entries become migration entries. The upper entry is looked at under its lock.
+    """
+    mm = vma.vm_mm
+    start = address & -PMD_SIZE
+    with mm.page_table_lock:
+        pmd = pmdp_get(mm, start)
+        if not isinstance(pmd, (Present, Migration)):
+            return
+        if folio is not None and not maps(mm.memory, pmd, folio):
+            return
+        split_huge_pmd_locked(vma, start, freeze=freeze)
+
+
+def split_huge_pmd_locked(vma: VmArea, start: int, *, freeze: bool) -> None:
+    """As `split_huge_pmd`, under `page_table_lock`. The VMA must contain all of the huge page."""
+    mm = vma.vm_mm
+    bug_on(
+        vma.vm_start > start,
+        "kernel BUG at mm/huge_memory.c: __split_huge_pmd_locked(): VM_BUG_ON_VMA(vma->vm_start > haddr, vma)",
+        "huge-in-vma",
+        f"{vma.name}, haddr {start:#x}",
+    )
+    bug_on(
+        vma.vm_end < start + PMD_SIZE,
+        "kernel BUG at mm/huge_memory.c: __split_huge_pmd_locked(): "
+        "VM_BUG_ON_VMA(vma->vm_end < haddr + HPAGE_PMD_SIZE, vma)",
+        "huge-in-vma",
+        f"{vma.name}, haddr {start:#x}",
+    )
+    pmd = pmdp_get(mm, start)
+    table = withdraw(mm, start)
+    if isinstance(pmd, Migration):
+        folio = pfn_swap_entry_to_page(mm.memory, pmd)
+        table.entries[:] = [Migration(page.pfn, page.generation, pmd.bits) for page in folio.pages]
+    else:
+        pmd = pmdp_invalidate(mm, start)
+        folio = pmd_folio(mm.memory, pmd)
+        if pmd.dirty:
+            folio.dirty = True
+        for number, page in enumerate(folio.pages):
+            if freeze:
+                exclusive = PTE_SWP_EXCLUSIVE if page.anon_exclusive else 0
+                page.anon_exclusive = False
+                table.entries[number] = make_migration_entry(page, pmd.bits | exclusive)
+            else:
+                folio_get(folio)
+                atomic_add_return(page, "mapcount", 1)
+                table.entries[number] = mk_pte(page, pmd.bits)
+        atomic_add_return(folio, "entire_mapcount", -1)
+        folio_put(mm.memory, folio)
+    set_pmd(mm, start, table)
+    trace("split_huge_pmd", mm=mm.name, addr=hex(start), page=folio.name)
+
+
+def split_huge_pmd_if_needed(vma: VmArea, address: int) -> None:
+    """A border of `vma` is about to be at `address`: no huge page may lie across it.
+
+    What the VMA contains is read as its fields stand now.
+    """
+    start = address & -PMD_SIZE
+    inside = address != start and vma.vm_start <= start and start + PMD_SIZE <= vma.vm_end
+    if inside and is_leaf(pmdp_get(vma.vm_mm, address)):
+        split_huge_pmd(vma, address)
+
+
+def vma_adjust_trans_huge(vma: VmArea, start: int, end: int, following: VmArea | None, shift: int) -> None:
+    """`vma` is about to become ``[start, end)``, and the border to `following` to move by `shift` bytes.
+
+    Needs mmap_lock for writing; before the rmap locks are taken, and before any field changes.
+    """
+    split_huge_pmd_if_needed(vma, start)
+    split_huge_pmd_if_needed(vma, end)
+    if shift > 0 and following is not None:
+        split_huge_pmd_if_needed(following, following.vm_start + shift)
