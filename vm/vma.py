@@ -108,8 +108,11 @@ def vma_pages(vma: VmArea) -> int:
 def vm_get_page_prot(flags: int) -> int:
     """The access that an entry may give without a fault: a write only where pages are shared with the file.
 
-    A private page is made writable by the fault that finds it to be the process's own (protection_map[]).
+    A private page is made writable by the fault that finds it to be the process's own (protection_map[]). As on
+    x86-64, what may be written may be read.
     """
+    if flags & VM_WRITE:
+        flags |= VM_READ
     return flags & (VM_READ | VM_WRITE | VM_EXEC if flags & VM_SHARED else VM_READ | VM_EXEC)
 
 

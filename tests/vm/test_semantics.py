@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 from vm_world import HEAP, Action, Beside, actions, assert_clean, run_alone
 
-from concurrency import quiet
+from concurrency import check, join, quiet, spawn
 from vm.era import ERAS
-from vm.layout import PAGE_SIZE, TASK_SIZE, VM_DATA_FLAGS
+from vm.exit import exit_mmap
+from vm.layout import PAGE_SIZE, TASK_SIZE, VM_DATA_FLAGS, VM_MAYWRITE, VM_WRITE
 from vm.machine import boot
 from vm.mmap import do_mmap
 from vm.munmap import do_munmap
-from vm.user import user_store
+from vm.user import user_load, user_store
 
 FRAMES = 80
 QUICK = settings(
@@ -137,3 +138,19 @@ def test_the_last_page_of_user_space_gives_its_page_table_back() -> None:
     user_store(mm, top, "token")
     do_munmap(mm, top, PAGE_SIZE)
     assert not mm.pmds
+
+
+def test_what_may_be_written_may_be_read_on_any_cpu() -> None:
+    """As on x86-64; another CPU than the one that stored has no translation yet."""
+
+    def program() -> None:
+        machine = boot(FRAMES)
+        mm = machine.add_mm("cc1", HEAP)
+        address = do_mmap(mm, None, PAGE_SIZE, VM_WRITE | VM_MAYWRITE)
+        user_store(mm, address, "written")
+        (read,) = join(spawn(user_load, mm, address))
+        check(read == "written", "the load ends")
+        exit_mmap(mm)
+        machine.remove_mm(mm)
+
+    assert_clean(run_alone(program))
