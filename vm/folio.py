@@ -95,25 +95,40 @@ class Folio(Shared):
 class Memory:
     """All frames, and the free ones: the last freed is handed out first, as from a per-CPU list.
 
-    `irqs_off` are the CPUs that walk page tables with interrupts off (`vm.gup`).
+    The frames are shared out among the `nodes` in stretches of one length (`page_to_nid`). `affinity`
+    says which tasks stay on the CPUs of which node (`vm.numa`). `irqs_off` are the CPUs that walk page tables with
+    interrupts off (`vm.gup`).
     """
 
     name = "zone"
 
-    def __init__(self, frames: int) -> None:
+    def __init__(self, frames: int, nodes: int = 1) -> None:
         self.mem_map = [Folio(pfn) for pfn in range(frames)]
+        self.nodes = nodes
         self.free_list = self.mem_map[::-1]
         self.swap: SwapArea | None = None
         self.deferred_split: list[Folio] = []
+        self.affinity: dict[Task, int] = {}
         self.irqs_off: list[Task] = []
 
 
-def _take_frame(memory: Memory, _task: Any, _arg: Any) -> Folio | None:
-    if not memory.free_list:
-        return None
-    folio = memory.free_list.pop()
-    poke(folio, "refcount", 1)
-    return folio
+def page_to_nid(memory: Memory, folio: Folio) -> int:
+    """The node that a frame belongs to."""
+    return folio.pfn * memory.nodes // len(memory.mem_map)
+
+
+def _is_on(memory: Memory, folio: Folio, nid: int | None) -> bool:
+    return nid is None or page_to_nid(memory, folio) == nid
+
+
+def _take_frame(memory: Memory, _task: Any, nid: int | None) -> Folio | None:
+    free = memory.free_list
+    for place in range(len(free) - 1, -1, -1):
+        if _is_on(memory, free[place], nid):
+            folio = free.pop(place)
+            poke(folio, "refcount", 1)
+            return folio
+    return None
 
 
 def _free_frame(memory: Memory, _task: Any, folio: Folio) -> None:
@@ -138,11 +153,11 @@ def break_up(folio: Folio) -> None:
         page.pages = (page,)
 
 
-def _take_huge(memory: Memory, _task: Any, _arg: Any) -> Folio | None:
+def _take_huge(memory: Memory, _task: Any, nid: int | None) -> Folio | None:
     free = {folio.pfn for folio in memory.free_list}
     for pfn in range(0, len(memory.mem_map) - HPAGE_PMD_NR + 1, HPAGE_PMD_NR):
         pages = tuple(memory.mem_map[pfn : pfn + HPAGE_PMD_NR])
-        if all(page.pfn in free for page in pages):
+        if all(page.pfn in free and _is_on(memory, page, nid) for page in pages):
             head = pages[0]
             memory.free_list = [folio for folio in memory.free_list if folio not in pages]
             for page in pages:
@@ -178,17 +193,17 @@ FREE_FRAME = Operation("free_pages", effect=_free_frame, releases=("frames",))
 TRY_GET = Operation("folio_try_get", Access.ACQ_REL, field="refcount", effect=_get_unless_zero, local=True)
 
 
-def alloc_folio(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE) -> Folio | None:
-    """A frame with one reference, or None; kernel: folio_alloc()."""
-    return _alloc(memory, gfp, ALLOC_FRAME)
+def alloc_folio(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE, nid: int | None = None) -> Folio | None:
+    """A frame, of node `nid` if that is given, with one reference, or None; kernel: folio_alloc()."""
+    return _alloc(memory, gfp, ALLOC_FRAME, nid)
 
 
-def alloc_huge(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE) -> Folio | None:
+def alloc_huge(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE, nid: int | None = None) -> Folio | None:
     """A large folio of one upper entry's size with one reference, or None; kernel: vma_alloc_folio()."""
-    return _alloc(memory, gfp, ALLOC_HUGE)
+    return _alloc(memory, gfp, ALLOC_HUGE, nid)
 
 
-def _alloc(memory: Memory, gfp: int, op: Operation) -> Folio | None:
+def _alloc(memory: Memory, gfp: int, op: Operation, nid: int | None) -> Folio | None:
     rt = active.runtime
     if rt is not None:
         if gfpflags_allow_blocking(gfp):
@@ -199,10 +214,10 @@ def _alloc(memory: Memory, gfp: int, op: Operation) -> Folio | None:
         if rt.faults and rt.choose(2, "allocation of a page fails"):
             rt.faults -= 1
             return None
-    folio: Folio | None = perform(op, memory)
+    folio: Folio | None = perform(op, memory, nid)
     if folio is None and gfpflags_allow_blocking(gfp):
         direct_reclaim()
-        folio = perform(op, memory)
+        folio = perform(op, memory, nid)
     if folio is not None:
         trace("mm_page_alloc", page=folio.name)
     return folio

@@ -5,10 +5,11 @@ from __future__ import annotations
 from concurrency import atomic_add_return, trace
 from vm.errno import EAGAIN, ENOMEM
 from vm.folio import folio_get
-from vm.huge_pmd import RIGHTS, change_pmd_bits, deposit, is_leaf, pmdp_huge_get_and_clear, withdraw
+from vm.huge_pmd import change_pmd_bits, deposit, is_leaf, pmdp_huge_get_and_clear, withdraw
 from vm.layout import HPAGE_PMD_NR, PMD_SIZE
 from vm.mm import MM_ANONPAGES, add_mm_counter
 from vm.pgtable import (
+    PTE_RIGHTS,
     PTE_SOFT_DIRTY,
     PTE_SWP_EXCLUSIVE,
     PTE_WRITE,
@@ -25,17 +26,18 @@ from vm.tlb import MmuGather, flush_tlb_range, tlb_remove_tlb_entry
 from vm.vma import VmArea
 
 
-def change_huge_pmd(tlb: MmuGather, vma: VmArea, address: int) -> bool:
-    """Give the huge entry the rights of its VMA; False if it is a huge entry no more. Needs mmap_lock.
+def change_huge_pmd(tlb: MmuGather, vma: VmArea, address: int, *, numa: bool = False) -> bool:
+    """Give the huge entry the rights of its VMA, or with `numa` none; False if it is a huge entry no more.
 
-    Kernel: change_huge_pmd(). It must not look empty in between, even to those who hold mmap_lock for reading.
+    Needs mmap_lock. Kernel: change_huge_pmd(). It must not look empty in between, even to those who hold mmap_lock for
+    reading.
     """
     mm = vma.vm_mm
-    rights = vma.vm_page_prot
+    rights = 0 if numa else vma.vm_page_prot
     with mm.page_table_lock:
         pmd = pmdp_get(mm, address)
-        if isinstance(pmd, Present):
-            change_pmd_bits(mm, address, gained=rights, lost=RIGHTS & ~rights)
+        if isinstance(pmd, Present) and not (numa and pmd.protnone):
+            change_pmd_bits(mm, address, gained=rights, lost=PTE_RIGHTS & ~rights)
             tlb_remove_tlb_entry(tlb, address, address + PMD_SIZE)
         elif isinstance(pmd, Migration) and pmd.write:
             set_pmd(mm, address, Migration(pmd.pfn, pmd.generation, pmd.bits & ~PTE_WRITE))

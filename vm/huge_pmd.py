@@ -12,17 +12,13 @@ from vm.layout import PMD_SIZE, pmd_index
 from vm.mm import MmStruct
 from vm.pgtable import (
     PMD_SET,
-    PTE_EXEC,
-    PTE_READ,
-    PTE_WRITE,
+    PTE_RIGHTS,
     Migration,
     PageTable,
     Pmd,
     Present,
 )
 from vm.tlb import flush_tlb_range
-
-RIGHTS = PTE_READ | PTE_WRITE | PTE_EXEC
 
 
 def is_leaf(pmd: Pmd) -> bool:
@@ -85,7 +81,7 @@ def pmdp_invalidate(mm: MmStruct, address: int) -> Present:
 
     Needs `page_table_lock`; whoever faults on it meanwhile waits for that lock.
     """
-    pmd = change_pmd_bits(mm, address, lost=RIGHTS)
+    pmd = change_pmd_bits(mm, address, lost=PTE_RIGHTS)
     assert isinstance(pmd, Present)
     flush_tlb_range(mm, address, address + PMD_SIZE)
     return pmd

@@ -131,10 +131,21 @@ def deferred_split_scan(memory: Memory) -> int:
 def migrate_huge_folio(memory: Memory, src: Folio, dst: Folio) -> int:
     """Move the large folio `src`, of which the caller has a reference, to `dst`, whose one reference it takes over.
 
-    0, or a negative error and nothing has changed. What is not mapped whole cannot be moved here. Between the two walks
-    the huge migration entry may be split, so the second looks for small ones, too.
+    0, or a negative error and nothing has changed.
     """
     src.lock.lock()
+    result = migrate_locked_huge_folio(src, dst)
+    src.lock.unlock()
+    folio_put(memory, dst)
+    return result
+
+
+def migrate_locked_huge_folio(src: Folio, dst: Folio) -> int:
+    """As `migrate_huge_folio`, with `src` locked by the caller, and the reference to `dst` left to him.
+
+    What is not mapped whole cannot be moved here. Between the two walks the huge migration entry may be split, so the
+    second looks for small ones, too.
+    """
     anon_vma = folio_get_anon_vma(src)
     result = EBUSY
     if anon_vma is not None:
@@ -152,8 +163,6 @@ def migrate_huge_folio(memory: Memory, src: Folio, dst: Folio) -> int:
                 dst.lru = True
             dst.lock.unlock()
         put_anon_vma(anon_vma)
-    src.lock.unlock()
-    folio_put(memory, dst)
     return result
 
 

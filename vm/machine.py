@@ -44,14 +44,14 @@ class Machine:
         mm_cache.free(mm)
 
 
-def boot(frames: int, era: str = V6_1.name) -> Machine:
-    """The machine of this execution, with so many frames of 4096 bytes and no address space yet.
+def boot(frames: int, era: str = V6_1.name, nodes: int = 1) -> Machine:
+    """The machine of this execution, with so many frames of 4096 bytes on so many nodes, and no address space yet.
 
     `era` names the kernel whose components its address spaces are made of: "5.19", "6.1" or "6.6". An era that there
     is not raises `ConcurrencyError`.
     """
     machine = domain(Machine)
     machine.era = era_named(era)
-    machine.memory = Memory(frames)
+    machine.memory = Memory(frames, nodes)
     machine.mms.clear()
     return machine

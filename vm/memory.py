@@ -18,6 +18,7 @@ from vm.huge_fault import (
 )
 from vm.layout import PAGE_SIZE, TASK_SIZE, VM_HUGEPAGE, VM_READ, VM_WRITE
 from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter
+from vm.numa import do_huge_pmd_numa_page, do_numa_page
 from vm.pgtable import (
     PTE_DIRTY,
     PTE_YOUNG,
@@ -36,7 +37,7 @@ from vm.pgtable import (
 from vm.rmap import folio_add_new_anon_rmap
 from vm.swap_fault import do_swap_page
 from vm.uffd import handle_userfault
-from vm.vma import VmArea, vma_is_anonymous
+from vm.vma import VmArea, vma_is_accessible, vma_is_anonymous
 from vm.vma_lock import holds_vma_lock
 
 RETRY = 3
@@ -96,6 +97,8 @@ def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> 
         pmd_migration_entry_wait(mm, address)
         return 0
     elif isinstance(pmd, Present):
+        if pmd.protnone and vma_is_accessible(vma):
+            return do_huge_pmd_numa_page(vma, address, pmd)
         if write and not pmd.write:
             return do_huge_pmd_wp_page(vma, address, pmd)
         huge_pmd_set_accessed(mm)
@@ -112,8 +115,11 @@ def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> 
         if holds_vma_lock(vma):
             return RETRY
         return do_swap_page(vma, table, address, pte, write=write)
-    elif isinstance(pte, Present) and write and not pte.write:
-        return do_wp_page(vma, table, address, pte)
+    elif isinstance(pte, Present):
+        if pte.protnone and vma_is_accessible(vma):
+            return do_numa_page(vma, table, address, pte)
+        if write and not pte.write:
+            return do_wp_page(vma, table, address, pte)
     return 0
 
 

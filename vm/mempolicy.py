@@ -1,6 +1,6 @@
 """mbind(2) with MPOL_MF_MOVE: the pages of a range go to other frames. Kernel: mm/mempolicy.c, v6.1.
 
-Simpler here: there is one node, so any free frame will do, and the policy itself is not kept.
+Simpler here: any free frame will do, of whatever node, and the policy itself is not kept.
 """
 
 from __future__ import annotations

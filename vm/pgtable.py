@@ -33,6 +33,7 @@ PTE_YOUNG = 0x20
 PTE_DIRTY = 0x40
 PTE_UFFD_WP = 0x400
 PTE_SOFT_DIRTY = 0x800
+PTE_RIGHTS = PTE_READ | PTE_WRITE | PTE_EXEC
 PTE_KEPT = PTE_YOUNG | PTE_DIRTY | PTE_UFFD_WP | PTE_SOFT_DIRTY
 """What an entry keeps while its page is moved."""
 _LETTERS = ((PTE_WRITE, "W"), (PTE_DIRTY, "D"), (PTE_YOUNG, "A"), (PTE_UFFD_WP, "U"), (PTE_SOFT_DIRTY, "S"))
@@ -52,6 +53,11 @@ class Present:
         return bool(self.bits & PTE_WRITE)
 
     @property
+    def protnone(self) -> bool:
+        """It gives no access: the VMA permits none, or it is a hint (`vm.numa`). Kernel: pte_protnone()."""
+        return not self.bits & PTE_RIGHTS
+
+    @property
     def dirty(self) -> bool:
         """There was a store since the bit was cleared."""
         return bool(self.bits & PTE_DIRTY)
@@ -65,7 +71,7 @@ class Present:
         return Present(self.pfn, self.generation, self.bits & ~bits) if self.bits & bits else self
 
     def __str__(self) -> str:
-        letters = "".join(letter for bit, letter in _LETTERS if self.bits & bit)
+        letters = "".join(letter for bit, letter in _LETTERS if self.bits & bit) + "N" * self.protnone
         return f"pfn{self.pfn}" + (f"({letters})" if letters else "")
 
 

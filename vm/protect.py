@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from concurrency import READ_ONCE
 from vm.huge import change_huge_pmd
 from vm.huge_split_pmd import split_huge_pmd
-from vm.layout import PAGE_SIZE, PMD_SIZE
+from vm.layout import PAGE_SIZE, PMD_SIZE, VM_SHARED
 from vm.pgtable import (
-    PTE_EXEC,
-    PTE_READ,
+    PTE_RIGHTS,
     PTE_WRITE,
     Migration,
     PageTable,
@@ -21,11 +21,12 @@ from vm.pgtable import (
 from vm.tlb import MmuGather, flush_tlb_batched_pending, tlb_remove_tlb_entry
 from vm.vma import VmArea
 
-_RIGHTS = PTE_READ | PTE_WRITE | PTE_EXEC
 
-
-def change_protection(tlb: MmuGather, vma: VmArea, start: int, end: int) -> None:
+def change_protection(tlb: MmuGather, vma: VmArea, start: int, end: int, *, numa: bool = False) -> None:
     """Let every entry of ``[start, end)`` of `vma` permit what `vm_page_prot` says. Needs mmap_lock for writing.
+
+    With `numa` (MM_CP_PROT_NUMA) they are to permit nothing, so that the next access faults (`vm.numa`); mmap_lock is
+    needed only for reading then, so no entry may look empty at any time.
 
     What is in force on other CPUs the caller flushes by the end of the gather. An entry that was writable because
     the page was the process's own becomes so again by the next write fault.
@@ -35,23 +36,30 @@ def change_protection(tlb: MmuGather, vma: VmArea, start: int, end: int) -> None
         if isinstance(pmd, (Present, Migration)):
             if high - low != PMD_SIZE:
                 split_huge_pmd(vma, low)
-            elif change_huge_pmd(tlb, vma, low):
+            elif change_huge_pmd(tlb, vma, low, numa=numa):
                 continue
             pmd = pmdp_get(tlb.mm, low)
         if isinstance(pmd, PageTable):
-            change_pte_range(tlb, vma, pmd, low, high)
+            change_pte_range(tlb, vma, pmd, low, high, numa=numa)
 
 
-def change_pte_range(tlb: MmuGather, vma: VmArea, table: PageTable, start: int, end: int) -> None:
+def change_pte_range(
+    tlb: MmuGather, vma: VmArea, table: PageTable, start: int, end: int, *, numa: bool = False
+) -> None:
     """As `change_protection`, in one page-table page. A writable migration entry becomes a readable one."""
-    rights = vma.vm_page_prot & _RIGHTS
+    rights = 0 if numa else vma.vm_page_prot & PTE_RIGHTS
     with table.ptl:
         flush_tlb_batched_pending(vma.vm_mm)
         for address in range(start, end, PAGE_SIZE):
             pte = ptep_get(table, address)
             if isinstance(pte, Present):
-                if pte.bits & _RIGHTS != rights:
-                    ptep_change(table, address, gained=rights, lost=_RIGHTS & ~rights)
+                if pte.bits & PTE_RIGHTS != rights and not (numa and _is_shared(vma, pte)):
+                    ptep_change(table, address, gained=rights, lost=PTE_RIGHTS & ~rights)
                     tlb_remove_tlb_entry(tlb, address, address + PAGE_SIZE)
             elif isinstance(pte, Migration) and pte.write:
                 set_pte(table, address, Migration(pte.pfn, pte.generation, pte.bits & ~PTE_WRITE))
+
+
+def _is_shared(vma: VmArea, pte: Present) -> bool:
+    """It is a private page that somebody else refers to, too; NUMA balancing leaves it alone."""
+    return not vma.vm_flags & VM_SHARED and READ_ONCE(vma.vm_mm.memory.mem_map[pte.pfn].head, "refcount") != 1

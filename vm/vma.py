@@ -9,6 +9,7 @@ from lockdep.gfp import GFP_KERNEL
 from vm.layout import (
     PAGE_SHIFT,
     STACK_GUARD_GAP,
+    VM_ACCESS_FLAGS,
     VM_EXEC,
     VM_GROWSDOWN,
     VM_READ,
@@ -98,6 +99,11 @@ def vm_area_free(vma: VmArea) -> None:
 def vma_is_anonymous(vma: VmArea) -> bool:
     """Its pages are of no file. Shared anonymous memory is that of a file without a name, so it is none."""
     return vma.vm_file is None
+
+
+def vma_is_accessible(vma: VmArea) -> bool:
+    """The process may do something with its pages."""
+    return bool(vma.vm_flags & VM_ACCESS_FLAGS)
 
 
 def vma_pages(vma: VmArea) -> int:

@@ -30,12 +30,13 @@ def heap(
     zswap: bool = False,
     huge: bool = False,
     era: str = "6.1",
+    nodes: int = 1,
 ) -> tuple[Machine, Process]:
-    """A process with a heap of `pages` pages, all of them written to, on a machine with so many frames and slots.
+    """A process with a heap of `pages` pages, all of them written to, on a machine with so many frames, slots, nodes.
 
     With `huge` the heap is made of huge pages, as far as they fit.
     """
-    machine = boot(frames, era)
+    machine = boot(frames, era, nodes)
     if slots:
         swapon(machine.memory, slots, synchronous=synchronous, zswap=zswap)
     process = Process(machine.add_mm("cc1", HEAP))

@@ -1,0 +1,381 @@
+"""NUMA balancing: entries that make the next access fault, and pages that move to the node they are used from."""
+
+from __future__ import annotations
+
+import pytest
+from vm_world import HEAP, assert_clean, assert_invariants, run_alone
+
+from concurrency import active, check, join, quiet, spawn
+from vm import numa
+from vm.brk import sys_brk
+from vm.exit import exit_mmap
+from vm.folio import Folio, alloc_folio, folio_get, folio_put, page_to_nid
+from vm.fork import sys_fork
+from vm.gup import pin_user_page, unpin_user_page
+from vm.huge_split import split_huge_page
+from vm.khugepaged import collapse_huge_page
+from vm.layout import PAGE_SIZE, PMD_SIZE
+from vm.machine import Machine, boot
+from vm.madvise import sys_madvise
+from vm.migrate import compact_zone
+from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mman import MADV_DONTNEED, MADV_HUGEPAGE, PROT_NONE, PROT_READ, PROT_WRITE
+from vm.mprotect import sys_mprotect
+from vm.numa import task_numa_work
+from vm.pgtable import PageTable, Present, Pte, pte_index
+from vm.swap import swapon
+from vm.user import Killed, user_load, user_store
+from vm.vmscan import kswapd
+
+FRAMES = 16
+PAGES = 4
+TOKENS = [f"token {number}" for number in range(PAGES)]
+SIZES = pytest.mark.parametrize("huge", [False, True], ids=["small", "huge"])
+
+
+def page(number: int) -> int:
+    return HEAP + number * PAGE_SIZE
+
+
+def started(*, huge: bool, nodes: int = 2, era: str = "6.1") -> tuple[Machine, MmStruct]:
+    """A heap of four pages, frames 0 to 3, which are on node 0; frames 8 to 15 are on node 1."""
+    machine = boot(FRAMES, era, nodes)
+    mm = machine.add_mm("cc1", HEAP)
+    sys_brk(mm, page(PAGES))
+    if huge:
+        sys_madvise(mm, HEAP, PAGES * PAGE_SIZE, MADV_HUGEPAGE)
+    for number, token in enumerate(TOKENS):
+        user_store(mm, page(number), token)
+    return machine, mm
+
+
+def ended(machine: Machine, *mms: MmStruct) -> None:
+    for mm in mms:
+        exit_mmap(mm)
+        machine.remove_mm(mm)
+    check(len(machine.memory.free_list) == FRAMES, "all frames are free")
+
+
+def entry(mm: MmStruct, address: int) -> Pte:
+    """The entry of the address, of whichever level."""
+    with quiet():
+        pmd = mm.pmds.get(address // PMD_SIZE)
+        return pmd.entries[pte_index(address)] if isinstance(pmd, PageTable) else pmd
+
+
+def is_hint(mm: MmStruct, address: int) -> bool:
+    pte = entry(mm, address)
+    return isinstance(pte, Present) and pte.protnone
+
+
+def node(mm: MmStruct, address: int) -> int:
+    """Where the page is that the address is mapped to."""
+    pte = entry(mm, address)
+    assert isinstance(pte, Present)
+    return page_to_nid(mm.memory, mm.memory.mem_map[pte.pfn])
+
+
+def contents(mm: MmStruct) -> list[object]:
+    return [user_load(mm, page(number)) for number in range(PAGES)]
+
+
+def use_from(monkeypatch: pytest.MonkeyPatch, nid: int) -> None:
+    """All faults come from this node."""
+    monkeypatch.setattr(numa, "numa_node_id", lambda _memory: nid)
+
+
+@SIZES
+def test_a_hint_maps_the_page_and_gives_no_access(huge: bool) -> None:
+    def program() -> None:
+        machine, mm = started(huge=huge)
+        check(task_numa_work(mm), "done")
+        check(all(is_hint(mm, page(number)) for number in range(PAGES)), "present, without rights")
+        check(not any(mm.tlb.values()), "no CPU has a translation")
+        assert_invariants(machine)
+        before = entry(mm, HEAP)
+        task_numa_work(mm)
+        check(entry(mm, HEAP) == before, "a hint stays one")
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
+@SIZES
+def test_an_access_from_the_page_s_node_gives_the_rights_back(
+    huge: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_from(monkeypatch, 0)
+
+    def program() -> None:
+        machine, mm = started(huge=huge)
+        task_numa_work(mm)
+        check(contents(mm) == TOKENS, "content")
+        check(not any(is_hint(mm, page(number)) for number in range(PAGES)), "no hint is left")
+        check(node(mm, HEAP) == 0, "where it was")
+        task_numa_work(mm)
+        user_store(mm, HEAP, "stored")
+        check(contents(mm) == ["stored", *TOKENS[1:]], "content")
+        check(len(machine.memory.free_list) == FRAMES - PAGES, "nothing was copied")
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
+@SIZES
+@pytest.mark.parametrize("era", ["5.19", "6.1", "6.6"])
+def test_an_access_from_another_node_moves_the_page_there(
+    huge: bool, era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_from(monkeypatch, 1)
+
+    def program() -> None:
+        machine, mm = started(huge=huge, era=era)
+        task_numa_work(mm)
+        user_store(mm, HEAP, "stored")
+        check(node(mm, HEAP) == 1, "moved")
+        check(node(mm, page(2)) == 0, "nobody used it")
+        check(contents(mm) == ["stored", *TOKENS[1:]], "content")
+        check({node(mm, page(number)) for number in range(PAGES)} == {1}, "all moved")
+        check(len(machine.memory.free_list) == FRAMES - PAGES, "the old frames are free")
+        assert_invariants(machine)
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
+@SIZES
+def test_which_node_a_fault_comes_from_is_a_choice(huge: bool) -> None:
+    seen: set[int] = set()
+
+    def program(nodes: int = 2) -> None:
+        machine, mm = started(huge=huge, nodes=nodes)
+        task_numa_work(mm)
+        user_load(mm, HEAP)
+        seen.add(node(mm, HEAP))
+        ended(machine, mm)
+
+    assert_clean(run_alone(program, executions=20))
+    assert seen == {0, 1}
+    seen.clear()
+    assert_clean(run_alone(lambda: program(nodes=1), executions=20))
+    assert seen == {0}
+
+
+@SIZES
+def test_a_page_stays_if_the_other_node_is_full(huge: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_from(monkeypatch, 1)
+
+    def program() -> None:
+        machine, mm = started(huge=huge)
+        memory = machine.memory
+        taken = [alloc_folio(memory, nid=1) for _ in range(FRAMES // 2)]
+        check(alloc_folio(memory, nid=1) is None, "node 1 is full, node 0 is not")
+        task_numa_work(mm)
+        user_store(mm, HEAP, "stored")
+        check(contents(mm) == ["stored", *TOKENS[1:]], "content")
+        check(node(mm, HEAP) == 0, "where it was")
+        for folio in taken:
+            assert folio is not None
+            folio_put(memory, folio)
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
+@SIZES
+def test_without_memory_the_page_stays(huge: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_from(monkeypatch, 1)
+    seen: set[int] = set()
+
+    def program() -> None:
+        machine, mm = started(huge=huge)
+        task_numa_work(mm)
+        assert active.runtime is not None
+        active.runtime.faults = 1
+        check(contents(mm) == TOKENS, "content")
+        seen.update(node(mm, page(number)) for number in range(PAGES))
+        ended(machine, mm)
+
+    assert_clean(run_alone(program, executions=20))
+    assert seen == {0, 1}
+
+
+@SIZES
+def test_fork_hands_hints_on_and_what_is_shared_whole_stays(
+    huge: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_from(monkeypatch, 1)
+
+    def program() -> None:
+        machine, mm = started(huge=huge)
+        task_numa_work(mm)
+        child = sys_fork(machine, mm, "as")
+        assert child is not None
+        check(is_hint(mm, HEAP) and is_hint(child, HEAP), "both")
+        user_store(child, HEAP, "child")
+        check(contents(mm) == TOKENS, "the parent's")
+        check(contents(child) == ["child", *TOKENS[1:]], "the child's")
+        check(node(mm, page(2)) == (0 if huge else 1), "a huge page that two processes map stays")
+        check(node(child, page(2)) == node(mm, page(2)), "and is still one page")
+        assert_invariants(machine)
+        task_numa_work(mm)
+        check(is_hint(mm, page(2)) == huge, "a small page that is shared gets no hint")
+        ended(machine, mm, child)
+
+    assert_clean(run_alone(program))
+
+
+@SIZES
+def test_mprotect_over_hints(huge: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_from(monkeypatch, 1)
+
+    def program() -> None:
+        machine, mm = started(huge=huge)
+        task_numa_work(mm)
+        sys_mprotect(mm, HEAP, PMD_SIZE, PROT_READ)
+        check(not is_hint(mm, HEAP), "the hint is gone")
+        check(user_load(mm, HEAP) == TOKENS[0], "readable")
+        with pytest.raises(Killed):
+            user_store(mm, HEAP, "forbidden")
+        task_numa_work(mm)
+        with pytest.raises(Killed):
+            user_store(mm, HEAP, "forbidden")
+        sys_mprotect(mm, HEAP, PMD_SIZE, PROT_NONE)
+        with pytest.raises(Killed):
+            user_load(mm, HEAP)
+        task_numa_work(mm)
+        with pytest.raises(Killed):
+            user_load(mm, HEAP)
+        check(node(mm, HEAP) == 0, "what permits nothing gives no hints")
+        sys_mprotect(mm, HEAP, PMD_SIZE, PROT_READ | PROT_WRITE)
+        user_store(mm, HEAP, "stored")
+        check(contents(mm) == ["stored", *TOKENS[1:]], "content")
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
+@SIZES
+def test_a_pin_takes_the_hint_and_keeps_the_page(huge: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_from(monkeypatch, 0)
+
+    def program() -> None:
+        machine, mm = started(huge=huge)
+        task_numa_work(mm)
+        pinned = pin_user_page(mm, HEAP)
+        assert isinstance(pinned, Folio)
+        check(not is_hint(mm, HEAP), "it was faulted in")
+        task_numa_work(mm)
+        use_from(monkeypatch, 1)
+        user_store(mm, HEAP, "stored")
+        check(node(mm, HEAP) == 0, "a pinned page stays")
+        check(pinned.token == "stored", "the same page")
+        unpin_user_page(machine.memory, pinned)
+        use_from(monkeypatch, 0)
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
+@SIZES
+def test_hints_are_zapped_swapped_moved_and_collapsed_as_others(
+    huge: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_from(monkeypatch, 0)
+
+    def program() -> None:
+        machine, mm = started(huge=huge)
+        memory = machine.memory
+        swapon(memory, PAGES)
+        task_numa_work(mm)
+        if huge:
+            folio = memory.mem_map[0]
+            folio_get(folio)
+            folio.lock.lock()
+            check(split_huge_page(memory, folio) == 0, "split")
+            folio.lock.unlock()
+            folio_put(memory, folio)
+        check(contents(mm)[:2] == TOKENS[:2], "content")
+        task_numa_work(mm)
+        compact_zone(memory)
+        check(contents(mm) == TOKENS, "content after the moves")
+        task_numa_work(mm)
+        sys_madvise(mm, HEAP, PAGES * PAGE_SIZE, MADV_HUGEPAGE)
+        if not huge:
+            check(collapse_huge_page(mm, HEAP) == 0, "collapsed")
+        check(contents(mm) == TOKENS, "content after the collapse")
+        task_numa_work(mm)
+        kswapd(memory, PAGES)
+        check(contents(mm) == TOKENS, "content after swap")
+        task_numa_work(mm)
+        sys_madvise(mm, HEAP, PAGES * PAGE_SIZE, MADV_DONTNEED)
+        check(contents(mm) == [0] * PAGES, "given up")
+        task_numa_work(mm)
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
+def test_a_busy_address_space_is_left_alone() -> None:
+    def program() -> None:
+        machine, mm = started(huge=False)
+        mmap_write_lock(mm)
+        (done,) = join(spawn(task_numa_work, mm))
+        mmap_write_unlock(mm)
+        check(not done, "mmap_lock is only tried")
+        check(not is_hint(mm, HEAP), "no hints")
+        ended(machine, mm)
+
+    assert_clean(run_alone(program))
+
+
+@SIZES
+@pytest.mark.parametrize("strategy", ["pct", "random"])
+@pytest.mark.parametrize("era", ["6.1", "6.6"])
+def test_everything_at_once(huge: bool, strategy: str, era: str) -> None:
+    def use(mm: MmStruct, number: int) -> None:
+        for step in range(2):
+            user_store(mm, page(number), f"{number}.{step}")
+            check(user_load(mm, page(number)) == f"{number}.{step}", "a thread reads back what it wrote")
+
+    def balance(mm: MmStruct) -> None:
+        task_numa_work(mm)
+        task_numa_work(mm)
+
+    def cut(machine: Machine, mm: MmStruct) -> None:
+        sys_mprotect(mm, page(2), PAGE_SIZE, PROT_READ)
+        sys_madvise(mm, page(3), PAGE_SIZE, MADV_DONTNEED)
+        compact_zone(machine.memory)
+
+    def program() -> None:
+        machine, mm = started(huge=huge, era=era)
+        join(
+            spawn(use, mm, 0, name="cc1"),
+            spawn(use, mm, 1, name="as"),
+            spawn(balance, mm, name="balance"),
+            spawn(cut, machine, mm, name="cut"),
+        )
+        check(contents(mm) == ["0.1", "1.1", TOKENS[2], 0], "content")
+        ended(machine, mm)
+
+    assert_clean(run_alone(program, executions=150, strategy=strategy))
+
+
+@SIZES
+@pytest.mark.parametrize("strategy", ["pct", "random"])
+def test_fork_beside_balancing(huge: bool, strategy: str) -> None:
+    def program() -> None:
+        machine, mm = started(huge=huge)
+        task_numa_work(mm)
+        child, _, _ = join(
+            spawn(sys_fork, machine, mm, "as", name="fork"),
+            spawn(user_store, mm, HEAP, "late", name="cc1"),
+            spawn(task_numa_work, mm, name="balance"),
+        )
+        check(contents(mm) == ["late", *TOKENS[1:]], "the parent keeps its store")
+        check(contents(child)[0] in ("late", TOKENS[0]), "the child has either")
+        user_store(child, HEAP, "child")
+        check(user_load(mm, HEAP) == "late", "not the parent's")
+        ended(machine, mm, child)
+
+    assert_clean(run_alone(program, executions=150, strategy=strategy))
