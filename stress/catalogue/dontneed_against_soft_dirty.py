@@ -3,9 +3,10 @@ change a huge page's entry under mmap_lock for reading used to empty it for a mo
 bits, write it back, all under the lock. A MADV_DONTNEED that looked in that moment did nothing, and the memory that
 the process had given up was still there afterwards.
 
-The same mistake was found in several places in 2017: in the protection change of NUMA balancing, in MADV_FREE, in
-page_mkclean() and, as here, where soft-dirty bits are cleared. The rule since then: an entry that is present never
-looks empty to those who hold mmap_lock for reading; it is made invalid in place.
+The same mistake was found in several places in 2017: in the protection change of NUMA balancing
+(`dontneed-against-numa`), in MADV_FREE, in page_mkclean() and, as here, where soft-dirty bits are cleared. The rule
+since then: an entry that is present never looks empty to those who hold mmap_lock for reading; it is made invalid in
+place.
 """
 
 from __future__ import annotations
@@ -55,11 +56,11 @@ def drop(process: Process) -> None:
 
 @bug(
     "dontneed-against-soft-dirty",
-    id="Z09",
+    id="Z09s",
     title="MADV_DONTNEED passes over a huge page whose entry is being changed",
     year=2017,
     versions="before 4.11",
-    fix="ced108037c2a and its family (here 5b7abeae3af8): change huge entries in place",
+    fix="5b7abeae3af8: thp: fix MADV_DONTNEED vs clear soft dirty race",
     evidence="read",
     kind=Kind.CORRUPTION,
     check="private-data",
