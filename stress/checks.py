@@ -7,17 +7,31 @@ from typing import Any
 
 from concurrency import Dep, Failure, Kind, Observer, Operation, Runtime, RwSemaphore, Task, peek, quiet
 from concurrency.rwsem import UP_READ, UP_WRITE
+from vm.anon_vma_chain import CHAIN_ADD
 from vm.filemap import I_MMAP_INSERT, I_MMAP_REMOVE
 from vm.folio import FREE_FRAME, Folio
 from vm.interval_tree import RB_INSERT, RB_REMOVE
-from vm.invariants import coverage, huge_in_vma, mapcounts, rights, stale_translations, swap_counts, vma_index
+from vm.invariants import (
+    coverage,
+    heap,
+    huge_in_vma,
+    mapcounts,
+    mapped,
+    rights,
+    stale_translations,
+    swap_counts,
+    vma_index,
+)
 from vm.lock_order import LockOrder
 from vm.machine import Machine
+from vm.mm import MmStruct
 from vm.pgtable import PTE_SET
+from vm.rmap_invariants import anon_vma_chain, interval_tree, rmap_locks_free
 from vm.vma import VmArea
 
 CHECKS = {
     "coverage": "I1: every page-table entry is within reach of its rmap tree whenever the rmap lock is free",
+    "interval-tree": "I3: the rmap trees have each VMA under the range of its fields, whenever their locks are free",
     "migration-entry-locked": "I2: a migration entry names a locked page",
     "migration-entry-owner": "I2: the locked page that a migration entry names is still the same one",
     "vma-index": "I4: the tree of VMAs agrees with the VMAs, whenever mmap_lock is free",
@@ -31,24 +45,28 @@ CHECKS = {
     "swap-count": "I7: as many entries name a swap slot as it counts",
     "mapcount": "I7: each page is mapped as often as its mapcount says",
     "rss": "I7: no page is counted as resident in an address space that has ended",
-    "private-data": "I11: a process reads back what it wrote",
+    "private-data": "I11, I15: a process reads back what it wrote, and nothing where it gave a range up",
+    "anon-vma-chain": "I13: VMAs of one anon_vma have the same links, and a page is in one that its VMA links to",
+    "brk": "I14: mm->brk and the mapped heap have moved together, whenever no writer holds mmap_lock",
     "refcount": "no page is used or dropped without a reference",
     "page-tables": "no page-table page is freed with entries in it",
-    "lock-order": "locks are taken in the order of mm/rmap.c",
-    "lockdep": "the lock validator",
+    "lock-order": "I12: locks are taken in the order of mm/rmap.c",
+    "lockdep": "I12: the lock validator",
     "atomic-sleep": "nothing sleeps under a spinlock or in an RCU reader",
     "data-race": "plain accesses are ordered by something",
     "rcu": "RCU pointers are read inside readers, and RCU is used by its rules",
     "rcu-stall": "no grace period waits for too long",
     "uninit": "nothing is read that its maker has not made known (weak memory)",
-    "use-after-free": "no freed object is touched",
+    "use-after-free": "I9: no freed object is touched",
     "double-free": "no object is freed twice",
     "leak": "nothing is left over at the end",
 }
 """All checks that can be switched off, and what each says."""
 
 _RMAP_LOCKS = ("anon_vma->rwsem", "mapping->i_mmap_rwsem")
-_FIELDS = ("vm_start", "vm_end", "vm_pgoff")
+_RANGE_SET = frozenset(VmArea._fields[name].ops["write"] for name in ("vm_start", "vm_end", "vm_pgoff"))
+_LINKING = frozenset({CHAIN_ADD, *(VmArea._fields["anon_vma"].ops[how] for how in ("write", "write_once"))})
+_BRK_READ = MmStruct._fields["brk"].ops["read"]
 _REACH = frozenset(
     {
         RB_INSERT,
@@ -56,7 +74,7 @@ _REACH = frozenset(
         I_MMAP_INSERT,
         I_MMAP_REMOVE,
         PTE_SET,
-        *(VmArea._fields[name].ops["write"] for name in _FIELDS),
+        *_RANGE_SET,
     }
 )
 """The operations that can put an entry out of reach."""
@@ -76,6 +94,12 @@ class ModelChecks(Observer):
         self._moved = False
         self._unlocked = False
         self._written = False
+        self._adjusted: dict[VmArea, None] = {}
+        """Those whose range was written since their rmap locks were free."""
+        self._linked: set[MmStruct] = set()
+        """Where a VMA got or lost an anon_vma, or a link to one, and nobody has looked since."""
+        self._heaps: dict[MmStruct, tuple[int, list[tuple[int, int]]]] = {}
+        """The heap's end, and what was mapped, as they were for whoever holds mmap_lock to move it."""
         self._on: dict[str, bool] = {}
 
     def begin(self, runtime: Runtime) -> None:
@@ -83,12 +107,22 @@ class ModelChecks(Observer):
         self._runtime = runtime
         self._rmap_lock = None
         self._moved = self._unlocked = self._written = False
+        self._adjusted.clear()
+        self._linked.clear()
+        self._heaps.clear()
         self._on = {name: name not in runtime.without for name in CHECKS}
 
-    def accessed(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
+    def accessed(self, task: Task, op: Operation, obj: Any) -> None:
         """See `Observer.accessed`."""
         if op in _REACH:
             self._moved = True
+            if op in _RANGE_SET:
+                self._adjusted[obj] = None
+        elif op in _LINKING:
+            self._linked.add(obj.vm_mm)
+        elif op is _BRK_READ and obj.mmap_lock.writer is task and self._on["brk"] and obj not in self._heaps:
+            with quiet():
+                self._heaps[obj] = obj.brk, mapped(obj)
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
         """See `Observer.performed`."""
@@ -99,7 +133,7 @@ class ModelChecks(Observer):
             return
         if obj.name in _RMAP_LOCKS:
             self._rmap_lock = obj
-            if op is UP_READ:
+            if op is UP_READ or self._adjusted:
                 self._moved = True
         elif obj.name == "mm->mmap_lock" and (op is UP_WRITE or op is UP_READ or dep is Dep.DOWNGRADE):
             self._written |= op is not UP_READ
@@ -109,8 +143,7 @@ class ModelChecks(Observer):
         """See `Observer.announced`."""
         if self._moved and (self._rmap_lock is None or self._rmap_lock.free):
             self._moved = False
-            if self._on["coverage"]:
-                self._look_at_coverage()
+            self._look_at_rmap()
         if self._unlocked:
             self._unlocked = False
             self._look_at_vmas()
@@ -128,21 +161,30 @@ class ModelChecks(Observer):
         assert self._runtime is not None
         return self._runtime.domain(Machine)
 
-    def _look_at_coverage(self) -> None:
+    def _look_at_rmap(self) -> None:
         machine = self._machine()
         with quiet():
-            wrong = coverage(machine.mms, machine.memory)
-        _raise("coverage", wrong)
+            if self._adjusted:
+                if self._on["interval-tree"]:
+                    _raise("interval-tree", _first(map(interval_tree, self._adjusted)))
+                self._adjusted = {vma: None for vma in self._adjusted if not rmap_locks_free(vma)}
+            if self._on["coverage"]:
+                _raise("coverage", coverage(machine.mms, machine.memory))
 
     def _look_at_vmas(self) -> None:
         """After mmap_lock was written under; where nobody holds it any more, what is mapped must fit the VMAs."""
         machine = self._machine()
         mms, memory, on = machine.mms, machine.memory, self._on
         with quiet():
+            # Up to v6.0 a stack grows under mmap_lock for reading, and page_table_lock.
+            settled = [mm for mm in mms if mm.mmap_lock.writer is None and mm.page_table_lock.free]
             if on["vma-index"]:
-                # Up to v6.0 a stack grows under mmap_lock for reading, and page_table_lock.
-                settled = [mm for mm in mms if mm.mmap_lock.writer is None and mm.page_table_lock.free]
                 _raise("vma-index", _first(map(vma_index, settled)))
+            if on["anon-vma-chain"]:
+                _raise("anon-vma-chain", _first(anon_vma_chain(mm) for mm in settled if mm in self._linked))
+            self._linked.difference_update(settled)
+            for mm in [mm for mm in self._heaps if mm.mmap_lock.writer is None]:
+                _raise("brk", heap(mm, *self._heaps.pop(mm)))
             if on["mapcount"]:
                 _raise("mapcount", mapcounts(mms, memory))
             if on["swap-count"]:

@@ -11,7 +11,17 @@ from itertools import chain
 from vm.anon_vma import AnonVma
 from vm.filemap import AddressSpace
 from vm.folio import Folio, Memory
-from vm.layout import PAGE_SHIFT, PAGE_SIZE, PMD_SIZE, PTRS_PER_PTE, VM_ACCESS_FLAGS, VM_NONLINEAR, VM_WRITE
+from vm.layout import (
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    PMD_SIZE,
+    PTRS_PER_PTE,
+    TASK_SIZE,
+    VM_ACCESS_FLAGS,
+    VM_NONLINEAR,
+    VM_WRITE,
+    page_align,
+)
 from vm.mm import MmStruct
 from vm.pgtable import PTE_READ, PTE_WRITE, Migration, PageTable, Pmd, Present, Swap
 from vm.vma import VmArea, vma_is_temporary_stack
@@ -182,3 +192,36 @@ def mapcounts(mms: Iterable[MmStruct], memory: Memory) -> str | None:
         if mapcount != count:
             return f"{folio.name}: mapcount is {mapcount}, {count} entries map it"
     return None
+
+
+def mapped(mm: MmStruct) -> list[tuple[int, int]]:
+    """The ranges that VMAs map, in bytes; those of neighbours are one."""
+    found: list[tuple[int, int]] = []
+    for first, last, _ in mm.mm_mt.ranges():
+        start = found.pop()[0] if found and found[-1][1] == first else first
+        found.append((start, last + 1))
+    return found
+
+
+def heap(mm: MmStruct, brk: int, before: list[tuple[int, int]]) -> str | None:
+    """I14: who was about to move the heap's end, from `brk` when `before` was mapped, has moved both or neither.
+
+    For when mmap_lock is not held for writing any more, be it that it was downgraded.
+    """
+    now, old, new = mapped(mm), page_align(brk), page_align(mm.brk)
+    if mm.brk < mm.start_brk:
+        return f"{mm.name}: brk is {mm.brk:#x}, below the heap, which begins at {mm.start_brk:#x}"
+    low, high = min(old, new), max(old, new)
+    moved = _clip(now, low, high) == ([(low, high)] if old < new else [])
+    if moved and all(_clip(now, *rest) == _clip(before, *rest) for rest in ((0, low), (high, TASK_SIZE))):
+        return None
+    return f"{mm.name}: brk went from {brk:#x} to {mm.brk:#x}, what is mapped from {_ranges(before)} to {_ranges(now)}"
+
+
+def _clip(ranges: list[tuple[int, int]], low: int, high: int) -> list[tuple[int, int]]:
+    inside = ((max(start, low), min(end, high)) for start, end in ranges)
+    return [(start, end) for start, end in inside if start < end]
+
+
+def _ranges(ranges: list[tuple[int, int]]) -> str:
+    return " ".join(f"[{start:#x}, {end:#x})" for start, end in ranges) or "nothing"

@@ -74,7 +74,7 @@ def fork(machine: Machine, parent: Process) -> Process:
     fix="mm/rmap: Fix anon_vma->degree ambiguity leading to double-reuse",
     evidence="read",
     kind=Kind.INVARIANT,
-    check="coverage",
+    check="anon-vma-chain",
     patches=(anon_vma_clone,),
     tasks=1,
     preemptions=0,

@@ -3,8 +3,9 @@ stored before the downgrade, and put back if the unmapping failed. A comment in 
 without: the store is done under the lock for reading, beside others who read the end of the heap under the same lock
 (/proc, prctl()) and who may store it too.
 
-As far as we know no release had this bug; the comment tells that somebody thought of it. The race detector sees the
-store and a read that nothing orders.
+As far as we know no release had this bug; the comment tells that somebody thought of it. Whoever gets the lock after
+the downgrade finds the heap cut off and its end unmoved. With that check off, the race detector sees the store and a
+read that nothing orders.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def show_stat(mm: MmStruct) -> int:
     versions="none: a hazard that the code warns of",
     fix="mm: brk: downgrade mmap_sem to read when shrinking: mm->brk is stored before the downgrade",
     evidence="as far as we know",
-    kind=Kind.DATA_RACE,
-    check="data-race",
+    kind=Kind.INVARIANT,
+    check="brk",
     patches=(shrink_brk,),
     tasks=2,
     preemptions=1,

@@ -61,7 +61,7 @@ def vma_adjust(vma: VmArea, start: int, end: int, pgoff: int, *, insert: VmArea)
     fix="vma split check fix: the fields change under the lock of the mapping",
     evidence="as far as we know",
     kind=Kind.INVARIANT,
-    check="coverage",
+    check="interval-tree",
     without=("data-race",),
     patches=(vma_adjust,),
     tasks=2,

@@ -50,7 +50,7 @@ def vma_adjust(vma: VmArea, start: int, end: int, pgoff: int, *, insert: VmArea)
     fix="mm: always lock the root (oldest) anon_vma",
     evidence="as far as we know",
     kind=Kind.INVARIANT,
-    check="coverage",
+    check="interval-tree",
     without=("data-race",),
     patches=(vma_adjust,),
     tasks=2,

@@ -72,7 +72,7 @@ def vma_expand(vma: VmArea, start: int, end: int, pgoff: int, following: VmArea 
     evidence="read",
     kind=Kind.BUG_ON,
     check="migration-entry-locked",
-    without=("data-race", "coverage"),
+    without=("data-race", "interval-tree", "coverage"),
     patches=(vma_expand,),
     tasks=2,
     preemptions=1,

@@ -45,7 +45,7 @@ def test_the_lock_order_is_the_one_that_is_asserted() -> None:
 
 def test_each_invariant_is_a_check_that_can_be_switched_off() -> None:
     names = first_column(section("Invariants"))
-    assert len(names) == 9
+    assert len(names) == 13
     assert set(names) <= set(CHECKS)
 
 

@@ -65,7 +65,7 @@ def test_the_trim_of_the_report_is_clean_by_the_standard_path() -> None:
 # -- (g) vma_expand ----------------------------------------------------------------------------------------------------
 
 
-def test_growing_without_the_inherited_lock_breaks_the_coverage_without_a_second_task() -> None:
+def test_growing_without_the_inherited_lock_breaks_tree_and_coverage_without_a_second_task() -> None:
     def program() -> None:
         machine = boot(6)
         process = Process(machine.add_mm("cc1", BASE))
@@ -76,6 +76,8 @@ def test_growing_without_the_inherited_lock_breaks_the_coverage_without_a_second
         end(machine, process)
 
     failures = run(program, vma_expand_no_lock.vma_expand).failures
+    assert [witness.failure.check for witness in failures] == ["interval-tree"]
+    failures = run(program, vma_expand_no_lock.vma_expand, without=("interval-tree",)).failures
     assert [witness.failure.check for witness in failures] == ["coverage"]
     assert run(program).failures == []
 

@@ -27,6 +27,7 @@ from vm.migrate import compact_zone
 from vm.mm import MM_ANONPAGES, get_mm_counter
 from vm.mmap import do_mmap
 from vm.munmap import do_munmap
+from vm.rmap_invariants import anon_vma_chain, interval_tree
 from vm.user import Killed, user_load, user_store
 
 HEAP = 0x10_0000
@@ -70,6 +71,9 @@ def assert_invariants(machine: Machine) -> None:
         assert mapcounts(machine.mms, machine.memory) is None
         for mm in machine.mms:
             assert vma_index(mm) is None
+            assert anon_vma_chain(mm) is None
+            for _, _, vma in mm.mm_mt.ranges():
+                assert interval_tree(vma) is None
             mm.mm_mt.validate()
         for folio in machine.memory.free_list:
             assert (folio.refcount, folio.mapcount, folio.lock.free) == (0, 0, True)
