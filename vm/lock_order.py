@@ -3,6 +3,9 @@
 Source: the comment at the top of mm/rmap.c, v6.1, as far as the model has these locks. A task may take a lock only
 if all locks that it holds stand further out. Locks of one name may nest where a subclass or nest lock says so; the
 lock validator sees to that. A trylock may be taken in any order.
+
+`fs_reclaim` stands for reclaim: it is held by who reclaims, and taken for a moment by every allocation that may
+(might_alloc() in include/linux/sched/mm.h), but not by those of reclaim itself (PF_MEMALLOC).
 """
 
 from __future__ import annotations
@@ -10,6 +13,9 @@ from __future__ import annotations
 from typing import Any
 
 from concurrency import Dep, Failure, Kind, Observer, Operation, Runtime, Task
+from lockdep.gfp import GFP_DIRECT_RECLAIM, GFP_FS
+
+FS_RECLAIM = "fs_reclaim"
 
 LOCK_ORDER = (
     "inode->i_rwsem",
@@ -17,6 +23,7 @@ LOCK_ORDER = (
     "mapping->invalidate_lock",
     "folio_lock",
     "vma->vm_lock",
+    FS_RECLAIM,
     "mapping->i_mmap_rwsem",
     "anon_vma->rwsem",
     "mm->page_table_lock",
@@ -41,21 +48,15 @@ class LockOrder(Observer):
 
     def asked(self, task: Task, op: Operation, obj: Any, arg: Any) -> None:  # noqa: ARG002
         """See `Observer.asked`."""
-        if op.dep is None or op.dep > Dep.ACQUIRE_RECURSIVE:
-            return
-        rank = _RANK.get(obj.name)
-        held = self._held.setdefault(task, [])
-        if rank is None:
-            return
-        inner = [name for name in held if _RANK[name] > rank]
-        if inner and self._on:
-            raise Failure(
-                Kind.LOCKDEP,
-                f"lock order: {task.name} asks for {obj.name} while it holds {inner[-1]}",
-                "the order, outermost first: " + " > ".join(LOCK_ORDER),
-                check="lock-order",
-            )
-        held.append(obj.name)
+        if op.dep is Dep.RECLAIM_ENTER:
+            self._ask(task, FS_RECLAIM).append(FS_RECLAIM)
+        elif op.dep is not None and op.dep <= Dep.ACQUIRE_RECURSIVE and obj.name in _RANK:
+            self._ask(task, obj.name).append(obj.name)
+
+    def allocating(self, task: Task, gfp: int) -> None:
+        """See `Observer.allocating`."""
+        if gfp & GFP_DIRECT_RECLAIM and gfp & GFP_FS and FS_RECLAIM not in self._held.get(task, ()):
+            self._ask(task, FS_RECLAIM)
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
         """See `Observer.performed`."""
@@ -63,3 +64,19 @@ class LockOrder(Observer):
             self._held.setdefault(task, []).append(obj.name)
         elif op.dep is Dep.RELEASE and obj.name in _RANK:
             self._held[task].remove(obj.name)
+        elif op.dep is Dep.RECLAIM_EXIT:
+            self._held[task].remove(FS_RECLAIM)
+
+    def _ask(self, task: Task, wanted: str) -> list[str]:
+        """What `task` holds, if it may take `wanted` with that."""
+        held = self._held.setdefault(task, [])
+        rank = _RANK[wanted]
+        inner = [name for name in held if _RANK[name] > rank]
+        if inner and self._on:
+            raise Failure(
+                Kind.LOCKDEP,
+                f"lock order: {task.name} asks for {wanted} while it holds {inner[-1]}",
+                "the order, outermost first: " + " > ".join(LOCK_ORDER),
+                check="lock-order",
+            )
+        return held

@@ -26,7 +26,7 @@ from stress.catalogue.clone_alloc_under_rmap_lock import anon_vma_clone, split_i
     patches=(anon_vma_clone,),
     tasks=1,
     preemptions=0,
-    without=("lockdep",),
+    without=("lockdep", "lock-order"),
 )
 def clone_alloc_deadlock() -> None:
     """A child that is short of memory unmaps the middle of its heap."""

@@ -68,6 +68,7 @@ def split_in_child() -> None:
     evidence="as far as we know",
     kind=Kind.LOCKDEP,
     check="lockdep",
+    without=("lock-order",),
     patches=(anon_vma_clone,),
     tasks=1,
     preemptions=0,
