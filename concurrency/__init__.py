@@ -54,7 +54,7 @@ from concurrency.minimise import minimise
 from concurrency.mutex import Mutex
 from concurrency.observer import Observer
 from concurrency.operation import Access, Dep, Fence, Operation
-from concurrency.preempt import preempt_disable, preempt_enable
+from concurrency.preempt import cond_resched, preempt_disable, preempt_enable
 from concurrency.pressure import Pressure, direct_reclaim, fs_reclaim, may_reclaim
 from concurrency.race import RaceDetector
 from concurrency.rcu import (
@@ -257,6 +257,7 @@ __all__ = [
     "checked",
     "cleanup_srcu_struct",
     "cmpxchg",
+    "cond_resched",
     "cond_resched_tasks_rcu_qs",
     "cond_synchronize_rcu",
     "cpu_relax",

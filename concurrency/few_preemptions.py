@@ -1,10 +1,10 @@
 """Plans by their number of preemptions: those without any, then those with one, and so on.
 
 What is not interrupted runs until it ends or has to wait, and then the runnable task of the lowest number goes on. A
-plan *deviates* from that at some operations: another task goes on, which is a preemption where the current one could
-have gone on. Among plans with as many preemptions those with the fewest deviations come first. The order by preemptions
-is that of Musuvathi and Qadeer, "Iterative Context Bounding for Systematic Testing of Multithreaded Programs", PLDI
-2007; the order by deviations resembles that of Emmi, Qadeer and Rakamaric, "Delay-Bounded Scheduling", POPL 2011.
+plan *deviates* from that at some operations: another task goes on, which may be a preemption. Among plans with as many
+preemptions those with the fewest deviations come first. The order by preemptions is that of Musuvathi and Qadeer,
+"Iterative Context Bounding for Systematic Testing of Multithreaded Programs", PLDI 2007; the order by deviations
+resembles that of Emmi, Qadeer and Rakamaric, "Delay-Bounded Scheduling", POPL 2011.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
+from concurrency.strategy.base import can_be_preempted
 from concurrency.strategy.guided import Guided, Noted, Plan, Stretch
 from concurrency.task import Task
 
 MOST = 1000
 """At most so many plans of one number of preemptions are made; of more, as many from all over them."""
 
-_Span = tuple[int, int, tuple[int, ...]]
-"""At the operations from the first number up to the second one, these tasks could have gone on as well."""
+_Span = tuple[int, int, tuple[int, ...], bool]
+"""At the operations from the first number up to the second one these tasks could have gone on as well; and whether the
+current one could, too.
+"""
 
 
 class Offered(Noted):
@@ -38,11 +41,10 @@ class Offered(Noted):
         chosen = super().choose(runnable, current, step, forced)
         self.lease = 1
         others = tuple(task.id for task in runnable if task is not chosen)
-        spans = self.free if current is None else self.costly
-        if spans and spans[-1][1:] == (step, others):
-            spans[-1] = (spans[-1][0], step + 1, others)
-        else:
-            spans.append((step, step + 1, others))
+        spans = self.costly if can_be_preempted(current) else self.free
+        here = (step, others, current is not None)
+        first = spans.pop()[0] if spans and spans[-1][1:] == here else step
+        spans.append((first, step + 1, others, current is not None))
         return chosen
 
 
@@ -57,23 +59,23 @@ class _Tried:
     free: list[_Span]
     costly: list[_Span]
 
-    def deviating(self, spans: list[_Span], *, preempts: bool) -> Iterator[tuple[Plan, int]]:
+    def deviating(self, spans: list[_Span]) -> Iterator[tuple[Plan, int]]:
         """The plans with one deviation more, and at which operation that is."""
-        for first, last, others in spans:
+        for first, last, others, early in spans:
             for step in range(first, last):
-                before = self._up_to(step, preempts=preempts)
+                before = self._up_to(step, early=early)
                 for task in others:
                     yield (*before, Stretch(task, None)), step
 
-    def _up_to(self, step: int, *, preempts: bool) -> Plan:
-        """The plan up to operation `step`, where the current task ends or waits, or is preempted."""
+    def _up_to(self, step: int, *, early: bool) -> Plan:
+        """The plan up to operation `step`, where the current task ends or waits, or is left early."""
         last = bisect_left(self.starts, step) - 1
-        length = step - self.starts[last] if preempts else None
+        length = step - self.starts[last] if early else None
         return (*self.plan[:last], Stretch(self.plan[last].task, length))
 
 
 def _count(spans: list[_Span]) -> int:
-    return sum((last - first) * len(others) for first, last, others in spans)
+    return sum((last - first) * len(others) for first, last, others, _ in spans)
 
 
 class FewPreemptions:
@@ -111,8 +113,8 @@ class FewPreemptions:
         same = self._now[deviations - 1]
         count = sum(_count(one.costly) for one in fewer) + sum(_count(one.free) for one in same)
         plans = chain(
-            chain.from_iterable(one.deviating(one.costly, preempts=True) for one in fewer),
-            chain.from_iterable(one.deviating(one.free, preempts=False) for one in same),
+            chain.from_iterable(one.deviating(one.costly) for one in fewer),
+            chain.from_iterable(one.deviating(one.free) for one in same),
         )
         return islice(plans, 0, None, max(1, -(-count // most)))
 
@@ -125,4 +127,4 @@ class FewPreemptions:
 
 def _after(spans: list[_Span], since: int) -> list[_Span]:
     """The spans behind operation `since`."""
-    return [(max(first, since + 1), last, others) for first, last, others in spans if last > since + 1]
+    return [(max(span[0], since + 1), *span[1:]) for span in spans if span[1] > since + 1]

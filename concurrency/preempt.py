@@ -1,4 +1,6 @@
-"""Preemption of the calling task: off and on. Kernel: preempt_disable() of include/linux/preempt.h, v6.6.
+"""Preemption of the calling task: off, on, and offered.
+
+Kernel: preempt_disable() of include/linux/preempt.h, cond_resched() of kernel/sched/core.c, v6.6.
 
 Another task may go on all the same, since each task is a CPU of its own; what is off is sleeping, and grace periods
 of RCU wait.
@@ -6,8 +8,9 @@ of RCU wait.
 
 from __future__ import annotations
 
+from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
-from concurrency.operation import Operation
+from concurrency.operation import Access, Operation
 from concurrency.runtime import current_task, fail, perform
 from concurrency.task import Task
 
@@ -30,6 +33,7 @@ def _on(task: Task, _task: Task, _arg: object) -> None:
 
 PREEMPT_DISABLE = Operation("preempt_disable", effect=_off, local=True, region=True)
 PREEMPT_ENABLE = Operation("preempt_enable", effect=_on, local=True, region=True)
+COND_RESCHED = Operation("cond_resched", Access.READ_ONCE, field="need_resched", local=True)
 
 
 def preempt_disable() -> None:
@@ -40,3 +44,16 @@ def preempt_disable() -> None:
 def preempt_enable() -> None:
     """Undoes one preempt_disable(); a report if there is none."""
     perform(PREEMPT_ENABLE, current_task())
+
+
+def cond_resched() -> None:
+    """Offer the CPU: another task may go on here, and that is no preemption. Needs a task that may sleep.
+
+    Kernel: without CONFIG_PREEMPTION, where long loops inside the kernel are left only here. Of ours a task may be
+    left at any operation; what differs is what that counts.
+    """
+    might_sleep()
+    task = current_task()
+    task.yielding = True
+    perform(COND_RESCHED, task)
+    task.yielding = False

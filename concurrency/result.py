@@ -23,8 +23,8 @@ class Witness:
     """A schedule that ends in a failure, and what happened on the way.
 
     `execution` is the number, from 0, of the execution that found it, and `strategy` what made its choices (of a
-    portfolio: the member). `preemptions` counts the switches away from a
-    task that could have gone on; the other switches no schedule can avoid.
+    portfolio: the member). `preemptions` counts the switches away from a task that could have gone on and did not
+    offer its CPU (`cond_resched`).
     """
 
     failure: Failure

@@ -49,6 +49,7 @@ class Task:
         "thread",
         "user_mode",
         "wait_queue",
+        "yielding",
     )
 
     def __init__(
@@ -83,6 +84,8 @@ class Task:
         """Where it sleeps if it is on no queue."""
         self.spurious = 0
         """How many of its waits have ended for no reason."""
+        self.yielding = False
+        """It offers its CPU (`cond_resched`): that another task goes on is no preemption."""
         self.has_looked = False
         """It spins, and nothing has changed since it looked."""
         self.spins = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrency import READ_ONCE, trace
+from concurrency import READ_ONCE, cond_resched, trace
 from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EAGAIN, ENOMEM
 from vm.folio import Folio, alloc_folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
@@ -168,7 +168,7 @@ def copy_pte_range(dst: VmArea, src: VmArea, table: PageTable, start: int, end: 
     """Copy the entries of ``[start, end)`` of one page-table page; 0 or -ENOMEM.
 
     A page that is pinned is copied for the child at once. The new page is allocated without the locks, and then the
-    entry is looked at again.
+    entry is looked at again. The CPU is offered whenever the locks were dropped.
     """
     child = dst.vm_mm
     copy = pte_alloc(child, start)
@@ -200,6 +200,7 @@ def copy_pte_range(dst: VmArea, src: VmArea, table: PageTable, start: int, end: 
             address += PAGE_SIZE
         table.ptl.unlock()
         copy.ptl.unlock()
+        cond_resched()
         if address < end:
             spare = alloc_folio(child.memory)
             result = ENOMEM if spare is None else 0

@@ -16,6 +16,14 @@ Part = tuple[int, ...]
 """A part of a search: the first choices of all its executions. See `Divisible`."""
 
 
+def can_be_preempted(current: Task | None) -> bool:
+    """Whether it is a preemption if another task than `current`, which has just announced an operation, goes on.
+
+    The one definition: `current` could go on (None: it has ended, or has to wait), and does not offer its CPU.
+    """
+    return current is not None and not current.yielding
+
+
 class Strategy(Protocol):
     """Makes the choices of one execution after another.
 

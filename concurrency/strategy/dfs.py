@@ -4,7 +4,8 @@ Stateless search as in Godefroid, "Model Checking for Programming Languages usin
 interrupted runs until it ends or has to wait; both bounds count from there:
 
 - *Preemptions*: Musuvathi and Qadeer, "Iterative Context Bounding for Systematic Testing of Multithreaded Programs",
-  PLDI 2007, section 2. A switch away from a task that could have gone on costs 1; any other switch is free.
+  PLDI 2007, section 2. A switch away from a task that could have gone on costs 1 (`can_be_preempted`), any other
+  switch is free.
 - *Delays*: Emmi, Qadeer and Rakamaric, "Delay-Bounded Scheduling", POPL 2011, section 2. A fixed scheduler goes round
   the tasks by number; each task that is passed over, though it could run, costs 1, also where the one before has ended
   or waits. So there are fewer schedules within a bound, and their number does not grow with that of the tasks.
@@ -16,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from concurrency.failure import BadSchedule, ConcurrencyError
-from concurrency.strategy.base import Part
+from concurrency.strategy.base import Part, can_be_preempted
 from concurrency.task import Task
 
 
@@ -89,7 +90,7 @@ class DepthFirst:
 
     def _is_costly(self, current: Task | None) -> bool:
         """Whether another way than the first one costs."""
-        return current is not None
+        return can_be_preempted(current)
 
     def _cost(self, at: int) -> int:
         """What way number `at` of a costly point costs."""

@@ -1,8 +1,8 @@
 """Guided: follows a plan as far as it fits, and lets tasks run until they block where it does not.
 
 A plan says who goes on and for how long. Unlike a schedule it stays meaningful when parts of it are removed or moved:
-a stretch whose task cannot run is passed over, and only a stretch that is to be preempted has a length. `Noted` sees
-which switches of an execution are preemptions, so that its plan can be read off.
+a stretch whose task cannot run is passed over, and only a stretch that is to be left early has a length. `Noted` sees
+which switches of an execution are preemptions, and reads off its plan.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from concurrency.strategy.base import Strategy
+from concurrency.strategy.base import Strategy, can_be_preempted
 from concurrency.task import Task
 
 _FOR_EVER = 1 << 60
@@ -19,7 +19,7 @@ _FOR_EVER = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Task `task` goes on; after `length` operations it is preempted. None: not before it ends or has to wait."""
+    """Task `task` goes on; after `length` operations it is left. None: not before it ends or has to wait."""
 
     task: int
     length: int | None
@@ -108,31 +108,30 @@ class Guided:
 
 
 class Noted:
-    """Another strategy, with the operations noted at which it preempts a task that could have gone on."""
+    """Another strategy, with the operations noted at which it leaves a task that could have gone on."""
 
     def __init__(self, inner: Strategy) -> None:
         self.inner = inner
         self.name = inner.name
         self.numbers = None
         self.lease = 1
-        self.preempted: set[int] = set()
-
-    @property
-    def preemptions(self) -> int:
+        self.preemptions = 0
         """How many preemptions the last execution had."""
-        return len(self.preempted)
+        self._left: set[int] = set()
 
     def begin(self, execution: int) -> None:
         """See `Strategy.begin`."""
         self.inner.begin(execution)
-        self.preempted = set()
+        self.preemptions = 0
+        self._left = set()
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
         """See `Strategy.choose`."""
         chosen = self.inner.choose(runnable, current, step, forced)
         self.lease = self.inner.lease
         if current is not None and chosen is not current:
-            self.preempted.add(step)
+            self._left.add(step)
+            self.preemptions += can_be_preempted(current)
         return chosen
 
     def data(self, n: int, label: str) -> int:
@@ -147,6 +146,6 @@ class Noted:
         """The plan that leads to the last execution again, whose trail this is."""
         ends = [*when[1:], 0]
         return tuple(
-            Stretch(task.id, end - start if end in self.preempted else None)
+            Stretch(task.id, end - start if end in self._left else None)
             for task, start, end in zip(who, when, ends, strict=True)
         )

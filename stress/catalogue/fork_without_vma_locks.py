@@ -4,8 +4,9 @@ only the lock of its VMA, and fork did not take those. So a thread of the parent
 another thread was still storing to through its old translation; that store was lost when the flush came.
 
 A fault that copies flushes the page that it replaces, as in the kernel. So the store must come while the copy is
-being made, which takes a second preemption. The fix locks each VMA of the parent before its pages are copied. Nobody
-measured more than a few per cent on a machine that does nothing but fork, and a kernel build did not notice.
+being made, which takes a preemption; fork itself may be left where it offers its CPU, with mmap_lock held, after each
+page-table page. The fix locks each VMA of the parent before its pages are copied. Nobody measured more than a few per
+cent on a machine that does nothing but fork, and a kernel build did not notice.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def begin_and_populate(mm: MmStruct, started: Completion) -> None:
     check="private-data",
     patches=(dup_mmap,),
     tasks=3,
-    preemptions=2,
+    preemptions=1,
     era="6.6",
 )
 def fork_without_vma_locks() -> None:

@@ -71,9 +71,11 @@ def test_another_way_to_the_same_failure_is_found_where_it_has_fewer_preemptions
     assert max(found) > 1
 
 
-@pytest.mark.parametrize("seed", [1, 6])
-def test_the_huge_page_that_moves_needs_one_preemption(seed: int) -> None:
-    bug = find_bug("mremap-rmap-order")
+@pytest.mark.parametrize(
+    ("name", "seed"), [("mremap-rmap-order", 1), ("mremap-rmap-order", 6), ("fork-without-vma-locks", 2)]
+)
+def test_a_bug_of_the_model_needs_one_preemption(name: str, seed: int) -> None:
+    bug = find_bug(name)
     program, settings = bug.broken.program, bug.broken.settings()
     with applied(bug.broken.patches):
         (witness,) = explore(program, seed=seed, settings=settings).failures
