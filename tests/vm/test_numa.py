@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from vm_world import HEAP, assert_clean, assert_invariants, run_alone
 
@@ -22,15 +24,26 @@ from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
 from vm.mman import MADV_DONTNEED, MADV_HUGEPAGE, PROT_NONE, PROT_READ, PROT_WRITE
 from vm.mprotect import sys_mprotect
 from vm.numa import task_numa_work
-from vm.pgtable import PageTable, Present, Pte, pte_index
+from vm.pgtable import (
+    PTE_YOUNG,
+    PageTable,
+    Present,
+    Pte,
+    pte_index,
+    ptep_get,
+    ptep_get_and_clear,
+    set_pte,
+)
 from vm.swap import swapon
 from vm.user import Killed, user_load, user_store
+from vm.vma import VmArea
 from vm.vmscan import kswapd
 
 FRAMES = 16
 PAGES = 4
 TOKENS = [f"token {number}" for number in range(PAGES)]
 SIZES = pytest.mark.parametrize("huge", [False, True], ids=["small", "huge"])
+STRATEGIES = pytest.mark.parametrize("strategy", ["pct", "random"])
 
 
 def page(number: int) -> int:
@@ -329,40 +342,88 @@ def test_a_busy_address_space_is_left_alone() -> None:
     assert_clean(run_alone(program))
 
 
-@SIZES
-@pytest.mark.parametrize("strategy", ["pct", "random"])
-@pytest.mark.parametrize("era", ["6.1", "6.6"])
-def test_everything_at_once(huge: bool, strategy: str, era: str) -> None:
+def everything_at_once(*, huge: bool, era: str = "6.1") -> None:
+    """Two threads use each other's pages, beside another scan, mprotect, MADV_DONTNEED and compaction."""
+
     def use(mm: MmStruct, number: int) -> None:
         for step in range(2):
+            user_load(mm, page(1 - number))
             user_store(mm, page(number), f"{number}.{step}")
             check(user_load(mm, page(number)) == f"{number}.{step}", "a thread reads back what it wrote")
 
-    def balance(mm: MmStruct) -> None:
-        task_numa_work(mm)
-        task_numa_work(mm)
-
-    def cut(machine: Machine, mm: MmStruct) -> None:
+    def cut(mm: MmStruct) -> None:
+        user_load(mm, page(2))
         sys_mprotect(mm, page(2), PAGE_SIZE, PROT_READ)
         sys_madvise(mm, page(3), PAGE_SIZE, MADV_DONTNEED)
-        compact_zone(machine.memory)
 
-    def program() -> None:
-        machine, mm = started(huge=huge, era=era)
-        join(
-            spawn(use, mm, 0, name="cc1"),
-            spawn(use, mm, 1, name="as"),
-            spawn(balance, mm, name="balance"),
-            spawn(cut, machine, mm, name="cut"),
-        )
-        check(contents(mm) == ["0.1", "1.1", TOKENS[2], 0], "content")
-        ended(machine, mm)
+    machine, mm = started(huge=huge, era=era)
+    task_numa_work(mm)
+    join(
+        spawn(use, mm, 0, name="cc1"),
+        spawn(use, mm, 1, name="as"),
+        spawn(cut, mm, name="cut"),
+        spawn(task_numa_work, mm, name="balance"),
+        spawn(compact_zone, machine.memory, name="kcompactd"),
+    )
+    check(contents(mm) == ["0.1", "1.1", TOKENS[2], 0], "content")
+    ended(machine, mm)
 
+
+def faults_beside_dontneed(*, huge: bool, full: bool) -> None:
+    """Two faults on one page, from whichever nodes, while it is given up; `full`: node 1 has no room."""
+    machine, mm = started(huge=huge)
+    task_numa_work(mm)
+    taken = [alloc_folio(machine.memory, nid=1) for _ in range(FRAMES // 2 if full else 0)]
+    join(
+        spawn(user_load, mm, HEAP, name="cc1"),
+        spawn(user_load, mm, page(1) if huge else HEAP, name="as"),
+        spawn(sys_madvise, mm, HEAP, PMD_SIZE, MADV_DONTNEED, name="drop"),
+    )
+    check(contents(mm) == [0, 0, *TOKENS[2:]], "what was given up reads as fresh")
+    for folio in taken:
+        assert folio is not None
+        folio_put(machine.memory, folio)
+    ended(machine, mm)
+
+
+@SIZES
+@STRATEGIES
+@pytest.mark.parametrize("era", ["6.1", "6.6"])
+def test_everything_at_once(huge: bool, strategy: str, era: str) -> None:
+    program = partial(everything_at_once, huge=huge, era=era)
     assert_clean(run_alone(program, executions=150, strategy=strategy))
 
 
 @SIZES
-@pytest.mark.parametrize("strategy", ["pct", "random"])
+@STRATEGIES
+@pytest.mark.parametrize("full", [False, True], ids=["room", "full"])
+def test_two_faults_on_a_page_that_is_given_up(huge: bool, strategy: str, full: bool) -> None:
+    program = partial(faults_beside_dontneed, huge=huge, full=full)
+    assert_clean(run_alone(program, executions=200, strategy=strategy))
+
+
+def restore_unseen(vma: VmArea, table: PageTable, address: int, pte: Present) -> int:
+    """`do_numa_page` that does not look at the entry again after a move that failed."""
+    memory = vma.vm_mm.memory
+    with table.ptl:
+        if ptep_get(table, address) != pte:
+            return 0
+        target = numa.numa_migrate_prep(memory, memory.mem_map[pte.pfn])
+    if target is None or not numa.migrate_misplaced_page(memory, memory.mem_map[pte.pfn], target):
+        with table.ptl:
+            ptep_get_and_clear(table, address)
+            set_pte(table, address, pte.having(vma.vm_page_prot | PTE_YOUNG))
+    return 0
+
+
+def test_an_entry_that_is_restored_unseen_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vm.memory.do_numa_page", restore_unseen)
+    result = run_alone(partial(faults_beside_dontneed, huge=False, full=True), executions=200)
+    assert [one.failure.check for one in result.failures] == ["tlb"]
+
+
+@SIZES
+@STRATEGIES
 def test_fork_beside_balancing(huge: bool, strategy: str) -> None:
     def program() -> None:
         machine, mm = started(huge=huge)
