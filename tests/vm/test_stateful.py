@@ -1,30 +1,44 @@
 """Two processes through every system call, with failing allocations; after each call every invariant holds.
 
-Each script is one execution under all checks. A call that says no memory has changed nothing that a process could
-see, with the exceptions that docs/vm.md lists; what it said otherwise is compared with a plain model of pages.
+Each example is one execution under all checks, held open between the calls. A call that says no memory has changed
+nothing that a process could see, with the exceptions that docs/vm.md lists; what it said otherwise is compared with a
+plain model of pages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import count
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from held_open import HeldOpen
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from vm_world import HEAP, assert_clean, assert_invariants, run_alone
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from vm_world import HEAP, assert_invariants
 
-from concurrency import quiet
+from concurrency import Settings, join, quiet, spawn
+from stress.checks import model_observers
+from stress.patch import Patch, applied, patch
+from vm import anon_vma_chain, brk, interval_tree, mprotect
 from vm.brk import sys_brk
 from vm.era import ERAS
-from vm.errno import ENOMEM, ESRCH
-from vm.exec import bprm_mm_init, setup_arg_pages
+from vm.errno import EFAULT, EINVAL, ENOMEM, ESRCH
+from vm.exec import STACK_TOP_MAX, bprm_mm_init, setup_arg_pages
 from vm.exit import exit_mmap
+from vm.file_io import generic_file_write
+from vm.filemap import AddressSpace, fput
 from vm.fork import sys_fork
 from vm.layout import PAGE_SIZE, VM_READ, VM_WIPEONFORK, VM_WRITE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
+from vm.mempolicy import do_mbind
 from vm.migrate import compact_zone
 from vm.mm import MmStruct
 from vm.mman import (
@@ -35,47 +49,53 @@ from vm.mman import (
     MAP_ANONYMOUS,
     MAP_FIXED,
     MAP_PRIVATE,
+    MAP_SHARED,
     MREMAP_DONTUNMAP,
     MREMAP_FIXED,
     MREMAP_MAYMOVE,
+    PROT_READ,
+    PROT_WRITE,
 )
 from vm.mmap import sys_mmap
 from vm.mprotect import sys_mprotect
 from vm.mremap import sys_mremap
 from vm.munmap import do_munmap
+from vm.remap import sys_remap_file_pages
+from vm.swap import swapon
+from vm.truncate import do_truncate
 from vm.user import Killed, user_load, user_store
+from vm.vma import VmArea, linear_page_index
+from vm.vmscan import kswapd
+from vm.workqueue import Workqueue, destroy_workqueue, worker_thread
 
-FRAMES = 60
+FRAMES, SLOTS = 60, 20
 BASE = HEAP - 8 * PAGE_SIZE
 PAGES = 16
+MAPPED = HEAP + 40 * PAGE_SIZE
+STACK_ROOM = 64 * PAGE_SIZE
+STACK_TOP = STACK_TOP_MAX - 64 * PAGE_SIZE
 ADVICE = (MADV_DONTNEED, MADV_DONTNEED, MADV_RANDOM, MADV_DONTFORK, MADV_WIPEONFORK)
-PROTS = (3, 3, 3, 1, 0)
+PROTS = (3, 3, 1, 0)
 
-pages = st.integers(0, PAGES - 1)
-calls = st.one_of(
-    st.tuples(st.just("mmap"), pages, st.integers(1, 5), st.integers(0, 4)),
-    st.tuples(st.just("munmap"), pages, st.integers(1, 5), st.just(0)),
-    st.tuples(st.just("mprotect"), pages, st.integers(1, 5), st.integers(0, 4)),
-    st.tuples(st.just("mremap"), pages, pages, st.integers(1, 24)),
-    st.tuples(st.just("madvise"), pages, st.integers(1, 5), st.integers(0, 4)),
-    st.tuples(st.just("brk"), st.integers(0, 6), st.just(0), st.just(0)),
-    st.tuples(st.sampled_from(["store", "load"]), st.integers(0, 8), st.just(0), st.just(0)),
-    st.tuples(st.just("store"), st.integers(1, 5), st.just(0), st.just(0)),
-    st.tuples(st.sampled_from(["fork", "compact", "exit"]), st.just(0), st.just(0), st.just(0)),
-)
-Step = tuple[bool, tuple[str, int, int, int]]
+processes = st.integers(0, 1)
+pages = st.one_of(st.integers(8, 11), st.integers(0, PAGES - 1))
+"""Half of them in the heap, where most of what was written is."""
+lengths = st.integers(1, 5)
+kinds = st.integers(0, len(PROTS) - 1)
+file_pages = st.integers(0, 4)
+failing = st.sampled_from([0, 0, 0, 1, 2, 3, 4, 6, 9])
+"""Which allocation of a call fails; 0: none."""
 
 
 class Beside:
     """A process, and what it wrote where, as far as it must still be there."""
 
-    def __init__(
-        self, machine: Machine, mm: MmStruct, tokens: Iterator[int], written: dict[int, object] | None = None
-    ) -> None:
+    def __init__(self, machine: Machine, mm: MmStruct, tokens: Iterator[int], kevent: Workqueue) -> None:
         self.machine = machine
         self.mm = mm
-        self.written = {} if written is None else written
         self.tokens = tokens
+        self.kevent = kevent
+        self.written: dict[int, object] = {}
 
     def flags(self) -> dict[int, int]:
         with quiet():
@@ -105,7 +125,7 @@ class Beside:
             self.forget(start, start + size)
             assert all(page in self.flags() for page in range(start, start + size, PAGE_SIZE))
 
-    def munmap(self, number: int, length: int, _: int) -> None:
+    def munmap(self, number: int, length: int) -> None:
         start, end = BASE + number * PAGE_SIZE, BASE + (number + length) * PAGE_SIZE
         before = self.flags()
         result = do_munmap(self.mm, start, end - start)
@@ -158,7 +178,7 @@ class Beside:
                     self.written[page] = 0
             self.written = {page: token for page, token in self.written.items() if token != 0}
 
-    def brk(self, number: int, *_: int) -> None:
+    def brk(self, number: int) -> None:
         wanted, before = HEAP + number * PAGE_SIZE, self.mm.brk
         result = sys_brk(self.mm, wanted)
         assert result in (wanted, before)
@@ -166,11 +186,11 @@ class Beside:
             self.forget(result, before)
 
     def somewhere(self, number: int) -> int:
-        """Mostly a mapped page, sometimes not."""
-        there = sorted(self.flags())
+        """Mostly a mapped page, but not of the file, sometimes none."""
+        there = [page for page in sorted(self.flags()) if not MAPPED <= page < STACK_TOP - STACK_ROOM]
         return there[number % len(there)] if there and number else BASE + number * PAGE_SIZE
 
-    def store(self, number: int, *_: int) -> None:
+    def store(self, number: int) -> None:
         page = self.somewhere(number)
         token = next(self.tokens)
         may = self.flags().get(page, 0) & VM_WRITE
@@ -181,7 +201,7 @@ class Beside:
         assert may
         self.written[page] = token
 
-    def load(self, number: int, *_: int) -> None:
+    def load(self, number: int) -> None:
         page = self.somewhere(number)
         may = self.flags().get(page, 0) & (VM_READ | VM_WRITE)
         try:
@@ -191,8 +211,40 @@ class Beside:
         assert may
         assert token == self.written.get(page, 0)
 
-    def compact(self, *_: int) -> None:
+    def compact(self) -> None:
         compact_zone(self.machine.memory)
+
+    def mbind(self, number: int) -> None:
+        before = self.flags()
+        result = do_mbind(self.mm, self.kevent, BASE + number * PAGE_SIZE, 4 * PAGE_SIZE)
+        assert result in (0, EFAULT)
+        assert self.flags() == before
+
+    def fork(self) -> Beside | None:
+        mm = sys_fork(self.machine, self.mm, f"{self.mm.name}'")
+        if mm is None:
+            return None
+        child = Beside(self.machine, mm, self.tokens, self.kevent)
+        there = child.flags()
+        child.written = {
+            page: token
+            for page, token in self.written.items()
+            if page in there and not there[page] & VM_WIPEONFORK
+        }
+        return child
+
+    def execve(self) -> None:
+        """A new stack, which moves to its place with its first page."""
+        if bprm_mm_init(self.mm) == ENOMEM:
+            assert self.flags() == {}
+            return
+        token = next(self.tokens)
+        try:
+            user_store(self.mm, STACK_TOP_MAX - PAGE_SIZE, token)
+        except Killed:
+            return
+        if setup_arg_pages(self.mm, STACK_TOP) == 0:
+            self.written[STACK_TOP - PAGE_SIZE] = token
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -210,61 +262,246 @@ class Beside:
         self.machine.remove_mm(self.mm)
 
 
-def play(script: list[Step], era: str) -> None:
-    machine = boot(FRAMES, era)
-    tokens = count(1)
-    pair: list[Any] = [Beside(machine, machine.add_mm(name, HEAP), tokens) for name in ("cc1", "as")]
-    for one in pair:
-        one.brk(4)
-        for number in range(1, 4):
-            one.store(number)
-    for which, (kind, *arguments) in script:
-        one = pair[which]
-        if kind == "fork":
-            child = sys_fork(machine, one.mm, f"{one.mm.name}'")
+class TwoProcesses(RuleBasedStateMachine):
+    """Rules are the system calls of two processes, and what the kernel does beside them."""
+
+    @initialize(era=st.sampled_from(sorted(ERAS)))
+    def begin(self, era: str) -> None:
+        settings = Settings(faults=1_000_000, observers=model_observers)
+        self.held = HeldOpen(settings)
+        self.held.call(lambda: self.start(era))
+
+    def start(self, era: str) -> None:
+        self.machine = boot(FRAMES, era)
+        swapon(self.machine.memory, SLOTS)
+        self.file = AddressSpace("data")
+        self.contents: dict[int, object] = {}
+        self.tokens = count(1)
+        self.kevent = Workqueue()
+        self.worker = spawn(worker_thread, self.kevent)
+        self.pair = [self.new("cc1"), self.new("as")]
+        for one in self.pair:
+            one.brk(4)
+            for number in range(1, 4):
+                one.store(number)
+
+    def new(self, name: str) -> Beside:
+        return Beside(self.machine, self.machine.add_mm(name, HEAP), self.tokens, self.kevent)
+
+    def act(self, which: int, failing: int, call: str, *arguments: int) -> None:
+        """One process makes a call, in which one allocation may fail."""
+        self.held.call(lambda: getattr(self.pair[which], call)(*arguments), failing)
+
+    # -- the calls of one process ---------------------------------------------------------------------------------
+
+    @rule(which=processes, failing=failing, number=pages, length=lengths, prot=kinds)
+    def mmap(self, which: int, failing: int, number: int, length: int, prot: int) -> None:
+        self.act(which, failing, "mmap", number, length, prot)
+
+    @rule(which=processes, failing=failing, number=pages, length=lengths)
+    def munmap(self, which: int, failing: int, number: int, length: int) -> None:
+        self.act(which, failing, "munmap", number, length)
+
+    @rule(which=processes, failing=failing, number=pages, length=lengths, prot=kinds)
+    def mprotect(self, which: int, failing: int, number: int, length: int, prot: int) -> None:
+        self.act(which, failing, "mprotect", number, length, prot)
+
+    @rule(which=processes, failing=failing, number=pages, to=pages, how=st.integers(1, 24))
+    def mremap(self, which: int, failing: int, number: int, to: int, how: int) -> None:
+        self.act(which, failing, "mremap", number, to, how)
+
+    @rule(
+        which=processes, failing=failing, number=pages, length=lengths, advice=st.integers(0, len(ADVICE) - 1)
+    )
+    def madvise(self, which: int, failing: int, number: int, length: int, advice: int) -> None:
+        self.act(which, failing, "madvise", number, length, advice)
+
+    @rule(which=processes, failing=failing, number=st.integers(0, 6))
+    def brk(self, which: int, failing: int, number: int) -> None:
+        self.act(which, failing, "brk", number)
+
+    @rule(which=processes, failing=failing, number=st.integers(0, 8))
+    def store(self, which: int, failing: int, number: int) -> None:
+        self.act(which, failing, "store", number)
+
+    @rule(which=processes, failing=failing, number=st.integers(0, 8))
+    def load(self, which: int, failing: int, number: int) -> None:
+        self.act(which, failing, "load", number)
+
+    @rule(which=processes, failing=failing, number=pages)
+    def mbind(self, which: int, failing: int, number: int) -> None:
+        self.act(which, failing, "mbind", number)
+
+    # -- a file that both map at one place ------------------------------------------------------------------------
+
+    @rule(which=processes, failing=failing, length=lengths)
+    def map_file(self, which: int, failing: int, length: int) -> None:
+        def call() -> None:
+            mm, size, prot = self.pair[which].mm, length * PAGE_SIZE, PROT_READ | PROT_WRITE
+            assert sys_mmap(mm, MAPPED, size, prot, MAP_SHARED | MAP_FIXED, self.file) in (MAPPED, ENOMEM)
+
+        self.held.call(call, failing)
+
+    @rule(which=processes, failing=failing, length=lengths)
+    def unmap_file(self, which: int, failing: int, length: int) -> None:
+        self.held.call(lambda: do_munmap(self.pair[which].mm, MAPPED, length * PAGE_SIZE), failing)
+
+    @rule(which=processes, failing=failing, number=file_pages, stores=st.booleans())
+    def touch_file(self, which: int, failing: int, number: int, stores: bool) -> None:
+        def call() -> None:
+            mm, token, address = self.pair[which].mm, next(self.tokens), MAPPED + number * PAGE_SIZE
+            with quiet():
+                vma = mm.mm_mt.load(address)
+                index = 0 if vma is None else linear_page_index(vma, address)
+            try:
+                if stores:
+                    user_store(mm, address, token)
+                    self.contents[index] = token
+                else:
+                    assert user_load(mm, address) == self.contents.get(index, 0)
+            except Killed:
+                pass
+
+        self.held.call(call, failing)
+
+    @rule(which=processes, failing=failing, number=file_pages, buffer=st.integers(1, 5))
+    def write_file(self, which: int, failing: int, number: int, buffer: int) -> None:
+        def call() -> None:
+            one = self.pair[which]
+            page = one.somewhere(buffer)
+            try:
+                if generic_file_write(one.mm, self.file, number, page) == 0:
+                    self.contents[number] = one.written.get(page, 0)
+            except Killed:  # by the fault on the buffer
+                self.file.i_rwsem.up_write()
+
+        self.held.call(call, failing)
+
+    @rule(which=processes, failing=failing, number=file_pages, length=lengths, pgoff=file_pages)
+    def remap_file_pages(self, which: int, failing: int, number: int, length: int, pgoff: int) -> None:
+        start, size = MAPPED + number * PAGE_SIZE, length * PAGE_SIZE
+
+        def call() -> None:
+            assert sys_remap_file_pages(self.pair[which].mm, start, size, pgoff) in (0, EINVAL, ENOMEM)
+
+        self.held.call(call, failing)
+
+    @rule(failing=failing, size=st.integers(0, 8))
+    def truncate(self, failing: int, size: int) -> None:
+        def call() -> None:
+            do_truncate(self.machine.memory, self.file, size)
+            self.contents = {index: token for index, token in self.contents.items() if index < size}
+
+        self.held.call(call, failing)
+
+    # -- processes come and go ------------------------------------------------------------------------------------
+
+    @rule(which=processes, failing=failing)
+    def fork(self, which: int, failing: int) -> None:
+        def call() -> None:
+            child = self.pair[which].fork()
             if child is not None:
-                pair[not which].end()
-                kept = Beside(machine, child, tokens)
-                mapped = kept.flags()
-                wiped = {page for page in mapped if mapped[page] & VM_WIPEONFORK}
-                kept.written = {
-                    page: token for page, token in one.written.items() if page in mapped and page not in wiped
-                }
-                pair[not which] = kept
-        elif kind == "exit":
+                self.pair[not which].end()
+                self.pair[not which] = child
+
+        self.held.call(call, failing)
+
+    @rule(which=processes, failing=failing)
+    def execve(self, which: int, failing: int) -> None:
+        def call() -> None:
+            self.pair[which].end()
+            self.pair[which] = new = self.new("new")
+            new.execve()
+
+        self.held.call(call, failing)
+
+    # -- the kernel beside them -----------------------------------------------------------------------------------
+
+    @rule()
+    def compact(self) -> None:
+        self.held.call(lambda: compact_zone(self.machine.memory))
+
+    @rule(wanted=st.integers(1, 4))
+    def reclaim(self, wanted: int) -> None:
+        self.held.call(lambda: kswapd(self.machine.memory, wanted))
+
+    # -- what holds after each ------------------------------------------------------------------------------------
+
+    @invariant()
+    def everything_holds(self) -> None:
+        """The checks at work look before an operation, so there is one here."""
+
+        def look() -> None:
+            assert all(one.mm.brk >= HEAP for one in self.pair)
+            assert_invariants(self.machine)
+
+        self.held.call(look)
+
+    def teardown(self) -> None:
+        self.held.call(self.finish)
+        self.held.close()
+
+    def finish(self) -> None:
+        for one in self.pair:
+            one.read_all()
             one.end()
-            pair[which] = Beside(machine, machine.add_mm("new", HEAP), tokens)
-        else:
-            getattr(one, kind)(*arguments)
-        assert_invariants(machine)
-    for one in pair:
-        one.read_all()
-        one.end()
-    with quiet():
-        assert len(machine.memory.free_list) == FRAMES
+        fput(self.machine.memory, self.file)
+        destroy_workqueue(self.kevent)
+        join(self.worker)
+        with quiet():
+            assert len(self.machine.memory.free_list) == FRAMES
 
 
-QUICK = settings(
-    max_examples=150,
+RUN = settings(
+    max_examples=100,
+    stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
 )
-scripts = st.lists(st.tuples(st.booleans(), calls), min_size=4, max_size=30)
 
 
-@QUICK
-@given(script=scripts, era=st.sampled_from(sorted(ERAS)))
-def test_every_call_in_every_era(script: list[Step], era: str) -> None:
-    assert_clean(run_alone(lambda: play(script, era)))
+def test_two_processes_make_every_call_and_every_invariant_holds_after_each() -> None:
+    run_state_machine_as_test(TwoProcesses, settings=RUN)  # type: ignore[no-untyped-call]
 
 
-@settings(parent=QUICK, max_examples=250)
-@given(
-    script=scripts, era=st.sampled_from(sorted(ERAS)), faults=st.integers(1, 12), seed=st.integers(0, 9999)
+@patch(interval_tree.post_update_vma)
+def stays_out_of_the_trees(vma: VmArea) -> None:
+    """Whoever moves the border of a VMA forgets to put it back."""
+
+
+@patch(mprotect.change_protection)
+def leaves_the_entries(*_arguments: object) -> None:
+    """mprotect changes the VMA and not what is mapped."""
+
+
+@patch(anon_vma_chain.anon_vma_clone)
+def links_nothing(dst: VmArea, src: VmArea) -> bool:
+    """A VMA that is cut in two leaves the new half without links."""
+    if src.anon_vma is not None:
+        src.anon_vma.num_active_vmas += 1
+    return True
+
+
+@patch(brk.do_brk_flags)
+def maps_nothing(*_arguments: object) -> int:
+    """The heap grows in name only."""
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("mutant", "words"),
+    [
+        (stays_out_of_the_trees, "coverage: |WARNING: unlink_anon_vmas"),
+        (leaves_the_entries, "rights: "),
+        (links_nothing, "coverage: |anon-vma-chain: "),
+        (maps_nothing, "brk: "),
+    ],
 )
-def test_every_call_with_failing_allocations(script: list[Step], era: str, faults: int, seed: int) -> None:
-    assert_clean(run_alone(lambda: play(script, era), faults=faults, seed=seed))
+def test_a_broken_invariant_is_seen(mutant: Patch, words: str) -> None:
+    quick = settings(parent=RUN, phases=(Phase.generate,), derandomize=True)
+    with applied((mutant,)), pytest.raises(AssertionError, match=f"^({words})"):
+        run_state_machine_as_test(TwoProcesses, settings=quick)  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("era", ERAS)

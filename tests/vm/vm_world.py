@@ -11,7 +11,7 @@ from stress.checks import model_observers
 from vm.brk import sys_brk
 from vm.errno import EINVAL, ENOMEM
 from vm.exit import exit_mmap
-from vm.invariants import coverage, mapcounts, vma_index
+from vm.invariants import coverage, huge_in_vma, mapcounts, rights, swap_counts, vma_index
 from vm.layout import (
     MMAP_MIN_ADDR,
     PAGE_SIZE,
@@ -69,8 +69,11 @@ def assert_invariants(machine: Machine) -> None:
     with quiet():
         assert coverage(machine.mms, machine.memory) is None
         assert mapcounts(machine.mms, machine.memory) is None
+        assert swap_counts(machine.mms, machine.memory) is None
         for mm in machine.mms:
             assert vma_index(mm) is None
+            assert rights(mm) is None
+            assert huge_in_vma(mm) is None
             assert anon_vma_chain(mm) is None
             for _, _, vma in mm.mm_mt.ranges():
                 assert interval_tree(vma) is None
