@@ -18,6 +18,7 @@ from vm.invariants import (
     mapcounts,
     mapped,
     rights,
+    shared_in_vma,
     stale_translations,
     swap_counts,
     vma_index,
@@ -38,6 +39,7 @@ CHECKS = {
     "rights": "I5, I10: nothing is mapped outside of all VMAs or for more than they permit, whenever mmap_lock is free",
     "tlb": "I8: no CPU uses, or could use, a translation of a page that was freed",
     "huge-in-vma": "I6: a huge page lies wholly inside one VMA",
+    "shared-in-vma": "I6: a page-table page that is shared lies wholly inside one VMA of each who shares it",
     "bad-pmd": "what is taken for a page-table page is one",
     "pmd-present": "an upper entry that is not present is taken for no page",
     "unmap-folio": "nothing maps a folio that is being split",
@@ -63,7 +65,7 @@ CHECKS = {
 }
 """All checks that can be switched off, and what each says."""
 
-_RMAP_LOCKS = ("anon_vma->rwsem", "mapping->i_mmap_rwsem")
+_RMAP_LOCKS = ("anon_vma->rwsem", "mapping->i_mmap_rwsem", "hugetlbfs_i_mmap_rwsem_key")
 _RANGE_SET = frozenset(VmArea._fields[name].ops["write"] for name in ("vm_start", "vm_end", "vm_pgoff"))
 _LINKING = frozenset({CHAIN_ADD, *(VmArea._fields["anon_vma"].ops[how] for how in ("write", "write_once"))})
 _BRK_READ = MmStruct._fields["brk"].ops["read"]
@@ -170,6 +172,8 @@ class ModelChecks(Observer):
                 self._adjusted = {vma: None for vma in self._adjusted if not rmap_locks_free(vma)}
             if self._on["coverage"]:
                 _raise("coverage", coverage(machine.mms, machine.memory))
+            if self._on["shared-in-vma"]:
+                _raise("shared-in-vma", shared_in_vma(machine.mms, machine.memory))
 
     def _look_at_vmas(self) -> None:
         """After mmap_lock was written under; where nobody holds it any more, what is mapped must fit the VMAs."""

@@ -29,6 +29,7 @@ from vm.filemap import (
 )
 from vm.find import vma_store
 from vm.huge_split_pmd import vma_adjust_trans_huge
+from vm.hugetlb import hugetlb_split, is_vm_hugetlb_page
 from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.layout import PAGE_SHIFT
 from vm.vma import VmArea, vm_area_dup, vm_area_free
@@ -152,6 +153,8 @@ def vma_adjust(
         anon_vma = anon_vma if anon_vma is not None else adjust.anon_vma
     vp = VmaPrepare(vma, anon_vma, vma.vm_file, adjust, removed, insert)
     vma_prepare(vp)
+    if insert is not None and is_vm_hugetlb_page(vma):
+        hugetlb_split(vma, start if keeps_end else end)
     vma_set_range(vma, start, end, pgoff)
     if adjust is not None:
         vma_set_range(adjust, adjust.vm_start + shift, adjust.vm_end, adjust.vm_pgoff + (shift >> PAGE_SHIFT))

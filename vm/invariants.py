@@ -135,6 +135,32 @@ def huge_in_vma(mm: MmStruct) -> str | None:
     return None
 
 
+def shared_in_vma(mms: Iterable[MmStruct], memory: Memory) -> str | None:
+    """I6: while i_mmap_rwsem is free, a shared page-table page lies wholly inside one VMA of each who shares it.
+
+    The file is that of the pages in it. A VMA that is being unmapped is still in the file's tree.
+    """
+    for mm in mms:
+        for start, table in tables(mm):
+            mapping = _file_of(table, memory) if table.pt_share_count else None
+            if mapping is None or not mapping.i_mmap_rwsem.free:
+                continue
+            if not any(
+                vma.vm_mm is mm and vma.vm_start <= start and start + PMD_SIZE <= vma.vm_end
+                for _, _, vma in mapping.i_mmap
+            ):
+                return f"{mm.name}: the shared {table.name}, mapped at {start:#x}, lies in no VMA as a whole"
+    return None
+
+
+def _file_of(table: PageTable, memory: Memory) -> AddressSpace | None:
+    for pte in table.entries:
+        mapping = memory.mem_map[pte.pfn].mapping if isinstance(pte, Present) else None
+        if isinstance(mapping, AddressSpace):
+            return mapping
+    return None
+
+
 def stale_translations(mms: Iterable[MmStruct], folio: Folio) -> str | None:
     """I8: no CPU has a translation of a page that was freed a moment ago."""
     for mm in mms:
@@ -180,18 +206,36 @@ def vma_index(mm: MmStruct) -> str | None:
 
 
 def mapcounts(mms: Iterable[MmStruct], memory: Memory) -> str | None:
-    """I7: each frame's mapcount is the number of entries that map it; pages whose table is locked may be in between."""
+    """I7: each frame's mapcount is the number of entries that map it; pages whose table is locked may be in between.
+
+    An entry of a shared page-table page counts once.
+    """
+    mms = list(mms)
     mapped = [0] * len(memory.mem_map)
     for mm in mms:
         if not _tables_at_rest(mm):
             return None
         for _, pte in leaf_entries(mm):
             mapped[pte.pfn] += isinstance(pte, Present)
+    for table in _met_again(mms):
+        for entry in table.entries:
+            if isinstance(entry, Present):
+                mapped[entry.pfn] -= 1
     for folio, count in zip(memory.mem_map, mapped, strict=True):
         mapcount = folio.mapcount + folio.head.entire_mapcount
         if mapcount != count:
             return f"{folio.name}: mapcount is {mapcount}, {count} entries map it"
     return None
+
+
+def _met_again(mms: Iterable[MmStruct]) -> Iterator[PageTable]:
+    """The shared page-table pages, once for each use after the first."""
+    met: set[int] = set()
+    for mm in mms:
+        for _, table in tables(mm):
+            if table.pt_share_count and id(table) in met:
+                yield table
+            met.add(id(table))
 
 
 def mapped(mm: MmStruct) -> list[tuple[int, int]]:

@@ -16,6 +16,7 @@ from vm.huge_fault import (
     huge_pmd_set_accessed,
     pmd_migration_entry_wait,
 )
+from vm.hugetlb import hugetlb_fault, is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE, TASK_SIZE, VM_HUGEPAGE, VM_READ, VM_WRITE
 from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter
 from vm.numa import do_huge_pmd_numa_page, do_numa_page
@@ -88,6 +89,8 @@ def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> 
     before the VMA's lock. Kernel: handle_pte_fault(), as up to v6.5. The entry is read without its lock; whoever acts
     on it looks again under the lock.
     """
+    if is_vm_hugetlb_page(vma):
+        return hugetlb_fault(vma, address, write=write)
     pmd = pmdp_get(mm, address)
     if pmd is None and vma.vm_flags & VM_HUGEPAGE and vma_is_anonymous(vma):
         result = do_huge_pmd_anonymous_page(vma, address, write=write)

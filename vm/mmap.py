@@ -18,6 +18,7 @@ from vm.filemap import (
     vma_interval_tree_insert,
 )
 from vm.find import vma_find, vma_prev, vma_store
+from vm.hugetlb import HugetlbFile
 from vm.layout import (
     MAX_MAP_COUNT,
     MMAP_MIN_ADDR,
@@ -25,7 +26,9 @@ from vm.layout import (
     PAGE_SIZE,
     TASK_SIZE,
     VM_ACCOUNT,
+    VM_DONTEXPAND,
     VM_GROWSDOWN,
+    VM_HUGETLB,
     VM_LOCKED,
     VM_MAYEXEC,
     VM_MAYREAD,
@@ -107,6 +110,10 @@ def _do_mmap(
     if flags & MAP_NORESERVE:
         vm_flags |= VM_NORESERVE
     kind = flags & MAP_TYPE
+    if isinstance(file, HugetlbFile):
+        if kind != MAP_SHARED:
+            return EINVAL
+        vm_flags |= VM_HUGETLB | VM_DONTEXPAND
     if kind == MAP_SHARED:
         if file is None and vm_flags & VM_GROWSDOWN:
             return EINVAL

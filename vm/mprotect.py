@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrency import trace
 from vm.errno import EACCES, EINVAL, ENOMEM, ESRCH
 from vm.find import vma_find, vma_prev
+from vm.hugetlb import hugetlb_change_protection, is_vm_hugetlb_page
 from vm.layout import (
     PAGE_SIZE,
     VM_ACCESS_FLAGS,
@@ -102,6 +103,9 @@ def mprotect_fixup(
     if isinstance(changed, int):
         return changed
     vma_start_write(changed)
+    if is_vm_hugetlb_page(changed):
+        hugetlb_change_protection(changed, start, end, flags)
+        return changed
     changed.vm_flags = flags
     vma_set_page_prot(changed)
     trace("mprotect", vma=changed.name, flags=hex(flags))

@@ -7,6 +7,7 @@ from vm.anon_vma_chain import anon_vma_clone, unlink_anon_vmas
 from vm.errno import EFAULT, EINVAL, ENOMEM, ESRCH
 from vm.filemap import get_file
 from vm.find import vma_find, vma_lookup, vma_prev
+from vm.hugetlb import is_vm_hugetlb_page
 from vm.layout import (
     MAX_MAP_COUNT,
     PAGE_SHIFT,
@@ -53,6 +54,8 @@ def sys_mremap(
     vma = None if mm.ended else vma_lookup(mm, address)
     if vma is None:
         result = ESRCH if mm.ended else EFAULT
+    elif is_vm_hugetlb_page(vma) and (new_length > old_length or flags & MREMAP_FIXED):
+        result = EINVAL
     elif flags & (MREMAP_FIXED | MREMAP_DONTUNMAP):
         result = mremap_to(mm, address, old_length, new_address, new_length, flags)
     elif old_length >= new_length:

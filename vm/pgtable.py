@@ -110,14 +110,18 @@ Pte = Present | Migration | Swap | None
 
 
 class PageTable:
-    """A page-table page: `PTRS_PER_PTE` entries and their lock."""
+    """A page-table page: `PTRS_PER_PTE` entries and their lock.
 
-    __slots__ = ("entries", "name", "ptl")
+    `pt_share_count` says how many use it besides the first (`vm.hugetlb`).
+    """
+
+    __slots__ = ("entries", "name", "pt_share_count", "ptl")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.ptl = Spinlock("ptlock")
         self.entries: list[Pte] = [None] * PTRS_PER_PTE
+        self.pt_share_count = 0
 
 
 Pmd = PageTable | Present | Migration | None

@@ -12,6 +12,7 @@ from vm.layout import (
     VM_ACCESS_FLAGS,
     VM_EXEC,
     VM_GROWSDOWN,
+    VM_HUGETLB,
     VM_READ,
     VM_SHARED,
     VM_STACK_INCOMPLETE_SETUP,
@@ -30,7 +31,8 @@ class VmArea(Shared):
     Writing start, end or pgoff needs mmap_lock for writing and, once the VMA is in an rmap tree, that tree's lock
     for writing; reading them needs one of the two. `vm_flags` and `vm_page_prot` are written under
     mmap_lock and read by rmap walks without it. `anon_vma` goes from None to its value under mmap_lock and
-    page_table_lock, and is read without. The last three fields are of `vm.vma_lock`.
+    page_table_lock, and is read without. `vm_private_data` is the lock of a hugetlb mapping
+    (`vm.hugetlb`). The last three fields are of `vm.vma_lock`.
     """
 
     vm_mm: MmStruct
@@ -42,6 +44,7 @@ class VmArea(Shared):
     vm_file: AddressSpace | None
     anon_vma: Once[AnonVma | None] = None
     anon_vma_chain: list[AnonVmaChain]
+    vm_private_data: Plain[RwSemaphore | None]
     vm_lock: RwSemaphore | None
     vm_lock_seq: Once[int] = -1
     detached: Once[bool] = False
@@ -58,6 +61,7 @@ class VmArea(Shared):
             vm_page_prot=vm_get_page_prot(flags),
             vm_file=file,
             anon_vma_chain=[],
+            vm_private_data=RwSemaphore("hugetlb_vma_lock") if flags & VM_HUGETLB else None,
             vm_lock=mm.era.vma_locks.make(),
         )
 

@@ -7,6 +7,7 @@ from vm.anon_vma_chain import unlink_anon_vmas
 from vm.filemap import unlink_file_vma
 from vm.huge import zap_huge_pmd
 from vm.huge_split_pmd import split_huge_pmd
+from vm.hugetlb import is_vm_hugetlb_page, unmap_hugepage_range
 from vm.layout import PAGE_SIZE, PMD_SIZE, pmd_index
 from vm.mm import MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter, mm_counter
 from vm.pgtable import (
@@ -49,7 +50,15 @@ def unmap_region(mm: MmStruct, vmas: list[VmArea], floor: int, ceiling: int, sta
 def unmap_vmas(tlb: MmuGather, vmas: list[VmArea], start: int, end: int) -> None:
     """Clear the entries of what lies of each VMA in ``[start, end)``."""
     for vma in vmas:
-        unmap_page_range(tlb, vma, max(vma.vm_start, start), min(vma.vm_end, end))
+        unmap_single_vma(tlb, vma, max(vma.vm_start, start), min(vma.vm_end, end), final=True)
+
+
+def unmap_single_vma(tlb: MmuGather, vma: VmArea, start: int, end: int, *, final: bool) -> None:
+    """Clear the entries of ``[start, end)``; `final` if the VMA goes, too."""
+    if is_vm_hugetlb_page(vma):
+        unmap_hugepage_range(tlb, vma, start, end, final=final)
+    else:
+        unmap_page_range(tlb, vma, start, end)
 
 
 def free_pgtables(tlb: MmuGather, vmas: list[VmArea], floor: int, ceiling: int) -> None:
@@ -92,7 +101,7 @@ def zap_page_range(vma: VmArea, start: int, end: int) -> None:
     Kernel: zap_page_range_single(). When it returns nobody can reach what was there.
     """
     tlb = tlb_gather_mmu(vma.vm_mm)
-    unmap_page_range(tlb, vma, start, end)
+    unmap_single_vma(tlb, vma, start, end, final=False)
     tlb_finish_mmu(tlb)
 
 
