@@ -14,6 +14,7 @@ from vm.filemap import (
 )
 from vm.find import vma_lookup
 from vm.folio import Folio, Memory, alloc_folio, folio_put
+from vm.hugetlb import HugetlbFile
 from vm.layout import PAGE_SHIFT
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
 from vm.truncate import unmap_mapping_pages
@@ -22,12 +23,14 @@ from vm.vma import linear_page_index
 
 
 def generic_file_write(mm: MmStruct, mapping: AddressSpace, index: int, buffer: int) -> int:
-    """Write the page of the process at `buffer` to page `index` of the file; 0 or -ENOMEM.
+    """Write the page of the process at `buffer` to page `index` of the file; 0, -ENOMEM, or -EINVAL in hugetlbfs.
 
     Takes i_rwsem, and reads the page of the process with it held: that may fault, and so take mmap_lock. That is done
     before the page of the file is locked, for it may be a mapping of that very page. A page that is new to the cache
     is locked until it has its content.
     """
+    if isinstance(mapping, HugetlbFile):
+        return EINVAL
     mapping.i_rwsem.down_write()
     token = user_load(mm, buffer)
     folio = filemap_grab_folio(mm.memory, mapping, index)
@@ -85,12 +88,13 @@ def vfs_punch_hole(memory: Memory, mapping: AddressSpace, first: int, last: int)
 def madvise_remove(mm: MmStruct, start: int, pages: int) -> int:
     """madvise(MADV_REMOVE): punch the pages out of the file that is mapped there; 0 or -EINVAL.
 
-    i_rwsem stands outside of mmap_lock, so mmap_lock is given back before; a reference keeps the file.
+    -EINVAL also for huge pages, which is simpler here. i_rwsem stands outside of mmap_lock, so mmap_lock is given back
+    before; a reference keeps the file.
     """
     mmap_read_lock(mm)
     vma = vma_lookup(mm, start)
     mapping = None if vma is None else vma.vm_file
-    if vma is None or mapping is None:
+    if vma is None or mapping is None or isinstance(mapping, HugetlbFile):
         mmap_read_unlock(mm)
         return EINVAL
     first = linear_page_index(vma, start)

@@ -30,8 +30,10 @@ from concurrency import (
     Operation,
     RwSemaphore,
     active,
-    atomic_dec,
+    atomic_add_unless,
+    atomic_inc,
     perform,
+    poke,
     trace,
 )
 from vm.errno import EFAULT, ENOMEM
@@ -46,7 +48,7 @@ from vm.filemap import (
     vma_interval_tree_foreach,
 )
 from vm.folio import Folio, alloc_folio, folio_put
-from vm.layout import PAGE_SIZE, PMD_SIZE, VM_HUGETLB, VM_LOCKED, pte_index
+from vm.layout import PAGE_SIZE, PMD_SIZE, VM_LOCKED, pte_index
 from vm.pgtable import (
     PTE_DIRTY,
     PTE_EXEC,
@@ -87,19 +89,19 @@ class HugetlbFile(AddressSpace):
     page tables are allocated under it, which may reclaim, and reclaim takes that of other files.
     """
 
-    free_huge_pages: Atomic[int]
+    free_huge_pages: Atomic[int] = 0
     fault_mutexes: tuple[Mutex, ...]
 
     def __init__(self, name: str, huge_pages: int) -> None:
         super().__init__(name)
         self.i_mmap_rwsem = RwSemaphore("hugetlbfs_i_mmap_rwsem_key")
-        self.free_huge_pages = huge_pages
+        poke(self, "free_huge_pages", huge_pages)
         self.fault_mutexes = tuple(Mutex("hugetlb_fault_mutex") for _ in range(_FAULT_MUTEXES))
 
 
 def is_vm_hugetlb_page(vma: VmArea) -> bool:
-    """`vma` maps a file in hugetlbfs."""
-    return bool(vma.vm_flags & VM_HUGETLB)
+    """`vma` maps a file in hugetlbfs. Asked of its file, which never changes, so it is no step."""
+    return isinstance(vma.vm_file, HugetlbFile)
 
 
 def hstate_file(vma: VmArea) -> HugetlbFile:
@@ -275,12 +277,14 @@ def alloc_huge_page(vma: VmArea, mapping: HugetlbFile, index: int) -> Folio | No
     Needs the page's fault mutex, so nobody else adds that page.
     """
     size = READ_ONCE(mapping, "i_size")
-    beyond = size is not None and index >= size
-    folio = None if beyond or READ_ONCE(mapping, "free_huge_pages") == 0 else alloc_folio(vma.vm_mm.memory)
-    if folio is not None:
-        atomic_dec(mapping, "free_huge_pages")
-        folio.token = 0
-        add_folio(mapping, index, folio)
+    if (size is not None and index >= size) or not atomic_add_unless(mapping, "free_huge_pages", -1, 0):
+        return None
+    folio = alloc_folio(vma.vm_mm.memory)
+    if folio is None:
+        atomic_inc(mapping, "free_huge_pages")
+        return None
+    folio.token = 0
+    add_folio(mapping, index, folio)
     return folio
 
 

@@ -72,10 +72,10 @@ def sys_mmap(
     """mmap(2): the address, or a negative error. Takes mmap_lock for writing.
 
     `length` and `offset` are in bytes. Without MAP_FIXED, `address` is a wish that counts if the range is free.
-    -EINVAL for no length, an unaligned address or offset, or neither MAP_SHARED nor MAP_PRIVATE; -EEXIST under
-    MAP_FIXED_NOREPLACE; -ENOMEM for too much of anything; -EPERM for the addresses around NULL; -ESRCH for an
-    address space that has ended. As in the kernel, what was mapped at a fixed `address` is gone even if the memory
-    for the new mapping is missing.
+    -EINVAL for no length, an unaligned address or offset, neither MAP_SHARED nor MAP_PRIVATE, or hugetlbfs without
+    MAP_SHARED; -EEXIST under MAP_FIXED_NOREPLACE; -ENOMEM for too much of anything; -EPERM for the addresses around
+    NULL; -ESRCH for an address space that has ended. As in the kernel, what was mapped at a fixed `address` is gone
+    even if the memory for the new mapping is missing.
 
     Kernel: ksys_mmap_pgoff() and do_mmap().
     """

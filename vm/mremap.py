@@ -34,9 +34,10 @@ def sys_mremap(
 ) -> int:
     """mremap(2): where the mapping is now, or a negative error. Takes mmap_lock. Lengths are in bytes.
 
-    -EINVAL for flags that do not fit together, an unaligned address, no new length, or places that overlap; -EFAULT
-    for what is not one mapping; -ENOMEM for too little of anything; -ESRCH for an address space that has ended. As in
-    the kernel, what was mapped at a fixed new address is gone whatever happens later.
+    -EINVAL for flags that do not fit together, an unaligned address, no new length, places that overlap, or huge pages
+    of a file that would grow or (simpler here) move; -EFAULT for what is not one mapping; -ENOMEM for too little of
+    anything; -ESRCH for an address space that has ended. As in the kernel, what was mapped at a fixed new address is
+    gone whatever happens later.
     """
     moves_only = flags & MREMAP_DONTUNMAP
     if (

@@ -20,6 +20,7 @@ from vm.filemap import (
 )
 from vm.find import vma_lookup
 from vm.folio import Folio
+from vm.hugetlb import is_vm_hugetlb_page
 from vm.layout import PAGE_SHIFT, PAGE_SIZE, VM_NONLINEAR, VM_SHARED
 from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
 from vm.rmap import RmapOne
@@ -30,9 +31,9 @@ from vm.zap import zap_page_range
 def remap_file_pages(mm: MmStruct, start: int, size: int, pgoff: int) -> int:
     """Let ``[start, start + size)`` of a shared mapping show the file from page `pgoff` on. Takes mmap_lock.
 
-    0; -EINVAL for a range that is not a part of one shared mapping of a file, -ENOMEM, or -ESRCH for an address space
-    that has ended. The first time the VMA moves from the tree of its file to the list of those that a walk has to look
-    at in another way.
+    0; -EINVAL for a range that is not a part of one shared mapping of a file, or of huge pages; -ENOMEM, or -ESRCH for
+    an address space that has ended. The first time the VMA moves from the tree of its file to the list of those that a
+    walk has to look at in another way.
     """
     if (start | size) & (PAGE_SIZE - 1) or size <= 0:
         return EINVAL
@@ -40,7 +41,7 @@ def remap_file_pages(mm: MmStruct, start: int, size: int, pgoff: int) -> int:
     vma = None if mm.ended else vma_lookup(mm, start)
     if mm.ended:
         result = ESRCH
-    elif vma is None or vma.vm_file is None or not vma.vm_flags & VM_SHARED or start + size > vma.vm_end:
+    elif vma is None or vma.vm_file is None or not _may_reorder(vma) or start + size > vma.vm_end:
         result = EINVAL
     else:
         make_nonlinear(vma, vma.vm_file)
@@ -48,6 +49,10 @@ def remap_file_pages(mm: MmStruct, start: int, size: int, pgoff: int) -> int:
         result = _populate(vma, vma.vm_file, start, size, pgoff)
     mmap_write_unlock(mm)
     return result
+
+
+def _may_reorder(vma: VmArea) -> bool:
+    return bool(vma.vm_flags & VM_SHARED) and not is_vm_hugetlb_page(vma)
 
 
 def make_nonlinear(vma: VmArea, mapping: AddressSpace) -> None:

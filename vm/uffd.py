@@ -1,6 +1,7 @@
 """Write protection by userfaultfd. Kernel: mwriteprotect_range() in mm/userfaultfd.c, v6.1.
 
-Simpler here: nobody is told of a store to a protected page; it waits until somebody takes the protection away.
+Simpler here: nobody is told of a store to a protected page; it waits until somebody takes the protection away. Huge
+pages of files cannot be protected.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 from concurrency import Operation, perform, trace
 from vm.errno import EFAULT
 from vm.find import vma_lookup
+from vm.hugetlb import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE, VM_UFFD_WP
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
 from vm.pgtable import PTE_UFFD_WP, PTE_WRITE, PageTable, Present, addresses, pmdp_get, ptep_change, ptep_get
@@ -20,10 +22,12 @@ def userfaultfd_register(mm: MmStruct, address: int) -> int:
     """Let the VMA of `address` be write-protected page by page; 0 or -EFAULT. Takes mmap_lock for writing."""
     mmap_write_lock(mm)
     vma = vma_lookup(mm, address)
-    if vma is not None:
+    result = EFAULT
+    if vma is not None and not is_vm_hugetlb_page(vma):
         vma.vm_flags |= VM_UFFD_WP
+        result = 0
     mmap_write_unlock(mm)
-    return EFAULT if vma is None else 0
+    return result
 
 
 def userfaultfd_writeprotect(mm: MmStruct, start: int, end: int, *, protect: bool) -> int:

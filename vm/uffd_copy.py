@@ -28,6 +28,7 @@ from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EAGAIN, EEXIST, EFAULT, ENOMEM
 from vm.find import vma_lookup
 from vm.folio import alloc_folio, folio_put
+from vm.hugetlb import is_vm_hugetlb_page
 from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter, mmap_read_lock, mmap_read_unlock
 from vm.pgtable import PTE_DIRTY, maybe_mkwrite, mk_pte, pte_alloc, ptep_get, set_pte
 from vm.rmap import folio_add_new_anon_rmap
@@ -100,7 +101,7 @@ def userfaultfd_copy(ctx: UserfaultfdCtx, address: int, token: object) -> int:
         result = EAGAIN
     else:
         vma = vma_lookup(mm, address)
-        result = EFAULT if vma is None else mfill_atomic(vma, address, token)
+        result = EFAULT if vma is None or is_vm_hugetlb_page(vma) else mfill_atomic(vma, address, token)
     mmap_read_unlock(mm)
     return result
 

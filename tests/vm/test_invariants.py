@@ -237,7 +237,10 @@ def test_a_lock_taken_against_the_order_is_reported_before_it_can_deadlock() -> 
     found = failure(program, "lockdep")
     assert (found.kind, found.check) == (Kind.LOCKDEP, "lock-order")
     assert "main asks for mm->mmap_lock while it holds anon_vma->rwsem" in found.headline
-    assert "mm->mmap_lock > mapping->invalidate_lock > folio_lock" in found.detail
+    assert (
+        "mm->mmap_lock > mapping->invalidate_lock > hugetlb_fault_mutex > hugetlb_vma_lock > folio_lock"
+        in found.detail
+    )
 
 
 def test_a_folio_lock_under_the_rmap_lock_is_reported_but_a_trylock_is_not() -> None:
