@@ -29,7 +29,8 @@ from vm.filemap import (
 )
 from vm.find import vma_store
 from vm.huge_split_pmd import vma_adjust_trans_huge
-from vm.hugetlb import hugetlb_split, is_vm_hugetlb_page
+from vm.hugetlb_share import hugetlb_split
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.layout import PAGE_SHIFT
 from vm.vma import VmArea, vm_area_dup, vm_area_free

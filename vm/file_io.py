@@ -14,7 +14,7 @@ from vm.filemap import (
 )
 from vm.find import vma_lookup
 from vm.folio import Folio, Memory, alloc_folio, folio_put
-from vm.hugetlb import HugetlbFile
+from vm.hugetlbfs import HugetlbFile
 from vm.layout import PAGE_SHIFT
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
 from vm.truncate import unmap_mapping_pages

@@ -16,7 +16,8 @@ from vm.huge_fault import (
     huge_pmd_set_accessed,
     pmd_migration_entry_wait,
 )
-from vm.hugetlb import hugetlb_fault, is_vm_hugetlb_page
+from vm.hugetlb import hugetlb_fault
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE, TASK_SIZE, VM_HUGEPAGE, VM_READ, VM_WRITE
 from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter
 from vm.numa import do_huge_pmd_numa_page, do_numa_page

@@ -18,7 +18,7 @@ from vm.filemap import (
     vma_interval_tree_insert,
 )
 from vm.find import vma_find, vma_prev, vma_store
-from vm.hugetlb import HugetlbFile
+from vm.hugetlbfs import HugetlbFile
 from vm.layout import (
     MAX_MAP_COUNT,
     MMAP_MIN_ADDR,

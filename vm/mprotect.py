@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrency import trace
 from vm.errno import EACCES, EINVAL, ENOMEM, ESRCH
 from vm.find import vma_find, vma_prev
-from vm.hugetlb import hugetlb_change_protection, is_vm_hugetlb_page
+from vm.hugetlb import hugetlb_change_protection
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import (
     PAGE_SIZE,
     VM_ACCESS_FLAGS,

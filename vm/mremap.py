@@ -7,7 +7,7 @@ from vm.anon_vma_chain import anon_vma_clone, unlink_anon_vmas
 from vm.errno import EFAULT, EINVAL, ENOMEM, ESRCH
 from vm.filemap import get_file
 from vm.find import vma_find, vma_lookup, vma_prev
-from vm.hugetlb import is_vm_hugetlb_page
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import (
     MAX_MAP_COUNT,
     PAGE_SHIFT,

@@ -20,7 +20,7 @@ from vm.filemap import (
 )
 from vm.find import vma_lookup
 from vm.folio import Folio
-from vm.hugetlb import is_vm_hugetlb_page
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SHIFT, PAGE_SIZE, VM_NONLINEAR, VM_SHARED
 from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
 from vm.rmap import RmapOne

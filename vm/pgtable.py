@@ -112,7 +112,7 @@ Pte = Present | Migration | Swap | None
 class PageTable:
     """A page-table page: `PTRS_PER_PTE` entries and their lock.
 
-    `pt_share_count` says how many use it besides the first (`vm.hugetlb`).
+    `pt_share_count` says how many use it besides the first (`vm.hugetlb_share`).
     """
 
     __slots__ = ("entries", "name", "pt_share_count", "ptl")

@@ -11,7 +11,7 @@ from typing import Any
 from concurrency import Operation, perform, trace
 from vm.errno import EFAULT
 from vm.find import vma_lookup
-from vm.hugetlb import is_vm_hugetlb_page
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE, VM_UFFD_WP
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
 from vm.pgtable import PTE_UFFD_WP, PTE_WRITE, PageTable, Present, addresses, pmdp_get, ptep_change, ptep_get

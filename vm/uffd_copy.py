@@ -28,7 +28,7 @@ from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EAGAIN, EEXIST, EFAULT, ENOMEM
 from vm.find import vma_lookup
 from vm.folio import alloc_folio, folio_put
-from vm.hugetlb import is_vm_hugetlb_page
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter, mmap_read_lock, mmap_read_unlock
 from vm.pgtable import PTE_DIRTY, maybe_mkwrite, mk_pte, pte_alloc, ptep_get, set_pte
 from vm.rmap import folio_add_new_anon_rmap

@@ -32,7 +32,7 @@ class VmArea(Shared):
     for writing; reading them needs one of the two. `vm_flags` and `vm_page_prot` are written under
     mmap_lock and read by rmap walks without it. `anon_vma` goes from None to its value under mmap_lock and
     page_table_lock, and is read without. `vm_private_data` is the lock of a hugetlb mapping
-    (`vm.hugetlb`). The last three fields are of `vm.vma_lock`.
+    (`vm.hugetlbfs`). The last three fields are of `vm.vma_lock`.
     """
 
     vm_mm: MmStruct

@@ -7,7 +7,8 @@ from vm.anon_vma_chain import unlink_anon_vmas
 from vm.filemap import unlink_file_vma
 from vm.huge import zap_huge_pmd
 from vm.huge_split_pmd import split_huge_pmd
-from vm.hugetlb import is_vm_hugetlb_page, unmap_hugepage_range
+from vm.hugetlb import unmap_hugepage_range
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE, PMD_SIZE, pmd_index
 from vm.mm import MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter, mm_counter
 from vm.pgtable import (

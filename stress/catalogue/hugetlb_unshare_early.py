@@ -5,9 +5,9 @@ as large as ever. So a fault of another process may share its page-table page an
 is cut, and a shared page-table page lies across the border of two VMAs: what one of them is about to change belongs to
 other processes, too.
 
-Found by Jann Horn in 2025. The fix calls hugetlb_split() where huge pages are split, in the middle of the cut, with
-the VMA and the file's mappings locked for writing. As far as we know the call in may_split() came with 6.2, and went to
-stable kernels; before it a cut did not leave the shared page at all.
+The fix calls hugetlb_split() where huge pages are split, in the middle of the cut, with the VMA and the file's mappings
+locked for writing. As far as we know Jann Horn found it, and the call in may_split() had come with 6.2, and gone to
+stable kernels; before that a cut did not leave the shared page at all.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from stress.bug import bug
 from stress.patch import patch
 from stress.process import Process
 from stress.workloads.pages import HEAP
-from vm import adjust, hugetlb
+from vm import adjust, hugetlb_share
 from vm.filemap import fput, i_mmap_lock_write, i_mmap_unlock_write
-from vm.hugetlb import HugetlbFile, hugetlb_unshare_pmds, hugetlb_vma_lock, is_vm_hugetlb_page, want_pmd_share
+from vm.hugetlb_share import hugetlb_unshare_pmds, want_pmd_share
+from vm.hugetlbfs import HugetlbFile, hstate_file, hugetlb_vma_lock, is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE, PMD_SIZE
 from vm.machine import boot
 from vm.madvise import sys_madvise
@@ -33,7 +34,7 @@ def hugetlb_vm_op_split(vma: VmArea, address: int) -> None:
     """Leave the shared page-table page around `address`, under locks that are given back afterwards."""
     start = address & -PMD_SIZE
     if address != start and want_pmd_share(vma, address):
-        mapping, lock = hugetlb.hstate_file(vma), hugetlb_vma_lock(vma)
+        mapping, lock = hstate_file(vma), hugetlb_vma_lock(vma)
         lock.down_write()
         i_mmap_lock_write(mapping)
         hugetlb_unshare_pmds(vma, start, start + PMD_SIZE)
@@ -50,7 +51,7 @@ def split_vma(vma: VmArea, address: int, *, new_below: bool) -> int:
     return result
 
 
-@patch(hugetlb.hugetlb_split)
+@patch(hugetlb_share.hugetlb_split)
 def hugetlb_split(_vma: VmArea, _address: int) -> None:
     """Nothing is left to do: may_split() has done it."""
 

@@ -9,13 +9,14 @@ from vm_world import HEAP, assert_clean, assert_invariants, run_alone
 
 from concurrency import Failure, check, join, quiet, spawn
 from stress.patch import Patch, applied, patch
-from vm import hugetlb, mprotect
+from vm import hugetlb, hugetlbfs, mprotect
 from vm.errno import EFAULT, EINVAL
 from vm.exit import exit_mmap
 from vm.file_io import generic_file_write, madvise_remove
 from vm.filemap import fput
 from vm.fork import sys_fork
-from vm.hugetlb import HugetlbFile, hugetlb_change_protection
+from vm.hugetlb import hugetlb_change_protection
+from vm.hugetlbfs import HugetlbFile
 from vm.invariants import mapcounts, shared_in_vma
 from vm.layout import PAGE_SIZE, PMD_SIZE
 from vm.machine import Machine, boot
@@ -439,7 +440,7 @@ class Unlocked:
     up_read = down_write = up_write = down_read
 
 
-@patch(hugetlb.hugetlb_vma_lock)
+@patch(hugetlbfs.hugetlb_vma_lock)
 def hugetlb_vma_lock(_vma: VmArea) -> Unlocked:
     """A fault does not keep the table that it has found."""
     return Unlocked()
