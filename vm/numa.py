@@ -25,6 +25,7 @@ from vm.folio import (
 )
 from vm.huge_pmd import change_pmd_bits
 from vm.huge_split import migrate_locked_huge_folio
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PMD_SIZE, VM_IO
 from vm.lru import isolate_lru_page, putback_lru_page
 from vm.migrate import migrate_locked_folio
@@ -40,14 +41,15 @@ from vm.vma import VmArea, vma_is_accessible
 def task_numa_work(mm: MmStruct) -> bool:
     """Let the next access to each page of the calling task's address space fault; False if somebody has mmap_lock.
 
-    Kernel: kernel/sched/fair.c. mmap_lock is only tried, for reading, so faults go on beside it.
+    Kernel: kernel/sched/fair.c. mmap_lock is only tried, for reading, so faults go on beside it. Huge pages of files
+    are passed over.
     """
     if not mm.mmap_lock.down_read_trylock():
         return False
     if not mm.ended:
         walk = mm.mm_mt.cursor()
         while (vma := walk.find()) is not None:
-            if vma_is_accessible(vma) and not vma.vm_flags & VM_IO:
+            if vma_is_accessible(vma) and not vma.vm_flags & VM_IO and not is_vm_hugetlb_page(vma):
                 change_prot_numa(vma, vma.vm_start, vma.vm_end)
     mmap_read_unlock(mm)
     return True

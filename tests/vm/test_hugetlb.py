@@ -39,6 +39,7 @@ from vm.mprotect import sys_mprotect
 from vm.mremap import sys_mremap
 from vm.munmap import do_munmap
 from vm.nonlinear import remap_file_pages
+from vm.numa import task_numa_work
 from vm.pgtable import PageTable, pte_cache
 from vm.tlb import MmuGather
 from vm.uffd import userfaultfd_register
@@ -183,6 +184,21 @@ def test_fork_copies_no_entries_and_the_child_shares() -> None:
         user_store(world.mms[0], HEAP, "after")
         check(user_load(child, HEAP) == "after", "shared memory")
         check(world.table(1) is world.table(0), "shared table")
+        world.end()
+
+    alone(program)
+
+
+def test_numa_balancing_passes_it_over() -> None:
+    def program() -> None:
+        world = World(PMD_SIZE, PMD_SIZE)
+        for mm in world.mms:
+            user_store(mm, HEAP, mm.name)
+        table = world.table(0)
+        assert table is not None
+        before = list(table.entries)
+        check(task_numa_work(world.mms[0]), "nobody has mmap_lock")
+        check(table.entries == before, "the entries are those of others, too")
         world.end()
 
     alone(program)
@@ -515,7 +531,7 @@ def test_a_run_fails_where_a_shared_table_comes_to_lie_across_a_border() -> None
         vma.vm_end = SECOND
         world.file.i_mmap_rwsem.up_write()
 
-    result = run_alone(program, without=("leak", "coverage", "lockdep"))
+    result = run_alone(program, without=("leak", "coverage", "interval-tree", "lockdep"))
     assert [one.failure.check for one in result.failures] == ["shared-in-vma"]
 
 
