@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +22,18 @@ STYLE = (
 )
 
 
-def draw(tree: MapleTree[Any], *, hexadecimal: bool = True) -> str:
-    """An SVG document: nodes as rows of slots, each with its last key and its entry or its largest gap.
+def draw(tree: MapleTree[Any], *, hexadecimal: bool = True, entry: Callable[[Any], str] = repr) -> str:
+    """An SVG document: nodes as rows of slots, each with its last key and its `entry`, as text, or its largest gap.
 
     Unset ranges are grey. Needs the lock, as `dump` does.
     """
-    return _Drawing(hexadecimal).document(tree)
+    return _Drawing(hexadecimal, entry).document(tree)
 
 
 class _Drawing:
-    def __init__(self, hexadecimal: bool) -> None:
+    def __init__(self, hexadecimal: bool, entry: Callable[[Any], str]) -> None:
         self.form = "x" if hexadecimal else "d"
+        self.entry = entry
         self.parts: list[str] = []
         self.right = 0
 
@@ -40,7 +42,7 @@ class _Drawing:
         if isinstance(root, MapleNode):
             self._node(root, 0, 0)
         else:
-            self._cell(0, 0, "n" if root is None else "e", "0", "empty" if root is None else repr(root))
+            self._cell(0, 0, "n" if root is None else "e", "0", "empty" if root is None else self.entry(root))
             self.right = CELL
         height = max(tree.height, 1) * LEVEL
         head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="-10 -20 {self.right + 20} {height}">'
@@ -72,7 +74,7 @@ class _Drawing:
             elif entry is None:
                 self._cell(at, top, "u", self._key(last), "")
             else:
-                self._cell(at, top, "e", self._key(last), repr(entry))
+                self._cell(at, top, "e", self._key(last), self.entry(entry))
         return left + width / 2
 
     def _line(self, x: float, y: float, to_x: float, to_y: float) -> None:

@@ -29,19 +29,21 @@ def report_command(
     """Draw executions: one page that needs no network, and a trace for the Perfetto viewer."""
     if perfetto is not None and artifact.is_dir():
         raise Unusable("--perfetto is for one artifact, not for a directory")
-    shown = read_artifacts(artifact)
-    films: list[Film] = []
-    orders: list[Sequence[Pair]] = []
-    for one in shown:
-        films.append(film(one))
-        orders.append(_orders(one))
     target = html or (artifact / _DEFAULT_NAME if artifact.is_dir() else artifact.with_suffix(".html"))
-    _write(target, page(films, orders))
+    films, orders = draw_page(read_artifacts(artifact), target)
     line(f"page:  {target}")
     if perfetto is not None:
         _write(perfetto, trace(films[0], orders[0]))
         line(f"trace: {perfetto}, for https://ui.perfetto.dev")
     return 0
+
+
+def draw_page(shown: Sequence[Artifact], target: Path) -> tuple[list[Film], list[Sequence[Pair]]]:
+    """Write the page of `shown` to `target`; gives the films on it and, for each, the orders that matter."""
+    films = [film(one) for one in shown]
+    orders = [_orders(one) for one in shown]
+    _write(target, page(films, orders))
+    return films, orders
 
 
 def read_artifacts(path: Path) -> list[Artifact]:

@@ -11,15 +11,27 @@ from stress.report.film import Film, Span
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 """Colours that the colour-blind can tell apart: Okabe and Ito, "Color Universal Design", 2008."""
 
+TICKS = "ticks"
+"""The data set that the page fills in, with an operation each, since it has them already."""
+
+_ORDER = "#a05bc0"
+_FAILURE = "#d9363e"
+"""Colours that stand out on a light page and on a dark one."""
 _ROW = 9
 """Pixels of a bar."""
-_LEAST_ROWS = 3
+_LEAST_ROWS = 2
+_MARGIN = 0.02
+"""Space behind the last operation, as a part of all."""
+_FONT = 12
+_LINE = 1.6
+"""How far below the top of its lane, in rows, the line of a task is."""
 
 
 def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
     """One lane a task: what it holds and what it waits for as bars, what it does as ticks, and the orders that matter.
 
-    Where the page stands in time is drawn over it by the page itself, which is cheaper than to draw it anew.
+    Where the page stands in time is drawn over it by the page itself, which is cheaper than to draw it anew. The page
+    also makes the data set `TICKS`; ``usermeta`` has the height of each task's line.
     """
     bars, rows = _bars(film)
     locks = list(dict.fromkeys(span.what for span in film.spans if span.how != "waits"))
@@ -33,8 +45,8 @@ def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
         "field": "start",
         "type": "quantitative",
         "title": "operation",
-        "scale": {"domain": [0, film.total + 1], "nice": False},
-        "axis": {"grid": False, "tickMinStep": 1},
+        "scale": {"domain": [0, film.total * (1 + _MARGIN) + 1], "nice": False},
+        "axis": {"grid": False, "tickMinStep": 1, "format": "d", "labelOverlap": True, "labelSeparation": 8},
     }
     base = {task: rows[number] for number, task in enumerate(film.tasks)}
     colour = {
@@ -50,7 +62,17 @@ def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
         "height": _ROW * rows[-1],
         "autosize": {"type": "fit-x", "contains": "padding"},
         "background": None,
-        "config": {"view": {"stroke": None}, "legend": {"orient": "bottom", "columns": 3, "labelLimit": 240}},
+        "usermeta": {"lines": [base[task] + _LINE for task in film.tasks]},
+        "config": {
+            "view": {"stroke": None},
+            "axis": {"labelFontSize": _FONT, "titleFontSize": _FONT},
+            "legend": {
+                "orient": "bottom",
+                "labelLimit": 240,
+                "labelFontSize": _FONT,
+                "titleFontSize": _FONT,
+            },
+        },
         "layer": [
             {
                 "data": {"values": _lanes(film, base)},
@@ -68,6 +90,7 @@ def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
                     "baseline": "bottom",
                     "dy": -3,
                     "fontWeight": "bold",
+                    "fontSize": _FONT,
                 },
                 "encoding": {"x": {"value": 4}, "y": lane, "text": {"field": "task", "type": "nominal"}},
             },
@@ -98,7 +121,7 @@ def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
                 "encoding": {"x": step, "x2": {"field": "end"}, "y": lane, "tooltip": tip},
             },
             {
-                "data": {"values": _ticks(film, base)},
+                "data": {"name": TICKS},
                 "mark": {
                     "type": "tick",
                     "orient": "vertical",
@@ -118,7 +141,7 @@ def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
             *_arrows(pairs, base, step, lane),
             {
                 "data": {
-                    "values": [{"start": film.failure.step, "lane": base.get(film.failure.task, 0) + 0.9}]
+                    "values": [{"start": film.failure.step, "lane": base.get(film.failure.task, 0) + _LINE}]
                 },
                 "mark": {
                     "type": "point",
@@ -126,7 +149,7 @@ def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
                     "angle": 45,
                     "size": 120,
                     "filled": True,
-                    "color": "#c00",
+                    "color": _FAILURE,
                 },
                 "encoding": {"x": step, "y": lane},
             },
@@ -134,17 +157,17 @@ def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
     }
 
 
-def _bars(film: Film) -> tuple[list[dict[str, Any]], list[int]]:
+def _bars(film: Film) -> tuple[list[dict[str, Any]], list[float]]:
     """The spans, each in a row of its task's lane where it meets no other; and where the lane of each task begins."""
     bars = []
-    rows = [0]
+    rows = [0.0]
     for task in film.tasks:
         ends: list[int] = []
         for span in film.spans:
             if span.task == task:
                 row = _free_row(ends, span)
-                bars.append(_bar(span, rows[-1] + 1.6 + row))
-        rows.append(rows[-1] + 2 + max(len(ends), _LEAST_ROWS))
+                bars.append(_bar(span, rows[-1] + _LINE + 0.7 + row))
+        rows.append(rows[-1] + _LINE + 1.1 + max(len(ends), _LEAST_ROWS))
     return bars, rows
 
 
@@ -170,30 +193,15 @@ def _bar(span: Span, lane: float) -> dict[str, Any]:
     }
 
 
-def _lanes(film: Film, base: dict[str, int]) -> list[dict[str, Any]]:
+def _lanes(film: Film, base: dict[str, float]) -> list[dict[str, Any]]:
     return [
-        {"task": life.task, "start": life.start, "end": life.end, "lane": base[life.task] + 0.9}
+        {"task": life.task, "start": life.start, "end": life.end, "lane": base[life.task] + _LINE}
         for life in film.lives
     ]
 
 
-def _ticks(film: Film, base: dict[str, int]) -> list[dict[str, Any]]:
-    return [
-        {
-            "task": one.task,
-            "operation": f"{one.what}({one.on})",
-            "where": one.where,
-            "at": one.step,
-            "start": one.step,
-            "lane": base[one.task] + 0.9,
-        }
-        for one in film.steps
-        if one.kind == "op"
-    ]
-
-
 def _arrows(
-    pairs: Sequence[Pair], base: dict[str, int], step: dict[str, Any], lane: dict[str, Any]
+    pairs: Sequence[Pair], base: dict[str, float], step: dict[str, Any], lane: dict[str, Any]
 ) -> list[dict[str, Any]]:
     """From the operation that came first to the one after it, for each order that matters."""
     if not pairs:
@@ -201,9 +209,9 @@ def _arrows(
     lines = [
         {
             "start": pair.first.step,
-            "lane": base.get(pair.first.task, 0) + 0.9,
+            "lane": base.get(pair.first.task, 0) + _LINE,
             "end": pair.second.step,
-            "below": base.get(pair.second.task, 0) + 0.9,
+            "below": base.get(pair.second.task, 0) + _LINE,
             "text": str(pair),
         }
         for pair in pairs
@@ -211,9 +219,9 @@ def _arrows(
     tips = [{"start": line["end"], "lane": line["below"], "text": line["text"]} for line in lines]
     starts = [{"start": line["start"], "lane": line["lane"], "text": line["text"]} for line in lines]
     tip = {"field": "text", "type": "nominal", "title": "matters"}
-    line_mark = {"type": "rule", "strokeWidth": 2, "color": "#7b3294", "clip": True}
+    line_mark = {"type": "rule", "strokeWidth": 2, "color": _ORDER, "clip": True}
     end = {"x2": {"field": "end"}, "y2": {"field": "below"}}
-    dot = {"type": "point", "filled": True, "size": 60, "color": "#7b3294"}
+    dot = {"type": "point", "filled": True, "size": 60, "color": _ORDER}
     return [
         {
             "data": {"values": lines},

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib import resources
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from concurrency import ConcurrencyError
 from concurrency.explain import Pair
-from stress.report.chart import chart
 from stress.report.film import Film
+from stress.report.told import told
 
-_EXPOSE = "window.vegaEmbed = vegaEmbed;"
+_EXPOSE = "window.vegaEmbed = vegaEmbed; window.dispatchEvent(new Event('library'));"
+_SCRIPTS = ("film.js", "panels.js", "page.js")
 
 
 def page(films: Sequence[Film], pairs: Sequence[Sequence[Pair]]) -> str:
@@ -27,12 +26,13 @@ def page(films: Sequence[Film], pairs: Sequence[Sequence[Pair]]) -> str:
     environment = Environment(
         loader=PackageLoader("stress.report", "assets"), autoescape=True, undefined=StrictUndefined
     )
-    data = [_told(one, matter) for one, matter in zip(films, pairs, strict=True)]
+    data = [told(one, matter) for one, matter in zip(films, pairs, strict=True)]
     return environment.get_template("page.html").render(
         title=", ".join(dict.fromkeys(one.name for one in films)),
-        data=_harmless(json.dumps(data)),
+        films=films,
+        data=[_harmless(json.dumps(one, separators=(",", ":"))) for one in data],
         style=_asset("page.css"),
-        script=_asset("page.js"),
+        script="\n".join(map(_asset, _SCRIPTS)),
         library=_library(),
     )
 
@@ -54,34 +54,3 @@ def _asset(name: str) -> str:
 def _harmless(text: str) -> str:
     """JSON that cannot end the element it stands in."""
     return text.replace("<", "\\u003c")
-
-
-def _told(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
-    failure = film.failure
-    sections: dict[str, int] = {}
-    worlds = [
-        [sections.setdefault(json.dumps(section), len(sections)) for section in world]
-        for world in film.worlds
-    ]
-    return {
-        "name": film.name,
-        "kind": failure.kind.value,
-        "headline": failure.headline,
-        "detail": failure.detail,
-        "check": failure.check,
-        "failed": {"task": failure.task, "step": failure.step},
-        "schedule": str(film.schedule),
-        "tasks": film.tasks,
-        "total": film.total,
-        "steps": [asdict(step) for step in film.steps],
-        "spans": [asdict(span) for span in film.spans],
-        "sections": [json.loads(section) for section in sections],
-        "worlds": worlds,
-        "worldAt": film.world_at,
-        "stacks": film.stacks,
-        "stacksAt": film.stacks_at,
-        "lockGraph": film.lock_graph,
-        "reports": film.reports,
-        "pairs": [{"text": str(pair), "steps": [pair.first.step, pair.second.step]} for pair in pairs],
-        "chart": chart(film, pairs),
-    }

@@ -44,7 +44,11 @@ def _vmas(mm: MmStruct) -> list[str]:
 
 
 def _tree(mm: MmStruct) -> list[str]:
-    return [draw(mm.mm_mt)] if isinstance(mm.mm_mt, MapleTree) and not mm.mm_mt.empty else []
+    return [draw(mm.mm_mt, entry=_start)] if isinstance(mm.mm_mt, MapleTree) and not mm.mm_mt.empty else []
+
+
+def _start(vma: VmArea) -> str:
+    return f"vma {peek(vma, 'vm_start'):x}"
 
 
 def _tables(mm: MmStruct) -> list[str]:

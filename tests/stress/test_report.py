@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +18,7 @@ from stress.cli import main
 from stress.report.film import Film, Span, film
 from stress.report.page import page
 from stress.report.perfetto import perfetto
+from stress.report.told import told
 from stress.scenario import scenario
 
 HOSTILE = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>"
@@ -87,6 +91,51 @@ def test_a_wait_is_a_span(tmp_path: Path) -> None:
     assert any(title == "cc1: VMAs" for title, _, _ in shown.worlds[-1])
     assert any("migration(" in line for world in shown.worlds for _, _, lines in world for line in lines)
     assert "mm-&gt;mmap_lock" in shown.lock_graph
+
+
+def test_the_page_is_told_each_state_once_and_every_one(tmp_path: Path) -> None:
+    """What stands at each step in the packed data is what the film says."""
+    assert _run("run", "brk-false-vma", "--without", "coverage", "--out", str(tmp_path)) == 1
+    shown = filmed(next(tmp_path.glob("*.json")))
+    data = told(shown, [])
+    assert len(set(data["texts"])) == len(data["texts"])
+    assert len(set(map(tuple, data["states"]))) == len(data["states"])
+
+    def stood(marks: list[list[int]], step: int) -> list[str]:
+        place = bisect_right(marks[0], step) - 1
+        number = marks[1][place] if place >= 0 else -1
+        return [data["texts"][text] for text in data["states"][number]] if number >= 0 else []
+
+    def filmed_at(marks: list[tuple[int, int]], states: list[Any], step: int) -> Any:
+        place = bisect_right(marks, step, key=itemgetter(0)) - 1
+        return states[marks[place][1]] if place >= 0 else []
+
+    for step in range(shown.total + 1):
+        stacks = dict(filmed_at(shown.stacks_at, shown.stacks, step))
+        for task, marks in zip(shown.tasks, data["stacks"], strict=True):
+            assert stood(marks, step) == stacks.get(task, [])
+        world = [section for section in filmed_at(shown.world_at, shown.worlds, step) if section[2]]
+        there = [(one["title"], one["form"], stood(one["marks"], step)) for one in data["world"]]
+        assert [one for one in there if one[2]] == world
+
+
+def test_two_sections_of_one_title_are_both_told(artifact: Path) -> None:
+    shown = filmed(artifact)
+    shown.worlds = [
+        [("a", "lines", ["1"]), ("z", "lines", ["9"])],
+        [("a", "lines", ["1"]), ("a", "lines", ["2"]), ("z", "lines", ["9"])],
+    ]
+    shown.world_at = [(1, 0), (2, 1)]
+    assert [one["title"] for one in told(shown, [])["world"]] == ["a", "a (2)", "z"]
+
+
+def test_two_replays_give_the_same_page(tmp_path: Path) -> None:
+    """Nothing of this process, as the address of an object, stands in it."""
+    assert _run("run", "brk-false-vma", "--without", "coverage", "--out", str(tmp_path)) == 1
+    page_of = next(tmp_path.glob("*.json"))
+    first, second = filmed(page_of), filmed(page_of)
+    assert told(first, []) == told(second, [])
+    assert " object at 0x" not in json.dumps(told(first, []))
 
 
 def test_nothing_of_the_program_becomes_a_part_of_the_page(artifact: Path) -> None:

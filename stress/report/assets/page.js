@@ -1,170 +1,163 @@
-const films = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
-let film, at, view, rows, switches, current, shownWorld;
-
-function element(name, text, ...children) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  made.append(...children);
-  return made;
-}
-
-function standing(marks, step) {
-  let low = -1, high = marks.length;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (marks[middle][0] <= step) low = middle; else high = middle;
-  }
-  return low < 0 ? undefined : marks[low][1];
-}
-
-function list(lines) {
-  return element("ul", undefined, ...lines.map((line) => element("li", line)));
-}
-
-function picture(svg, alt) {
-  const image = element("img");
-  image.src = "data:image/svg+xml," + encodeURIComponent(svg);
-  image.alt = alt;
-  const box = /viewBox="[-\d.]+ [-\d.]+ ([\d.]+)/.exec(svg);
-  if (box) image.style.width = `min(100%, ${box[1]}px)`;
-  return image;
-}
-
-function card(title, ...children) {
-  return element("article", undefined, element("h3", title), ...children);
-}
-
-function showTasks() {
-  const stacks = film.stacks[standing(film.stacksAt, at)] ?? {};
-  byId("tasks").replaceChildren(...film.tasks.map((task) => {
-    const spans = film.spans.filter((s) => s.task === task && s.start <= at && at < s.end);
-    const held = spans.map((s) => s.how === "waits" ? `waits in ${s.what}` : `holds ${s.what} (${s.how})`);
-    const stack = (stacks[task] ?? []).map((frame) => `in ${frame}`);
-    const lines = [...held, ...stack];
-    return card(task, list(lines.length ? lines : ["not begun, or ended"]));
-  }));
-}
-
-function showWorld() {
-  const standingNow = standing(film.worldAt, at);
-  if (standingNow === shownWorld) return;
-  shownWorld = standingNow;
-  const world = (film.worlds[standingNow] ?? []).map((number) => film.sections[number]);
-  byId("world").replaceChildren(...world.filter(([, , lines]) => lines.length).map(([title, form, lines]) => {
-    const isPicture = form === "svg" && lines[0].startsWith("<svg");
-    const made = card(title, isPicture ? picture(lines[0], title) : list(lines));
-    made.classList.toggle("wide", isPicture);
-    return made;
-  }));
-}
-
-function showRow() {
-  let low = -1, high = rows.length;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (film.steps[middle].step <= at) low = middle; else high = middle;
-  }
-  current?.removeAttribute("aria-current");
-  current = rows[low];
-  if (!current) return;
-  current.setAttribute("aria-current", "step");
-  const box = byId("scroll");
-  box.scrollTop = current.offsetTop - box.clientHeight / 2;
-}
+const sources = [...document.querySelectorAll("script.film")];
+const films = new Map();
+const DENSE = 2000;  // operations from which on the lanes are pixels, which costs less than an element each
+const LEGEND = 180;  // pixels of a lock in the legend
+let film, at, view, origin, scale, taskCards, worldCards;
+const rows = new Rows(byId("scroll"), byId("above"), byId("rows"), byId("below"));
 
 function showHere() {
   if (!view) return;
-  const x = view.scale("x")(at);
-  const here = byId("here");
-  here.hidden = !(x >= 0 && x <= view.width());
-  here.style.left = `${view.origin()[0] + x}px`;
+  const x = scale(at), here = byId("here");
+  const seen = x >= 0 && x <= view.width();
+  if (here.hidden === seen) here.hidden = !seen;
+  if (seen) here.style.transform = `translateX(${origin + x}px)`;
 }
 
-function toLane(step, text) {
-  const made = element("button", text);
-  made.type = "button";
-  made.className = "to-lane";
-  made.addEventListener("click", () => {
-    go(step);
-    byId("chart").scrollIntoView({ block: "start" });
-  });
-  return made;
+function measure() {
+  scale = view.scale("x");
+  const [left, top] = view.origin();
+  origin = left;
+  byId("here").style.height = `${top + view.height()}px`;
+  showHere();
+}
+
+function goTo(step) {
+  go(step);
+  byId("chart").scrollIntoView({ block: "start" });
 }
 
 function go(step) {
   at = Math.max(0, Math.min(film.total, step));
+  const done = film.doneAt(at);
+  const last = standing(film.at, at);
+  rows.mark(done.length ? last - done.length + 1 : last, last);
   byId("step").value = at;
   byId("at").textContent = `${at} of ${film.total}`;
+  byId("doing").textContent = done.map((event) => `${event.task}: ${called(event)} at ${event.where}`).join("; ");
   showHere();
-  showTasks();
-  showWorld();
-  showRow();
-  const last = rows.indexOf(current);
-  const done = film.steps.slice(Math.max(0, last - 8), last + 1).filter((s) => s.step === at);
-  byId("doing").textContent = done.map((s) => `${s.task}: ${s.what} ${s.on}`).join("; ");
+  const doing = new Set(done.map((event) => event.lane));
+  taskCards.forEach((card, lane) => {
+    card.show(film.taskAt(lane, at));
+    card.node.classList.toggle("doing", doing.has(lane));
+  });
+  worldCards.forEach((card, n) => card.show(film.lines(stateAt(film.world[n].marks, at)), film.world[n].form));
 }
 
 function nextSwitch(direction) {
-  const found = direction > 0 ? switches.find((s) => s > at) : switches.findLast((s) => s < at);
+  const found = direction > 0 ? film.switches.find((s) => s > at) : film.switches.findLast((s) => s < at);
   go(found ?? (direction > 0 ? film.total : 0));
 }
 
-async function drawChart() {
-  const dark = document.documentElement.dataset.theme === "dark";
-  const ink = dark ? "#ececec" : "#1b1b1b";
-  const config = { axis: { labelColor: ink, titleColor: ink, domainColor: ink, tickColor: ink },
+function ticks() {
+  const lines = film.chart.usermeta.lines;
+  return film.events.filter((event) => event.kind === "op").map((event) => ({ task: event.task, operation: called(event),
+    at: event.step, where: event.where, start: event.step, lane: lines[event.lane] }));
+}
+
+function themed(spec) {
+  const ink = getComputedStyle(document.documentElement).getPropertyValue("--ink");
+  const inks = { axis: { labelColor: ink, titleColor: ink, domainColor: ink, tickColor: ink },
     legend: { labelColor: ink, titleColor: ink }, text: { color: ink } };
-  const spec = { ...film.chart, config: { ...film.chart.config, ...config, legend: { ...film.chart.config.legend, ...config.legend } } };
-  const result = await window.vegaEmbed("#chart", spec, { actions: false, renderer: "svg" });
+  const config = { ...spec.config };
+  inks.legend.columns = Math.max(1, Math.floor(byId("chart").clientWidth / LEGEND));
+  for (const [name, value] of Object.entries(inks)) config[name] = { ...config[name], ...value };
+  return { ...spec, config };
+}
+
+async function drawChart() {
+  if (!window.vegaEmbed) return;
+  const shown = film;
+  const renderer = film.total > DENSE ? "canvas" : "svg";
+  const spec = { ...themed(film.chart), datasets: { ticks: ticks() } };
+  view?.finalize();
+  view = undefined;
+  const result = await window.vegaEmbed("#chart", spec, { actions: false, renderer });
+  if (film !== shown) return;
   view = result.view;
   view.addEventListener("click", (event) => {
-    const x = event.clientX - byId("chart").querySelector("svg").getBoundingClientRect().left - view.origin()[0];
-    go(Math.round(view.scale("x").invert(x)));
+    const x = event.clientX - byId("chart").querySelector("svg, canvas").getBoundingClientRect().left - origin;
+    go(Math.round(scale.invert(x)));
   });
   for (const name of ["zoom_x", "width"]) {
-    try { view.addSignalListener(name, () => requestAnimationFrame(showHere)); } catch { /* no such signal here */ }
+    try { view.addSignalListener(name, () => requestAnimationFrame(measure)); } catch { /* no such signal here */ }
   }
-  showHere();
+  measure();
+  performance.mark("lanes");
+}
+
+/** The operations that matter, and the one that failed, each in the column of its task. */
+function showStory() {
+  const { task, step } = film.failed;
+  const moments = film.moments.filter((moment) => moment.step !== step);
+  const last = film.doneAt(step).findLast((event) => event.task === task && event.kind === "op");
+  moments.push({ step, task, what: last ? called(last) : "", where: last?.where ?? "", fails: true });
+  const columns = film.tasks.filter((name) => moments.some((moment) => moment.task === name));
+  byId("story").style.setProperty("--columns", columns.length);
+  byId("story").replaceChildren(...moments.map((moment) => {
+    const item = element("li", undefined, button(String(moment.step), () => goTo(moment.step)),
+      element("b", moment.task), element("code", moment.what), element("span", moment.where));
+    item.style.setProperty("--column", columns.indexOf(moment.task));
+    if (moment.fails) {
+      item.className = "fails";
+      item.append(element("strong", "fails here"));
+    }
+    return item;
+  }));
+  byId("lead").textContent = film.pairs.length
+    ? "The operations whose order makes it fail, in the order of this execution, a column for each task. In another order of these it does not fail."
+    : "No order of two operations was found to matter: it fails here.";
+}
+
+function makeRow(n) {
+  const event = film.events[n];
+  const row = element("tr", undefined, ...[event.step, event.task, called(event), event.where].map((text) => element("td", String(text))));
+  row.dataset.step = event.step;
+  row.classList.toggle("matters", event.kind === "op" && film.marked.has(event.step));
+  row.addEventListener("click", () => go(event.step));
+  return row;
 }
 
 function showFilm(number) {
-  film = films[number];
+  if (!films.has(number)) films.set(number, new Film(JSON.parse(sources[number].textContent)));
+  film = films.get(number);
+  film.marked = new Set(film.moments.map((moment) => moment.step));
   byId("name").textContent = `${film.name}: ${film.kind}`;
   byId("headline").textContent = `${film.headline}, in task ${film.failed.task} at operation ${film.failed.step}`;
   byId("detail").textContent = film.detail;
   byId("detail").hidden = !film.detail;
   byId("schedule").textContent = film.schedule;
   byId("step").max = film.total;
-  const marked = new Set(film.pairs.flatMap((pair) => pair.steps));
-  const ops = film.steps.filter((s) => s.kind === "op");
-  switches = ops.filter((s, n) => n > 0 && ops[n - 1].task !== s.task).map((s) => s.step);
-  current = shownWorld = undefined;
-  rows = film.steps.map((s) => {
-    const what = s.kind === "block" ? `waits: ${s.what} ${s.on}` : `${s.what} ${s.on}`;
-    const row = element("tr", undefined, ...[s.step, s.task, what, s.where].map((text) => element("td", String(text))));
-    row.dataset.step = s.step;
-    row.classList.toggle("matters", s.kind === "op" && marked.has(s.step));
-    row.addEventListener("click", () => go(s.step));
-    return row;
-  });
-  byId("rows").replaceChildren(...rows);
+  taskCards = film.tasks.map((task) => new Card(task));
+  byId("tasks").replaceChildren(...taskCards.map((card) => card.node));
+  worldCards = film.world.map((section) => new Card(section.title));
+  byId("world").replaceChildren(...worldCards.map((card) => card.node));
+  showStory();
+  rows.fill(film.events.length, makeRow);
   byId("matter").hidden = !film.pairs.length;
   byId("pairs").replaceChildren(...film.pairs.map((pair) => element("li", pair.text + " ",
-    ...pair.steps.map((step) => toLane(step, `operation ${step}`)))));
+    ...pair.steps.map((step) => button(`operation ${step}`, () => goTo(step))))));
   byId("locks").hidden = !film.lockGraph;
-  byId("graph").src = "data:image/svg+xml," + encodeURIComponent(film.lockGraph);
+  byId("graph").src = svgSource(film.lockGraph);
   byId("lockdep").hidden = !film.reports.length;
   byId("reports").replaceChildren(...film.reports.map((text) => element("div", undefined, element("pre", text),
-    toLane(film.failed.step, `operation ${film.failed.step}, in the lanes`))));
-  at = film.failed.step;
+    button(`operation ${film.failed.step}, in the lanes`, () => goTo(film.failed.step)))));
+  go(film.failed.step);
+  performance.mark("shown");
   drawChart();
-  go(at);
 }
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   if (film) drawChart();
+}
+
+/** The library is large: it is read after the page has been painted. */
+function loadLibrary() {
+  addEventListener("library", drawChart, { once: true });
+  const script = element("script", byId("library").textContent);
+  script.type = "module";
+  document.head.append(script);
 }
 
 const moves = { ArrowLeft: () => go(at - 1), ArrowRight: () => go(at + 1), ArrowUp: () => nextSwitch(-1),
@@ -185,11 +178,7 @@ byId("on").addEventListener("click", moves.ArrowRight);
 byId("last").addEventListener("click", moves.End);
 byId("theme").addEventListener("click", moves.t);
 byId("copy").addEventListener("click", () => navigator.clipboard?.writeText(film.schedule));
-byId("which").append(...films.map((one, n) => {
-  const option = element("option", `${one.name}: ${one.headline}`.slice(0, 100));
-  option.value = n;
-  return option;
-}));
 byId("which").addEventListener("change", (event) => showFilm(Number(event.target.value)));
 setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 showFilm(0);
+requestAnimationFrame(() => setTimeout(loadLibrary));
