@@ -3,6 +3,7 @@ const sources = [...document.querySelectorAll("script.film")];
 const films = new Map();
 const DENSE = 2000;  // operations from which on the lanes are pixels, which costs less than an element each
 const LEGEND = 180;  // pixels of a lock in the legend
+let turns = 0;  // of drawing the lanes: the last one stands
 let film, at, view, origin, scale, taskCards, worldCards;
 const rows = new Rows(byId("scroll"), byId("above"), byId("rows"), byId("below"));
 
@@ -67,13 +68,13 @@ function themed(spec) {
 
 async function drawChart() {
   if (!window.vegaEmbed) return;
-  const shown = film;
+  const turn = ++turns;
   const renderer = film.total > DENSE ? "canvas" : "svg";
   const spec = { ...themed(film.chart), datasets: { ticks: ticks() } };
   view?.finalize();
   view = undefined;
   const result = await window.vegaEmbed("#chart", spec, { actions: false, renderer });
-  if (film !== shown) return;
+  if (turn !== turns) return result.finalize();
   view = result.view;
   view.addEventListener("click", (event) => {
     const x = event.clientX - byId("chart").querySelector("svg, canvas").getBoundingClientRect().left - origin;
