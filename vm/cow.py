@@ -7,7 +7,7 @@ from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EAGAIN, ENOMEM
 from vm.folio import Folio, alloc_folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.huge import copy_huge_pmd
-from vm.layout import PAGE_SIZE, PMD_SIZE, VM_SHARED, VM_UFFD_WP
+from vm.layout import PAGE_SIZE, VM_SHARED, VM_UFFD_WP
 from vm.mm import (
     MM_ANONPAGES,
     MM_FILEPAGES,
@@ -150,10 +150,10 @@ def copy_page_range(dst: VmArea, src: VmArea) -> int:
     if cow:
         mm.write_protect_seq = READ_ONCE(mm, "write_protect_seq") + 1
     result = 0
-    for low, high in addresses(src.vm_start, src.vm_end):
+    for low, high in addresses(mm, src.vm_start, src.vm_end):
         pmd = pmdp_get(mm, low)
         if isinstance(pmd, (Present, Migration)):
-            result = copy_huge_pmd(dst, src, low & -PMD_SIZE)
+            result = copy_huge_pmd(dst, src, low & -mm.pmd_size)
             pmd = pmdp_get(mm, low) if result == EAGAIN else None
         if isinstance(pmd, PageTable):
             result = copy_pte_range(dst, src, pmd, low, high)

@@ -30,7 +30,7 @@ from concurrency import (
 )
 from lockdep.gfp import GFP_DIRECT_RECLAIM, GFP_HIGHUSER_MOVABLE, gfpflags_allow_blocking
 from vm.anon_vma import AnonVma
-from vm.layout import HPAGE_PMD_NR, HPAGE_PMD_ORDER
+from vm.layout import PTRS_PER_PTE
 
 if TYPE_CHECKING:
     from concurrency import Task
@@ -97,12 +97,14 @@ class Memory:
 
     The frames are shared out among the `nodes` in stretches of one length (`page_to_nid`). `affinity`
     says which tasks stay on the CPUs of which node (`vm.numa`). `irqs_off` are the CPUs that walk page tables with
-    interrupts off (`vm.gup`).
+    interrupts off (`vm.gup`). A page-table page has `ptrs_per_pte` entries, and a huge page as many pages
+    (HPAGE_PMD_NR).
     """
 
     name = "zone"
 
-    def __init__(self, frames: int, nodes: int = 1) -> None:
+    def __init__(self, frames: int, nodes: int = 1, ptrs_per_pte: int = PTRS_PER_PTE) -> None:
+        self.ptrs_per_pte = ptrs_per_pte
         self.mem_map = [Folio(pfn) for pfn in range(frames)]
         self.nodes = nodes
         self.free_list = self.mem_map[::-1]
@@ -155,15 +157,16 @@ def break_up(folio: Folio) -> None:
 
 def _take_huge(memory: Memory, _task: Any, nid: int | None) -> Folio | None:
     free = {folio.pfn for folio in memory.free_list}
-    for pfn in range(0, len(memory.mem_map) - HPAGE_PMD_NR + 1, HPAGE_PMD_NR):
-        pages = tuple(memory.mem_map[pfn : pfn + HPAGE_PMD_NR])
+    size = memory.ptrs_per_pte
+    for pfn in range(0, len(memory.mem_map) - size + 1, size):
+        pages = tuple(memory.mem_map[pfn : pfn + size])
         if all(page.pfn in free and _is_on(memory, page, nid) for page in pages):
             head = pages[0]
             memory.free_list = [folio for folio in memory.free_list if folio not in pages]
             for page in pages:
                 page.head = head
             head.pages = pages
-            head.order = HPAGE_PMD_ORDER
+            head.order = size.bit_length() - 1
             poke(head, "refcount", 1)
             return head
     return None

@@ -21,10 +21,10 @@ from concurrency import (
 from vm.errno import EFAULT
 from vm.find import vma_lookup
 from vm.folio import Folio, folio_get, folio_put, folio_test_anon, folio_try_get
-from vm.layout import PAGE_SIZE, VM_MAYWRITE, VM_SHARED, pte_index
+from vm.layout import PAGE_SIZE, VM_MAYWRITE, VM_SHARED
 from vm.memory import access_error, handle_mm_fault
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
-from vm.pgtable import PTE_READ, PageTable, Present, Pte, pmdp_get, ptep_get
+from vm.pgtable import PTE_READ, PageTable, Present, Pte, pmdp_get, pte_index, ptep_get
 
 if TYPE_CHECKING:
     from concurrency import Task
@@ -162,7 +162,7 @@ def follow_page(vma: VmArea, address: int, *, force: bool, pin: bool) -> Folio |
     with mm.page_table_lock:
         pmd = pmdp_get(mm, address)
         entry = None if isinstance(pmd, PageTable) else pmd
-        return _take(mm.memory, entry, pte_index(address), force=force, pin=pin)
+        return _take(mm.memory, entry, pte_index(mm, address), force=force, pin=pin)
 
 
 def _take(memory: Memory, entry: Pte, offset: int, *, force: bool, pin: bool) -> Folio | None:

@@ -6,7 +6,6 @@ from concurrency import atomic_add_return, trace
 from vm.errno import EAGAIN, ENOMEM
 from vm.folio import folio_get
 from vm.huge_pmd import change_pmd_bits, deposit, is_leaf, pmdp_huge_get_and_clear, withdraw
-from vm.layout import HPAGE_PMD_NR, PMD_SIZE
 from vm.mm import MM_ANONPAGES, add_mm_counter
 from vm.pgtable import (
     PTE_RIGHTS,
@@ -38,7 +37,7 @@ def change_huge_pmd(tlb: MmuGather, vma: VmArea, address: int, *, numa: bool = F
         pmd = pmdp_get(mm, address)
         if isinstance(pmd, Present) and not (numa and pmd.protnone):
             change_pmd_bits(mm, address, gained=rights, lost=PTE_RIGHTS & ~rights)
-            tlb_remove_tlb_entry(tlb, address, address + PMD_SIZE)
+            tlb_remove_tlb_entry(tlb, address, address + mm.pmd_size)
         elif isinstance(pmd, Migration) and pmd.write:
             set_pmd(mm, address, Migration(pmd.pfn, pmd.generation, pmd.bits & ~PTE_WRITE))
         return is_leaf(pmd)
@@ -53,7 +52,7 @@ def clear_soft_dirty_pmd(vma: VmArea, address: int) -> None:
     with mm.page_table_lock:
         if isinstance(pmdp_get(mm, address), Present):
             change_pmd_bits(mm, address, lost=PTE_WRITE | PTE_SOFT_DIRTY)
-            flush_tlb_range(mm, address, address + PMD_SIZE)
+            flush_tlb_range(mm, address, address + mm.pmd_size)
             trace("clear_soft_dirty", mm=mm.name, addr=hex(address))
 
 
@@ -64,7 +63,7 @@ def zap_huge_pmd(tlb: MmuGather, address: int) -> bool:
         if not is_leaf(pmdp_get(mm, address)):
             return False
         pmd = pmdp_huge_get_and_clear(mm, address)
-        tlb_remove_tlb_entry(tlb, address, address + PMD_SIZE)
+        tlb_remove_tlb_entry(tlb, address, address + mm.pmd_size)
         if isinstance(pmd, Present):
             folio = mm.memory.mem_map[pmd.pfn]
             atomic_add_return(folio, "entire_mapcount", -1)
@@ -73,7 +72,7 @@ def zap_huge_pmd(tlb: MmuGather, address: int) -> bool:
             assert isinstance(pmd, Migration)
             pfn_swap_entry_to_page(mm.memory, pmd)
         tlb.tables.append(withdraw(mm, address))
-        add_mm_counter(mm, MM_ANONPAGES, -HPAGE_PMD_NR)
+        add_mm_counter(mm, MM_ANONPAGES, -mm.memory.ptrs_per_pte)
         trace("zap_huge", mm=mm.name, addr=hex(address), pmd=pmd)
     return True
 
@@ -81,7 +80,7 @@ def zap_huge_pmd(tlb: MmuGather, address: int) -> bool:
 def copy_huge_pmd(dst: VmArea, src: VmArea, address: int) -> int:
     """Share a huge page with the child: 0, -ENOMEM, or -EAGAIN if it is a huge page no more."""
     mm, child = src.vm_mm, dst.vm_mm
-    table = new_table(address)
+    table = new_table(child, address)
     if table is None:
         return ENOMEM
     child.page_table_lock.lock()
@@ -104,7 +103,7 @@ def copy_huge_pmd(dst: VmArea, src: VmArea, address: int) -> int:
     copied = is_leaf(pmd)
     if copied:
         deposit(child, address, table)
-        add_mm_counter(child, MM_ANONPAGES, HPAGE_PMD_NR)
+        add_mm_counter(child, MM_ANONPAGES, mm.memory.ptrs_per_pte)
     mm.page_table_lock.unlock()
     child.page_table_lock.unlock()
     if not copied:

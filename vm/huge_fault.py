@@ -11,7 +11,7 @@ from vm.errno import ENOMEM
 from vm.folio import alloc_huge, folio_get, folio_put, folio_wait_locked
 from vm.huge_pmd import change_pmd_bits, deposit
 from vm.huge_split_pmd import split_huge_pmd_locked
-from vm.layout import HPAGE_PMD_NR, PMD_SIZE, VM_HUGEPAGE
+from vm.layout import VM_HUGEPAGE
 from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter
 from vm.pgtable import (
     PTE_DIRTY,
@@ -39,15 +39,15 @@ def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int
     Needs mmap_lock, or the VMA's lock.
     """
     mm = vma.vm_mm
-    start = address & -PMD_SIZE
-    if not vma.vm_flags & VM_HUGEPAGE or start < vma.vm_start or vma.vm_end < start + PMD_SIZE:
+    start = address & -mm.pmd_size
+    if not vma.vm_flags & VM_HUGEPAGE or start < vma.vm_start or vma.vm_end < start + mm.pmd_size:
         return FALLBACK
     if not anon_vma_prepare(vma):
         return ENOMEM
     folio = alloc_huge(mm.memory)
     if folio is None:
         return FALLBACK
-    table = new_table(start)
+    table = new_table(mm, start)
     if table is None:
         folio_put(mm.memory, folio)
         return ENOMEM
@@ -61,7 +61,7 @@ def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int
             folio.lru = True
             deposit(mm, start, table)
             set_pmd(mm, start, mk_pte(folio, bits))
-            add_mm_counter(mm, MM_ANONPAGES, HPAGE_PMD_NR)
+            add_mm_counter(mm, MM_ANONPAGES, mm.memory.ptrs_per_pte)
             trace("huge_fault", mm=mm.name, addr=hex(start), page=folio.name)
     if not installed:
         pte_cache.free(table)
@@ -72,7 +72,7 @@ def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int
 def do_huge_pmd_wp_page(vma: VmArea, address: int, pmd: Present) -> int:
     """A store met the read-only huge entry `pmd`: make it writable, or map it page by page. 0."""
     mm = vma.vm_mm
-    start = address & -PMD_SIZE
+    start = address & -mm.pmd_size
     with mm.page_table_lock:
         if pmdp_get(mm, start) != pmd:
             return 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from concurrency import Operation, bug_on, perform
 from vm.folio import Folio, Memory
-from vm.layout import PMD_SIZE, pmd_index
 from vm.mm import MmStruct
 from vm.pgtable import (
     PMD_SET,
@@ -17,6 +16,7 @@ from vm.pgtable import (
     PageTable,
     Pmd,
     Present,
+    pmd_index,
 )
 from vm.tlb import flush_tlb_range
 
@@ -28,12 +28,12 @@ def is_leaf(pmd: Pmd) -> bool:
 
 def deposit(mm: MmStruct, address: int, table: PageTable) -> None:
     """Keep a page-table page for the day when the huge page is split; kernel: pgtable_trans_huge_deposit()."""
-    mm.deposits[pmd_index(address)] = table
+    mm.deposits[pmd_index(mm, address)] = table
 
 
 def withdraw(mm: MmStruct, address: int) -> PageTable:
     """The page-table page that was deposited with a huge page."""
-    return mm.deposits.pop(pmd_index(address))
+    return mm.deposits.pop(pmd_index(mm, address))
 
 
 def _change(mm: MmStruct, _task: object, arg: tuple[int, int, int]) -> Pmd:
@@ -60,14 +60,14 @@ def change_pmd_bits(mm: MmStruct, address: int, *, gained: int = 0, lost: int = 
     Needs `page_table_lock`. Kernel: pmdp_invalidate() and set_pmd_at(), pmdp_set_wrprotect() and their like.
     """
     mm.page_table_lock.assert_held()
-    pmd: Pmd = perform(PMD_CHANGE, mm, (pmd_index(address), gained, lost))
+    pmd: Pmd = perform(PMD_CHANGE, mm, (pmd_index(mm, address), gained, lost))
     return pmd
 
 
 def pmdp_huge_get_and_clear(mm: MmStruct, address: int) -> Pmd:
     """Empty the upper entry and give what was there, in one step; needs `page_table_lock`."""
     mm.page_table_lock.assert_held()
-    pmd: Pmd = perform(PMD_CLEAR, mm, pmd_index(address))
+    pmd: Pmd = perform(PMD_CLEAR, mm, pmd_index(mm, address))
     return pmd
 
 
@@ -83,7 +83,7 @@ def pmdp_invalidate(mm: MmStruct, address: int) -> Present:
     """
     pmd = change_pmd_bits(mm, address, lost=PTE_RIGHTS)
     assert isinstance(pmd, Present)
-    flush_tlb_range(mm, address, address + PMD_SIZE)
+    flush_tlb_range(mm, address, address + mm.pmd_size)
     return pmd
 
 

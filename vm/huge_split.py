@@ -19,7 +19,6 @@ from vm.folio import (
 )
 from vm.huge_pmd import maps, pmdp_invalidate
 from vm.huge_split_pmd import split_huge_pmd
-from vm.layout import PMD_SIZE
 from vm.migrate import remove_migration_pte
 from vm.pgtable import (
     PTE_KEPT,
@@ -188,7 +187,7 @@ def set_pmd_migration_entry(page: Folio, vma: VmArea, address: int) -> None:
 def remove_migration_pmd(old: Folio, page: Folio, vma: VmArea, address: int) -> None:
     """Turn the migration entry of `old`, a huge page, into an entry of the folio of which `page` is the head."""
     mm = vma.vm_mm
-    if page is not page.head or address % PMD_SIZE:
+    if page is not page.head or address % mm.pmd_size:
         return
     with mm.page_table_lock:
         pmd = pmdp_get(mm, address)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrency import atomic_add_return, bug_on, trace
 from vm.folio import Folio, folio_get, folio_put
 from vm.huge_pmd import is_leaf, maps, pmd_folio, pmdp_invalidate, withdraw
-from vm.layout import PMD_SIZE
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
     Migration,
@@ -25,7 +24,7 @@ def split_huge_pmd(vma: VmArea, address: int, *, freeze: bool = False, folio: Fo
     With `freeze` the entries become migration entries. The upper entry is looked at under its lock.
     """
     mm = vma.vm_mm
-    start = address & -PMD_SIZE
+    start = address & -mm.pmd_size
     with mm.page_table_lock:
         pmd = pmdp_get(mm, start)
         if not isinstance(pmd, (Present, Migration)):
@@ -45,7 +44,7 @@ def split_huge_pmd_locked(vma: VmArea, start: int, *, freeze: bool) -> None:
         f"{vma.name}, haddr {start:#x}",
     )
     bug_on(
-        vma.vm_end < start + PMD_SIZE,
+        vma.vm_end < start + mm.pmd_size,
         "kernel BUG at mm/huge_memory.c: __split_huge_pmd_locked(): "
         "VM_BUG_ON_VMA(vma->vm_end < haddr + HPAGE_PMD_SIZE, vma)",
         "huge-in-vma",
@@ -81,9 +80,10 @@ def split_huge_pmd_if_needed(vma: VmArea, address: int) -> None:
 
     What the VMA contains is read as its fields stand now.
     """
-    start = address & -PMD_SIZE
-    inside = address != start and vma.vm_start <= start and start + PMD_SIZE <= vma.vm_end
-    if inside and is_leaf(pmdp_get(vma.vm_mm, address)):
+    mm = vma.vm_mm
+    start = address & -mm.pmd_size
+    inside = address != start and vma.vm_start <= start and start + mm.pmd_size <= vma.vm_end
+    if inside and is_leaf(pmdp_get(mm, address)):
         split_huge_pmd(vma, address)
 
 

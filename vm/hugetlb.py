@@ -12,7 +12,7 @@ from vm.filemap import add_folio, filemap_get_folio, i_mmap_lock_write, i_mmap_u
 from vm.folio import Folio, alloc_folio
 from vm.hugetlb_share import huge_pmd_share, huge_pmd_unshare, want_pmd_share
 from vm.hugetlbfs import HugetlbFile, hstate_file, hugetlb_vma_lock
-from vm.layout import PAGE_SIZE, PMD_SIZE
+from vm.layout import PAGE_SIZE
 from vm.pgtable import (
     PTE_DIRTY,
     PTE_EXEC,
@@ -132,13 +132,13 @@ def hugetlb_change_protection(vma: VmArea, start: int, end: int, flags: int) -> 
     vma.vm_flags = flags
     vma_set_page_prot(vma)
     rights = vma.vm_page_prot & _RIGHTS
-    for low, high in addresses(start, end):
+    for low, high in addresses(mm, start, end):
         table = None if huge_pmd_unshare(vma, low) else pte_offset_map(mm, low)
         if table is not None:
             with table.ptl:
                 for address in range(low, high, PAGE_SIZE):
                     ptep_change(table, address, gained=rights, lost=_RIGHTS & ~rights)
-    flush_tlb_range(mm, start & -PMD_SIZE, (end + PMD_SIZE - 1) & -PMD_SIZE)
+    flush_tlb_range(mm, start & -mm.pmd_size, (end + mm.pmd_size - 1) & -mm.pmd_size)
     i_mmap_unlock_write(mapping)
     lock.up_write()
     trace("mprotect", vma=vma.name, flags=hex(flags))
@@ -155,9 +155,10 @@ def unmap_hugepage_range(tlb: MmuGather, vma: VmArea, start: int, end: int, *, f
     lock.down_write()
     i_mmap_lock_write(mapping)
     left = False
-    for low, high in addresses(start, end):
+    for low, high in addresses(mm, start, end):
         if huge_pmd_unshare(vma, low):
-            tlb_remove_tlb_entry(tlb, low & -PMD_SIZE, (low & -PMD_SIZE) + PMD_SIZE)
+            whole = low & -mm.pmd_size
+            tlb_remove_tlb_entry(tlb, whole, whole + mm.pmd_size)
             left = True
             continue
         table = pte_offset_map(mm, low)

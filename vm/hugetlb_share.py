@@ -4,7 +4,7 @@ Shared mappings that cover all that one page-table page maps, and show the same 
 rights, use one page-table page together. Whoever is about to change entries of it, or to cut such a mapping, leaves it
 first; what it had there comes back by faults. So an entry of a shared table counts once in the mapcount of its page.
 In the kernel a huge page of 2 MiB is an entry of a PMD page, and that PMD page is shared; here a huge page is an entry
-of the lower level, as large as any page of the model, and `PMD_SIZE` bytes is what a shared table maps.
+of the lower level, as large as any page of the model, and `pmd_size` bytes is what a shared table maps.
 
 Who may share with whom is settled under i_mmap_rwsem of the file, held for reading by those who join and for writing
 by those who leave. A fault keeps the table that it has found by the lock of the VMA, which those hold for writing who
@@ -19,8 +19,8 @@ from typing import Any
 from concurrency import Access, Operation, active, perform, trace
 from vm.filemap import i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
 from vm.hugetlbfs import hstate_file
-from vm.layout import PMD_SIZE, VM_LOCKED, pte_index
-from vm.pgtable import PageTable, addresses, pmdp_get, pte_alloc, pte_offset_map, set_pmd
+from vm.layout import VM_LOCKED
+from vm.pgtable import PageTable, addresses, pmdp_get, pte_alloc, pte_index, pte_offset_map, set_pmd
 from vm.tlb import flush_tlb_range, tlb_remove_table_sync_one
 from vm.vma import VmArea, linear_page_index, vma_address
 
@@ -43,8 +43,9 @@ def ptdesc_pmd_pts_count(table: PageTable) -> int:
 
 def want_pmd_share(vma: VmArea, address: int) -> bool:
     """`vma` covers all that the page-table page of `address` maps."""
-    start = address & -PMD_SIZE
-    return vma.vm_start <= start and start + PMD_SIZE <= vma.vm_end
+    size = vma.vm_mm.pmd_size
+    start = address & -size
+    return vma.vm_start <= start and start + size <= vma.vm_end
 
 
 def page_table_shareable(other: VmArea, vma: VmArea, address: int, pgoff: int) -> int | None:
@@ -55,7 +56,8 @@ def page_table_shareable(other: VmArea, vma: VmArea, address: int, pgoff: int) -
     there = vma_address(other, pgoff)
     if there is None or other.vm_private_data is None or (other.vm_flags ^ vma.vm_flags) & ~VM_LOCKED:
         return None
-    return there if pte_index(there) == pte_index(address) and want_pmd_share(other, there) else None
+    alike = pte_index(other.vm_mm, there) == pte_index(vma.vm_mm, address)
+    return there if alike and want_pmd_share(other, there) else None
 
 
 def huge_pmd_share(vma: VmArea, address: int) -> PageTable | None:
@@ -101,7 +103,7 @@ def huge_pmd_unshare(vma: VmArea, address: int) -> bool:
 
 def hugetlb_unshare_pmds(vma: VmArea, start: int, end: int) -> None:
     """Leave all shared page-table pages of ``[start, end)``; needs i_mmap_rwsem for writing."""
-    for low, _ in addresses(start, end):
+    for low, _ in addresses(vma.vm_mm, start, end):
         huge_pmd_unshare(vma, low)
     flush_tlb_range(vma.vm_mm, start, end)
 
@@ -111,6 +113,7 @@ def hugetlb_split(vma: VmArea, address: int) -> None:
 
     Needs mmap_lock and i_mmap_rwsem for writing, so that nobody shares it again before the VMA is cut. Kernel: v6.16.
     """
-    start = address & -PMD_SIZE
+    size = vma.vm_mm.pmd_size
+    start = address & -size
     if address != start and want_pmd_share(vma, address):
-        hugetlb_unshare_pmds(vma, start, start + PMD_SIZE)
+        hugetlb_unshare_pmds(vma, start, start + size)

@@ -14,8 +14,6 @@ from vm.folio import Folio, Memory
 from vm.layout import (
     PAGE_SHIFT,
     PAGE_SIZE,
-    PMD_SIZE,
-    PTRS_PER_PTE,
     TASK_SIZE,
     VM_ACCESS_FLAGS,
     VM_NONLINEAR,
@@ -36,7 +34,7 @@ def tables(mm: MmStruct) -> Iterator[tuple[int, PageTable]]:
     """The page-table pages, and where the range of each begins."""
     for index, pmd in _pmds(mm):
         if isinstance(pmd, PageTable):
-            yield index * PMD_SIZE, pmd
+            yield index * mm.pmd_size, pmd
 
 
 def _tables_at_rest(mm: MmStruct) -> bool:
@@ -47,8 +45,8 @@ def _tables_at_rest(mm: MmStruct) -> bool:
 def leaf_entries(mm: MmStruct) -> Iterator[tuple[int, Present | Migration]]:
     """The addresses and contents of all entries that name a frame; a huge page counts as one entry for each page."""
     for number, pmd in _pmds(mm):
-        start = number * PMD_SIZE
-        for offset in range(PTRS_PER_PTE):
+        start = number * mm.pmd_size
+        for offset in range(mm.memory.ptrs_per_pte):
             if isinstance(pmd, PageTable):
                 pte = pmd.entries[offset]
                 if isinstance(pte, (Present, Migration)):
@@ -127,9 +125,9 @@ def _permitted(pte: Present | Migration, flags: int) -> bool:
 def huge_in_vma(mm: MmStruct) -> str | None:
     """I6: a huge page lies wholly inside one VMA; for when mmap_lock is free."""
     for number, pmd in sorted(mm.pmds.items()):
-        start = number * PMD_SIZE
+        start = number * mm.pmd_size
         if not isinstance(pmd, PageTable) and not any(
-            vma.vm_start <= start and start + PMD_SIZE <= vma.vm_end for _, _, vma in mm.mm_mt.ranges()
+            vma.vm_start <= start and start + mm.pmd_size <= vma.vm_end for _, _, vma in mm.mm_mt.ranges()
         ):
             return f"{mm.name}: the huge page at {start:#x}, {pmd}, lies in no VMA as a whole"
     return None
@@ -146,7 +144,7 @@ def shared_in_vma(mms: Iterable[MmStruct], memory: Memory) -> str | None:
             if mapping is None or not mapping.i_mmap_rwsem.free:
                 continue
             if not any(
-                vma.vm_mm is mm and vma.vm_start <= start and start + PMD_SIZE <= vma.vm_end
+                vma.vm_mm is mm and vma.vm_start <= start and start + mm.pmd_size <= vma.vm_end
                 for _, _, vma in mapping.i_mmap
             ):
                 return f"{mm.name}: the shared {table.name}, mapped at {start:#x}, lies in no VMA as a whole"

@@ -11,7 +11,7 @@ from vm.filemap import AddressSpace, i_mmap_lock_read, i_mmap_unlock_read, vma_i
 from vm.find import vma_lookup
 from vm.folio import Folio, alloc_huge, folio_put
 from vm.huge_pmd import deposit, pmdp_huge_get_and_clear
-from vm.layout import HPAGE_PMD_NR, PAGE_SIZE, PMD_SIZE, VM_HUGEPAGE, pmd_index
+from vm.layout import PAGE_SIZE, VM_HUGEPAGE
 from vm.lru import isolate_lru_page, putback_lru_page
 from vm.mm import (
     MmStruct,
@@ -29,6 +29,7 @@ from vm.pgtable import (
     Pte,
     maybe_mkwrite,
     mk_pte,
+    pmd_index,
     pmdp_get,
     pte_cache,
     ptep_get,
@@ -75,7 +76,7 @@ def hugepage_vma_revalidate(mm: MmStruct, start: int) -> VmArea | None:
         or not vma_is_anonymous(vma)
         or vma.anon_vma is None
         or start < vma.vm_start
-        or vma.vm_end < start + PMD_SIZE
+        or vma.vm_end < start + mm.pmd_size
     ):
         return None
     return vma
@@ -93,11 +94,11 @@ def _collapse(vma: VmArea, start: int, table: PageTable, folio: Folio) -> int:
     anon_vma_lock_write(anon_vma)
     with mm.page_table_lock:
         pmdp_collapse_flush(mm, start)
-        mm.detached[pmd_index(start)] = table
+        mm.detached[pmd_index(mm, start)] = table
     pages = collapse_isolate(mm, table, start)
     if pages is None:
         with mm.page_table_lock:
-            set_pmd(mm, start, mm.detached.pop(pmd_index(start)))
+            set_pmd(mm, start, mm.detached.pop(pmd_index(mm, start)))
         anon_vma_unlock_write(anon_vma)
         return EAGAIN
     anon_vma_unlock_write(anon_vma)
@@ -107,7 +108,7 @@ def _collapse(vma: VmArea, start: int, table: PageTable, folio: Folio) -> int:
         for number, old in enumerate(pages):
             ptep_get_and_clear(table, start + number * PAGE_SIZE)
             folio_remove_rmap(old)
-        del mm.detached[pmd_index(start)]
+        del mm.detached[pmd_index(mm, start)]
     for old in pages:
         old.lock.unlock()
         folio_put(mm.memory, old)
@@ -127,7 +128,7 @@ def pmdp_collapse_flush(mm: MmStruct, start: int) -> None:
     The flush is not enough for those that walk page tables with interrupts off: they are waited for.
     """
     pmdp_huge_get_and_clear(mm, start)
-    flush_tlb_range(mm, start, start + PMD_SIZE)
+    flush_tlb_range(mm, start, start + mm.pmd_size)
     tlb_remove_table_sync_one(mm.memory)
 
 
@@ -135,7 +136,7 @@ def collapse_isolate(mm: MmStruct, table: PageTable, start: int) -> list[Folio] 
     """The pages of the table, locked and isolated, if nobody else refers to any; else None, and all as before."""
     pages: list[Folio] = []
     with table.ptl:
-        for number in range(HPAGE_PMD_NR):
+        for number in range(mm.memory.ptrs_per_pte):
             pte = ptep_get(table, start + number * PAGE_SIZE)
             page = mm.memory.mem_map[pte.pfn] if isinstance(pte, Present) else None
             if page is None or page.order or page.head is not page or not page.anon_exclusive:
@@ -150,7 +151,7 @@ def collapse_isolate(mm: MmStruct, table: PageTable, start: int) -> list[Folio] 
                 putback_lru_page(mm.memory, page)
                 break
             pages.append(page)
-    if len(pages) == HPAGE_PMD_NR:
+    if len(pages) == mm.memory.ptrs_per_pte:
         return pages
     for page in pages:
         page.lock.unlock()
@@ -174,7 +175,7 @@ def retract_page_tables(mapping: AddressSpace, index: int) -> int:
         if READ_ONCE(vma, "anon_vma") is not None:
             continue
         mm, address = vma.vm_mm, vma_address(vma, index)
-        if address is None or address % PMD_SIZE or vma.vm_end < address + PMD_SIZE:
+        if address is None or address % mm.pmd_size or vma.vm_end < address + mm.pmd_size:
             continue
         if not isinstance(pmdp_get(mm, address), PageTable) or not mm.mmap_lock.down_write_trylock():
             continue

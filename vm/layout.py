@@ -1,7 +1,8 @@
 """Sizes and flags of the modelled machine.
 
-Addresses are in bytes. A page is 4096 bytes as on x86-64; a page-table page has only two entries, so that a handful
-of pages already spans several of them (facts: two levels and two entries show every bug that the full tree shows).
+Addresses are in bytes. A page is 4096 bytes as on x86-64; a page-table page has only two entries unless `boot` says
+otherwise, so that a handful of pages already spans several of them (facts: two levels and two entries show every bug
+that the full tree shows).
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ from typing import Final
 PAGE_SHIFT: Final = 12
 PAGE_SIZE: Final = 1 << PAGE_SHIFT
 PTRS_PER_PTE: Final = 2
-PMD_SIZE: Final = PAGE_SIZE * PTRS_PER_PTE
-HPAGE_PMD_NR: Final = PTRS_PER_PTE
-HPAGE_PMD_ORDER: Final = HPAGE_PMD_NR.bit_length() - 1
+"""How many entries a page-table page has if `boot` is not told otherwise."""
 TASK_SIZE: Final = (1 << 47) - PAGE_SIZE
 USER_PGTABLES_CEILING: Final = 1 << 47
 MMAP_MIN_ADDR: Final = 0x10000
@@ -61,13 +60,3 @@ VM_DATA_FLAGS: Final = VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXE
 def page_align(size: int) -> int:
     """The next multiple of the page size."""
     return (size + PAGE_SIZE - 1) & -PAGE_SIZE
-
-
-def pmd_index(address: int) -> int:
-    """Which page-table page maps `address`."""
-    return address // PMD_SIZE
-
-
-def pte_index(address: int) -> int:
-    """Which entry of its page-table page maps `address`."""
-    return address // PAGE_SIZE % PTRS_PER_PTE

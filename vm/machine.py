@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from concurrency import KmemCache, domain, peek
+from concurrency import ConcurrencyError, KmemCache, domain, peek
 from lockdep.gfp import GFP_KERNEL, GFP_NOFAIL
 from vm.era import V6_1, Era, era_named
 from vm.folio import Memory
+from vm.layout import PTRS_PER_PTE
 from vm.mm import MmStruct
+
+_MOST_PTRS = 512
 
 mm_cache = KmemCache("mm_struct", MmStruct, object_size=1024)
 
@@ -44,14 +47,19 @@ class Machine:
         mm_cache.free(mm)
 
 
-def boot(frames: int, era: str = V6_1.name, nodes: int = 1) -> Machine:
+def boot(frames: int, era: str = V6_1.name, nodes: int = 1, ptrs_per_pte: int = PTRS_PER_PTE) -> Machine:
     """The machine of this execution, with so many frames of 4096 bytes on so many nodes, and no address space yet.
 
-    `era` names the kernel whose components its address spaces are made of: "5.19", "6.1" or "6.6". An era that there
-    is not raises `ConcurrencyError`.
+    `era` names the kernel whose components its address spaces are made of: "5.19", "6.1" or "6.6". A page-table page
+    has `ptrs_per_pte` entries, and a huge page as many pages: a power of two from 2 to 512 (x86-64). An era that there
+    is not, or another number, raises `ConcurrencyError`.
     """
+    if not 2 <= ptrs_per_pte <= _MOST_PTRS or ptrs_per_pte & ptrs_per_pte - 1:
+        raise ConcurrencyError(
+            f"a page-table page cannot have {ptrs_per_pte} entries: it is a power of two from 2 to {_MOST_PTRS}"
+        )
     machine = domain(Machine)
     machine.era = era_named(era)
-    machine.memory = Memory(frames, nodes)
+    machine.memory = Memory(frames, nodes, ptrs_per_pte)
     machine.mms.clear()
     return machine

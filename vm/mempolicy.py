@@ -46,7 +46,7 @@ def move_range(mm: MmStruct, start: int, end: int) -> int:
     if vma is None or vma.vm_start > start:
         return EFAULT
     folios: list[Folio] = []
-    for low, high in addresses(start, min(end, vma.vm_end)):
+    for low, high in addresses(vma.vm_mm, start, min(end, vma.vm_end)):
         table = pmdp_get(mm, low)
         if isinstance(table, PageTable):
             with table.ptl:

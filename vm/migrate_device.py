@@ -31,7 +31,7 @@ def migrate_vma_setup(vma: VmArea, start: int, end: int) -> list[Folio]:
     Needs mmap_lock for reading. Their entries are migration entries until `migrate_vma_finalize`.
     """
     pages: list[Folio] = []
-    for low, high in addresses(start, end):
+    for low, high in addresses(vma.vm_mm, start, end):
         table = pmdp_get(vma.vm_mm, low)
         if isinstance(table, PageTable):
             migrate_vma_collect_pmd(vma, table, low, high, pages)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from concurrency import Atomic, Once, Operation, Plain, RwSemaphore, Shared, Spinlock, perform
 from tree import VmaStore
 from vm.folio import Folio, Memory, folio_test_anon
-from vm.layout import TASK_SIZE
+from vm.layout import PAGE_SIZE, TASK_SIZE
 
 if TYPE_CHECKING:
     from concurrency import Task
@@ -31,9 +31,10 @@ class MmStruct(Shared):
     away from the processors and not emptied yet, for the invariants; `tlb` what the CPU of each task keeps
     of them, page by page. `tlb_flush_batched` says that reclaim has put off flushes. `write_protect_seq` is odd
     while fork copies entries. `ended` is set by `exit_mmap` (mm_users is 0): whoever acts for the process then
-    learns that there is none. `era` says which components it is made of. `oom_skip` (MMF_OOM_SKIP) says that
-    there is nothing to reap any more. `mm_lock_seq` is the number of the current write section of mmap_lock, for
-    the locks of single VMAs. `userfaultfd_ctx` is who fills it from outside (`vm.uffd_copy`).
+    learns that there is none. `era` says which components it is made of, `pmd_size` how many bytes one entry of the
+    upper level spans. `oom_skip` (MMF_OOM_SKIP) says that there is nothing to reap any more. `mm_lock_seq` is the
+    number of the current write section of mmap_lock, for the locks of single VMAs. `userfaultfd_ctx` is who fills it
+    from outside (`vm.uffd_copy`).
     """
 
     name: str
@@ -47,6 +48,7 @@ class MmStruct(Shared):
     brk: Plain[int] = 0
     mm_lock_seq: Once[int] = 0
     mmap_base: int = TASK_SIZE
+    pmd_size: int
     ended: bool = False
     oom_skip: Once[bool] = False
     tlb_flush_pending: Atomic[int] = 0
@@ -65,6 +67,7 @@ class MmStruct(Shared):
         super().__init__(
             name=name,
             memory=memory,
+            pmd_size=memory.ptrs_per_pte * PAGE_SIZE,
             era=era,
             mmap_lock=mmap_lock,
             page_table_lock=page_table_lock,

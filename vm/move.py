@@ -7,7 +7,7 @@ from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.filemap import i_mmap_lock_write, i_mmap_unlock_write
 from vm.huge_pmd import deposit, pmdp_huge_get_and_clear, withdraw
 from vm.huge_split_pmd import split_huge_pmd
-from vm.layout import PAGE_SIZE, PMD_SIZE
+from vm.layout import PAGE_SIZE
 from vm.mm import SINGLE_DEPTH_NESTING
 from vm.pgtable import (
     Migration,
@@ -52,16 +52,16 @@ def move_page_tables(vma: VmArea, old: int, new: int, length: int, *, need_rmap_
     mm = vma.vm_mm
     end = old + length
     while old < end:
-        extent = min(end - old, PMD_SIZE - old % PMD_SIZE, PMD_SIZE - new % PMD_SIZE)
+        extent = min(end - old, mm.pmd_size - old % mm.pmd_size, mm.pmd_size - new % mm.pmd_size)
         pmd = pmdp_get(mm, old)
         if isinstance(pmd, (Present, Migration)):
-            if extent == PMD_SIZE and move_huge_pmd(vma, old, new):
+            if extent == mm.pmd_size and move_huge_pmd(vma, old, new):
                 trace("move_huge_pmd", mm=mm.name, old=hex(old), new=hex(new))
             else:
                 split_huge_pmd(vma, old)
             pmd = pmdp_get(mm, old)
         if pmd is not None:
-            if extent == PMD_SIZE and move_normal_pmd(vma, old, new):
+            if extent == mm.pmd_size and move_normal_pmd(vma, old, new):
                 trace("move_pmd", mm=mm.name, old=hex(old), new=hex(new))
             else:
                 table, target = pmdp_get(mm, old), pte_alloc(mm, new)
@@ -87,7 +87,7 @@ def move_normal_pmd(vma: VmArea, old: int, new: int) -> bool:
         if moved:
             set_pmd(mm, old, None)
             set_pmd(mm, new, pmd)
-            flush_tlb_range(mm, old, old + PMD_SIZE)
+            flush_tlb_range(mm, old, old + mm.pmd_size)
     drop_rmap_locks(vma)
     return moved
 
@@ -101,7 +101,7 @@ def move_huge_pmd(vma: VmArea, old: int, new: int) -> bool:
         if moved:
             set_pmd(mm, new, pmdp_huge_get_and_clear(mm, old))
             deposit(mm, new, withdraw(mm, old))
-            flush_tlb_range(mm, old, old + PMD_SIZE)
+            flush_tlb_range(mm, old, old + mm.pmd_size)
     drop_rmap_locks(vma)
     return moved
 

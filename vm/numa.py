@@ -26,7 +26,7 @@ from vm.folio import (
 from vm.huge_pmd import change_pmd_bits
 from vm.huge_split import migrate_locked_huge_folio
 from vm.hugetlbfs import is_vm_hugetlb_page
-from vm.layout import PMD_SIZE, VM_IO
+from vm.layout import VM_IO
 from vm.lru import isolate_lru_page, putback_lru_page
 from vm.migrate import migrate_locked_folio
 from vm.mm import MmStruct, mmap_read_unlock
@@ -124,7 +124,7 @@ def _restore_pte(vma: VmArea, table: PageTable, address: int, folio: Folio) -> N
 def do_huge_pmd_numa_page(vma: VmArea, address: int, pmd: Present) -> int:
     """As `do_numa_page`, for the huge page whose entry `pmd` was read without its lock. Kernel: mm/huge_memory.c."""
     mm = vma.vm_mm
-    start = address & -PMD_SIZE
+    start = address & -mm.pmd_size
     with mm.page_table_lock:
         if pmdp_get(mm, start) != pmd:
             return 0

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from concurrency import Access, KmemCache, Operation, Spinlock, active, bug_on, perform
 from lockdep.gfp import GFP_KERNEL
 from vm.folio import folio_test_locked
-from vm.layout import PAGE_SIZE, PMD_SIZE, PTRS_PER_PTE, pmd_index, pte_index
+from vm.layout import PAGE_SIZE
 
 if TYPE_CHECKING:
     from vm.folio import Folio, Memory
@@ -110,18 +110,22 @@ Pte = Present | Migration | Swap | None
 
 
 class PageTable:
-    """A page-table page: `PTRS_PER_PTE` entries and their lock.
+    """A page-table page: so many `entries` as the machine was booted with, and their lock.
 
     `pt_share_count` says how many use it besides the first (`vm.hugetlb_share`).
     """
 
     __slots__ = ("entries", "name", "pt_share_count", "ptl")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, entries: int) -> None:
         self.name = name
         self.ptl = Spinlock("ptlock")
-        self.entries: list[Pte] = [None] * PTRS_PER_PTE
+        self.entries: list[Pte] = [None] * entries
         self.pt_share_count = 0
+
+    def index(self, address: int) -> int:
+        """Which of the entries maps `address`; kernel: pte_index()."""
+        return address // PAGE_SIZE % len(self.entries)
 
 
 Pmd = PageTable | Present | Migration | None
@@ -162,7 +166,7 @@ def ptep_get(table: PageTable, address: int) -> Pte:
     rt = active.runtime
     if rt is not None:
         rt.step(PTE_GET, table)
-    return table.entries[pte_index(address)]
+    return table.entries[table.index(address)]
 
 
 def set_pte(table: PageTable, address: int, pte: Pte) -> None:
@@ -171,7 +175,7 @@ def set_pte(table: PageTable, address: int, pte: Pte) -> None:
     rt = active.runtime
     if rt is not None:
         rt.step(PTE_SET, table)
-    table.entries[pte_index(address)] = pte
+    table.entries[table.index(address)] = pte
 
 
 def ptep_get_and_clear(table: PageTable, address: int) -> Pte:
@@ -180,7 +184,7 @@ def ptep_get_and_clear(table: PageTable, address: int) -> Pte:
     Translations of it may still be in use: see `vm.tlb`.
     """
     table.ptl.assert_held()
-    pte: Pte = perform(PTE_CLEAR, table, pte_index(address))
+    pte: Pte = perform(PTE_CLEAR, table, table.index(address))
     return pte
 
 
@@ -190,7 +194,7 @@ def ptep_change(table: PageTable, address: int, *, gained: int = 0, lost: int = 
     Needs the table's lock. Kernel: ptep_set_wrprotect(), ptep_test_and_clear_young() and their like.
     """
     table.ptl.assert_held()
-    pte: Pte = perform(PTE_CHANGE, table, (pte_index(address), gained, lost))
+    pte: Pte = perform(PTE_CHANGE, table, (table.index(address), gained, lost))
     return pte
 
 
@@ -202,12 +206,22 @@ def ptep_set_wrprotect(table: PageTable, address: int) -> Pte:
 # -- the upper level --------------------------------------------------------------------------------------------
 
 
+def pmd_index(mm: MmStruct, address: int) -> int:
+    """Which upper entry is that of `address`."""
+    return address // mm.pmd_size
+
+
+def pte_index(mm: MmStruct, address: int) -> int:
+    """Which entry of its page-table page, or which page of a huge page, is that of `address`."""
+    return address % mm.pmd_size // PAGE_SIZE
+
+
 def pmdp_get(mm: MmStruct, address: int) -> Pmd:
     """Read the upper entry of `address`; stable only under `page_table_lock`."""
     rt = active.runtime
     if rt is not None:
         rt.step(PMD_GET, mm)
-    return mm.pmds.get(pmd_index(address))
+    return mm.pmds.get(pmd_index(mm, address))
 
 
 def pte_offset_map(mm: MmStruct, address: int) -> PageTable | None:
@@ -223,9 +237,9 @@ def set_pmd(mm: MmStruct, address: int, pmd: Pmd) -> None:
     if rt is not None:
         rt.step(PMD_SET, mm)
     if pmd is None:
-        mm.pmds.pop(pmd_index(address), None)
+        mm.pmds.pop(pmd_index(mm, address), None)
     else:
-        mm.pmds[pmd_index(address)] = pmd
+        mm.pmds[pmd_index(mm, address)] = pmd
 
 
 def pmd_page_table(pmd: Pmd) -> PageTable:
@@ -239,9 +253,10 @@ def pmd_page_table(pmd: Pmd) -> PageTable:
     return pmd
 
 
-def new_table(address: int) -> PageTable | None:
+def new_table(mm: MmStruct, address: int) -> PageTable | None:
     """A page-table page for the range around `address`, which is in no tree yet; None without memory."""
-    return pte_cache.alloc(GFP_KERNEL, f"pte@{pmd_index(address) * PMD_SIZE:#x}")
+    start = address & -mm.pmd_size
+    return pte_cache.alloc(GFP_KERNEL, f"pte@{start:#x}", mm.memory.ptrs_per_pte)
 
 
 def pte_alloc(mm: MmStruct, address: int) -> PageTable | None:
@@ -252,7 +267,7 @@ def pte_alloc(mm: MmStruct, address: int) -> PageTable | None:
     pmd = pmdp_get(mm, address)
     if pmd is not None:
         return pmd if isinstance(pmd, PageTable) else None
-    new = new_table(address)
+    new = new_table(mm, address)
     if new is None:
         return None
     with mm.page_table_lock:
@@ -264,10 +279,10 @@ def pte_alloc(mm: MmStruct, address: int) -> PageTable | None:
     return pmd if isinstance(pmd, PageTable) else None
 
 
-def addresses(start: int, end: int) -> Iterator[tuple[int, int]]:
+def addresses(mm: MmStruct, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Cut ``[start, end)`` at the borders of page-table pages."""
     while start < end:
-        stop = min(end, (start // PMD_SIZE + 1) * PMD_SIZE)
+        stop = min(end, (start // mm.pmd_size + 1) * mm.pmd_size)
         yield start, stop
         start = stop
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrency import READ_ONCE
 from vm.huge import change_huge_pmd
 from vm.huge_split_pmd import split_huge_pmd
-from vm.layout import PAGE_SIZE, PMD_SIZE, VM_SHARED
+from vm.layout import PAGE_SIZE, VM_SHARED
 from vm.pgtable import (
     PTE_RIGHTS,
     PTE_WRITE,
@@ -31,10 +31,10 @@ def change_protection(tlb: MmuGather, vma: VmArea, start: int, end: int, *, numa
     What is in force on other CPUs the caller flushes by the end of the gather. An entry that was writable because
     the page was the process's own becomes so again by the next write fault.
     """
-    for low, high in addresses(start, end):
+    for low, high in addresses(tlb.mm, start, end):
         pmd = pmdp_get(tlb.mm, low)
         if isinstance(pmd, (Present, Migration)):
-            if high - low != PMD_SIZE:
+            if high - low != tlb.mm.pmd_size:
                 split_huge_pmd(vma, low)
             elif change_huge_pmd(tlb, vma, low, numa=numa):
                 continue

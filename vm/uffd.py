@@ -42,7 +42,7 @@ def userfaultfd_writeprotect(mm: MmStruct, start: int, end: int, *, protect: boo
         mmap_read_unlock(mm)
         return EFAULT
     tlb = tlb_gather_mmu(mm)
-    for low, high in addresses(start, end):
+    for low, high in addresses(mm, start, end):
         table = pmdp_get(mm, low)
         if isinstance(table, PageTable):
             change_range(tlb, table, low, high, protect=protect)

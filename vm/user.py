@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from concurrency import Failure, Kind, Operation, checked, peek, perform, poke
 from vm.folio import Folio
-from vm.layout import PAGE_SIZE, pmd_index, pte_index
+from vm.layout import PAGE_SIZE
 from vm.memory import handle_user_fault
 from vm.mm import MmStruct
-from vm.pgtable import PTE_DIRTY, PTE_READ, PTE_WRITE, PTE_YOUNG, PageTable, Present
+from vm.pgtable import PTE_DIRTY, PTE_READ, PTE_WRITE, PTE_YOUNG, PageTable, Present, pmd_index, pte_index
 
 if TYPE_CHECKING:
     from concurrency import Task
@@ -29,12 +29,12 @@ class Killed(Exception):
 
 def _walk(mm: MmStruct, address: int, *, write: bool) -> Present | None:
     """What the page tables say, if they permit the access; sets the accessed and dirty bits."""
-    table = mm.pmds.get(pmd_index(address))
+    table = mm.pmds.get(pmd_index(mm, address))
     if isinstance(table, Present):
         return _walk_huge(mm, table, address, write=write)
     if not isinstance(table, PageTable):
         return None
-    index = pte_index(address)
+    index = table.index(address)
     pte = table.entries[index]
     if not isinstance(pte, Present) or not pte.bits & (PTE_WRITE if write else PTE_READ):
         return None
@@ -46,8 +46,8 @@ def _walk_huge(mm: MmStruct, pmd: Present, address: int, *, write: bool) -> Pres
     if not pmd.bits & (PTE_WRITE if write else PTE_READ):
         return None
     pmd = pmd.having(PTE_YOUNG | PTE_DIRTY if write else PTE_YOUNG)
-    mm.pmds[pmd_index(address)] = pmd
-    page = mm.memory.mem_map[pmd.pfn + pte_index(address)]
+    mm.pmds[pmd_index(mm, address)] = pmd
+    page = mm.memory.mem_map[pmd.pfn + pte_index(mm, address)]
     if pmd.generation != mm.memory.mem_map[pmd.pfn].generation:
         return pmd
     return Present(page.pfn, page.generation, pmd.bits)

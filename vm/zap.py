@@ -9,7 +9,7 @@ from vm.huge import zap_huge_pmd
 from vm.huge_split_pmd import split_huge_pmd
 from vm.hugetlb import unmap_hugepage_range
 from vm.hugetlbfs import is_vm_hugetlb_page
-from vm.layout import PAGE_SIZE, PMD_SIZE, pmd_index
+from vm.layout import PAGE_SIZE
 from vm.mm import MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter, mm_counter
 from vm.pgtable import (
     Migration,
@@ -18,6 +18,7 @@ from vm.pgtable import (
     Swap,
     addresses,
     pfn_swap_entry_to_page,
+    pmd_index,
     pmdp_get,
     ptep_get,
     ptep_get_and_clear,
@@ -80,10 +81,10 @@ def free_pgd_range(tlb: MmuGather, start: int, end: int, floor: int, ceiling: in
     The range must be out of reach of every rmap tree. `floor` and `ceiling` are where the neighbours end and begin.
     """
     mm = tlb.mm
-    first = max(-(-floor // PMD_SIZE), pmd_index(start))
-    last = min(ceiling // PMD_SIZE - 1, pmd_index(end - 1))
+    first = max(-(-floor // mm.pmd_size), pmd_index(mm, start))
+    last = min(ceiling // mm.pmd_size - 1, pmd_index(mm, end - 1))
     for index in [index for index in sorted(mm.pmds) if first <= index <= last]:
-        address = index * PMD_SIZE
+        address = index * mm.pmd_size
         with mm.page_table_lock:
             table = pmdp_get(mm, address)
             set_pmd(mm, address, None)
@@ -111,10 +112,10 @@ def unmap_page_range(tlb: MmuGather, vma: VmArea, start: int, end: int) -> None:
 
     A huge page goes whole, or is mapped page by page first if it goes only in part.
     """
-    for low, high in addresses(start, end):
+    for low, high in addresses(tlb.mm, start, end):
         pmd = pmdp_get(tlb.mm, low)
         if isinstance(pmd, (Present, Migration)):
-            if high - low != PMD_SIZE:
+            if high - low != tlb.mm.pmd_size:
                 split_huge_pmd(vma, low)
             elif zap_huge_pmd(tlb, low):
                 continue

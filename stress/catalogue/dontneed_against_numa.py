@@ -17,7 +17,6 @@ from stress.process import Process
 from stress.workloads.pages import HEAP, heap, page
 from vm import huge
 from vm.huge_pmd import is_leaf, pmdp_huge_get_and_clear
-from vm.layout import PMD_SIZE
 from vm.numa import task_numa_work
 from vm.pgtable import PTE_RIGHTS, PTE_WRITE, Migration, Present, pmdp_get, set_pmd
 from vm.tlb import MmuGather, tlb_remove_tlb_entry
@@ -35,7 +34,7 @@ def change_huge_pmd(tlb: MmuGather, vma: VmArea, address: int, *, numa: bool = F
             pmd = pmdp_huge_get_and_clear(mm, address)
             assert isinstance(pmd, Present)
             set_pmd(mm, address, pmd.lacking(PTE_RIGHTS & ~rights).having(rights))
-            tlb_remove_tlb_entry(tlb, address, address + PMD_SIZE)
+            tlb_remove_tlb_entry(tlb, address, address + mm.pmd_size)
         elif isinstance(pmd, Migration) and pmd.write:
             set_pmd(mm, address, Migration(pmd.pfn, pmd.generation, pmd.bits & ~PTE_WRITE))
         return is_leaf(pmd)

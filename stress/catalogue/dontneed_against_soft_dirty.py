@@ -19,7 +19,6 @@ from stress.workloads.pages import HEAP, heap, page
 from vm import huge
 from vm.find import vma_lookup
 from vm.huge_pmd import pmdp_huge_get_and_clear
-from vm.layout import PMD_SIZE
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
 from vm.pgtable import PTE_SOFT_DIRTY, PTE_WRITE, Present, pmdp_get, set_pmd
 from vm.tlb import flush_tlb_range
@@ -35,7 +34,7 @@ def clear_soft_dirty_pmd(vma: VmArea, address: int) -> None:
             pmd = pmdp_huge_get_and_clear(mm, address)
             assert isinstance(pmd, Present)
             set_pmd(mm, address, pmd.lacking(PTE_WRITE | PTE_SOFT_DIRTY))
-            flush_tlb_range(mm, address, address + PMD_SIZE)
+            flush_tlb_range(mm, address, address + mm.pmd_size)
             trace("clear_soft_dirty", mm=mm.name, addr=hex(address))
 
 

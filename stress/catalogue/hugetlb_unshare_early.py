@@ -21,7 +21,7 @@ from vm import adjust, hugetlb_share
 from vm.filemap import fput, i_mmap_lock_write, i_mmap_unlock_write
 from vm.hugetlb_share import hugetlb_unshare_pmds, want_pmd_share
 from vm.hugetlbfs import HugetlbFile, hstate_file, hugetlb_vma_lock, is_vm_hugetlb_page
-from vm.layout import PAGE_SIZE, PMD_SIZE
+from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.madvise import sys_madvise
 from vm.mman import MADV_DONTFORK, MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE
@@ -32,12 +32,13 @@ from vm.vma import VmArea
 
 def hugetlb_vm_op_split(vma: VmArea, address: int) -> None:
     """Leave the shared page-table page around `address`, under locks that are given back afterwards."""
-    start = address & -PMD_SIZE
+    size = vma.vm_mm.pmd_size
+    start = address & -size
     if address != start and want_pmd_share(vma, address):
         mapping, lock = hstate_file(vma), hugetlb_vma_lock(vma)
         lock.down_write()
         i_mmap_lock_write(mapping)
-        hugetlb_unshare_pmds(vma, start, start + PMD_SIZE)
+        hugetlb_unshare_pmds(vma, start, start + size)
         i_mmap_unlock_write(mapping)
         lock.up_write()
 
@@ -77,10 +78,17 @@ def hugetlb_unshare_early() -> None:
     file = HugetlbFile("pool", 2)
     first, second = (Process(machine.add_mm(name, HEAP)) for name in ("postgres", "worker"))
     for process in (first, second):
-        sys_mmap(process.mm, HEAP, PMD_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file)
+        sys_mmap(process.mm, HEAP, process.mm.pmd_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file)
     first.store(HEAP, "row")
     join(
-        spawn(sys_madvise, first.mm, HEAP + PAGE_SIZE, PMD_SIZE - PAGE_SIZE, MADV_DONTFORK, name="madvise"),
+        spawn(
+            sys_madvise,
+            first.mm,
+            HEAP + PAGE_SIZE,
+            first.mm.pmd_size - PAGE_SIZE,
+            MADV_DONTFORK,
+            name="madvise",
+        ),
         spawn(user_load, second.mm, HEAP, name="worker"),
     )
     first.load(HEAP)

@@ -22,7 +22,7 @@ from vm.filemap import (
     vma_interval_tree_foreach,
 )
 from vm.khugepaged import collapse_and_free_pmd
-from vm.layout import PAGE_SHIFT, PMD_SIZE
+from vm.layout import PAGE_SHIFT
 from vm.machine import boot
 from vm.mm import mmap_write_unlock
 from vm.mman import MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE
@@ -39,7 +39,7 @@ def retract_page_tables_once(mapping: AddressSpace, index: int) -> int:
         if READ_ONCE(vma, "anon_vma") is not None:
             continue
         mm, address = vma.vm_mm, vma_address(vma, index)
-        if address is None or address % PMD_SIZE or vma.vm_end < address + PMD_SIZE:
+        if address is None or address % mm.pmd_size or vma.vm_end < address + mm.pmd_size:
             continue
         if mm.mmap_lock.down_write_trylock():
             freed += collapse_and_free_pmd(mm, address)
@@ -67,9 +67,9 @@ def khugepaged_anon_vma() -> None:
     machine = boot(6)
     file = AddressSpace("lib.so")
     process = Process(machine.add_mm("cc1", HEAP))
-    sys_mmap(process.mm, HEAP, PMD_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file)
+    sys_mmap(process.mm, HEAP, process.mm.pmd_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file)
     process.load(HEAP)
-    process.dontneed(HEAP, PMD_SIZE >> PAGE_SHIFT)
+    process.dontneed(HEAP, process.mm.pmd_size >> PAGE_SHIFT)
     join(
         spawn(lambda: khugepaged.retract_page_tables(file, 0), name="khugepaged"),
         spawn(process.store, HEAP, "private", name="cc1"),

@@ -19,7 +19,7 @@ from vm import khugepaged
 from vm.filemap import AddressSpace, fput
 from vm.huge_pmd import pmdp_huge_get_and_clear
 from vm.khugepaged import retract_page_tables
-from vm.layout import PAGE_SHIFT, PMD_SIZE
+from vm.layout import PAGE_SHIFT
 from vm.machine import boot
 from vm.mm import MmStruct
 from vm.mman import MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE
@@ -31,7 +31,7 @@ from vm.tlb import flush_tlb_range
 def pmdp_collapse_flush(mm: MmStruct, start: int) -> None:
     """Take the page-table page at `start` away; nobody is waited for."""
     pmdp_huge_get_and_clear(mm, start)
-    flush_tlb_range(mm, start, start + PMD_SIZE)
+    flush_tlb_range(mm, start, start + mm.pmd_size)
 
 
 @bug(
@@ -53,9 +53,9 @@ def khugepaged_without_ipi() -> None:
     machine = boot(6)
     file = AddressSpace("lib.so")
     process = Process(machine.add_mm("cc1", HEAP))
-    sys_mmap(process.mm, HEAP, PMD_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file)
+    sys_mmap(process.mm, HEAP, process.mm.pmd_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file)
     process.load(HEAP)
-    process.dontneed(HEAP, PMD_SIZE >> PAGE_SHIFT)
+    process.dontneed(HEAP, process.mm.pmd_size >> PAGE_SHIFT)
     join(
         spawn(retract_page_tables, file, 0, name="khugepaged"),
         spawn(use, process.mm, name="device"),

@@ -22,7 +22,7 @@ from vm.filemap import (
     vma_interval_tree_foreach,
 )
 from vm.khugepaged import collapse_and_free_pmd
-from vm.layout import PAGE_SHIFT, PMD_SIZE
+from vm.layout import PAGE_SHIFT
 from vm.machine import boot
 from vm.mman import MAP_FIXED, MAP_SHARED, PROT_READ
 from vm.mmap import sys_mmap
@@ -39,7 +39,7 @@ def retract_page_tables(mapping: AddressSpace, index: int) -> int:
     i_mmap_lock_read(mapping)
     for vma in vma_interval_tree_foreach(mapping, index, index):
         mm, address = vma.vm_mm, vma_address(vma, index)
-        if address is None or READ_ONCE(vma, "anon_vma") is not None or vma.vm_end < address + PMD_SIZE:
+        if address is None or READ_ONCE(vma, "anon_vma") is not None or vma.vm_end < address + mm.pmd_size:
             continue
         if isinstance(pmdp_get(mm, address), PageTable):
             freed += collapse_and_free_pmd(mm, address)
@@ -58,7 +58,7 @@ def move_normal_pmd(vma: VmArea, old: int, new: int) -> bool:
         pmd = pmdp_get(mm, old)
         set_pmd(mm, old, None)
         set_pmd(mm, new, pmd_page_table(pmd))
-        flush_tlb_range(mm, old, old + PMD_SIZE)
+        flush_tlb_range(mm, old, old + mm.pmd_size)
     drop_rmap_locks(vma)
     return True
 
@@ -83,14 +83,14 @@ def move_pmd_against_retract() -> None:
     machine = boot(6)
     file = AddressSpace("lib.so")
     process = Process(machine.add_mm("cc1", HEAP))
-    sys_mmap(process.mm, HEAP, PMD_SIZE, PROT_READ, MAP_SHARED | MAP_FIXED, file)
+    sys_mmap(process.mm, HEAP, process.mm.pmd_size, PROT_READ, MAP_SHARED | MAP_FIXED, file)
     process.load(HEAP)
-    pages = PMD_SIZE >> PAGE_SHIFT
+    pages = process.mm.pmd_size >> PAGE_SHIFT
     process.dontneed(HEAP, pages)
     join(
-        spawn(process.mremap, HEAP, pages, HEAP + 4 * PMD_SIZE, name="cc1"),
+        spawn(process.mremap, HEAP, pages, HEAP + 4 * process.mm.pmd_size, name="cc1"),
         spawn(lambda: khugepaged.retract_page_tables(file, 0), name="khugepaged"),
     )
-    process.load(HEAP + 4 * PMD_SIZE)
+    process.load(HEAP + 4 * process.mm.pmd_size)
     process.exit(machine)
     fput(machine.memory, file)

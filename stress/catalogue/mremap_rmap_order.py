@@ -20,7 +20,7 @@ from vm.folio import Folio, Memory, folio_put, folio_try_get
 from vm.huge_pmd import is_leaf, maps
 from vm.huge_split import split_huge_page
 from vm.huge_split_pmd import split_huge_pmd_locked
-from vm.layout import PAGE_SIZE, PMD_SIZE
+from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.madvise import sys_madvise
 from vm.mman import MADV_HUGEPAGE, MREMAP_FIXED, MREMAP_MAYMOVE
@@ -44,7 +44,7 @@ def move_huge_pmd(vma: VmArea, old: int, new: int) -> bool:
             set_pmd(mm, old, None)
             set_pmd(mm, new, pmd)
             huge_pmd.deposit(mm, new, huge_pmd.withdraw(mm, old))
-            flush_tlb_range(mm, old, old + PMD_SIZE)
+            flush_tlb_range(mm, old, old + mm.pmd_size)
     return moved
 
 
@@ -52,7 +52,7 @@ def move_huge_pmd(vma: VmArea, old: int, new: int) -> bool:
 def split_huge_pmd(vma: VmArea, address: int, *, freeze: bool = False, folio: Folio | None = None) -> None:
     """Where no entry is, the walk of then took no lock."""
     mm = vma.vm_mm
-    start = address & -PMD_SIZE
+    start = address & -mm.pmd_size
     if not is_leaf(pmdp_get(mm, start)):
         return
     with mm.page_table_lock:
@@ -92,12 +92,14 @@ def mremap_rmap_order() -> None:
     sys_madvise(process.mm, page(0), 4 * PAGE_SIZE, MADV_HUGEPAGE)
     process.store(page(0), "below")
     process.store(page(2), "moved")
-    assert sys_mremap(process.mm, page(2), PMD_SIZE, PMD_SIZE, MOVE, page(AWAY)) == page(AWAY)
-    pmd = process.mm.pmds[page(AWAY) // PMD_SIZE]
+    assert sys_mremap(
+        process.mm, page(2), process.mm.pmd_size, process.mm.pmd_size, MOVE, page(AWAY)
+    ) == page(AWAY)
+    pmd = process.mm.pmds[page(AWAY) // process.mm.pmd_size]
     assert isinstance(pmd, Present)
     folio = machine.memory.mem_map[pmd.pfn]
     join(
-        spawn(sys_mremap, process.mm, page(AWAY), PMD_SIZE, PMD_SIZE, MOVE, page(2)),
+        spawn(sys_mremap, process.mm, page(AWAY), process.mm.pmd_size, process.mm.pmd_size, MOVE, page(2)),
         spawn(split, machine.memory, folio),
     )
     read_back(process)

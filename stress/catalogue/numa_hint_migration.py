@@ -19,7 +19,6 @@ from stress.process import Process
 from stress.workloads.pages import heap, page
 from vm import numa
 from vm.folio import folio_get, folio_put
-from vm.layout import PMD_SIZE
 from vm.memory import handle_user_fault
 from vm.mm import MmStruct
 from vm.numa import migrate_misplaced_page, mpol_misplaced, sched_setaffinity, task_numa_work
@@ -31,7 +30,7 @@ from vm.vma import VmArea
 def do_huge_pmd_numa_page(vma: VmArea, address: int, pmd: Present) -> int:
     """Decide under the page lock, and then let the entry of before be used, whatever stands there by now."""
     mm = vma.vm_mm
-    start = address & -PMD_SIZE
+    start = address & -mm.pmd_size
     with mm.page_table_lock:
         if pmdp_get(mm, start) != pmd:
             return 0

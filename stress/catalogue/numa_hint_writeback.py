@@ -15,7 +15,6 @@ from stress.bug import bug
 from stress.patch import patch
 from stress.workloads.pages import HEAP, heap, page
 from vm import numa
-from vm.layout import PMD_SIZE
 from vm.memory import handle_user_fault
 from vm.mm import MmStruct
 from vm.numa import migrate_misplaced_page, numa_migrate_prep, sched_setaffinity, task_numa_work
@@ -27,7 +26,7 @@ from vm.vma import VmArea
 def do_huge_pmd_numa_page(vma: VmArea, address: int, pmd: Present) -> int:
     """If the page cannot be moved, let the entry of before be used, whatever stands there by now."""
     mm = vma.vm_mm
-    start = address & -PMD_SIZE
+    start = address & -mm.pmd_size
     restored = pmd.having(vma.vm_page_prot | PTE_YOUNG)
     with mm.page_table_lock:
         if pmdp_get(mm, start) != pmd:

@@ -18,7 +18,7 @@ from vm import zap
 from vm.huge import zap_huge_pmd
 from vm.huge_pmd import is_leaf
 from vm.huge_split_pmd import split_huge_pmd
-from vm.layout import PAGE_SIZE, PMD_SIZE
+from vm.layout import PAGE_SIZE
 from vm.madvise import sys_madvise
 from vm.mman import MADV_HUGEPAGE
 from vm.pgtable import addresses, pmd_page_table, pmdp_get
@@ -30,9 +30,9 @@ from vm.zap import zap_pte_range
 @patch(zap.unmap_page_range)
 def unmap_page_range(tlb: MmuGather, vma: VmArea, start: int, end: int) -> None:
     """Clear all entries of ``[start, end)``, looking at each upper entry twice."""
-    for low, high in addresses(start, end):
+    for low, high in addresses(tlb.mm, start, end):
         if is_leaf(pmdp_get(tlb.mm, low)):
-            if high - low != PMD_SIZE:
+            if high - low != tlb.mm.pmd_size:
                 split_huge_pmd(vma, low)
             elif zap_huge_pmd(tlb, low):
                 continue

@@ -19,7 +19,6 @@ from vm.folio import Folio, Memory, folio_put, folio_try_get
 from vm.huge_pmd import is_leaf, maps
 from vm.huge_split import split_huge_page
 from vm.huge_split_pmd import split_huge_pmd_locked
-from vm.layout import PMD_SIZE
 from vm.pgtable import pmdp_get
 from vm.vma import VmArea
 
@@ -28,7 +27,7 @@ from vm.vma import VmArea
 def split_huge_pmd(vma: VmArea, address: int, *, freeze: bool = False, folio: Folio | None = None) -> None:
     """Map a huge page page by page; whether there is one is asked before the lock is taken."""
     mm = vma.vm_mm
-    start = address & -PMD_SIZE
+    start = address & -mm.pmd_size
     if not is_leaf(pmdp_get(mm, start)):
         return
     with mm.page_table_lock:

@@ -49,7 +49,7 @@ def userfaultfd_writeprotect(mm: MmStruct, start: int, end: int, *, protect: boo
     mmap_read_lock(mm)
     gather = MmuGather(mm)
     inc_tlb_flush_pending(mm)
-    for low, high in addresses(start, end):
+    for low, high in addresses(mm, start, end):
         table = pmdp_get(mm, low)
         if isinstance(table, PageTable):
             change_range(gather, table, low, high, protect=protect)

@@ -9,7 +9,6 @@ from concurrency import peek
 from tree import MapleTree
 from tree.drawing import draw
 from vm.folio import Memory
-from vm.layout import PMD_SIZE
 from vm.machine import Machine
 from vm.mm import MmStruct
 from vm.pgtable import PageTable, Pmd
@@ -52,7 +51,7 @@ def _start(vma: VmArea) -> str:
 
 
 def _tables(mm: MmStruct) -> list[str]:
-    return [f"{index * PMD_SIZE:#x}: {_upper(pmd)}" for index, pmd in sorted(mm.pmds.items())]
+    return [f"{index * mm.pmd_size:#x}: {_upper(pmd)}" for index, pmd in sorted(mm.pmds.items())]
 
 
 def _upper(pmd: Pmd) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from stress.process import Process
 from vm.folio import Folio, Memory, alloc_huge, folio_put, folio_try_get, isolate_freepage
 from vm.huge_split import migrate_huge_folio
-from vm.layout import PAGE_SIZE
+from vm.layout import PAGE_SIZE, PTRS_PER_PTE
 from vm.lru import isolate_lru_page, putback_lru_page
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
@@ -31,12 +31,13 @@ def heap(
     huge: bool = False,
     era: str = "6.1",
     nodes: int = 1,
+    ptrs_per_pte: int = PTRS_PER_PTE,
 ) -> tuple[Machine, Process]:
     """A process with a heap of `pages` pages, all of them written to, on a machine with so many frames, slots, nodes.
 
-    With `huge` the heap is made of huge pages, as far as they fit.
+    With `huge` the heap is made of huge pages of `ptrs_per_pte` pages, as far as they fit.
     """
-    machine = boot(frames, era, nodes)
+    machine = boot(frames, era, nodes, ptrs_per_pte)
     if slots:
         swapon(machine.memory, slots, synchronous=synchronous, zswap=zswap)
     process = Process(machine.add_mm("cc1", HEAP))

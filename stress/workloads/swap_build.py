@@ -1,7 +1,7 @@
 """A swapping build: the load under which the crash of July 2022 was met, boiled down.
 
 A make forks compilers. Each compiler grows its heap, writes tokens, reads them back, trims the heap, and exits. There
-are fewer frames than pages, so kswapd swaps out; kcompactd moves pages; khugepaged makes pairs of them huge, and the
+are fewer frames than pages, so kswapd swaps out; kcompactd moves pages; khugepaged makes rows of them huge, and the
 deferred split takes such apart again. A compiler that reads back what it did not write is a failure (corruption: the
 compiler that was killed); one that finds no memory at all is killed, as by the OOM killer, and that is none.
 """
@@ -14,7 +14,7 @@ from vm.exit import exit_mmap
 from vm.fork import sys_fork
 from vm.huge_split import deferred_split_scan
 from vm.khugepaged import collapse_huge_page
-from vm.layout import PAGE_SIZE, PMD_SIZE
+from vm.layout import PAGE_SIZE, PTRS_PER_PTE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
@@ -36,10 +36,19 @@ class _Build:
 
 
 def swap_build(
-    compilers: int = 2, pages: int = 6, units: int = 1, frames: int = 14, slots: int = 24, rounds: int = 3
+    compilers: int = 2,
+    pages: int = 6,
+    units: int = 1,
+    frames: int = 14,
+    slots: int = 24,
+    rounds: int = 3,
+    ptrs_per_pte: int = PTRS_PER_PTE,
 ) -> None:
-    """Compilers grow and trim their heaps while pages are swapped, moved, made huge and split."""
-    machine = boot(frames)
+    """Compilers grow and trim their heaps while pages are swapped, moved, made huge and split.
+
+    A huge page has `ptrs_per_pte` pages; a heap of less than two of them has none.
+    """
+    machine = boot(frames, ptrs_per_pte=ptrs_per_pte)
     swapon(machine.memory, slots)
     build = _Build(machine)
     make = Process(machine.add_mm("make", HEAP))
@@ -81,10 +90,11 @@ def _compile_unit(compiler: Process, unit: int, pages: int) -> None:
 
     The first cut is a page, so it may go through a huge one.
     """
+    advised = (HEAP & -compiler.mm.pmd_size) + compiler.mm.pmd_size
     end = compiler.brk(HEAP + pages * PAGE_SIZE)
     for page in range(1, pages):
-        if page == pages // 2 + 1:
-            sys_madvise(compiler.mm, HEAP + PMD_SIZE, end - HEAP - PMD_SIZE, MADV_HUGEPAGE)
+        if page == pages // 2 + 1 and advised < end:
+            sys_madvise(compiler.mm, advised, end - advised, MADV_HUGEPAGE)
         compiler.store(HEAP + page * PAGE_SIZE, f"{compiler.name}:{unit}:{page}")
     for kept in (pages, pages - 1, pages // 2):
         compiler.brk(HEAP + kept * PAGE_SIZE)
@@ -107,5 +117,5 @@ def _collapse(build: _Build, rounds: int) -> None:
     """Collapse the heaps of the compilers that run, and split what nobody needs whole."""
     for number in range(rounds):
         for mm in list(build.mms):
-            collapse_huge_page(mm, HEAP + (1 + number % 2) * PMD_SIZE)
+            collapse_huge_page(mm, (HEAP & -mm.pmd_size) + (1 + number % 2) * mm.pmd_size)
         deferred_split_scan(build.machine.memory)

@@ -35,6 +35,20 @@ def test_clean_while_pages_are_swapped_moved_joined_and_split(strategy: str) -> 
         assert traced.seen[event], event
 
 
+@pytest.mark.parametrize("ptrs", [4, 8])
+def test_clean_with_larger_huge_pages(ptrs: int) -> None:
+    traced = Traced()
+    sizes = {"pages": 3 * ptrs, "frames": 7 * ptrs, "slots": 12 * ptrs, "ptrs_per_pte": ptrs}
+    scenario = swapping_build.given({name: str(size) for name, size in sizes.items()})
+    settings = scenario.settings()
+    observers = settings.observers
+    watched = replace(settings, observers=lambda: (traced, *observers()))
+    result = explore(scenario.program, executions=30, settings=watched)
+    assert [witness.failure.headline for witness in result.failures] == []
+    for event in ("swap_out", "swap_in", "migrate", "huge_fault", "split_huge_pmd"):
+        assert traced.seen[event], event
+
+
 def test_the_crash_of_july_2022() -> None:
     with applied((do_brk_munmap,)):
         result = explore(swapping_build.program, executions=200, settings=swapping_build.settings())

@@ -11,7 +11,7 @@ from vm.exit import exit_mmap
 from vm.folio import Folio, Memory, alloc_huge, folio_put, folio_try_get
 from vm.fork import sys_fork
 from vm.huge_split import migrate_huge_folio, split_huge_page
-from vm.layout import PAGE_SIZE, PMD_SIZE
+from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
@@ -22,18 +22,23 @@ from vm.mremap import sys_mremap
 from vm.pgtable import PageTable
 from vm.user import user_load, user_store
 
-FRAMES = 14
-PAGES = 4
 STRATEGIES = ["pct", "random"]
 
 
-def started() -> tuple[Machine, MmStruct]:
-    """A heap of two huge pages: frames 0 to 3."""
-    machine = boot(FRAMES)
+@pytest.fixture(params=[2, 4, 8])
+def ptrs(request: pytest.FixtureRequest) -> int:
+    """How many pages a huge page has."""
+    size: int = request.param
+    return size
+
+
+def started(ptrs: int) -> tuple[Machine, MmStruct]:
+    """A heap of two huge pages, which are the first on the machine."""
+    machine = boot(7 * ptrs, ptrs_per_pte=ptrs)
     mm = machine.add_mm("cc1", HEAP)
-    sys_brk(mm, HEAP + PAGES * PAGE_SIZE)
-    sys_madvise(mm, HEAP, PAGES * PAGE_SIZE, MADV_HUGEPAGE)
-    for number in range(PAGES):
+    sys_brk(mm, HEAP + 2 * mm.pmd_size)
+    sys_madvise(mm, HEAP, 2 * mm.pmd_size, MADV_HUGEPAGE)
+    for number in range(2 * ptrs):
         user_store(mm, HEAP + number * PAGE_SIZE, f"token {number}")
     return machine, mm
 
@@ -42,14 +47,15 @@ def ended(machine: Machine, *mms: MmStruct) -> None:
     for mm in mms:
         exit_mmap(mm)
         machine.remove_mm(mm)
-    check(len(machine.memory.free_list) == FRAMES, "all frames are free")
+    check(len(machine.memory.free_list) == len(machine.memory.mem_map), "all frames are free")
 
 
-def contents(mm: MmStruct, start: int = HEAP) -> list[object]:
-    return [user_load(mm, start + number * PAGE_SIZE) for number in range(PAGES)]
+def contents(mm: MmStruct) -> list[object]:
+    return [user_load(mm, address) for address in range(HEAP, HEAP + 2 * mm.pmd_size, PAGE_SIZE)]
 
 
-TOKENS = [f"token {number}" for number in range(PAGES)]
+def tokens(ptrs: int) -> list[str]:
+    return [f"token {number}" for number in range(2 * ptrs)]
 
 
 def split(memory: Memory, folio: Folio) -> None:
@@ -72,53 +78,57 @@ def move(memory: Memory, folio: Folio) -> None:
         folio_put(memory, target)
 
 
-def test_a_fault_maps_the_whole_of_it() -> None:
+def test_a_fault_maps_the_whole_of_it(ptrs: int) -> None:
     def program() -> None:
-        machine, mm = started()
+        machine, mm = started(ptrs)
         check(not any(isinstance(pmd, PageTable) for pmd in mm.pmds.values()), "both are huge")
-        check(contents(mm) == TOKENS, "content")
+        check(contents(mm) == tokens(ptrs), "content")
         ended(machine, mm)
 
     assert_clean(run_alone(program))
 
 
-@pytest.mark.parametrize("keep", [1, 2, 3])
-def test_trimming_cuts_a_huge_page_where_it_must(keep: int) -> None:
+@pytest.mark.parametrize(("huge", "small"), [(0, 1), (1, 0), (1, 1), (1, -1)])
+def test_trimming_cuts_a_huge_page_where_it_must(ptrs: int, huge: int, small: int) -> None:
+    keep = huge * ptrs + small
+
     def program() -> None:
-        machine, mm = started()
+        machine, mm = started(ptrs)
         sys_brk(mm, HEAP + keep * PAGE_SIZE)
-        check([user_load(mm, HEAP + n * PAGE_SIZE) for n in range(keep)] == TOKENS[:keep], "what is left")
+        check(
+            [user_load(mm, HEAP + n * PAGE_SIZE) for n in range(keep)] == tokens(ptrs)[:keep], "what is left"
+        )
         ended(machine, mm)
 
     assert_clean(run_alone(program))
 
 
-def test_parts_and_wholes_of_every_call() -> None:
+def test_parts_and_wholes_of_every_call(ptrs: int) -> None:
     def program() -> None:
-        machine, mm = started()
+        machine, mm = started(ptrs)
         sys_mprotect(mm, HEAP, PAGE_SIZE, PROT_READ)
-        sys_mprotect(mm, HEAP, PMD_SIZE, PROT_READ | PROT_WRITE)
-        sys_mprotect(mm, HEAP + PMD_SIZE, PMD_SIZE, PROT_READ)
-        sys_mprotect(mm, HEAP + PMD_SIZE, PMD_SIZE, PROT_READ | PROT_WRITE)
+        sys_mprotect(mm, HEAP, mm.pmd_size, PROT_READ | PROT_WRITE)
+        sys_mprotect(mm, HEAP + mm.pmd_size, mm.pmd_size, PROT_READ)
+        sys_mprotect(mm, HEAP + mm.pmd_size, mm.pmd_size, PROT_READ | PROT_WRITE)
         target = HEAP + 16 * PAGE_SIZE
-        sys_mremap(mm, HEAP + PMD_SIZE, PMD_SIZE, PMD_SIZE, MREMAP_FIXED | MREMAP_MAYMOVE, target)
-        check(user_load(mm, target + PAGE_SIZE) == "token 3", "moved")
+        sys_mremap(mm, HEAP + mm.pmd_size, mm.pmd_size, mm.pmd_size, MREMAP_FIXED | MREMAP_MAYMOVE, target)
+        check(user_load(mm, target + PAGE_SIZE) == f"token {ptrs + 1}", "moved")
         sys_madvise(mm, target, PAGE_SIZE, MADV_DONTNEED)
         check(user_load(mm, target) == 0, "dropped")
-        check(user_load(mm, target + PAGE_SIZE) == "token 3", "kept")
+        check(user_load(mm, target + PAGE_SIZE) == f"token {ptrs + 1}", "kept")
         ended(machine, mm)
 
     assert_clean(run_alone(program))
 
 
-def test_fork_shares_and_the_first_store_copies_a_page() -> None:
+def test_fork_shares_and_the_first_store_copies_a_page(ptrs: int) -> None:
     def program() -> None:
-        machine, mm = started()
+        machine, mm = started(ptrs)
         child = sys_fork(machine, mm, "as")
         assert child is not None
         user_store(child, HEAP, "child")
-        check(contents(mm) == TOKENS, "the parent's")
-        check(contents(child) == ["child", *TOKENS[1:]], "the child's")
+        check(contents(mm) == tokens(ptrs), "the parent's")
+        check(contents(child) == ["child", *tokens(ptrs)[1:]], "the child's")
         user_store(mm, HEAP + PAGE_SIZE, "parent")
         check(user_load(child, HEAP + PAGE_SIZE) == "token 1", "not the child's")
         ended(machine, mm, child)
@@ -126,56 +136,56 @@ def test_fork_shares_and_the_first_store_copies_a_page() -> None:
     assert_clean(run_alone(program))
 
 
-def test_split_and_move() -> None:
+def test_split_and_move(ptrs: int) -> None:
     def program() -> None:
-        machine, mm = started()
+        machine, mm = started(ptrs)
         memory = machine.memory
         move(memory, memory.mem_map[0])
         check(memory.mem_map[0].refcount == 0, "the old frames are free")
-        check(contents(mm) == TOKENS, "content")
-        split(memory, memory.mem_map[2])
-        check(memory.mem_map[2].order == memory.mem_map[3].order == 0, "two small pages")
-        check(memory.mem_map[3].refcount == 1, "the entry's reference")
-        check(contents(mm) == TOKENS, "content")
+        check(contents(mm) == tokens(ptrs), "content")
+        split(memory, memory.mem_map[ptrs])
+        check(memory.mem_map[ptrs].order == memory.mem_map[ptrs + 1].order == 0, "two small pages")
+        check(memory.mem_map[ptrs + 1].refcount == 1, "the entry's reference")
+        check(contents(mm) == tokens(ptrs), "content")
         ended(machine, mm)
 
     assert_clean(run_alone(program))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_everything_at_once(strategy: str) -> None:
+def test_everything_at_once(ptrs: int, strategy: str) -> None:
     def use(mm: MmStruct) -> None:
         user_store(mm, HEAP, "one")
         check(user_load(mm, HEAP) == "one", "a thread reads back what it wrote")
-        sys_brk(mm, HEAP + 3 * PAGE_SIZE)
-        user_store(mm, HEAP + 2 * PAGE_SIZE, "two")
+        sys_brk(mm, HEAP + mm.pmd_size + PAGE_SIZE)
+        user_store(mm, HEAP + mm.pmd_size, "two")
 
     def program() -> None:
-        machine, mm = started()
+        machine, mm = started(ptrs)
         memory = machine.memory
         join(
             spawn(use, mm),
             spawn(move, memory, memory.mem_map[0], name="migrate"),
-            spawn(split, memory, memory.mem_map[2], name="split"),
+            spawn(split, memory, memory.mem_map[ptrs], name="split"),
             spawn(compact_zone, memory, name="kcompactd"),
         )
         check(user_load(mm, HEAP) == "one", "the first store")
         check(user_load(mm, HEAP + PAGE_SIZE) == "token 1", "never written to")
-        check(user_load(mm, HEAP + 2 * PAGE_SIZE) == "two", "the last store")
+        check(user_load(mm, HEAP + mm.pmd_size) == "two", "the last store")
         ended(machine, mm)
 
     assert_clean(run_alone(program, executions=150, strategy=strategy))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_fork_beside_a_move_and_a_split(strategy: str) -> None:
+def test_fork_beside_a_move_and_a_split(ptrs: int, strategy: str) -> None:
     def program() -> None:
-        machine, mm = started()
+        machine, mm = started(ptrs)
         memory = machine.memory
         child, _, _, _ = join(
             spawn(sys_fork, machine, mm, "as"),
             spawn(move, memory, memory.mem_map[0], name="migrate"),
-            spawn(split, memory, memory.mem_map[2], name="split"),
+            spawn(split, memory, memory.mem_map[ptrs], name="split"),
             spawn(user_store, mm, HEAP + PAGE_SIZE, "late"),
         )
         check(user_load(mm, HEAP + PAGE_SIZE) == "late", "the parent keeps its store")
@@ -188,16 +198,17 @@ def test_fork_beside_a_move_and_a_split(strategy: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_huge_page_is_cut_while_it_is_being_moved(strategy: str) -> None:
+def test_a_huge_page_is_cut_while_it_is_being_moved(ptrs: int, strategy: str) -> None:
     """The huge migration entry is split between the two walks: the second finds the small ones."""
 
     def program() -> None:
-        machine, mm = started()
+        machine, mm = started(ptrs)
         join(
-            spawn(sys_brk, mm, HEAP + 3 * PAGE_SIZE),
-            spawn(move, machine.memory, machine.memory.mem_map[2]),
+            spawn(sys_brk, mm, HEAP + (ptrs + 1) * PAGE_SIZE),
+            spawn(move, machine.memory, machine.memory.mem_map[ptrs]),
         )
-        check([user_load(mm, HEAP + n * PAGE_SIZE) for n in range(3)] == TOKENS[:3], "what is left")
+        left = [user_load(mm, HEAP + n * PAGE_SIZE) for n in range(ptrs + 1)]
+        check(left == tokens(ptrs)[: ptrs + 1], "what is left")
         ended(machine, mm)
 
     assert_clean(run_alone(program, executions=100, strategy=strategy))

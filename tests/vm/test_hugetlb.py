@@ -18,7 +18,7 @@ from vm.fork import sys_fork
 from vm.hugetlb import hugetlb_change_protection
 from vm.hugetlbfs import HugetlbFile
 from vm.invariants import mapcounts, shared_in_vma
-from vm.layout import PAGE_SIZE, PMD_SIZE
+from vm.layout import PAGE_SIZE, PTRS_PER_PTE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
 from vm.mm import MmStruct
@@ -47,6 +47,7 @@ from vm.uffd_copy import userfaultfd, userfaultfd_copy
 from vm.user import Killed, user_load, user_store
 from vm.vma import VmArea, vma_set_page_prot
 
+PMD_SIZE = PTRS_PER_PTE * PAGE_SIZE
 FRAMES = 8
 PAGES = 4
 SECOND = HEAP + PAGE_SIZE

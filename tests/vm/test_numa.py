@@ -16,7 +16,7 @@ from vm.fork import sys_fork
 from vm.gup import pin_user_page, unpin_user_page
 from vm.huge_split import split_huge_page
 from vm.khugepaged import collapse_huge_page
-from vm.layout import PAGE_SIZE, PMD_SIZE
+from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
@@ -29,7 +29,6 @@ from vm.pgtable import (
     PageTable,
     Present,
     Pte,
-    pte_index,
     ptep_get,
     ptep_get_and_clear,
     set_pte,
@@ -72,8 +71,8 @@ def ended(machine: Machine, *mms: MmStruct) -> None:
 def entry(mm: MmStruct, address: int) -> Pte:
     """The entry of the address, of whichever level."""
     with quiet():
-        pmd = mm.pmds.get(address // PMD_SIZE)
-        return pmd.entries[pte_index(address)] if isinstance(pmd, PageTable) else pmd
+        pmd = mm.pmds.get(address // mm.pmd_size)
+        return pmd.entries[pmd.index(address)] if isinstance(pmd, PageTable) else pmd
 
 
 def is_hint(mm: MmStruct, address: int) -> bool:
@@ -245,7 +244,7 @@ def test_mprotect_over_hints(huge: bool, monkeypatch: pytest.MonkeyPatch) -> Non
     def program() -> None:
         machine, mm = started(huge=huge)
         task_numa_work(mm)
-        sys_mprotect(mm, HEAP, PMD_SIZE, PROT_READ)
+        sys_mprotect(mm, HEAP, mm.pmd_size, PROT_READ)
         check(not is_hint(mm, HEAP), "the hint is gone")
         check(user_load(mm, HEAP) == TOKENS[0], "readable")
         with pytest.raises(Killed):
@@ -253,14 +252,14 @@ def test_mprotect_over_hints(huge: bool, monkeypatch: pytest.MonkeyPatch) -> Non
         task_numa_work(mm)
         with pytest.raises(Killed):
             user_store(mm, HEAP, "forbidden")
-        sys_mprotect(mm, HEAP, PMD_SIZE, PROT_NONE)
+        sys_mprotect(mm, HEAP, mm.pmd_size, PROT_NONE)
         with pytest.raises(Killed):
             user_load(mm, HEAP)
         task_numa_work(mm)
         with pytest.raises(Killed):
             user_load(mm, HEAP)
         check(node(mm, HEAP) == 0, "what permits nothing gives no hints")
-        sys_mprotect(mm, HEAP, PMD_SIZE, PROT_READ | PROT_WRITE)
+        sys_mprotect(mm, HEAP, mm.pmd_size, PROT_READ | PROT_WRITE)
         user_store(mm, HEAP, "stored")
         check(contents(mm) == ["stored", *TOKENS[1:]], "content")
         ended(machine, mm)
@@ -377,7 +376,7 @@ def faults_beside_dontneed(*, huge: bool, full: bool) -> None:
     join(
         spawn(user_load, mm, HEAP, name="cc1"),
         spawn(user_load, mm, page(1) if huge else HEAP, name="as"),
-        spawn(sys_madvise, mm, HEAP, PMD_SIZE, MADV_DONTNEED, name="drop"),
+        spawn(sys_madvise, mm, HEAP, mm.pmd_size, MADV_DONTNEED, name="drop"),
     )
     check(contents(mm) == [0, 0, *TOKENS[2:]], "what was given up reads as fresh")
     for folio in taken:

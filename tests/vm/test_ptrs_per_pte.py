@@ -1,0 +1,111 @@
+"""How many entries a page-table page has is chosen when the machine is booted."""
+
+from __future__ import annotations
+
+import pytest
+from vm_world import HEAP, assert_clean, run_alone
+
+from concurrency import ConcurrencyError, check, join, spawn
+from stress.process import Process
+from stress.workloads.pages import heap, page
+from vm.exit import exit_mmap
+from vm.fork import sys_fork
+from vm.khugepaged import collapse_huge_page
+from vm.layout import PAGE_SIZE
+from vm.machine import boot
+from vm.madvise import sys_madvise
+from vm.migrate import compact_zone
+from vm.mman import MADV_HUGEPAGE, MREMAP_FIXED, MREMAP_MAYMOVE
+from vm.mremap import sys_mremap
+from vm.pgtable import PageTable, Present
+from vm.user import user_load
+from vm.vmscan import kswapd
+
+
+@pytest.mark.parametrize("entries", [-2, 0, 1, 3, 6, 1024])
+def test_a_number_that_cannot_be_is_refused(entries: int) -> None:
+    with pytest.raises(
+        ConcurrencyError, match=f"cannot have {entries} entries: it is a power of two from 2 to 512"
+    ):
+        boot(8, ptrs_per_pte=entries)
+
+
+def test_the_next_machine_does_not_inherit_it() -> None:
+    assert boot(8, ptrs_per_pte=8).add_mm("cc1", HEAP).pmd_size == 8 * PAGE_SIZE
+    assert boot(8).add_mm("cc1", HEAP).pmd_size == 2 * PAGE_SIZE
+
+
+def test_as_many_as_x86_64_has() -> None:
+    def program() -> None:
+        machine = boot(1100, ptrs_per_pte=512)
+        process = Process(machine.add_mm("cc1", HEAP))
+        mm = process.mm
+        process.brk(page(1024))
+        sys_madvise(mm, HEAP, 1024 * PAGE_SIZE, MADV_HUGEPAGE)
+        touched = [page(0), page(255), page(256), page(599), page(767), page(768)]
+        for address in touched:
+            process.store(address, f"cc1:{address:#x}")
+        shapes = [type(mm.pmds[index]) for index in sorted(mm.pmds)]
+        check(shapes == [PageTable, Present, PageTable], "huge where 512 pages lie on a border of 512")
+        process.brk(page(600))
+        check(isinstance(mm.pmds[1], PageTable), "cut, so mapped page by page")
+        for address in touched[:4]:
+            process.load(address)
+        process.exit(machine)
+        check(len(machine.memory.free_list) == 1100, "all frames are free")
+
+    assert_clean(run_alone(program))
+
+
+@pytest.mark.parametrize("ptrs", [2, 4, 8])
+@pytest.mark.parametrize("strategy", ["pct", "random"])
+def test_pages_become_huge_beside_compaction_and_reads(ptrs: int, strategy: str) -> None:
+    def program() -> None:
+        machine, process = heap(2 * ptrs, frames=7 * ptrs, ptrs_per_pte=ptrs)
+        sys_madvise(process.mm, HEAP, 2 * ptrs * PAGE_SIZE, MADV_HUGEPAGE)
+        join(
+            spawn(collapse_huge_page, process.mm, HEAP + process.mm.pmd_size, name="khugepaged"),
+            spawn(compact_zone, machine.memory, name="kcompactd"),
+            spawn(process.load, page(2 * ptrs - 1), name="cc1"),
+        )
+        for number in range(2 * ptrs):
+            process.load(page(number))
+        process.exit(machine)
+        check(len(machine.memory.free_list) == 7 * ptrs, "all frames are free")
+
+    assert_clean(run_alone(program, executions=60, strategy=strategy))
+
+
+@pytest.mark.parametrize("huge", [False, True])
+@pytest.mark.parametrize("ptrs", [2, 4, 8])
+def test_wholes_and_parts_move_beside_compaction_and_a_fork(ptrs: int, *, huge: bool) -> None:
+    def program() -> None:
+        machine, process = heap(2 * ptrs, frames=9 * ptrs, slots=4 * ptrs, huge=huge, ptrs_per_pte=ptrs)
+        mm = process.mm
+        size, away = mm.pmd_size, HEAP + 16 * mm.pmd_size
+        moves = MREMAP_FIXED | MREMAP_MAYMOVE
+
+        def use() -> None:
+            sys_mremap(mm, HEAP + size, size, size, moves, away)
+            sys_mremap(mm, away + PAGE_SIZE, size - PAGE_SIZE, size - PAGE_SIZE, moves, away + 5 * size)
+
+        child, *_ = join(
+            spawn(sys_fork, machine, mm, "as"),
+            spawn(use, name="cc1"),
+            spawn(compact_zone, machine.memory, name="kcompactd"),
+            spawn(kswapd, machine.memory, 1, name="kswapd"),
+        )
+        assert child is not None
+        for number in range(ptrs):
+            process.load(page(number))
+        moved = [away, *(away + 5 * size + number * PAGE_SIZE for number in range(ptrs - 1))]
+        check(
+            [user_load(mm, address) for address in moved] == [f"cc1:{n}" for n in range(ptrs, 2 * ptrs)],
+            "moved",
+        )
+        exit_mmap(child)
+        machine.remove_mm(child)
+        exit_mmap(mm)
+        machine.remove_mm(mm)
+
+    assert_clean(run_alone(program, executions=100))
