@@ -156,17 +156,31 @@ def break_up(folio: Folio) -> None:
 
 
 def _take_huge(memory: Memory, _task: Any, nid: int | None) -> Folio | None:
-    free = {folio.pfn for folio in memory.free_list}
     size = memory.ptrs_per_pte
-    for pfn in range(0, len(memory.mem_map) - size + 1, size):
-        pages = tuple(memory.mem_map[pfn : pfn + size])
-        if all(page.pfn in free and _is_on(memory, page, nid) for page in pages):
+    starts = range(0, len(memory.mem_map) - size + 1, size)
+    frames = memory.mem_map
+    fits = [pfn for pfn in starts if all(_is_on(memory, page, nid) for page in frames[pfn : pfn + size])]
+    return _take_block(memory, fits)
+
+
+def _take_highest_block(memory: Memory, _task: Any, above: int) -> Folio | None:
+    size = memory.ptrs_per_pte
+    starts = range(0, len(memory.mem_map) - size + 1, size)
+    return _take_block(memory, [pfn for pfn in reversed(starts) if pfn > above])
+
+
+def _take_block(memory: Memory, starts: list[int]) -> Folio | None:
+    """The first of the blocks of frames that is free, as a large folio."""
+    free = {folio.pfn for folio in memory.free_list}
+    for pfn in starts:
+        pages = tuple(memory.mem_map[pfn : pfn + memory.ptrs_per_pte])
+        if all(page.pfn in free for page in pages):
             head = pages[0]
             memory.free_list = [folio for folio in memory.free_list if folio not in pages]
             for page in pages:
                 page.head = head
             head.pages = pages
-            head.order = size.bit_length() - 1
+            head.order = len(pages).bit_length() - 1
             poke(head, "refcount", 1)
             return head
     return None
@@ -191,6 +205,7 @@ def _take_highest(memory: Memory, _task: Any, above: int) -> Folio | None:
 
 ALLOC_HUGE = Operation("alloc_pages", effect=_take_huge, acquires=("frames",))
 ISOLATE_FREE = Operation("isolate_freepages", effect=_take_highest, acquires=("frames",))
+ISOLATE_FREE_BLOCK = Operation("isolate_freepages", effect=_take_highest_block, acquires=("frames",))
 ALLOC_FRAME = Operation("alloc_pages", effect=_take_frame, acquires=("frames",))
 FREE_FRAME = Operation("free_pages", effect=_free_frame, releases=("frames",))
 TRY_GET = Operation("folio_try_get", Access.ACQ_REL, field="refcount", effect=_get_unless_zero, local=True)
@@ -229,6 +244,14 @@ def _alloc(memory: Memory, gfp: int, op: Operation, nid: int | None) -> Folio | 
 def isolate_freepage(memory: Memory, above: int) -> Folio | None:
     """The highest free frame beyond number `above`, with one reference, or None; kernel: compaction_alloc()."""
     folio: Folio | None = perform(ISOLATE_FREE, memory, above)
+    if folio is not None:
+        trace("mm_page_alloc", page=folio.name)
+    return folio
+
+
+def isolate_freepages_block(memory: Memory, above: int) -> Folio | None:
+    """The highest free frames beyond number `above` for a large folio, with one reference, or None."""
+    folio: Folio | None = perform(ISOLATE_FREE_BLOCK, memory, above)
     if folio is not None:
         trace("mm_page_alloc", page=folio.name)
     return folio

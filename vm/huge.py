@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from concurrency import atomic_add_return, trace
 from vm.errno import EAGAIN, ENOMEM
-from vm.folio import folio_get
+from vm.folio import Folio, folio_get, folio_maybe_dma_pinned
 from vm.huge_pmd import change_pmd_bits, deposit, is_leaf, pmdp_huge_get_and_clear, withdraw
-from vm.mm import MM_ANONPAGES, add_mm_counter
+from vm.huge_split_pmd import split_huge_pmd_locked
+from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter
 from vm.pgtable import (
     PTE_RIGHTS,
     PTE_SOFT_DIRTY,
@@ -77,8 +78,21 @@ def zap_huge_pmd(tlb: MmuGather, address: int) -> bool:
     return True
 
 
+def _share(child: MmStruct, mm: MmStruct, address: int, folio: Folio) -> None:
+    folio_get(folio)
+    atomic_add_return(folio, "entire_mapcount", 1)
+    for page in folio.pages:
+        page.anon_exclusive = False
+    pmd = change_pmd_bits(mm, address, lost=PTE_WRITE)
+    assert isinstance(pmd, Present)
+    set_pmd(child, address, pmd.lacking(PTE_WRITE | PTE_YOUNG))
+
+
 def copy_huge_pmd(dst: VmArea, src: VmArea, address: int) -> int:
-    """Share a huge page with the child: 0, -ENOMEM, or -EAGAIN if it is a huge page no more."""
+    """Share a huge page with the child: 0, -ENOMEM, or -EAGAIN if it is a huge page no more.
+
+    One that is pinned is mapped page by page: the child gets copies of its pages.
+    """
     mm, child = src.vm_mm, dst.vm_mm
     table = new_table(child, address)
     if table is None:
@@ -88,13 +102,11 @@ def copy_huge_pmd(dst: VmArea, src: VmArea, address: int) -> int:
     pmd = pmdp_get(mm, address)
     if isinstance(pmd, Present):
         folio = mm.memory.mem_map[pmd.pfn]
-        folio_get(folio)
-        atomic_add_return(folio, "entire_mapcount", 1)
-        for page in folio.pages:
-            page.anon_exclusive = False
-        pmd = change_pmd_bits(mm, address, lost=PTE_WRITE)
-        assert isinstance(pmd, Present)
-        set_pmd(child, address, pmd.lacking(PTE_WRITE | PTE_YOUNG))
+        if folio.anon_exclusive and folio_maybe_dma_pinned(folio):
+            split_huge_pmd_locked(src, address, freeze=False)
+            pmd = pmdp_get(mm, address)
+        else:
+            _share(child, mm, address, folio)
     elif isinstance(pmd, Migration):
         pfn_swap_entry_to_page(mm.memory, pmd)
         pmd = Migration(pmd.pfn, pmd.generation, pmd.bits & ~(PTE_WRITE | PTE_SWP_EXCLUSIVE))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrency import atomic_add_return, bug_on, trace
-from vm.folio import Folio, folio_get, folio_put
+from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_put
 from vm.huge_pmd import is_leaf, maps, pmd_folio, pmdp_invalidate, withdraw
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
@@ -21,7 +21,8 @@ from vm.vma import VmArea
 def split_huge_pmd(vma: VmArea, address: int, *, freeze: bool = False, folio: Folio | None = None) -> None:
     """Map the huge page around `address` page by page, if there is one, and if it is `folio` where that is given.
 
-    With `freeze` the entries become migration entries. The upper entry is looked at under its lock.
+    With `freeze` the entries become migration entries, unless somebody has pinned the huge page. The upper entry is
+    looked at under its lock.
     """
     mm = vma.vm_mm
     start = address & -mm.pmd_size
@@ -60,6 +61,8 @@ def split_huge_pmd_locked(vma: VmArea, start: int, *, freeze: bool) -> None:
         folio = pmd_folio(mm.memory, pmd)
         if pmd.dirty:
             folio.dirty = True
+        if folio.anon_exclusive and folio_maybe_dma_pinned(folio):
+            freeze = False
         for number, page in enumerate(folio.pages):
             if freeze:
                 exclusive = PTE_SWP_EXCLUSIVE if page.anon_exclusive else 0

@@ -2,74 +2,98 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from concurrency import READ_ONCE, Operation, peek, perform, poke, trace
 from vm.anon_vma import AnonVma, put_anon_vma
 from vm.errno import EAGAIN, EBUSY
-from vm.filemap import AddressSpace
 from vm.folio import (
     Folio,
     Memory,
     alloc_folio,
-    folio_get,
     folio_mapped,
     folio_put,
     folio_test_anon,
     isolate_freepage,
+    isolate_freepages_block,
 )
+from vm.huge_migrate import migrate_locked_huge_folio
+from vm.huge_split import split_huge_page
 from vm.lru import isolate_lru_page, putback_lru_page
-from vm.nonlinear import walk_nonlinear
-from vm.pgtable import (
-    PTE_KEPT,
-    PTE_SWP_EXCLUSIVE,
-    Migration,
-    maybe_mkwrite,
-    mk_pte,
-    pte_offset_map,
-    ptep_get,
-    set_pte,
-)
-from vm.rmap import folio_add_anon_rmap, folio_add_file_rmap, folio_get_anon_vma, rmap_walk, try_to_migrate
+from vm.remove_migration import remove_migration_ptes
+from vm.rmap import folio_get_anon_vma, try_to_migrate
 from vm.writeback import folio_wait_writeback
 
 if TYPE_CHECKING:
-    from vm.vma import VmArea
+    pass
 
 
-def compact_zone(memory: Memory) -> int:
-    """Move pages from the low frames to the high ones until the two scanners meet; gives how many moved.
+def compact_zone(memory: Memory, *, alloc_contig: bool = False) -> int:
+    """Move pages from the low frames to the high ones until the two scanners meet; gives how many folios moved.
 
-    The migrate scanner goes up from the first frame, the free scanner takes the highest free frame above it.
-    Simpler here: a page that cannot be moved is not tried again, and large folios are left alone.
+    The migrate scanner goes up from the first frame, the free scanner takes the highest free frame above it. Large
+    folios are left alone, as in v6.1, unless the frames are wanted for an allocation that is larger still
+    (`alloc_contig`; kernel: alloc_contig_range(), for CMA). Simpler here: what cannot be moved is not tried again.
     """
     moved = 0
     for folio in memory.mem_map:
         if isolate_lru_page(memory, folio):
-            if folio.order:
+            if folio.order and not alloc_contig:
                 putback_lru_page(memory, folio)
                 continue
-            target = isolate_freepage(memory, folio.pfn)
+            target = isolate_freepages_block(memory, folio.pfn) if folio.order else None
+            target = target or isolate_freepage(memory, folio.pfn)
             if target is None:
                 putback_lru_page(memory, folio)
                 break
-            if migrate_folio(memory, folio, target) == 0:
-                moved += 1
-                folio_put(memory, folio)
+            if folio.order > target.order:
+                moved += _move_in_parts(memory, folio, target)
             else:
-                putback_lru_page(memory, folio)
+                moved += _move_isolated(memory, folio, target)
+    return moved
+
+
+def _move_isolated(memory: Memory, folio: Folio, target: Folio) -> bool:
+    moved = migrate_folio(memory, folio, target) == 0
+    if moved:
+        folio_put(memory, folio)
+    else:
+        putback_lru_page(memory, folio)
+    return moved
+
+
+def _move_in_parts(memory: Memory, folio: Folio, first: Folio) -> int:
+    """No frames for the whole of the isolated large folio are free: split it, and move its pages, the first to `first`.
+
+    Gives how many pages moved. Kernel: try_split_thp() in migrate_pages().
+    """
+    tails = folio.pages[1:]
+    folio.lock.lock()
+    error = split_huge_page(memory, folio)
+    folio.lock.unlock()
+    if error:
+        folio_put(memory, first)
+        putback_lru_page(memory, folio)
+        return 0
+    moved = int(_move_isolated(memory, folio, first))
+    for page in tails:
+        if isolate_lru_page(memory, page):
+            target = isolate_freepage(memory, page.pfn)
+            if target is None:
+                putback_lru_page(memory, page)
+                break
+            moved += _move_isolated(memory, page, target)
     return moved
 
 
 def migrate_folio(memory: Memory, src: Folio, dst: Folio) -> int:
-    """Move the isolated folio `src` to the frame of the new folio `dst`, whose one reference it takes over.
+    """Move the isolated folio `src` to the frames of the new folio `dst`, whose one reference it takes over.
 
     0, or a negative error and nothing has changed. The caller's reference to `src` keeps the old frame until the
     end. Kernel: unmap_and_move(), steps 1 to 18 of Documentation/mm/page_migration.rst.
     """
     src.lock.lock()
-    result = migrate_locked_folio(src, dst)
+    result = migrate_locked_huge_folio(src, dst) if src.order else migrate_locked_folio(src, dst)
     src.lock.unlock()
     folio_put(memory, dst)
     return result
@@ -174,37 +198,3 @@ def move_to_new_folio(dst: Folio, src: Folio) -> int:
     dst.token = READ_ONCE(src, "token")
     trace("migrate", old=src.name, new=dst.name)
     return 0
-
-
-def remove_migration_ptes(old: Folio, new: Folio) -> None:
-    """The second walk: turn the migration entries of `old` into entries of `new`."""
-    visited = rmap_walk(new, partial(remove_migration_pte, old))
-    mapping = READ_ONCE(new, "mapping")
-    if isinstance(mapping, AddressSpace):
-        walk_nonlinear(new, mapping, partial(remove_migration_pte, old))
-    trace("remove_migration_ptes", old=old.name, new=new.name, vmas=visited)
-
-
-def remove_migration_pte(old: Folio, new: Folio, vma: VmArea, address: int) -> None:
-    """Turn the migration entry of `old` at `address` into an entry of `new`.
-
-    The permissions come from the VMA as it is now, read without mmap_lock: only the rmap lock is held.
-    """
-    mm = vma.vm_mm
-    table = pte_offset_map(mm, address)
-    if table is None:
-        return
-    with table.ptl:
-        pte = ptep_get(table, address)
-        if not isinstance(pte, Migration) or pte.pfn != old.pfn:
-            return
-        folio_get(new)
-        bits = vma.vm_page_prot | pte.bits & PTE_KEPT
-        if pte.write:
-            bits |= maybe_mkwrite(vma)
-        if folio_test_anon(new):
-            folio_add_anon_rmap(new, vma, address, exclusive=bool(pte.bits & PTE_SWP_EXCLUSIVE))
-        else:
-            folio_add_file_rmap(new)
-        set_pte(table, address, mk_pte(new, bits))
-        trace("remove_migration_pte", mm=mm.name, addr=hex(address), old=old.name, new=new.name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from concurrency import trace
 from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.layout import PAGE_SIZE
-from vm.migrate import remove_migration_ptes
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
     PageTable,
@@ -20,6 +19,7 @@ from vm.pgtable import (
     ptep_get_and_clear,
     set_pte,
 )
+from vm.remove_migration import remove_migration_ptes
 from vm.rmap import folio_remove_rmap
 from vm.tlb import flush_tlb_batched_pending, flush_tlb_range
 from vm.vma import VmArea

@@ -23,8 +23,8 @@ from vm.folio import (
     page_to_nid,
     total_mapcount,
 )
+from vm.huge_migrate import migrate_locked_huge_folio
 from vm.huge_pmd import change_pmd_bits
-from vm.huge_split import migrate_locked_huge_folio
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import VM_IO
 from vm.lru import isolate_lru_page, putback_lru_page

@@ -44,7 +44,7 @@ from vm.vma import linear_page_index, vma_address, vma_is_temporary_stack
 if TYPE_CHECKING:
     from vm.vma import VmArea
 
-RmapOne = Callable[[Folio, "VmArea", int], None]
+RmapOne = Callable[[Folio, "VmArea", int], object]
 
 
 def folio_add_new_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
@@ -239,18 +239,22 @@ def invalid_migration_vma(vma: VmArea) -> bool:
     return vma_is_temporary_stack(vma)
 
 
-def try_to_migrate_one(page: Folio, vma: VmArea, address: int) -> None:
-    """Turn the entry of `address`, if it maps `page`, into a migration entry."""
+def try_to_migrate_one(page: Folio, vma: VmArea, address: int, *, sync: bool = False) -> bool:
+    """Turn the entry of `address`, if it maps `page`, into a migration entry; False if the page is pinned.
+
+    An entry that looks empty may belong to a task that has emptied it and not yet counted the mapping off. With `sync`
+    (TTU_SYNC) that task is waited for, so that afterwards the page counts as mapped only if it is.
+    """
     if invalid_migration_vma(vma):
-        return
+        return True
     mm = vma.vm_mm
     table = pmdp_get(mm, address)
-    if not isinstance(table, PageTable) or not isinstance(ptep_get(table, address), Present):
-        return
+    if not isinstance(table, PageTable) or not (sync or isinstance(ptep_get(table, address), Present)):
+        return True
     with table.ptl:
         pte = ptep_get(table, address)
         if not isinstance(pte, Present) or pte.pfn != page.pfn:
-            return
+            return True
         pte = ptep_clear_flush(mm, table, address)
         assert isinstance(pte, Present)
         bits = pte.bits
@@ -259,10 +263,11 @@ def try_to_migrate_one(page: Folio, vma: VmArea, address: int) -> None:
         if page.anon_exclusive:
             if folio_maybe_dma_pinned(page):
                 set_pte(table, address, pte)
-                return
+                return False
             bits |= PTE_SWP_EXCLUSIVE
             page.anon_exclusive = False
         set_pte(table, address, make_migration_entry(page, bits))
         trace("set_migration_pte", mm=mm.name, addr=hex(address), page=page.name)
         folio_remove_rmap(page)
         folio_put(mm.memory, page)
+    return True

@@ -3,8 +3,8 @@
 kswapd does it as a task of its own. An allocation with __GFP_DIRECT_RECLAIM does it in place, with whatever locks its
 task holds (`allow_direct_reclaim`).
 
-Simpler here: pages have no age and stand in no list; the frames are looked at by number, and large folios are left
-alone.
+Simpler here: pages have no age and stand in no list; the frames are looked at by number. A large folio is split, and
+its pages swapped out one by one, as where the swap area has no row of free slots for the whole of it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import partial
 from concurrency import READ_ONCE, Pressure, domain, fs_reclaim, trace
 from vm.filemap import remove_clean_page
 from vm.folio import Folio, Memory, folio_mapped, folio_put, folio_test_anon
+from vm.huge_split import split_huge_page
 from vm.lru import isolate_lru_page, putback_lru_page
 from vm.swap import add_to_swap, folio_free_swap, remove_from_swap_cache, swap_writepage
 from vm.unmap import FlushBatch, try_to_unmap, try_to_unmap_flush
@@ -50,8 +51,11 @@ def shrink_folio_list(memory: Memory, folios: list[Folio]) -> int:
     """
     batch = FlushBatch()
     doomed = []
-    for folio in folios:
+    queue = list(folios)
+    for folio in queue:
         if folio.lock.trylock():
+            if folio.order:
+                queue += split_folio_to_list(memory, folio)
             gone = shrink_folio(memory, folio, batch)
             folio.lock.unlock()
             if gone:
@@ -64,10 +68,18 @@ def shrink_folio_list(memory: Memory, folios: list[Folio]) -> int:
     return len(doomed)
 
 
+def split_folio_to_list(memory: Memory, folio: Folio) -> list[Folio]:
+    """Split the locked, isolated large `folio`; its tails, isolated too, if that could be done."""
+    tails = folio.pages[1:]
+    if split_huge_page(memory, folio):
+        return []
+    return [page for page in tails if isolate_lru_page(memory, page)]
+
+
 def shrink_folio(memory: Memory, folio: Folio, batch: FlushBatch) -> bool:
     """Take the locked `folio` from all who map it, and out of its cache. True if only the caller has it now.
 
-    A folio stays as large as it is while it is locked and somebody else refers to it.
+    A large folio is one that could not be split: it is pinned, or somebody else refers to it.
     """
     if folio.order:
         return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from stress.process import Process
 from vm.folio import Folio, Memory, alloc_huge, folio_put, folio_try_get, isolate_freepage
-from vm.huge_split import migrate_huge_folio
 from vm.layout import PAGE_SIZE, PTRS_PER_PTE
 from vm.lru import isolate_lru_page, putback_lru_page
 from vm.machine import Machine, boot
@@ -55,7 +54,7 @@ def migrate_huge(memory: Memory, folio: Folio) -> None:
     if target is None:
         return
     if folio.order and folio_try_get(folio):
-        migrate_huge_folio(memory, folio, target)
+        migrate_folio(memory, folio, target)
         folio_put(memory, folio)
     else:
         folio_put(memory, target)

@@ -1,9 +1,10 @@
 """A swapping build: the load under which the crash of July 2022 was met, boiled down.
 
 A make forks compilers. Each compiler grows its heap, writes tokens, reads them back, trims the heap, and exits. There
-are fewer frames than pages, so kswapd swaps out; kcompactd moves pages; khugepaged makes rows of them huge, and the
-deferred split takes such apart again. A compiler that reads back what it did not write is a failure (corruption: the
-compiler that was killed); one that finds no memory at all is killed, as by the OOM killer, and that is none.
+are fewer frames than pages, so kswapd swaps out; kcompactd moves pages, small and huge; khugepaged makes rows of them
+huge, and the deferred split takes such apart again. A compiler that reads back what it did not write is a failure
+(corruption: the compiler that was killed); one that finds no memory at all is killed, as by the OOM killer, and that is
+none.
 """
 
 from __future__ import annotations
@@ -109,8 +110,9 @@ def _reclaim(build: _Build, rounds: int) -> None:
 
 
 def _compact(build: _Build, rounds: int) -> None:
-    for _ in range(rounds):
-        compact_zone(build.machine.memory)
+    """Move pages, in every second round the huge ones, too."""
+    for number in range(rounds):
+        compact_zone(build.machine.memory, alloc_contig=bool(number % 2))
 
 
 def _collapse(build: _Build, rounds: int) -> None:

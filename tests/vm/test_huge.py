@@ -10,11 +10,11 @@ from vm.brk import sys_brk
 from vm.exit import exit_mmap
 from vm.folio import Folio, Memory, alloc_huge, folio_put, folio_try_get
 from vm.fork import sys_fork
-from vm.huge_split import migrate_huge_folio, split_huge_page
+from vm.huge_split import split_huge_page
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
-from vm.migrate import compact_zone
+from vm.migrate import compact_zone, migrate_folio
 from vm.mm import MmStruct
 from vm.mman import MADV_DONTNEED, MADV_HUGEPAGE, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE
 from vm.mprotect import sys_mprotect
@@ -72,7 +72,7 @@ def move(memory: Memory, folio: Folio) -> None:
     if target is None:
         return
     if folio_try_get(folio):
-        migrate_huge_folio(memory, folio, target)
+        migrate_folio(memory, folio, target)
         folio_put(memory, folio)
     else:
         folio_put(memory, target)
