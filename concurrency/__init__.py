@@ -124,6 +124,7 @@ from concurrency.runtime import (
 )
 from concurrency.rwlock import RwLock
 from concurrency.rwsem import RwSemaphore
+from concurrency.sample import Sampler
 from concurrency.schedule import Datum, Schedule, Segment
 from concurrency.semaphore import Semaphore
 from concurrency.seqlock import SeqCount, SeqLock
@@ -221,6 +222,7 @@ __all__ = [
     "Runtime",
     "RwLock",
     "RwSemaphore",
+    "Sampler",
     "Schedule",
     "Search",
     "Segment",

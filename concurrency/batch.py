@@ -8,15 +8,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from concurrency.failure import ConcurrencyError, Failure
-from concurrency.schedule import Schedule
+from concurrency.execution import Execution
+from concurrency.failure import ConcurrencyError
+from concurrency.result import Witness
+from concurrency.sample import Runtimes, Sampler
 from concurrency.settings import Settings
 from concurrency.simulated import Simulated
 from concurrency.strategy.base import Divisible, Learning, Part, Pruned, Search, Strategy
 from concurrency.strategy.dfs import Iterative
 from concurrency.strategy.table import make_strategy
+from concurrency.tally import unconfirmed
 from concurrency.watchdog import watchdog
 
 Opened = tuple[Callable[[], Any], Settings]
@@ -55,13 +58,17 @@ def packed(source: Source) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What all batches of an exploration share; with `first_only` a batch ends at its first failure."""
+    """What all batches of an exploration share; with `first_only` a batch ends at its first failure.
+
+    `sampler` is the class of who hears some of the executions.
+    """
 
     source: bytes
     strategy: str
     seed: int
     depth: int | None
     first_only: bool
+    sampler: type[Sampler] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +85,14 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The first `most` executions of these parts of a search, in order."""
+    """The first `most` executions of these parts of a search, in order.
+
+    Samplers take their numbers to be those from `start` on.
+    """
 
     parts: tuple[Part, ...]
     most: int
+    start: int
 
     def __str__(self) -> str:
         return f"the executions that begin with the choices {', '.join(map(str, self.parts))}"
@@ -89,24 +100,32 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An execution that failed: how many of its report were completed before it, and how it went."""
+    """An execution that failed: how many of its report were completed before it, and its witness."""
 
     number: int
-    failure: Failure
-    schedule: Schedule
-    steps: int
-    strategy: str
+    witness: Witness
 
 
-Made = tuple[int | None, int, int]
-"""One execution: its operations (None: it was given up), and what it added to `cut` and `repeated` of the search."""
+class Made(NamedTuple):
+    """One execution: its operations (None: it was given up), and what it added to `cut` and `repeated` of the search.
+
+    The others are as in `Execution`; `headline` is that of its failure.
+    """
+
+    steps: int | None
+    cut: int
+    repeated: int
+    fair: bool = False
+    faults: int = 0
+    headline: str | None = None
 
 
 @dataclass(slots=True)
 class Report:
     """What came of a range or of one part.
 
-    `findings` has the first execution of each headline. `rest` are the parts that are left of this one.
+    `findings` has for each headline the first execution, and each that was simpler than those before. `rest` are the
+    parts that are left of this one. `heard` is what the sampler has heard in the whole batch, in one of its reports.
     """
 
     part: Part = ()
@@ -114,41 +133,69 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     lessons: list[Any] = field(default_factory=list)
     rest: list[Part] = field(default_factory=list)
+    heard: Any = None
 
 
 class _Runner:
     """Runs executions of one strategy into reports."""
 
-    def __init__(self, program: Callable[[], Any], runtime: Simulated, chooser: Strategy, work: Work) -> None:
+    def __init__(
+        self,
+        program: Callable[[], Any],
+        runtimes: Runtimes[Simulated],
+        chooser: Strategy,
+        work: Work,
+        start: int,
+    ) -> None:
         self._program = program
-        self._runtime = runtime
+        self._runtimes = runtimes
         self._chooser = chooser
         self._search = chooser if isinstance(chooser, Search) else None
         self._first_only = work.first_only
-        self._seen: set[str] = set()
+        self._smallest: dict[str, tuple[int, int]] = {}
+        self._headlines: dict[str, str] = {}
+        self.next = start
+        """The number of the next execution."""
         self.over = False
 
     def execute(self, report: Report) -> None:
         """Make the next execution."""
         cut, repeated = self._said
+        runtime = self._runtimes.of(self.next)
+        runtime.executions = self.next
+        self.next += 1
         try:
-            execution = self._runtime.run(self._program)
+            execution = runtime.run(self._program)
         except Pruned:
-            self._note(report, None, cut, repeated)
+            now_cut, now_repeated = self._said
+            report.made.append(Made(None, now_cut - cut, now_repeated - repeated))
             return
-        failure = execution.failure
-        if failure is not None and failure.headline not in self._seen:
-            self._seen.add(failure.headline)
-            number = sum(steps is not None for steps, _, _ in report.made)
-            report.findings.append(
-                Finding(number, failure, execution.schedule, execution.steps, self._chooser.name)
-            )
-            self.over = self._first_only
-        self._note(report, execution.steps, cut, repeated)
-
-    def _note(self, report: Report, steps: int | None, cut: int, repeated: int) -> None:
+        headline = None
+        if execution.failure is not None:
+            headline = self._failed(execution, report)
         now_cut, now_repeated = self._said
-        report.made.append((steps, now_cut - cut, now_repeated - repeated))
+        report.made.append(
+            Made(
+                execution.steps,
+                now_cut - cut,
+                now_repeated - repeated,
+                execution.fair,
+                execution.faults,
+                headline,
+            )
+        )
+
+    def _failed(self, execution: Execution, report: Report) -> str:
+        """Keep the witness if it may be the simplest of its headline; gives that, the same object each time."""
+        number = sum(one.steps is not None for one in report.made)
+        witness = unconfirmed(execution, number, self._chooser.name)
+        headline = witness.failure.headline
+        smallest = self._smallest.get(headline)
+        if smallest is None or witness.size < smallest:
+            self._smallest[headline] = witness.size
+            report.findings.append(Finding(number, witness))
+            self.over = self._first_only
+        return self._headlines.setdefault(headline, headline)
 
     @property
     def _said(self) -> tuple[int, int]:
@@ -170,25 +217,27 @@ def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
     reports: list[Report] = []
     with source.opened() as (program, settings), _interruptible():
         chooser = make_strategy(work.strategy, work.seed, work.depth, faults=settings.faults > 0)
-        runtime = settings.runtime(chooser)
-        runner = _Runner(program, runtime, chooser, work)
+        sampler = None if work.sampler is None else work.sampler()
+        runtimes = Runtimes(lambda settings: settings.runtime(chooser), settings, sampler)
+        runner = _Runner(program, runtimes, chooser, work, batch.start)
         try:
             with watchdog(settings.patience):
                 if isinstance(batch, Range):
                     reports.append(Report())
-                    _run_range(batch, runner, runtime, chooser, reports[0])
+                    _run_range(batch, runner, chooser, reports[0])
                 else:
                     _run_parts(batch, runner, chooser, reports)
         except KeyboardInterrupt:
             pass
+        if reports and sampler is not None:
+            reports[0].heard = sampler.taken()
     return reports
 
 
-def _run_range(batch: Range, runner: _Runner, runtime: Simulated, chooser: Strategy, report: Report) -> None:
-    runtime.executions = batch.start
+def _run_range(batch: Range, runner: _Runner, chooser: Strategy, report: Report) -> None:
     if isinstance(chooser, Learning):
         chooser.knows = batch.knows
-    while runtime.executions < batch.stop and not runner.over:
+    while runner.next < batch.stop and not runner.over:
         runner.execute(report)
     if isinstance(chooser, Learning):
         report.lessons = chooser.lessons()

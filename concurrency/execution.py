@@ -19,7 +19,8 @@ class Execution:
 
     The n-th time that a task went on, it was `who[n]`, after `when[n]` announced operations. `data` has the other
     choices: how many times a task had gone on by then, and the value. With `fair` it took so long that from some
-    operation on tasks were scheduled round robin, not by the strategy.
+    operation on tasks were scheduled round robin, not by the strategy. `preemptions` counts the switches away from a
+    task that could have gone on, `faults` the allocations that failed by choice.
     """
 
     failure: Failure | None
@@ -28,6 +29,8 @@ class Execution:
     when: list[int]
     data: list[tuple[int, int]]
     fair: bool = False
+    preemptions: int = 0
+    faults: int = 0
 
     @property
     def schedule(self) -> Schedule:

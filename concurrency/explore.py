@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
+from itertools import count
 from typing import Any
 
 from concurrency.batch import ByName, Source, Work, packed
@@ -13,6 +14,7 @@ from concurrency.observer import hearers
 from concurrency.parallel import explore_with
 from concurrency.replay import tell_apart
 from concurrency.result import Result, Witness
+from concurrency.sample import Runtimes, Sampler
 from concurrency.settings import Settings
 from concurrency.simulated import Simulated
 from concurrency.strategy.base import Pruned, Search, Strategy
@@ -39,6 +41,7 @@ def explore(
     settings: Settings | None = None,
     progress: Callable[[Result], None] | None = None,
     found: Callable[[Witness], None] | None = None,
+    sampler: Sampler | None = None,
     jobs: int = 1,
     executor: Executor | None = None,
     source: Source | None = None,
@@ -47,10 +50,11 @@ def explore(
 
     `depth` is that of PCT, or the bound of a search (preemptions, or delays), which ends when it has seen every
     schedule within it. The budget is `executions` (if neither is given 1000, or a million for a search) or `seconds`,
-    whichever ends first. With `keep_going` the exploration goes on after a failure and keeps one witness of each
-    headline. `progress` is called after each execution, `found` with each witness that is kept. A KeyboardInterrupt
-    ends the exploration; what was found is returned. The ``threaded`` runtime makes no choices, so its witnesses have
-    an empty schedule.
+    whichever ends first. With `keep_going` the exploration goes on after a failure and keeps the simplest
+    witness of each headline (`Witness.size`). `progress` is called after each execution, `found` with each witness that
+    is kept, in place of an earlier one of its headline where it is simpler. `sampler` hears every so-many-th execution.
+    A KeyboardInterrupt ends the exploration; what was found is returned. The ``threaded`` runtime makes no choices, so
+    its witnesses have an empty schedule.
 
     With `jobs` above 1 so many processes share the work; with an `executor` its workers do. The result is that of one
     process. The program must then be importable by name, or `source` says where a worker gets it from; `progress` is
@@ -77,7 +81,9 @@ def explore(
             note(result, chooser)
     if executions is None and seconds is None:
         executions = _SEARCH_BUDGET if isinstance(chooser, Search) else _BUDGET
-    tally = Tally(program, settings, result, Wishes(executions, seconds, keep_going, progress, found))
+    tally = Tally(
+        program, settings, result, Wishes(executions, seconds, keep_going, progress, found, sampler)
+    )
     try:
         if chooser is None:
             _by_threads(tally)
@@ -85,7 +91,9 @@ def explore(
             with watchdog(settings.patience):
                 _here(tally, chooser)
         else:
-            work = Work(packed(source or ByName(program, settings)), strategy, seed, depth, not keep_going)
+            how = packed(source or ByName(program, settings))
+            hears = None if sampler is None else type(sampler)
+            work = Work(how, strategy, seed, depth, not keep_going, hears)
             workers = Workers(jobs, executor)
             try:
                 explore_with(tally, work, chooser, workers)
@@ -99,17 +107,22 @@ def explore(
 
 def _by_threads(tally: Tally) -> None:
     """Run the executions of a tally by operating system threads."""
-    runner = tally.settings.threaded(tally.result.seed)
+    result = tally.result
+    runtimes = Runtimes(lambda settings: settings.threaded(result.seed), tally.settings, tally.wishes.sampler)
     while tally.goes_on:
-        tally.executed(runner.run(tally.program), tally.result.strategy)
+        tally.executed(runtimes.of(result.executions).run(tally.program), result.strategy)
         tally.tick()
 
 
 def _here(tally: Tally, chooser: Strategy) -> None:
     """Run the executions of a tally in this process, one after the other."""
-    runner = tally.settings.runtime(chooser)
+    runtimes = Runtimes(lambda settings: settings.runtime(chooser), tally.settings, tally.wishes.sampler)
     search = chooser if isinstance(chooser, Search) else None
-    while tally.goes_on:
+    for number in count():
+        if not tally.goes_on:
+            return
+        runner = runtimes.of(number)
+        runner.executions = number
         try:
             execution = runner.run(tally.program)
         except Pruned:

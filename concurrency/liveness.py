@@ -48,6 +48,7 @@ class Liveness:
     _decide_at: int
     _quiet_until: int
     _forced: int
+    _relieved: int
     _limit: int
     _spins: int
     _overridden: ClassVar = ("_choose", "perform")
@@ -138,6 +139,7 @@ class Liveness:
         task.has_looked = False
         spinners.remove(task)
         insort(self._runnable, task, key=task_number)
+        self._relieved += 1
         self._who.append(self._choose(None, self.steps))
         self._when.append(self.steps)
         return task

@@ -11,10 +11,10 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
-from concurrency.batch import Finding, Parts, Range, Report, Work
+from concurrency.batch import Parts, Range, Report, Work
 from concurrency.failure import ConcurrencyError
-from concurrency.result import Witness
 from concurrency.strategy.base import Divisible, Learning, Part, Search, Strategy, end_of_round, starts_round
 from concurrency.strategy.dfs import Iterative
 from concurrency.tally import Tally
@@ -85,29 +85,24 @@ def _count(tally: Tally, report: Report) -> None:
     result = tally.result
     room = tally.room
     made = report.made if room is None else report.made[:room]
-    lengths = [steps for steps, _, _ in made if steps is not None]
+    lengths = [one.steps for one in made if one.steps is not None]
     before = result.executions
     for finding in report.findings:
         if finding.number < len(lengths) and not tally.over:
-            tally.failed(_witness(finding, before))
+            tally.failed(replace(finding.witness, execution=before + finding.number))
     result.pruned += len(made) - len(lengths)
     result.executions += len(lengths)
     result.steps += sum(lengths)
-    result.cut += sum(cut for _, cut, _ in made)
-    result.repeated += sum(repeated for _, _, repeated in made)
+    for one in made:
+        result.cut += one.cut
+        result.repeated += one.repeated
+        result.fair += one.fair
+        result.faults += one.faults
+        if one.headline is not None:
+            result.times[one.headline] += 1
+    if tally.wishes.sampler is not None and report.heard is not None:
+        tally.wishes.sampler.add(report.heard)
     tally.tick()
-
-
-def _witness(finding: Finding, before: int) -> Witness:
-    return Witness(
-        finding.failure,
-        finding.schedule,
-        before + finding.number,
-        finding.steps,
-        (),
-        (),
-        strategy=finding.strategy,
-    )
 
 
 class _Line:
@@ -183,6 +178,7 @@ class _Tree:
         self._reports = 0
         self._failing: Part | None = None
         self._ended = False
+        self._handed_out = 0
         self._begin(chooser.root)
 
     def _begin(self, root: Part) -> None:
@@ -201,7 +197,11 @@ class _Tree:
                 break
             parts.append(heapq.heappop(self._open))
         self._running.update(parts)
-        return Parts(tuple(parts), most) if parts else None
+        if not parts:
+            return None
+        start = self._handed_out
+        self._handed_out += most
+        return Parts(tuple(parts), most, start)
 
     def add(self, batch: Range | Parts, reports: list[Report]) -> None:
         """Some parts are done, and have left others; those that were not begun are open again."""

@@ -12,7 +12,6 @@ from concurrency.recorder import Recorder
 from concurrency.result import Witness
 from concurrency.schedule import Schedule
 from concurrency.settings import Settings
-from concurrency.strategy.guided import Noted
 from concurrency.strategy.replay import Following, Replay
 from concurrency.watchdog import watchdog
 
@@ -38,13 +37,11 @@ def replay(
     if isinstance(schedule, str):
         schedule = Schedule.parse(schedule)
     recorder = Recorder()
-    noted = Noted(Replay(schedule))
     with watchdog(settings.patience):
         try:
-            done = settings.runtime(noted, stacks=True, recorder=recorder).run(program)
+            done = settings.runtime(Replay(schedule), stacks=True, recorder=recorder).run(program)
         except BadSchedule:
-            noted = Noted(Following(schedule))
-            done = settings.runtime(noted, stacks=True, recorder=recorder).run(program)
+            done = settings.runtime(Following(schedule), stacks=True, recorder=recorder).run(program)
             if not ran_too_deep(done.failure):
                 raise
     if done.schedule != schedule and not ran_too_deep(done.failure):
@@ -61,7 +58,7 @@ def replay(
         done.steps,
         tuple(recorder.tasks),
         tuple(recorder.events),
-        noted.preemptions,
+        done.preemptions,
     )
 
 

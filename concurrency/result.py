@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -36,6 +37,11 @@ class Witness:
     preemptions: int = 0
     strategy: str = ""
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of two witnesses the one of smaller size is the simpler one: fewer preemptions, then fewer operations."""
+        return self.preemptions, self.steps
+
 
 @dataclass(slots=True)
 class Result:
@@ -48,7 +54,8 @@ class Result:
     begun and given up, since nothing new could come of them; they are not among `executions`. `watched` says that a
     reduced search ran with checks that look at the whole state: they saw one execution of each trace, and what they
     would say of the others is open. `fair` counts the executions that took so long that they were scheduled fairly in
-    the end (`Execution.fair`): of those not every schedule was seen.
+    the end (`Execution.fair`): of those not every schedule was seen. `faults` counts the allocations that failed by
+    choice. `times` says for each headline how many executions showed it, of which the simplest is among `failures`.
     """
 
     strategy: str
@@ -66,6 +73,8 @@ class Result:
     pruned: int = 0
     watched: bool = False
     fair: int = 0
+    faults: int = 0
+    times: Counter[str] = field(default_factory=Counter)
     failures: list[Witness] = field(default_factory=list)
 
     @property

@@ -103,6 +103,8 @@ class Simulated(Liveness):
         self._who: list[Task] = []
         self._when: list[int] = []
         self._data: list[tuple[int, int]] = []
+        self._relieved = 1
+        """How often a task went on since no other ran: it had ended, or had to wait."""
         self._watchers: list[Watcher] = []
         self._alarms: list[tuple[int, Callable[[], None]]] = []
         self._limit = self._max_steps
@@ -163,7 +165,14 @@ class Simulated(Liveness):
             self._forced += self.steps - self._alone_since
         strategy.end(self.steps, self._forced)
         return Execution(
-            self._failure, self.steps, self._who, self._when, self._data, fair=self._fair_since >= 0
+            self._failure,
+            self.steps,
+            self._who,
+            self._when,
+            self._data,
+            fair=self._fair_since >= 0,
+            preemptions=max(0, len(self._who) - self._relieved),
+            faults=self._faults - self.faults,
         )
 
     def _settle(self) -> None:
@@ -502,6 +511,7 @@ class Simulated(Liveness):
         if not runnable:
             return None
         chosen = self._choose(None, n)
+        self._relieved += 1
         self._who.append(chosen)
         self._when.append(n)
         self.current = chosen
@@ -581,7 +591,9 @@ class Simulated(Liveness):
         if self._watchers:
             self._look(task, op)
         if runnable:
-            self._go(self._choose(None, n), n)
+            chosen = self._choose(None, n)
+            self._relieved += 1
+            self._go(chosen, n)
         else:
             self._greenlets.hub.switch()
         self._unwait(task, obj)

@@ -10,6 +10,7 @@ from typing import Any
 from concurrency.execution import Execution
 from concurrency.replay import confirmed
 from concurrency.result import Result, Witness
+from concurrency.sample import Sampler
 from concurrency.settings import Settings
 
 
@@ -18,7 +19,8 @@ class Wishes:
     """When an exploration ends, and who hears of it.
 
     It ends after `executions`, after `seconds`, or at the first failure unless it should go on (`keep_going`).
-    `progress` is called with the result so far, `found` with each witness that is kept.
+    `progress` is called with the result so far, `found` with each witness that is kept. `sampler` hears some of the
+    executions.
     """
 
     executions: int | None = None
@@ -26,10 +28,11 @@ class Wishes:
     keep_going: bool = False
     progress: Callable[[Result], None] | None = None
     found: Callable[[Witness], None] | None = None
+    sampler: Sampler | None = None
 
 
 class Tally:
-    """Adds up executions in `result`, and keeps one witness of each headline."""
+    """Adds up executions in `result`, and keeps the simplest witness of each headline."""
 
     def __init__(
         self, program: Callable[[], Any], settings: Settings, result: Result, wishes: Wishes
@@ -41,7 +44,8 @@ class Tally:
         self.over = False
         """A failure was found and nobody wants another one, or everything was seen."""
         self._start = time.monotonic()
-        self._seen: set[str] = set()
+        self._kept: dict[str, tuple[int, tuple[int, int]]] = {}
+        """For each headline the place of its witness among the failures, and its size."""
 
     @property
     def room(self) -> int | None:
@@ -73,27 +77,35 @@ class Tally:
         result.executions += 1
         result.steps += execution.steps
         result.fair += execution.fair
+        result.faults += execution.faults
         failure = execution.failure
         if failure is not None:
-            number = result.executions - 1
-            self.failed(
-                Witness(failure, execution.schedule, number, execution.steps, (), (), strategy=strategy)
-            )
+            result.times[failure.headline] += 1
+            if self.wants(failure.headline, (execution.preemptions, execution.steps)):
+                self.failed(unconfirmed(execution, result.executions - 1, strategy))
+
+    def wants(self, headline: str, size: tuple[int, int]) -> bool:
+        """A witness of this size (`Witness.size`) is the first of its headline, or the simplest so far."""
+        kept = self._kept.get(headline)
+        return kept is None or size < kept[1]
 
     def failed(self, witness: Witness) -> None:
-        """An execution has failed: keep its witness, replayed, if its headline is new.
+        """An execution has failed: keep its witness, replayed, if it is wanted.
 
         An interrupt during that second run leaves a witness without events: what was found is not lost.
         """
-        if witness.failure.headline in self._seen:
+        headline, size = witness.failure.headline, witness.size
+        if not self.wants(headline, size):
             return
-        self._seen.add(witness.failure.headline)
+        failures = self.result.failures
+        place, _ = self._kept.get(headline, (len(failures), size))
+        self._kept[headline] = place, size
         if witness.schedule.choices:
             try:
                 witness = confirmed(self.program, witness, self.settings)
             except KeyboardInterrupt:
                 self.result.interrupted = True
-        self.result.failures.append(witness)
+        failures[place : place + 1] = [witness]
         if self.wishes.found is not None:
             self.wishes.found(witness)
         self.over = self.over or not self.wishes.keep_going or self.result.interrupted
@@ -107,3 +119,18 @@ class Tally:
         self.stop()
         if self.wishes.progress is not None:
             self.wishes.progress(self.result)
+
+
+def unconfirmed(execution: Execution, number: int, strategy: str) -> Witness:
+    """The witness of an execution that failed, which nobody has replayed yet."""
+    assert execution.failure is not None
+    return Witness(
+        execution.failure,
+        execution.schedule,
+        number,
+        execution.steps,
+        (),
+        (),
+        execution.preemptions,
+        strategy,
+    )

@@ -137,7 +137,7 @@ class Threaded:
             raise self._broken
         if self._failure is None:
             self._finish()
-        return Execution(self._failure, self.steps, [], [], [])
+        return Execution(self._failure, self.steps, [], [], [], faults=self._faults - self.faults)
 
     def _finish(self) -> None:
         try:

@@ -6,15 +6,16 @@ of its own seed, so that what a round does depends on its number alone: whoever 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from concurrency import Observer, Result, Settings, Witness, explore
+from concurrency import Result, Witness, explore
 from stress import artifact, state
 from stress.counts import Counts
-from stress.merge import Identity, identity, is_simpler
+from stress.merge import Identity, identity
 from stress.patch import applied
 from stress.plan import Plan
 from stress.source import ScenarioSource
@@ -31,15 +32,15 @@ Progress = Callable[[Result, Counts], None]
 class Found:
     """A witness, and the artifact that it was saved to; None with the reason if that could not be written.
 
-    `first` is the number of the execution in the whole campaign that first showed it, and `times` counts the
-    witnesses that show the same, of which this is the simplest.
+    `first` is the number of the execution in the whole campaign that first showed it. `times` counts the executions
+    that showed it, of which this is the simplest: those with the headline of one that was replayed and showed it.
     """
 
     witness: Witness
     path: Path | None
     problem: str = ""
     first: int = 0
-    times: int = 1
+    times: int = 0
 
 
 class Campaign:
@@ -56,6 +57,8 @@ class Campaign:
         self._executor = executor
         self._workers = workers if executor is not None else plan.jobs
         self._known: dict[Identity, Found] = {}
+        self._shows: dict[str, Found] = {}
+        """For each headline what its simplest witness in this round showed."""
 
     @classmethod
     def resumed(cls, folder: Path, seconds: float, jobs: int) -> Campaign:
@@ -67,20 +70,16 @@ class Campaign:
         result.executions, result.steps, result.seconds = known.executions, known.steps, known.seconds
         return campaign
 
-    @property
-    def counts_all(self) -> bool:
-        """All executions of a long run in this process are counted; in others', one a round is, as a sample.
-
-        Counting costs a quarter more time, so a run for a number of schedules goes without.
-        """
-        return self.plan.has_rounds and self.plan.jobs == 1 and self._executor is None
-
     def run(self, progress: Progress | None = None) -> None:
         """Run to the end of the plan, or until something is found; a KeyboardInterrupt ends it, too."""
         plan = self.plan
         while True:
             before = self.result
-            self.result = _sum(before, self._explore(before, progress))
+            result = self._explore(before, progress)
+            for headline, found in self._shows.items():
+                found.times += result.times[headline]
+            self._shows.clear()
+            self.result = _sum(before, result)
             self.result.failures = [found.witness for found in self.found]
             self._round += not self.result.interrupted
             if plan.has_rounds:
@@ -89,8 +88,6 @@ class Campaign:
                 return
             if not plan.has_rounds or self.result.seconds >= (plan.seconds or 0):
                 return
-            if not self.counts_all:
-                self._sample()
 
     def _explore(self, before: Result, progress: Progress | None) -> Result:
         plan = self.plan
@@ -115,45 +112,30 @@ class Campaign:
                 seed=plan.seed + self._round,
                 keep_going=plan.keep_going,
                 runtime=plan.runtime,
-                settings=self._counted() if self.counts_all else plan.settings,
+                settings=plan.settings,
                 progress=tell,
                 found=lambda witness: self._keep(witness, before.executions),
+                sampler=self.counts,
                 jobs=self._workers,
                 executor=self._executor,
                 source=ScenarioSource.of(plan.scenario, plan.without, plan.memory),
             )
 
-    def _counted(self) -> Settings:
-        settings = self.plan.settings
-        observers = settings.observers
-
-        def watched() -> Sequence[Observer]:
-            return (self.counts, *observers())
-
-        return replace(settings, observers=watched)
-
-    def _sample(self) -> None:
-        """Count what one execution does, in this process."""
-        scenario = self.plan.scenario
-        with applied(scenario.patches):
-            seed = self.plan.seed + self._round
-            explore(scenario.program, strategy="random", executions=1, seed=seed, settings=self._counted())
-
     def _keep(self, witness: Witness, before: int) -> None:
-        """Save a witness, unless a simpler one shows the same."""
+        """Save a witness, unless a simpler one shows the same; what it takes the place of goes once it is saved."""
         what = identity(witness)
         known = self._known.get(what)
         if known is None:
             path, problem = self._saved(witness)
-            found = self._known[what] = Found(witness, path, problem, before + witness.execution)
-            self.found.append(found)
-            return
-        known.times += 1
-        if is_simpler(witness, known.witness):
-            if known.path is not None:
-                known.path.unlink(missing_ok=True)
-            known.witness = witness
-            known.path, known.problem = self._saved(witness)
+            known = self._known[what] = Found(witness, path, problem, before + witness.execution)
+            self.found.append(known)
+        elif witness.size < known.witness.size:
+            path, problem = self._saved(witness)
+            if path is not None or known.path is None:
+                if known.path is not None:
+                    known.path.unlink(missing_ok=True)
+                known.witness, known.path, known.problem = witness, path, problem
+        self._shows[witness.failure.headline] = known
 
     def _saved(self, witness: Witness) -> tuple[Path | None, str]:
         plan = self.plan
@@ -169,13 +151,19 @@ class Campaign:
         except OSError as error:
             return None, f"{plan.out}: {error.strerror}"
 
+    @property
+    def counted(self) -> dict[str, Any]:
+        """What all executions did: `Counted.as_json`, from the sample, and the allocations that failed."""
+        result = self.result
+        return {**self.counts.counted.as_json(result.executions), "failed_allocations": result.faults}
+
     def _save(self) -> None:
         """Save the state; a campaign whose state cannot be saved goes on."""
         result = self.result
         times = {one.path.name: one.times for one in self.found if one.path is not None}
         now = state.State(self.plan, self._round, result.executions, result.steps, result.seconds, times)
         try:
-            state.save(now, self.counts.as_json())
+            state.save(now, self.counted)
         except OSError:
             self.saved = False
 
@@ -187,6 +175,7 @@ def _sum(before: Result, result: Result) -> Result:
         seed=before.seed,
         executions=before.executions + result.executions,
         steps=before.steps + result.steps,
+        faults=before.faults + result.faults,
         seconds=before.seconds + result.seconds,
         failures=[*before.failures, *result.failures],
     )

@@ -1,43 +1,78 @@
-"""What executions did, counted: operations by kind, locks, failed allocations, grace periods; and what they covered."""
+"""What executions do, counted in a sample of them: operations by kind, locks, grace periods; and what they covered."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from typing import Any
 
-from concurrency import Dep, Observer, Operation, Runtime, Task
+from concurrency import Dep, Operation, Runtime, Sampler, Task
 from concurrency.rcu.domain import GracePeriods
 from concurrency.waiting import label
 
-_ALLOC = "kmem_cache_alloc"
 
+@dataclass(slots=True)
+class Counted:
+    """What was heard of so many executions, by names.
 
-class Counts(Observer):
-    """Counts over all executions that it listens to.
-
-    `chains` are the sequences of lock classes that some task held at once, `met` the operations that two tasks did to
+    `chains` are the sequences of lock classes that some task held at once, `pairs` the operations that two tasks did to
     one object one after the other: what a campaign has seen of what there is to see.
     """
 
+    executions: int = 0
+    operations: Counter[str] = field(default_factory=Counter)
+    acquired: Counter[str] = field(default_factory=Counter)
+    waited: Counter[str] = field(default_factory=Counter)
+    grace_periods: int = 0
+    chains: set[tuple[str, ...]] = field(default_factory=set)
+    pairs: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, other: Counted) -> None:
+        """Both together."""
+        self.executions += other.executions
+        self.operations += other.operations
+        self.acquired += other.acquired
+        self.waited += other.waited
+        self.grace_periods += other.grace_periods
+        self.chains |= other.chains
+        self.pairs |= other.pairs
+
+    def as_json(self, executions: int) -> dict[str, Any]:
+        """Everything, as estimates for so many executions; chains and pairs are those that were seen."""
+        scale = executions / max(1, self.executions)
+
+        def of_all(count: int) -> int:
+            return round(count * scale)
+
+        ranked = sorted(self.operations.items(), key=lambda item: (-item[1], item[0]))
+        return {
+            "sampled": self.executions,
+            "operations": {name: of_all(count) for name, count in ranked},
+            "locks": {
+                name: {"acquired": of_all(self.acquired[name]), "waited": of_all(self.waited[name])}
+                for name in sorted({*self.acquired, *self.waited})
+            },
+            "grace_periods": of_all(self.grace_periods),
+            "lock_chains": len(self.chains),
+            "operation_pairs": len(self.pairs),
+        }
+
+
+class Counts(Sampler):
+    """Counts over those executions that it hears."""
+
     def __init__(self) -> None:
-        self.operations: Counter[str] = Counter()
-        self.acquired: Counter[str] = Counter()
-        self.waited: Counter[str] = Counter()
-        self.failed_allocations = 0
-        self.grace_periods = 0
-        self.executions = 0
-        self.chains: set[tuple[str, ...]] = set()
+        self._counted = Counted()
         self._kinds: defaultdict[Operation, int] = defaultdict(int)
-        self.met: set[tuple[Operation, Operation]] = set()
+        self._met: set[tuple[Operation, Operation]] = set()
         self._last: dict[int, list[Any]] = {}
         """For each object that an operation was done to: the last task, its operation, and the object."""
         self._domains: list[GracePeriods[Any]] = []
 
     def begin(self, runtime: Runtime) -> None:  # noqa: ARG002
         """See `Observer.begin`."""
-        self.executions += 1
-        self._last = {}
         self._settle()
+        self._counted.executions += 1
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:
         """See `Observer.accessed`."""
@@ -47,7 +82,7 @@ class Counts(Observer):
             self._last[id(obj)] = [task, op, obj]
             return
         if last[0] is not task:
-            self.met.add((last[1], op))
+            self._met.add((last[1], op))
             last[0] = task
         last[1] = op
 
@@ -55,39 +90,44 @@ class Counts(Observer):
         """See `Observer.performed`."""
         self.accessed(task, op, obj)
         dep = op.dep
-        if dep is not None and (dep < Dep.TRY or (dep <= Dep.TRY_READ and result is not False)):
-            self.acquired[obj.name] += 1
-            self.chains.add(tuple([entry[0].name for entry in task.context.held]))
-        elif result is None and op.name == _ALLOC:
-            self.failed_allocations += 1
+        if dep is not None and dep <= Dep.TRY_READ and result is not False:
+            self._counted.acquired[obj.name] += 1
+            self._counted.chains.add(tuple([entry[0].name for entry in task.context.held]))
         elif isinstance(obj, GracePeriods) and obj not in self._domains:
             self._domains.append(obj)
 
     def blocked(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
         """See `Observer.blocked`."""
-        if hasattr(obj, "dep_map"):
-            self.waited[label(obj)] += 1
+        if op.dep is not None:
+            self._counted.waited[label(obj)] += 1
 
     def _settle(self) -> None:
-        self.grace_periods += sum(domain.begun for domain in self._domains)
-        self._domains = []
+        """Keep of the last execution what has a name, and nothing else."""
+        counted = self._counted
         for op, count in self._kinds.items():
-            self.operations[op.name] += count
+            counted.operations[op.name] += count
+        counted.pairs.update((_spelt(one), _spelt(other)) for one, other in self._met)
+        counted.grace_periods += sum(domain.begun for domain in self._domains)
         self._kinds.clear()
+        self._met.clear()
+        self._last.clear()
+        self._domains.clear()
 
-    def as_json(self) -> dict[str, Any]:
-        """Everything, for a file or the last line of a run."""
+    @property
+    def counted(self) -> Counted:
+        """What it has heard so far, when no execution is going on."""
         self._settle()
-        locks = {
-            name: {"acquired": self.acquired[name], "waited": self.waited[name]}
-            for name in sorted({*self.acquired, *self.waited})
-        }
-        return {
-            "executions": self.executions,
-            "operations": dict(self.operations.most_common()),
-            "locks": locks,
-            "failed_allocations": self.failed_allocations,
-            "grace_periods": self.grace_periods,
-            "lock_chains": len(self.chains),
-            "operation_pairs": len({(one.name, other.name) for one, other in self.met}),
-        }
+        return self._counted
+
+    def taken(self) -> Counted:
+        """See `Sampler.taken`."""
+        taken, self._counted = self.counted, Counted()
+        return taken
+
+    def add(self, taken: Counted) -> None:
+        """See `Sampler.add`."""
+        self._counted.add(taken)
+
+
+def _spelt(op: Operation) -> str:
+    return op.name if op.field is None else f"{op.name} {op.field}"

@@ -36,8 +36,3 @@ def identity(witness: Witness) -> Identity:
 
 def _spelt(event: Event) -> str:
     return _NUMBER.sub("#", f"{event.what}({event.on})")
-
-
-def is_simpler(one: Witness, other: Witness) -> bool:
-    """Fewer preemptions, then fewer operations."""
-    return (one.preemptions, one.steps) < (other.preemptions, other.steps)

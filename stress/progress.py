@@ -70,7 +70,8 @@ def told(result: Result, counts: Counts) -> str:
     kinds = Counter(witness.failure.kind.value for witness in result.failures)
     failures = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "0 failures"
     rate = result.executions / max(result.seconds, 1e-9)
-    seen = f", {len(counts.chains)} lock chains, {len(counts.met)} pairs" if counts.executions else ""
+    counted = counts.counted
+    seen = f", {len(counted.chains)} lock chains, {len(counted.pairs)} pairs"
     return f"{result.executions} executions, {rate:.0f} a second, {failures}{seen}, {resident() >> 20} MiB"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from stress.campaign import Campaign
+from stress.merge import identity
 
 
 def summary(campaign: Campaign) -> dict[str, Any]:
@@ -25,6 +26,7 @@ def summary(campaign: Campaign) -> dict[str, Any]:
             {
                 "kind": one.witness.failure.kind.value,
                 "headline": one.witness.failure.headline,
+                "what": str(identity(one.witness)),
                 "schedule": str(one.witness.schedule),
                 "first_execution": one.first,
                 "times": one.times,
@@ -41,5 +43,5 @@ def summary(campaign: Campaign) -> dict[str, Any]:
         "repeated": result.repeated,
         "cut": result.cut,
         "pruned": result.pruned,
-        "counted": campaign.counts.as_json(),
+        "counted": campaign.counted,
     }

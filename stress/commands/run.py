@@ -142,22 +142,24 @@ def _finish(campaign: Campaign, as_json: bool, junit: Path | None, markdown: Pat
 
 def _say_counts(campaign: Campaign) -> None:
     """What a long run has done: throughput, operations, locks, faults, grace periods, memory; and how to go on."""
-    counted, result = campaign.counts.as_json(), campaign.result
+    counted, result = campaign.counted, campaign.result
     rate = result.steps / max(result.seconds, 1e-9)
     line(
         f"{result.executions / max(result.seconds, 1e-9):.0f} executions and {rate:.0f} operations a second, "
         f"{resident() >> 20} MiB resident"
     )
-    sample = "" if campaign.counts_all else f", in {counted['executions']} executions that were sampled"
+    line(
+        f"{counted['failed_allocations']} allocations failed; estimated from {counted['sampled']} executions:"
+    )
     most = ", ".join(f"{name} {count}" for name, count in list(counted["operations"].items())[:_MOST])
-    line(f"operations{sample}: {most}")
+    line(f"operations: {most}")
     locks = sorted(counted["locks"].items(), key=lambda row: -row[1]["acquired"])[:_MOST]
     line(
         "locks: " + ", ".join(f"{name} {c['acquired']} taken, {c['waited']} waited for" for name, c in locks)
     )
     line(
-        f"{counted['failed_allocations']} allocations failed, {counted['grace_periods']} grace periods, "
-        f"{counted['lock_chains']} lock chains, {counted['operation_pairs']} pairs of operations"
+        f"{counted['grace_periods']} grace periods; the sample saw {counted['lock_chains']} lock chains and "
+        f"{counted['operation_pairs']} pairs of operations"
     )
     if campaign.saved:
         line(f"go on: sugarbush run --resume {campaign.plan.out}")
