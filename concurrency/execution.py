@@ -20,7 +20,7 @@ class Execution:
     The n-th time that a task went on, it was `who[n]`, after `when[n]` announced operations. `data` has the other
     choices: how many times a task had gone on by then, and the value. With `fair` it took so long that from some
     operation on tasks were scheduled round robin, not by the strategy. `preemptions` counts the switches away from a
-    task that could have gone on, `faults` the allocations that failed by choice.
+    task that could be preempted (`can_be_preempted`), `faults` the allocations that failed by choice.
     """
 
     failure: Failure | None

@@ -104,7 +104,7 @@ class Simulated(Liveness):
         self._when: list[int] = []
         self._data: list[tuple[int, int]] = []
         self._relieved = 1
-        """How often a task went on since no other ran: it had ended, or had to wait."""
+        """How often a task went on without preempting one (`can_be_preempted`)."""
         self._watchers: list[Watcher] = []
         self._alarms: list[tuple[int, Callable[[], None]]] = []
         self._limit = self._max_steps
@@ -324,6 +324,7 @@ class Simulated(Liveness):
                 task.obj = obj
                 chosen = self._choose(task, n)
                 if chosen is not task:
+                    self._relieved += task.yielding
                     if ready is None:
                         self._go(chosen, n)
                     else:

@@ -10,7 +10,19 @@ from known_bugs import KNOWN_BUGS
 from parallel_programs import three_writers
 from test_parallel import DIVIDED, DRAWN, Inline, told
 
-from concurrency import KmemCache, Replay, Sampler, Settings, Witness, explore, replay
+from concurrency import (
+    KmemCache,
+    Replay,
+    Sampler,
+    Settings,
+    Witness,
+    check,
+    cond_resched,
+    explore,
+    join,
+    replay,
+    spawn,
+)
 from concurrency.sample import Runtimes
 from concurrency.strategy.guided import Noted
 from concurrency.strategy.table import make_strategy
@@ -52,6 +64,23 @@ def test_an_execution_knows_its_preemptions(name: str) -> None:
     """The runtime counts them as a strategy that watches every choice does."""
     bug = KNOWN_BUGS[name]
     assert all_witnesses(bug.program, bug.settings, 300)
+
+
+def offers() -> None:
+    """Two tasks that offer their CPU and do something in between; it always fails."""
+    cell = Cell()
+
+    def work() -> None:
+        for _ in range(3):
+            cond_resched()
+            cell.once = 1
+
+    join(spawn(work), spawn(work))
+    check(False, "always")
+
+
+def test_to_leave_a_task_that_offers_its_cpu_is_no_preemption() -> None:
+    assert len({one.preemptions for one in all_witnesses(offers, BARE, 60)["check failed: always"]}) > 3
 
 
 @pytest.mark.parametrize("strategy", [*DRAWN, *DIVIDED])
