@@ -26,6 +26,15 @@ _DEATHS = 2
 Batch = Range | Parts
 
 
+def processes(jobs: int) -> ProcessPoolExecutor:
+    """So many fresh processes: a fork of one that has threads may hang. They ignore interrupts."""
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" in methods:
+        context.set_forkserver_preload(["concurrency"])
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=ignore_interrupts)
+
+
 class Workers:
     """Keeps batches running; one that ends its worker is run again, alone, and then reported.
 
@@ -37,18 +46,10 @@ class Workers:
             raise ConcurrencyError(f"there must be at least one job, not {jobs}")
         self._own = executor is None
         self.jobs = jobs if executor is None else max(jobs, os.cpu_count() or 1)
-        self._executor = executor or self._processes()
+        self._executor = executor or processes(jobs)
         self._running: dict[Future[list[Report]], Batch] = {}
         self._suspects: deque[Batch] = deque()
         self._work: Work | None = None
-
-    def _processes(self) -> Executor:
-        """Fresh processes: a fork of one that has threads may hang."""
-        methods = multiprocessing.get_all_start_methods()
-        context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        if "forkserver" in methods:
-            context.set_forkserver_preload(["concurrency"])
-        return ProcessPoolExecutor(self.jobs, mp_context=context, initializer=ignore_interrupts)
 
     @property
     def wants_more(self) -> bool:
@@ -99,7 +100,7 @@ class Workers:
         self._running.clear()
         self._suspects = deque(batches)
         self._executor.shutdown(wait=False, cancel_futures=True)
-        self._executor = self._processes()
+        self._executor = processes(self.jobs)
 
     def stop(self) -> Iterator[tuple[Batch, list[Report]]]:
         """Start nothing more; gives what is done and what comes of batches that run already."""

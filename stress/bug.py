@@ -55,6 +55,10 @@ class Bug:
     fixed: Scenario
     story: str
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the bug by its name."""
+        return find_bug, (self.name,)
+
     @property
     def name(self) -> str:
         """The scenario that has the bug."""

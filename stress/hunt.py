@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from concurrency import DEFAULT_STRATEGY, Result, Verdict, Witness, explore, minimise
-from stress.bug import Bug
+from concurrency import DEFAULT_STRATEGY, ConcurrencyError, Result, Verdict, Witness, explore, minimise
+from concurrency.workers import processes
+from stress.bug import Bug, find_bug
+from stress.load import load_file, loaded_files
 from stress.patch import applied
 from stress.scenario import Scenario
 
@@ -82,8 +89,57 @@ class Outcome:
         }
 
 
+def hunted(bugs: Sequence[Bug], how: Hunt, jobs: int = 1) -> Iterator[Outcome]:
+    """Hunt the bugs, by so many processes side by side; the outcomes come in the order of the bugs.
+
+    A KeyboardInterrupt comes after the outcomes that are there already. Raises `ConcurrencyError` if workers die twice
+    and nothing was done in between.
+    """
+    if jobs == 1:
+        yield from (hunt(bug, how) for bug in bugs)
+        return
+    left = deque(bugs)
+    died_at: Bug | None = None
+    while left:
+        with processes(min(jobs, len(left))) as pool:
+            futures = deque(pool.submit(_hunt_elsewhere, bug.name, how, loaded_files()) for bug in left)
+            try:
+                while futures:
+                    outcome = futures[0].result()
+                    futures.popleft()
+                    left.popleft()
+                    yield outcome
+            except BrokenExecutor:
+                if died_at is left[0]:
+                    raise ConcurrencyError(
+                        f"a worker died twice, over {died_at.name} or a bug after it"
+                    ) from None
+                died_at = left[0]
+            except BaseException as error:
+                for child in multiprocessing.active_children():
+                    child.terminate()
+                if isinstance(error, KeyboardInterrupt):
+                    yield from _there(futures)
+                raise
+
+
+def _there(futures: Iterable[Future[Outcome]]) -> Iterator[Outcome]:
+    for future in futures:
+        if future.done() and not future.cancelled() and future.exception() is None:
+            yield future.result()
+
+
+def _hunt_elsewhere(name: str, how: Hunt, files: tuple[str, ...]) -> Outcome:
+    """What a worker does."""
+    import stress.scenarios  # noqa: F401 - registers them
+
+    for file in files:
+        load_file(Path(file))
+    return hunt(find_bug(name), how)
+
+
 def hunt(bug: Bug, how: Hunt) -> Outcome:
-    """Explore both forms of `bug`, and minimise the witness."""
+    """Explore both forms of `bug`, and minimise the witness; raises KeyboardInterrupt if it is interrupted."""
     start = time.monotonic()
     result = _explored(bug.broken, how)
     seconds = time.monotonic() - start
@@ -101,10 +157,13 @@ def hunt(bug: Bug, how: Hunt) -> Outcome:
 
 def _explored(scenario: Scenario, how: Hunt) -> Result:
     with applied(scenario.patches):
-        return explore(
+        result = explore(
             scenario.program,
             strategy=how.strategy,
             executions=how.schedules,
             seed=how.seed,
             settings=scenario.settings(),
         )
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result

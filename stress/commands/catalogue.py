@@ -17,7 +17,7 @@ from rich.text import Text
 from concurrency import DEFAULT_STRATEGY, STRATEGIES
 from stress.bug import Bug, all_bugs, find_bug
 from stress.console import Unusable, line, one_of, out, write_results
-from stress.hunt import DEFAULT_SCHEDULES, Hunt, Outcome, hunt
+from stress.hunt import DEFAULT_SCHEDULES, Hunt, Outcome, hunted
 from stress.pages import write_pages
 from stress.results import Case
 
@@ -27,6 +27,7 @@ def catalogue_command(
     schedules: Annotated[int, typer.Option(help="How many executions of each form.")] = DEFAULT_SCHEDULES,
     strategy: Annotated[str, typer.Option(help=", ".join(STRATEGIES) + ".")] = DEFAULT_STRATEGY,
     seed: Annotated[int, typer.Option(help="Where the choices start.")] = 1,
+    jobs: Annotated[int, typer.Option(help="How many processes hunt side by side.")] = 1,
     pages: Annotated[Path | None, typer.Option(help="Write one page a bug to this directory.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
@@ -38,6 +39,8 @@ def catalogue_command(
         raise Unusable(f"--schedules must be above 0, not {schedules}")
     if seed < 0:
         raise Unusable(f"--seed must be 0 or more, not {seed}")
+    if jobs < 1:
+        raise Unusable(f"--jobs must be 1 or more, not {jobs}")
     bugs = [find_bug(name) for name in names] if names else all_bugs()
     how = Hunt(schedules, strategy, seed)
     outcomes: list[Outcome] = []
@@ -45,8 +48,8 @@ def catalogue_command(
     start = time.monotonic()
     with _shown() as show:
         try:
-            for one in bugs:
-                outcomes.append(hunt(one, how))
+            for outcome in hunted(bugs, how, jobs):
+                outcomes.append(outcome)
                 show(outcomes)
         except KeyboardInterrupt:
             interrupted = True

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from concurrency import Schedule
@@ -33,6 +38,76 @@ def test_json_has_one_entry_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry["preemptions"] <= 2
 
 
+def entries(out: str) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = json.loads(out.splitlines()[-1])["entries"]
+    for one in found:
+        del one["seconds"]
+    return found
+
+
+def test_two_processes_find_what_one_finds_in_the_same_order(capsys: pytest.CaptureFixture[str]) -> None:
+    how = ("Z01", "fork-half-built", "merge-page-prot", "--schedules", "60", "--json")
+    alone = run(*how), capsys.readouterr().out
+    shared = run(*how, "--jobs", "2"), capsys.readouterr().out
+    assert shared[0] == alone[0]
+    assert entries(shared[1]) == entries(alone[1])
+    assert [one["name"] for one in entries(shared[1])] == [
+        "brk-false-vma",
+        "fork-half-built",
+        "merge-page-prot",
+    ]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupt_ends_it_and_what_is_there_is_said(jobs: int) -> None:
+    command = [sys.executable, "-u", "-m", "stress", "catalogue", "--jobs", str(jobs), "--schedules", "100"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert first.startswith(all_bugs()[0].id)
+    assert re.search(rf"\d+ of {len(all_bugs())} bugs: .*, interrupted", out)
+    assert "Traceback" not in err
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+
+
+def test_a_worker_that_dies_costs_its_hunt_only() -> None:
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "stress",
+            "catalogue",
+            "Z01",
+            "--jobs",
+            "2",
+            "--schedules",
+            "600",
+            "--json",
+            "Z46",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    killed = False
+    while not killed and process.poll() is None:
+        for one in psutil.Process(process.pid).children(recursive=True):
+            if one.ppid() != process.pid:
+                one.kill()
+                killed = True
+                break
+        time.sleep(0.01)
+    out, err = process.communicate()
+    assert killed
+    assert process.returncode == 0, err
+    assert [one["found"] for one in entries(out)] == [True, True]
+
+
 def changed(bug: Bug, **values: object) -> Bug:
     return Bug(**{name: getattr(bug, name) for name in Bug.__slots__} | values)
 
@@ -47,7 +122,8 @@ def test_a_bug_that_is_not_found_is_said_and_makes_the_status_1(
 
 
 @pytest.mark.parametrize(
-    "arguments", [("no-such-bug",), ("--schedules", "0"), ("--strategy", "no"), ("--seed", "-1")]
+    "arguments",
+    [("no-such-bug",), ("--schedules", "0"), ("--strategy", "no"), ("--seed", "-1"), ("--jobs", "0")],
 )
 def test_unusable_input_is_one_line(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*arguments) == 2
