@@ -1,6 +1,26 @@
-"""`python -m stress` is `sugarbush`."""
+"""`sugarbush`, also as `python -m stress`: worker processes load this module as well, so it imports nothing early."""
 
-from stress.cli import main
+import multiprocessing
+import sys
+
+
+def main() -> None:
+    """The console script; with several jobs the server of worker processes starts beside our own imports."""
+    if any(word.partition("=")[0] == "--jobs" for word in sys.argv[1:]):
+        _start_server()
+    from stress.cli import main as run
+
+    run()
+
+
+def _start_server() -> None:
+    """Start what our workers are forked from, with the scenarios loaded (`concurrency.workers.processes` uses it)."""
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        from multiprocessing import forkserver
+
+        forkserver.set_forkserver_preload(["stress.scenarios"])
+        forkserver.ensure_running()
+
 
 if __name__ == "__main__":
     main()

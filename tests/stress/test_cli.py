@@ -221,6 +221,12 @@ def test_an_unwritable_directory_loses_nothing(capsys: pytest.CaptureFixture[str
     assert answer["failures"][0]["schedule"] in out.replace("\n", "")
 
 
+def test_a_worker_that_loads_the_main_module_loads_nothing_else() -> None:
+    code = "import stress.__main__, sys; print({'typer', 'concurrency', 'vm'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_python_m_stress_is_the_same_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "stress", "list"], capture_output=True, text=True, check=False
