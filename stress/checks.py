@@ -10,6 +10,7 @@ from concurrency.rwsem import UP_READ, UP_WRITE
 from vm.anon_vma_chain import CHAIN_ADD
 from vm.filemap import I_MMAP_INSERT, I_MMAP_REMOVE
 from vm.folio import FREE_FRAME, Folio
+from vm.hugetlb_share import PTS_ADD
 from vm.interval_tree import RB_INSERT, RB_REMOVE
 from vm.invariants import (
     coverage,
@@ -96,6 +97,8 @@ class ModelChecks(Observer):
         self._moved = False
         self._unlocked = False
         self._written = False
+        self._sharing = False
+        """A page-table page has been shared in this execution."""
         self._adjusted: dict[VmArea, None] = {}
         """Those whose range was written since their rmap locks were free."""
         self._linked: set[MmStruct] = set()
@@ -108,7 +111,7 @@ class ModelChecks(Observer):
         """See `Observer.begin`."""
         self._runtime = runtime
         self._rmap_lock = None
-        self._moved = self._unlocked = self._written = False
+        self._moved = self._unlocked = self._written = self._sharing = False
         self._adjusted.clear()
         self._linked.clear()
         self._heaps.clear()
@@ -132,6 +135,7 @@ class ModelChecks(Observer):
         if dep is None:
             if op is FREE_FRAME and self._on["tlb"]:
                 _raise("tlb", stale_translations(self._machine().mms, arg))
+            self._sharing |= op is PTS_ADD
             return
         if obj.name in _RMAP_LOCKS:
             self._rmap_lock = obj
@@ -172,7 +176,7 @@ class ModelChecks(Observer):
                 self._adjusted = {vma: None for vma in self._adjusted if not rmap_locks_free(vma)}
             if self._on["coverage"]:
                 _raise("coverage", coverage(machine.mms, machine.memory))
-            if self._on["shared-in-vma"]:
+            if self._sharing and self._on["shared-in-vma"]:
                 _raise("shared-in-vma", shared_in_vma(machine.mms, machine.memory))
 
     def _look_at_vmas(self) -> None:
