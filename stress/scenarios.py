@@ -12,6 +12,7 @@ from stress.torture import scenarios as _torture  # noqa: F401 - registers them
 from stress.workloads import heap, loads
 from stress.workloads.brk import trim_under_compaction
 from stress.workloads.swap_build import swap_build
+from vm.layout import PTRS_PER_PTE
 
 for _module in iter_modules(catalogue.__path__, "stress.catalogue."):
     import_module(_module.name)
@@ -21,9 +22,9 @@ brk_standard = _brk_false_vma.fixed
 
 
 @scenario("brk-rbtree", era="5.19")
-def brk_rbtree() -> None:
+def brk_rbtree(ptrs_per_pte: int = PTRS_PER_PTE) -> None:
     """Trim a heap under compaction, with the VMAs in an rbtree and a list."""
-    trim_under_compaction("5.19")
+    trim_under_compaction("5.19", ptrs_per_pte)
 
 
 brk1 = scenario("brk1", era="6.1")(heap.brk1)

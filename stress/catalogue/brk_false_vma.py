@@ -21,7 +21,7 @@ from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.errno import ENOMEM
 from vm.find import vma_find
 from vm.interval_tree import post_update_vma, pre_update_vma
-from vm.layout import USER_PGTABLES_CEILING
+from vm.layout import PTRS_PER_PTE, USER_PGTABLES_CEILING
 from vm.mm import MmStruct, mmap_write_downgrade
 from vm.vma import VmArea
 from vm.zap import unmap_region
@@ -70,6 +70,6 @@ def do_brk_munmap(mm: MmStruct, vma: VmArea, newbrk: int, oldbrk: int) -> int:
     preemptions=2,
     fixed="brk-standard",
 )
-def brk_false_vma() -> None:
+def brk_false_vma(ptrs_per_pte: int = PTRS_PER_PTE) -> None:
     """Trim a heap while its pages are being moved."""
-    trim_under_compaction()
+    trim_under_compaction(ptrs_per_pte=ptrs_per_pte)

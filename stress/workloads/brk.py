@@ -11,7 +11,7 @@ from stress.process import Process
 from vm.exit import exit_mmap
 from vm.filemap import AddressSpace, filemap_read, invalidate_mapping_page
 from vm.folio import Memory
-from vm.layout import PAGE_SIZE
+from vm.layout import PAGE_SIZE, PTRS_PER_PTE
 from vm.machine import boot
 from vm.migrate import compact_zone
 
@@ -38,9 +38,12 @@ def read_file(memory: Memory) -> None:
         invalidate_mapping_page(memory, file, index)
 
 
-def trim_under_compaction(era: str = "6.1") -> None:
-    """The program: a heap of four pages, of which three are cut off; `era` names the kernel."""
-    machine = boot(FRAMES, era)
+def trim_under_compaction(era: str = "6.1", ptrs_per_pte: int = PTRS_PER_PTE) -> None:
+    """The program: a heap of four pages, of which three are cut off; `era` names the kernel.
+
+    A page-table page has `ptrs_per_pte` entries.
+    """
+    machine = boot(FRAMES, era, ptrs_per_pte=ptrs_per_pte)
     process = Process(machine.add_mm("cc1", HEAP))
     process.brk(HEAP + PAGES * PAGE_SIZE)
     for page in range(PAGES):

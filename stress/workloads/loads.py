@@ -14,7 +14,7 @@ from stress.process import Process
 from stress.workloads.mappings import BASE, end, fill, map_pages, page, read_back, touch
 from vm.exit import exit_mmap
 from vm.fork import sys_fork
-from vm.layout import PAGE_SIZE
+from vm.layout import PAGE_SIZE, PTRS_PER_PTE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
@@ -92,9 +92,16 @@ def madvise_stressor(processes: int = 1, rounds: int = 2, pages: int = 3, compac
     _run(processes, pages, work, compactions)
 
 
-def server(readers: int = 3, writers: int = 1, rounds: int = 1, pages: int = 2, era: str = "6.1") -> None:
+def server(
+    readers: int = 3,
+    writers: int = 1,
+    rounds: int = 1,
+    pages: int = 2,
+    era: str = "6.1",
+    ptrs_per_pte: int = PTRS_PER_PTE,
+) -> None:
     """A server: many threads read one address space while a few map and unmap beside them."""
-    machine = boot(pages + writers + _SPARE, era)
+    machine = boot(pages + writers + _SPARE, era, ptrs_per_pte=ptrs_per_pte)
     process = Process(machine.add_mm("server", BASE))
     map_pages(process, 0, pages)
     fill(process, 0, pages)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 from vm_world import HEAP, assert_clean, run_alone
 
-from concurrency import ConcurrencyError, check, join, spawn
+from concurrency import ConcurrencyError, check, explore, join, spawn
+from stress.patch import applied
 from stress.process import Process
+from stress.scenario import Scenario
+from stress.scenarios import brk_false_vma, brk_rbtree, brk_standard, server
 from stress.workloads.pages import heap, page
 from vm.exit import exit_mmap
 from vm.fork import sys_fork
@@ -109,3 +112,16 @@ def test_wholes_and_parts_move_beside_compaction_and_a_fork(ptrs: int, *, huge: 
         machine.remove_mm(mm)
 
     assert_clean(run_alone(program, executions=100))
+
+
+@pytest.mark.parametrize("scenario", [brk_standard, brk_rbtree, server], ids=lambda scenario: scenario.name)
+def test_scenarios_take_it(scenario: Scenario) -> None:
+    chosen = scenario.given({"ptrs_per_pte": "4"})
+    assert_clean(explore(chosen.program, executions=40, settings=chosen.settings()))
+
+
+def test_the_crash_of_july_2022_does_not_depend_on_it() -> None:
+    chosen = brk_false_vma.given({"ptrs_per_pte": "8"})
+    with applied(chosen.patches):
+        result = explore(chosen.program, executions=20, settings=chosen.settings())
+    assert [witness.failure.check for witness in result.failures] == ["coverage"]
