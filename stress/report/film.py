@@ -31,7 +31,10 @@ from stress.report.world import Section, world
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """From operation `start` to `end` a task had `what`, alone, to read or to write (`how`), or it waits in it."""
+    """From operation `start` on, and no more at `end`, a task had `what`: alone, to read, or to write; or waited in it.
+
+    `how` says which. What it had when the execution failed ends one operation behind the last.
+    """
 
     task: str
     what: str
@@ -157,15 +160,15 @@ class _Camera(Observer):
                 if name in now:
                     self._open[name, "hold", id(obj)] = Span(name, label(obj), now[name], self._now, 0)
 
-    def _close(self, key: tuple[str, str, int]) -> None:
+    def _close(self, key: tuple[str, str, int], later: int = 0) -> None:
         span = self._open.pop(key, None)
         if span is not None:
-            self._spans.append(Span(span.task, span.what, span.how, span.start, self._now))
+            self._spans.append(Span(span.task, span.what, span.how, span.start, self._now + later))
 
     def film(self, name: str, witness: Witness) -> Film:
         """What was seen, after the execution has failed."""
         for key in list(self._open):
-            self._close(key)
+            self._close(key, later=1)
         validators = [one for one in self._runtime.observers if isinstance(one, LockValidator)]
         snapshots = [take(one.lockdep) for one in validators]
         return Film(

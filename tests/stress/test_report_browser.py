@@ -79,6 +79,11 @@ def test_it_shows_the_failure_and_its_lanes(opened: Any) -> None:
     assert opened.find_element("id", "graph").get_attribute("naturalWidth") != "0"
 
 
+def test_at_the_failure_it_says_what_is_held(opened: Any) -> None:
+    press(opened, "END")
+    assert "holds mm->mmap_lock" in text(opened, "tasks")
+
+
 def test_keys_and_buttons_step(opened: Any) -> None:
     press(opened, "HOME")
     assert text(opened, "at").startswith("0 of")
