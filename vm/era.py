@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from concurrency import ConcurrencyError, RwSemaphore, Spinlock
 from tree import MapleTree, RbStore, VmaStore
+from vm.exit import tear_down_as_reader_first, tear_down_as_writer
 from vm.fault_lock import Hold, grow_under_read_lock, hold_mmap_lock, lock_vma_or_mm
 from vm.vma_lock import NONE, PER_VMA, VmaLocks
 
@@ -62,17 +63,20 @@ def rbtree_and_list(mmap_lock: RwSemaphore, page_table_lock: Spinlock) -> VmaSto
 
 @dataclass(frozen=True, slots=True)
 class Era:
-    """The components of one kernel: `index` holds the VMAs, `hold_for_fault` is how a fault finds and locks its VMA."""
+    """The components of one kernel: `index` holds the VMAs, `hold_for_fault` is how a fault finds and locks its VMA,
+    `tear_down` is the body of exit_mmap().
+    """
 
     name: str
     index: VmaIndex
     vma_locks: VmaLocks
     hold_for_fault: Callable[[MmStruct, int], Hold | None]
+    tear_down: Callable[[MmStruct], None]
 
 
-V5_19 = Era("5.19", rbtree_and_list, NONE, grow_under_read_lock)
-V6_1 = Era("6.1", maple_tree, NONE, hold_mmap_lock)
-V6_6 = Era("6.6", rcu_maple_tree, PER_VMA, lock_vma_or_mm)
+V5_19 = Era("5.19", rbtree_and_list, NONE, grow_under_read_lock, tear_down_as_writer)
+V6_1 = Era("6.1", maple_tree, NONE, hold_mmap_lock, tear_down_as_reader_first)
+V6_6 = Era("6.6", rcu_maple_tree, PER_VMA, lock_vma_or_mm, tear_down_as_reader_first)
 ERAS = {era.name: era for era in (V5_19, V6_1, V6_6)}
 
 

@@ -1,4 +1,4 @@
-"""The end of an address space. Kernel: exit_mmap() in mm/mmap.c and check_mm() in kernel/fork.c, v6.1."""
+"""The end of an address space. Kernel: exit_mmap() in mm/mmap.c and check_mm() in kernel/fork.c, v5.19 and v6.1."""
 
 from __future__ import annotations
 
@@ -12,31 +12,62 @@ from vm.mm import (
     mmap_write_unlock,
 )
 from vm.munmap import remove_vma
-from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
+from vm.tlb import MmuGather, tlb_finish_mmu, tlb_gather_mmu
+from vm.vma import VmArea
 from vm.zap import free_pgtables, unmap_vmas
 
 
 def exit_mmap(mm: MmStruct) -> None:
-    """Tear the address space down; no task of its process runs any more. Takes mmap_lock.
+    """Tear the address space down, as its era does; no task of its process runs any more. Takes mmap_lock.
 
-    The pages go under the lock for reading, page tables and VMAs under the lock for writing: rmap walks may still
-    come by. Fails with the kernel's words if pages are still counted afterwards (check_mm() in kernel/fork.c).
+    Fails with the kernel's words if pages are still counted afterwards (check_mm() in kernel/fork.c).
     """
     bug_on(
         mm.ended,
         f"kernel BUG at kernel/fork.c: __mmput(): VM_BUG_ON(atomic_read(&mm->mm_users)) mm:{mm.name}",
     )
     mm.ended = True
+    mm.era.tear_down(mm)
+    for member, left in mm.rss.items():
+        bug_on(left, f"BUG: Bad rss-counter state mm:{mm.name} type:{member} val:{left}", "rss")
+
+
+def tear_down_as_writer(mm: MmStruct) -> None:
+    """As v5.19: everything under mmap_lock for writing, so the OOM reaper finds all of it or nothing.
+
+    A victim of the OOM killer is reaped before, there; this model has no OOM killer.
+    """
+    tlb = tlb_gather_mmu(mm, fullmm=True)
+    mmap_write_lock(mm)
+    doomed = _all_vmas(mm)
+    unmap_vmas(tlb, doomed, 0, TASK_SIZE)
+    _free_all(mm, tlb, doomed)
+
+
+def tear_down_as_reader_first(mm: MmStruct) -> None:
+    """As since v6.0: the pages go under the lock for reading, beside the OOM reaper, which is then told that there is
+    nothing left; page tables and VMAs go under the lock for writing, since rmap walks may still come by.
+    """
     tlb = tlb_gather_mmu(mm, fullmm=True)
     mmap_read_lock(mm)
-    walk = mm.mm_mt.cursor()
-    doomed = []
-    while (found := walk.find()) is not None:
-        doomed.append(found)
+    doomed = _all_vmas(mm)
     unmap_vmas(tlb, doomed, 0, TASK_SIZE)
     mmap_read_unlock(mm)
     mm.oom_skip = True
     mmap_write_lock(mm)
+    _free_all(mm, tlb, doomed)
+
+
+def _all_vmas(mm: MmStruct) -> list[VmArea]:
+    walk = mm.mm_mt.cursor()
+    found = []
+    while (vma := walk.find()) is not None:
+        found.append(vma)
+    return found
+
+
+def _free_all(mm: MmStruct, tlb: MmuGather, doomed: list[VmArea]) -> None:
+    """Page tables, pages and VMAs; gives mmap_lock back, which is held for writing."""
     free_pgtables(tlb, doomed, 0, USER_PGTABLES_CEILING)
     tlb_finish_mmu(tlb)
     for vma in doomed:
@@ -48,5 +79,3 @@ def exit_mmap(mm: MmStruct) -> None:
     mm.mm_mt.destroy()
     mm.map_count = 0
     mmap_write_unlock(mm)
-    for member, left in mm.rss.items():
-        bug_on(left, f"BUG: Bad rss-counter state mm:{mm.name} type:{member} val:{left}", "rss")
