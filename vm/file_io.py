@@ -1,4 +1,4 @@
-"""write(2) to a file, and MADV_REMOVE. Kernel: mm/filemap.c, mm/madvise.c and fs/open.c, v6.1."""
+"""write(2) to a file, and holes in it. Kernel: mm/filemap.c and fs/open.c, v6.1."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ from vm.filemap import (
     AddressSpace,
     add_folio,
     filemap_get_folio,
-    fput,
-    get_file,
     invalidate_mapping_page,
 )
-from vm.find import vma_lookup
 from vm.folio import Folio, Memory, alloc_folio, folio_put
 from vm.hugetlbfs import HugetlbFile
-from vm.layout import PAGE_SHIFT
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
+from vm.mm import MmStruct
 from vm.truncate import unmap_mapping_pages
 from vm.user import user_load
-from vm.vma import linear_page_index
 
 
 def generic_file_write(mm: MmStruct, mapping: AddressSpace, index: int, buffer: int) -> int:
@@ -83,24 +78,3 @@ def vfs_punch_hole(memory: Memory, mapping: AddressSpace, first: int, last: int)
     unmap_mapping_pages(mapping, first, last)
     mapping.invalidate_lock.up_write()
     mapping.i_rwsem.up_write()
-
-
-def madvise_remove(mm: MmStruct, start: int, pages: int) -> int:
-    """madvise(MADV_REMOVE): punch the pages out of the file that is mapped there; 0 or -EINVAL.
-
-    -EINVAL also for huge pages, which is simpler here. i_rwsem stands outside of mmap_lock, so mmap_lock is given back
-    before; a reference keeps the file.
-    """
-    mmap_read_lock(mm)
-    vma = vma_lookup(mm, start)
-    mapping = None if vma is None else vma.vm_file
-    if vma is None or mapping is None or isinstance(mapping, HugetlbFile):
-        mmap_read_unlock(mm)
-        return EINVAL
-    first = linear_page_index(vma, start)
-    get_file(mapping)
-    mmap_read_unlock(mm)
-    vfs_punch_hole(mm.memory, mapping, first, first + pages - 1)
-    fput(mm.memory, mapping)
-    trace("madvise_remove", mm=mm.name, start=hex(start), bytes=pages << PAGE_SHIFT)
-    return 0

@@ -14,31 +14,32 @@ from stress.bug import bug
 from stress.patch import patch
 from stress.process import Process
 from stress.workloads.pages import HEAP, page
-from vm import file_io
+from vm import madvise
 from vm.errno import EINVAL
 from vm.file_io import generic_file_write, vfs_punch_hole
 from vm.filemap import AddressSpace, fput
-from vm.find import vma_lookup
-from vm.layout import PAGE_SIZE
+from vm.layout import PAGE_SHIFT, PAGE_SIZE
 from vm.machine import boot
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
-from vm.mman import MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE
+from vm.madvise import sys_madvise
+from vm.mman import MADV_REMOVE, MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE
 from vm.mmap import sys_mmap
-from vm.vma import linear_page_index
+from vm.vma import VmArea, linear_page_index
 
 
-@patch(file_io.madvise_remove)
-def madvise_remove(mm: MmStruct, start: int, pages: int) -> int:
-    """Punch the pages out of the file that is mapped there, with mmap_lock held all the time."""
-    mmap_write_lock(mm)
-    vma = vma_lookup(mm, start)
-    result = EINVAL
-    if vma is not None and vma.vm_file is not None:
-        first = linear_page_index(vma, start)
-        vfs_punch_hole(mm.memory, vma.vm_file, first, first + pages - 1)
-        result = 0
-    mmap_write_unlock(mm)
-    return result
+@patch(madvise.madvise_need_mmap_write)
+def madvise_need_mmap_write(_advice: int) -> bool:
+    """All advice is taken with mmap_lock held for writing."""
+    return True
+
+
+@patch(madvise.madvise_remove)
+def madvise_remove(vma: VmArea, _prev: VmArea | None, start: int, end: int) -> VmArea | int:
+    """Punch the range out of the file that is mapped there, with mmap_lock held all the time."""
+    if vma.vm_file is None:
+        return EINVAL
+    first = linear_page_index(vma, start)
+    vfs_punch_hole(vma.vm_mm.memory, vma.vm_file, first, first + ((end - start) >> PAGE_SHIFT) - 1)
+    return vma
 
 
 @bug(
@@ -51,7 +52,7 @@ def madvise_remove(mm: MmStruct, start: int, pages: int) -> int:
     evidence="read",
     kind=Kind.DEADLOCK,
     check=None,
-    patches=(madvise_remove,),
+    patches=(madvise_need_mmap_write, madvise_remove),
     tasks=2,
     preemptions=1,
     without=("lockdep", "lock-order"),
@@ -66,7 +67,7 @@ def madvise_remove_order() -> None:
     sys_mmap(process.mm, mapped, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file)
     process.store(mapped, "old")
     join(
-        spawn(lambda: file_io.madvise_remove(process.mm, mapped, 1), name="madvise"),
+        spawn(sys_madvise, process.mm, mapped, PAGE_SIZE, MADV_REMOVE, name="madvise"),
         spawn(generic_file_write, process.mm, file, 0, page(0), name="write"),
     )
     process.exit(machine)

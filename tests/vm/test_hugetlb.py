@@ -12,7 +12,7 @@ from stress.patch import Patch, applied, patch
 from vm import hugetlb, hugetlbfs, mprotect
 from vm.errno import EFAULT, EINVAL
 from vm.exit import exit_mmap
-from vm.file_io import generic_file_write, madvise_remove
+from vm.file_io import generic_file_write
 from vm.filemap import fput
 from vm.fork import sys_fork
 from vm.hugetlb import hugetlb_change_protection
@@ -25,6 +25,7 @@ from vm.mm import MmStruct
 from vm.mman import (
     MADV_DONTFORK,
     MADV_DONTNEED,
+    MADV_REMOVE,
     MAP_ANONYMOUS,
     MAP_FIXED,
     MAP_PRIVATE,
@@ -317,7 +318,7 @@ def test_what_huge_pages_cannot_do_is_refused() -> None:
         check(sys_mremap(mm, HEAP, PMD_SIZE, PMD_SIZE, fixed, elsewhere) == EINVAL, "move")
         check(do_munmap(mm, HEAP + 1, PAGE_SIZE) == EINVAL, "munmap")
         check(remap_file_pages(mm, HEAP, PAGE_SIZE, 1) == EINVAL, "remap_file_pages")
-        check(madvise_remove(mm, HEAP, 1) == EINVAL, "MADV_REMOVE")
+        check(sys_madvise(mm, HEAP, PAGE_SIZE, MADV_REMOVE) == EINVAL, "MADV_REMOVE")
         check(generic_file_write(mm, file, 0, HEAP) == EINVAL, "write")
         check(userfaultfd_register(mm, HEAP) == EFAULT, "userfaultfd")
         check(userfaultfd_copy(userfaultfd(mm), HEAP, "token") == EFAULT, "UFFDIO_COPY")

@@ -42,9 +42,13 @@ from vm.mempolicy import do_mbind
 from vm.migrate import compact_zone
 from vm.mm import MmStruct
 from vm.mman import (
+    MADV_DONTDUMP,
     MADV_DONTFORK,
     MADV_DONTNEED,
+    MADV_FREE,
+    MADV_POPULATE_WRITE,
     MADV_RANDOM,
+    MADV_REMOVE,
     MADV_WIPEONFORK,
     MAP_ANONYMOUS,
     MAP_FIXED,
@@ -74,7 +78,16 @@ PAGES = 16
 MAPPED = HEAP + 40 * PAGE_SIZE
 STACK_ROOM = 64 * PAGE_SIZE
 STACK_TOP = STACK_TOP_MAX - 64 * PAGE_SIZE
-ADVICE = (MADV_DONTNEED, MADV_DONTNEED, MADV_RANDOM, MADV_DONTFORK, MADV_WIPEONFORK)
+ADVICE = (
+    MADV_DONTNEED,
+    MADV_FREE,
+    MADV_RANDOM,
+    MADV_DONTFORK,
+    MADV_WIPEONFORK,
+    MADV_POPULATE_WRITE,
+    MADV_DONTDUMP,
+)
+DROPPING = (MADV_DONTNEED, MADV_FREE)
 PROTS = (3, 3, 1, 0)
 
 processes = st.integers(0, 1)
@@ -171,7 +184,7 @@ class Beside:
     def madvise(self, number: int, length: int, advice: int) -> None:
         start, end = BASE + number * PAGE_SIZE, BASE + (number + length) * PAGE_SIZE
         sys_madvise(self.mm, start, end - start, ADVICE[advice])
-        if ADVICE[advice] == MADV_DONTNEED:
+        if ADVICE[advice] in DROPPING:
             mapped = self.flags()
             for page in range(start, end, PAGE_SIZE):
                 if page in mapped:
@@ -262,6 +275,13 @@ class Beside:
         self.machine.remove_mm(self.mm)
 
 
+def file_page(mm: MmStruct, address: int) -> int:
+    """Which page of the file is mapped there; -1 for none."""
+    with quiet():
+        vma = mm.mm_mt.load(address)
+        return -1 if vma is None else linear_page_index(vma, address)
+
+
 class TwoProcesses(RuleBasedStateMachine):
     """Rules are the system calls of two processes, and what the kernel does beside them."""
 
@@ -350,9 +370,7 @@ class TwoProcesses(RuleBasedStateMachine):
     def touch_file(self, which: int, failing: int, number: int, stores: bool) -> None:
         def call() -> None:
             mm, token, address = self.pair[which].mm, next(self.tokens), MAPPED + number * PAGE_SIZE
-            with quiet():
-                vma = mm.mm_mt.load(address)
-                index = 0 if vma is None else linear_page_index(vma, address)
+            index = file_page(mm, address)
             try:
                 if stores:
                     user_store(mm, address, token)
@@ -383,6 +401,18 @@ class TwoProcesses(RuleBasedStateMachine):
 
         def call() -> None:
             assert sys_remap_file_pages(self.pair[which].mm, start, size, pgoff) in (0, EINVAL, ENOMEM)
+
+        self.held.call(call, failing)
+
+    @rule(which=processes, failing=failing, number=file_pages, length=lengths)
+    def punch_hole(self, which: int, failing: int, number: int, length: int) -> None:
+        start, size = MAPPED + number * PAGE_SIZE, length * PAGE_SIZE
+
+        def call() -> None:
+            mm = self.pair[which].mm
+            for address in range(start, start + size, PAGE_SIZE):
+                self.contents.pop(file_page(mm, address), None)
+            assert sys_madvise(mm, start, size, MADV_REMOVE) in (0, ENOMEM)
 
         self.held.call(call, failing)
 
