@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from vm_world import HEAP, assert_clean, run_alone
 
-from concurrency import Failure, Kind, check, quiet
+from concurrency import Failure, Kind, check, domain, quiet
 from vm.anon_vma import anon_vma_cache, anon_vma_lock_write, anon_vma_unlock_write, avc_cache
 from vm.anon_vma_chain import anon_vma_chain_link
 from vm.brk import sys_brk
@@ -27,6 +29,7 @@ from vm.mman import MAP_FIXED, MAP_SHARED
 from vm.mmap import sys_mmap
 from vm.mprotect import sys_mprotect
 from vm.munmap import do_mas_munmap, do_munmap
+from vm.pgtable import PageTable, pmd_index, ptep_get
 from vm.rmap_invariants import anon_vma_chain, interval_tree
 from vm.user import user_store
 from vm.vma import VmArea
@@ -125,6 +128,46 @@ def test_a_mapping_of_a_file_is_looked_at_when_the_walk_beside_it_ends() -> None
     assert found.check == "interval-tree"
     assert "the i_mmap interval tree has" in found.headline
     assert "under the pages 0..1, its fields say 1..2" in found.headline
+
+
+# -- I9: nothing is touched after it was freed -------------------------------------------------------------------------
+
+
+def freed_vma(mm: MmStruct, vma: VmArea) -> int:
+    sys_brk(mm, HEAP)
+    return vma.vm_start
+
+
+def freed_link(mm: MmStruct, vma: VmArea) -> object:
+    link = vma.anon_vma_chain[0]
+    sys_brk(mm, HEAP)
+    return link.anon_vma
+
+
+def freed_page_table(mm: MmStruct, vma: VmArea) -> object:
+    table = mm.pmds[pmd_index(mm, vma.vm_start)]
+    assert isinstance(table, PageTable)
+    sys_brk(mm, HEAP)
+    return ptep_get(table, HEAP)
+
+
+def freed_address_space(mm: MmStruct, _vma: VmArea) -> object:
+    exit_mmap(mm)
+    domain(Machine).remove_mm(mm)
+    return mm.mmap_lock
+
+
+@pytest.mark.parametrize("touch", [freed_vma, freed_link, freed_page_table, freed_address_space])
+def test_a_touch_after_the_free_is_seen_and_can_be_switched_off(
+    touch: Callable[[MmStruct, VmArea], object],
+) -> None:
+    def program() -> None:
+        _, mm, vma = world()
+        touch(mm, vma)
+
+    found = failure(program)
+    assert (found.kind, found.check) == (Kind.USE_AFTER_FREE, "use-after-free")
+    assert run_alone(program, without=("leak", "data-race", "use-after-free")).failures == []
 
 
 # -- I13: links and anon_vmas ------------------------------------------------------------------------------------------
