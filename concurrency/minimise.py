@@ -118,7 +118,8 @@ class _Search:
         self._failure = witness.failure
         self._settings = settings
         self._tried: set[tuple[Plan, tuple[int, ...]]] = set()
-        self._barren: tuple[int, tuple[int, ...]] | None = None
+        self._barren: tuple[tuple[int, ...], int] = ((), 0)
+        """With these values no plan with fewer preemptions than this fails."""
         self._limit = settings.max_steps
         if self._failure.kind is not Kind.STALL:
             self._limit = min(self._limit, _SLACK * witness.steps + _LITTLE)
@@ -183,7 +184,9 @@ class _Search:
     def _fewer(self) -> None:
         """Make plans with fewer preemptions than the smallest one has, until one of them fails."""
         most, values = self.best.key[0], self.best.values
-        if not most or (most, values) == self._barren:
+        if self._barren[0] != values:
+            self._barren = (values, 0)
+        if most <= self._barren[1]:
             return
         guide = Guided()
         search = FewPreemptions(guide)
@@ -192,7 +195,7 @@ class _Search:
             for plan in search.plans(grows=preemptions + 1 < most):
                 if self.left <= 0 or self._run(runner, plan, values):
                     return
-        self._barren = (most, values)
+            self._barren = (values, preemptions + 1)
 
     # -- which part of the plan is changed ------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from concurrency import Completion, Kind, join, spawn
 from stress.bug import bug
 from stress.catalogue.uffd_wp_copy import populate
 from stress.patch import patch
+from stress.workloads.mappings import fill, map_pages
 from stress.workloads.pages import heap, page
 from vm import fork
 from vm.errno import ENOMEM
@@ -23,7 +24,9 @@ from vm.layout import VM_DONTCOPY
 from vm.mm import MmStruct, mmap_write_lock, mmap_write_lock_nested, mmap_write_unlock
 from vm.tlb import flush_tlb_mm
 
-PAGES = 6
+PAGES = 4
+OTHERS = (16, 20)
+"""Where the process has mapped something else, which fork copies between the heap and the flush."""
 
 
 @patch(fork.dup_mmap)
@@ -66,6 +69,9 @@ def begin_and_populate(mm: MmStruct, started: Completion) -> None:
 def fork_without_vma_locks() -> None:
     """Fork while one thread stores to pages and another faults on them."""
     machine, process = heap(PAGES, frames=24, era="6.6")
+    for number in OTHERS:
+        map_pages(process, number, 1)
+        fill(process, number)
     forking = spawn(process.fork, machine, "as", name="fork")
     started = Completion("started")
     helper = spawn(begin_and_populate, process.mm, started, name="populate")

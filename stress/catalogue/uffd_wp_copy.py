@@ -41,6 +41,9 @@ def do_wp_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> int
 
 
 PAGES = 4
+"""So many pages are stored to."""
+SNAPSHOT = 8
+"""So many are protected by one call, which flushes behind the last one."""
 
 
 @patch(uffd.userfaultfd_writeprotect)
@@ -62,7 +65,7 @@ def userfaultfd_writeprotect(mm: MmStruct, start: int, end: int, *, protect: boo
 def protect_and_unprotect(mm: MmStruct) -> None:
     """A monitor takes a snapshot: it keeps stores away for a while."""
     for protect in (True, False):
-        uffd.userfaultfd_writeprotect(mm, page(0), page(PAGES), protect=protect)
+        uffd.userfaultfd_writeprotect(mm, page(0), page(SNAPSHOT), protect=protect)
 
 
 def unprotect_and_populate(mm: MmStruct, resumed: Completion) -> None:
@@ -93,8 +96,8 @@ def populate(mm: MmStruct, pages: int) -> None:
     preemptions=2,
 )
 def uffd_wp_copy() -> None:
-    """Protect pages and take the protection away, while one thread stores to them and another faults on them."""
-    machine, process = heap(PAGES, frames=14)
+    """Protect a heap and take that away, while one thread stores to some of its pages and another faults on them."""
+    machine, process = heap(SNAPSHOT, frames=18)
     userfaultfd_register(process.mm, page(0))
     held = [folio for folio in machine.memory.mem_map if folio.refcount]
     for folio in held:

@@ -74,3 +74,42 @@ def test_two_processes_are_compared_with_one(tmp_path: Path) -> None:
     measured = written("parallel", tmp_path, "--executions", "20", "--rounds", "1")
     assert len(measured["rows"]) == 3
     assert all(row["ratio"] > 0 for row in measured["rows"])
+
+
+def test_the_catalogue_is_measured_against_its_limits(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "catalogue.py"),
+        "Z02",
+        "stackrot",
+        "--seeds",
+        "2",
+        "--minimise",
+        "1",
+    ]
+    done = subprocess.run(
+        [*command, "--jobs", "2", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=BENCHMARKS.parent,
+        check=True,
+    )
+    assert not done.stderr
+    measured = json.loads((tmp_path / "catalogue.json").read_text())
+    assert [(row["id"], row["found"], row["over"]) for row in measured["rows"]] == [
+        ("Z02", "2 of 2", ""),
+        ("Z13", "2 of 2", ""),
+    ]
+    assert [run.get("preemptions") for run in measured["runs"]] == [0, None, 1, None]
+    assert all(0 < row["MB"] < 100 for row in measured["rows"])
+    assert len((tmp_path / "catalogue.md").read_text().splitlines()) == 4
+
+
+def test_a_hunt_that_is_cut_short_is_over_its_limit(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "catalogue.py"), "stackrot", "--seeds", "1", "--cap", "1"]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path)], capture_output=True, text=True, cwd=BENCHMARKS.parent, check=False
+    )
+    assert done.returncode == 1
+    (row,) = json.loads((tmp_path / "catalogue.json").read_text())["rows"]
+    assert (row["found"], row["median"], row["over"]) == ("0 of 1", 1, "found")
