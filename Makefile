@@ -38,6 +38,7 @@ bench: $(STAMP)  ## Every benchmark; on a machine with nothing else to do.
 	$(BIN)/python benchmarks/dpor_cost.py
 	$(BIN)/python benchmarks/parallel.py --out sugarbush-out
 	$(BIN)/python benchmarks/strategies.py --out sugarbush-out
+	$(BIN)/python benchmarks/catalogue.py --jobs 2 --out sugarbush-out
 	$(BIN)/python benchmarks/page.py --out sugarbush-out
 	$(BIN)/python benchmarks/lockdep_validator.py
 	$(BIN)/python benchmarks/tree_speed.py --out sugarbush-out
