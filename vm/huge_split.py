@@ -37,7 +37,7 @@ def split_huge_page(memory: Memory, folio: Folio) -> int:
         return EBUSY
     anon_vma_lock_write(anon_vma)
     result = EAGAIN
-    if total_mapcount(folio) == READ_ONCE(folio, "refcount") - 1:
+    if total_mapcount(folio) == READ_ONCE(folio, "refcount") - 1 - _in_swap_cache(memory, folio):
         pages = folio.pages
         pinned: list[Folio] = []
 
@@ -82,16 +82,32 @@ def _restore(page: Folio, vma: VmArea, address: int) -> None:
     remove_migration_pte(page, page, vma, address)
 
 
+def _in_swap_cache(memory: Memory, folio: Folio) -> int:
+    """How many references the swap cache has to a large folio."""
+    area = memory.swap
+    return len(folio.pages) if area is not None and area.thp and READ_ONCE(folio, "swap") is not None else 0
+
+
 def _split(folio: Folio, _task: Any, _arg: Any) -> bool:
-    if peek(folio, "refcount") != 1:
+    pages = folio.pages
+    cached = peek(folio, "swap") is not None
+    if peek(folio, "refcount") != 1 + cached * len(pages):
         return False
-    tails = folio.pages[1:]
     break_up(folio)
-    for page in tails:
-        poke(page, "refcount", 1)
-        poke(page, "lru", True)
-        poke(page, "dirty", peek(folio, "dirty"))
+    poke(folio, "refcount", 1 + cached)
+    for page in pages[1:]:
+        split_huge_page_tail(folio, page)
     return True
+
+
+def split_huge_page_tail(head: Folio, tail: Folio) -> None:
+    """`tail` becomes a folio of its own; inside an effect. If it is in the swap cache it stays in its own slot.
+
+    Kernel: __split_huge_page_tail().
+    """
+    poke(tail, "refcount", peek(head, "refcount"))
+    poke(tail, "lru", True)
+    poke(tail, "dirty", peek(head, "dirty"))
 
 
 SPLIT = Operation("__split_huge_page", effect=_split)

@@ -42,27 +42,34 @@ class SwapSlot(Shared):
 class SwapArea:
     """All slots. With `synchronous`, reading is so fast that a page with one user need not go through the cache.
 
-    With `zswap` pages are kept in memory as compressed copies first.
+    With `zswap` pages are kept in memory as compressed copies first. With `thp` a huge page gets a row of slots, and
+    stays whole in the swap cache (CONFIG_THP_SWAP).
     """
 
     name = "swap_info"
 
-    def __init__(self, slots: int, *, synchronous: bool = False, zswap: bool = False) -> None:
+    def __init__(self, slots: int, *, synchronous: bool, zswap: bool, thp: bool) -> None:
         self.slots = [SwapSlot(number=number) for number in range(slots)]
         self.synchronous = synchronous
         self.zswap = zswap
+        self.thp = thp
 
 
-def swapon(memory: Memory, slots: int, *, synchronous: bool = False, zswap: bool = False) -> SwapArea:
+def swapon(
+    memory: Memory, slots: int, *, synchronous: bool = False, zswap: bool = False, thp: bool = False
+) -> SwapArea:
     """Give the machine a swap area of so many pages; SWP_SYNCHRONOUS_IO is what zram has."""
-    memory.swap = SwapArea(slots, synchronous=synchronous, zswap=zswap)
+    memory.swap = SwapArea(slots, synchronous=synchronous, zswap=zswap, thp=thp)
     return memory.swap
 
 
-def _alloc_slot(area: SwapArea, _task: Any, folio: Folio) -> bool:
-    for slot in area.slots:
-        if slot.free:
-            _cache(slot, folio)
+def _alloc_slots(area: SwapArea, _task: Any, folio: Folio) -> bool:
+    size = len(folio.pages)
+    for first in range(0, len(area.slots) - size + 1, size):
+        row = area.slots[first : first + size]
+        if all(slot.free for slot in row):
+            for slot, page in zip(row, folio.pages, strict=True):
+                _cache(slot, page)
             return True
     return False
 
@@ -75,15 +82,20 @@ def _cache(slot: SwapSlot, folio: Folio) -> None:
     slot.has_cache = True
     slot.folio = folio
     poke(folio, "swap", slot)
-    poke(folio, "refcount", peek(folio, "refcount") + 1)
+    poke(folio.head, "refcount", peek(folio.head, "refcount") + 1)
 
 
 def _uncache(slot: SwapSlot, folio: Folio) -> None:
     slot.has_cache = False
     slot.folio = None
     poke(folio, "swap", None)
-    poke(folio, "refcount", peek(folio, "refcount") - 1)
+    poke(folio.head, "refcount", peek(folio.head, "refcount") - 1)
     _freed(slot)
+
+
+def _uncache_all(folio: Folio) -> None:
+    for page in folio.pages:
+        _uncache(peek(page, "swap"), page)
 
 
 def _freed(slot: SwapSlot) -> None:
@@ -101,7 +113,7 @@ def _try_cache(slot: SwapSlot, _task: Any, folio: Folio) -> bool:
 def _lookup(slot: SwapSlot, _task: Any, _arg: Any) -> Folio | None:
     folio = slot.folio
     if folio is not None:
-        poke(folio, "refcount", peek(folio, "refcount") + 1)
+        poke(folio.head, "refcount", peek(folio.head, "refcount") + 1)
     return folio
 
 
@@ -115,17 +127,17 @@ def _delete(slot: SwapSlot, _task: Any, folio: Folio) -> None:
     _uncache(slot, folio)
 
 
-def _remove(slot: SwapSlot, _task: Any, folio: Folio) -> bool:
-    if peek(folio, "refcount") != 2 or peek(folio, "dirty"):
+def _remove(_slot: SwapSlot, _task: Any, folio: Folio) -> bool:
+    if peek(folio, "refcount") != 1 + len(folio.pages) or peek(folio, "dirty"):
         return False
-    _uncache(slot, folio)
+    _uncache_all(folio)
     return True
 
 
-def _free_swap(slot: SwapSlot, _task: Any, folio: Folio) -> bool:
-    if slot.count or peek(folio, "writeback"):
+def _free_swap(_slot: SwapSlot, _task: Any, folio: Folio) -> bool:
+    if any(peek(page, "swap").count for page in folio.pages) or peek(folio, "writeback"):
         return False
-    _uncache(slot, folio)
+    _uncache_all(folio)
     return True
 
 
@@ -153,7 +165,7 @@ def _settled(slot: SwapSlot, _task: Any) -> bool:
     return not slot.has_cache or slot.folio is not None
 
 
-ALLOC_SLOT = Operation("folio_alloc_swap", effect=_alloc_slot)
+ALLOC_SLOT = Operation("folio_alloc_swap", effect=_alloc_slots)
 SWAP_FULL = Operation("vm_swap_full", effect=_full)
 TRY_CACHE = Operation("add_to_swap_cache", effect=_try_cache, wakes=True)
 LOOKUP = Operation("swap_cache_get_folio", effect=_lookup)
@@ -169,7 +181,10 @@ WAIT = Operation("swapcache_wait", ready=_settled, local=True)
 
 
 def add_to_swap(memory: Memory, folio: Folio) -> bool:
-    """Give the locked `folio` a slot, and put it into the swap cache; False if no slot is free."""
+    """Give the locked `folio` a slot, or a row of them if it is large, and put it into the swap cache.
+
+    False if no slot or no such row is free.
+    """
     area = memory.swap
     if area is None or not perform(ALLOC_SLOT, area, folio):
         return False
@@ -219,7 +234,7 @@ def delete_from_swap_cache(slot: SwapSlot, folio: Folio) -> None:
 def folio_free_swap(folio: Folio) -> bool:
     """Take the locked `folio` out of the swap cache, if no entry names its slot."""
     slot = folio.swap
-    return slot is not None and bool(perform(FREE_SWAP, slot, folio))
+    return slot is not None and bool(perform(FREE_SWAP, slot, folio.head))
 
 
 def remove_from_swap_cache(folio: Folio) -> bool:
@@ -244,18 +259,20 @@ def swapcache_wait(slot: SwapSlot) -> None:
 
 
 def swap_writepage(memory: Memory, folio: Folio) -> None:
-    """Write the locked, unmapped `folio` to its slot, or keep a copy; a store that comes later makes it dirty again."""
-    slot = folio.swap
-    assert slot is not None
+    """Write the locked, unmapped `folio` to its slots, or keep copies; a later store makes it dirty again."""
+    area = memory.swap
+    assert area is not None
     folio.dirty = False
     folio.writeback = True
-    area = memory.swap
-    if area is not None and area.zswap:
-        zswap_store(slot, folio)
-    else:
-        swap_writepage_to_slot(slot, folio)
+    for page in folio.pages:
+        slot = page.swap
+        assert slot is not None
+        if area.zswap:
+            zswap_store(slot, page)
+        else:
+            swap_writepage_to_slot(slot, page)
+        trace("swap_writepage", page=page.name, slot=slot.name)
     folio.writeback = False
-    trace("swap_writepage", page=folio.name, slot=slot.name)
 
 
 def swap_writepage_to_slot(slot: SwapSlot, folio: Folio) -> None:
@@ -278,6 +295,7 @@ def free_page_and_swap_cache(memory: Memory, folio: Folio) -> None:
 
 def free_swap_cache(folio: Folio) -> None:
     """Drop `folio` from the swap cache if nothing maps it, no entry names its slot, and nobody has it locked."""
+    folio = folio.head
     if READ_ONCE(folio, "swap") is not None and not folio_mapped(folio) and folio.lock.trylock():
         folio_free_swap(folio)
         folio.lock.unlock()

@@ -65,13 +65,13 @@ def do_swap_page(vma: VmArea, table: PageTable, address: int, pte: Swap, *, writ
             return found if ptep_get(table, address) == pte else 0
     folio = found
     if not direct:
-        folio.lock.lock()
+        folio.head.lock.lock()
     mapped = False
     if direct or is_page_of(folio, slot):
         mapped = _map(mm, area, vma, table, address, pte, slot, folio, write=write)
     if direct:
         swapcache_clear(slot)
-    folio.lock.unlock()
+    folio.head.lock.unlock()
     if not mapped:
         folio_put(memory, folio)
     return 0
@@ -122,7 +122,7 @@ def should_try_to_free_swap(area: SwapArea, folio: Folio, *, write: bool) -> boo
 
     Simpler here: memory is never locked while it is swapped out.
     """
-    return vm_swap_full(area) or (write and bool(READ_ONCE(folio, "refcount") == 2))
+    return vm_swap_full(area) or (write and bool(READ_ONCE(folio.head, "refcount") == 2))
 
 
 def _map(
@@ -147,14 +147,15 @@ def _map(
         swap_free(slot)
         if should_try_to_free_swap(area, folio, write=write):
             folio_free_swap(folio)
-        exclusive = bool(pte.bits & PTE_SWP_EXCLUSIVE) or bool(READ_ONCE(folio, "refcount") == 1)
+        exclusive = bool(pte.bits & PTE_SWP_EXCLUSIVE) or bool(READ_ONCE(folio.head, "refcount") == 1)
         bits = vma.vm_page_prot | PTE_YOUNG | pte.bits & PTE_UFFD_WP
         if write and exclusive and not pte.bits & PTE_UFFD_WP:
             bits |= maybe_mkwrite(vma) | PTE_DIRTY
         add_mm_counter(mm, MM_ANONPAGES, 1)
         add_mm_counter(mm, MM_SWAPENTS, -1)
         folio_add_anon_rmap(folio, vma, address, exclusive=exclusive)
-        folio.lru = True
+        if not folio.head.order:
+            folio.lru = True
         set_pte(table, address, mk_pte(folio, bits if exclusive else bits & ~PTE_WRITE))
         trace("swap_in", mm=mm.name, addr=hex(address), page=folio.name, slot=slot.name)
     return True

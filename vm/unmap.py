@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from concurrency import trace
 from vm.folio import Folio, folio_maybe_dma_pinned, folio_put, folio_test_anon
+from vm.huge_split_pmd import split_huge_pmd
 from vm.mm import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
@@ -51,11 +52,13 @@ def try_to_unmap_flush(batch: FlushBatch) -> None:
 def try_to_unmap(folio: Folio, batch: FlushBatch | None) -> None:
     """Clear every entry that maps the locked `folio`, leaving swap entries if it is anonymous and has a slot.
 
-    With `batch` flushes are put off until `try_to_unmap_flush`; without, each entry is flushed at once. Kernel:
-    TTU_BATCH_FLUSH.
+    A huge page is mapped page by page first. With `batch` flushes are put off until `try_to_unmap_flush`; without, each
+    entry is flushed at once. Kernel: TTU_BATCH_FLUSH, TTU_SPLIT_HUGE_PMD.
     """
 
     def one(folio: Folio, vma: VmArea, address: int) -> None:
+        if folio.order:
+            split_huge_pmd(vma, address, folio=folio)
         _try_to_unmap_one(folio, vma, address, batch)
 
     visited = rmap_walk(folio, one, folio_lock_anon_vma_read)
@@ -78,7 +81,7 @@ def _try_to_unmap_one(folio: Folio, vma: VmArea, address: int, batch: FlushBatch
         else:
             set_tlb_ubc_flush_pending(batch, mm)
         if pte.dirty:
-            folio.dirty = True
+            folio.head.dirty = True
         if folio.anon_exclusive and folio_maybe_dma_pinned(folio):
             set_pte(table, address, pte)
             return

@@ -4,7 +4,7 @@ kswapd does it as a task of its own. An allocation with __GFP_DIRECT_RECLAIM doe
 task holds (`allow_direct_reclaim`).
 
 Simpler here: pages have no age and stand in no list; the frames are looked at by number. A large folio is split, and
-its pages swapped out one by one, as where the swap area has no row of free slots for the whole of it.
+its pages swapped out one by one, unless the swap area gives it a row of slots.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def shrink_folio_list(memory: Memory, folios: list[Folio]) -> int:
     queue = list(folios)
     for folio in queue:
         if folio.lock.trylock():
-            if folio.order:
+            if folio.order and not swaps_whole(memory, folio):
                 queue += split_folio_to_list(memory, folio)
             gone = shrink_folio(memory, folio, batch)
             folio.lock.unlock()
@@ -63,9 +63,20 @@ def shrink_folio_list(memory: Memory, folios: list[Folio]) -> int:
                 continue
         putback_lru_page(memory, folio)
     try_to_unmap_flush(batch)
+    freed = sum(len(folio.pages) for folio in doomed)
     for folio in doomed:
         folio_put(memory, folio)
-    return len(doomed)
+    return freed
+
+
+def swaps_whole(memory: Memory, folio: Folio) -> bool:
+    """The locked large folio has a row of slots, or has got one now; one that is mapped in parts only gets none."""
+    area = memory.swap
+    if area is None or not area.thp:
+        return False
+    if READ_ONCE(folio, "swap") is not None:
+        return True
+    return bool(READ_ONCE(folio, "entire_mapcount")) and add_to_swap(memory, folio)
 
 
 def split_folio_to_list(memory: Memory, folio: Folio) -> list[Folio]:
@@ -81,7 +92,9 @@ def shrink_folio(memory: Memory, folio: Folio, batch: FlushBatch) -> bool:
 
     A large folio is one that could not be split: it is pinned, or somebody else refers to it.
     """
-    if folio.order:
+    if folio.order and not (
+        memory.swap is not None and memory.swap.thp and READ_ONCE(folio, "swap") is not None
+    ):
         return False
     anon = folio_test_anon(folio)
     if anon and READ_ONCE(folio, "swap") is None and not add_to_swap(memory, folio):

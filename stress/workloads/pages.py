@@ -27,6 +27,7 @@ def heap(
     slots: int = 0,
     synchronous: bool = False,
     zswap: bool = False,
+    thp_swap: bool = False,
     huge: bool = False,
     era: str = "6.1",
     nodes: int = 1,
@@ -38,7 +39,7 @@ def heap(
     """
     machine = boot(frames, era, nodes, ptrs_per_pte)
     if slots:
-        swapon(machine.memory, slots, synchronous=synchronous, zswap=zswap)
+        swapon(machine.memory, slots, synchronous=synchronous, zswap=zswap, thp=thp_swap)
     process = Process(machine.add_mm("cc1", HEAP))
     process.brk(page(pages))
     if huge:

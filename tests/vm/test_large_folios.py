@@ -12,7 +12,7 @@ from stress.process import Process
 from stress.workloads.pages import heap, page
 from vm.folio import folio_get, folio_put
 from vm.gup import pin_user_page, unpin_user_page
-from vm.huge_split import deferred_split_scan
+from vm.huge_split import deferred_split_scan, split_huge_page
 from vm.machine import Machine
 from vm.migrate import compact_zone
 from vm.pgtable import PageTable, Present, Swap
@@ -29,9 +29,16 @@ def ptrs(request: pytest.FixtureRequest) -> int:
     return size
 
 
-def started(ptrs: int, *, frames: int = 8, slots: int = 8) -> tuple[Machine, Process]:
+def started(ptrs: int, *, frames: int = 8, slots: int = 8, thp_swap: bool = False) -> tuple[Machine, Process]:
     """Two huge pages, the first on a machine with room for `frames` of them."""
-    return heap(2 * ptrs, frames=frames * ptrs, slots=slots * ptrs, huge=True, ptrs_per_pte=ptrs)
+    return heap(
+        2 * ptrs,
+        frames=frames * ptrs,
+        slots=slots * ptrs,
+        huge=True,
+        thp_swap=thp_swap,
+        ptrs_per_pte=ptrs,
+    )
 
 
 def ended(machine: Machine, *processes: Process) -> None:
@@ -118,6 +125,42 @@ def test_swapped_out_page_by_page_and_read_back(ptrs: int) -> None:
     assert_clean(run_alone(program))
 
 
+def test_swapped_out_whole_where_a_row_of_slots_is_free(ptrs: int) -> None:
+    def program() -> None:
+        machine, process = started(ptrs, thp_swap=True, slots=1)
+        check(kswapd(machine.memory, 2 * ptrs) == ptrs, "the second finds no slot")
+        area = machine.memory.swap
+        assert area is not None
+        check([slot.count for slot in area.slots] == [1] * ptrs, "the first has all of them")
+        ended(machine, process)
+
+    assert_clean(run_alone(program))
+
+
+def test_one_in_the_swap_cache_is_split_and_its_pages_keep_their_slots(ptrs: int) -> None:
+    def program() -> None:
+        machine, process = started(ptrs, thp_swap=True)
+        memory = machine.memory
+        folio = memory.mem_map[0]
+        tails = folio.pages[1:]
+        folio_get(folio)
+        check(kswapd(memory, 2 * ptrs) == ptrs, "only the other one goes")
+        folio_put(memory, folio)
+        check(
+            folio.order > 0 and all(page.swap is not None for page in folio.pages), "it is whole, and cached"
+        )
+        process.load(page(0))
+        folio_get(folio)
+        folio.lock.lock()
+        check(split_huge_page(memory, folio) == 0, "split")
+        folio.lock.unlock()
+        folio_put(memory, folio)
+        check(all(tail.swap is not None and tail.swap.folio is tail for tail in tails), "each in its slot")
+        ended(machine, process)
+
+    assert_clean(run_alone(program))
+
+
 def test_a_pin_keeps_it_and_fork_copies_it(ptrs: int) -> None:
     def program() -> None:
         machine, process = started(ptrs)
@@ -139,8 +182,9 @@ def contig(machine: Machine) -> None:
         compact_zone(machine.memory, alloc_contig=True)
 
 
+@pytest.mark.parametrize("thp_swap", [False, True])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_beside_fork_stores_reclaim_and_splits(ptrs: int, strategy: str) -> None:
+def test_beside_fork_stores_reclaim_and_splits(ptrs: int, strategy: str, *, thp_swap: bool) -> None:
     def store(process: Process) -> None:
         process.store(page(0), "early")
         process.store(page(2 * ptrs - 1), "late")
@@ -156,7 +200,7 @@ def test_beside_fork_stores_reclaim_and_splits(ptrs: int, strategy: str) -> None
         return child
 
     def program() -> None:
-        machine, process = started(ptrs)
+        machine, process = started(ptrs, thp_swap=thp_swap)
         join(
             spawn(store, process, name="cc1"),
             spawn(contig, machine, name="cma"),

@@ -1,0 +1,61 @@
+"""A huge page can be in the swap cache as a whole: each of its pages has a slot, which it names in a field of its own.
+When such a huge page is split, each page must go on naming its slot. A change of 2022 cleared that field in the tails,
+as it is clear in those of every other huge page.
+
+The swap cache still had the tails. Whoever faulted on one found its page there, saw that it named another slot, took it
+for a page that had left the cache meanwhile, and tried again, for ever: a soft lockup. Found by stress-ng. The fix
+clears the field only if the huge page is not in the swap cache. A page that nobody faulted on was lost for good, since
+nobody took it out of the cache any more: that shows first here, and with `--without leak` the lockup does.
+"""
+
+from __future__ import annotations
+
+from concurrency import Kind, join, poke, spawn
+from stress.bug import bug
+from stress.catalogue.split_against_soft_dirty import split
+from stress.patch import patch
+from stress.workloads.pages import heap, page
+from vm import huge_split
+from vm.folio import Folio, folio_get, folio_put
+from vm.huge_split import split_huge_page_tail as right
+from vm.vmscan import kswapd
+
+
+@patch(huge_split.split_huge_page_tail)
+def split_huge_page_tail(head: Folio, tail: Folio) -> None:
+    """The tail names no slot any more."""
+    right(head, tail)
+    poke(tail, "swap", None)
+
+
+@bug(
+    "split-clobbers-swap",
+    id="Z52",
+    title="the split of a huge page in the swap cache makes its tails forget their slots",
+    year=2022,
+    versions="6.0 and the candidates of 6.1",
+    fix="71e2d666ef85: mm/huge_memory: do not clobber swp_entry_t during THP split",
+    evidence="read",
+    kind=Kind.LEAK,
+    check="leak",
+    patches=(split_huge_page_tail,),
+    tasks=2,
+    preemptions=0,
+)
+def split_clobbers_swap() -> None:
+    """Split a huge page that reclaim has left in the swap cache, while a page of it is touched."""
+    machine, process = heap(2, frames=6, slots=8, huge=True, thp_swap=True)
+    memory = machine.memory
+    folio = memory.mem_map[0]
+    folio_get(folio)
+    kswapd(memory, 2)
+    folio_put(memory, folio)
+    process.load(page(0))
+    join(
+        spawn(split, memory, folio, name="migratepages"),
+        spawn(process.load, page(1), name="cc1"),
+        spawn(kswapd, memory, 1, name="kswapd"),
+    )
+    process.load(page(0))
+    process.load(page(1))
+    process.exit(machine)
