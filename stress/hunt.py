@@ -6,7 +6,7 @@ import multiprocessing
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,8 +102,9 @@ def hunted(bugs: Sequence[Bug], how: Hunt, jobs: int = 1) -> Iterator[Outcome]:
     died_at: Bug | None = None
     while left:
         with processes(min(jobs, len(left))) as pool:
-            futures = deque(pool.submit(_hunt_elsewhere, bug.name, how, loaded_files()) for bug in left)
+            futures: deque[Future[Outcome]] = deque()
             try:
+                futures.extend(_started(pool, bug, how) for bug in left)
                 while futures:
                     outcome = futures[0].result()
                     futures.popleft()
@@ -121,6 +122,13 @@ def hunted(bugs: Sequence[Bug], how: Hunt, jobs: int = 1) -> Iterator[Outcome]:
                 if isinstance(error, KeyboardInterrupt):
                     yield from _there(futures)
                 raise
+
+
+def _started(pool: Executor, bug: Bug, how: Hunt) -> Future[Outcome]:
+    try:
+        return pool.submit(_hunt_elsewhere, bug.name, how, loaded_files())
+    except (EOFError, OSError) as error:
+        raise BrokenExecutor("the processes cannot be reached") from error
 
 
 def _there(futures: Iterable[Future[Outcome]]) -> Iterator[Outcome]:

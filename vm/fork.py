@@ -72,7 +72,6 @@ def dup_mmap(mm: MmStruct, oldmm: MmStruct) -> int:
 
 
 def dup_vma(mm: MmStruct, vma: VmArea) -> int:
-    """Copy one VMA and its pages to `mm`; 0 or -ENOMEM. Needs mmap_lock of both for writing."""
     """Copy one VMA of the parent, and its pages, to `mm`; 0 or -ENOMEM. Needs mmap_lock of both for writing."""
     copy = vm_area_dup(vma, mm)
     if copy is None:
