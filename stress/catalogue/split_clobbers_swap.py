@@ -5,7 +5,7 @@ as it is clear in those of every other huge page.
 The swap cache still had the tails. Whoever faulted on one found its page there, saw that it named another slot, took it
 for a page that had left the cache meanwhile, and tried again, for ever: a soft lockup. Found by stress-ng. The fix
 clears the field only if the huge page is not in the swap cache. A page that nobody faulted on was lost for good, since
-nobody took it out of the cache any more: that shows first here, and with `--without leak` the lockup does.
+nobody could take it out of the cache any more. That is what shows here: a lockup takes a million operations to be seen.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def split_huge_page_tail(head: Folio, tail: Folio) -> None:
     preemptions=0,
 )
 def split_clobbers_swap() -> None:
-    """Split a huge page that reclaim has left in the swap cache, while a page of it is touched."""
+    """Split a huge page that reclaim has left in the swap cache, while its first page is touched."""
     machine, process = heap(2, frames=6, slots=8, huge=True, thp_swap=True)
     memory = machine.memory
     folio = memory.mem_map[0]
@@ -53,9 +53,8 @@ def split_clobbers_swap() -> None:
     process.load(page(0))
     join(
         spawn(split, memory, folio, name="migratepages"),
-        spawn(process.load, page(1), name="cc1"),
+        spawn(process.load, page(0), name="cc1"),
         spawn(kswapd, memory, 1, name="kswapd"),
     )
     process.load(page(0))
-    process.load(page(1))
     process.exit(machine)
