@@ -90,7 +90,7 @@ class Counts(Sampler):
         """See `Observer.performed`."""
         self.accessed(task, op, obj)
         dep = op.dep
-        if dep is not None and dep <= Dep.TRY_READ and result is not False:
+        if dep is not None and (dep < Dep.TRY or (dep <= Dep.TRY_READ and result is not False)):
             self._counted.acquired[obj.name] += 1
             self._counted.chains.add(tuple([entry[0].name for entry in task.context.held]))
         elif isinstance(obj, GracePeriods) and obj not in self._domains:
@@ -98,7 +98,7 @@ class Counts(Sampler):
 
     def blocked(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
         """See `Observer.blocked`."""
-        if op.dep is not None:
+        if hasattr(obj, "dep_map"):
             self._counted.waited[label(obj)] += 1
 
     def _settle(self) -> None:

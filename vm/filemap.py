@@ -55,9 +55,10 @@ class AddressSpace(Shared):
     i_size: Once[int | None] = None
     f_count: Atomic[int] = 1
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, size: int | None = None) -> None:
         super().__init__(
             name=name,
+            i_size=size,
             pages={},
             disk={},
             i_rwsem=RwSemaphore("inode->i_rwsem"),
@@ -155,8 +156,8 @@ def unlink_file_vma(vma: VmArea) -> None:
 
 
 def shmem_zero_setup(vma: VmArea) -> None:
-    """Give shared anonymous memory the nameless file that its pages are of; kernel: mm/shmem.c."""
-    vma.vm_file = AddressSpace("dev/zero")
+    """Give shared anonymous memory the nameless file that its pages are of, as long as it; kernel: mm/shmem.c."""
+    vma.vm_file = AddressSpace("dev/zero", (vma.vm_end - vma.vm_start) >> PAGE_SHIFT)
 
 
 # -- the pages --------------------------------------------------------------------------------------------------

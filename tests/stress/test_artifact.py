@@ -112,7 +112,7 @@ def test_parameters_are_checked(counting: Scenario, values: dict[str, object], c
         ({"scenario": 7}, "'scenario' is missing or not a str"),
         ({"without": ["__import__('os')"]}, "'without' names checks that do not exist"),
         ({"without": [["coverage"]]}, "'without' names checks that do not exist"),
-        ({"parameters": {"pages": 3}}, "has no parameter 'pages': there are none"),
+        ({"parameters": {"pages": 3}}, "has no parameter 'pages': there are ptrs_per_pte"),
         ({"parameters": ["pages"]}, "'parameters' is missing or not a dict"),
         ({"found_by": {"execution": "first"}}, "'execution' is missing or not a int"),
         ({"faults": -1}, "'faults' is below 0"),
