@@ -175,6 +175,11 @@ def madvise_populate(mm: MmStruct, start: int, end: int, *, write: bool) -> int:
     return 0
 
 
+def may_punch(vma: VmArea) -> bool:
+    """Whether a hole may be punched through the mapping: it is shared, and may be written to."""
+    return vma.vm_flags & (VM_SHARED | VM_WRITE) == VM_SHARED | VM_WRITE
+
+
 def madvise_remove(vma: VmArea, _prev: VmArea | None, start: int, end: int) -> VmArea | int | None:
     """Punch the range out of the file, without mmap_lock: i_rwsem stands outside of it. A reference keeps the file.
 
@@ -183,7 +188,7 @@ def madvise_remove(vma: VmArea, _prev: VmArea | None, start: int, end: int) -> V
     mm, flags, mapping = vma.vm_mm, vma.vm_flags, vma.vm_file
     if flags & VM_LOCKED or mapping is None or isinstance(mapping, HugetlbFile):
         return EINVAL
-    if flags & (VM_SHARED | VM_WRITE) != VM_SHARED | VM_WRITE:
+    if not may_punch(vma):
         return EACCES
     first = linear_page_index(vma, start)
     get_file(mapping)

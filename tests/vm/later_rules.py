@@ -6,7 +6,7 @@ import platform
 import re
 
 from stress.patch import Patch, patch
-from vm import merge, mmap, modify, mprotect
+from vm import madvise, merge, mmap, modify, mprotect
 from vm.adjust import vma_expand
 from vm.anon_vma import AnonVma
 from vm.filemap import AddressSpace
@@ -14,6 +14,7 @@ from vm.find import vma_find, vma_prev
 from vm.layout import (
     PAGE_SHIFT,
     VM_ACCOUNT,
+    VM_MAYWRITE,
     VM_SHARED,
     VM_WRITE,
 )
@@ -85,6 +86,12 @@ def expand_neighbour(
     return right is not None and vma_expand(right, start, right.vm_end, pgoff, right) == 0
 
 
+@patch(madvise.may_punch)
+def may_punch(vma: VmArea) -> bool:
+    """v6.7, as far as we know: it is enough that the shared mapping could be made writable."""
+    return vma.vm_flags & (VM_SHARED | VM_MAYWRITE) == VM_SHARED | VM_MAYWRITE
+
+
 @patch(mprotect.mprotect_fixup)
 def mprotect_fixup(
     tlb: MmuGather, vma: VmArea, prev: VmArea | None, start: int, end: int, flags: int
@@ -110,6 +117,7 @@ def mprotect_fixup(
 LATER = {
     (6, 16): (remember_middle, is_mergeable_anon_vma),
     (6, 12): (expand_neighbour,),
+    (6, 7): (may_punch,),
     (6, 6): (mprotect_fixup,),
 }
 
