@@ -47,10 +47,12 @@ def shrink_node(memory: Memory, wanted: int) -> int:
 def shrink_folio_list(memory: Memory, folios: list[Folio]) -> int:
     """Free those of the isolated `folios` that can be freed, and put the others back; gives how many were freed.
 
-    Their translations are flushed once for all of them: before a dirty page is written, and before any is freed.
+    Their translations are flushed once for all of them: before a dirty page is written, and before any is freed or put
+    back, for whoever takes it next may free it.
     """
     batch = FlushBatch()
-    doomed = []
+    doomed: list[Folio] = []
+    kept: list[Folio] = []
     queue = list(folios)
     for folio in queue:
         if folio.lock.trylock():
@@ -58,14 +60,15 @@ def shrink_folio_list(memory: Memory, folios: list[Folio]) -> int:
                 queue += split_folio_to_list(memory, folio)
             gone = shrink_folio(memory, folio, batch)
             folio.lock.unlock()
-            if gone:
-                doomed.append(folio)
-                continue
-        putback_lru_page(memory, folio)
+            (doomed if gone else kept).append(folio)
+        else:
+            kept.append(folio)
     try_to_unmap_flush(batch)
     freed = sum(len(folio.pages) for folio in doomed)
     for folio in doomed:
         folio_put(memory, folio)
+    for folio in kept:
+        putback_lru_page(memory, folio)
     return freed
 
 

@@ -12,7 +12,7 @@ from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write, avc_cache
 from vm.brk import sys_brk
 from vm.exit import exit_mmap
 from vm.find import vma_find
-from vm.folio import Memory
+from vm.folio import Folio, Memory, folio_put, folio_try_get
 from vm.fork import sys_fork
 from vm.gup import pin_user_page, unpin_user_page
 from vm.khugepaged import collapse_huge_page
@@ -197,3 +197,29 @@ def use_pinned_elsewhere(mm: MmStruct) -> None:
     assert not isinstance(page, int)
     page.token = "device"
     unpin_user_page(mm.memory, page)
+
+
+def look_and_compact(memory: Memory, folio: Folio) -> None:
+    """Hold a page for a moment, so that reclaim cannot free it; then move all pages."""
+    if folio_try_get(folio):
+        folio_put(memory, folio)
+    compact_zone(memory)
+
+
+def test_a_page_that_reclaim_cannot_free_is_flushed_before_others_have_it() -> None:
+    """It is unmapped by then, with its flush put off; whoever moves and frees it next does not flush."""
+
+    def program() -> None:
+        machine, mm = started(pages=1)
+        check(kswapd(machine.memory, 1) == 1, "swapped out")
+        user_load(mm, HEAP)
+        (folio,) = [one for one in machine.memory.mem_map if one.mapcount]
+        join(
+            spawn(kswapd, machine.memory, 1, name="kswapd"),
+            spawn(look_and_compact, machine.memory, folio, name="kcompactd"),
+        )
+        check(user_load(mm, HEAP) == "token 0", "content")
+        ended(machine, mm)
+
+    settings = Settings(observers=model_observers)
+    assert_clean(explore(program, strategy="dfs", depth=2, executions=30_000, settings=settings))
