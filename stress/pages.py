@@ -73,7 +73,7 @@ def page(outcome: Outcome) -> str:
     """The page of one bug that was found."""
     bug, witness = outcome.bug, outcome.witness
     assert witness is not None
-    found = f"{outcome.executions} executions, minimised to {witness.preemptions} preemptions"
+    found = f"execution {outcome.executions}, preemptions when minimised: {witness.preemptions}"
     return "\n".join(
         [
             f"# {bug.name}: {bug.title}",
@@ -84,7 +84,7 @@ def page(outcome: Outcome) -> str:
             "",
             "| | |",
             "| --- | --- |",
-            *[f"| {name} | {value} |" for name, value in [*facts(bug), ("Found after", found)]],
+            *[f"| {name} | {value} |" for name, value in [*facts(bug), ("Found in", found)]],
             "",
             "## The interleaving",
             "",
