@@ -63,11 +63,6 @@ class Outcome:
         """Nothing was found in the fixed form."""
         return self.fixed.verdict is not Verdict.FAILED
 
-    @property
-    def as_expected(self) -> bool:
-        """Found, and clean when fixed."""
-        return self.found and self.fixed_clean
-
     def as_json(self) -> dict[str, Any]:
         """The entry that ``catalogue --json`` prints."""
         bug = self.bug
