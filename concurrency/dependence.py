@@ -35,7 +35,7 @@ from concurrency.runtime import JOIN
 from concurrency.rwlock import READ_LOCK, READ_TRYLOCK, READ_UNLOCK
 from concurrency.rwsem import DOWN_READ, DOWN_READ_SLOW, DOWN_READ_TRYLOCK, UP_READ
 from concurrency.shared import Shared
-from concurrency.slab import ALLOC, ALLOC_REUSABLE, FREE_STEPPED, REUSE
+from concurrency.slab import ALLOC, ALLOC_REUSABLE, FREE, FREE_STEPPED, REUSE
 
 
 class Scope(IntEnum):
@@ -71,12 +71,15 @@ class Footprint(IntEnum):
     TRIES = 9
     """A read trylock."""
     NOTHING = 10
-    """Touches no place: a join is ordered by the end of the task, a new object is known to nobody."""
+    """Touches no place: a join is ordered by the end of the task, a new object is known to nobody, and a task starts
+    without an operation. But what the task does from here to its next operation belongs to it, and no operation says
+    what it looks at on the way: an attribute of an object that another task frees, say. So it comes before or after
+    whatever may touch anything, and commutes with the rest."""
     ANYTHING = 11
     """May look at and change any place."""
-    STARTS = 12
-    """A task up to its first operation. No operation says what it looks at on the way (an attribute of an object that
-    another task frees, say), so it comes before or after whatever may touch anything, and commutes with the rest."""
+    FREES = 12
+    """Makes every later touch of an object a failure, also one that is no operation: depends on everything, as
+    `ANYTHING` does. But no operation on another object waits for what it changes."""
 
 
 _PAIRS = (
@@ -102,7 +105,7 @@ _COMMUTE = frozenset({*_PAIRS, *((two, one) for one, two in _PAIRS)})
 """Footprints in one place that commute."""
 
 _KNOWN = {
-    START: Footprint.STARTS,
+    START: Footprint.NOTHING,
     JOIN: Footprint.NOTHING,
     RCU_READ_LOCK: Footprint.READER_BEGINS,
     RCU_READ_UNLOCK: Footprint.READER_ENDS,
@@ -125,9 +128,12 @@ _KNOWN = {
     ALLOC: Footprint.NOTHING,
     ALLOC_REUSABLE: Footprint.CHANGE,
     REUSE: Footprint.CHANGE,
+    FREE: Footprint.FREES,
     FREE_STEPPED: Footprint.CHANGE,
 }
-"""`FREE` is not here: it makes every later touch of the object a failure, also one that is no operation."""
+
+REACHING = (Footprint.ANYTHING, Footprint.FREES)
+"""What operations with these do may be seen from any place."""
 
 _ALLOCATIONS = (ALLOC, ALLOC_REUSABLE)
 
@@ -187,15 +193,16 @@ class Dependence:
 
     def _scope(self, op: Operation, obj: object, other: Operation, on: object) -> Scope:
         one, two = self.footprint(op, obj), self.footprint(other, on)
-        if Footprint.NOTHING in (one, two):
-            return Scope.NOWHERE
-        if Footprint.STARTS in (one, two) and (op in _ALLOCATIONS or other in _ALLOCATIONS):
+        silent = Footprint.NOTHING in (one, two)
+        if silent and (op in _ALLOCATIONS or other in _ALLOCATIONS):
             # With `faults` allocations reach each other, by the number that is left; no attribute tells of that.
             return Scope.NOWHERE
-        if Footprint.ANYTHING in (one, two) or (op.region and other.grace) or (op.grace and other.region):
+        if one in REACHING or two in REACHING:
             return Scope.ANYWHERE
-        if Footprint.STARTS in (one, two):
+        if silent:
             return Scope.NOWHERE
+        if (op.region and other.grace) or (op.grace and other.region):
+            return Scope.ANYWHERE
         apart = op.place is not None and other.place is not None and op.place != other.place
         return Scope.NOWHERE if apart or (one, two) in _COMMUTE else Scope.ONE_OBJECT
 
