@@ -32,6 +32,10 @@ class Access(IntEnum):
     """Touches no memory that a program could race on (locks, and marks in the event stream)."""
 
 
+READING = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
+"""What changes nothing."""
+
+
 class Dep(IntEnum):
     """What an operation means to the lock validator."""
 
@@ -81,8 +85,10 @@ class Operation:
 
     `ready(obj, task)` says, without side effects, whether the operation can take effect now; None means always.
     With `alike` that is the same for all tasks at any moment.
-    `effect(obj, task, arg)` makes it take effect and gives its result. `wakes` is True when the effect may make an
-    operation of another task on the same object ready, or end its readiness.
+    `effect(obj, task, arg)` makes it take effect and gives its result. `wakes` says that the effect may make an
+    operation of another task on the same object ready, or end its readiness; who waits for the object is asked again
+    then. An operation that does not say is taken to do so if it has an effect and no reading `access`; False is a
+    promise, which `concurrency.audit` verifies.
 
     `acquires` and `releases` name the orderings of the object that a synchronising operation takes over and adds to
     (a rw_semaphore has two: what writers left and what readers left). `tracked` says that the place is declared
@@ -131,7 +137,7 @@ class Operation:
         ready: Callable[[Any, Any], bool] | None = None,
         effect: Callable[[Any, Any, Any], Any] | None = None,
         alike: bool = False,
-        wakes: bool = False,
+        wakes: bool | None = None,
         dep: Dep | None = None,
         acquires: tuple[str, ...] = (),
         releases: tuple[str, ...] = (),
@@ -151,7 +157,9 @@ class Operation:
         self.ready = ready
         self.effect = effect
         self.alike = alike
-        self.wakes = wakes
+        # The safe side: who waits and is not asked again waits for ever, and that is a false deadlock. What reads
+        # changes nothing, and a step has no effect here.
+        self.wakes = effect is not None and access not in READING if wakes is None else wakes
         self.dep = dep
         self.acquires = acquires
         self.releases = releases

@@ -157,12 +157,6 @@ def domain(factory: Callable[[], T]) -> T:
     return found
 
 
-def domain_so_far(factory: Callable[[], T]) -> T | None:
-    """What `domain(factory)` has made already, if it was ever asked for."""
-    rt = active.runtime
-    return (active.outside if rt is None else rt.domains).get(factory)
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """Look at shared state from outside the program: no access in here is an operation."""

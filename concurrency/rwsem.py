@@ -33,8 +33,8 @@ class RwSemaphore(Lock):
         return tuple(self.readers) if self.writer is None else (self.writer,)
 
     @property
-    def free(self) -> bool:
-        """Nobody holds it."""
+    def unheld(self) -> bool:
+        """See `Lock.unheld`."""
         return self.writer is None and not self.readers
 
     def awaited(self, task: Task) -> tuple[Task, ...]:
@@ -94,7 +94,7 @@ def _read_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
 
 
 def _write_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if sem.free:
+    if sem.unheld:
         sem.writer = task
         return True
     sem.queue.append((task, True))
@@ -114,7 +114,7 @@ def _may_read(sem: RwSemaphore, task: Task) -> bool:
 
 
 def _may_write(sem: RwSemaphore, task: Task) -> bool:
-    return sem.free and sem.queue[0][0] is task
+    return sem.unheld and sem.queue[0][0] is task
 
 
 def _leave_queue_reading(sem: RwSemaphore, task: Task, _arg: object) -> None:
@@ -135,7 +135,7 @@ def _try_read(sem: RwSemaphore, task: Task, _arg: object) -> bool:
 
 
 def _try_write(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if not sem.free or sem.queue:
+    if not sem.unheld or sem.queue:
         return False
     sem.writer = task
     return True
@@ -163,22 +163,22 @@ def _downgrade(sem: RwSemaphore, task: Task, _arg: object) -> None:
 _READ = ("writers",)
 _WRITE = ("writers", "readers")
 
-DOWN_READ = Operation("down_read", effect=_read_or_queue, wakes=True, dep=Dep.ACQUIRE_READ, acquires=_READ)
-DOWN_WRITE = Operation("down_write", effect=_write_or_queue, wakes=True, dep=Dep.ACQUIRE, acquires=_WRITE)
+DOWN_READ = Operation("down_read", effect=_read_or_queue, wakes=True, dep=Dep.ACQUIRE_READ, acquires=_READ, local=True)
+DOWN_WRITE = Operation("down_write", effect=_write_or_queue, wakes=True, dep=Dep.ACQUIRE, acquires=_WRITE, local=True)
 DOWN_READ_SLOW = Operation(
-    "down_read_slowpath", ready=_may_read, effect=_leave_queue_reading, wakes=True, acquires=_READ
+    "down_read_slowpath", ready=_may_read, effect=_leave_queue_reading, wakes=True, acquires=_READ, local=True
 )
 DOWN_WRITE_SLOW = Operation(
-    "down_write_slowpath", ready=_may_write, effect=_leave_queue_writing, wakes=True, acquires=_WRITE
+    "down_write_slowpath", ready=_may_write, effect=_leave_queue_writing, wakes=True, acquires=_WRITE, local=True
 )
 DOWN_READ_TRYLOCK = Operation(
-    "down_read_trylock", effect=_try_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ
+    "down_read_trylock", effect=_try_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ, local=True
 )
 DOWN_WRITE_TRYLOCK = Operation(
-    "down_write_trylock", effect=_try_write, wakes=True, dep=Dep.TRY, acquires=_WRITE
+    "down_write_trylock", effect=_try_write, wakes=True, dep=Dep.TRY, acquires=_WRITE, local=True
 )
-UP_READ = Operation("up_read", effect=_up_read, wakes=True, dep=Dep.RELEASE, releases=("readers",))
-UP_WRITE = Operation("up_write", effect=_up_write, wakes=True, dep=Dep.RELEASE, releases=("writers",))
+UP_READ = Operation("up_read", effect=_up_read, wakes=True, dep=Dep.RELEASE, releases=("readers",), local=True)
+UP_WRITE = Operation("up_write", effect=_up_write, wakes=True, dep=Dep.RELEASE, releases=("writers",), local=True)
 DOWNGRADE_WRITE = Operation(
-    "downgrade_write", effect=_downgrade, wakes=True, dep=Dep.DOWNGRADE, releases=("writers",)
+    "downgrade_write", effect=_downgrade, wakes=True, dep=Dep.DOWNGRADE, releases=("writers",), local=True
 )

@@ -155,6 +155,9 @@ class Threaded:
                     return
                 self._ring()
                 self._guard.wait(_POLL)
+                if any(not self._is_stuck(task) for task in self._waiting):
+                    # Made ready by an operation that does not say so: nobody has woken it.
+                    self._guard.notify_all()
                 if self.steps != steps:
                     steps, since = self.steps, time.monotonic()
                 elif self._patience is not None and time.monotonic() - since > self._patience:
@@ -370,6 +373,8 @@ class Threaded:
         task.thread = threading.get_ident()
         try:
             task.result = task.fn(*task.args)
+            for farewell in task.farewells:
+                farewell()
         except TaskKilled:
             pass
         except Failure as failure:

@@ -88,12 +88,16 @@ def _unlock(ssp: SrcuStruct, task: Task, index: int | None) -> None:
     ssp.holdouts.pop(index, None)
 
 
-SRCU_READ_LOCK = Operation("srcu_read_lock", effect=_lock, dep=Dep.ACQUIRE_RECURSIVE, acquires=UPDATES)
+SRCU_READ_LOCK = Operation(
+    "srcu_read_lock", effect=_lock, wakes=False, dep=Dep.ACQUIRE_RECURSIVE, acquires=UPDATES, local=True
+)
 SRCU_READ_UNLOCK = Operation(
-    "srcu_read_unlock", effect=_unlock, wakes=True, dep=Dep.RELEASE, releases=READERS
+    "srcu_read_unlock", effect=_unlock, wakes=True, dep=Dep.RELEASE, releases=READERS, local=True
 )
 SRCU_WAITS = wait_operations("srcu", grace=False)._replace(
-    begin=Operation("synchronize_srcu", effect=begin_wait, dep=Dep.SYNC, releases=UPDATES, before=Fence.MB)
+    begin=Operation(
+        "synchronize_srcu", effect=begin_wait, dep=Dep.SYNC, releases=UPDATES, before=Fence.MB, local=True
+    )
 )
 SRCU_CALLBACKS = callback_operations("call_srcu", "srcu_barrier", grace=False)
 
@@ -165,6 +169,10 @@ def poll_state_synchronize_srcu(ssp: SrcuStruct, cookie: int) -> bool:
 
 def cleanup_srcu_struct(ssp: SrcuStruct) -> None:
     """The domain goes: it must have no reader, and no callback that has not run."""
+    perform(CLEANUP_SRCU_STRUCT, ssp)
+
+
+def _clean_up(ssp: SrcuStruct, _task: Task, _arg: object) -> None:
     left = [f"{task.name} is a reader" for task in ssp.open.values()]
     if ssp.callbacks_left:
         left.append(f"{ssp.callbacks_left} callbacks have not run")
@@ -177,6 +185,10 @@ def cleanup_srcu_struct(ssp: SrcuStruct) -> None:
                 check="rcu",
             )
         )
+
+
+# No reading access: it is ordered against readers and callbacks on either side, which is what it looks at.
+CLEANUP_SRCU_STRUCT = Operation("cleanup_srcu_struct", effect=_clean_up, local=True)
 
 
 def _may_wait(ssp: SrcuStruct, operation: str) -> None:
