@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NoReturn, Self
 from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
 from concurrency.operation import Access, Dep, Operation
-from concurrency.runtime import checked, current_task, fail, looking_from_outside, perform
+from concurrency.runtime import checked, current_task, fail, looking_from_outside, of_oneself, perform
 from concurrency.task import Task
 from lockdep import LockClassKey, LockMap
 
@@ -67,10 +67,12 @@ class Lock:
         # operations, and a search that leaves out orders could pass a program that fails.
         return bool(perform(IS_LOCKED, self))
 
+    @of_oneself
     def held_by_me(self) -> bool:
         """The calling task holds it, in any mode."""
         return current_task() in self.holders
 
+    @of_oneself
     def assert_held(self) -> None:
         """Fail unless the calling task holds the lock; kernel: lockdep_assert_held()."""
         if not self.held_by_me() and checked("lockdep") and not looking_from_outside():

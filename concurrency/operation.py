@@ -7,8 +7,11 @@ it. `concurrency.dependence` says which operations depend on each other.
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from enum import IntEnum
 from typing import Any
+
+from concurrency.failure import ConcurrencyError
 
 
 class Access(IntEnum):
@@ -77,6 +80,42 @@ class Fence(IntEnum):
     """All that the task knows before it has reached every task before it goes on."""
 
 
+_unsettled: list[Operation] = []
+"""The operations with orderings that were declared since `settle_orderings` looked."""
+_acquired: set[str] = set()
+_released: set[str] = set()
+
+
+def settle_orderings() -> None:
+    """Refuse an operation that takes over an ordering which nobody hands on, or the reverse: a name misspelt.
+
+    Called when a program is about to run: then all operations are declared that it can use, in whatever order. Raises
+    `ConcurrencyError`, once for each such operation.
+    """
+    if not _unsettled:
+        return
+    new = _unsettled.copy()
+    _unsettled.clear()
+    for op in new:
+        _acquired.update(op.acquires)
+        _released.update(op.releases)
+    for number, op in enumerate(new, 1):
+        for names, others, does, nobody in (
+            (op.acquires, _released, "acquires", "releases"),
+            (op.releases, _acquired, "releases", "acquires"),
+        ):
+            for name in names:
+                if name not in others:
+                    _unsettled.extend(new[number:])
+                    alike = get_close_matches(name, sorted(others))
+                    guess = (
+                        f"did you mean {alike[0]!r}?" if alike else "declare one that does, or leave it out"
+                    )
+                    raise ConcurrencyError(
+                        f"the operation {op.name} {does} the ordering {name!r}, which no operation {nobody}: {guess}"
+                    )
+
+
 class Operation:
     """One kind of visible step.
 
@@ -91,7 +130,8 @@ class Operation:
     promise, which `concurrency.audit` verifies.
 
     `acquires` and `releases` name the orderings of the object that a synchronising operation takes over and adds to
-    (a rw_semaphore has two: what writers left and what readers left). `tracked` says that the place is declared
+    (a rw_semaphore has two: what writers left and what readers left). A name that only one side has is an error when
+    the next program runs (`settle_orderings`). `tracked` says that the place is declared
     plain, so that the race detector compares this access with the others there. `before` and `after` are the memory
     barriers that belong to the operation, and `word` is the attribute of the object that `Runtime.load` and
     `Runtime.store` read and write.
@@ -173,6 +213,8 @@ class Operation:
         self.region = region
         self.grace = grace
         self.tracked = access <= Access.WRITE if tracked is None else tracked
+        if acquires or releases:
+            _unsettled.append(self)
 
     def __repr__(self) -> str:
         place = "" if self.field is None else f" .{self.field}"

@@ -15,6 +15,7 @@ from concurrency.operation import Operation
 from concurrency.task import OUTSIDE, Task
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Watcher(Protocol):
@@ -138,6 +139,15 @@ def at_once(op: Operation, obj: object, arg: Any = None) -> Any:
     if op.ready is not None and not op.ready(obj, OUTSIDE):
         raise WouldBlock(f"{op.name} would wait for ever: no other task runs, and the object is {obj!r}")
     return op.effect(obj, OUTSIDE, arg) if op.effect is not None else None
+
+
+def of_oneself(method: F) -> F:
+    """Mark a method that answers about the calling task only, whatever it looks at for that.
+
+    Other tasks cannot change the answer, so it needs no operation, and the audit does not watch it.
+    """
+    method.of_oneself = True  # type: ignore[attr-defined]
+    return method
 
 
 def current_task() -> Task:

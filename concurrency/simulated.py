@@ -24,7 +24,7 @@ from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, unc
 from concurrency.greenlets import Greenlets
 from concurrency.liveness import Liveness
 from concurrency.observer import Observer, hearers, one_of, raised_by
-from concurrency.operation import Operation
+from concurrency.operation import Operation, settle_orderings
 from concurrency.race import RaceDetector
 from concurrency.rcu.domain import GracePeriods
 from concurrency.runtime import Watcher, active
@@ -131,6 +131,7 @@ class Simulated(Liveness):
         """
         if active.runtime is not None:
             raise ConcurrencyError("a program is running in this process: explorations do not nest")
+        settle_orderings()
         use_accessors(self.accessors)
         self._reset()
         if self._greenlets.hub is not getcurrent():
@@ -188,7 +189,11 @@ class Simulated(Liveness):
             isinstance(one, GracePeriods) and one.stalls is not None and one.stalls.may_ring(self.steps)
             for one in self.domains.values()
         )
-        return "stalls of RCU, which are counted in operations, were looked for in one order of each" if late else ""
+        return (
+            "stalls of RCU, which are counted in operations, were looked for in one order of each"
+            if late
+            else ""
+        )
 
     def _ask_again(self) -> Task | None:
         """Nobody can go on: before that is a deadlock, all who wait are asked again; gives one who can go on after all.

@@ -17,7 +17,7 @@ from concurrency.clock import Clock
 from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
 from concurrency.observer import Observer, hearers, raised_by
-from concurrency.operation import Operation
+from concurrency.operation import Operation, settle_orderings
 from concurrency.runtime import Watcher, active, at_once
 from concurrency.shared import STRONG, use_accessors
 from concurrency.site import stack_of
@@ -118,6 +118,7 @@ class Threaded:
         """
         if active.runtime is not None:
             raise ConcurrencyError("a program is running in this process: explorations do not nest")
+        settle_orderings()
         use_accessors(STRONG)
         self._reset()
         active.runtime = self

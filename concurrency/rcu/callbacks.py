@@ -31,9 +31,7 @@ class CallbackOperations(NamedTuple):
     barrier_wait: Operation
 
 
-def callback_operations(
-    call: str, barrier: str, *, grace: bool, local: bool = True
-) -> CallbackOperations:
+def callback_operations(call: str, barrier: str, *, grace: bool, local: bool = True) -> CallbackOperations:
     """The operations of a flavour; `grace` and `local` as for `Operation`."""
     flavour = call.removeprefix("call_")
 
@@ -251,7 +249,8 @@ def _stack_ends(rcu: RcuDomain, task: Task, _arg: object) -> None:
 
 
 def _touch_head(obj: Any, _task: Task, _arg: object) -> None:
-    getattr(obj, "rcu_head", None)
+    # Not the attribute itself, which may be a field whose look is an operation: what was freed fails at any touch.
+    getattr(obj, "_rcu_head", None)
 
 
 INIT_ON_STACK = Operation("init_rcu_head_on_stack", effect=_init_on_stack, wakes=False, local=True)

@@ -20,12 +20,13 @@ from concurrency.rcu.domain import READERS, UPDATES, GracePeriods, begin_wait
 from concurrency.rcu.queue import Function
 from concurrency.rcu.report import suspicious
 from concurrency.rcu.sync import poll, wait_for_readers, wait_operations
-from concurrency.runtime import active, checked, current_task, domain, fail, perform
+from concurrency.runtime import active, checked, current_task, domain, fail, of_oneself, perform
 from concurrency.task import Task
 from lockdep import LockMap
 
-_STEP = 1000
-"""Domains are numbered in steps of this many, so that an index tells of which domain it is."""
+_DOMAINS = 10_000
+_TASKS = 1_000_000
+"""An index is made of the number of the domain, the number of the task and how many readers that has begun before."""
 
 
 class _Domains:
@@ -38,14 +39,17 @@ class _Domains:
 class SrcuStruct(GracePeriods[int]):
     """A domain of readers and grace periods. Domains of one name share their lock class."""
 
-    __slots__ = ("dep_map", "next_index", "open")
+    __slots__ = ("counts", "dep_map", "number", "open")
 
     def __init__(self, name: str = "srcu") -> None:
         super().__init__(name)
         self.dep_map = LockMap(lock_class_key(name), name)
         self.open: dict[int, Task] = {}
         """The readers, by index."""
-        self.next_index = next(domain(_Domains).numbers) * _STEP
+        self.number = next(domain(_Domains).numbers)
+        # Not one count for all: readers are independent of each other, so none may learn how many there were.
+        self.counts: dict[Task, int] = {}
+        """How many readers each task has begun."""
 
     def open_readers(self) -> Iterable[int]:
         """See `GracePeriods.open_readers`."""
@@ -59,14 +63,16 @@ class SrcuStruct(GracePeriods[int]):
         """See `GracePeriods.describe`."""
         return f"{self.open[reader].name}: SRCU reader of {self.name}, index {reader}"
 
+    @of_oneself
     def held_by(self, task: Task) -> list[int]:
         """The indices of the readers that `task` has open."""
         return [index for index, reader in self.open.items() if reader is task]
 
 
 def _lock(ssp: SrcuStruct, task: Task, _arg: object) -> int:
-    index = ssp.next_index
-    ssp.next_index += 1
+    count = ssp.counts.get(task, 0)
+    ssp.counts[task] = count + 1
+    index = (count * _TASKS + task.id) * _DOMAINS + ssp.number
     ssp.open[index] = task
     return index
 

@@ -57,13 +57,13 @@ def wait_operations(flavour: str, *, grace: bool, local: bool = True) -> WaitOpe
         ),
         made(f"start_poll_synchronize_{flavour}", effect=_start, releases=UPDATES, before=Fence.MB),
         made(f"poll_state_synchronize_{flavour}", effect=_poll, wakes=False),
-        Operation(
+        # `grace`: what ends with preemption going on is a reader that leaves something behind, too.
+        made(
             f"{flavour}_grace_period_over",
             effect=_nothing,
             wakes=False,
             acquires=READERS,
             after=Fence.MB,
-            local=True,
         ),
     )
 
