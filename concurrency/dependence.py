@@ -6,13 +6,14 @@ Systems", LNCS 1032, 1996, definition 3.1). The relation here errs on one side o
 dependent that are not, never the other way round. So an operation counts as reaching anything unless it is known to
 stay in its place, which is the case for
 
-- the fields of `Shared` objects, the engine's locks, RCU, joins and allocations;
-- an operation that is declared ``Operation(..., local=True)``: the field that it names, or all of its object;
+- the fields of `Shared` objects, joins and allocations;
+- an operation that is declared ``Operation(..., local=True)``: the field that it names, or all of its object. So are
+  the engine's own; no module is believed, and `concurrency.audit` verifies what is declared;
 - freeing an object of a cache that is declared ``KmemCache(..., stepped=True)``.
 
 "The same state" is what the program can see through operations. What it looks at without one (a list that tasks append
-to, `lock.is_locked()`) is not a part of it, and the order of RCU readers among each other, or of readers in the queue
-of a rw_semaphore, has no effect.
+to, an attribute of a lock) is not a part of it, and the order of RCU readers among each other, or of readers in the
+queue of a rw_semaphore, has no effect.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from concurrency.execution import START
-from concurrency.operation import Access, Dep, Operation
+from concurrency.operation import READING, Dep, Operation
 from concurrency.rcu import (
     RCU_READ_LOCK,
     RCU_READ_LOCK_NESTED,
@@ -117,7 +118,8 @@ _KNOWN = {
     **{waits.wait: Footprint.GRACE_ENDS for waits in (RCU_WAITS, SRCU_WAITS)},
     **{waits.get_state: Footprint.GRACE_LOOKS for waits in (RCU_WAITS, SRCU_WAITS)},
     **{waits.poll: Footprint.GRACE_LOOKS for waits in (RCU_WAITS, SRCU_WAITS)},
-    **{waits.polled: Footprint.NOTHING for waits in (RCU_WAITS, SRCU_WAITS)},
+    # Takes over what the readers left behind that have ended by now, so its order against their ends counts.
+    **{waits.polled: Footprint.GRACE_ENDS for waits in (RCU_WAITS, SRCU_WAITS)},
     DOWN_READ: Footprint.SHARES,
     UP_READ: Footprint.SHARES,
     DOWN_READ_SLOW: Footprint.LEAVES_QUEUE,
@@ -137,12 +139,6 @@ REACHING = (Footprint.ANYTHING, Footprint.FREES)
 
 _ALLOCATIONS = (ALLOC, ALLOC_REUSABLE)
 
-_LOCAL_MODULES = frozenset(
-    {"concurrency.lock", "concurrency.rwsem", "concurrency.rcu.sync", "concurrency.rcu.callbacks"}
-)
-"""Where effects touch their object and the acting task, and nothing else."""
-
-_READS = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
 _TAKES = (Dep.ACQUIRE, Dep.ACQUIRE_READ, Dep.ACQUIRE_RECURSIVE, Dep.TRY, Dep.TRY_READ)
 
 
@@ -208,8 +204,8 @@ class Dependence:
 
 
 def _footprint(op: Operation, obj: object) -> Footprint:
-    if op.local or _is_shared_field(op, obj) or (op.local is None and _is_engine(op)):
-        return Footprint.READ if op.access in _READS else Footprint.CHANGE
+    if op.local or _is_shared_field(op, obj):
+        return Footprint.READ if op.access in READING else Footprint.CHANGE
     return Footprint.ANYTHING
 
 
@@ -219,9 +215,3 @@ def _is_shared_field(op: Operation, obj: object) -> bool:
         return False
     field = type(obj)._fields.get(op.field)
     return field is not None and (op in field.ops.values() or op in field.modify.values())
-
-
-def _is_engine(op: Operation) -> bool:
-    """The effect and the readiness are the engine's own."""
-    parts = [part for part in (op.effect, op.ready) if part is not None]
-    return bool(parts) and all(part.__module__ in _LOCAL_MODULES for part in parts)

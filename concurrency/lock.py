@@ -8,8 +8,8 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
-from concurrency.operation import Dep, Operation
-from concurrency.runtime import checked, current_task, fail, looking_from_outside, perform
+from concurrency.operation import Access, Dep, Operation
+from concurrency.runtime import checked, current_task, fail, looking_from_outside, of_oneself, perform
 from concurrency.task import Task
 from lockdep import LockClassKey, LockMap
 
@@ -52,14 +52,27 @@ class Lock:
         raise NotImplementedError
 
     @property
-    def free(self) -> bool:
-        """Nobody holds it."""
+    def unheld(self) -> bool:
+        """Nobody holds it, as seen from inside an effect or from outside the program: no operation, as `peek`."""
         return not any(True for _ in self.holders)
 
+    @property
+    def free(self) -> bool:
+        """Nobody holds it, at this moment."""
+        return not self.is_locked()
+
+    def is_locked(self) -> bool:
+        """Somebody holds it, at this moment; kernel: mutex_is_locked(), which orders nothing."""
+        # An operation, since others decide it: looked at in passing, its order against a lock is no order of
+        # operations, and a search that leaves out orders could pass a program that fails.
+        return bool(perform(IS_LOCKED, self))
+
+    @of_oneself
     def held_by_me(self) -> bool:
         """The calling task holds it, in any mode."""
         return current_task() in self.holders
 
+    @of_oneself
     def assert_held(self) -> None:
         """Fail unless the calling task holds the lock; kernel: lockdep_assert_held()."""
         if not self.held_by_me() and checked("lockdep") and not looking_from_outside():
@@ -95,6 +108,13 @@ class Lock:
         return f"<{type(self).__name__} {self.name}: {f'held by {holders}' if holders else 'free'}>"
 
 
+def _held(lock: Lock, _task: Task, _arg: object) -> bool:
+    return not lock.unheld
+
+
+IS_LOCKED = Operation("is_locked", Access.READ_ONCE, effect=_held, local=True)
+
+
 def nested(subclass: int, nest_lock: Lock | None) -> Any:
     """The argument that an acquire operation carries."""
     return Nested(subclass, nest_lock) if subclass or nest_lock is not None else None
@@ -124,8 +144,8 @@ class OwnedLock(Lock):
         return () if self.owner is None else (self.owner,)
 
     @property
-    def free(self) -> bool:
-        """Nobody holds it."""
+    def unheld(self) -> bool:
+        """See `Lock.unheld`."""
         return self.owner is None
 
     def awaited(self, _task: Task) -> tuple[Task, ...]:
@@ -145,10 +165,6 @@ class OwnedLock(Lock):
     def unlock(self) -> None:
         """Give it back; only its owner may."""
         perform(self._unlock, self)
-
-    def is_locked(self) -> bool:
-        """Somebody holds it."""
-        return self.owner is not None
 
     def __enter__(self) -> Self:
         self.lock()
@@ -193,11 +209,26 @@ def owned_operations(prefix: str, *, atomic: bool) -> tuple[Operation, Operation
             wakes=True,
             dep=Dep.ACQUIRE,
             acquires=order,
+            local=True,
             spins=atomic,
             region=atomic,
         ),
-        Operation(f"{prefix}_trylock", effect=take, wakes=True, dep=Dep.TRY, acquires=order, region=atomic),
         Operation(
-            f"{prefix}_unlock", effect=give_back, wakes=True, dep=Dep.RELEASE, releases=order, region=atomic
+            f"{prefix}_trylock",
+            effect=take,
+            wakes=True,
+            dep=Dep.TRY,
+            acquires=order,
+            local=True,
+            region=atomic,
+        ),
+        Operation(
+            f"{prefix}_unlock",
+            effect=give_back,
+            wakes=True,
+            dep=Dep.RELEASE,
+            releases=order,
+            local=True,
+            region=atomic,
         ),
     )

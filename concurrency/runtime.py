@@ -15,6 +15,7 @@ from concurrency.operation import Operation
 from concurrency.task import OUTSIDE, Task
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Watcher(Protocol):
@@ -140,6 +141,15 @@ def at_once(op: Operation, obj: object, arg: Any = None) -> Any:
     return op.effect(obj, OUTSIDE, arg) if op.effect is not None else None
 
 
+def of_oneself(method: F) -> F:
+    """Mark a method that answers about the calling task only, whatever it looks at for that.
+
+    Other tasks cannot change the answer, so it needs no operation, and the audit does not watch it.
+    """
+    method.of_oneself = True  # type: ignore[attr-defined]
+    return method
+
+
 def current_task() -> Task:
     """The task that is calling; `OUTSIDE` when no program runs."""
     rt = active.runtime
@@ -155,12 +165,6 @@ def domain(factory: Callable[[], T]) -> T:
     if found is None:
         found = active.outside[factory] = factory()
     return found
-
-
-def domain_so_far(factory: Callable[[], T]) -> T | None:
-    """What `domain(factory)` has made already, if it was ever asked for."""
-    rt = active.runtime
-    return (active.outside if rt is None else rt.domains).get(factory)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 from concurrency.context import might_sleep
 from concurrency.lock import Lock, nested
 from concurrency.operation import Dep, Operation
-from concurrency.runtime import checked, current_task, looking_from_outside, perform
+from concurrency.runtime import checked, current_task, looking_from_outside, of_oneself, perform
 from concurrency.task import Task
 from lockdep import LockClassKey
 
@@ -33,9 +33,19 @@ class RwSemaphore(Lock):
         return tuple(self.readers) if self.writer is None else (self.writer,)
 
     @property
-    def free(self) -> bool:
-        """Nobody holds it."""
+    def unheld(self) -> bool:
+        """See `Lock.unheld`."""
         return self.writer is None and not self.readers
+
+    def as_seen(self) -> object:
+        """The state as operations can see it: readers next to each other are in no order."""
+        queue: list[object] = []
+        for task, writes in self.queue:
+            if not writes and queue and isinstance(queue[-1], set):
+                queue[-1].add(task.id)
+            else:
+                queue.append(task.id if writes else {task.id})
+        return self.writer, sorted(task.id for task in self.readers), queue
 
     def awaited(self, task: Task) -> tuple[Task, ...]:
         """Whom a task in the queue waits for: each holder, and the writer before it."""
@@ -75,6 +85,7 @@ class RwSemaphore(Lock):
         """Turn the write hold into a read hold, letting no writer in between."""
         perform(DOWNGRADE_WRITE, self)
 
+    @of_oneself
     def assert_held_write(self) -> None:
         """Fail unless the calling task holds it for writing; kernel: lockdep_assert_held_write()."""
         if self.writer is not current_task() and checked("lockdep") and not looking_from_outside():
@@ -94,7 +105,7 @@ def _read_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
 
 
 def _write_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if sem.free:
+    if sem.unheld:
         sem.writer = task
         return True
     sem.queue.append((task, True))
@@ -114,7 +125,7 @@ def _may_read(sem: RwSemaphore, task: Task) -> bool:
 
 
 def _may_write(sem: RwSemaphore, task: Task) -> bool:
-    return sem.free and sem.queue[0][0] is task
+    return sem.unheld and sem.queue[0][0] is task
 
 
 def _leave_queue_reading(sem: RwSemaphore, task: Task, _arg: object) -> None:
@@ -135,7 +146,7 @@ def _try_read(sem: RwSemaphore, task: Task, _arg: object) -> bool:
 
 
 def _try_write(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if not sem.free or sem.queue:
+    if not sem.unheld or sem.queue:
         return False
     sem.writer = task
     return True
@@ -163,22 +174,35 @@ def _downgrade(sem: RwSemaphore, task: Task, _arg: object) -> None:
 _READ = ("writers",)
 _WRITE = ("writers", "readers")
 
-DOWN_READ = Operation("down_read", effect=_read_or_queue, wakes=True, dep=Dep.ACQUIRE_READ, acquires=_READ)
-DOWN_WRITE = Operation("down_write", effect=_write_or_queue, wakes=True, dep=Dep.ACQUIRE, acquires=_WRITE)
+DOWN_READ = Operation(
+    "down_read", effect=_read_or_queue, wakes=True, dep=Dep.ACQUIRE_READ, acquires=_READ, local=True
+)
+DOWN_WRITE = Operation(
+    "down_write", effect=_write_or_queue, wakes=True, dep=Dep.ACQUIRE, acquires=_WRITE, local=True
+)
 DOWN_READ_SLOW = Operation(
-    "down_read_slowpath", ready=_may_read, effect=_leave_queue_reading, wakes=True, acquires=_READ
+    "down_read_slowpath", ready=_may_read, effect=_leave_queue_reading, wakes=True, acquires=_READ, local=True
 )
 DOWN_WRITE_SLOW = Operation(
-    "down_write_slowpath", ready=_may_write, effect=_leave_queue_writing, wakes=True, acquires=_WRITE
+    "down_write_slowpath",
+    ready=_may_write,
+    effect=_leave_queue_writing,
+    wakes=True,
+    acquires=_WRITE,
+    local=True,
 )
 DOWN_READ_TRYLOCK = Operation(
-    "down_read_trylock", effect=_try_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ
+    "down_read_trylock", effect=_try_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ, local=True
 )
 DOWN_WRITE_TRYLOCK = Operation(
-    "down_write_trylock", effect=_try_write, wakes=True, dep=Dep.TRY, acquires=_WRITE
+    "down_write_trylock", effect=_try_write, wakes=True, dep=Dep.TRY, acquires=_WRITE, local=True
 )
-UP_READ = Operation("up_read", effect=_up_read, wakes=True, dep=Dep.RELEASE, releases=("readers",))
-UP_WRITE = Operation("up_write", effect=_up_write, wakes=True, dep=Dep.RELEASE, releases=("writers",))
+UP_READ = Operation(
+    "up_read", effect=_up_read, wakes=True, dep=Dep.RELEASE, releases=("readers",), local=True
+)
+UP_WRITE = Operation(
+    "up_write", effect=_up_write, wakes=True, dep=Dep.RELEASE, releases=("writers",), local=True
+)
 DOWNGRADE_WRITE = Operation(
-    "downgrade_write", effect=_downgrade, wakes=True, dep=Dep.DOWNGRADE, releases=("writers",)
+    "downgrade_write", effect=_downgrade, wakes=True, dep=Dep.DOWNGRADE, releases=("writers",), local=True
 )

@@ -99,7 +99,13 @@ class SharedField:
             names["write"] = (Access.RELEASE, "rcu_assign_pointer")
         whole = self._set if kind is FieldKind.ATOMIC else None
         self.ops = {
-            key: Operation(text, access, field=name, effect=whole if key in _WRITES else None, tracked=plain)
+            key: Operation(
+                text,
+                access,
+                field=name,
+                effect=whole if key in _WRITES else None,
+                tracked=plain,
+            )
             for key, (access, text) in names.items()
         }
         self.modify = {

@@ -24,11 +24,12 @@ from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, unc
 from concurrency.greenlets import Greenlets
 from concurrency.liveness import Liveness
 from concurrency.observer import Observer, hearers, one_of, raised_by
-from concurrency.operation import Operation
+from concurrency.operation import Operation, settle_orderings
 from concurrency.race import RaceDetector
+from concurrency.rcu.domain import GracePeriods
 from concurrency.runtime import Watcher, active
 from concurrency.shared import STRONG, use_accessors
-from concurrency.spin import DEFAULT_SPINS
+from concurrency.spin import CPU_RELAX, DEFAULT_SPINS
 from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, starts_round
 from concurrency.task import MANY, Task, is_among, task_number
 from concurrency.waiting import circle, describe_circle, describe_deadlock, doings
@@ -115,6 +116,7 @@ class Simulated(Liveness):
         self._following: Task | None = None
         self._failure: Failure | None = None
         self._broken: BaseException | None = None
+        self._doubt = ""
         self._stopping = False
         self.step = self._step
         self._revive()
@@ -129,6 +131,7 @@ class Simulated(Liveness):
         """
         if active.runtime is not None:
             raise ConcurrencyError("a program is running in this process: explorations do not nest")
+        settle_orderings()
         use_accessors(self.accessors)
         self._reset()
         if self._greenlets.hub is not getcurrent():
@@ -150,7 +153,7 @@ class Simulated(Liveness):
             self._when.append(0)
             onward: Task | None = self.current
             while onward is not None:
-                onward = self._go_on_with(onward) or self._look_again()
+                onward = self._go_on_with(onward) or self._ask_again() or self._look_again()
             self._settle()
         finally:
             try:
@@ -173,7 +176,52 @@ class Simulated(Liveness):
             fair=self._fair_since >= 0,
             preemptions=max(0, len(self._who) - self._relieved),
             faults=self._faults - self.faults,
+            doubt=self._doubt or self._timed(),
         )
+
+    def _timed(self) -> str:
+        """Why another order of independent operations may show something else, for a search that leaves those out."""
+        # Where a grace period stalls is counted in operations of all tasks: what one order brings into its time, an
+        # equivalent one may not. In an execution that is not as long as the time-out, no order can.
+        if self._strategy.name != "dpor":
+            return ""
+        late = any(
+            isinstance(one, GracePeriods) and one.stalls is not None and one.stalls.may_ring(self.steps)
+            for one in self.domains.values()
+        )
+        return (
+            "stalls of RCU, which are counted in operations, were looked for in one order of each"
+            if late
+            else ""
+        )
+
+    def _ask_again(self) -> Task | None:
+        """Nobody can go on: before that is a deadlock, all who wait are asked again; gives one who can go on after all.
+
+        Then an operation has made another one ready without saying so (``wakes=False``, or a step that has no effect
+        here), or one on another object has. Nobody was wrongly reported, but where the task could have gone on
+        earlier it was not tried: the execution says so (`Execution.doubt`).
+        """
+        if self._stopping or not self._waiting:
+            return None
+        for waiting in list(self._waiting.values()):
+            for task, op in waiting.items():
+                assert op.ready is not None
+                if not self._can_go_on(task) and op is not CPU_RELAX and op.ready(task.obj, task):
+                    insort(self._runnable, task, key=task_number)
+                    self._doubt = (
+                        f"{op.name} was made ready by an operation that does not say so (wakes=True), so where it "
+                        "could have gone on earlier was not tried"
+                    )
+        if not self._runnable:
+            return None
+        self._revoke()
+        self._relieved += 1
+        task = self._choose(None, self.steps)
+        self._who.append(task)
+        self._when.append(self.steps)
+        self.current = task
+        return task
 
     def _settle(self) -> None:
         """All that can run has run: see whether that is a good end."""
@@ -461,6 +509,8 @@ class Simulated(Liveness):
         task.resume = worker.switch
         try:
             task.result = task.fn(*task.args)
+            for farewell in task.farewells:
+                farewell()
         except TaskKilled:
             pass
         except Failure as failure:

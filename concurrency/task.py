@@ -27,6 +27,8 @@ class Task:
         "context",
         "daemon",
         "done",
+        "dozing",
+        "farewells",
         "fn",
         "greenlet",
         "has_looked",
@@ -80,6 +82,10 @@ class Task:
         self.in_softirq = False
         self.wait_queue: WaitQueue | None = None
         """The queue that it has been put on by `prepare_to_wait`."""
+        self.dozing = False
+        """It has said that it will sleep, and has not slept since."""
+        self.farewells: list[Callable[[], object]] = []
+        """What it does when its function has returned, before its end: checks that look at what others change."""
         self.sleep: Sleep | None = None
         """Where it sleeps if it is on no queue."""
         self.spurious = 0

@@ -17,7 +17,7 @@ from concurrency.clock import Clock
 from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
 from concurrency.observer import Observer, hearers, raised_by
-from concurrency.operation import Operation
+from concurrency.operation import Operation, settle_orderings
 from concurrency.runtime import Watcher, active, at_once
 from concurrency.shared import STRONG, use_accessors
 from concurrency.site import stack_of
@@ -118,6 +118,7 @@ class Threaded:
         """
         if active.runtime is not None:
             raise ConcurrencyError("a program is running in this process: explorations do not nest")
+        settle_orderings()
         use_accessors(STRONG)
         self._reset()
         active.runtime = self
@@ -155,6 +156,9 @@ class Threaded:
                     return
                 self._ring()
                 self._guard.wait(_POLL)
+                if any(not self._is_stuck(task) for task in self._waiting):
+                    # Made ready by an operation that does not say so: nobody has woken it.
+                    self._guard.notify_all()
                 if self.steps != steps:
                     steps, since = self.steps, time.monotonic()
                 elif self._patience is not None and time.monotonic() - since > self._patience:
@@ -370,6 +374,8 @@ class Threaded:
         task.thread = threading.get_ident()
         try:
             task.result = task.fn(*task.args)
+            for farewell in task.farewells:
+                farewell()
         except TaskKilled:
             pass
         except Failure as failure:

@@ -1,15 +1,18 @@
-"""What a task must not leave behind when it ends: an open reader, a queued head on its stack."""
+"""What a task must not leave behind when it ends: an open reader.
+
+All that this looks at is the task's own. What others change is looked at by an operation before the end
+(`Task.farewells`): the end belongs to the task's last operation, whatever that was done to.
+"""
 
 from __future__ import annotations
 
 from concurrency.failure import Failure, Kind
 from concurrency.observer import Observer
-from concurrency.rcu.callbacks import freed_while_queued, stack_heads
 from concurrency.task import Task
 
 
 class RcuCheck(Observer):
-    """Kernel: make_task_dead() in kernel/exit.c, and debug objects, v6.6."""
+    """Kernel: make_task_dead() in kernel/exit.c, v6.6."""
 
     def ended(self, task: Task) -> None:
         """See `Observer.ended`."""
@@ -21,5 +24,3 @@ class RcuCheck(Observer):
                     f"RCU{flavour} nest depth: {nesting}, expected: 0",
                     check="rcu",
                 )
-        for head in stack_heads(task):
-            freed_while_queued(head)

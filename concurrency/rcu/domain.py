@@ -108,6 +108,21 @@ class GracePeriods(Generic[R]):
         """A reader in the words of a report."""
         raise NotImplementedError
 
+    def as_seen(self) -> object:
+        """The state as operations can see it: who waits for which readers. Of numbers only that counts."""
+        return (
+            self.begun,
+            {task.id: self.over(number) for task, number in self.waiting.items()},
+            {
+                (task.id, reader if isinstance(reader, int) else self.task_of(reader).id)
+                for task, number in self.waiting.items()
+                for reader, first in self.holdouts.items()
+                if first <= number
+            },
+            {task.id: number for task, number in self.posted.items()},
+            {task.id: number for task, number in self.ran.items()},
+        )
+
     def __repr__(self) -> str:
         readers = ", ".join(task.name for task in self.holders)
         return f"<{type(self).__name__} {self.name}: {f'waits for {readers}' if readers else 'waits for nobody'}>"
