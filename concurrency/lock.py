@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -12,6 +12,11 @@ from concurrency.operation import Dep, Operation
 from concurrency.runtime import checked, current_task, fail, looking_from_outside, perform
 from concurrency.task import Task
 from lockdep import LockClassKey, LockMap
+
+HELD = "held by {}"
+QUEUED = "queued behind {}"
+"""How `awaited` says for what somebody is waited for: only the holder can give a lock back, and where those that wait
+are served in order only who stands before a task can let it come first."""
 
 _keys: dict[str, LockClassKey] = {}
 
@@ -55,6 +60,14 @@ class Lock:
     def free(self) -> bool:
         """Nobody holds it."""
         return not any(True for _ in self.holders)
+
+    def times_held(self, task: Task) -> int:
+        """How often `task` holds it now, in any mode."""
+        return list(self.holders).count(task)
+
+    def awaited(self, task: Task) -> Mapping[Task, str]:  # noqa: ARG002
+        """For a task that waits for it: without whom it can never go on, see `waiting.awaited`."""
+        return dict.fromkeys(self.holders, HELD)
 
     def held_by_me(self) -> bool:
         """The calling task holds it, in any mode."""
@@ -128,9 +141,9 @@ class OwnedLock(Lock):
         """Nobody holds it."""
         return self.owner is None
 
-    def awaited(self, _task: Task) -> tuple[Task, ...]:
-        """Whom whoever waits for it waits for: only the owner can give it back."""
-        return self.holders
+    def times_held(self, task: Task) -> int:
+        """See `Lock.times_held`."""
+        return int(self.owner is task)
 
     def lock(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
         """Wait until it is free and take it."""

@@ -31,9 +31,9 @@ class RwLock(Lock):
         """The writer, or the readers, each once, in the order in which they came."""
         return tuple(dict.fromkeys(self.readers)) if self.writer is None else (self.writer,)
 
-    def awaited(self, _task: Task) -> tuple[Task, ...]:
-        """Whom whoever waits for it waits for: each holder."""
-        return self.holders
+    def times_held(self, task: Task) -> int:
+        """See `Lock.times_held`; readers nest."""
+        return self.readers.count(task) + (self.writer is task)
 
     def read_lock(self) -> None:
         """Wait until no writer holds it, and share it; nests."""

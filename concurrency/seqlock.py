@@ -37,10 +37,6 @@ class SeqCount(Lock):
         """The writer inside, if there is one."""
         return () if self.writer is None else (self.writer,)
 
-    def awaited(self, _task: Task) -> tuple[Task, ...]:
-        """Whom a reader that comes in the middle waits for."""
-        return self.holders
-
     def read_begin(self) -> int:
         """Wait until no writer is inside; gives the sequence. Kernel: read_seqcount_begin()."""
         return int(perform(READ_SEQCOUNT_BEGIN, self))

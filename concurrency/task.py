@@ -104,6 +104,28 @@ class Task:
         return f"<Task {self.id} {self.name}>"
 
 
+def own_name(name: str, taken: dict[str, int]) -> str:
+    """The name of a new task of this execution: `name`, or ``name#2`` and so on if another task is called so.
+
+    `taken` counts the tasks of each name that there were in this execution, and is told of the new one. The numbers go
+    by the order in which tasks are spawned, so that a schedule alone decides them:
+
+        >>> taken: dict[str, int] = {}
+        >>> [own_name("deposit", taken), own_name("deposit", taken), own_name("deposit#2", taken)]
+        ['deposit', 'deposit#2', 'deposit#2#2']
+    """
+    # Written as lockdep writes the second class of a name (print_lock_name(), v6.6). The first keeps its name as it
+    # is: it has begun before anybody knows that there will be another, and most programs have one of each.
+    number = taken.get(name, 0) + 1
+    own = name if number == 1 else f"{name}#{number}"
+    while number > 1 and own in taken:
+        number += 1
+        own = f"{name}#{number}"
+    taken[own] = 1
+    taken[name] = number
+    return own
+
+
 MANY = 32
 """From so many tasks on, what treats them together costs less than what goes through them."""
 task_number = attrgetter("id")

@@ -59,6 +59,10 @@ class SrcuStruct(GracePeriods[int]):
         """See `GracePeriods.describe`."""
         return f"{self.open[reader].name}: SRCU reader of {self.name}, index {reader}"
 
+    def times_held(self, task: Task) -> int:
+        """How many readers of this domain `task` has open."""
+        return len(self.held_by(task))
+
     def held_by(self, task: Task) -> list[int]:
         """The indices of the readers that `task` has open."""
         return [index for index, reader in self.open.items() if reader is task]
