@@ -16,6 +16,7 @@ from lockdep.graph import KIND_NAMES, reach_counts
 from lockdep.keys import LockdepError
 from lockdep.reporter import held_lines
 from lockdep.stats import statistics
+from lockdep.trace import resolve
 
 if TYPE_CHECKING:
     from lockdep.validator import Lockdep
@@ -47,13 +48,14 @@ class ClassRow:
 
 @dataclass(frozen=True, slots=True)
 class EdgeRow:
-    """A dependency between two classes, by number."""
+    """A dependency between two classes, by number; `site` is where it was first seen, `by` the task that made it."""
 
     prev: int
     next: int
     kinds: tuple[str, ...]
     distance: int
     site: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,8 @@ def take(lockdep: Lockdep, lock_stat: tuple[dict[str, Any], ...] = ()) -> Snapsh
             edge.next.number,
             tuple(name for kind, name in KIND_NAMES if edge.kinds & kind),
             edge.distance,
-            str(edge.trace.resolve()[0]) if edge.trace.frames else "",
+            str(resolve(edge.made[0].trace.site)) if edge.made[0].trace.frames else "",
+            str(edge.made[0].by),
         )
         for known in classes
         for edge in known.after.values()

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from types import CodeType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from lockdep.chains import HARDIRQS_ON, IN_HARDIRQ, IN_NMI, IN_SOFTIRQ, NO_CHAIN, SOFTIRQS_ON, Chain
+from lockdep.chains import (
+    CONTEXT_NAMES,
+    HARDIRQS_ON,
+    IN_HARDIRQ,
+    IN_NMI,
+    IN_SOFTIRQ,
+    NO_CHAIN,
+    SOFTIRQS_ON,
+    Chain,
+)
 from lockdep.keys import LockMap
 from lockdep.trace import RawFrame
 
@@ -28,6 +37,18 @@ class Extra:
 
 Held = tuple[LockMap, Chain, CodeType, int, Extra | None]
 """A held lock: map, the chain that ends in it, code object and offset of the acquire, rare parts."""
+
+
+class Maker(NamedTuple):
+    """Who did something that reports tell of later: the task, and the irq context in which it was."""
+
+    comm: str
+    pid: int
+    context: int
+
+    def __str__(self) -> str:
+        where = f" in {CONTEXT_NAMES[self.context]}" if self.context else ""
+        return f"{self.comm}/{self.pid}{where}"
 
 
 class IrqEvent:
@@ -123,6 +144,11 @@ class TaskContext:
             | (IN_HARDIRQ if self.hardirq_depth else 0)
             | (IN_NMI if self.nmi_depth else 0)
         )
+
+    @property
+    def maker(self) -> Maker:
+        """The task as it is now, to be named later."""
+        return Maker(self.comm, self.pid, self.irq_context)
 
     def __repr__(self) -> str:
         return f"<TaskContext {self.comm}/{self.pid}>"
