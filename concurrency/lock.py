@@ -10,7 +10,9 @@ from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
 from concurrency.operation import Dep, Operation
 from concurrency.runtime import checked, current_task, fail, looking_from_outside, perform
+from concurrency.site import caller, spell
 from concurrency.task import Task
+from concurrency.waiting import held_now, position
 from lockdep import LockClassKey, LockMap
 
 HELD = "held by {}"
@@ -83,25 +85,34 @@ class Lock:
         self.assert_held()
 
     def _not_held(self, assertion: str) -> NoReturn:
-        holders = ", ".join(task.name for task in self.holders) or "nobody"
+        task = current_task()
         fail(
             Failure(
                 Kind.LOCKDEP,
-                f"WARNING: {assertion}({self.name}): not held by {current_task().name}",
-                f"held by {holders}",
+                f"WARNING: {assertion}({self.name}): not held by {task.name}",
+                "\n".join([f"held by {self._held_by()}", f"at {caller()}", *position(task)]),
                 check="lockdep",
             )
         )
 
-    def _unheld_release(self, operation: str) -> NoReturn:
-        fail(
-            Failure(
-                Kind.LOCKDEP,
-                "WARNING: bad unlock balance detected!",
-                f"{current_task().name} is trying to release lock ({self.name}) by {operation}, "
-                "but there are no more locks to release!",
+    def _held_by(self) -> str:
+        """Its holders and where each has taken it, or "nobody"."""
+        told = []
+        for task in dict.fromkeys(self.holders):
+            taken = [entry for entry in held_now(task) if entry[0] is self.dep_map]
+            told.append(
+                task.name + "".join(f", taken at {spell((code, at))}" for _, _, code, at, _ in taken[-1:])
             )
+        return "; ".join(told) or "nobody"
+
+    def _unheld_release(self, operation: str) -> NoReturn:
+        task = current_task()
+        told = (
+            f"{task.name} is trying to release lock ({self.name}) by {operation}, "
+            "but there are no more locks to release!"
         )
+        lines = [told, f"at {caller()}", f"held by {self._held_by()}", *position(task)]
+        fail(Failure(Kind.LOCKDEP, "WARNING: bad unlock balance detected!", "\n".join(lines)))
 
     def __repr__(self) -> str:
         holders = ", ".join(task.name for task in self.holders)

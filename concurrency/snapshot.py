@@ -36,7 +36,11 @@ def _nothing_held() -> str:
     """How to say that nothing is known to be held."""
     # Without the validator only locks are known that somebody waits for.
     rt = active.runtime
-    return "holds no lock" if rt is None or "lockdep" not in rt.without else "holds no lock that somebody waits for"
+    return (
+        "holds no lock"
+        if rt is None or "lockdep" not in rt.without
+        else "holds no lock that somebody waits for"
+    )
 
 
 def _waits(task: Task) -> str:

@@ -12,6 +12,7 @@ from lockdep import TaskContext
 if TYPE_CHECKING:
     from concurrency.operation import Operation
     from concurrency.wait import Sleep, WaitQueue
+    from lockdep.trace import RawFrame
 
 
 class Task:
@@ -33,6 +34,7 @@ class Task:
         "id",
         "idle_spins",
         "in_softirq",
+        "inside",
         "irqs_off",
         "name",
         "obj",
@@ -78,6 +80,8 @@ class Task:
         self.bh_off = 0
         """How many local_bh_disable() are still to be undone."""
         self.in_softirq = False
+        self.inside: list[tuple[str, RawFrame | None]] = []
+        """What it is inside of, outermost first, and where that began; kept by `Sections` only."""
         self.wait_queue: WaitQueue | None = None
         """The queue that it has been put on by `prepare_to_wait`."""
         self.sleep: Sleep | None = None

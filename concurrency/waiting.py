@@ -10,7 +10,7 @@ from typing import Any
 
 from concurrency.failure import Failure, Kind
 from concurrency.runtime import JOIN, active
-from concurrency.site import caller, place_in, spell
+from concurrency.site import caller, place_in, spell, stack
 from concurrency.task import Task, task_number
 from lockdep.task import Held
 
@@ -59,15 +59,17 @@ def _dep_map(obj: object) -> object:
         return None
 
 
-def held_now(task: Task) -> list[Held]:
+def held_now(task: Task, asked_for: object = None) -> list[Held]:
     """What the lock validator knows that a task holds, without what it has only asked for; oldest first.
 
     The validator is told of a lock when it is asked for, so that an order shows itself whoever comes first. Whether
-    the task has it by now only the lock itself knows.
+    the task has it by now only the lock itself knows. `asked_for` is what the calling task asks for just now where the
+    runtime has not noted that yet (`Task.obj`): inside the effect of an acquire, or while an observer is asked.
     """
     held = task.context.held
-    asked = _dep_map(task.obj)
-    times = None if asked is None else _times_held(task.obj, task)
+    obj = task.obj if asked_for is None else asked_for
+    asked = _dep_map(obj)
+    times = None if asked is None else _times_held(obj, task)
     # A task can have asked for one lock only that it does not hold: the object of its last operation. For that of an
     # operation that has taken effect since, what the lock says is right, too.
     if times is None or sum(_stands_for(entry, asked) for entry in held) <= times:
@@ -88,10 +90,14 @@ def _stands_for(entry: Held, dep_map: object) -> int:
     return (entry[0] is dep_map) + sum(other is dep_map for other in merged)
 
 
-def holds(task: Task) -> list[str]:
-    """What a task holds, oldest first: each lock, and where it was taken if the lock validator watches."""
-    found, known = [], set()
-    for lock, chain, code, at, extra in held_now(task):
+def holds(task: Task, asked_for: object = None) -> list[str]:
+    """What a task holds, oldest first: each lock, and where it was taken if the lock validator watches.
+
+    `asked_for` as for `held_now`.
+    """
+    found: list[str] = []
+    known: set[object] = set()
+    for lock, chain, code, at, extra in held_now(task, asked_for):
         for one in (lock, *([] if extra is None else extra.merged)):
             known.add(one)
             how = " to read" if chain.read else ""
@@ -105,6 +111,21 @@ def holds(task: Task) -> list[str]:
                 known.add(dep_map)
                 found.append(label(other.obj))
     return found
+
+
+def sections(task: Task) -> list[str]:
+    """What a task is inside of besides locks, outermost first, as far as somebody has recorded it (`Sections`)."""
+    return [f"is inside {what}, begun at {spell(where)}" for what, where in task.inside]
+
+
+def position(task: Task, asked_for: object = None) -> list[str]:
+    """For the report of something that the calling task, `task`, has just done: what it holds, and its stack.
+
+    `asked_for` as for `held_now`.
+    """
+    lines = [f"{task.name} holds {lock}" for lock in holds(task, asked_for)] or [f"{task.name} holds no lock"]
+    lines += [f"{task.name} {section}" for section in sections(task)]
+    return [*lines, "stack backtrace:", *(f"  {frame}" for frame in stack())]
 
 
 def _reasons(task: Task) -> list[str]:
@@ -132,7 +153,13 @@ def waits(task: Task) -> str:
 def _paragraph(task: Task, what: str, *more: str) -> str:
     """One task: what it does, where, and what it holds."""
     return "\n  ".join(
-        [f"{task.name} {what}", f"at {where(task)}", *more, *(f"holds {lock}" for lock in holds(task))]
+        [
+            f"{task.name} {what}",
+            f"at {where(task)}",
+            *more,
+            *(f"holds {lock}" for lock in holds(task)),
+            *sections(task),
+        ]
     )
 
 
@@ -190,7 +217,9 @@ def describe_deadlock(stuck: list[Task]) -> Failure:
     for task in told:
         told += [other for other in awaited(task) if other in stuck and other not in told]
     lines = [
-        _paragraph(task, waits(task), *_reasons(task), *([] if any(awaited(task).values()) else [_nobody(task)]))
+        _paragraph(
+            task, waits(task), *_reasons(task), *([] if any(awaited(task).values()) else [_nobody(task)])
+        )
         for task in sorted(told, key=task_number)
     ]
     who = names(task for task in stuck if not task.daemon)

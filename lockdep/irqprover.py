@@ -209,9 +209,7 @@ class IrqProver:
                 unsafe_state=unsafe_state,
                 unsafe_stack=unsafe.at.traces[unsafe_bit].resolve(),
                 unsafe_by=str(unsafe.at.makers[unsafe_bit]),
-                safe_path=self._blocks(
-                    safe.path, makings(safe.path, prev_weak, forwards=False), safe.at
-                ),
+                safe_path=self._blocks(safe.path, makings(safe.path, prev_weak, forwards=False), safe.at),
                 unsafe_path=self._blocks(
                     unsafe.path, makings(unsafe.path, acquire.read == 2, forwards=True), unsafe.at
                 ),

@@ -193,9 +193,7 @@ def _made(acquire: Acquire, entry: Held, kind: int) -> Made:
 
 def _link(held: LockClass, wanted: LockClass, made: Made) -> Link:
     """An edge as a step of the chain that a report prints."""
-    return Link(
-        class_line(wanted), made.trace.resolve(), str(made.by), held.title, resolve(made.held)
-    )
+    return Link(class_line(wanted), made.trace.resolve(), str(made.by), held.title, resolve(made.held))
 
 
 CIRCULAR_HEADLINE = "WARNING: possible circular locking dependency detected"

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from lockdep.chains import CONTEXT_NAMES, TRYLOCK, UNCHECKED, Chain
 from lockdep.graph import KIND_NAMES, reach_counts
 from lockdep.keys import LockdepError
-from lockdep.reporter import held_lines
+from lockdep.reporter import held_line
 from lockdep.stats import statistics
 from lockdep.trace import resolve
 
 if TYPE_CHECKING:
+    from lockdep.task import TaskContext
     from lockdep.validator import Lockdep
 
 FORMAT = "sugarbush-lockdep-1"
@@ -68,11 +69,12 @@ class ChainRow:
 
 @dataclass(frozen=True, slots=True)
 class HeldRow:
-    """What one task holds, as lock lines."""
+    """What one task holds, as lock lines, and the lock that it waits for; "" for none."""
 
     comm: str
     pid: int
     locks: tuple[str, ...]
+    wanted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,15 +148,19 @@ def take(lockdep: Lockdep, lock_stat: tuple[dict[str, Any], ...] = ()) -> Snapsh
         for known in classes
         for edge in known.after.values()
     )
-    held = tuple(
-        HeldRow(ctx.comm, ctx.pid, tuple(map(str, held_lines(ctx)))) for ctx in state.tasks if ctx.held
-    )
+    held = tuple(_held_row(ctx) for ctx in state.tasks if ctx.held)
     reports = tuple(
         ReportRow(str(report.kind), report.headline, report.is_failure, report.render(), report.to_json())
         for report in lockdep.reports
     )
     stats = statistics(state, sum(forward.values()))
     return Snapshot(rows, edges, chain_rows(state.roots), stats, held, reports, lock_stat)
+
+
+def _held_row(ctx: TaskContext) -> HeldRow:
+    held, wanted = ctx.parted()
+    lines = tuple(str(held_line(entry)) for entry in held)
+    return HeldRow(ctx.comm, ctx.pid, lines, "" if wanted is None else str(held_line(wanted)))
 
 
 def walk(roots: tuple[Chain, ...]) -> Iterator[Chain]:

@@ -73,7 +73,8 @@ class TaskContext:
     `preempt_count` count nested disables, `rcu_depth` nested rcu_read_lock() sections; `rcu_watching` is
     False in the idle loop. `scopes` holds the GFP bits that each memalloc scope forbids, `off` counts nested
     lockdep_off() calls, `pending` are reports not yet delivered, and `irq_events` counts the switches of
-    interrupts, the last of which are kept.
+    interrupts, the last of which are kept. `wanted` is the map of the lock that the task waits for at this moment, if
+    whoever runs the task says so: it is in `held` from the moment on at which it was asked for.
     """
 
     __slots__ = (
@@ -100,6 +101,7 @@ class TaskContext:
         "softirq_off",
         "softirq_on",
         "state",
+        "wanted",
     )
 
     def __init__(self, comm: str, pid: int) -> None:
@@ -121,6 +123,7 @@ class TaskContext:
         self.pending: list[Report] = []
         self.frames: list[tuple[int, int]] = []
         self.irq_events = 0
+        self.wanted: LockMap | None = None
         self.hardirq_on = IrqEvent()
         self.hardirq_off = IrqEvent()
         self.softirq_on = IrqEvent()
@@ -144,6 +147,13 @@ class TaskContext:
             | (IN_HARDIRQ if self.hardirq_depth else 0)
             | (IN_NMI if self.nmi_depth else 0)
         )
+
+    def parted(self) -> tuple[list[Held], Held | None]:
+        """What the task holds, oldest first, and the entry of the lock that it only waits for."""
+        for at in range(len(self.held) - 1, -1, -1):
+            if self.held[at][0] is self.wanted:
+                return self.held[:at] + self.held[at + 1 :], self.held[at]
+        return self.held, None
 
     @property
     def maker(self) -> Maker:

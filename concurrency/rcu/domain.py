@@ -115,12 +115,16 @@ class GracePeriods(Generic[R]):
             return {self.task_of(reader): "held by {}" for reader in self._awaited_readers(task)}
         late = [whose for whose, number in targets.items() if self.ran.get(whose, 0) < number]
         return {
-            server: "for callbacks that {} has to run" for server, whose in self.served.items() if whose in late
+            server: "for callbacks that {} has to run"
+            for server, whose in self.served.items()
+            if whose in late
         }
 
     def why_waiting(self, task: Task) -> list[str]:
         """For a report: one line for each reader that `task` waits for."""
-        return [] if task in self.targets else [self.describe(reader) for reader in self._awaited_readers(task)]
+        return (
+            [] if task in self.targets else [self.describe(reader) for reader in self._awaited_readers(task)]
+        )
 
     def describe(self, reader: R) -> str:
         """A reader in the words of a report."""

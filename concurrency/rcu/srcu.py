@@ -21,7 +21,9 @@ from concurrency.rcu.queue import Function
 from concurrency.rcu.report import suspicious
 from concurrency.rcu.sync import poll, wait_for_readers, wait_operations
 from concurrency.runtime import active, checked, current_task, domain, fail, perform
+from concurrency.site import caller
 from concurrency.task import Task
+from concurrency.waiting import position
 from lockdep import LockMap
 
 _STEP = 1000
@@ -84,8 +86,14 @@ def _unlock(ssp: SrcuStruct, task: Task, index: int | None) -> None:
             Failure(
                 Kind.RCU,
                 "WARNING: bad unlock balance detected!",
-                f"srcu_read_unlock({ssp.name}, {index}): {task.name} has no reader of this domain with that index; "
-                f"it has {mine}",
+                "\n".join(
+                    [
+                        f"srcu_read_unlock({ssp.name}, {index}): {task.name} has no reader of this domain with that "
+                        f"index; it has {mine}",
+                        f"at {caller()}",
+                        *position(task),
+                    ]
+                ),
             )
         )
     del ssp.open[index]
@@ -177,7 +185,7 @@ def cleanup_srcu_struct(ssp: SrcuStruct) -> None:
             Failure(
                 Kind.RCU,
                 f"WARNING: cleanup_srcu_struct(): active srcu_struct {ssp.name}",
-                "\n".join(left),
+                "\n".join([*left, f"at {caller()}", *position(current_task())]),
                 check="rcu",
             )
         )

@@ -40,7 +40,9 @@ def test_two_interrupts_of_one_kind_are_one_context(world: World) -> None:
     assert world.kinds == [ReportKind.CIRCULAR]
 
 
-def test_a_plain_reader_in_an_interrupt_is_taken_for_a_recursive_one_by_what_comes_later(world: World) -> None:
+def test_a_plain_reader_in_an_interrupt_is_taken_for_a_recursive_one_by_what_comes_later(
+    world: World,
+) -> None:
     """The usage says that a reader was there, not of which kind, so only the other order of the two is reported.
 
     Kernel v6.6: check_usage_backwards() begins at a reader, which is `only_xr` there, and usage_match() leaves
