@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from bisect import insort
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from concurrency.context import might_sleep
@@ -55,9 +56,12 @@ class Clock:
         """The clock's task while it calls the function of a timer."""
         return () if self.running is None or self.task is None else (self.task,)
 
-    def awaited(self, task: Task) -> tuple[Task, ...]:
-        """Whom a task waits for that deletes a timer."""
-        return self.holders if task in self.deleting else ()
+    def awaited(self, task: Task) -> Mapping[Task, str]:
+        """See `waiting.awaited`: whoever deletes a timer waits for the task that calls its function now."""
+        entry = self.deleting.get(task)
+        if entry is None or entry is not self.running or self.task is None:
+            return {}
+        return {self.task: "held by {}, which calls the timer's function"}
 
     @property
     def now(self) -> int:

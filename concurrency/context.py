@@ -13,6 +13,7 @@ from concurrency.operation import Access, Operation
 from concurrency.runtime import checked, current_task, fail, perform
 from concurrency.site import caller
 from concurrency.task import Task
+from concurrency.waiting import position
 
 
 def _is_asleep(place: Any, task: Task, _arg: object) -> bool:
@@ -41,8 +42,13 @@ def might_sleep(*, state: bool = True) -> None:
             Failure(
                 Kind.LOCKDEP,
                 f"WARNING: do not call blocking ops when !TASK_RUNNING, at {caller()}",
-                f"{task.name} is about to sleep"
-                + ("" if task.wait_queue is None else f" on the queue {task.wait_queue.name}"),
+                "\n".join(
+                    [
+                        f"{task.name} is about to sleep"
+                        + ("" if task.wait_queue is None else f" on the queue {task.wait_queue.name}"),
+                        *position(task),
+                    ]
+                ),
                 check="atomic-sleep",
             )
         )
@@ -51,8 +57,13 @@ def might_sleep(*, state: bool = True) -> None:
             Failure(
                 Kind.LOCKDEP,
                 f"BUG: sleeping function called from invalid context at {caller()}",
-                f"in_atomic(): {task.preempt_count}, irqs_disabled(): {int(task.irqs_off)}, "
-                f"RCU nest depth: {task.rcu_nesting}, expected: 0, pid: {task.id}, name: {task.name}",
+                "\n".join(
+                    [
+                        f"in_atomic(): {task.preempt_count}, irqs_disabled(): {int(task.irqs_off)}, "
+                        f"RCU nest depth: {task.rcu_nesting}, expected: 0, pid: {task.id}, name: {task.name}",
+                        *position(task),
+                    ]
+                ),
                 check="atomic-sleep",
             )
         )

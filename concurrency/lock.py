@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -10,8 +10,15 @@ from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
 from concurrency.operation import Access, Dep, Operation
 from concurrency.runtime import checked, current_task, fail, looking_from_outside, of_oneself, perform
+from concurrency.site import caller, spell
 from concurrency.task import Task
+from concurrency.waiting import held_now, position
 from lockdep import LockClassKey, LockMap
+
+HELD = "held by {}"
+QUEUED = "queued behind {}"
+"""How `awaited` says for what somebody is waited for: only the holder can give a lock back, and where those that wait
+are served in order only who stands before a task can let it come first."""
 
 _keys: dict[str, LockClassKey] = {}
 
@@ -67,6 +74,14 @@ class Lock:
         # operations, and a search that leaves out orders could pass a program that fails.
         return bool(perform(IS_LOCKED, self))
 
+    def times_held(self, task: Task) -> int:
+        """How often `task` holds it now, in any mode."""
+        return list(self.holders).count(task)
+
+    def awaited(self, task: Task) -> Mapping[Task, str]:  # noqa: ARG002
+        """For a task that waits for it: without whom it can never go on, see `waiting.awaited`."""
+        return dict.fromkeys(self.holders, HELD)
+
     @of_oneself
     def held_by_me(self) -> bool:
         """The calling task holds it, in any mode."""
@@ -83,25 +98,34 @@ class Lock:
         self.assert_held()
 
     def _not_held(self, assertion: str) -> NoReturn:
-        holders = ", ".join(task.name for task in self.holders) or "nobody"
+        task = current_task()
         fail(
             Failure(
                 Kind.LOCKDEP,
-                f"WARNING: {assertion}({self.name}): not held by {current_task().name}",
-                f"held by {holders}",
+                f"WARNING: {assertion}({self.name}): not held by {task.name}",
+                "\n".join([f"held by {self._held_by()}", f"at {caller()}", *position(task)]),
                 check="lockdep",
             )
         )
 
-    def _unheld_release(self, operation: str) -> NoReturn:
-        fail(
-            Failure(
-                Kind.LOCKDEP,
-                "WARNING: bad unlock balance detected!",
-                f"{current_task().name} is trying to release lock ({self.name}) by {operation}, "
-                "but there are no more locks to release!",
+    def _held_by(self) -> str:
+        """Its holders and where each has taken it, or "nobody"."""
+        told = []
+        for task in dict.fromkeys(self.holders):
+            taken = [entry for entry in held_now(task) if entry[0] is self.dep_map]
+            told.append(
+                task.name + "".join(f", taken at {spell((code, at))}" for _, _, code, at, _ in taken[-1:])
             )
+        return "; ".join(told) or "nobody"
+
+    def _unheld_release(self, operation: str) -> NoReturn:
+        task = current_task()
+        told = (
+            f"{task.name} is trying to release lock ({self.name}) by {operation}, "
+            "but there are no more locks to release!"
         )
+        lines = [told, f"at {caller()}", f"held by {self._held_by()}", *position(task)]
+        fail(Failure(Kind.LOCKDEP, "WARNING: bad unlock balance detected!", "\n".join(lines)))
 
     def __repr__(self) -> str:
         holders = ", ".join(task.name for task in self.holders)
@@ -148,9 +172,9 @@ class OwnedLock(Lock):
         """See `Lock.unheld`."""
         return self.owner is None
 
-    def awaited(self, _task: Task) -> tuple[Task, ...]:
-        """Whom whoever waits for it waits for: only the owner can give it back."""
-        return self.holders
+    def times_held(self, task: Task) -> int:
+        """See `Lock.times_held`."""
+        return int(self.owner is task)
 
     def lock(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
         """Wait until it is free and take it."""

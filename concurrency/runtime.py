@@ -83,6 +83,9 @@ class Runtime(Protocol):
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
         """Start a task."""
 
+    def waits(self, task: Task) -> bool:
+        """`task` has announced an operation that cannot take effect now."""
+
     def asleep(self, task: Task) -> bool:
         """`task` waits for something, and keeps no CPU by that."""
 

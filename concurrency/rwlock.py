@@ -35,9 +35,9 @@ class RwLock(Lock):
         """The state as operations can see it: readers are in no order."""
         return self.writer, sorted(task.id for task in self.readers)
 
-    def awaited(self, _task: Task) -> tuple[Task, ...]:
-        """Whom whoever waits for it waits for: each holder."""
-        return self.holders
+    def times_held(self, task: Task) -> int:
+        """See `Lock.times_held`; readers nest."""
+        return self.readers.count(task) + (self.writer is task)
 
     def read_lock(self) -> None:
         """Wait until no writer holds it, and share it; nests."""

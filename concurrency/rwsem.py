@@ -7,8 +7,10 @@ trylock fails while anybody waits, as there (RWSEM_FLAG_WAITERS is in RWSEM_READ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from concurrency.context import might_sleep
-from concurrency.lock import Lock, nested
+from concurrency.lock import HELD, QUEUED, Lock, nested
 from concurrency.operation import Dep, Operation
 from concurrency.runtime import checked, current_task, looking_from_outside, of_oneself, perform
 from concurrency.task import Task
@@ -47,11 +49,20 @@ class RwSemaphore(Lock):
                 queue.append(task.id if writes else {task.id})
         return self.writer, sorted(task.id for task in self.readers), queue
 
-    def awaited(self, task: Task) -> tuple[Task, ...]:
-        """Whom a task in the queue waits for: each holder, and the writer before it."""
-        queue = [waiter for waiter, _ in self.queue]
-        before = self.queue[: queue.index(task)] if task in queue else ()
-        return (*self.holders, *[waiter for waiter, writes in before if writes][:1])
+    def awaited(self, task: Task) -> Mapping[Task, str]:
+        """See `Lock.awaited`. A reader waits for writers only: who holds it, and who stands before it in the queue.
+
+        A writer waits for all who hold it and all who stand before it. Example: `a` reads, `b` waits to write, `c`
+        waits to read. Then `b` waits for `a`, and `c` for `b`; that `c` cannot go on before `a` has left follows from
+        the two, and a report that said it itself would leave out who is in the way.
+        """
+        # As `_may_read` and `_may_write` have it, which is what makes each of them indispensable.
+        waiters = [waiter for waiter, _ in self.queue]
+        at = waiters.index(task)
+        writes = self.queue[at][1]
+        holders = self.holders if writes or self.writer is not None else ()
+        before = [waiter for waiter, writing in self.queue[:at] if writes or writing]
+        return {**dict.fromkeys(before, QUEUED), **dict.fromkeys(holders, HELD)}
 
     def down_read(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
         """Take it for reading, after the writers that wait already."""

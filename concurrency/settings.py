@@ -10,6 +10,7 @@ from concurrency.failure import ConcurrencyError
 from concurrency.observer import Observer
 from concurrency.race import RaceDetector
 from concurrency.rcu import RcuCheck
+from concurrency.sections import Sections
 from concurrency.simulated import DEFAULT_MAX_STEPS, Simulated
 from concurrency.slab import LeakCheck
 from concurrency.spin import DEFAULT_SPINS
@@ -58,7 +59,7 @@ class Settings:
             )
 
     def _common(self, *, stacks: bool) -> list[Observer]:
-        common: list[Observer] = []
+        common: list[Observer] = [Sections()] if stacks else []
         if "rcu" not in self.without:
             common.append(RcuCheck())
         if "lockdep" not in self.without:

@@ -31,7 +31,7 @@ from concurrency.runtime import Watcher, active
 from concurrency.shared import STRONG, use_accessors
 from concurrency.spin import CPU_RELAX, DEFAULT_SPINS
 from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, starts_round
-from concurrency.task import MANY, Task, is_among, task_number
+from concurrency.task import MANY, Task, is_among, own_name, task_number
 from concurrency.waiting import circle, describe_circle, describe_deadlock, doings
 
 T = TypeVar("T")
@@ -98,6 +98,7 @@ class Simulated(Liveness):
         self.steps = 0
         self.faults = self._faults
         self.tasks: list[Task] = []
+        self._names: dict[str, int] = {}
         self._runnable: list[Task] = []
         self._waiting: dict[int, dict[Task, Operation]] = {}
         self.domains: dict[Callable[[], Any], Any] = {}
@@ -298,7 +299,7 @@ class Simulated(Liveness):
             task.obj = obj
             self._go(chosen, n)
 
-    def _step_uniform(self, op: Operation, obj: object) -> None:  # noqa: ARG002
+    def _step_uniform(self, op: Operation, obj: object) -> None:
         """`step` when nobody listens and the strategy's choice is the next of its numbers, whatever is announced."""
         self.steps = n = self.steps + 1
         if n < self._quiet_until:
@@ -311,6 +312,9 @@ class Simulated(Liveness):
         else:
             chosen = self._choose(task, n)
         if chosen is not task:
+            # For whoever asks what each task is doing: without it the last operation that it waited for would be told.
+            task.op = op
+            task.obj = obj
             self._who.append(chosen)
             self._when.append(n)
             self.current = chosen
@@ -435,6 +439,11 @@ class Simulated(Liveness):
             raise TaskKilled
         return self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
 
+    def waits(self, task: Task) -> bool:
+        """See `Runtime.waits`."""
+        # Not by `task.op`: a task that goes on keeps the last operation that it was left at.
+        return self._is_blocked(task) and task.op is not None
+
     def asleep(self, task: Task) -> bool:
         """See `Runtime.asleep`."""
         op = task.op
@@ -481,7 +490,7 @@ class Simulated(Liveness):
     def _start(
         self, parent: Task | None, fn: Callable[..., Any], args: tuple[Any, ...], name: str, daemon: bool
     ) -> Task:
-        task = Task(len(self.tasks), name, fn, args, daemon)
+        task = Task(len(self.tasks), own_name(name, self._names), fn, args, daemon)
         task.resume = partial(self._greenlets.hub.switch, task)
         self.tasks.append(task)
         self._runnable.append(task)

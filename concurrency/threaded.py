@@ -23,7 +23,7 @@ from concurrency.shared import STRONG, use_accessors
 from concurrency.site import stack_of
 from concurrency.snapshot import describe
 from concurrency.spin import CPU_RELAX
-from concurrency.task import OUTSIDE, Task
+from concurrency.task import OUTSIDE, Task, own_name
 from concurrency.waiting import circle, describe_circle, describe_deadlock
 
 T = TypeVar("T")
@@ -82,6 +82,7 @@ class Threaded:
         self.steps = 0
         self.faults = self._faults
         self.tasks: list[Task] = []
+        self._names: dict[str, int] = {}
         self._threads: dict[Task, threading.Thread] = {}
         self._guard = threading.Condition(threading.RLock())
         self._waiting: list[Task] = []
@@ -250,9 +251,10 @@ class Threaded:
         assert op.ready is not None
         task.op = op
         task.obj = obj
+        # Before the look for a circle: what a grace period waits for depends on who waits.
+        self._waiting.append(task)
         if self._circles and (found := circle(task, self._is_stuck)):
             raise describe_circle(found)
-        self._waiting.append(task)
         for blocked in self._on_blocked:
             blocked(task, op, obj)
         if self._watchers:
@@ -315,6 +317,10 @@ class Threaded:
         """See `Runtime.spawn`."""
         return self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
 
+    def waits(self, task: Task) -> bool:
+        """See `Runtime.waits`."""
+        return not task.done and self._is_stuck(task)
+
     def asleep(self, task: Task) -> bool:
         """See `Runtime.asleep`."""
         op = task.op
@@ -356,6 +362,7 @@ class Threaded:
         with self._guard:
             if self._stopping:
                 raise TaskKilled
+            name = own_name(name, self._names)
             task = Task(len(self.tasks), name, fn, args, daemon)
             self.tasks.append(task)
             for spawned in self._on_spawned:

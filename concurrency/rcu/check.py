@@ -9,6 +9,7 @@ from __future__ import annotations
 from concurrency.failure import Failure, Kind
 from concurrency.observer import Observer
 from concurrency.task import Task
+from concurrency.waiting import holds, sections
 
 
 class RcuCheck(Observer):
@@ -21,6 +22,11 @@ class RcuCheck(Observer):
                 raise Failure(
                     Kind.RCU,
                     f"WARNING: {task.name} ended inside an RCU{flavour} read-side critical section",
-                    f"RCU{flavour} nest depth: {nesting}, expected: 0",
+                    "\n".join([f"RCU{flavour} nest depth: {nesting}, expected: 0", *_left(task)]),
                     check="rcu",
                 )
+
+
+def _left(task: Task) -> list[str]:
+    """What a task that has ended is still inside of, and where that began. A place of its own it has no more."""
+    return [f"{task.name} {line}" for line in (*sections(task), *(f"holds {lock}" for lock in holds(task)))]

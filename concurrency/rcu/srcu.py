@@ -21,7 +21,9 @@ from concurrency.rcu.queue import Function
 from concurrency.rcu.report import suspicious
 from concurrency.rcu.sync import poll, wait_for_readers, wait_operations
 from concurrency.runtime import active, checked, current_task, domain, fail, of_oneself, perform
+from concurrency.site import caller
 from concurrency.task import Task
+from concurrency.waiting import position
 from lockdep import LockMap
 
 _DOMAINS = 10_000
@@ -63,6 +65,10 @@ class SrcuStruct(GracePeriods[int]):
         """See `GracePeriods.describe`."""
         return f"{self.open[reader].name}: SRCU reader of {self.name}, index {reader}"
 
+    def times_held(self, task: Task) -> int:
+        """How many readers of this domain `task` has open."""
+        return len(self.held_by(task))
+
     @of_oneself
     def held_by(self, task: Task) -> list[int]:
         """The indices of the readers that `task` has open."""
@@ -86,8 +92,14 @@ def _unlock(ssp: SrcuStruct, task: Task, index: int | None) -> None:
             Failure(
                 Kind.RCU,
                 "WARNING: bad unlock balance detected!",
-                f"srcu_read_unlock({ssp.name}, {index}): {task.name} has no reader of this domain with that index; "
-                f"it has {mine}",
+                "\n".join(
+                    [
+                        f"srcu_read_unlock({ssp.name}, {index}): {task.name} has no reader of this domain with that "
+                        f"index; it has {mine}",
+                        f"at {caller()}",
+                        *position(task),
+                    ]
+                ),
             )
         )
     del ssp.open[index]
@@ -187,7 +199,7 @@ def _clean_up(ssp: SrcuStruct, _task: Task, _arg: object) -> None:
             Failure(
                 Kind.RCU,
                 f"WARNING: cleanup_srcu_struct(): active srcu_struct {ssp.name}",
-                "\n".join(left),
+                "\n".join([*left, f"at {caller()}", *position(current_task())]),
                 check="rcu",
             )
         )
