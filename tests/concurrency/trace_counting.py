@@ -9,6 +9,9 @@ not of the engine: `conflict`. Two counts come of it.
   it needs no races, no wakeup trees and no copies of objects; for such a search it is proven that exactly one
   execution of each trace comes to its end (Godefroid, LNCS 1032, theorem 5.2; the others stop where everybody sleeps).
   It is slower than optimal reduction by the executions that stop, and reaches programs that enumeration does not.
+  Tasks that have no place in common with others are tried group by group (persistent sets, the same book, chapter 4):
+  else two pairs of tasks would be tried in every order of the pairs. Who shares a place with whom is learnt while
+  searching, see `_Groups`.
 
 Both take from the runtime which tasks can go on, and nothing else.
 """
@@ -129,11 +132,15 @@ class Recorder(Observer):
     def __init__(self) -> None:
         self.executions: list[Execution] = []
 
-    def begin(self, runtime: Any) -> None:  # noqa: ARG002
+    def begin(self, runtime: Any) -> None:
         self.executions.append(Execution())
         self._paths: dict[Task, tuple[int, ...]] = {}
         self._children: dict[Task, int] = {}
         self._numbers: dict[Task, int] = {}
+
+    def path(self, task: Task) -> tuple[int, ...]:
+        """The path of spawns that led to a task of this execution."""
+        return self._paths[task]
 
     def spawned(self, parent: Task | None, task: Task) -> None:
         if parent is None:
@@ -146,7 +153,7 @@ class Recorder(Observer):
         number = self._numbers[task] = self._numbers.get(task, 0) + 1
         self.executions[-1].add(Event(self._paths[task], number), op, obj)
 
-    def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
+    def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:
         self.accessed(task, op, obj)
 
 
@@ -172,30 +179,35 @@ class _Place:
 
 
 class SleepSets:
-    """The strategy of `by_sleep_sets`; with `asleep` False that of `by_enumeration`."""
+    """The strategy of `by_sleep_sets`; without groups that of `by_enumeration`."""
 
     # All of `Thorough`: else the runtime would not ask where one task is left, and its operation would be an old one.
     name, numbers, lease, thorough, bound, cut = "sleep sets", None, 1, True, None, 0
 
-    def __init__(self, *, asleep: bool = True) -> None:
+    def __init__(self, groups: _Groups | None, paths: Callable[[Task], tuple[int, ...]]) -> None:
         self.left = True
-        self._asleep = asleep
+        self._groups = groups
+        self._paths = paths
         self._path: list[_Place] = []
         self._at = 0
         self._next: set[int] = set()
 
-    def begin(self, execution: int) -> None:  # noqa: ARG002
+    def begin(self, execution: int) -> None:
         self._at = 0
         self._next = set()
 
-    def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
+    def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
         # A task that has not begun announces nothing yet, and what it does until it does is seen by nobody: it need not
         # be a choice. Without this there would be n! orders of starting n tasks that are all one trace.
         for task in runnable:
             if task.op is None:
                 return task
         if self._at == len(self._path):
-            place = _Place([task.id for task in runnable], self._next)
+            tried = list(runnable)
+            if self._groups is not None:
+                first = self._groups.of(self._paths(tried[0]))
+                tried = [task for task in tried if self._groups.of(self._paths(task)) == first]
+            place = _Place([task.id for task in tried], self._next)
             if not place.go_on():
                 raise Redundant("all sleep")
             self._path.append(place)
@@ -205,7 +217,7 @@ class SleepSets:
         task = by_number[place.chosen]
         assert task.op is not None
         self._next = set()
-        if self._asleep:
+        if self._groups is not None:
             for number in place.sleeping:
                 # Who sleeps can go on: it was tried, and nothing that conflicts with it has happened since.
                 other = by_number[number]
@@ -236,6 +248,46 @@ def _conflicting(one: Task, two: Task) -> bool:
     return conflict(kind_of(one.op, one.obj), kind_of(two.op, two.obj))
 
 
+class _Groups:
+    """Which tasks have places in common, as far as the executions show that were made.
+
+    Where tasks of one group can go on, those of the others need not be tried: nothing that they do, now or later,
+    conflicts with it. That two tasks share a place may come out late; then the search begins again. When a whole search
+    has shown nothing new, nothing is hidden from it: else take a shortest execution in which a task comes to a place
+    of another group. Up to its last operation it is one that was made, or the beginning of one, and there the task
+    does the same operation next, or waits with it at the end.
+    """
+
+    def __init__(self) -> None:
+        self._group: dict[tuple[int, ...], tuple[int, ...]] = {}
+
+    def of(self, task: tuple[int, ...]) -> tuple[int, ...]:
+        """The group of a task, by the path of one of its members."""
+        return self._group.get(task, task)
+
+    def learn(self, together: Iterator[set[tuple[int, ...]]]) -> bool:
+        """Tasks that came to one place; whether that was new."""
+        news = False
+        for tasks in together:
+            groups = {self.of(task) for task in tasks}
+            if len(groups) > 1:
+                news = True
+                name = min(groups)
+                for task in [*self._group, *tasks]:
+                    if self.of(task) in groups:
+                        self._group[task] = name
+        return news
+
+
+def _together(execution: Execution, tasks: list[Task], paths: Callable[[Task], tuple[int, ...]]) -> Any:
+    """For each place the tasks that came to it, those that wait for it at the end among them."""
+    came = {place: {event.task for event, _ in events} for place, events in execution.at.items()}
+    for task in tasks:
+        if not task.done and task.op is not None and (place := place_of(task.op, task.obj)) is not None:
+            came.setdefault(place, set()).add(paths(task))
+    return came.values()
+
+
 class Counted(NamedTuple):
     """What a count found."""
 
@@ -245,40 +297,39 @@ class Counted(NamedTuple):
     stopped: int
 
 
-def _search(program: Program, *, asleep: bool, limit: int) -> Iterator[Execution | None]:
-    """The executions, and None for each that was stopped."""
-    strategy = SleepSets(asleep=asleep)
+def _count(program: Program, groups: _Groups | None, limit: int) -> Counted | None:
+    """Make all executions; None if it has to begin again, because tasks of two groups came to one place."""
     recorder = Recorder()
+    strategy = SleepSets(groups, recorder.path)
     runtime = Simulated(strategy, (recorder,), without=UNBOUNDED)
-    for _ in range(limit):
+    traces, completed, stopped = set(), 0, 0
+    while strategy.left:
+        assert completed + stopped < limit, f"more than {limit} executions"
         try:
             runtime.run(program)
-            yield recorder.executions[-1]
-        except Redundant:
-            yield None
-        recorder.executions.clear()
-        strategy.step_back()
-        if not strategy.left:
-            return
-    raise AssertionError(f"more than {limit} executions")
-
-
-def _count(program: Program, *, asleep: bool, limit: int) -> Counted:
-    traces, completed, stopped = set(), 0, 0
-    for execution in _search(program, asleep=asleep, limit=limit):
-        if execution is None:
-            stopped += 1
-        else:
             completed += 1
-            traces.add(execution.trace)
+            traces.add(recorder.executions[-1].trace)
+        except Redundant:
+            stopped += 1
+        (execution,) = recorder.executions
+        recorder.executions.clear()
+        if groups is not None and groups.learn(_together(execution, runtime.tasks, recorder.path)):
+            return None
+        strategy.step_back()
     return Counted(len(traces), completed, stopped)
 
 
 def by_enumeration(program: Program, limit: int = 20_000) -> Counted:
     """All schedules of `program`, each put into the normal form of its trace."""
-    return _count(program, asleep=False, limit=limit)
+    counted = _count(program, None, limit)
+    assert counted is not None
+    return counted
 
 
 def by_sleep_sets(program: Program, limit: int = 200_000) -> Counted:
-    """One execution of each trace, found by sleep sets alone."""
-    return _count(program, asleep=True, limit=limit)
+    """One execution of each trace, found by sleep sets."""
+    groups = _Groups()
+    while True:
+        counted = _count(program, groups, limit)
+        if counted is not None:
+            return counted
