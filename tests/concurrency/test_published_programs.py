@@ -16,6 +16,16 @@ QUICK = [one for one in PROGRAMS if not one.slow]
 SLOW = [one for one in PROGRAMS if one.slow]
 COUNTED_QUICKLY = 12
 """Programs of so many traces are counted again in the quick part of the suite, the others in its exhaustive part."""
+COUNTED_LATER = (
+    "filesystem-14",
+    "filesystem-16",
+    "indexer-12",
+    "dispatcher-2-1",
+    "producers_and_workers-2-1",
+)
+"""These have few traces and many tasks or operations."""
+NOT_COUNTED = ("readers-10", "lastzero-9", "lastzero-10")
+"""Sleep sets would stop some 100,000 executions: here the formula and the smaller sizes have to do."""
 ENUMERATED = (
     "etsi_3",
     "coherent_reads-2",
@@ -83,23 +93,39 @@ def test_each_trace_of_a_larger_size_is_completed_once(one: Published) -> None:
     completes_each_trace_once(one)
 
 
-@each(one for one in PROGRAMS if one.broken)
-def test_a_claim_that_some_schedule_breaks_is_a_failure(one: Published) -> None:
-    """Now a broken claim ends the execution: each is found all the same, and nothing is made twice."""
+def finds_what_breaks(one: Published) -> None:
     result, executions = explored(one)
     assert result.verdict is Verdict.FAILED
-    assert {witness.failure.headline.removeprefix("check failed: ") for witness in result.failures} == claims(one)
+    assert {witness.failure.headline.removeprefix("check failed: ") for witness in result.failures} == claims(
+        one
+    )
     assert result.pruned == 0
     assert len({execution.trace for execution in executions}) == result.executions
 
 
-@each(one for one in QUICK if one.traces <= COUNTED_QUICKLY)
+@each(one for one in QUICK if one.broken)
+def test_a_claim_that_some_schedule_breaks_is_a_failure(one: Published) -> None:
+    """Now a broken claim ends the execution: each is found all the same, and nothing is made twice."""
+    finds_what_breaks(one)
+
+
+@pytest.mark.exhaustive
+@each(one for one in SLOW if one.broken)
+def test_a_claim_that_few_schedules_break_is_a_failure(one: Published) -> None:
+    finds_what_breaks(one)
+
+
+def is_counted_quickly(one: Published) -> bool:
+    return not one.slow and one.traces <= COUNTED_QUICKLY and one.name not in COUNTED_LATER
+
+
+@each(one for one in PROGRAMS if is_counted_quickly(one))
 def test_the_numbers_are_those_of_another_counter(one: Published) -> None:
     is_counted_so(one)
 
 
 @pytest.mark.exhaustive
-@each(one for one in PROGRAMS if one.slow or one.traces > COUNTED_QUICKLY)
+@each(one for one in PROGRAMS if not is_counted_quickly(one) and one.name not in NOT_COUNTED)
 def test_the_larger_numbers_are_those_of_another_counter(one: Published) -> None:
     is_counted_so(one)
 
@@ -115,7 +141,7 @@ def test_all_schedules_belong_to_as_many_traces(one: Published) -> None:
 def test_there_are_enough_programs_and_each_size_has_a_name() -> None:
     names = [one.name for one in PROGRAMS]
     assert len(set(names)) == len(names)
-    assert set(ENUMERATED) <= set(names)
+    assert {*ENUMERATED, *COUNTED_LATER, *NOT_COUNTED} <= set(names)
     assert len({one.program.func for one in PROGRAMS}) >= 40  # type: ignore[attr-defined]
     assert sum(one.stated for one in PROGRAMS) >= 40
 

@@ -7,7 +7,7 @@ not of the engine: `conflict`. Two counts come of it.
 - `by_enumeration` runs every schedule and puts each execution into a normal form (`Execution.trace`).
 - `by_sleep_sets` runs the schedules that sleep sets leave over. At each place *all* tasks that can go on are tried, so
   it needs no races, no wakeup trees and no copies of objects; for such a search it is proven that exactly one
-  execution of each trace comes to its end (Godefroid, LNCS 1032, theorem 5.2; the others stop where everybody sleeps).
+  execution of each trace comes to its end (Godefroid, LNCS 1032, chapter 5; the others stop where everybody sleeps).
   It is slower than optimal reduction by the executions that stop, and reaches programs that enumeration does not.
   Tasks that have no place in common with others are tried group by group (persistent sets, the same book, chapter 4):
   else two pairs of tasks would be tried in every order of the pairs. Who shares a place with whom is learnt while
