@@ -13,10 +13,9 @@ from lockdep.trace import RawFrame, Tracer, resolve, short_path
 GENERATED = "<concurrency.shared>"
 """The file name of the accessors of shared fields."""
 
-_ours = Tracer(("concurrency", "lockdep"))
-_ours_and_glue = Tracer(("concurrency", "lockdep", "contextlib"))
-"""Glue: frames of the standard library between a `with` statement and what it enters."""
-_files = _ours_and_glue.files
+_tracer = Tracer(("concurrency", "lockdep"))
+"""Passes over frames of ours and those of the standard library, between a `with` statement and what it enters, say."""
+_files = _tracer.files
 _files[GENERATED] = False
 
 
@@ -31,7 +30,7 @@ def place_in(frame: FrameType | None) -> RawFrame | None:
         code = frame.f_code
         user = _files.get(code.co_filename)
         if user is None:
-            user = _ours_and_glue.is_user(frame)
+            user = _tracer.is_user(frame)
         if user:
             return code, frame.f_lasti
         frame = frame.f_back
@@ -52,23 +51,17 @@ def caller() -> str:
 
 
 def stack_of(frame: FrameType | None) -> tuple[str, ...]:
-    """All frames of a thread that are not ours, innermost first, spelt as by `stack`."""
+    """All frames of a thread that are the user's, innermost first, one ``function at file:line`` a frame."""
+    # Frames of ours in the middle are passed over, too: a condition that wait_event() looks at has been called by
+    # somebody who waits.
     found = []
     while frame is not None:
-        if _ours_and_glue.is_user(frame):
+        if _tracer.is_user(frame):
             found.append(f"{frame.f_code.co_qualname} at {spell((frame.f_code, frame.f_lasti))}")
         frame = frame.f_back
     return tuple(found)
 
 
 def stack(skip: int = 0) -> tuple[str, ...]:
-    """The user's stack, innermost first, one ``function at file:line`` a frame; `skip` callers are passed over."""
-    frame: FrameType | None = sys._getframe(1 + skip)
-    while frame is not None and not _ours_and_glue.is_user(frame):
-        frame = frame.f_back
-    found = []
-    while frame is not None and _ours.is_user(frame):
-        if _ours_and_glue.is_user(frame):
-            found.append(f"{frame.f_code.co_qualname} at {spell((frame.f_code, frame.f_lasti))}")
-        frame = frame.f_back
-    return tuple(found)
+    """The user's stack, spelt as by `stack_of`; `skip` callers are passed over."""
+    return stack_of(sys._getframe(1 + skip))
