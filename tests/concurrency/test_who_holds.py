@@ -129,11 +129,14 @@ def test_what_an_artifact_lists_as_held_is_held() -> None:
     validator = LockValidator()
     runtime = Simulated(RandomWalk(1), (validator,))
     failure = runtime.run(program).failure
-    assert failure is not None and failure.kind is Kind.DEADLOCK
+    assert failure is not None
+    assert failure.kind is Kind.DEADLOCK
     text = held_text(validator.snapshot())
     mine = text.partition("1 lock held by deposit/1:\n")[2].splitlines()
-    assert "(a)" in mine[0] and "(b)" not in mine[0]
-    assert mine[1].startswith(" waits for: ") and "(b)" in mine[1]
+    assert "(a)" in mine[0]
+    assert "(b)" not in mine[0]
+    assert mine[1].startswith(" waits for: ")
+    assert "(b)" in mine[1]
     assert [len(held_now(task)) for task in runtime.tasks] == [1, 1]
 
 
@@ -157,7 +160,8 @@ def test_threads_that_wait_hold_nothing_yet() -> None:
     rows = {row.comm: row for row in snapshot.held}
     assert rows["waiter"].locks == ()
     assert rows["waiter"].wanted.startswith("ffff")
-    assert len(rows["MainThread"].locks) == 1 and not rows["MainThread"].wanted
+    assert len(rows["MainThread"].locks) == 1
+    assert not rows["MainThread"].wanted
     assert "no locks held by waiter/2.\n waits for: ffff" in held_text(snapshot)
 
 
