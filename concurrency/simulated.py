@@ -29,6 +29,7 @@ from concurrency.race import RaceDetector
 from concurrency.rcu.domain import GracePeriods
 from concurrency.runtime import Watcher, active
 from concurrency.shared import STRONG, use_accessors
+from concurrency.site import born
 from concurrency.spin import CPU_RELAX, DEFAULT_SPINS
 from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, starts_round
 from concurrency.task import MANY, Task, is_among, own_name, task_number
@@ -437,7 +438,9 @@ class Simulated(Liveness):
         """See `Runtime.spawn`."""
         if self._stopping:
             raise TaskKilled
-        return self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
+        task = self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
+        task.born = born(fn)
+        return task
 
     def waits(self, task: Task) -> bool:
         """See `Runtime.waits`."""

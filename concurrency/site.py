@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from types import FrameType
 
+from concurrency.runtime import active
 from lockdep.trace import RawFrame, Tracer, resolve, short_path
 
 GENERATED = "<concurrency.shared>"
@@ -46,8 +47,20 @@ def spell(where: RawFrame | None) -> str:
 
 
 def caller() -> str:
-    """``file:line`` of the innermost frame of the user's."""
-    return spell(place())
+    """``file:line`` of the innermost frame of the user's; where the task was spawned if there is none in it."""
+    return spell(place(2) or _born())
+
+
+def born(fn: object) -> RawFrame | None:
+    """The place to keep for a task that runs `fn`: where it is spawned, if `fn` is not the user's own."""
+    # A bound method of a lock, a partial of one: no frame of the task will ever be the user's.
+    module = getattr(fn, "__module__", "") or ""
+    return place(2) if module.partition(".")[0] in ("concurrency", "functools") else None
+
+
+def _born() -> RawFrame | None:
+    rt = active.runtime
+    return None if rt is None else rt.current.born
 
 
 def stack_of(frame: FrameType | None) -> tuple[str, ...]:
@@ -63,5 +76,8 @@ def stack_of(frame: FrameType | None) -> tuple[str, ...]:
 
 
 def stack(skip: int = 0) -> tuple[str, ...]:
-    """The user's stack, spelt as by `stack_of`; `skip` callers are passed over."""
-    return stack_of(sys._getframe(1 + skip))
+    """The user's stack, spelt as by `stack_of`; `skip` callers are passed over. Where a task of ours was spawned."""
+    found = stack_of(sys._getframe(1 + skip))
+    if not found and (where := _born()) is not None:
+        return (f"spawned at {spell(where)}",)
+    return found

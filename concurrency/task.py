@@ -25,6 +25,7 @@ class Task:
     __slots__ = (
         "args",
         "bh_off",
+        "born",
         "context",
         "daemon",
         "done",
@@ -65,6 +66,8 @@ class Task:
         self.args = args
         self.daemon = daemon
         self.done = False
+        self.born: RawFrame | None = None
+        """Where it was spawned, if no code of the user's runs in it (`spawn(mutex.lock)`)."""
         self.result: Any = None
         self.op: Operation | None = None
         """The operation that the task has announced and that has not taken effect yet."""

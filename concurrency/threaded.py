@@ -20,11 +20,12 @@ from concurrency.observer import Observer, hearers, raised_by
 from concurrency.operation import Operation, settle_orderings
 from concurrency.runtime import Watcher, active, at_once
 from concurrency.shared import STRONG, use_accessors
-from concurrency.site import stack_of
+from concurrency.site import born, stack_of
 from concurrency.snapshot import describe
 from concurrency.spin import CPU_RELAX
 from concurrency.task import OUTSIDE, Task, own_name
 from concurrency.waiting import circle, describe_circle, describe_deadlock
+from lockdep.trace import RawFrame
 
 T = TypeVar("T")
 
@@ -315,7 +316,7 @@ class Threaded:
 
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
         """See `Runtime.spawn`."""
-        return self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
+        return self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon, born(fn))
 
     def waits(self, task: Task) -> bool:
         """See `Runtime.waits`."""
@@ -357,13 +358,20 @@ class Threaded:
     # -- tasks ----------------------------------------------------------------------------------------------------
 
     def _start(
-        self, parent: Task | None, fn: Callable[..., Any], args: tuple[Any, ...], name: str, daemon: bool
+        self,
+        parent: Task | None,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        name: str,
+        daemon: bool,
+        where: RawFrame | None = None,
     ) -> Task:
         with self._guard:
             if self._stopping:
                 raise TaskKilled
             name = own_name(name, self._names)
             task = Task(len(self.tasks), name, fn, args, daemon)
+            task.born = where
             self.tasks.append(task)
             for spawned in self._on_spawned:
                 spawned(parent, task)

@@ -32,11 +32,11 @@ def names(tasks: Iterable[Task]) -> str:
 def where(task: Task) -> str:
     """``file:line`` of the user's code that a task of the running program is in; "?" if it has not begun."""
     if task.thread:
-        return spell(place_in(sys._current_frames().get(task.thread)))
+        return spell(place_in(sys._current_frames().get(task.thread)) or task.born)
     if task.greenlet is None:
-        return "?"
+        return spell(task.born)
     frame: FrameType | None = task.greenlet.gr_frame
-    return caller() if frame is None else spell(place_in(frame))
+    return caller() if frame is None else spell(place_in(frame) or task.born)
 
 
 def _face(obj: object, name: str) -> Any:
