@@ -640,7 +640,8 @@ class _Watch:
     def _fields(self, obj: object) -> Container[str]:
         """The parts of an object that are places of their own: its fields, or what operations are declared for."""
         cls = _class(obj)
-        return getattr(cls, "_fields", None) or self._places.get(cls, ())
+        declared: dict[str, Any] | None = getattr(cls, "_fields", None)
+        return declared or self._places.get(cls, ())
 
     def _is_place(self, obj: object, name: str) -> bool:
         """Operations on `obj` itself are known to touch this attribute: it is a field, or they have."""
@@ -878,7 +879,8 @@ def _make_recording(cls: type) -> type:
         "__qualname__": cls.__qualname__,
     }
     try:
-        made: type = type(cls)(cls.__name__, (cls,), scope)
+        meta: Any = type(cls)
+        made: type = meta(cls.__name__, (cls,), scope)
     except TypeError:
         return cls
     _recording[made] = made
