@@ -129,17 +129,19 @@ class Retelling:
         if self.failure.kind is not Kind.STALL:
             self._limit = min(limit, settings.max_steps)
 
-    def ways(self, first: Done | None, second: Done | None, *, same_data: bool = False) -> Ways:
-        """The ways to go on in which `second` comes before `first`; with None for both, all executions there are.
+    def ways(
+        self, firsts: Sequence[Done] = (), seconds: Sequence[Done] = (), *, same_data: bool = False
+    ) -> Ways:
+        """The ways to go on in which `seconds` come before `firsts`; without any, all executions there are.
 
         With `same_data` each task makes the data choices that it made in the witness, as far as they are possible.
         """
-        return Ways(self, first, second, same_data)
+        return Ways(self, Watch(firsts, seconds), same_data=same_data)
 
     def ahead(self, first: Done) -> list[Done]:
         """All that happens in the way to go on that is closest to the witness, with `first` held for ever."""
-        story = Story(first, replace(first, op=_NEVER))
-        Ways(self, first, story.second, watch=story).look(1)
+        story = Story((first,), (replace(first, op=_NEVER),))
+        Ways(self, story).look(1)
         return story.ops
 
     def runtime(self, strategy: _Way, story: Watch) -> Simulated:
@@ -168,28 +170,19 @@ class Retelling:
 class Ways:
     """The ways to go on, made one after the other: `look` makes some, and tells what is known by then."""
 
-    def __init__(
-        self,
-        retelling: Retelling,
-        first: Done | None,
-        second: Done | None,
-        same_data: bool = False,
-        watch: Watch | None = None,
-    ) -> None:
+    def __init__(self, retelling: Retelling, watch: Watch, *, same_data: bool = False) -> None:
         self._retelling = retelling
-        self.first = first
-        self.second = second
+        self._watch = watch
         self.tally = Tally()
         self.outside = 0
         """How often the order could not be turned round."""
-        self._story = watch or Watch(first, second)
-        self._way = _Way(retelling, first, self._story, same_data)
-        self._runtime = retelling.runtime(self._way, self._story)
+        self._way = _Way(retelling, watch, same_data)
+        self._runtime = retelling.runtime(self._way, watch)
         self._plan = self._hows()
 
     def _hows(self) -> Iterator[tuple[_How, int]]:
         yield _How.DEPTH_FIRST, 0
-        if self.first is not None:
+        if self._watch.seconds:
             yield _How.FIRST, 0
             yield _How.SECOND, 0
         for number in range(_RANDOM):
@@ -240,7 +233,7 @@ class Ways:
         One that fails while the task is still held counts, too: what was to come first may be what failed, and if not,
         it is safe to say less.
         """
-        return self._story.turned or self._story.second is None or failure is not None
+        return self._watch.turned or not self._watch.seconds or failure is not None
 
     @property
     def impossible(self) -> bool:
@@ -256,16 +249,15 @@ class _Way:
     lease = 1
     thorough, bound, cut = True, None, 0
 
-    def __init__(self, retelling: Retelling, first: Done | None, story: Watch, same_data: bool) -> None:
+    def __init__(self, retelling: Retelling, watch: Watch, same_data: bool) -> None:
         self._retelling = retelling
         self._same_data = same_data
-        self._story = story
-        self._upto = 0
-        self._held = -1
+        self._watch = watch
+        self._upto = min((first.decision for first in watch.firsts), default=0)
+        """So many decisions are those of the witness."""
         self._data_before: list[int] = []
         """What was chosen before the first decision that is free, in order."""
-        if first is not None:
-            self._upto, self._held = first.decision, first.task.id
+        if watch.firsts:
             self._data_before = [value for at, _, value in retelling.data_made if at <= self._upto]
         self._trail: list[list[int]] = []
         self.left = True
@@ -293,18 +285,18 @@ class _Way:
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
         """See `Strategy.choose`."""
-        story = self._story
-        if story.decided < self._upto:
-            wanted = self._retelling.decisions[story.decided]
+        watch = self._watch
+        if watch.decided < self._upto:
+            wanted = self._retelling.decisions[watch.decided]
             chosen = next((task for task in runnable if task.id == wanted), None)
             if chosen is None:
                 raise BadSchedule("the program is not deterministic: the witness cannot be told again")
         else:
-            tasks = runnable if story.turned else [task for task in runnable if task.id != self._held]
+            tasks = [task for task in runnable if not watch.holds(task)]
             if not tasks:
-                raise Pruned("only the task that is held could go on")
+                raise Pruned("only a task that is held could go on")
             chosen = self._next(tasks, current)
-        story.decide(chosen)
+        watch.decide(chosen)
         return chosen
 
     def _next(self, tasks: Sequence[Task], current: Task | None) -> Task:
@@ -319,12 +311,15 @@ class _Way:
                 at = ordered.index(current)
             else:
                 at = int(self._random.random() * len(ordered))
-        elif self._story.turned:
-            favoured = self._story.first if self.how is _How.FIRST else self._story.second
-            assert favoured is not None
+        elif self._watch.turned:
+            favoured = self._watch.firsts if self.how is _How.FIRST else self._watch.seconds
             ids = [task.id for task in ordered]
-            if favoured.task.id in ids:
-                at = ids.index(favoured.task.id)
+            if current in ordered and any(
+                current is not None and one.task.id == current.id for one in favoured
+            ):
+                at = ordered.index(current)
+            elif (wanted := next((one.task.id for one in favoured if one.task.id in ids), None)) is not None:
+                at = ids.index(wanted)
             elif current in ordered:
                 at = ordered.index(current)
         self._taken.append(ordered[at].id)
@@ -341,20 +336,20 @@ class _Way:
 
     def _place(self, task: Task) -> tuple[int, int]:
         """Where the next operation of `task` stands in the witness; the unknown ones stand last."""
-        number = max(0, self._story.announcements[task.id] - 1)
+        number = max(0, self._watch.announcements[task.id] - 1)
         ranks = self._retelling.ranks
         return ranks.get((task.id, number), len(ranks)), task.id
 
     def data(self, n: int, label: str) -> int:  # noqa: ARG002
         """See `Strategy.data`: as the task chose in the witness, then all other values."""
-        story = self._story
-        if self._given < len(self._data_before) and story.decided <= self._upto:
+        watch = self._watch
+        if self._given < len(self._data_before) and watch.decided <= self._upto:
             self._given += 1
             value = self._data_before[self._given - 1]
             self._note()
             return value
-        told = self._retelling.values.get(story.last, [])
-        used = self._used.get(story.last, 0)
+        told = self._retelling.values.get(watch.last, [])
+        used = self._used.get(watch.last, 0)
         usual = told[used] if used < len(told) and told[used] < n else 0
         if self._same_data:
             at = 0
@@ -370,7 +365,7 @@ class _Way:
         return value
 
     def _note(self) -> None:
-        task = self._story.last
+        task = self._watch.last
         self._used[task] = self._used.get(task, 0) + 1
 
     def go_back(self) -> None:
@@ -388,4 +383,3 @@ class _Way:
 
     def end(self, steps: int, forced: int) -> None:
         """See `Strategy.end`."""
-

@@ -22,7 +22,7 @@ each cause after Zeller, "Isolating Cause-Effect Chains from Computer Programs",
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -36,17 +36,19 @@ from concurrency.result import Witness
 from concurrency.settings import Settings
 from concurrency.site import spell
 from concurrency.slab import FREE, FREE_STEPPED
-from concurrency.story import TOUCH, Done, Moment, Retold, Story, outermost_release
+from concurrency.story import GOING_ON, TOUCH, Done, Moment, Retold, Story, done, outermost_release
 from concurrency.task import Task
 
 __all__ = ["DEFAULT_TRIES", "Claim", "Explanation", "Moment", "Pair", "explain"]
 
 DEFAULT_TRIES = 1000
-_OPERATIONS = 100_000
+_OPERATIONS = 80_000
 """So many operations an explanation may make at most: of long witnesses that is fewer executions."""
 LINES = 5
 _SCREEN = 4
 """So many ways to go on decide whether a pair is worth the effort to verify it."""
+_SHARE = 16
+"""This part of what is left of the budget may each order have that could not be turned round so far."""
 _NEAR = 12
 """So many operations of a task, the last ones, are where it is held for want of a pair on one place."""
 
@@ -77,9 +79,13 @@ class Pair:
     again: int
     otherwise: int
     complete: bool
+    also_first: tuple[Moment, ...] = ()
+    also_second: tuple[Moment, ...] = ()
+    """What else came first, or second, where turning round one alone is not enough."""
 
     def __str__(self) -> str:
-        return f"if {self.second.as_done} before {self.first.told}, {self._then}"
+        firsts = " and ".join(one.told for one in (self.first, *self.also_first))
+        return f"if {done((self.second, *self.also_second))} before {firsts}, {self._then}"
 
     @property
     def _then(self) -> str:
@@ -95,7 +101,7 @@ class Pair:
         if self.complete:
             every = "the only way" if self.tried == 1 else f"all {self.tried} ways"
             return f"the failure would not have happened ({every} to go on tried)"
-        return f"the failure would not have happened in any of {many} that were tried, not all"
+        return f"the failure did not happen in any of {many} that were tried, not all"
 
     @property
     def _more(self) -> str:
@@ -111,7 +117,7 @@ class Fixed:
     proven: bool
 
     def __str__(self) -> str:
-        how = "cannot be turned round" if self.proven else "could not be turned round"
+        how = "cannot be turned round" if self.proven else "could not be turned round in the ways that were tried"
         return f"{self.first.told}, before {self.second}: that {how}"
 
 
@@ -155,6 +161,15 @@ class Explanation:
         lines = [str(pair) for pair in shown]
         if len(shown) < len(self.pairs):
             lines.append(f"and {len(self.pairs) - len(shown)} more")
+        elif self.fixed and len(lines) < LINES:
+            lines.append(self._fixed(1)[0])
+        return lines
+
+    def _fixed(self, most: int) -> list[str]:
+        """Some of what could not be turned round, the last with the number of the others."""
+        lines = [str(one) for one in self.fixed[:most]]
+        if lines and len(self.fixed) > most:
+            lines[-1] += f", and {len(self.fixed) - most} more could not be either"
         return lines
 
     @property
@@ -178,12 +193,11 @@ class Explanation:
                 + (f" (all {seen.tried} tried)" if seen.tried > 1 else " (there is only this one)")
             ]
         else:
-            lines = [f"no order was found that matters: {every} fails of {seen.tried} that were tried, not all"]
-        fixed = self.fixed[: LINES - 2]
-        lines += map(str, fixed)
-        if len(fixed) < len(self.fixed):
-            lines.append(f"and {len(self.fixed) - len(fixed)} more that could not be turned round")
-        return lines
+            lines = [
+                f"no order was found that matters: {every} fails of {seen.tried} that were tried, not all"
+            ]
+        # Where every schedule fails it is idle to tell which of them there cannot be.
+        return lines if seen.failed == seen.tried and seen.complete else lines + self._fixed(LINES - 1)
 
 
 def explain(
@@ -207,12 +221,16 @@ def explain(
     return _Search(retelling, story, execution.failure).explanation(tries)
 
 
+_Order = tuple[tuple[Done, ...], tuple[Done, ...]]
+"""What came first, one operation of each of some tasks, and what came second."""
+
+
 @dataclass(slots=True)
 class _Turned:
-    """A pair that was turned round, with its ways to go on."""
+    """An order that was turned round, with its ways to go on."""
 
-    first: Done
-    second: Done
+    firsts: tuple[Done, ...]
+    seconds: tuple[Done, ...]
     ways: Ways
     distance: int
 
@@ -232,48 +250,49 @@ class _Search:
         self._ops = story.at_the_end(failure)
         self._tasks: list[Task] = list(story.runtime.tasks)
         self._places = {id(done): place for place, done in enumerate(self._ops)}
-        self._alike: dict[tuple[int, str, str], int] = {}
+        self._alike: dict[tuple[int, str, str, str], int] = {}
         self._times: dict[int, int] = {}
         self._number(self._ops)
         self._strong: list[_Turned] = []
         self._weak: list[_Turned] = []
-        self._fixed: list[tuple[Done, Done, Ways]] = []
+        self._fixed: list[tuple[_Order, Ways]] = []
+        self._ends: dict[int, Done] = {}
+        self._later: dict[Done, dict[int, Done]] = {}
+        """Of an operation those of other tasks, one of each, that depend on it and that the witness did not come to."""
+        self._cut = False
         self._fresh: list[Done] = []
         """Kept, since they are known by their identity."""
         self._tried = 0
         self._idle = 0
-        self._done: set[tuple[int, int, int, int, int]] = set()
+        self._done: set[_Order] = set()
 
     def explanation(self, tries: int) -> Explanation:
         """Everything, in the end in words."""
         pairs = self._sorted([*_candidates(self._ops), *self._to_come()])
-        self._try(pairs)
-        if not self._strong:
-            self._try(self._sorted(list(self._stretches(pairs))))
-        if not self._strong:
-            self._try(self._sorted(list(self._between_tasks())))
-        complete = not self._budget.spent
+        for more in (self._single, self._stretches, self._several, self._between_tasks):
+            if not self._strong:
+                self._try(more(pairs))
         self._look_again()
         found = self._strong or self._worth_telling()
-        schedules = None if found else self._anyhow()
+        schedules = None if found or self._budget.spent else self._anyhow()
         return Explanation(
             tuple(self._pair(one) for one in found),
             tuple(
-                Fixed(self._moment(first), self._moment(second), ways.impossible)
-                for first, second, ways in self._fixed
+                Fixed(self._moment(firsts[0]), self._moment(seconds[0]), ways.impossible)
+                for (firsts, seconds), ways in self._fixed
             ),
             self._tried,
             self._idle,
             tries - self._budget.executions,
-            complete,
+            not self._cut,
             schedules,
         )
 
     def _number(self, ops: Sequence[Done]) -> None:
         """The how-manieth of its kind, at its place, each operation is; nothing is said where there is only one."""
-        alike: dict[tuple[int, str, str], list[Done]] = {}
+        alike: dict[tuple[int, str, str, str], list[Done]] = {}
         for done in ops:
-            alike.setdefault((done.task.id, done.op.name, spell(done.place)), []).append(done)
+            alike.setdefault((done.task.id, done.op.name, done.called, spell(done.place)), []).append(done)
         for key, several in alike.items():
             before = self._alike.get(key, 0)
             self._alike[key] = before + len(several)
@@ -284,14 +303,19 @@ class _Search:
 
     def _sorted(self, pairs: Sequence[tuple[Done, Done]]) -> list[tuple[Done, Done]]:
         """The tightest first, then the one nearest to the failure."""
-        return sorted(pairs, key=lambda pair: (self._distance(*pair), -self._place(pair[1]), pair[0].task.id))
+        return sorted(pairs, key=lambda pair: self._tightness(((pair[0],), (pair[1],))))
 
     def _place(self, done: Done) -> int:
         """Where it stands among all; what did not happen stands behind, in its task's order."""
         return self._places.get(id(done), len(self._ops) + done.number)
 
-    def _distance(self, first: Done, second: Done) -> int:
-        return self._place(second) - self._place(first)
+    def _distance(self, firsts: Sequence[Done], seconds: Sequence[Done]) -> int:
+        """From the first moment to the last one, in operations."""
+        return max(map(self._place, seconds)) - min(map(self._place, firsts))
+
+    def _tightness(self, order: _Order) -> tuple[int, int, int]:
+        firsts, seconds = order
+        return self._distance(firsts, seconds), -self._place(seconds[-1]), firsts[0].task.id
 
     def _to_come(self) -> Iterator[tuple[Done, Done]]:
         """Operations that the witness did not come to, since it failed before: they might have come first.
@@ -311,22 +335,50 @@ class _Search:
             self._number(fresh)
             self._fresh += fresh
             dependence = Dependence()
-            called = [(done, self._moment(done).on) for done in reversed(own)]
+            called = [(done, done.called) for done in reversed(own)]
             for second in fresh:
                 second.happened = False
                 second.step = self._failure.step
+                second.decision = self._story.decided
                 # Objects are made anew in each execution, so places are compared by what they are called.
-                name = self._moment(second).on
-                for first, its_name in called:
-                    if (
-                        its_name == name
-                        and dependence.dependent(first.op, second.obj, second.op, second.obj)
-                        and either_first(first.op, second.op)
-                    ):
-                        yield first, second
-                        break
+                name = second.called
+                matching = [
+                    first
+                    for first, its_name in called
+                    if its_name == name
+                    and dependence.dependent(first.op, second.obj, second.op, second.obj)
+                    and either_first(first.op, second.op)
+                ]
+                for first in matching:
+                    self._later.setdefault(first, {}).setdefault(second.task.id, second)
+                yield from ((first, second) for first in matching[:1])
 
-    def _stretches(self, pairs: Sequence[tuple[Done, Done]]) -> Iterator[tuple[Done, Done]]:
+    def _single(self, pairs: Sequence[tuple[Done, Done]]) -> Iterator[_Order]:
+        """Each pair as it is."""
+        for first, second in pairs:
+            yield (first,), (second,)
+
+    def _several(self, pairs: Sequence[tuple[Done, Done]]) -> Iterator[_Order]:
+        """One operation and those of several tasks, of each the nearest one, that came before it, or after it.
+
+        What is to come after it has to stay behind what did come before it and is now to come after it as well.
+        """
+        before: dict[Done, dict[int, Done]] = {}
+        after: dict[Done, dict[int, Done]] = {}
+        for first, second in pairs:
+            # The pairs stand by distance, so the first one of a task is the nearest.
+            before.setdefault(second, {}).setdefault(first.task.id, first)
+            after.setdefault(first, {}).setdefault(second.task.id, second)
+        for second, firsts in before.items():
+            for task, later in self._later.get(second, {}).items():
+                firsts.setdefault(task, later)
+            if len(firsts) > 1:
+                yield tuple(firsts.values()), (second,)
+        for first, seconds in after.items():
+            if len(seconds) > 1:
+                yield (first,), tuple(seconds.values())
+
+    def _stretches(self, pairs: Sequence[tuple[Done, Done]]) -> Iterator[_Order]:
         """Each pair with more of the one task before more of the other: a locked region, a round, all the rest."""
         for first, second in pairs:
             ends = [self._end(second.task)]
@@ -342,29 +394,36 @@ class _Search:
             starts.append(next(rounds, first))
             for start in starts:
                 for end in ends:
-                    yield start, end
+                    yield (start,), (end,)
             for start in starts[1:]:
-                yield start, second
+                yield (start,), (second,)
 
     def _end(self, task: Task) -> Done:
-        born = next((done.born for done in self._ops if done.task is task), 0)
-        return Done(
-            task, 0, END, task, None, born, self._failure.step, happened=False, on=task.name, where="its end"
-        )
+        found = self._ends.get(task.id)
+        if found is None:
+            step = self._failure.step
+            found = Done(task, 0, END, task, None, 0, step, happened=False, on=task.name, where="its end")
+            self._ends[task.id] = found
+        return found
 
-    def _between_tasks(self) -> Iterator[tuple[Done, Done]]:
-        """What one task did last, against all that another one does: for what tasks share without an operation."""
-        tasks = list(dict.fromkeys(done.task for done in self._ops))
+    def _between_tasks(self, pairs: Sequence[tuple[Done, Done]]) -> Iterator[_Order]:  # noqa: ARG002
+        """What one task did last, against all that others do: for what tasks share without an operation."""
+        tasks = list(dict.fromkeys(done.task for done in (*self._ops, *self._fresh)))
+        ending = {done.task.id for done in (*self._ops, *self._fresh) if done.op is END}
         for failing in self._story.failing(self._failure):
-            passed = self._story.going_on(failing, self._failure)
-            for other in tasks:
-                if other is failing:
-                    continue
-                own = [one for one in self._ops if one.task is failing and one.op is not TOUCH][-_NEAR:]
-                theirs = [one for one in self._ops if one.task is other and one.happened][-_NEAR:]
-                yield from ((one, self._end(other)) for one in own)
-                if self._failure.kind is not Kind.DEADLOCK:
-                    yield from ((one, passed) for one in theirs if one.op is not END)
+            own = [one for one in self._ops if one.task is failing and one.op is not TOUCH][-_NEAR:][::-1]
+            others = [one for one in tasks if one.id != failing.id]
+            for one in own:
+                yield from (((one,), (self._end(other),)) for other in others)
+            # All at once, but for those who wait for the failing one, and so cannot come to their ends before it.
+            ends = tuple(self._end(other) for other in others if other.id in ending)
+            if len(ends) > 1:
+                yield from (((one,), ends) for one in own)
+            if self._failure.kind is not Kind.DEADLOCK:
+                passed = self._story.going_on(failing, self._failure)
+                for other in others:
+                    theirs = [one for one in self._ops if one.task is other and one.op is not END][-_NEAR:]
+                    yield from (((one,), (passed,)) for one in theirs[::-1])
 
     def _locks(self, first: Done) -> list[Done]:
         """Where the task of `first` took the locks that it has then, the last one first."""
@@ -381,43 +440,45 @@ class _Search:
 
     # -- trying ---------------------------------------------------------------------------------------------------
 
-    def _try(self, pairs: Sequence[tuple[Done, Done]]) -> None:
-        """Screen all pairs first, so that a long witness does not spend all on the first few; then verify."""
+    def _try(self, orders: Iterable[_Order]) -> None:
+        """Screen all orders first, so that a long witness does not spend all on the first few; then verify."""
         promising = []
-        for first, second in pairs:
+        for order in sorted(orders, key=self._tightness):
             if self._budget.spent:
+                self._cut = True
                 break
-            key = (first.task.id, first.number, second.task.id, second.number, id(second.op))
-            if key not in self._done:
-                self._done.add(key)
+            if order not in self._done:
+                self._done.add(order)
                 self._tried += 1
-                promising += self._turn(first, second)
+                promising += self._turn(order)
         promising.sort(key=lambda one: one.distance)
         while promising:
             one = promising.pop(0)
             # Each of those that are left gets its part, and what it does not use is for those behind it.
             self._judge(one, one.ways.look(self._budget.share(len(promising) + 1), until_again=True))
-            rest = [two for two in promising if not self._is_implied(two.first, two.second)]
+            rest = [two for two in promising if not any(_implied(two, strong) for strong in self._strong)]
             self._idle += len(promising) - len(rest)
             promising = rest
 
-    def _is_implied(self, first: Done, second: Done) -> bool:
-        return any(_implied(first, second, one) for one in self._strong)
-
-    def _turn(self, first: Done, second: Done) -> list[_Turned]:
-        """Turn one pair round, where its first task can be held: at `first`, or where it took a lock."""
+    def _turn(self, order: _Order) -> list[_Turned]:
+        """Turn one order round, where the first task can be held: at its operation, or where it took a lock."""
+        firsts, seconds = order
         ways = None
-        for hold in (first, *self._locks(first)):
-            ways = self._retelling.ways(hold, second)
+        holds = [firsts]
+        if len(firsts) == 1:
+            holds += [(lock,) for lock in self._locks(firsts[0])]
+        for hold in holds:
+            ways = self._retelling.ways(hold, seconds)
             tally = ways.look(_SCREEN, until_again=True)
             if tally.tried:
-                turned = _Turned(hold, second, ways, self._distance(hold, second))
+                turned = _Turned(hold, seconds, ways, self._distance(hold, seconds))
                 if not tally.again:
                     return [turned]
                 self._judge(turned, tally)
                 return []
-        if ways is not None:
-            self._fixed.append((first, second, ways))
+        # Of several at once, and of whole stretches, it says little that they stay as they are.
+        if ways is not None and len(firsts) == len(seconds) == 1 and seconds[0].op not in (END, GOING_ON):
+            self._fixed.append((order, ways))
         return []
 
     def _judge(self, turned: _Turned, tally: Tally) -> None:
@@ -430,7 +491,9 @@ class _Search:
             self._idle += 1
 
     def _look_again(self) -> None:
-        """What is left of the budget is for those claims that are not proven."""
+        """What is left of the budget is for those claims that are not proven, a little of it for what was fixed."""
+        for _, ways in self._fixed[: LINES - 1]:
+            ways.look(self._budget.share(_SHARE))
         for number in range(len(self._strong)):
             one = self._strong[number]
             one.ways.look(self._budget.share(len(self._strong) - number), until_again=True)
@@ -442,7 +505,7 @@ class _Search:
         """Of the weak ones those that are not implied by a tighter one, each with more ways to go on."""
         kept: list[_Turned] = []
         for one in sorted(self._weak, key=lambda one: one.distance):
-            if not any(_implied(one.first, one.second, other) for other in kept):
+            if not any(_implied(one, other) for other in kept):
                 kept.append(one)
         for number, one in enumerate(kept):
             one.ways.look(self._budget.share(len(kept) - number))
@@ -459,13 +522,15 @@ class _Search:
         elif tally.otherwise:
             claim = Claim.OTHERWISE
         return Pair(
-            self._moment(turned.first),
-            self._moment(turned.second),
+            self._moment(turned.firsts[0]),
+            self._moment(turned.seconds[0]),
             claim,
             tally.tried,
             tally.again,
             tally.otherwise,
             tally.complete,
+            tuple(map(self._moment, turned.firsts[1:])),
+            tuple(map(self._moment, turned.seconds[1:])),
         )
 
     def _anyhow(self) -> Schedules:
@@ -477,17 +542,21 @@ class _Search:
         return alike if alike.tried and alike.failed == alike.tried else seen
 
     def _schedules(self, *, same_data: bool) -> Schedules:
-        tally = self._retelling.ways(None, None, same_data=same_data).look(self._budget.executions // 2)
+        tally = self._retelling.ways(same_data=same_data).look(self._budget.executions // 2)
         return Schedules(tally.tried, tally.tried - tally.clean, tally.complete, same_data)
 
 
-def _implied(first: Done, second: Done, other: _Turned) -> bool:
-    """Turning this pair round turns `other` round, too, which is a smaller change."""
-    return (
-        (first.task, second.task) == (other.first.task, other.second.task)
-        and first.number <= other.first.number
-        and (second.op is END or (other.second.op is not END and other.second.number <= second.number))
-    )
+def _implied(one: _Turned, other: _Turned) -> bool:
+    """Turning `one` round turns `other` round, too, which is a smaller change."""
+    return all(
+        any(mine.task is theirs.task and mine.number <= theirs.number for mine in one.firsts)
+        for theirs in other.firsts
+    ) and all(any(_no_later(theirs, mine) for mine in one.seconds) for theirs in other.seconds)
+
+
+def _no_later(one: Done, other: Done) -> bool:
+    """The task of `other` has done `one` by then."""
+    return one.task is other.task and (other.op is END or (one.op is not END and one.number <= other.number))
 
 
 def _candidates(ops: Sequence[Done]) -> Iterator[tuple[Done, Done]]:
@@ -512,4 +581,6 @@ def _candidates(ops: Sequence[Done]) -> Iterator[tuple[Done, Done]]:
 def _matter(dependence: Dependence, first: Done, second: Done) -> bool:
     if second.op is TOUCH:
         return first.op in (FREE, FREE_STEPPED)
-    return dependence.dependent(first.op, first.obj, second.op, second.obj) and either_first(first.op, second.op)
+    return dependence.dependent(first.op, first.obj, second.op, second.obj) and either_first(
+        first.op, second.op
+    )

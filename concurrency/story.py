@@ -71,7 +71,9 @@ class Moment:
     def _time(self) -> str:
         if not self.nth:
             return ""
-        ending = "th" if self.nth % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(self.nth % 10, "th")
+        ending = (
+            "th" if self.nth % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(self.nth % 10, "th")
+        )
         return f" (the {self.nth}{ending} time)"
 
     @property
@@ -87,14 +89,13 @@ class Moment:
         woken = " and ".join(map(str, self.woke))
         return f"{self.who} woke {woken}, by {self.what}({self.on}) at {self.where}{self._time}"
 
-    @property
-    def as_done(self) -> str:
-        """As something that "had come before" another: the end of a task, and going on, are no operations."""
-        if self.what == END.name:
-            return f"{self.who} had ended"
-        if self.what == GOING_ON.name:
-            return f"{self.who} had gone on from {self.where}"
-        return f"{self} had come"
+
+def done(moments: Sequence[Moment]) -> str:
+    """That all of these "had come", to be followed by "before": ends of tasks, and going on, are no operations."""
+    told = [" and ".join(str(one) for one in moments if one.what not in (END.name, GOING_ON.name)), "had come"]
+    ended = [" and ".join(one.who for one in moments if one.what == END.name), "had ended"]
+    gone = [f"{one.who} had gone on from {one.where}" for one in moments if one.what == GOING_ON.name]
+    return " and ".join([" ".join(words) for words in (told, ended) if words[0]] + gone)
 
 
 @dataclass(slots=True, eq=False)
@@ -119,12 +120,16 @@ class Done:
     """What it is called, and its place, if that is not to be seen from its object and its instruction."""
     woke: list[Done] = field(default_factory=list)
 
+    @property
+    def called(self) -> str:
+        """What it was done to."""
+        if self.on:
+            return self.on
+        on = label(self.obj)
+        return f"{on}.{self.op.field}" if self.op.field else on
+
     def moment(self, tasks: Sequence[Task], nth: int = 0) -> Moment:
         """What is told of it; `tasks` are all that there were, `nth` tells it from others at its place."""
-        on = self.on
-        if not on:
-            on = label(self.obj)
-            on = f"{on}.{self.op.field}" if self.op.field else on
         woke = tuple(
             Woken(_who(one.task, tasks), one.op.name, label(one.obj), spell(one.place)) for one in self.woke
         )
@@ -135,7 +140,7 @@ class Done:
             self.number,
             self.step,
             self.op.name,
-            on,
+            self.called,
             where,
             woke,
             self.happened,
@@ -168,14 +173,14 @@ def _who(task: Task, tasks: Sequence[Task]) -> str:
 class Watch(Observer):
     """Counts what each task has announced, and watches for the order that is tried.
 
-    `turned` as soon as `second` is done and `first` is not.
+    `turned` as soon as all of `seconds` are done and none of `firsts` is. Each of `firsts` is another task's.
     """
 
-    def __init__(self, first: Done | None = None, second: Done | None = None) -> None:
-        self.first = first
-        self.second = second
+    def __init__(self, firsts: Sequence[Done] = (), seconds: Sequence[Done] = ()) -> None:
+        self.firsts = tuple(firsts)
+        self.seconds = tuple(seconds)
         self.runtime: Any = None
-        self._watched = frozenset(one.task.id for one in (first, second) if one is not None)
+        self._watched = frozenset(one.task.id for one in (*firsts, *seconds))
         self._clear()
 
     def _clear(self) -> None:
@@ -186,7 +191,17 @@ class Watch(Observer):
         """The task that it chose last, which is the one that runs."""
         self.turned = False
         self._first_done = False
+        self._to_do = list(self.seconds)
+        self._due: set[int] = set()
         self._places: dict[int, RawFrame | None] = {}
+
+    def holds(self, task: Task) -> bool:
+        """Whether `task` is to wait, since one of `firsts` is what it would do next."""
+        return task.id in self._due and not self.turned
+
+    def _does(self, done: Done) -> None:
+        self._to_do.remove(done)
+        self.turned = self.turned or not (self._to_do or self._first_done)
 
     def decide(self, task: Task) -> None:
         """The strategy has chosen `task`."""
@@ -210,20 +225,23 @@ class Watch(Observer):
         if task.id in self._watched:
             # To take the place of every operation would cost more than all the rest of an execution.
             here = self._places[task.id] = place()
-            second = self.second
-            if second is not None and not second.effect and second.is_at(task, number, op, here):
-                self.turned = self.turned or not self._first_done
+            if any(one.is_at(task, number, op, here) for one in self.firsts):
+                self._due.add(task.id)
+            for one in tuple(self._to_do):
+                if not one.effect and one.is_at(task, number, op, here):
+                    self._does(one)
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
         """See `Observer.accessed`."""
         if task.id not in self._watched:
             return
         number, here = self.announcements[task.id] - 1, self._places[task.id]
-        if self.first is not None and self.first.is_at(task, number, op, here):
-            self._first_done = True
-        second = self.second
-        if second is not None and second.effect and second.is_at(task, number, op, here):
-            self.turned = self.turned or not self._first_done
+        for one in self.firsts:
+            self._first_done = self._first_done or one.is_at(task, number, op, here)
+        self._due.discard(task.id)
+        for one in tuple(self._to_do):
+            if one.effect and one.is_at(task, number, op, here):
+                self._does(one)
 
     def performed(self, task: Task, op: Operation, obj: object, arg: Any, result: Any) -> None:  # noqa: ARG002
         """See `Observer.performed`."""
@@ -327,7 +345,9 @@ class Story(Watch):
                 if not what.startswith(f"{cache.name}."):
                     continue
                 field = what.removeprefix(f"{cache.name}.")
-                fields = next((kind._fields for kind in type(obj).__mro__ if isinstance(kind, SharedMeta)), {})
+                fields = next(
+                    (kind._fields for kind in type(obj).__mro__ if isinstance(kind, SharedMeta)), {}
+                )
                 where = failure.headline.rpartition(" at ")[2]
                 return Done(
                     task,
