@@ -36,7 +36,7 @@ from concurrency.result import Witness
 from concurrency.settings import Settings
 from concurrency.site import spell
 from concurrency.slab import FREE, FREE_STEPPED
-from concurrency.story import GOING_ON, TOUCH, Done, Moment, Retold, Story, done, outermost_release
+from concurrency.story import GOING_ON, TOUCH, Done, Moment, Retold, Story, had_come, outermost_release
 from concurrency.task import Task
 
 __all__ = ["DEFAULT_TRIES", "Claim", "Explanation", "Moment", "Pair", "explain"]
@@ -82,10 +82,14 @@ class Pair:
     also_first: tuple[Moment, ...] = ()
     also_second: tuple[Moment, ...] = ()
     """What else came first, or second, where turning round one alone is not enough."""
+    within: Moment | None = None
+    """What the task took `first`, a lock, for: that is what depends on `second`."""
 
     def __str__(self) -> str:
         firsts = " and ".join(one.told for one in (self.first, *self.also_first))
-        return f"if {done((self.second, *self.also_second))} before {firsts}, {self._then}"
+        if self.within is not None:
+            firsts += f", taken for its {self.within.what}({self.within.on}) at {self.within.where}"
+        return f"if {had_come((self.second, *self.also_second))} before {firsts}, {self._then}"
 
     @property
     def _then(self) -> str:
@@ -117,7 +121,11 @@ class Fixed:
     proven: bool
 
     def __str__(self) -> str:
-        how = "cannot be turned round" if self.proven else "could not be turned round in the ways that were tried"
+        how = (
+            "cannot be turned round"
+            if self.proven
+            else "could not be turned round in the ways that were tried"
+        )
         return f"{self.first.told}, before {self.second}: that {how}"
 
 
@@ -233,6 +241,7 @@ class _Turned:
     seconds: tuple[Done, ...]
     ways: Ways
     distance: int
+    within: Done | None = None
 
     @property
     def tally(self) -> Tally:
@@ -451,14 +460,28 @@ class _Search:
                 self._done.add(order)
                 self._tried += 1
                 promising += self._turn(order)
-        promising.sort(key=lambda one: one.distance)
+        # Who takes a lock first says less than what is done under it, unless the locks are what it is about.
+        about_locks = self._failure.kind in (Kind.DEADLOCK, Kind.LOCKDEP)
+        promising.sort(key=lambda one: (not about_locks and _locks_only(one), one.distance))
         while promising:
             one = promising.pop(0)
             # Each of those that are left gets its part, and what it does not use is for those behind it.
             self._judge(one, one.ways.look(self._budget.share(len(promising) + 1), until_again=True))
-            rest = [two for two in promising if not any(_implied(two, strong) for strong in self._strong)]
+            rest = [two for two in promising if not self._is_told(two)]
             self._idle += len(promising) - len(rest)
             promising = rest
+
+    def _is_told(self, one: _Turned) -> bool:
+        """What turning this one round would say is said: by a smaller change, or by what is done under a lock."""
+        return any(
+            _implied(one, other)
+            or (
+                _locks_only(one)
+                and one.firsts == other.firsts
+                and any(one.seconds[0] in self._locks(second) for second in other.seconds)
+            )
+            for other in self._strong
+        )
 
     def _turn(self, order: _Order) -> list[_Turned]:
         """Turn one order round, where the first task can be held: at its operation, or where it took a lock."""
@@ -471,7 +494,8 @@ class _Search:
             ways = self._retelling.ways(hold, seconds)
             tally = ways.look(_SCREEN, until_again=True)
             if tally.tried:
-                turned = _Turned(hold, seconds, ways, self._distance(hold, seconds))
+                within = firsts[0] if hold != firsts else None
+                turned = _Turned(hold, seconds, ways, self._distance(hold, seconds), within)
                 if not tally.again:
                     return [turned]
                 self._judge(turned, tally)
@@ -498,7 +522,7 @@ class _Search:
             one = self._strong[number]
             one.ways.look(self._budget.share(len(self._strong) - number), until_again=True)
         strong, self._strong = self._strong, []
-        for one in strong:
+        for one in sorted(strong, key=lambda one: one.distance):
             self._judge(one, one.tally)
 
     def _worth_telling(self) -> list[_Turned]:
@@ -531,6 +555,7 @@ class _Search:
             tally.complete,
             tuple(map(self._moment, turned.firsts[1:])),
             tuple(map(self._moment, turned.seconds[1:])),
+            None if turned.within is None else self._moment(turned.within),
         )
 
     def _anyhow(self) -> Schedules:
@@ -544,6 +569,11 @@ class _Search:
     def _schedules(self, *, same_data: bool) -> Schedules:
         tally = self._retelling.ways(same_data=same_data).look(self._budget.executions // 2)
         return Schedules(tally.tried, tally.tried - tally.clean, tally.complete, same_data)
+
+
+def _locks_only(one: _Turned) -> bool:
+    """Two tasks that take one lock."""
+    return len(one.firsts) == len(one.seconds) == 1 and takes_lock(one.seconds[0].op) and one.within is None
 
 
 def _implied(one: _Turned, other: _Turned) -> bool:

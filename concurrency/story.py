@@ -90,9 +90,12 @@ class Moment:
         return f"{self.who} woke {woken}, by {self.what}({self.on}) at {self.where}{self._time}"
 
 
-def done(moments: Sequence[Moment]) -> str:
+def had_come(moments: Sequence[Moment]) -> str:
     """That all of these "had come", to be followed by "before": ends of tasks, and going on, are no operations."""
-    told = [" and ".join(str(one) for one in moments if one.what not in (END.name, GOING_ON.name)), "had come"]
+    told = [
+        " and ".join(str(one) for one in moments if one.what not in (END.name, GOING_ON.name)),
+        "had come",
+    ]
     ended = [" and ".join(one.who for one in moments if one.what == END.name), "had ended"]
     gone = [f"{one.who} had gone on from {one.where}" for one in moments if one.what == GOING_ON.name]
     return " and ".join([" ".join(words) for words in (told, ended) if words[0]] + gone)

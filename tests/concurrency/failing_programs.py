@@ -23,10 +23,12 @@ from concurrency import (
     Simulated,
     Witness,
     check,
+    explore,
     join,
+    minimise,
     schedule,
 )
-from concurrency.explain import Claim, Explanation, Moment, Pair
+from concurrency.explain import Claim, Explanation, Moment, Pair, explain
 from concurrency.strategy.replay import Replay
 
 GFP_ATOMIC = 0x20
@@ -265,3 +267,24 @@ class Truth:
 
     def _possible(self, first: Moment, second: Moment) -> bool:
         return bool(self.turned(Pair(first, second, Claim.NEED_NOT, 0, 0, 0, True)))
+
+
+def judged(seed: int, limit: int) -> tuple[Explanation, str | None] | None:
+    """The explanation of program `seed`, minimised if that is odd, and what is untrue of it; None: nothing fails."""
+    tasks, total = failing_program(Random(seed))
+    return judged_program(Failing(tasks, total).program, seed, limit)
+
+
+def judged_program(
+    program: Callable[[], Any], seed: int, limit: int
+) -> tuple[Explanation, str | None] | None:
+    """As `judged`, of any program whose tasks have different names."""
+    found = everything(program, limit)
+    if found is None or all(one.failed is None for one in found):
+        return None
+    result = explore(program, strategy="random", executions=1000, seed=seed, settings=QUIET)
+    if not result.failures:
+        return None
+    witness = minimise(program, result.failures[0], QUIET) if seed % 2 else result.failures[0]
+    why = explain(program, witness, QUIET)
+    return why, Truth(program, found, witness).judge(why)
