@@ -125,7 +125,8 @@ class Report:
     """What came of a range or of one part.
 
     `findings` has for each headline the first execution, and each that was simpler than those before. `rest` are the
-    parts that are left of this one. `heard` is what the sampler has heard in the whole batch, in one of its reports.
+    parts that are left of this one. `met`: in the whole batch, two tasks have touched a common place (`Meeting`).
+    `heard` is what the sampler has heard in the whole batch, in one of its reports.
     """
 
     part: Part = ()
@@ -134,6 +135,7 @@ class Report:
     lessons: list[Any] = field(default_factory=list)
     rest: list[Part] = field(default_factory=list)
     heard: Any = None
+    met: bool = False
 
 
 class _Runner:
@@ -166,6 +168,7 @@ class _Runner:
         self.next += 1
         try:
             execution = runtime.run(self._program)
+            self._runtimes.meeting.over(execution)
         except Pruned:
             now_cut, now_repeated = self._said
             report.made.append(Made(None, now_cut - cut, now_repeated - repeated))
@@ -229,6 +232,8 @@ def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
                     _run_parts(batch, runner, chooser, reports)
         except KeyboardInterrupt:
             pass
+        for report in reports:
+            report.met = runtimes.meeting.met
         if reports and sampler is not None:
             reports[0].heard = sampler.taken()
     return reports

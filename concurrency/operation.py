@@ -10,6 +10,8 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
+from concurrency.unrun import check_runs
+
 
 class Access(IntEnum):
     """What an operation does to its object, as the race detector and the dependence relation see it."""
@@ -145,6 +147,9 @@ class Operation:
         region: bool = False,
         grace: bool = False,
     ) -> None:
+        for part in (ready, effect):
+            if part is not None:
+                check_runs(part, f"a function of the operation {name}")
         self.name = name
         self.access = access
         self.field = field

@@ -7,7 +7,7 @@ from typing import Any
 
 from concurrency.runtime import active
 from concurrency.task import Task
-from concurrency.waiting import holds, label, waits, where
+from concurrency.waiting import holds, is_ready, label, waits, where
 
 
 def describe_tasks() -> str:
@@ -36,6 +36,6 @@ def _waits(task: Task) -> str:
     op, obj = task.op, task.obj
     if op is None:
         return "it has not begun"
-    if op.ready is None or op.ready(obj, task):
+    if is_ready(task):
         return f"it could go on with {op.name}({label(obj)})"
     return f"it {waits(task)}"

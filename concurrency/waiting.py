@@ -4,21 +4,70 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from types import FrameType
+from types import FrameType, MemberDescriptorType
+from typing import Any
 
 from concurrency.failure import Failure, Kind
-from concurrency.runtime import JOIN
+from concurrency.runtime import JOIN, POISONED, quiet
+from concurrency.shared import Shared
 from concurrency.site import caller, place_in, spell
 from concurrency.task import Task
 
 
 def label(obj: object) -> str:
-    """How reports call an object: its name, or its class. A poisoned object may be asked, too."""
-    try:
-        name = object.__getattribute__(obj, "name")
-    except AttributeError:
-        name = None
-    return name if isinstance(name, str) else type(obj).__name__
+    """How reports call an object: its name, or its class.
+
+    A class may compute its name from fields. That is code of the program: it runs here as a look from outside, so that
+    none of its accesses is an operation, and never on an object that was freed, where it would be a use after free
+    that no task has made. Such an object is called by the name that is stored in it, or by its class.
+    """
+    kind = type(obj)
+    found = _in_class(kind, "name")
+    is_stored = found is None or isinstance(found, str | MemberDescriptorType)
+    name = None
+    if is_stored:
+        try:
+            name = object.__getattribute__(obj, "name")
+        except AttributeError:
+            pass
+    elif not is_freed(obj):
+        with quiet():
+            try:
+                name = obj.name  # type: ignore[attr-defined]
+            except Exception:
+                # What cannot say its name has a class all the same: the report is about something else.
+                pass
+    return name if isinstance(name, str) else kind.__name__
+
+
+def _in_class(kind: type, name: str) -> object:
+    """What the classes of an object say about an attribute, without asking the object."""
+    for base in kind.__mro__:
+        if name in base.__dict__:
+            return base.__dict__[name]
+    return None
+
+
+def is_freed(obj: object) -> bool:
+    """`obj` was freed to its slab cache, so that whoever touches it uses it after that."""
+    return POISONED in type(obj).__dict__
+
+
+def of_waiting(obj: object, name: str) -> Any:
+    """What the object that a task waits for says about that in its attribute `name`, if it says anything.
+
+    One that was freed while a task waited for it says nothing: asking it would be a use after free by whoever asks.
+    """
+    # A field of a Shared object may have any name; to look at it would be an operation.
+    return None if obj is None or is_freed(obj) or isinstance(obj, Shared) else getattr(obj, name, None)
+
+
+def is_ready(task: Task) -> bool:
+    """Whether `task` could go on now; seen from outside. What was freed makes nobody ready."""
+    op = task.op
+    if op is None or op.ready is None:
+        return True
+    return not is_freed(task.obj) and op.ready(task.obj, task)
 
 
 def names(tasks: Iterable[Task]) -> str:
@@ -43,14 +92,16 @@ def holds(task: Task) -> list[str]:
 
 def _reasons(task: Task) -> list[str]:
     """What the object that `task` waits for says about that, if it says anything."""
-    why: Callable[[Task], list[str]] | None = getattr(task.obj, "why_waiting", None)
+    why: Callable[[Task], list[str]] | None = of_waiting(task.obj, "why_waiting")
     return [] if why is None else why(task)
 
 
 def waits(task: Task) -> str:
     """What a task waits for, and who holds that."""
     assert task.op is not None
-    holders: Iterable[Task] = getattr(task.obj, "holders", ())
+    if is_freed(task.obj):
+        return f"waits in {task.op.name}({label(task.obj)}), which was freed"
+    holders: Iterable[Task] = of_waiting(task.obj, "holders") or ()
     held = names(holders)
     return f"waits in {task.op.name}({label(task.obj)})" + (f", held by {held}" if held else "")
 
@@ -67,7 +118,7 @@ def awaited(task: Task) -> Iterable[Task]:
     if task.op is JOIN:
         assert isinstance(task.obj, Task)
         return (task.obj,)
-    who: Callable[[Task], Iterable[Task]] | None = getattr(task.obj, "awaited", None)
+    who: Callable[[Task], Iterable[Task]] | None = of_waiting(task.obj, "awaited")
     return () if who is None else who(task)
 
 
@@ -105,7 +156,10 @@ def describe_deadlock(stuck: list[Task]) -> Failure:
     """The failure of an execution in which no task can go on; `stuck` are those that have not ended."""
     told = [
         _paragraph(
-            task, waits(task), *_reasons(task), *([] if hasattr(task.obj, "holders") else [_nobody(task)])
+            task,
+            waits(task),
+            *_reasons(task),
+            *([] if of_waiting(task.obj, "holders") is not None else [_nobody(task)]),
         )
         for task in stuck
         if task.op is not None and not task.daemon
@@ -126,7 +180,7 @@ def doings(tasks: list[Task], counts: Mapping[Task, int]) -> str:
             continue
         if task.has_looked or task.spins:
             what = "spins"
-        elif task.op is not None and task.op.ready is not None and not task.op.ready(task.obj, task):
+        elif not is_ready(task):
             what = waits(task)
         else:
             what = "runs"
