@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from concurrency.execution import Execution
 from concurrency.failure import ConcurrencyError
+from concurrency.foreign import no_threads, run_heard
 from concurrency.result import Witness
 from concurrency.sample import Runtimes, Sampler
 from concurrency.settings import Settings
@@ -167,7 +168,7 @@ class _Runner:
         runtime.executions = self.next
         self.next += 1
         try:
-            execution = runtime.run(self._program)
+            execution = run_heard(runtime, self._program, self.next - 1)
             self._runtimes.meeting.over(execution)
         except Pruned:
             now_cut, now_repeated = self._said
@@ -224,7 +225,7 @@ def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
         runtimes = Runtimes(lambda settings: settings.runtime(chooser), settings, sampler)
         runner = _Runner(program, runtimes, chooser, work, batch.start)
         try:
-            with watchdog(settings.patience):
+            with watchdog(settings.patience), no_threads():
                 if isinstance(batch, Range):
                     reports.append(Report())
                     _run_range(batch, runner, chooser, reports[0])

@@ -11,6 +11,7 @@ from typing import Any
 from concurrency.batch import ByName, Source, Work, packed
 from concurrency.execution import Execution
 from concurrency.failure import BadSchedule, ConcurrencyError
+from concurrency.foreign import no_threads, run_heard
 from concurrency.observer import hearers
 from concurrency.parallel import explore_with
 from concurrency.replay import tell_apart
@@ -93,9 +94,10 @@ def explore(
     )
     try:
         if chooser is None:
-            _by_threads(tally)
+            with no_threads():
+                _by_threads(tally)
         elif jobs == 1 and executor is None:
-            with watchdog(settings.patience):
+            with watchdog(settings.patience), no_threads():
                 _here(tally, chooser)
         else:
             how = packed(source or ByName(program, settings))
@@ -144,7 +146,7 @@ def _by_threads(tally: Tally) -> None:
     result = tally.result
     runtimes = Runtimes(lambda settings: settings.threaded(result.seed), tally.settings, tally.wishes.sampler)
     while tally.goes_on:
-        execution = runtimes.of(result.executions).run(tally.program)
+        execution = run_heard(runtimes.of(result.executions), tally.program, result.executions)
         runtimes.meeting.over(execution)
         result.met = runtimes.meeting.met
         tally.executed(execution, result.strategy)
@@ -161,7 +163,7 @@ def _here(tally: Tally, chooser: Strategy) -> None:
         runner = runtimes.of(number)
         runner.executions = number
         try:
-            execution = runner.run(tally.program)
+            execution = run_heard(runner, tally.program, number)
             runtimes.meeting.over(execution)
         except Pruned:
             tally.result.pruned += 1

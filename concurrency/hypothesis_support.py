@@ -18,6 +18,7 @@ from hypothesis import currently_in_test_context, event, note, reject
 from hypothesis import strategies as st
 
 from concurrency.failure import ConcurrencyError
+from concurrency.foreign import no_threads, run_heard
 from concurrency.meeting import Meeting
 from concurrency.settings import Settings
 from concurrency.task import Task
@@ -112,7 +113,8 @@ def run(program: Callable[[], Any], choices: Choices, settings: Settings | None 
     settings = settings or Settings()
     meeting = Meeting()
     watched = replace(settings, observers=lambda: (*settings.observers(), meeting))
-    execution = watched.runtime(Chosen(choices)).run(program)
+    with no_threads():
+        execution = run_heard(watched.runtime(Chosen(choices)), program, 0)
     if execution.failure is not None:
         note(f"schedule: {execution.schedule}")
         raise execution.failure

@@ -24,6 +24,7 @@ import pytest
 from concurrency.explain import explain
 from concurrency.explore import explore
 from concurrency.failure import BadSchedule, ConcurrencyError, Failure
+from concurrency.foreign import no_threads, run_heard
 from concurrency.interrupts import no_failures
 from concurrency.minimise import minimise
 from concurrency.result import Witness
@@ -173,7 +174,8 @@ def _told(failure: Failure) -> str:
 def _replayed(program: Callable[[], Any], options: _Options, text: str) -> str | None:
     schedule = Schedule.parse(text)
     try:
-        execution = options.settings.runtime(_ThenOn(schedule), stacks=True).run(program)
+        with no_threads():
+            execution = run_heard(options.settings.runtime(_ThenOn(schedule), stacks=True), program, 0)
     except BadSchedule as error:
         raise BadSchedule(f"the schedule does not fit the test any more: {error}") from error
     return None if execution.failure is None else _told(execution.failure)

@@ -137,7 +137,9 @@ class Threaded:
                 self._stopping = True
                 self._guard.notify_all()
             for thread in self._threads.values():
-                thread.join(_FAREWELL if self._stalled else None)
+                # One that was refused may stand before a lock of the operating system.
+                hangs = self._stalled or isinstance(self._broken, ConcurrencyError)
+                thread.join(_FAREWELL if hangs else None)
             active.runtime = None
         if self._broken is not None:
             raise self._broken
