@@ -123,7 +123,7 @@ def run_heard(runtime: Runs[R_co], program: Callable[[], Any], number: int) -> R
         return runtime.run(program)
     finally:
         sys.setprofile(None)
-        threading.setprofile(before)  # type: ignore[arg-type]
+        threading.setprofile(before)
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def no_threads() -> Iterator[None]:
     _exploring[thread] = _exploring.get(thread, 0) + 1
     if sum(_exploring.values()) == 1:
         threading.Thread.start = _start  # type: ignore[method-assign]
-        _thread.start_new_thread = _start_new_thread  # type: ignore[assignment]
+        _thread.start_new_thread = _start_new_thread
     try:
         yield
     finally:
@@ -142,7 +142,7 @@ def no_threads() -> Iterator[None]:
             del _exploring[thread]
         if not _exploring:
             threading.Thread.start = _real_start  # type: ignore[method-assign]
-            _thread.start_new_thread = _STARTERS[0]  # type: ignore[assignment]
+            _thread.start_new_thread = _STARTERS[0]
 
 
 _real_start = threading.Thread.start
@@ -159,7 +159,7 @@ def _start_new_thread(*args: Any, **kwargs: Any) -> int:
     """`_thread.start_new_thread` while something is explored."""
     if _is_task():
         _refuse(sys._getframe(1), "starts a thread", _INSTEAD["Thread"])
-    return int(_STARTERS[0](*args, **kwargs))  # type: ignore[misc]
+    return int(_STARTERS[0](*args, **kwargs))
 
 
 def _is_task() -> bool:
@@ -170,7 +170,8 @@ def _is_task() -> bool:
     return rt.current is not OUTSIDE if rt.parallel else threading.get_ident() in _exploring
 
 
-_ENGINE = os.path.join(_HERE, "threaded.py")
+_RUNTIMES = (os.path.join(_HERE, "simulated.py"), os.path.join(_HERE, "threaded.py"))
+_ENGINE = _RUNTIMES[1]
 """Who may start threads: the threaded runtime, for the tasks themselves."""
 
 
@@ -179,16 +180,18 @@ def _heard(frame: FrameType, event: str, arg: Any) -> None:
     if event == "c_call":
         owner = getattr(arg, "__self__", None)
         if type(owner) in _C_LOCKS:
-            if arg.__name__ in _USES and _is_the_programs(frame):
+            if arg.__name__ in _USES and _is_the_programs(frame, owner):
                 kind = type(owner).__name__
                 module = "queue" if kind == "SimpleQueue" else "threading"
                 _refuse(frame, _words(module, kind, arg.__name__), _INSTEAD.get(kind, _QUEUE), arg.__name__)
-        elif any(arg is starter for starter in _STARTERS) and _is_the_programs(frame):
+        elif any(arg is starter for starter in _STARTERS) and _is_the_programs(frame, owner):
             _refuse(frame, f"calls {arg.__name__}()", _SPAWN)
     elif event == "call":
         code = frame.f_code
-        if _kind_of(code) == _SYNCS and code.co_name in _USES and _is_the_programs(frame.f_back):
-            owner = frame.f_locals.get("self")
+        if _kind_of(code) != _SYNCS or code.co_name not in _USES:
+            return
+        owner = frame.f_locals.get("self")
+        if _is_the_programs(frame.f_back, owner):
             kind = type(owner).__name__
             bases = (base.__name__ for base in type(owner).__mro__)
             instead = next((_INSTEAD[name] for name in bases if name in _INSTEAD), _QUEUE)
@@ -226,16 +229,17 @@ def _classified(file: str) -> int:
     return _USER
 
 
-def _is_the_programs(frame: FrameType | None) -> bool:
+def _is_the_programs(frame: FrameType | None, owner: object) -> bool:
     """The call was made by the program: by a frame of the user's, or by glue that one of those called."""
     while frame is not None and _kind_of(frame.f_code) == _GLUES:
         frame = frame.f_back
-    return (
-        frame is not None
-        and _kind_of(frame.f_code) == _USER
-        and active.runtime is not None
-        and checked(CHECK)
-    )
+    if frame is None or active.runtime is None or not checked(CHECK):
+        return False
+    if frame.f_code.co_name == "_main" and frame.f_code.co_filename in _RUNTIMES:
+        # A runtime calls the function of a task there, spawn(event.set); or it does something of its own.
+        task = frame.f_locals.get("task")
+        return owner is not None and getattr(getattr(task, "fn", None), "__self__", None) is owner
+    return _kind_of(frame.f_code) == _USER
 
 
 def _refuse(frame: FrameType | None, what: str, instead: str, call: str = "") -> None:

@@ -56,12 +56,13 @@ class Settings:
         if patience is not None and (type(patience) not in (int, float) or not patience > 0):
             raise ConcurrencyError(f"patience must be a number of seconds above 0, or None, not {patience!r}")
         # A text is a collection of letters, none of which is a check: all checks would stay on, and nobody would know.
+        without: object = self.without
         if (
-            isinstance(self.without, str)
-            or not isinstance(self.without, Collection)
-            or not all(isinstance(name, str) for name in self.without)
+            isinstance(without, str)
+            or not isinstance(without, Collection)
+            or not all(isinstance(name, str) for name in without)
         ):
-            raise ConcurrencyError(f"without must be a set of names of checks, not {self.without!r}")
+            raise ConcurrencyError(f"without must be a set of names of checks, not {without!r}")
         if self.memory not in MEMORIES:
             raise ConcurrencyError(
                 f"no memory model is called {self.memory!r}: there are {', '.join(MEMORIES)}"
