@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
-from concurrency.operation import Fence, Operation
-from concurrency.rcu.domain import READERS, UPDATES, GracePeriods, RcuDomain
+from concurrency.operation import Fence, Moment, Operation
+from concurrency.rcu.domain import GracePeriods, RcuDomain
 from concurrency.rcu.queue import Function, Queued, RcuHead
 from concurrency.rcu.report import no_reader
 from concurrency.runtime import active, checked, current_task, domain, domain_so_far, fail, perform
@@ -41,17 +41,18 @@ def callback_operations(
         return Operation(name, grace=grace, local=local, **how)
 
     return CallbackOperations(
-        made(call, effect=_queue, wakes=True, releases=("callbacks", *UPDATES), before=Fence.MB),
+        made(call, effect=_queue, wakes=True, rcu=Moment.CALL, before=Fence.MB),
         made(
             f"{flavour}_callback",
             ready=_may_run,
             effect=_run,
-            acquires=("callbacks", *READERS),
+            rcu=Moment.CALLBACK,
             after=Fence.MB,
+            region=True,
         ),
-        made(f"{flavour}_callback_done", effect=_done, wakes=True, releases=("done",)),
-        Operation(barrier, effect=_begin_barrier),
-        Operation(f"{barrier}_wait", ready=_barrier_over, effect=_end_barrier, acquires=("done",)),
+        made(f"{flavour}_callback_done", effect=_done, wakes=True, rcu=Moment.CALLED, region=True),
+        Operation(barrier, effect=_begin_barrier, rcu=Moment.BARRIER),
+        Operation(f"{barrier}_wait", ready=_barrier_over, effect=_end_barrier, rcu=Moment.BARRIER_OVER),
     )
 
 
@@ -89,7 +90,6 @@ def _may_run(rcu: GracePeriods[Any], task: Task) -> bool:
 def _run(rcu: GracePeriods[Any], task: Task, _arg: object) -> Queued:
     """A callback runs from now on, as in a softirq: it may not sleep."""
     task.preempt_count += 1
-    rcu.ended()
     return _take(rcu, rcu.served[task])
 
 
