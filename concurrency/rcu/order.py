@@ -218,7 +218,9 @@ class GraceOrder(Generic[S]):
                 self.tasks = found
                 assert active.runtime is not None
                 for task in active.runtime.tasks:
-                    if not task.done and not task.user_mode:
+                    if task.done or task.user_mode:
+                        found.before = self._keeper.collected(found.before, task)
+                    else:
                         self._begins(found, task, task)
         return found
 
