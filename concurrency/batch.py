@@ -222,7 +222,9 @@ def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
         ) from None
     reports: list[Report] = []
     with source.opened() as (program, settings), _interruptible():
-        chooser = make_strategy(work.strategy, work.seed, work.depth, faults=settings.faults > 0)
+        chooser = make_strategy(
+            work.strategy, work.seed, work.depth, faults=settings.faults > 0, weak=settings.memory == "weak"
+        )
         sampler = None if work.sampler is None else work.sampler()
         runtimes = Runtimes(lambda settings: settings.runtime(chooser), settings, sampler)
         runner = _Runner(program, runtimes, chooser, work, batch.start)

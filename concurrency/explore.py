@@ -83,7 +83,9 @@ def explore(
     if runtime == "threaded":
         result.strategy = "os"
     else:
-        chooser = make_strategy(strategy, seed, depth, faults=settings.faults > 0)
+        chooser = make_strategy(
+            strategy, seed, depth, faults=settings.faults > 0, weak=settings.memory == "weak"
+        )
         result.watched = strategy == "dpor" and bool(hearers(tuple(settings.observers()), "announced"))
         if isinstance(chooser, Search):
             note(result, chooser)

@@ -56,6 +56,8 @@ class WeakMemory:
         """What the last full barrier has made known."""
         self.others: dict[int, Home] = {}
         """What is kept about objects that are not `Shared`, by id."""
+        self.handed_on: Callable[[], list[View]] = list
+        """The views that somebody else keeps."""
         self._writes = 0
         self._prune_at = _PRUNE_AT
 
