@@ -117,6 +117,7 @@ class Made(NamedTuple):
     repeated: int
     fair: bool = False
     faults: int = 0
+    looks_cut: bool = False
     headline: str | None = None
 
 
@@ -181,6 +182,7 @@ class _Runner:
                 now_repeated - repeated,
                 execution.fair,
                 execution.faults,
+                execution.looks_cut,
                 headline,
             )
         )

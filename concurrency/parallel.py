@@ -98,6 +98,7 @@ def _count(tally: Tally, report: Report) -> None:
         result.repeated += one.repeated
         result.fair += one.fair
         result.faults += one.faults
+        result.looks_cut += one.looks_cut
         if one.headline is not None:
             result.times[one.headline] += 1
     if tally.wishes.sampler is not None and report.heard is not None:

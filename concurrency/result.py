@@ -55,7 +55,8 @@ class Result:
     reduced search ran with checks that look at the whole state: they saw one execution of each trace, and what they
     would say of the others is open. `fair` counts the executions that took so long that they were scheduled fairly in
     the end (`Execution.fair`): of those not every schedule was seen. `faults` counts the allocations that failed by
-    choice. `times` says for each headline how many executions showed it, of which the simplest is among `failures`.
+    choice. `looks_cut` counts the executions in which a loop that may give up was not followed to its end
+    (`Settings.looks`): what it would have done is open. `times` says for each headline how many executions showed it, of which the simplest is among `failures`.
     """
 
     strategy: str
@@ -74,6 +75,7 @@ class Result:
     watched: bool = False
     fair: int = 0
     faults: int = 0
+    looks_cut: int = 0
     times: Counter[str] = field(default_factory=Counter)
     failures: list[Witness] = field(default_factory=list)
 
@@ -82,12 +84,21 @@ class Result:
         """Failed, passed (exhaustive) or inconclusive (a budget ended)."""
         if self.failures:
             return Verdict.FAILED
-        seen = self.exhaustive and not self.watched and not self.fair
+        seen = self.exhaustive and not self.watched and not self.fair and not self.looks_cut
         return Verdict.PASSED if seen else Verdict.INCONCLUSIVE
 
     @property
     def scope(self) -> str:
         """What the exploration has seen, in words."""
+        if not self.looks_cut:
+            return self._scope
+        return (
+            f"{self._scope}; in {self.looks_cut} executions a loop was not followed beyond the looks in vain that "
+            "Settings.looks allows"
+        )
+
+    @property
+    def _scope(self) -> str:
         if not self.exhaustive and self.completed is not None:
             seen = f"every schedule within {self.unit} bound {self.completed}"
             return seen if self.completed == self.bound else f"{seen}, and some of bound {self.bound}"

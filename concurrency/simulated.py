@@ -28,7 +28,7 @@ from concurrency.operation import Operation
 from concurrency.race import RaceDetector
 from concurrency.runtime import Watcher, active
 from concurrency.shared import STRONG, use_accessors
-from concurrency.spin import DEFAULT_SPINS
+from concurrency.spin import DEFAULT_LOOKS, DEFAULT_SPINS
 from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, starts_round
 from concurrency.task import MANY, Task, is_among, task_number
 from concurrency.waiting import circle, describe_circle, describe_deadlock, doings
@@ -59,6 +59,7 @@ class Simulated(Liveness):
         spurious: int = 0,
         max_steps: int = DEFAULT_MAX_STEPS,
         spins: int = DEFAULT_SPINS,
+        looks: int = DEFAULT_LOOKS,
     ) -> None:
         self.without = without
         self._faults = faults
@@ -86,6 +87,7 @@ class Simulated(Liveness):
             self._step = self._step_leased if strategy.numbers is None else self._step_uniform
         self._max_steps = max_steps
         self._spins = spins
+        self._looks = looks
         self._circles = "circle" not in without
         self._learning = strategy if isinstance(strategy, Learning) else None
         self.executions = 0
@@ -173,6 +175,7 @@ class Simulated(Liveness):
             fair=self._fair_since >= 0,
             preemptions=max(0, len(self._who) - self._relieved),
             faults=self._faults - self.faults,
+            looks_cut=self.looks_cut,
         )
 
     def _settle(self) -> None:
@@ -372,6 +375,8 @@ class Simulated(Liveness):
             self._give_up(error)
             raise
         self._data.append((len(self._who), value))
+        if self._watching:
+            self._chooses(label)
         return value
 
     def domain(self, factory: Callable[[], T]) -> T:
@@ -499,8 +504,9 @@ class Simulated(Liveness):
         runnable = self._runnable
         self._leave(task)
         if self._watching:
-            self._looked.discard(task)
-            self._note(task, False, False)
+            # Its last operation, and that it has ended.
+            self._last[task] = False
+            self._note(task)
         for performed in self._on_performed:
             performed(task, END, task, None, None)
         if self._waiting:

@@ -78,6 +78,7 @@ class Tally:
         result.steps += execution.steps
         result.fair += execution.fair
         result.faults += execution.faults
+        result.looks_cut += execution.looks_cut
         failure = execution.failure
         if failure is not None:
             result.times[failure.headline] += 1
