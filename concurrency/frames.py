@@ -468,7 +468,7 @@ class _Taker:
                 self.value(item)
 
     def _function(self, value: FunctionType) -> None:
-        if not _is_users(value.__module__ or ""):
+        if not _is_users(value.__module__):
             return
         for part in (value.__defaults__, value.__kwdefaults__, value.__dict__):
             self.value(part)
@@ -481,7 +481,10 @@ class _Taker:
     def _class(self, cls: type) -> None:
         for name, part in vars(cls).items():
             # What Shared keeps of its fields never changes; the module's own entries say nothing.
-            if name in _NO_STATE or type(part).__module__.partition(".")[0] in _ENGINE:
+            kind = type(part)
+            if name in _NO_STATE or kind.__name__ in _STATIC:
+                continue
+            if kind is property and not _is_users(part.fget.__module__):
                 continue
             self.seen.append(name)
             self.value(part)
@@ -497,24 +500,20 @@ class _Taker:
 
     def _attributes(self, value: Any, kind: type) -> None:
         fields = _shared_fields(kind)
-        for cls in _CONTAINERS:
-            if isinstance(value, cls):
-                self._container(value)
-        for base in kind.__mro__:
-            for name, part in vars(base).items():
-                if type(part).__name__ != "member_descriptor" or name == "_memory":
-                    continue
-                try:
-                    item = object.__getattribute__(value, name)
-                except AttributeError:
-                    continue
-                if name in fields:
-                    # Operations alone change the field; what it leads to may be changed without one.
-                    if type(item) not in _PLAIN and type(item) is not float:
-                        self.value(item)
-                else:
-                    self.seen.append(name)
+        if isinstance(value, _CONTAINERS):
+            self._container(value)
+        for name in _slots(kind):
+            try:
+                item = object.__getattribute__(value, name)
+            except AttributeError:
+                continue
+            if name in fields:
+                # Operations alone change the field; what it leads to may be changed without one.
+                if type(item) not in _PLAIN and type(item) is not float:
                     self.value(item)
+            else:
+                self.seen.append(name)
+                self.value(item)
         if kind.__dictoffset__:
             inside: dict[str, Any] = object.__getattribute__(value, "__dict__")
             for name, item in inside.items():
@@ -537,12 +536,14 @@ def _is_gone_through(value: Any, kind: type) -> bool:
     return not isinstance(value, (type, Enum)) and _is_users(kind.__module__) and not _shared_fields(kind)
 
 
-def _is_users(module: Any) -> bool:
+@lru_cache(maxsize=1024)
+def _is_users(module: str | None) -> bool:
     """Whether a module of this name is a part of the program: neither the library's nor ours."""
-    top = str(module).partition(".")[0]
+    top = (module or "").partition(".")[0]
     return top not in _ENGINE and top not in sys.stdlib_module_names
 
 
+@lru_cache(maxsize=1024)
 def _is_plain_class(kind: type) -> bool:
     """All that an object of this class holds is its attributes, and what its container holds.
 
@@ -564,6 +565,18 @@ def _is_plain_class(kind: type) -> bool:
 _POINTER = tuple.__itemsize__
 
 
+@lru_cache(maxsize=1024)
+def _slots(kind: type) -> tuple[str, ...]:
+    """The attributes of an object that do not stand in its dictionary."""
+    return tuple(
+        name
+        for base in kind.__mro__
+        for name, part in vars(base).items()
+        if type(part).__name__ == "member_descriptor" and name != "_memory"
+    )
+
+
+@lru_cache(maxsize=1024)
 def _shared_fields(kind: type) -> frozenset[str]:
     """The slots of an object of `Shared` that operations change, and nothing else."""
     fields = getattr(kind, "_fields", None)

@@ -166,22 +166,22 @@ class Liveness:
             waits = look.count >= self._looks
             self.looks_cut = self.looks_cut or waits
             since = others
-        # That it leaves its CPU here is no preemption.
-        task.yielding = True
-        try:
-            if waits:
-                if others == since and not look.is_stale():
-                    task.has_looked = True
-                    self._in_vain.append(task)
-                self.perform(CPU_RELAX, task)
-                look.begun.clear()
-                look.sees.clear()
-                look.count = 0
-            else:
+        # That it leaves its CPU is no preemption, here or at its next operation, which is the same place to all others.
+        was_idle, task.yielding = task.yielding, True
+        if waits:
+            if others == since and not look.is_stale():
+                task.has_looked = True
+                self._in_vain.append(task)
+            self.perform(CPU_RELAX, task)
+            look.begun.clear()
+            look.sees.clear()
+            look.count = 0
+        else:
+            look.count += 1
+            if was_idle:
+                # A look without an operation: else nobody could come between it and the next one.
                 self.perform(CPU_RELAX_ON, task)
-                look.count += 1
-        finally:
-            task.yielding = False
+        task.yielding = True
         if state is not None:
             look.begun[state] = self._changes - look.own
         look.changed = False
@@ -200,9 +200,21 @@ class Liveness:
         self._note(task)
         if looks:
             self._sees(task, op, obj)
-        self._inner(op, obj)
+        if task.yielding:
+            self._step_yielding(task, op, obj)
+        else:
+            self._inner(op, obj)
         if not looks:
             self._last[task] = self._written(op, obj)
+
+    def _step_yielding(self, task: Task, op: Operation, obj: object) -> None:
+        """The first `step` after `cpu_relax`: if another task goes on, that is no preemption."""
+        before = len(self._who)
+        try:
+            self._inner(op, obj)
+        finally:
+            self._relieved += len(self._who) != before
+            task.yielding = False
 
     def _written(self, op: Operation, obj: object) -> object:
         """The place that is about to be written, and what is there; None if that is not known."""
@@ -220,7 +232,10 @@ class Liveness:
         task.kept = False
         if op.access is Access.ACQ_REL and callable(arg) and isinstance(obj, Shared):
             arg = _noting(task, arg)
-        result = type(self).perform(self, op, obj, arg)
+        try:
+            result = type(self).perform(self, op, obj, arg)
+        finally:
+            task.yielding = False
         if task.kept or only_looks(op, result):
             self._sees(task, op, obj)
             return result
