@@ -9,7 +9,7 @@ from typing import Any
 
 from concurrency.batch import ByName, Source, Work, packed
 from concurrency.execution import Execution
-from concurrency.failure import BadSchedule, ConcurrencyError
+from concurrency.failure import BadSchedule, ConcurrencyError, OutOfTime
 from concurrency.observer import hearers
 from concurrency.parallel import explore_with
 from concurrency.replay import tell_apart
@@ -50,7 +50,7 @@ def explore(
 
     `depth` is that of PCT, or the bound of a search (preemptions, or delays), which ends when it has seen every
     schedule within it. The budget is `executions` (if neither is given 1000, or a million for a search) or `seconds`,
-    whichever ends first. With `keep_going` the exploration goes on after a failure and keeps the simplest
+    whichever ends first; an execution that has not ended by then is given up and does not count. With `keep_going` the exploration goes on after a failure and keeps the simplest
     witness of each headline (`Witness.size`). `progress` is called after each execution, `found` with each witness that
     is kept, in place of an earlier one of its headline where it is simpler. `sampler` hears every so-many-th execution.
     A KeyboardInterrupt ends the exploration; what was found is returned. The ``threaded`` runtime makes no choices, so
@@ -110,7 +110,13 @@ def _by_threads(tally: Tally) -> None:
     result = tally.result
     runtimes = Runtimes(lambda settings: settings.threaded(result.seed), tally.settings, tally.wishes.sampler)
     while tally.goes_on:
-        tally.executed(runtimes.of(result.executions).run(tally.program), result.strategy)
+        runner = runtimes.of(result.executions)
+        runner.out_of_time = tally.out_of_time
+        try:
+            execution = runner.run(tally.program)
+        except OutOfTime:
+            return
+        tally.executed(execution, result.strategy)
         tally.tick()
 
 
@@ -123,11 +129,14 @@ def _here(tally: Tally, chooser: Strategy) -> None:
             return
         runner = runtimes.of(number)
         runner.executions = number
+        runner.out_of_time = tally.out_of_time
         try:
             execution = runner.run(tally.program)
         except Pruned:
             tally.result.pruned += 1
             execution = None
+        except OutOfTime:
+            return
         except BadSchedule as error:
             raise BadSchedule(f"{error}{_told_apart(tally, runner)}") from error
         if search is not None:

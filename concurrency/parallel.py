@@ -42,7 +42,7 @@ def explore_with(tally: Tally, work: Work, chooser: Strategy, workers: Workers) 
                 batch = order.next_batch(pace.size)
                 if batch is None:
                     break
-                workers.submit(work, batch)
+                workers.submit(replace(work, seconds=tally.time_left, sent=time.time()), batch)
             if not workers.busy:
                 break
             for batch, reports in workers.finished(tally.time_left):

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from greenlet import getcurrent
 
 from concurrency.execution import END, Execution
-from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
+from concurrency.failure import ConcurrencyError, Failure, Kind, OutOfTime, TaskKilled, uncaught
 from concurrency.greenlets import Greenlets
 from concurrency.liveness import Liveness
 from concurrency.observer import Observer, hearers, one_of, raised_by
@@ -36,6 +36,8 @@ from concurrency.waiting import circle, describe_circle, describe_deadlock, doin
 T = TypeVar("T")
 
 DEFAULT_MAX_STEPS = 1_000_000
+_CLOCK = 4096
+"""After so many operations each somebody looks at the clock, if there is a budget of seconds."""
 
 
 class Simulated(Liveness):
@@ -90,6 +92,8 @@ class Simulated(Liveness):
         self._looks = looks
         self._circles = "circle" not in without
         self._learning = strategy if isinstance(strategy, Learning) else None
+        self.out_of_time: Callable[[], bool] | None = None
+        """Whether a budget of seconds has ended; None if there is none."""
         self.executions = 0
         """The number of the next execution, as the strategy counts them."""
         self._greenlets = Greenlets()
@@ -121,6 +125,8 @@ class Simulated(Liveness):
         self.step = self._step
         self._revive()
         self.alarm(self._max_steps // 2, self._be_fair)
+        if self.out_of_time is not None:
+            self.alarm(_CLOCK, self._look_at_clock)
 
     # -- one execution ------------------------------------------------------------------------------------------
 
@@ -570,6 +576,17 @@ class Simulated(Liveness):
         except Failure as failure:
             self.stop(failure)
             raise
+
+    def _look_at_clock(self) -> None:
+        """Give the execution up if the time is up. Nothing else depends on the clock: a strategy that is asked once more
+        gives the answer that stands.
+        """
+        assert self.out_of_time is not None
+        if self.out_of_time():
+            error = OutOfTime("the budget of seconds has ended")
+            self._give_up(error)
+            raise error
+        self.alarm(_CLOCK, self._look_at_clock)
 
     def _revoke(self) -> None:
         """Another task can run: the strategy is asked at the next announcement."""
