@@ -46,6 +46,28 @@ class WeakSimulated(Simulated):
         self._rcu: GraceOrder[Told] = GraceOrder(self)
         self.memory.handed_on = self._handed_on
 
+    def _step_by(self, step: Callable[[Operation, object], None]) -> None:
+        """See `Liveness`: `step` itself goes on to tell the memory."""
+        self.announce = step
+
+    def _chooses(self, label: str) -> None:
+        """See `Liveness`: to read something older is no other way to go on, since the newest can be read as well."""
+        if not label.startswith("value of "):
+            super()._chooses(label)
+
+    def _written(self, op: Operation, obj: object) -> object:  # noqa: ARG002
+        """See `Liveness`; `wrote` says it."""
+        return None
+
+    def wrote(self, *, kept: bool) -> None:
+        """The calling task has written to a field what was its newest value already (`kept`), or something else."""
+        if kept and self._watching:
+            self._last[self.current] = True
+
+    def _settle_memory(self, task: Task, *, settled: bool) -> None:
+        """See `Liveness`: a write reaches every task in the end."""
+        self.memory.known[task.id].settled = settled
+
     def _stop(self) -> None:
         super()._stop()
         self.announce = self.step
