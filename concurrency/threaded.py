@@ -312,7 +312,9 @@ class Threaded:
 
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
         """See `Runtime.spawn`."""
-        return self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon, born(fn))
+        return self._start(
+            self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon, born(fn)
+        )
 
     def waits(self, task: Task) -> bool:
         """See `Runtime.waits`."""
