@@ -43,7 +43,7 @@ def _face(obj: object, name: str) -> Any:
     """The method `name` of `obj`; None if it has none. A poisoned object may be asked, too."""
     # Looked up in the class: the class of a poisoned object fails whoever asks it for anything, and no object of ours
     # has such a method of its own.
-    return getattr(object.__getattribute__(obj, "__class__"), name, None)
+    return getattr(type(obj), name, None)
 
 
 def _times_held(obj: object, task: Task) -> int | None:
