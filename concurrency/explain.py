@@ -43,7 +43,8 @@ __all__ = ["DEFAULT_TRIES", "Claim", "Explanation", "Moment", "Pair", "explain"]
 
 DEFAULT_TRIES = 1000
 _OPERATIONS = 80_000
-"""So many operations an explanation may make at most: of long witnesses that is fewer executions."""
+"""So many operations an explanation may make: of long witnesses that is fewer executions, but `_AT_LEAST`."""
+_AT_LEAST = 100
 LINES = 5
 _SCREEN = 4
 """So many ways to go on decide whether a pair is worth the effort to verify it."""
@@ -224,7 +225,7 @@ def explain(
         raise BadSchedule(
             "the schedule does not fit the program: it does not lead to the failure of the witness"
         )
-    budget = Budget(tries, _OPERATIONS)
+    budget = Budget(tries, max(_OPERATIONS, _AT_LEAST * execution.steps))
     retelling = Retelling(program, settings, told, story, execution, budget)
     return _Search(retelling, story, execution.failure).explanation(tries)
 
