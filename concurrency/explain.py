@@ -493,7 +493,10 @@ class _Search:
         made = [self._retelling.ways(hold, seconds) for hold in holds]
         # Where the closest way does not get there, the next lock is more likely to help than another way; in the end
         # a few others are made all the same.
-        for hold, ways, few in [*((*one, 1) for one in zip(holds, made, strict=True)), (firsts, made[0], _SCREEN)]:
+        for hold, ways, few in [
+            *((*one, 1) for one in zip(holds, made, strict=True)),
+            (firsts, made[0], _SCREEN),
+        ]:
             tally = ways.look(few, until_again=True)
             if tally.tried:
                 tally = ways.look(_SCREEN - 1, until_again=True)
