@@ -124,7 +124,10 @@ def test_fixtures_and_skips_work(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import pytest
-        from concurrency import check
+        from concurrency import Atomic, Shared, atomic_inc, join, spawn
+
+        class Count(Shared):
+            n: Atomic[int] = 0
 
         @pytest.fixture
         def limit():
@@ -133,7 +136,9 @@ def test_fixtures_and_skips_work(pytester: pytest.Pytester) -> None:
         @pytest.mark.sugarbush(executions=5)
         @pytest.mark.parametrize("more", [1])
         def test_fixture(limit, more):
-            assert limit + more == 4
+            count = Count()
+            join(*[spawn(atomic_inc, count, "n") for _ in range(limit)])
+            assert count.n + more == 4
 
         @pytest.mark.sugarbush
         def test_skipped():

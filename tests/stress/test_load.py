@@ -62,7 +62,7 @@ def test_a_scenario_of_ones_own_runs_replays_and_takes_parameters(tmp_path: Path
         ("raise KeyboardInterrupt\n", "KeyboardInterrupt"),
         (
             "from stress.scenario import scenario\nscenario('mine', era=5)(int)\n",
-            "era of scenario 'mine' must be a text",
+            "era of scenario 'mine' must be a",
         ),
         (
             "from stress.scenario import scenario\n@scenario('mine', era='6.1')\ndef f(): yield\n",
