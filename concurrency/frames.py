@@ -105,6 +105,9 @@ class Stacks(NamedTuple):
     def at(self, lasti: int) -> tuple[dis.Instruction, tuple[Tag, ...]]:
         """The instruction that a frame is in, and the stack before it; `lasti` may be that of its cache."""
         number = bisect_right(self.offsets, lasti) - 1
+        if number >= 0 and self.instructions[number].opname == "PRECALL":
+            # Python 3.11 calls what is not Python here once it has got to know the place, and at the CALL before that.
+            number += 1
         before = self.before[number] if number >= 0 else None
         if before is None:
             raise Hidden("the instruction is not known")
@@ -171,7 +174,7 @@ def _after(one: dis.Instruction, before: tuple[Tag, ...], *, jump: bool) -> tupl
     """The stack behind an instruction."""
     name, argument = one.opname, one.arg
     stack = list(before)
-    change = dis.stack_effect(one.opcode, argument, jump=jump)
+    change = _pushes(one, jump=jump)
     if name == "RETURN_GENERATOR":
         # Where a generator goes on, what was sent lies on the stack; Python 3.11 does not count it.
         change = 1
@@ -218,6 +221,16 @@ def _after(one: dis.Instruction, before: tuple[Tag, ...], *, jump: bool) -> tupl
     if len(stack) != len(before) + change:
         raise Hidden("the stack is not understood")
     return tuple(stack)
+
+
+def _pushes(one: dis.Instruction, *, jump: bool = False) -> int:
+    """By how much an instruction makes the stack deeper."""
+    # Python 3.11 books the arguments of a call with the instruction before it, though they are there until the call.
+    if one.opname == "PRECALL":
+        return 0
+    if one.opname == "CALL":
+        return -1 - (one.arg or 0)
+    return dis.stack_effect(one.opcode, one.arg, jump=jump)
 
 
 def _variable(instructions: list[dis.Instruction], number: int) -> str | None:
@@ -323,7 +336,7 @@ class _Taker:
         one, stack = known.at(frame.f_lasti)
         local = dict(frame.f_locals)
         if one.opname in _CALLS:
-            pops = 1 - dis.stack_effect(one.opcode, one.arg)
+            pops = 1 - _pushes(one)
             if not any(self._named(tag, frame, local, callee) for tag in stack[-pops:][:2]):
                 raise Hidden("something that is not Python stands between two frames")
             stack = stack[:-pops]
