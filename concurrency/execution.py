@@ -20,8 +20,8 @@ class Execution:
     The n-th time that a task went on, it was `who[n]`, after `when[n]` announced operations. `data` has the other
     choices: how many times a task had gone on by then, and the value. With `fair` it took so long that from some
     operation on tasks were scheduled round robin, not by the strategy. `preemptions` counts the switches away from a
-    task that could be preempted (`can_be_preempted`), `faults` the allocations that failed by choice. With `looks_cut` a
-    task looked in vain so often (`Settings.looks`) that its loop was not followed further: it waited for the others.
+    task that could be preempted (`can_be_preempted`), `faults` the allocations that failed by choice. With `looks_cut`
+    a task looked in vain so often (`Settings.looks`) that its loop was not followed further: it waited for the others.
     """
 
     failure: Failure | None

@@ -45,8 +45,9 @@ class Hidden(Exception):
 
 
 class State:
-    """What a task had in its hands; two are equal if nothing that was seen differs. It keeps all of it alive, so that an
-    identity stands for one object.
+    """What a task had in its hands; two are equal if nothing that was seen differs.
+
+    It keeps all of it alive, so that an identity stands for one object.
     """
 
     __slots__ = ("_kept", "_seen")
@@ -70,14 +71,57 @@ Tag = tuple[Any, ...]
 _OTHER: Tag = ("other",)
 _WITH: Tag = ("with",)
 _ONLY_POPS = frozenset(
-    "POP_TOP POP_EXCEPT STORE_FAST STORE_NAME STORE_GLOBAL STORE_DEREF STORE_ATTR STORE_SUBSCR STORE_SLICE NOP RESUME "
-    "CACHE EXTENDED_ARG KW_NAMES PRECALL COPY_FREE_VARS MAKE_CELL RETURN_CONST RETURN_VALUE END_FOR DELETE_FAST "
-    "DELETE_NAME DELETE_GLOBAL DELETE_DEREF DELETE_ATTR DELETE_SUBSCR LIST_APPEND SET_ADD MAP_ADD LIST_EXTEND "
-    "SET_UPDATE DICT_UPDATE DICT_MERGE PUSH_NULL STORE_FAST_STORE_FAST RERAISE RAISE_VARARGS".split()
+    [
+        "POP_TOP",
+        "POP_EXCEPT",
+        "STORE_FAST",
+        "STORE_NAME",
+        "STORE_GLOBAL",
+        "STORE_DEREF",
+        "STORE_ATTR",
+        "STORE_SUBSCR",
+        "STORE_SLICE",
+        "NOP",
+        "RESUME",
+        "CACHE",
+        "EXTENDED_ARG",
+        "KW_NAMES",
+        "PRECALL",
+        "COPY_FREE_VARS",
+        "MAKE_CELL",
+        "RETURN_CONST",
+        "RETURN_VALUE",
+        "END_FOR",
+        "DELETE_FAST",
+        "DELETE_NAME",
+        "DELETE_GLOBAL",
+        "DELETE_DEREF",
+        "DELETE_ATTR",
+        "DELETE_SUBSCR",
+        "LIST_APPEND",
+        "SET_ADD",
+        "MAP_ADD",
+        "LIST_EXTEND",
+        "SET_UPDATE",
+        "DICT_UPDATE",
+        "DICT_MERGE",
+        "PUSH_NULL",
+        "STORE_FAST_STORE_FAST",
+        "RERAISE",
+        "RAISE_VARARGS",
+    ]
 )
 """What takes values from the stack, or adds some, but leaves those below as they are."""
 _ENDS = frozenset(
-    "RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE JUMP_FORWARD JUMP_BACKWARD JUMP_BACKWARD_NO_INTERRUPT".split()
+    [
+        "RETURN_VALUE",
+        "RETURN_CONST",
+        "RAISE_VARARGS",
+        "RERAISE",
+        "JUMP_FORWARD",
+        "JUMP_BACKWARD",
+        "JUMP_BACKWARD_NO_INTERRUPT",
+    ]
 )
 _CALLS = frozenset(("CALL", "CALL_KW", "CALL_FUNCTION_EX"))
 _JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
@@ -274,12 +318,18 @@ def _reaches(following: Mapping[int, set[int]], number: int) -> bool:
     return False
 
 
-# -- what a task has in its hands ----------------------------------------------------------------------------------------
+# -- what a task has in its hands -------------------------------------------------------------------------------
 
 _ENGINE = frozenset(("concurrency", "lockdep", "greenlet"))
 _PLAIN = (int, str, bytes, bool, complex, type(None), type(Ellipsis), type(NotImplemented), range)
 _STATIC = frozenset(
-    "member_descriptor getset_descriptor wrapper_descriptor method_descriptor classmethod_descriptor".split()
+    [
+        "member_descriptor",
+        "getset_descriptor",
+        "wrapper_descriptor",
+        "method_descriptor",
+        "classmethod_descriptor",
+    ]
 )
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque, bytearray)
 
@@ -417,8 +467,8 @@ class _Taker:
             return
         self._known[id(value)] = -len(self._known)
         self.kept.append(value)
-        # A list that is made anew in each round is the same as the last one if the same is in it: which of the two it is
-        # cannot be told. An object that is not gone through is known by its identity only.
+        # A list that is made anew in each round is the same as the last one if the same is in it: which of the two it
+        # is cannot be told. An object that is not gone through is known by its identity only.
         seen += (kind, None if _is_gone_through(value, kind) else id(value))
         if isinstance(value, (type, Enum)) or not _is_users(kind.__module__):
             self._builtin(value, kind)
@@ -456,7 +506,11 @@ class _Taker:
         elif kind is GeneratorType:
             if value.gi_frame is None or value.gi_frame not in self.frames:
                 raise Hidden("a generator is in reach")
-        elif isinstance(value, (ModuleType, Enum, CodeType)) or kind.__name__ in _STATIC or kind is GenericAlias:
+        elif (
+            isinstance(value, (ModuleType, Enum, CodeType))
+            or kind.__name__ in _STATIC
+            or kind is GenericAlias
+        ):
             pass
         elif kind.__module__.partition(".")[0] not in _ENGINE:
             if kind.__module__ == "builtins" or not _is_plain_class(kind):
@@ -535,9 +589,29 @@ class _Taker:
 
 
 _NO_STATE = frozenset(
-    "__module__ __doc__ __dict__ __weakref__ __annotations__ __qualname__ __static_attributes__ __firstlineno__ "
-    "__slots__ __abstractmethods__ _abc_impl __orig_bases__ __parameters__ __match_args__ __classcell__ "
-    "_own_fields _own_defaults _fields _defaults __dataclass_fields__ __dataclass_params__".split()
+    [
+        "__module__",
+        "__doc__",
+        "__dict__",
+        "__weakref__",
+        "__annotations__",
+        "__qualname__",
+        "__static_attributes__",
+        "__firstlineno__",
+        "__slots__",
+        "__abstractmethods__",
+        "_abc_impl",
+        "__orig_bases__",
+        "__parameters__",
+        "__match_args__",
+        "__classcell__",
+        "_own_fields",
+        "_own_defaults",
+        "_fields",
+        "_defaults",
+        "__dataclass_fields__",
+        "__dataclass_params__",
+    ]
 )
 
 

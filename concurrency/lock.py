@@ -10,6 +10,7 @@ from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
 from concurrency.operation import Dep, Operation
 from concurrency.runtime import checked, current_task, fail, looking_from_outside, perform
+from concurrency.spin import looked_at
 from concurrency.task import Task
 from lockdep import LockClassKey, LockMap
 
@@ -148,6 +149,7 @@ class OwnedLock(Lock):
 
     def is_locked(self) -> bool:
         """Somebody holds it."""
+        looked_at(self)
         return self.owner is not None
 
     def __enter__(self) -> Self:

@@ -2,8 +2,8 @@
 
 A look is what a task does from one `cpu_relax` to the next. If it changes nothing, and leaves the task as it was, then
 the next one will be the same, so the task goes on once another one has done something. So looking in vain costs no
-schedules, and a loop that nobody can end is a livelock at once. A loop that counts its looks, or may give up for another
-reason, goes on looking. Kernel: cpu_relax(), v6.6.
+schedules, and a loop that nobody can end is a livelock at once. A loop that counts its looks, or may give up for
+another reason, goes on looking. Kernel: cpu_relax(), v6.6.
 """
 
 from __future__ import annotations

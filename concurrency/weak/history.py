@@ -125,7 +125,18 @@ class Knowledge:
     what reads through the pointer know that led there.
     """
 
-    __slots__ = ("floor", "given", "own", "released", "seen", "settled", "snapshot", "stamp", "strong", "through")
+    __slots__ = (
+        "floor",
+        "given",
+        "own",
+        "released",
+        "seen",
+        "settled",
+        "snapshot",
+        "stamp",
+        "strong",
+        "through",
+    )
 
     def __init__(self) -> None:
         self.floor: View = {}

@@ -140,8 +140,7 @@ def outcomes(tasks: Program, name: str, most: int, **how: Any) -> set[Any] | Non
 # -- by a search ------------------------------------------------------------------------------------------------------
 
 State = tuple[Any, ...]
-"""The fields, who holds the lock (-1: nobody), and for each task where it is, its round, what it has read in it, and its
-log."""
+"""The fields, who holds the lock (-1: nobody), and for each task where it is, its round, what it has read, its log."""
 
 
 def _steps(tasks: Program, state: State) -> Iterator[State]:

@@ -102,7 +102,7 @@ def by_method(relax: Any) -> None:
 
 
 def by_lambda(relax: Any) -> None:
-    look = lambda: relax()  # noqa: E731
+    look = lambda: relax()  # noqa: E731, PLW0108
     while True:
         look()
 
@@ -205,7 +205,7 @@ def by_iterator(relax: Any) -> None:
 
 
 def in_map(relax: Any) -> None:
-    list(map(lambda _: relax(), range(9)))
+    list(map(lambda _: relax(), range(9)))  # noqa: C417
 
 
 def in_comprehension(relax: Any) -> None:

@@ -150,7 +150,7 @@ def test_a_spinner_waits_for_a_timer() -> None:
         while not cell.once:
             cpu_relax()
 
-    # The clock does much of which the task that spins cannot know that it is nothing to it, so there are many schedules.
+    # What the clock does wakes the task that spins, so there are many schedules.
     assert explore(program, strategy="dpor").verdict == "passed"
     assert not explore(program, strategy="dfs", depth=1).failures
 

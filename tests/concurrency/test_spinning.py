@@ -351,7 +351,7 @@ def test_outcomes_of_many_programs(block: int) -> None:
     assert not wrong
 
 
-def blind(taker: Any, frame: Any, callee: Any) -> None:  # noqa: ARG001
+def blind(taker: Any, frame: Any, callee: Any) -> None:
     """A state that leaves out the variables of frames: a loop that counts looks like one that does not."""
     taker.seen.append(frame.f_code.co_name)
 
