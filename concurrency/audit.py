@@ -641,7 +641,8 @@ class _Watch:
         """The parts of an object that are places of their own: its fields, or what operations are declared for."""
         cls = _class(obj)
         declared: dict[str, Any] | None = getattr(cls, "_fields", None)
-        return declared or self._places.get(cls, ())
+        known: set[str] = self._places.get(cls, set())
+        return declared or known
 
     def _is_place(self, obj: object, name: str) -> bool:
         """Operations on `obj` itself are known to touch this attribute: it is a field, or they have."""
