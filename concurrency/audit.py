@@ -687,10 +687,6 @@ class _Watch:
         turn, other = one[0], two[0]
         if turn.footprint in _COMMUTING and other.footprint in _COMMUTING and turn.obj is other.obj is obj:
             return
-        if isinstance(obj, Task) and {turn.footprint, other.footprint} <= {*_COMMUTING, Footprint.NOTHING}:
-            return
-        if self._inside is not None and self._asking is None and self._wide_op(self._inside, turn.obj):
-            return
         # What is in the way of the rule comes first: a touch without an operation, a look.
         first, second = sorted((one, two), key=lambda access: (access[1], access[2], str(access[0])))
         what = f"{label(obj)}.{name.removeprefix('_')}"
