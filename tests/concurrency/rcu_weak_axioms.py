@@ -51,13 +51,12 @@ class RcuExecution(Execution):
 
     def __init__(self, tasks: list[list[Instruction]], places: str) -> None:
         super().__init__(spread(tasks), places)
-        at = {what: [e for e in self.events if self.kind[e] == "F" and self.place[e] == what] for what in set(self.place)}
+        at = {
+            what: [e for e in self.events if self.kind[e] == "F" and self.place[e] == what]
+            for what in set(self.place)
+        }
         self.graces = [
-            (b, e)
-            for what in at
-            if what[0] == "b"
-            for b in at[what]
-            for e in at.get("e" + what[1:], [])
+            (b, e) for what in at if what[0] == "b" for b in at[what] for e in at.get("e" + what[1:], [])
         ]
         self.readers = []
         for lock in at.get("l", []):
@@ -87,16 +86,24 @@ class RcuExecution(Execution):
         same = {(e, e) for e in events}
         po = self.po
         pb = compose(compose(prop, strong), star(hb, events))
-        link = compose(
-            compose(compose(compose(same | po, star(hb, events)), star(pb, events)), prop), po
-        )
+        link = compose(compose(compose(compose(same | po, star(hb, events)), star(pb, events)), prop), po)
         order = set(self.graces)
         while True:
-            more = {(b, l) for b, e in self.graces for u, l in self.readers if (e, u) in link}
-            more |= {(u, e) for b, e in self.graces for u, l in self.readers if (l, b) in link}
+            more = {(b, o) for b, e in self.graces for u, o in self.readers if (e, u) in link}
+            more |= {(u, e) for b, e in self.graces for u, o in self.readers if (o, b) in link}
             for x, y in order:
-                more |= {(b, l) for b, e in self.graces for u, l in self.readers if (e, x) in link and (y, u) in link}
-                more |= {(u, e) for b, e in self.graces for u, l in self.readers if (l, x) in link and (y, b) in link}
+                more |= {
+                    (b, o)
+                    for b, e in self.graces
+                    for u, o in self.readers
+                    if (e, x) in link and (y, u) in link
+                }
+                more |= {
+                    (u, e)
+                    for b, e in self.graces
+                    for u, o in self.readers
+                    if (o, x) in link and (y, b) in link
+                }
             more |= compose(compose(order, link), order)
             if more <= order:
                 break
