@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from concurrency.execution import START
 from concurrency.operation import Access, Dep, Operation
 from concurrency.rcu import (
     RCU_READ_LOCK,
@@ -73,6 +74,9 @@ class Footprint(IntEnum):
     """Touches no place: a join is ordered by the end of the task, a new object is known to nobody."""
     ANYTHING = 11
     """May look at and change any place."""
+    STARTS = 12
+    """A task up to its first operation. No operation says what it looks at on the way (an attribute of an object that
+    another task frees, say), so it comes before or after whatever may touch anything, and commutes with the rest."""
 
 
 _PAIRS = (
@@ -98,6 +102,7 @@ _COMMUTE = frozenset({*_PAIRS, *((two, one) for one, two in _PAIRS)})
 """Footprints in one place that commute."""
 
 _KNOWN = {
+    START: Footprint.STARTS,
     JOIN: Footprint.NOTHING,
     RCU_READ_LOCK: Footprint.READER_BEGINS,
     RCU_READ_UNLOCK: Footprint.READER_ENDS,
@@ -168,7 +173,8 @@ class Dependence:
     def dependent(self, op: Operation | None, obj: object, other: Operation | None, on: object) -> bool:
         """Whether the order of `op` done to `obj` and `other` done to `on`, by two tasks, may matter.
 
-        None stands for the start of a task, up to its first operation, which nobody sees.
+        None stands for a further data choice in the turn of an operation: it cannot be parted from that, so what
+        matters is compared with the operation. The start of a task is `START` done to the task.
         """
         if op is None or other is None:
             return False
@@ -183,8 +189,13 @@ class Dependence:
         one, two = self.footprint(op, obj), self.footprint(other, on)
         if Footprint.NOTHING in (one, two):
             return Scope.NOWHERE
+        if Footprint.STARTS in (one, two) and (op in _ALLOCATIONS or other in _ALLOCATIONS):
+            # With `faults` allocations reach each other, by the number that is left; no attribute tells of that.
+            return Scope.NOWHERE
         if Footprint.ANYTHING in (one, two) or (op.region and other.grace) or (op.grace and other.region):
             return Scope.ANYWHERE
+        if Footprint.STARTS in (one, two):
+            return Scope.NOWHERE
         apart = op.place is not None and other.place is not None and op.place != other.place
         return Scope.NOWHERE if apart or (one, two) in _COMMUTE else Scope.ONE_OBJECT
 

@@ -12,6 +12,10 @@ from concurrency.task import Task
 END = Operation("end", releases=("end",))
 """A task returns; what it did is visible to whoever joins it."""
 
+START = Operation("start")
+"""A task that was spawned goes on for the first time, up to its first operation. No runtime announces it: `Task.op` is
+None then. It stands for what the task does there, which `concurrency.dependence` must know of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-from concurrency.batch import Parts, Range, Report, Work
+from concurrency.batch import Made, Parts, Range, Report, Work
 from concurrency.failure import ConcurrencyError
 from concurrency.strategy.base import Divisible, Learning, Part, Search, Strategy, end_of_round, starts_round
 from concurrency.strategy.dfs import Iterative
@@ -83,8 +83,7 @@ class _Pace:
 def _count(tally: Tally, report: Report) -> None:
     """Add a report to the result, as far as the budget goes."""
     result = tally.result
-    room = tally.room
-    made = report.made if room is None else report.made[:room]
+    made = _within(report.made, tally.room)
     lengths = [one.steps for one in made if one.steps is not None]
     before = result.executions
     for finding in report.findings:
@@ -103,6 +102,17 @@ def _count(tally: Tally, report: Report) -> None:
     if tally.wishes.sampler is not None and report.heard is not None:
         tally.wishes.sampler.add(report.heard)
     tally.tick()
+
+
+def _within(made: list[Made], room: int | None) -> list[Made]:
+    """The first of `made` until `room` executions were completed; those given up do not use up a budget."""
+    if room is None:
+        return made
+    for number, one in enumerate(made):
+        room -= one.steps is not None
+        if room < 0:
+            return made[:number]
+    return made
 
 
 class _Line:

@@ -49,9 +49,9 @@ class Tally:
 
     @property
     def room(self) -> int | None:
-        """How many executions the budget still allows; None: any number."""
+        """How many executions the budget still allows; None: any number. Those that were given up use up none of it."""
         budget = self.wishes.executions
-        return None if budget is None else budget - self.result.executions - self.result.pruned
+        return None if budget is None else budget - self.result.executions
 
     @property
     def time_is_up(self) -> bool:

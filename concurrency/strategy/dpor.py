@@ -16,7 +16,9 @@ What the paper leaves out, and what is done here:
   need not come first, is left out of the sequence.
 - A failure ends an execution before the others have shown what they would do. So where the failing task went on, some
   other one is tried, too, and the failing one waits as long as another can go on.
-- The end of a task belongs to its last operation, and a spawn to the one before it; both order, neither can race.
+- The end of a task belongs to its last operation, and a spawn to the one before it; both order, neither can race. The
+  start of a task, up to its first operation, is an event: what the task looks at there is shown by no operation, so it
+  races with operations that may touch anything (freeing, for one).
 - Data choices: another value is a race of the turn with itself.
 """
 
@@ -26,7 +28,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from concurrency.dependence import Dependence
-from concurrency.failure import BadSchedule
+from concurrency.execution import START
+from concurrency.failure import BadSchedule, ConcurrencyError
 from concurrency.operation import Operation
 from concurrency.runtime import current_task
 from concurrency.strategy.base import Part, Pruned
@@ -97,6 +100,14 @@ class DPOR:
         trace.arrive(runnable)
         place = self._place(runnable, current)
         chosen = trace.tasks[place.turn.task]
+        turn, does = place.turn, trace.next_of(chosen)[0].name
+        if turn.does is None:
+            turn.does = does
+        elif turn.does != does:
+            raise BadSchedule(
+                f"the program is not deterministic, or tasks tell each other something without an operation (by an "
+                f"ordinary attribute or a list, say): {chosen.name} does {does} where it did {turn.does} before"
+            )
         if place.order is None:
             place.order = trace.order(chosen)
         trace.go(chosen, place.order.before)
@@ -191,8 +202,7 @@ class DPOR:
         return [
             turn
             for turn in turns
-            if turn.task != by
-            and not trace.dependent(op, obj, trace.tasks[turn.task].op, trace.tasks[turn.task].obj)
+            if turn.task != by and not trace.dependent(op, obj, *trace.next_of(trace.tasks[turn.task]))
         ]
 
     def _pick(
@@ -228,7 +238,7 @@ class DPOR:
         for number, place in enumerate(made):
             assert place.order is not None
             turn, op, obj = place.turn, trace.ops[number], trace.objs[number]
-            self._turn_round(place.order, Turn(turn.task), op, obj)
+            self._turn_round(place.order, turn.task, op, obj)
             for value in range(place.ways):
                 if value == turn.value:
                     continue
@@ -239,21 +249,29 @@ class DPOR:
                     place.todo.insert(value - 1, other)
         for task in trace.tasks.values():
             if not task.done and task not in self._runnable:
-                self._turn_round(trace.order(task), Turn(task.id), task.op, task.obj)
+                self._turn_round(trace.order(task), task.id, *trace.next_of(task))
         if failed:
             mark_failed(made)
         self._fresh = len(made)
         self._step_back(failed=failed)
 
-    def _turn_round(self, order: Order, turn: Turn, op: Operation | None, obj: object) -> None:
-        """Have `turn` tried before each event that it races with."""
+    def _turn_round(self, order: Order, task: int, op: Operation | None, obj: object) -> None:
+        """Have `op` of a task tried before each event that it races with."""
         for first, late in order.races:
-            self._want(first, late, turn, order.own, op, obj)
+            does = None if op is None else op.name
+            self._want(first, late, Turn(task, does=does), order.own, op, obj)
 
     def _want(self, first: int, late: int, last: Turn, own: int, op: Operation | None, obj: object) -> None:
         """Have `last` tried without event `first`: after all that does not need it, nor the events `late`."""
         trace, place = self._trace, self._path[first]
         if place.shared:
+            # All that could go on there is tried by somebody; but starts are not shared out (`_place`): as a rule they
+            # race with nothing, and each would be a part that has nothing to add.
+            if trace.ops[first] is START:
+                raise ConcurrencyError(
+                    f"dpor cannot share this program among processes: {'' if op is None else op.name} may touch what "
+                    f"{trace.tasks[trace.who[first]].name} looks at before its first operation; leave out jobs"
+                )
             return
         left = self._goes_on >> first << first & ~trace.after(first)
         while late:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from concurrency.dependence import Dependence, Footprint
+from concurrency.execution import START
 from concurrency.operation import Operation
 from concurrency.strategy.readiness import State, ready_without
 from concurrency.task import Task
@@ -77,10 +78,11 @@ class Trace:
 
     def go(self, task: Task, before: int) -> None:
         """`task` goes on; `before` as `order` gives it."""
-        op, obj = task.op, task.obj
+        op, obj = self.next_of(task)
         number = len(self.who)
         bit = 1 << number
-        if op is not None:
+        # A start is done to no object that others could name; only what may touch anything depends on it (`_near`).
+        if op is not START:
             at = id(obj)
             self._on[at] = self._on.get(at, 0) | bit
             kinds = self._kinds.get(at)
@@ -109,6 +111,11 @@ class Trace:
         self._clock[task.id] = before
         self._of[task.id].append(number)
 
+    @staticmethod
+    def next_of(task: Task) -> tuple[Operation, object]:
+        """What `task`, which has not ended, will do next, and to what."""
+        return (START, task) if task.op is None else (task.op, task.obj)
+
     def go_on(self) -> Order:
         """The task of the last event makes a further data choice in the same turn: an event that nobody sees."""
         number = len(self.who)
@@ -130,11 +137,9 @@ class Trace:
         come before this one then (they would keep it waiting). Of an event that may come first only the last dependent
         ones race; those that are ordered before them are found when these have changed places.
         """
-        op, obj = task.op, task.obj
+        op, obj = self.next_of(task)
         clock = own = self._clock[task.id]
         races: list[tuple[int, int]] = []
-        if op is None:
-            return Order(own, clock, races)
         if isinstance(obj, Task) and obj.done:
             clock = own = clock | self._clock[obj.id]
         left = self._near(op, obj) & ~clock
@@ -189,6 +194,8 @@ class Trace:
         if self._footprint(op, obj) is Footprint.ANYTHING:
             return (1 << len(self.who)) - 1
         near = self._wide
+        if op is START:
+            return near
         for other, events in self._kinds.get(id(obj), _NONE).items():
             if self.dependent(op, obj, other, obj):
                 near |= events
