@@ -249,3 +249,15 @@ def headlines(program: Program) -> set[str]:
     made = compiled(program)
     found = explore(made.run, strategy="dpor", keep_going=True, executions=400, settings=settings_of(program, frozenset()))
     return {headline(one.failure) for one in found.failures}
+
+
+def with_axioms(program: Program) -> str:
+    """Under weak memory a program sees what the axioms of the kernel's model allow (``weak_axioms.py``)."""
+    from random import Random
+
+    from test_weak_against_axioms import random_program, seen
+    from weak_axioms import Execution
+
+    tasks = random_program(Random(f"adversary {program.note}"))
+    wanted, got = Execution(tasks, "xy").outcomes(), seen(tasks, "dpor")
+    return "" if wanted == got else _told(f"{tasks}", wanted - got, got - wanted)

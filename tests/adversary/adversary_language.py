@@ -70,13 +70,13 @@ class Root(Shared):
 class Node(Shared):
     """An object of a slab cache; `tag` and `lock` are ordinary attributes."""
 
+    __slots__ = ("_v", "_w", "lock", "tag")
     v: Once[int] = 0
     w: Plain[int] = 0
-    tag: Any = 0
-    lock: Any = None
 
     def __init__(self):
-        super().__init__(lock=Spinlock("node.lock"))
+        super().__init__()
+        self.tag, self.lock = 0, Spinlock("node.lock")
 
 
 class Named(Node):
