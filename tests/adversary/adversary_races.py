@@ -33,7 +33,7 @@ LOCKS = {
     "rw": ({"read_lock", "read_trylock", "write_lock", "write_trylock"}, {"write_unlock"}),
     "rw readers": ({"write_lock", "write_trylock"}, {"read_unlock"}),
     "semaphore": ({"down", "down_slowpath", "down_trylock"}, {"up"}),
-    "completion": ({"wait_for_completion", "try_wait_for_completion"}, {"complete", "complete_all"}),
+    "completion": ({"wait_for_completion", "try_wait_for_completion", "completion_done"}, {"complete", "complete_all"}),
     "flag": ({"wait", "is_set"}, {"set"}),
     "barrier": ({"barrier_wait"}, {"barrier_arrive"}),
     "condition": ({"condition_wait awake"}, {"notify", "notify_all"}),
@@ -49,7 +49,7 @@ LOCKS = {
 
 _TRIES = {"mutex_trylock", "spin_trylock", "tap_trylock", "down_read", "down_write", "down_read_trylock"}
 _TRIES |= {"down_write_trylock", "read_trylock", "write_trylock", "down", "down_trylock", "try_wait_for_completion"}
-_TRIES |= {"is_set", "barrier_wait"}
+_TRIES |= {"is_set", "barrier_wait", "completion_done"}
 """They take over only what they got."""
 
 _BEGINS = {"synchronize_rcu", "call_rcu", "start_poll_synchronize_rcu", "synchronize_srcu", "call_srcu", "start_poll_synchronize_srcu"}
@@ -79,6 +79,11 @@ class Happened:
             self._synchronises(at, event)
         self._grace_periods()
         self._timers()
+
+    @staticmethod
+    def waits(story: Story) -> bool:
+        """There are grace periods in this execution."""
+        return any(event.op.name in _BEGINS for event in story.events)
 
     def _program_order(self) -> None:
         latest: dict[str, int] = {}
@@ -152,6 +157,11 @@ class Happened:
             if flavour == "rcu":
                 if name in ("rcu_read_lock", "rcu_read_unlock"):
                     change = 1 if name.endswith("_lock") and "un" not in name else -1
+                elif name.endswith("_callback"):
+                    change = 1
+                elif name.endswith("_callback_done"):
+                    # A callback runs as in a softirq, so later grace periods wait for it.
+                    change = -1
                 elif event.op.region:
                     change = _region(event)
             elif event.obj is obj:
@@ -172,7 +182,7 @@ class Happened:
             for task, first, final in self._readers(flavour, obj):
                 last = min(final, len(self.events) - 1)
                 if first < begin and final < end:
-                    self.direct[end].add(final)
+                    (self.direct if is_own else self.late)[end].add(final)
                 elif final < end:
                     # It need not have been waited for; docs/rcu.md says that it counts all the same.
                     self.late[end].add(final)
@@ -186,7 +196,8 @@ class Happened:
         """Begin, end, domain, and whether it is the very grace period whose end it is: earlier ones are over, too."""
         found = []
         for end, event in enumerate(self.events):
-            if event.op.name not in _ENDS:
+            polled = event.op.name.startswith("poll_state_synchronize") and event.result
+            if event.op.name not in _ENDS and not polled:
                 continue
             flavour = "srcu" if "srcu" in event.op.name else "rcu"
             own = self._own_begin(end, event)
@@ -208,7 +219,11 @@ class Happened:
             calls = [n for n in before if self.events[n].task == starter and self.events[n].op.name.startswith("call_")]
             ran = sum(1 for n in range(at) if self.events[n].task == end.task and self.events[n].op.name == name)
             return calls[ran] if ran < len(calls) else None
-        return max((n for n in before if self.events[n].task == end.task), default=None)
+        if name.endswith("_over"):
+            # Only passes on what the poll before it has seen; who has ended since may count, too.
+            return None
+        cookies = [n for n in before if "start_poll" in self.events[n].op.name and self.events[n].result == end.arg]
+        return max(cookies, default=None)
 
     # -- timers -------------------------------------------------------------------------------------------------------
 
@@ -217,25 +232,40 @@ class Happened:
 
         Kernel: lock_timer_base() in kernel/time/timer.c; who finds nothing pending may not have taken it.
         """
-        sets, touches = ("mod_timer", "schedule_timeout"), ("mod_timer", "del_timer", "del_timer_sync")
+        touches = ("mod_timer", "del_timer", "del_timer_sync")
+        pending: dict[int, int] = {}
+        """For each timer that is set: when it is due."""
+        sets: list[int] = []
+        locked: list[int] = []
         for at, event in enumerate(self.events):
             name = event.op.name
             if name == "timer_fires":
-                for n in range(at):
-                    other = self.events[n]
-                    if other.op.name in sets:
-                        (self.direct if other.arg[0] is event.result else self.late)[at].add(n)
+                pending.pop(id(event.result), None)
+                for n in sets:
+                    (self.direct if self.events[n].arg[0] is event.result else self.late)[at].add(n)
+            elif name == "schedule_timeout":
+                sets.append(at)
             elif name in touches and event.op.effect is not None:
-                timer = event.arg[0] if name == "mod_timer" else event.arg
-                pending = event.result[0] if name == "mod_timer" else event.result
+                timer, due = event.arg if name == "mod_timer" else (event.arg, None)
+                was = pending.get(id(timer))
+                # Who finds it as it should be takes no lock: del_timer() of one that is not set, __mod_timer() of one
+                # that is due then anyway. del_timer_sync() always does.
+                locks = name == "del_timer_sync" or due != was
                 for n in range(at):
                     other = self.events[n]
-                    if other.op.name == "mod_timer" and other.arg[0] is timer and pending:
+                    if n in sets and other.arg[0] is timer and was is not None and due != was:
                         self.direct[at].add(n)
-                    elif other.op.name in touches:
+                    elif n in locked and locks:
                         self.late[at].add(n)
                     elif other.op.name == "timer_ran" and name == "del_timer_sync":
                         self.direct[at].add(n)
+                pending.pop(id(timer), None)
+                if locks:
+                    locked.append(at)
+                if due is not None:
+                    pending[id(timer)] = due
+                    if locks:
+                        sets.append(at)
 
     # -- races --------------------------------------------------------------------------------------------------------
 
