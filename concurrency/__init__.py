@@ -11,6 +11,7 @@ from concurrency.atomic import (
     cmpxchg,
     xchg,
 )
+from concurrency.audit import Audit, WrongDeclaration, audit
 from concurrency.barrier import Barrier
 from concurrency.clock import HZ, jiffies, ktime_get, mdelay, msleep
 from concurrency.completion import Completion
@@ -185,6 +186,7 @@ __all__ = [
     "WRITE_ONCE",
     "Access",
     "Atomic",
+    "Audit",
     "BadSchedule",
     "Barrier",
     "Completion",
@@ -243,6 +245,7 @@ __all__ = [
     "WaitQueue",
     "Witness",
     "WouldBlock",
+    "WrongDeclaration",
     "active",
     "atomic_add",
     "atomic_add_return",
@@ -251,6 +254,7 @@ __all__ = [
     "atomic_dec_and_test",
     "atomic_fetch_add",
     "atomic_inc",
+    "audit",
     "bug_on",
     "call_rcu",
     "call_rcu_tasks",

@@ -29,7 +29,7 @@ class Barrier:
         self.broken = False
         self.waiting: dict[Task, int] = {}
         self.passing: dict[Task, int] = {}
-        self.late: list[int] = []
+        self.late: dict[int, None] = {}
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the others, at most `timeout` seconds; gives the place in the order of arrival, from 0.

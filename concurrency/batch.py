@@ -118,6 +118,7 @@ class Made(NamedTuple):
     fair: bool = False
     faults: int = 0
     headline: str | None = None
+    doubt: str = ""
 
 
 @dataclass(slots=True)
@@ -182,6 +183,7 @@ class _Runner:
                 execution.fair,
                 execution.faults,
                 headline,
+                execution.doubt,
             )
         )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from bisect import insort
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from concurrency.context import might_sleep
@@ -48,16 +49,19 @@ class Clock:
         """The timer whose function is being called."""
         self.task: Task | None = None
         self.deleting: dict[Task, Entry] = {}
-        """Who waits until a timer's function has returned, and for which timer."""
+        """Who waits until a timer's function has returned, and for which timer. An entry is its task's own."""
 
     @property
     def holders(self) -> tuple[Task, ...]:
         """The clock's task while it calls the function of a timer."""
         return () if self.running is None or self.task is None else (self.task,)
 
-    def awaited(self, task: Task) -> tuple[Task, ...]:
-        """Whom a task waits for that deletes a timer."""
-        return self.holders if task in self.deleting else ()
+    def awaited(self, task: Task) -> Mapping[Task, str]:
+        """See `waiting.awaited`: whoever deletes a timer waits for the task that calls its function now."""
+        entry = self.deleting.get(task)
+        if entry is None or entry is not self.running or self.task is None:
+            return {}
+        return {self.task: "held by {}, which calls the timer's function"}
 
     @property
     def now(self) -> int:
@@ -105,8 +109,8 @@ class Clock:
 class Waitable(Protocol):
     """What a task can wait for with a deadline."""
 
-    late: list[int]
-    """The numbers of the tasks whose deadline has passed while they wait."""
+    late: dict[int, None]
+    """The numbers of the tasks whose deadline has passed while they wait. An entry is its task's own."""
 
 
 class Alarm:
@@ -131,7 +135,7 @@ class Nap:
 
     def __init__(self) -> None:
         self.name = "nap"
-        self.late: list[int] = []
+        self.late: dict[int, None] = {}
 
 
 def late(obj: Waitable, task: Task) -> bool:
@@ -191,7 +195,7 @@ def _expire(number: int) -> Operation:
     if found is None:
 
         def effect(obj: Waitable, _task: Task, _arg: object) -> None:
-            obj.late.append(number)
+            obj.late[number] = None
 
         found = _EXPIRE[number] = Operation("timeout", effect=effect, wakes=True, local=True)
     return found
@@ -236,8 +240,9 @@ def perform_timeout(op: Operation, obj: Waitable, timeout: int) -> tuple[Any, in
     result = perform(op, obj)
     clock.deleting[task] = alarm
     left = perform(DISARM, clock, alarm)
-    if task.id in obj.late:
-        obj.late.remove(task.id)
+    # In the turn of the last operation, on another object: nobody but this task looks at its entry, and the clock,
+    # which makes it, has been told not to.
+    obj.late.pop(task.id, None)
     return result, left
 
 

@@ -21,7 +21,7 @@ class Completion:
         self.name = name
         self.done = 0
         self.all_done = False
-        self.late: list[int] = []
+        self.late: dict[int, None] = {}
 
     def complete(self) -> None:
         """Let one waiter go on, now or later."""

@@ -36,7 +36,7 @@ class Condition:
         self.lock = Mutex(name) if lock is None else lock
         self.waiters: list[Task] = []
         self.calls: list[tuple[Task, ...]] = []
-        self.late: list[int] = []
+        self.late: dict[int, None] = {}
 
     def wait(self, timeout: float | None = None) -> bool:
         """Give the lock back, wait to be notified, at most `timeout` seconds, and take the lock again.
@@ -75,8 +75,7 @@ class Condition:
     def notify(self, n: int = 1) -> None:
         """Let `n` of the waiters go on, whichever come first. Raises RuntimeError without the lock."""
         self._must_hold("notify")
-        for _ in range(min(n, len(self.waiters))):
-            perform(CONDITION_NOTIFY, self)
+        perform(_notify_some(n), self)
 
     def notify_all(self) -> None:
         """Wake all waiters. Raises RuntimeError without the lock."""
@@ -131,11 +130,6 @@ def _leave(condition: Condition, task: Task, _arg: object) -> bool:
     return called is not None
 
 
-def _notify(condition: Condition, _task: Task, _arg: object) -> None:
-    if len(condition.calls) < len(condition.waiters):
-        condition.calls.append(tuple(condition.waiters))
-
-
 def _notify_all(condition: Condition, _task: Task, _arg: object) -> None:
     condition.calls = [tuple(condition.waiters)] * len(condition.waiters)
 
@@ -149,5 +143,18 @@ CONDITION_AWAKE_OR_LATE = Operation(
     "condition_wait", ready=_notified_or_late, effect=_leave, wakes=True, acquires=_ORDER, local=True
 )
 CONDITION_LEAVE = Operation("spurious wake-up", effect=_leave, wakes=True, local=True)
-CONDITION_NOTIFY = Operation("notify", effect=_notify, wakes=True, releases=_ORDER, local=True)
 CONDITION_NOTIFY_ALL = Operation("notify_all", effect=_notify_all, wakes=True, releases=_ORDER, local=True)
+_NOTIFY: dict[int, Operation] = {}
+
+
+def _notify_some(n: int) -> Operation:
+    """The operation that lets `n` waiters go on; one operation, since how many wait is what others change."""
+    found = _NOTIFY.get(n)
+    if found is None:
+
+        def effect(condition: Condition, _task: Task, _arg: object) -> None:
+            room = len(condition.waiters) - len(condition.calls)
+            condition.calls += [tuple(condition.waiters)] * min(n, room)
+
+        found = _NOTIFY[n] = Operation("notify", effect=effect, wakes=True, releases=_ORDER, local=True)
+    return found

@@ -6,9 +6,22 @@ might_sleep() in kernel/sched/core.c, v6.6.
 
 from __future__ import annotations
 
+from typing import Any
+
 from concurrency.failure import Failure, Kind
-from concurrency.runtime import checked, current_task, fail
+from concurrency.operation import Access, Operation
+from concurrency.runtime import checked, current_task, fail, perform
 from concurrency.site import caller
+from concurrency.task import Task
+from concurrency.waiting import position
+
+
+def _is_asleep(place: Any, task: Task, _arg: object) -> bool:
+    return task in place.asleep
+
+
+WILL_SLEEP = Operation("get_current_state", Access.READ_ONCE, effect=_is_asleep, local=True)
+"""The task looks at its own state, which whoever wakes it sets: so this is an operation on where it sleeps."""
 
 
 def might_sleep(*, state: bool = True) -> None:
@@ -18,14 +31,24 @@ def might_sleep(*, state: bool = True) -> None:
     end that sleep.
     """
     task = current_task()
-    place = task.wait_queue or task.sleep
-    if state and place is not None and task in place.asleep and checked("atomic-sleep"):
+    # `dozing` is the task's own, so that this costs an operation only where a task may be about to sleep.
+    if (
+        state
+        and task.dozing
+        and checked("atomic-sleep")
+        and perform(WILL_SLEEP, task.wait_queue or task.sleep)
+    ):
         fail(
             Failure(
                 Kind.LOCKDEP,
                 f"WARNING: do not call blocking ops when !TASK_RUNNING, at {caller()}",
-                f"{task.name} is about to sleep"
-                + ("" if task.wait_queue is None else f" on the queue {task.wait_queue.name}"),
+                "\n".join(
+                    [
+                        f"{task.name} is about to sleep"
+                        + ("" if task.wait_queue is None else f" on the queue {task.wait_queue.name}"),
+                        *position(task),
+                    ]
+                ),
                 check="atomic-sleep",
             )
         )
@@ -34,8 +57,13 @@ def might_sleep(*, state: bool = True) -> None:
             Failure(
                 Kind.LOCKDEP,
                 f"BUG: sleeping function called from invalid context at {caller()}",
-                f"in_atomic(): {task.preempt_count}, irqs_disabled(): {int(task.irqs_off)}, "
-                f"RCU nest depth: {task.rcu_nesting}, expected: 0, pid: {task.id}, name: {task.name}",
+                "\n".join(
+                    [
+                        f"in_atomic(): {task.preempt_count}, irqs_disabled(): {int(task.irqs_off)}, "
+                        f"RCU nest depth: {task.rcu_nesting}, expected: 0, pid: {task.id}, name: {task.name}",
+                        *position(task),
+                    ]
+                ),
                 check="atomic-sleep",
             )
         )

@@ -6,13 +6,14 @@ Systems", LNCS 1032, 1996, definition 3.1). The relation here errs on one side o
 dependent that are not, never the other way round. So an operation counts as reaching anything unless it is known to
 stay in its place, which is the case for
 
-- the fields of `Shared` objects, the engine's locks, RCU, joins and allocations;
-- an operation that is declared ``Operation(..., local=True)``: the field that it names, or all of its object;
+- the fields of `Shared` objects, joins and allocations;
+- an operation that is declared ``Operation(..., local=True)``: the field that it names, or all of its object. So are
+  the engine's own; no module is believed, and `concurrency.audit` verifies what is declared;
 - freeing an object of a cache that is declared ``KmemCache(..., stepped=True)``.
 
 "The same state" is what the program can see through operations. What it looks at without one (a list that tasks append
-to, `lock.is_locked()`) is not a part of it, and the order of RCU readers among each other, or of readers in the queue
-of a rw_semaphore, has no effect.
+to, an attribute of a lock) is not a part of it, and the order of RCU readers among each other, or of readers in the
+queue of a rw_semaphore, has no effect.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from concurrency.execution import START
-from concurrency.operation import Access, Dep, Operation
+from concurrency.operation import READING, Dep, Operation
 from concurrency.rcu import (
     RCU_READ_LOCK,
     RCU_READ_LOCK_NESTED,
@@ -35,7 +36,7 @@ from concurrency.runtime import JOIN
 from concurrency.rwlock import READ_LOCK, READ_TRYLOCK, READ_UNLOCK
 from concurrency.rwsem import DOWN_READ, DOWN_READ_SLOW, DOWN_READ_TRYLOCK, UP_READ
 from concurrency.shared import Shared
-from concurrency.slab import ALLOC, ALLOC_REUSABLE, FREE_STEPPED, REUSE
+from concurrency.slab import ALLOC, ALLOC_REUSABLE, FREE, FREE_STEPPED, REUSE
 
 
 class Scope(IntEnum):
@@ -71,12 +72,15 @@ class Footprint(IntEnum):
     TRIES = 9
     """A read trylock."""
     NOTHING = 10
-    """Touches no place: a join is ordered by the end of the task, a new object is known to nobody."""
+    """Touches no place: a join is ordered by the end of the task, a new object is known to nobody, and a task starts
+    without an operation. But what the task does from here to its next operation belongs to it, and no operation says
+    what it looks at on the way: an attribute of an object that another task frees, say. So it comes before or after
+    whatever may touch anything, and commutes with the rest."""
     ANYTHING = 11
     """May look at and change any place."""
-    STARTS = 12
-    """A task up to its first operation. No operation says what it looks at on the way (an attribute of an object that
-    another task frees, say), so it comes before or after whatever may touch anything, and commutes with the rest."""
+    FREES = 12
+    """Makes every later touch of an object a failure, also one that is no operation: depends on everything, as
+    `ANYTHING` does. But no operation on another object waits for what it changes."""
 
 
 _PAIRS = (
@@ -102,7 +106,7 @@ _COMMUTE = frozenset({*_PAIRS, *((two, one) for one, two in _PAIRS)})
 """Footprints in one place that commute."""
 
 _KNOWN = {
-    START: Footprint.STARTS,
+    START: Footprint.NOTHING,
     JOIN: Footprint.NOTHING,
     RCU_READ_LOCK: Footprint.READER_BEGINS,
     RCU_READ_UNLOCK: Footprint.READER_ENDS,
@@ -114,7 +118,8 @@ _KNOWN = {
     **{waits.wait: Footprint.GRACE_ENDS for waits in (RCU_WAITS, SRCU_WAITS)},
     **{waits.get_state: Footprint.GRACE_LOOKS for waits in (RCU_WAITS, SRCU_WAITS)},
     **{waits.poll: Footprint.GRACE_LOOKS for waits in (RCU_WAITS, SRCU_WAITS)},
-    **{waits.polled: Footprint.NOTHING for waits in (RCU_WAITS, SRCU_WAITS)},
+    # Takes over what the readers left behind that have ended by now, so its order against their ends counts.
+    **{waits.polled: Footprint.GRACE_ENDS for waits in (RCU_WAITS, SRCU_WAITS)},
     DOWN_READ: Footprint.SHARES,
     UP_READ: Footprint.SHARES,
     DOWN_READ_SLOW: Footprint.LEAVES_QUEUE,
@@ -125,18 +130,15 @@ _KNOWN = {
     ALLOC: Footprint.NOTHING,
     ALLOC_REUSABLE: Footprint.CHANGE,
     REUSE: Footprint.CHANGE,
+    FREE: Footprint.FREES,
     FREE_STEPPED: Footprint.CHANGE,
 }
-"""`FREE` is not here: it makes every later touch of the object a failure, also one that is no operation."""
+
+REACHING = (Footprint.ANYTHING, Footprint.FREES)
+"""What operations with these do may be seen from any place."""
 
 _ALLOCATIONS = (ALLOC, ALLOC_REUSABLE)
 
-_LOCAL_MODULES = frozenset(
-    {"concurrency.lock", "concurrency.rwsem", "concurrency.rcu.sync", "concurrency.rcu.callbacks"}
-)
-"""Where effects touch their object and the acting task, and nothing else."""
-
-_READS = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
 _TAKES = (Dep.ACQUIRE, Dep.ACQUIRE_READ, Dep.ACQUIRE_RECURSIVE, Dep.TRY, Dep.TRY_READ)
 
 
@@ -187,22 +189,23 @@ class Dependence:
 
     def _scope(self, op: Operation, obj: object, other: Operation, on: object) -> Scope:
         one, two = self.footprint(op, obj), self.footprint(other, on)
-        if Footprint.NOTHING in (one, two):
-            return Scope.NOWHERE
-        if Footprint.STARTS in (one, two) and (op in _ALLOCATIONS or other in _ALLOCATIONS):
+        silent = Footprint.NOTHING in (one, two)
+        if silent and (op in _ALLOCATIONS or other in _ALLOCATIONS):
             # With `faults` allocations reach each other, by the number that is left; no attribute tells of that.
             return Scope.NOWHERE
-        if Footprint.ANYTHING in (one, two) or (op.region and other.grace) or (op.grace and other.region):
+        if one in REACHING or two in REACHING:
             return Scope.ANYWHERE
-        if Footprint.STARTS in (one, two):
+        if silent:
             return Scope.NOWHERE
+        if (op.region and other.grace) or (op.grace and other.region):
+            return Scope.ANYWHERE
         apart = op.place is not None and other.place is not None and op.place != other.place
         return Scope.NOWHERE if apart or (one, two) in _COMMUTE else Scope.ONE_OBJECT
 
 
 def _footprint(op: Operation, obj: object) -> Footprint:
-    if op.local or _is_shared_field(op, obj) or (op.local is None and _is_engine(op)):
-        return Footprint.READ if op.access in _READS else Footprint.CHANGE
+    if op.local or _is_shared_field(op, obj):
+        return Footprint.READ if op.access in READING else Footprint.CHANGE
     return Footprint.ANYTHING
 
 
@@ -212,9 +215,3 @@ def _is_shared_field(op: Operation, obj: object) -> bool:
         return False
     field = type(obj)._fields.get(op.field)
     return field is not None and (op in field.ops.values() or op in field.modify.values())
-
-
-def _is_engine(op: Operation) -> bool:
-    """The effect and the readiness are the engine's own."""
-    parts = [part for part in (op.effect, op.ready) if part is not None]
-    return bool(parts) and all(part.__module__ in _LOCAL_MODULES for part in parts)

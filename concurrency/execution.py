@@ -24,7 +24,8 @@ class Execution:
     The n-th time that a task went on, it was `who[n]`, after `when[n]` announced operations. `data` has the other
     choices: how many times a task had gone on by then, and the value. With `fair` it took so long that from some
     operation on tasks were scheduled round robin, not by the strategy. `preemptions` counts the switches away from a
-    task that could be preempted (`can_be_preempted`), `faults` the allocations that failed by choice.
+    task that could be preempted (`can_be_preempted`), `faults` the allocations that failed by choice. `doubt` says why
+    a search that has seen this execution has not seen all that it stands for.
     """
 
     failure: Failure | None
@@ -35,6 +36,7 @@ class Execution:
     fair: bool = False
     preemptions: int = 0
     faults: int = 0
+    doubt: str = ""
 
     @property
     def schedule(self) -> Schedule:

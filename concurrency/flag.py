@@ -18,7 +18,7 @@ class Flag:
     def __init__(self, name: str = "flag") -> None:
         self.name = name
         self.raised = False
-        self.late: list[int] = []
+        self.late: dict[int, None] = {}
 
     def set(self) -> None:
         """Set it: everybody who waits goes on, and nobody waits until it is cleared."""

@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 from concurrency.failure import ConcurrencyError, Failure, Kind
 from concurrency.operation import Dep, Operation
 from concurrency.runtime import current_task, fail, perform
+from concurrency.site import caller
 from concurrency.task import Task
+from concurrency.waiting import position
 
 
 def _irqs_off(task: Task, _task: Task, _arg: object) -> bool:
@@ -69,8 +71,14 @@ def _unbalanced(what: str, task: Task) -> NoReturn:
         Failure(
             Kind.LOCKDEP,
             f"WARNING: {what}",
-            f"irqs_disabled(): {int(task.irqs_off)}, bottom halves disabled: {task.bh_off}, "
-            f"pid: {task.id}, name: {task.name}",
+            "\n".join(
+                [
+                    f"irqs_disabled(): {int(task.irqs_off)}, bottom halves disabled: {task.bh_off}, "
+                    f"pid: {task.id}, name: {task.name}",
+                    f"at {caller()}",
+                    *position(task),
+                ]
+            ),
         )
     )
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Self
 
 from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
-from concurrency.operation import Dep, Operation
-from concurrency.runtime import checked, current_task, fail, looking_from_outside, perform
+from concurrency.operation import Access, Dep, Operation
+from concurrency.runtime import checked, current_task, fail, looking_from_outside, of_oneself, perform
+from concurrency.site import caller, spell
 from concurrency.task import Task
+from concurrency.waiting import held_now, position
 from lockdep import LockClassKey, LockMap
+
+HELD = "held by {}"
+QUEUED = "queued behind {}"
+"""How `awaited` says for what somebody is waited for: only the holder can give a lock back, and where those that wait
+are served in order only who stands before a task can let it come first."""
 
 _keys: dict[str, LockClassKey] = {}
 
@@ -52,14 +59,35 @@ class Lock:
         raise NotImplementedError
 
     @property
-    def free(self) -> bool:
-        """Nobody holds it."""
+    def unheld(self) -> bool:
+        """Nobody holds it, as seen from inside an effect or from outside the program: no operation, as `peek`."""
         return not any(True for _ in self.holders)
 
+    @property
+    def free(self) -> bool:
+        """Nobody holds it, at this moment."""
+        return not self.is_locked()
+
+    def is_locked(self) -> bool:
+        """Somebody holds it, at this moment; kernel: mutex_is_locked(), which orders nothing."""
+        # An operation, since others decide it: looked at in passing, its order against a lock is no order of
+        # operations, and a search that leaves out orders could pass a program that fails.
+        return bool(perform(IS_LOCKED, self))
+
+    def times_held(self, task: Task) -> int:
+        """How often `task` holds it now, in any mode."""
+        return list(self.holders).count(task)
+
+    def awaited(self, task: Task) -> Mapping[Task, str]:  # noqa: ARG002
+        """For a task that waits for it: without whom it can never go on, see `waiting.awaited`."""
+        return dict.fromkeys(self.holders, HELD)
+
+    @of_oneself
     def held_by_me(self) -> bool:
         """The calling task holds it, in any mode."""
         return current_task() in self.holders
 
+    @of_oneself
     def assert_held(self) -> None:
         """Fail unless the calling task holds the lock; kernel: lockdep_assert_held()."""
         if not self.held_by_me() and checked("lockdep") and not looking_from_outside():
@@ -70,29 +98,45 @@ class Lock:
         self.assert_held()
 
     def _not_held(self, assertion: str) -> NoReturn:
-        holders = ", ".join(task.name for task in self.holders) or "nobody"
+        task = current_task()
         fail(
             Failure(
                 Kind.LOCKDEP,
-                f"WARNING: {assertion}({self.name}): not held by {current_task().name}",
-                f"held by {holders}",
+                f"WARNING: {assertion}({self.name}): not held by {task.name}",
+                "\n".join([f"held by {self._held_by()}", f"at {caller()}", *position(task)]),
                 check="lockdep",
             )
         )
 
-    def _unheld_release(self, operation: str) -> NoReturn:
-        fail(
-            Failure(
-                Kind.LOCKDEP,
-                "WARNING: bad unlock balance detected!",
-                f"{current_task().name} is trying to release lock ({self.name}) by {operation}, "
-                "but there are no more locks to release!",
+    def _held_by(self) -> str:
+        """Its holders and where each has taken it, or "nobody"."""
+        told = []
+        for task in dict.fromkeys(self.holders):
+            taken = [entry for entry in held_now(task) if entry[0] is self.dep_map]
+            told.append(
+                task.name + "".join(f", taken at {spell((code, at))}" for _, _, code, at, _ in taken[-1:])
             )
+        return "; ".join(told) or "nobody"
+
+    def _unheld_release(self, operation: str) -> NoReturn:
+        task = current_task()
+        told = (
+            f"{task.name} is trying to release lock ({self.name}) by {operation}, "
+            "but there are no more locks to release!"
         )
+        lines = [told, f"at {caller()}", f"held by {self._held_by()}", *position(task)]
+        fail(Failure(Kind.LOCKDEP, "WARNING: bad unlock balance detected!", "\n".join(lines)))
 
     def __repr__(self) -> str:
         holders = ", ".join(task.name for task in self.holders)
         return f"<{type(self).__name__} {self.name}: {f'held by {holders}' if holders else 'free'}>"
+
+
+def _held(lock: Lock, _task: Task, _arg: object) -> bool:
+    return not lock.unheld
+
+
+IS_LOCKED = Operation("is_locked", Access.READ_ONCE, effect=_held, local=True)
 
 
 def nested(subclass: int, nest_lock: Lock | None) -> Any:
@@ -124,13 +168,13 @@ class OwnedLock(Lock):
         return () if self.owner is None else (self.owner,)
 
     @property
-    def free(self) -> bool:
-        """Nobody holds it."""
+    def unheld(self) -> bool:
+        """See `Lock.unheld`."""
         return self.owner is None
 
-    def awaited(self, _task: Task) -> tuple[Task, ...]:
-        """Whom whoever waits for it waits for: only the owner can give it back."""
-        return self.holders
+    def times_held(self, task: Task) -> int:
+        """See `Lock.times_held`."""
+        return int(self.owner is task)
 
     def lock(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
         """Wait until it is free and take it."""
@@ -145,10 +189,6 @@ class OwnedLock(Lock):
     def unlock(self) -> None:
         """Give it back; only its owner may."""
         perform(self._unlock, self)
-
-    def is_locked(self) -> bool:
-        """Somebody holds it."""
-        return self.owner is not None
 
     def __enter__(self) -> Self:
         self.lock()
@@ -193,11 +233,26 @@ def owned_operations(prefix: str, *, atomic: bool) -> tuple[Operation, Operation
             wakes=True,
             dep=Dep.ACQUIRE,
             acquires=order,
+            local=True,
             spins=atomic,
             region=atomic,
         ),
-        Operation(f"{prefix}_trylock", effect=take, wakes=True, dep=Dep.TRY, acquires=order, region=atomic),
         Operation(
-            f"{prefix}_unlock", effect=give_back, wakes=True, dep=Dep.RELEASE, releases=order, region=atomic
+            f"{prefix}_trylock",
+            effect=take,
+            wakes=True,
+            dep=Dep.TRY,
+            acquires=order,
+            local=True,
+            region=atomic,
+        ),
+        Operation(
+            f"{prefix}_unlock",
+            effect=give_back,
+            wakes=True,
+            dep=Dep.RELEASE,
+            releases=order,
+            local=True,
+            region=atomic,
         ),
     )

@@ -7,8 +7,11 @@ it. `concurrency.dependence` says which operations depend on each other.
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from enum import IntEnum
 from typing import Any
+
+from concurrency.failure import ConcurrencyError
 
 
 class Access(IntEnum):
@@ -30,6 +33,10 @@ class Access(IntEnum):
     """Both (atomic read-modify-write)."""
     NONE = 7
     """Touches no memory that a program could race on (locks, and marks in the event stream)."""
+
+
+READING = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
+"""What changes nothing."""
 
 
 class Dep(IntEnum):
@@ -73,6 +80,42 @@ class Fence(IntEnum):
     """All that the task knows before it has reached every task before it goes on."""
 
 
+_unsettled: list[Operation] = []
+"""The operations with orderings that were declared since `settle_orderings` looked."""
+_acquired: set[str] = set()
+_released: set[str] = set()
+
+
+def settle_orderings() -> None:
+    """Refuse an operation that takes over an ordering which nobody hands on, or the reverse: a name misspelt.
+
+    Called when a program is about to run: then all operations are declared that it can use, in whatever order. Raises
+    `ConcurrencyError`, once for each such operation.
+    """
+    if not _unsettled:
+        return
+    new = _unsettled.copy()
+    _unsettled.clear()
+    for op in new:
+        _acquired.update(op.acquires)
+        _released.update(op.releases)
+    for number, op in enumerate(new, 1):
+        for names, others, does, nobody in (
+            (op.acquires, _released, "acquires", "releases"),
+            (op.releases, _acquired, "releases", "acquires"),
+        ):
+            for name in names:
+                if name not in others:
+                    _unsettled.extend(new[number:])
+                    alike = get_close_matches(name, sorted(others))
+                    guess = (
+                        f"did you mean {alike[0]!r}?" if alike else "declare one that does, or leave it out"
+                    )
+                    raise ConcurrencyError(
+                        f"the operation {op.name} {does} the ordering {name!r}, which no operation {nobody}: {guess}"
+                    )
+
+
 class Operation:
     """One kind of visible step.
 
@@ -81,11 +124,14 @@ class Operation:
 
     `ready(obj, task)` says, without side effects, whether the operation can take effect now; None means always.
     With `alike` that is the same for all tasks at any moment.
-    `effect(obj, task, arg)` makes it take effect and gives its result. `wakes` is True when the effect may make an
-    operation of another task on the same object ready, or end its readiness.
+    `effect(obj, task, arg)` makes it take effect and gives its result. `wakes` says that the effect may make an
+    operation of another task on the same object ready, or end its readiness; who waits for the object is asked again
+    then. An operation that does not say is taken to do so if it has an effect and no reading `access`; False is a
+    promise, which `concurrency.audit` verifies.
 
     `acquires` and `releases` name the orderings of the object that a synchronising operation takes over and adds to
-    (a rw_semaphore has two: what writers left and what readers left). `tracked` says that the place is declared
+    (a rw_semaphore has two: what writers left and what readers left). A name that only one side has is an error when
+    the next program runs (`settle_orderings`). `tracked` says that the place is declared
     plain, so that the race detector compares this access with the others there. `before` and `after` are the memory
     barriers that belong to the operation, and `word` is the attribute of the object that `Runtime.load` and
     `Runtime.store` read and write.
@@ -131,7 +177,7 @@ class Operation:
         ready: Callable[[Any, Any], bool] | None = None,
         effect: Callable[[Any, Any, Any], Any] | None = None,
         alike: bool = False,
-        wakes: bool = False,
+        wakes: bool | None = None,
         dep: Dep | None = None,
         acquires: tuple[str, ...] = (),
         releases: tuple[str, ...] = (),
@@ -151,7 +197,9 @@ class Operation:
         self.ready = ready
         self.effect = effect
         self.alike = alike
-        self.wakes = wakes
+        # The safe side: who waits and is not asked again waits for ever, and that is a false deadlock. What reads
+        # changes nothing, and a step has no effect here.
+        self.wakes = effect is not None and access not in READING if wakes is None else wakes
         self.dep = dep
         self.acquires = acquires
         self.releases = releases
@@ -165,6 +213,8 @@ class Operation:
         self.region = region
         self.grace = grace
         self.tracked = access <= Access.WRITE if tracked is None else tracked
+        if acquires or releases:
+            _unsettled.append(self)
 
     def __repr__(self) -> str:
         place = "" if self.field is None else f" .{self.field}"

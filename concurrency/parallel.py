@@ -96,6 +96,8 @@ def _count(tally: Tally, report: Report) -> None:
         result.cut += one.cut
         result.repeated += one.repeated
         result.fair += one.fair
+        if one.doubt:
+            result.doubts.add(one.doubt)
         result.faults += one.faults
         if one.headline is not None:
             result.times[one.headline] += 1

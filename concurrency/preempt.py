@@ -12,7 +12,9 @@ from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
 from concurrency.operation import Access, Operation
 from concurrency.runtime import current_task, fail, perform
+from concurrency.site import caller
 from concurrency.task import Task
+from concurrency.waiting import position
 
 
 def _off(task: Task, _task: Task, _arg: object) -> None:
@@ -25,7 +27,13 @@ def _on(task: Task, _task: Task, _arg: object) -> None:
             Failure(
                 Kind.LOCKDEP,
                 "WARNING: preempt_enable() without preempt_disable()",
-                f"preempt_count: {task.preempt_count}, pid: {task.id}, name: {task.name}",
+                "\n".join(
+                    [
+                        f"preempt_count: {task.preempt_count}, pid: {task.id}, name: {task.name}",
+                        f"at {caller()}",
+                        *position(task),
+                    ]
+                ),
             )
         )
     task.preempt_count -= 1

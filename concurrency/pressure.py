@@ -14,6 +14,7 @@ from concurrency.runtime import Runtime, active, current_task, domain, perform
 from concurrency.task import Task
 
 RECLAIM_ENTER = Operation("fs_reclaim_acquire", dep=Dep.RECLAIM_ENTER, local=True)
+MAY_RECLAIM = Operation("should_reclaim", field="spent", local=True)
 RECLAIM_EXIT = Operation("fs_reclaim_release", dep=Dep.RECLAIM_EXIT, local=True)
 
 
@@ -23,6 +24,9 @@ class Pressure:
     def __init__(self) -> None:
         self.reclaim: Callable[[], object] | None = None
         self.chances = 0
+        """How many allocations may reclaim, by choice, in the whole execution."""
+        self.spent = 0
+        """How many have."""
         self.inside: list[Task] = []
 
 
@@ -40,8 +44,12 @@ def fs_reclaim() -> Iterator[None]:
 def may_reclaim(rt: Runtime) -> None:
     """An allocation with __GFP_DIRECT_RECLAIM: it may reclaim here, and then goes on."""
     pressure = rt.domain(Pressure)
-    if pressure.chances and rt.current not in pressure.inside and rt.choose(2, "an allocation reclaims"):
-        pressure.chances -= 1
+    if not pressure.chances or rt.current in pressure.inside:
+        return
+    # How many have is one number for all tasks, so to look at it is an operation; the choice belongs to that.
+    rt.step(MAY_RECLAIM, pressure)
+    if pressure.spent < pressure.chances and rt.choose(2, "an allocation reclaims"):
+        pressure.spent += 1
         direct_reclaim()
 
 

@@ -148,7 +148,7 @@ def _explored(program: Callable[[], Any], options: _Options, test: pytest.Item) 
         f"found in execution {result.executions} of {options.executions} ({options.strategy}, seed "
         f"{options.seed}); {_times(witness)} enough",
     ]
-    lines += [str(pair) for pair in why.pairs]
+    lines += why.lines if why.pairs else []
     return "\n".join([*lines, f"replay: pytest {shlex.quote(test.nodeid)} {_option(witness.schedule)}"])
 
 

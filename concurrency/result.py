@@ -54,7 +54,8 @@ class Result:
     begun and given up, since nothing new could come of them; they are not among `executions`. `watched` says that a
     reduced search ran with checks that look at the whole state: they saw one execution of each trace, and what they
     would say of the others is open. `fair` counts the executions that took so long that they were scheduled fairly in
-    the end (`Execution.fair`): of those not every schedule was seen. `faults` counts the allocations that failed by
+    the end (`Execution.fair`): of those not every schedule was seen. `doubts` says why else not all was seen
+    (`Execution.doubt`). `faults` counts the allocations that failed by
     choice. `times` says for each headline how many executions showed it, of which the simplest is among `failures`.
     """
 
@@ -74,6 +75,7 @@ class Result:
     watched: bool = False
     fair: int = 0
     faults: int = 0
+    doubts: set[str] = field(default_factory=set)
     times: Counter[str] = field(default_factory=Counter)
     failures: list[Witness] = field(default_factory=list)
 
@@ -82,12 +84,16 @@ class Result:
         """Failed, passed (exhaustive) or inconclusive (a budget ended)."""
         if self.failures:
             return Verdict.FAILED
-        seen = self.exhaustive and not self.watched and not self.fair
+        seen = self.exhaustive and not self.watched and not self.fair and not self.doubts
         return Verdict.PASSED if seen else Verdict.INCONCLUSIVE
 
     @property
     def scope(self) -> str:
-        """What the exploration has seen, in words."""
+        """What the exploration has seen, in words, and what is in doubt."""
+        return "; ".join([self._seen, *sorted(self.doubts)])
+
+    @property
+    def _seen(self) -> str:
         if not self.exhaustive and self.completed is not None:
             seen = f"every schedule within {self.unit} bound {self.completed}"
             return seen if self.completed == self.bound else f"{seen}, and some of bound {self.bound}"

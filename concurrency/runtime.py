@@ -15,6 +15,7 @@ from concurrency.operation import Operation
 from concurrency.task import OUTSIDE, Task
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Watcher(Protocol):
@@ -82,6 +83,9 @@ class Runtime(Protocol):
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
         """Start a task."""
 
+    def waits(self, task: Task) -> bool:
+        """`task` has announced an operation that cannot take effect now."""
+
     def asleep(self, task: Task) -> bool:
         """`task` waits for something, and keeps no CPU by that."""
 
@@ -140,6 +144,15 @@ def at_once(op: Operation, obj: object, arg: Any = None) -> Any:
     return op.effect(obj, OUTSIDE, arg) if op.effect is not None else None
 
 
+def of_oneself(method: F) -> F:
+    """Mark a method that answers about the calling task only, whatever it looks at for that.
+
+    Other tasks cannot change the answer, so it needs no operation, and the audit does not watch it.
+    """
+    method.of_oneself = True  # type: ignore[attr-defined]
+    return method
+
+
 def current_task() -> Task:
     """The task that is calling; `OUTSIDE` when no program runs."""
     rt = active.runtime
@@ -155,12 +168,6 @@ def domain(factory: Callable[[], T]) -> T:
     if found is None:
         found = active.outside[factory] = factory()
     return found
-
-
-def domain_so_far(factory: Callable[[], T]) -> T | None:
-    """What `domain(factory)` has made already, if it was ever asked for."""
-    rt = active.runtime
-    return (active.outside if rt is None else rt.domains).get(factory)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from concurrency.lock import Lock, nested
 from concurrency.operation import Dep, Operation
-from concurrency.runtime import checked, current_task, looking_from_outside, perform
+from concurrency.runtime import checked, current_task, looking_from_outside, of_oneself, perform
 from concurrency.task import Task
 from lockdep import LockClassKey
 
@@ -31,9 +31,13 @@ class RwLock(Lock):
         """The writer, or the readers, each once, in the order in which they came."""
         return tuple(dict.fromkeys(self.readers)) if self.writer is None else (self.writer,)
 
-    def awaited(self, _task: Task) -> tuple[Task, ...]:
-        """Whom whoever waits for it waits for: each holder."""
-        return self.holders
+    def as_seen(self) -> object:
+        """The state as operations can see it: readers are in no order."""
+        return self.writer, sorted(task.id for task in self.readers)
+
+    def times_held(self, task: Task) -> int:
+        """See `Lock.times_held`; readers nest."""
+        return self.readers.count(task) + (self.writer is task)
 
     def read_lock(self) -> None:
         """Wait until no writer holds it, and share it; nests."""
@@ -77,6 +81,7 @@ class RwLock(Lock):
         finally:
             self.write_unlock()
 
+    @of_oneself
     def assert_held_write(self) -> None:
         """Fail unless the calling task holds it for writing; kernel: lockdep_assert_held_write()."""
         if self.writer is not current_task() and checked("lockdep") and not looking_from_outside():

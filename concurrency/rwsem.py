@@ -7,10 +7,12 @@ trylock fails while anybody waits, as there (RWSEM_FLAG_WAITERS is in RWSEM_READ
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from concurrency.context import might_sleep
-from concurrency.lock import Lock, nested
+from concurrency.lock import HELD, QUEUED, Lock, nested
 from concurrency.operation import Dep, Operation
-from concurrency.runtime import checked, current_task, looking_from_outside, perform
+from concurrency.runtime import checked, current_task, looking_from_outside, of_oneself, perform
 from concurrency.task import Task
 from lockdep import LockClassKey
 
@@ -33,15 +35,34 @@ class RwSemaphore(Lock):
         return tuple(self.readers) if self.writer is None else (self.writer,)
 
     @property
-    def free(self) -> bool:
-        """Nobody holds it."""
+    def unheld(self) -> bool:
+        """See `Lock.unheld`."""
         return self.writer is None and not self.readers
 
-    def awaited(self, task: Task) -> tuple[Task, ...]:
-        """Whom a task in the queue waits for: each holder, and the writer before it."""
-        queue = [waiter for waiter, _ in self.queue]
-        before = self.queue[: queue.index(task)] if task in queue else ()
-        return (*self.holders, *[waiter for waiter, writes in before if writes][:1])
+    def as_seen(self) -> object:
+        """The state as operations can see it: readers next to each other are in no order."""
+        queue: list[object] = []
+        for task, writes in self.queue:
+            if not writes and queue and isinstance(queue[-1], set):
+                queue[-1].add(task.id)
+            else:
+                queue.append(task.id if writes else {task.id})
+        return self.writer, sorted(task.id for task in self.readers), queue
+
+    def awaited(self, task: Task) -> Mapping[Task, str]:
+        """See `Lock.awaited`. A reader waits for writers only: who holds it, and who stands before it in the queue.
+
+        A writer waits for all who hold it and all who stand before it. Example: `a` reads, `b` waits to write, `c`
+        waits to read. Then `b` waits for `a`, and `c` for `b`; that `c` cannot go on before `a` has left follows from
+        the two, and a report that said it itself would leave out who is in the way.
+        """
+        # As `_may_read` and `_may_write` have it, which is what makes each of them indispensable.
+        waiters = [waiter for waiter, _ in self.queue]
+        at = waiters.index(task)
+        writes = self.queue[at][1]
+        holders = self.holders if writes or self.writer is not None else ()
+        before = [waiter for waiter, writing in self.queue[:at] if writes or writing]
+        return {**dict.fromkeys(before, QUEUED), **dict.fromkeys(holders, HELD)}
 
     def down_read(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
         """Take it for reading, after the writers that wait already."""
@@ -75,6 +96,7 @@ class RwSemaphore(Lock):
         """Turn the write hold into a read hold, letting no writer in between."""
         perform(DOWNGRADE_WRITE, self)
 
+    @of_oneself
     def assert_held_write(self) -> None:
         """Fail unless the calling task holds it for writing; kernel: lockdep_assert_held_write()."""
         if self.writer is not current_task() and checked("lockdep") and not looking_from_outside():
@@ -94,7 +116,7 @@ def _read_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
 
 
 def _write_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if sem.free:
+    if sem.unheld:
         sem.writer = task
         return True
     sem.queue.append((task, True))
@@ -114,7 +136,7 @@ def _may_read(sem: RwSemaphore, task: Task) -> bool:
 
 
 def _may_write(sem: RwSemaphore, task: Task) -> bool:
-    return sem.free and sem.queue[0][0] is task
+    return sem.unheld and sem.queue[0][0] is task
 
 
 def _leave_queue_reading(sem: RwSemaphore, task: Task, _arg: object) -> None:
@@ -135,7 +157,7 @@ def _try_read(sem: RwSemaphore, task: Task, _arg: object) -> bool:
 
 
 def _try_write(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if not sem.free or sem.queue:
+    if not sem.unheld or sem.queue:
         return False
     sem.writer = task
     return True
@@ -163,22 +185,35 @@ def _downgrade(sem: RwSemaphore, task: Task, _arg: object) -> None:
 _READ = ("writers",)
 _WRITE = ("writers", "readers")
 
-DOWN_READ = Operation("down_read", effect=_read_or_queue, wakes=True, dep=Dep.ACQUIRE_READ, acquires=_READ)
-DOWN_WRITE = Operation("down_write", effect=_write_or_queue, wakes=True, dep=Dep.ACQUIRE, acquires=_WRITE)
+DOWN_READ = Operation(
+    "down_read", effect=_read_or_queue, wakes=True, dep=Dep.ACQUIRE_READ, acquires=_READ, local=True
+)
+DOWN_WRITE = Operation(
+    "down_write", effect=_write_or_queue, wakes=True, dep=Dep.ACQUIRE, acquires=_WRITE, local=True
+)
 DOWN_READ_SLOW = Operation(
-    "down_read_slowpath", ready=_may_read, effect=_leave_queue_reading, wakes=True, acquires=_READ
+    "down_read_slowpath", ready=_may_read, effect=_leave_queue_reading, wakes=True, acquires=_READ, local=True
 )
 DOWN_WRITE_SLOW = Operation(
-    "down_write_slowpath", ready=_may_write, effect=_leave_queue_writing, wakes=True, acquires=_WRITE
+    "down_write_slowpath",
+    ready=_may_write,
+    effect=_leave_queue_writing,
+    wakes=True,
+    acquires=_WRITE,
+    local=True,
 )
 DOWN_READ_TRYLOCK = Operation(
-    "down_read_trylock", effect=_try_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ
+    "down_read_trylock", effect=_try_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ, local=True
 )
 DOWN_WRITE_TRYLOCK = Operation(
-    "down_write_trylock", effect=_try_write, wakes=True, dep=Dep.TRY, acquires=_WRITE
+    "down_write_trylock", effect=_try_write, wakes=True, dep=Dep.TRY, acquires=_WRITE, local=True
 )
-UP_READ = Operation("up_read", effect=_up_read, wakes=True, dep=Dep.RELEASE, releases=("readers",))
-UP_WRITE = Operation("up_write", effect=_up_write, wakes=True, dep=Dep.RELEASE, releases=("writers",))
+UP_READ = Operation(
+    "up_read", effect=_up_read, wakes=True, dep=Dep.RELEASE, releases=("readers",), local=True
+)
+UP_WRITE = Operation(
+    "up_write", effect=_up_write, wakes=True, dep=Dep.RELEASE, releases=("writers",), local=True
+)
 DOWNGRADE_WRITE = Operation(
-    "downgrade_write", effect=_downgrade, wakes=True, dep=Dep.DOWNGRADE, releases=("writers",)
+    "downgrade_write", effect=_downgrade, wakes=True, dep=Dep.DOWNGRADE, releases=("writers",), local=True
 )

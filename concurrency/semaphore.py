@@ -28,7 +28,7 @@ class Semaphore:
         self.count = count
         self.queue: list[Task] = []
         self.let_in: list[Task] = []
-        self.late: list[int] = []
+        self.late: dict[int, None] = {}
 
     def down(self) -> None:
         """Wait until there is room, and go in."""

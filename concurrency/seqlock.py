@@ -14,8 +14,10 @@ from concurrency.failure import Failure, Kind
 from concurrency.lock import Lock
 from concurrency.operation import Access, Dep, Operation
 from concurrency.runtime import checked, fail, perform
+from concurrency.site import caller
 from concurrency.spinlock import Spinlock
 from concurrency.task import Task
+from concurrency.waiting import holds, position
 from lockdep import LockClassKey
 
 
@@ -36,10 +38,6 @@ class SeqCount(Lock):
     def holders(self) -> tuple[Task, ...]:
         """The writer inside, if there is one."""
         return () if self.writer is None else (self.writer,)
-
-    def awaited(self, _task: Task) -> tuple[Task, ...]:
-        """Whom a reader that comes in the middle waits for."""
-        return self.holders
 
     def read_begin(self) -> int:
         """Wait until no writer is inside; gives the sequence. Kernel: read_seqcount_begin()."""
@@ -120,7 +118,14 @@ def _begin(count: SeqCount, task: Task, _arg: object) -> None:
                 Kind.DATA_RACE,
                 f"BUG: KCSAN: data-race in {count.name}.sequence: write_seqcount_begin by {task.name} while "
                 f"{other.name} writes",
-                "nothing keeps the writers of this sequence counter from each other",
+                "\n".join(
+                    [
+                        "nothing keeps the writers of this sequence counter from each other",
+                        f"at {caller()}",
+                        *(f"{other.name} holds {lock}" for lock in holds(other)),
+                        *position(task, count),
+                    ]
+                ),
                 check="data-race",
             )
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from concurrency.audit import Audited
 from concurrency.failure import ConcurrencyError
 from concurrency.observer import Observer
 from concurrency.race import RaceDetector
 from concurrency.rcu import RcuCheck
+from concurrency.sections import Sections
 from concurrency.simulated import DEFAULT_MAX_STEPS, Simulated
 from concurrency.slab import LeakCheck
 from concurrency.spin import DEFAULT_SPINS
@@ -29,7 +31,8 @@ class Settings:
     `Condition.wait`). An execution has at most `max_steps` operations; in their second half tasks are scheduled
     fairly, and so they are once a task has spun `spins` times in vain (`cpu_relax`). `observers` makes the further
     observers of a runtime: the invariants of a scenario. `memory` is the memory model: sequential consistency ("sc") or
-    `concurrency.weak` ("weak"). `patience` is for how many seconds of wall-clock time no operation may be done before
+    `concurrency.weak` ("weak"). With `audit` operations are compared with what they are declared to be, which is slow
+    (`concurrency.audit`). `patience` is for how many seconds of wall-clock time no operation may be done before
     the exploration is given up with an error; None: for ever.
     """
 
@@ -40,6 +43,7 @@ class Settings:
     spins: int = DEFAULT_SPINS
     observers: Callable[[], Sequence[Observer]] = tuple
     memory: str = "sc"
+    audit: bool = False
     patience: float | None = 60.0
 
     def __post_init__(self) -> None:
@@ -49,8 +53,13 @@ class Settings:
                 f"no memory model is called {self.memory!r}: there are {', '.join(MEMORIES)}"
             )
 
+        if self.audit and self.memory != "sc":
+            raise ConcurrencyError(
+                'the audit watches sequentially consistent memory: leave out memory="weak" or audit=True'
+            )
+
     def _common(self, *, stacks: bool) -> list[Observer]:
-        common: list[Observer] = []
+        common: list[Observer] = [Sections()] if stacks else []
         if "rcu" not in self.without:
             common.append(RcuCheck())
         if "lockdep" not in self.without:
@@ -91,7 +100,7 @@ class Settings:
         if "data-race" not in self.without:
             observers.append(RaceDetector(stacks=stacks))
         observers += self.observers()
-        kind = WeakSimulated if self.memory == "weak" else Simulated
+        kind = Audited if self.audit else WeakSimulated if self.memory == "weak" else Simulated
         return kind(
             strategy,
             tuple(observers),

@@ -22,6 +22,7 @@ from concurrency.failure import ConcurrencyError, Failure, Kind
 from concurrency.operation import Access, Operation
 from concurrency.runtime import active, checked, current_task, fail, looking_from_outside, perform
 from concurrency.site import GENERATED, caller
+from concurrency.waiting import position
 
 T = TypeVar("T")
 
@@ -99,7 +100,13 @@ class SharedField:
             names["write"] = (Access.RELEASE, "rcu_assign_pointer")
         whole = self._set if kind is FieldKind.ATOMIC else None
         self.ops = {
-            key: Operation(text, access, field=name, effect=whole if key in _WRITES else None, tracked=plain)
+            key: Operation(
+                text,
+                access,
+                field=name,
+                effect=whole if key in _WRITES else None,
+                tracked=plain,
+            )
             for key, (access, text) in names.items()
         }
         self.modify = {
@@ -168,7 +175,9 @@ def _suspicious(name: str, fine: bool, call: str) -> None:
             Failure(
                 Kind.RCU,
                 "WARNING: suspicious RCU usage",
-                f"{caller()} suspicious {call}() usage! (field {name})",
+                "\n".join(
+                    [f"{caller()} suspicious {call}() usage! (field {name})", *position(current_task())]
+                ),
                 check="rcu",
             )
         )

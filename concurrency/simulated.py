@@ -24,13 +24,15 @@ from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, unc
 from concurrency.greenlets import Greenlets
 from concurrency.liveness import Liveness
 from concurrency.observer import Observer, hearers, one_of, raised_by
-from concurrency.operation import Operation
+from concurrency.operation import Operation, settle_orderings
 from concurrency.race import RaceDetector
+from concurrency.rcu.domain import GracePeriods
 from concurrency.runtime import Watcher, active
 from concurrency.shared import STRONG, use_accessors
-from concurrency.spin import DEFAULT_SPINS
+from concurrency.site import born
+from concurrency.spin import CPU_RELAX, DEFAULT_SPINS
 from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, starts_round
-from concurrency.task import MANY, Task, is_among, task_number
+from concurrency.task import MANY, Task, is_among, own_name, task_number
 from concurrency.waiting import circle, describe_circle, describe_deadlock, doings
 
 T = TypeVar("T")
@@ -97,6 +99,7 @@ class Simulated(Liveness):
         self.steps = 0
         self.faults = self._faults
         self.tasks: list[Task] = []
+        self._names: dict[str, int] = {}
         self._runnable: list[Task] = []
         self._waiting: dict[int, dict[Task, Operation]] = {}
         self.domains: dict[Callable[[], Any], Any] = {}
@@ -115,6 +118,7 @@ class Simulated(Liveness):
         self._following: Task | None = None
         self._failure: Failure | None = None
         self._broken: BaseException | None = None
+        self._doubt = ""
         self._stopping = False
         self.step = self._step
         self._revive()
@@ -129,6 +133,7 @@ class Simulated(Liveness):
         """
         if active.runtime is not None:
             raise ConcurrencyError("a program is running in this process: explorations do not nest")
+        settle_orderings()
         use_accessors(self.accessors)
         self._reset()
         if self._greenlets.hub is not getcurrent():
@@ -150,7 +155,7 @@ class Simulated(Liveness):
             self._when.append(0)
             onward: Task | None = self.current
             while onward is not None:
-                onward = self._go_on_with(onward) or self._look_again()
+                onward = self._go_on_with(onward) or self._ask_again() or self._look_again()
             self._settle()
         finally:
             try:
@@ -173,7 +178,52 @@ class Simulated(Liveness):
             fair=self._fair_since >= 0,
             preemptions=max(0, len(self._who) - self._relieved),
             faults=self._faults - self.faults,
+            doubt=self._doubt or self._timed(),
         )
+
+    def _timed(self) -> str:
+        """Why another order of independent operations may show something else, for a search that leaves those out."""
+        # Where a grace period stalls is counted in operations of all tasks: what one order brings into its time, an
+        # equivalent one may not. In an execution that is not as long as the time-out, no order can.
+        if self._strategy.name != "dpor":
+            return ""
+        late = any(
+            isinstance(one, GracePeriods) and one.stalls is not None and one.stalls.may_ring(self.steps)
+            for one in self.domains.values()
+        )
+        return (
+            "stalls of RCU, which are counted in operations, were looked for in one order of each"
+            if late
+            else ""
+        )
+
+    def _ask_again(self) -> Task | None:
+        """Nobody can go on: before that is a deadlock, all who wait are asked again; gives one who can go on after all.
+
+        Then an operation has made another one ready without saying so (``wakes=False``, or a step that has no effect
+        here), or one on another object has. Nobody was wrongly reported, but where the task could have gone on
+        earlier it was not tried: the execution says so (`Execution.doubt`).
+        """
+        if self._stopping or not self._waiting:
+            return None
+        for waiting in list(self._waiting.values()):
+            for task, op in waiting.items():
+                assert op.ready is not None
+                if not self._can_go_on(task) and op is not CPU_RELAX and op.ready(task.obj, task):
+                    insort(self._runnable, task, key=task_number)
+                    self._doubt = (
+                        f"{op.name} was made ready by an operation that does not say so (wakes=True), so where it "
+                        "could have gone on earlier was not tried"
+                    )
+        if not self._runnable:
+            return None
+        self._revoke()
+        self._relieved += 1
+        task = self._choose(None, self.steps)
+        self._who.append(task)
+        self._when.append(self.steps)
+        self.current = task
+        return task
 
     def _settle(self) -> None:
         """All that can run has run: see whether that is a good end."""
@@ -250,7 +300,7 @@ class Simulated(Liveness):
             task.obj = obj
             self._go(chosen, n)
 
-    def _step_uniform(self, op: Operation, obj: object) -> None:  # noqa: ARG002
+    def _step_uniform(self, op: Operation, obj: object) -> None:
         """`step` when nobody listens and the strategy's choice is the next of its numbers, whatever is announced."""
         self.steps = n = self.steps + 1
         if n < self._quiet_until:
@@ -263,6 +313,9 @@ class Simulated(Liveness):
         else:
             chosen = self._choose(task, n)
         if chosen is not task:
+            # For whoever asks what each task is doing: without it the last operation that it waited for would be told.
+            task.op = op
+            task.obj = obj
             self._who.append(chosen)
             self._when.append(n)
             self.current = chosen
@@ -385,7 +438,14 @@ class Simulated(Liveness):
         """See `Runtime.spawn`."""
         if self._stopping:
             raise TaskKilled
-        return self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
+        task = self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
+        task.born = born(fn)
+        return task
+
+    def waits(self, task: Task) -> bool:
+        """See `Runtime.waits`."""
+        # Not by `task.op`: a task that goes on keeps the last operation that it was left at.
+        return self._is_blocked(task) and task.op is not None
 
     def asleep(self, task: Task) -> bool:
         """See `Runtime.asleep`."""
@@ -433,7 +493,7 @@ class Simulated(Liveness):
     def _start(
         self, parent: Task | None, fn: Callable[..., Any], args: tuple[Any, ...], name: str, daemon: bool
     ) -> Task:
-        task = Task(len(self.tasks), name, fn, args, daemon)
+        task = Task(len(self.tasks), own_name(name, self._names), fn, args, daemon)
         task.resume = partial(self._greenlets.hub.switch, task)
         self.tasks.append(task)
         self._runnable.append(task)
@@ -461,6 +521,8 @@ class Simulated(Liveness):
         task.resume = worker.switch
         try:
             task.result = task.fn(*task.args)
+            for farewell in task.farewells:
+                farewell()
         except TaskKilled:
             pass
         except Failure as failure:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import sys
 from types import FrameType
 
+from concurrency.runtime import active
 from lockdep.trace import RawFrame, Tracer, resolve, short_path
 
 GENERATED = "<concurrency.shared>"
 """The file name of the accessors of shared fields."""
 
-_ours = Tracer(("concurrency", "lockdep"))
-_ours_and_glue = Tracer(("concurrency", "lockdep", "contextlib"))
-"""Glue: frames of the standard library between a `with` statement and what it enters."""
-_files = _ours_and_glue.files
+_tracer = Tracer(("concurrency", "lockdep"))
+"""Passes over frames of ours and those of the standard library, between a `with` statement and what it enters, say."""
+_files = _tracer.files
 _files[GENERATED] = False
 
 
@@ -31,7 +31,7 @@ def place_in(frame: FrameType | None) -> RawFrame | None:
         code = frame.f_code
         user = _files.get(code.co_filename)
         if user is None:
-            user = _ours_and_glue.is_user(frame)
+            user = _tracer.is_user(frame)
         if user:
             return code, frame.f_lasti
         frame = frame.f_back
@@ -47,28 +47,37 @@ def spell(where: RawFrame | None) -> str:
 
 
 def caller() -> str:
-    """``file:line`` of the innermost frame of the user's."""
-    return spell(place())
+    """``file:line`` of the innermost frame of the user's; where the task was spawned if there is none in it."""
+    return spell(place(2) or _born())
+
+
+def born(fn: object) -> RawFrame | None:
+    """The place to keep for a task that runs `fn`: where it is spawned, if `fn` is not the user's own."""
+    # A bound method of a lock, a partial of one: no frame of the task will ever be the user's.
+    module = getattr(fn, "__module__", "") or ""
+    return place(2) if module.partition(".")[0] in ("concurrency", "functools") else None
+
+
+def _born() -> RawFrame | None:
+    rt = active.runtime
+    return None if rt is None else rt.current.born
 
 
 def stack_of(frame: FrameType | None) -> tuple[str, ...]:
-    """All frames of a thread that are not ours, innermost first, spelt as by `stack`."""
+    """All frames of a thread that are the user's, innermost first, one ``function at file:line`` a frame."""
+    # Frames of ours in the middle are passed over, too: a condition that wait_event() looks at has been called by
+    # somebody who waits.
     found = []
     while frame is not None:
-        if _ours_and_glue.is_user(frame):
+        if _tracer.is_user(frame):
             found.append(f"{frame.f_code.co_qualname} at {spell((frame.f_code, frame.f_lasti))}")
         frame = frame.f_back
     return tuple(found)
 
 
 def stack(skip: int = 0) -> tuple[str, ...]:
-    """The user's stack, innermost first, one ``function at file:line`` a frame; `skip` callers are passed over."""
-    frame: FrameType | None = sys._getframe(1 + skip)
-    while frame is not None and not _ours_and_glue.is_user(frame):
-        frame = frame.f_back
-    found = []
-    while frame is not None and _ours.is_user(frame):
-        if _ours_and_glue.is_user(frame):
-            found.append(f"{frame.f_code.co_qualname} at {spell((frame.f_code, frame.f_lasti))}")
-        frame = frame.f_back
-    return tuple(found)
+    """The user's stack, spelt as by `stack_of`; `skip` callers are passed over. Where a task of ours was spawned."""
+    found = stack_of(sys._getframe(1 + skip))
+    if not found and (where := _born()) is not None:
+        return (f"spawned at {spell(where)}",)
+    return found

@@ -7,7 +7,7 @@ from typing import Any
 
 from concurrency.runtime import active
 from concurrency.task import Task
-from concurrency.waiting import holds, label, waits, where
+from concurrency.waiting import holds, is_waiting, label, waits, where
 
 
 def describe_tasks() -> str:
@@ -24,7 +24,7 @@ def describe_tasks() -> str:
 def describe(task: Task, is_current: bool = False) -> str:
     """One task: what it waits for, what it holds, and where it is."""
     lines = [f"task {task.id} ({task.name}): {'it is running' if is_current else _waits(task)}"]
-    lines += [f"  holds {lock}" for lock in holds(task)] or ["  holds no lock"]
+    lines += [f"  holds {lock}" for lock in holds(task)] or [f"  {_nothing_held()}"]
     if task.rcu_nesting:
         lines.append("  is in an RCU reader")
     if not is_current:
@@ -32,10 +32,25 @@ def describe(task: Task, is_current: bool = False) -> str:
     return "\n".join(lines)
 
 
+def _nothing_held() -> str:
+    """How to say that nothing is known to be held."""
+    # Without the validator only locks are known that somebody waits for.
+    rt = active.runtime
+    return (
+        "holds no lock"
+        if rt is None or "lockdep" not in rt.without
+        else "holds no lock that somebody waits for"
+    )
+
+
 def _waits(task: Task) -> str:
     op, obj = task.op, task.obj
+    rt = active.runtime
+    if is_waiting(task):
+        return f"it {waits(task)}"
+    if rt is not None and rt.parallel:
+        # A thread goes on by itself, and its last wait is over.
+        return "it is running"
     if op is None:
         return "it has not begun"
-    if op.ready is None or op.ready(obj, task):
-        return f"it could go on with {op.name}({label(obj)})"
-    return f"it {waits(task)}"
+    return f"it could go on with {op.name}({label(obj)})"

@@ -78,6 +78,8 @@ class Tally:
         result.steps += execution.steps
         result.fair += execution.fair
         result.faults += execution.faults
+        if execution.doubt:
+            result.doubts.add(execution.doubt)
         failure = execution.failure
         if failure is not None:
             result.times[failure.headline] += 1

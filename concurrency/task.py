@@ -12,6 +12,7 @@ from lockdep import TaskContext
 if TYPE_CHECKING:
     from concurrency.operation import Operation
     from concurrency.wait import Sleep, WaitQueue
+    from lockdep.trace import RawFrame
 
 
 class Task:
@@ -24,15 +25,19 @@ class Task:
     __slots__ = (
         "args",
         "bh_off",
+        "born",
         "context",
         "daemon",
         "done",
+        "dozing",
+        "farewells",
         "fn",
         "greenlet",
         "has_looked",
         "id",
         "idle_spins",
         "in_softirq",
+        "inside",
         "irqs_off",
         "name",
         "obj",
@@ -61,6 +66,8 @@ class Task:
         self.args = args
         self.daemon = daemon
         self.done = False
+        self.born: RawFrame | None = None
+        """Where it was spawned, if no code of the user's runs in it (`spawn(mutex.lock)`)."""
         self.result: Any = None
         self.op: Operation | None = None
         """The operation that the task has announced and that has not taken effect yet."""
@@ -78,8 +85,14 @@ class Task:
         self.bh_off = 0
         """How many local_bh_disable() are still to be undone."""
         self.in_softirq = False
+        self.inside: list[tuple[str, RawFrame | None]] = []
+        """What it is inside of, outermost first, and where that began; kept by `Sections` only."""
         self.wait_queue: WaitQueue | None = None
         """The queue that it has been put on by `prepare_to_wait`."""
+        self.dozing = False
+        """It has said that it will sleep, and has not slept since."""
+        self.farewells: list[Callable[[], object]] = []
+        """What it does when its function has returned, before its end: checks that look at what others change."""
         self.sleep: Sleep | None = None
         """Where it sleeps if it is on no queue."""
         self.spurious = 0
@@ -102,6 +115,28 @@ class Task:
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.name}>"
+
+
+def own_name(name: str, taken: dict[str, int]) -> str:
+    """The name of a new task of this execution: `name`, or ``name#2`` and so on if another task is called so.
+
+    `taken` counts the tasks of each name that there were in this execution, and is told of the new one. The numbers go
+    by the order in which tasks are spawned, so that a schedule alone decides them:
+
+        >>> taken: dict[str, int] = {}
+        >>> [own_name("deposit", taken), own_name("deposit", taken), own_name("deposit#2", taken)]
+        ['deposit', 'deposit#2', 'deposit#2#2']
+    """
+    # Written as lockdep writes the second class of a name (print_lock_name(), v6.6). The first keeps its name as it
+    # is: it has begun before anybody knows that there will be another, and most programs have one of each.
+    number = taken.get(name, 0) + 1
+    own = name if number == 1 else f"{name}#{number}"
+    while number > 1 and own in taken:
+        number += 1
+        own = f"{name}#{number}"
+    taken[own] = 1
+    taken[name] = number
+    return own
 
 
 MANY = 32

@@ -17,14 +17,15 @@ from concurrency.clock import Clock
 from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
 from concurrency.observer import Observer, hearers, raised_by
-from concurrency.operation import Operation
+from concurrency.operation import Operation, settle_orderings
 from concurrency.runtime import Watcher, active, at_once
 from concurrency.shared import STRONG, use_accessors
-from concurrency.site import stack_of
+from concurrency.site import born, stack_of
 from concurrency.snapshot import describe
 from concurrency.spin import CPU_RELAX
-from concurrency.task import OUTSIDE, Task
+from concurrency.task import OUTSIDE, Task, own_name
 from concurrency.waiting import circle, describe_circle, describe_deadlock
+from lockdep.trace import RawFrame
 
 T = TypeVar("T")
 
@@ -82,6 +83,7 @@ class Threaded:
         self.steps = 0
         self.faults = self._faults
         self.tasks: list[Task] = []
+        self._names: dict[str, int] = {}
         self._threads: dict[Task, threading.Thread] = {}
         self._guard = threading.Condition(threading.RLock())
         self._waiting: list[Task] = []
@@ -118,6 +120,7 @@ class Threaded:
         """
         if active.runtime is not None:
             raise ConcurrencyError("a program is running in this process: explorations do not nest")
+        settle_orderings()
         use_accessors(STRONG)
         self._reset()
         active.runtime = self
@@ -155,6 +158,9 @@ class Threaded:
                     return
                 self._ring()
                 self._guard.wait(_POLL)
+                if any(not self._is_stuck(task) for task in self._waiting):
+                    # Made ready by an operation that does not say so: nobody has woken it.
+                    self._guard.notify_all()
                 if self.steps != steps:
                     steps, since = self.steps, time.monotonic()
                 elif self._patience is not None and time.monotonic() - since > self._patience:
@@ -246,9 +252,10 @@ class Threaded:
         assert op.ready is not None
         task.op = op
         task.obj = obj
+        # Before the look for a circle: what a grace period waits for depends on who waits.
+        self._waiting.append(task)
         if self._circles and (found := circle(task, self._is_stuck)):
             raise describe_circle(found)
-        self._waiting.append(task)
         for blocked in self._on_blocked:
             blocked(task, op, obj)
         if self._watchers:
@@ -309,7 +316,11 @@ class Threaded:
 
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
         """See `Runtime.spawn`."""
-        return self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
+        return self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon, born(fn))
+
+    def waits(self, task: Task) -> bool:
+        """See `Runtime.waits`."""
+        return not task.done and self._is_stuck(task)
 
     def asleep(self, task: Task) -> bool:
         """See `Runtime.asleep`."""
@@ -347,12 +358,20 @@ class Threaded:
     # -- tasks ----------------------------------------------------------------------------------------------------
 
     def _start(
-        self, parent: Task | None, fn: Callable[..., Any], args: tuple[Any, ...], name: str, daemon: bool
+        self,
+        parent: Task | None,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        name: str,
+        daemon: bool,
+        where: RawFrame | None = None,
     ) -> Task:
         with self._guard:
             if self._stopping:
                 raise TaskKilled
+            name = own_name(name, self._names)
             task = Task(len(self.tasks), name, fn, args, daemon)
+            task.born = where
             self.tasks.append(task)
             for spawned in self._on_spawned:
                 spawned(parent, task)
@@ -370,6 +389,8 @@ class Threaded:
         task.thread = threading.get_ident()
         try:
             task.result = task.fn(*task.args)
+            for farewell in task.farewells:
+                farewell()
         except TaskKilled:
             pass
         except Failure as failure:

@@ -11,9 +11,12 @@ from concurrency.lock import Lock, Nested
 from concurrency.observer import Observer
 from concurrency.operation import Dep, Operation
 from concurrency.runtime import Runtime
+from concurrency.site import spell
 from concurrency.task import Task
+from concurrency.waiting import held_now, sections
 from lockdep import Lockdep, Report, TaskContext
 from lockdep.gfp import GFP_KERNEL
+from lockdep.snapshot import Snapshot, take
 
 _ACQUIRE_RECURSIVE, _RELEASE, _DOWNGRADE, _IRQS_OFF = (
     Dep.ACQUIRE_RECURSIVE,
@@ -60,6 +63,14 @@ class LockValidator(Observer):
     def _current(self) -> TaskContext:
         assert self._runtime is not None
         return self._runtime.current.context
+
+    def snapshot(self, lock_stat: tuple[dict[str, Any], ...] = ()) -> Snapshot:
+        """The present state, in which a lock that a task only waits for does not count as held."""
+        assert self._runtime is not None
+        for task in self._runtime.tasks:
+            waits = len(held_now(task)) < len(task.context.held)
+            task.context.wanted = getattr(task.obj, "dep_map", None) if waits else None
+        return take(self.lockdep, lock_stat)
 
     def asked(self, task: Task, op: Operation, obj: Lock, arg: Nested | None) -> None:
         """A blocking acquire is validated when it is asked for, before it may wait."""
@@ -115,7 +126,13 @@ class LockValidator(Observer):
 
 
 def _ended(task: Task, how: str) -> Failure:
-    return Failure(Kind.LOCKDEP, f"note: {task.name}[{task.id}] exited with {how}", check="lockdep")
+    # A place of its own the task has no more; what it has left behind has one.
+    events = {"hardirqs": task.context.hardirq_off, "softirqs": task.context.softirq_off}
+    lines = [f"{name} last disabled at {spell(event.site)}" for name, event in events.items() if event.site]
+    lines += [f"{task.name} {section}" for section in sections(task)]
+    return Failure(
+        Kind.LOCKDEP, f"note: {task.name}[{task.id}] exited with {how}", "\n".join(lines), check="lockdep"
+    )
 
 
 def _raise(report: Report) -> None:

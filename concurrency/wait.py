@@ -28,7 +28,7 @@ class Sleep:
     def __init__(self, name: str) -> None:
         self.name = name
         self.asleep: list[Task] = []
-        self.late: list[int] = []
+        self.late: dict[int, None] = {}
 
 
 class WaitQueue:
@@ -45,7 +45,7 @@ class WaitQueue:
         self.name = name
         self.entries: list[tuple[Task, bool]] = []
         self.asleep: list[Task] = []
-        self.late: list[int] = []
+        self.late: dict[int, None] = {}
 
     def wait_event(self, condition: Callable[[], object], *, exclusive: bool = False) -> None:
         """Sleep until `condition()` holds; it is looked at now and after each wake-up."""
@@ -87,12 +87,10 @@ class WaitQueue:
                 f"{task.name} is on the queue {other.name!r}: a task waits on one queue at a time"
             )
         perform(PREPARE_TO_WAIT_EXCLUSIVE if exclusive else PREPARE_TO_WAIT, self)
-        task.wait_queue = self
 
     def finish_wait(self) -> None:
         """Be awake and on no queue."""
         perform(FINISH_WAIT, self)
-        current_task().wait_queue = None
 
     def wake_up(self, nr: int = 1) -> int:
         """Wake all tasks but the exclusive ones, and `nr` of those; gives how many were woken."""
@@ -111,6 +109,7 @@ class WaitQueue:
 
 
 def _fall_asleep(place: WaitQueue | Sleep, task: Task) -> None:
+    task.dozing = True
     if task not in place.asleep:
         place.asleep.append(task)
 
@@ -124,6 +123,9 @@ def _awake(place: WaitQueue | Sleep, task: Task) -> bool:
 
 
 def _prepare(queue: WaitQueue, task: Task, exclusive: bool) -> None:
+    # Where a task waits is its own, but `wake_up_process` looks at it: so it changes in the effect, and that depends
+    # on every operation.
+    task.wait_queue = queue
     if all(waiter is not task for waiter, _ in queue.entries):
         queue.entries.insert(len(queue.entries) if exclusive else 0, (task, exclusive))
     _fall_asleep(queue, task)
@@ -140,6 +142,8 @@ def _prepare_exclusive(queue: WaitQueue, task: Task, _arg: object) -> None:
 def _finish(queue: WaitQueue, task: Task, _arg: object) -> None:
     queue.entries = [entry for entry in queue.entries if entry[0] is not task]
     _awake(queue, task)
+    task.wait_queue = None
+    task.dozing = False
 
 
 def _wake(queue: WaitQueue, nr: int) -> int:
@@ -170,13 +174,16 @@ def _set_asleep(place: WaitQueue | Sleep, task: Task, _arg: object) -> None:
 
 def _set_running(place: WaitQueue | Sleep, task: Task, _arg: object) -> None:
     _awake(place, task)
+    task.dozing = False
 
 
 def _may_run(place: WaitQueue | Sleep, task: Task) -> bool:
     return task not in place.asleep or late(place, task)
 
 
-def _wake_sleeper(sleep: Sleep, _task: Task, _arg: object) -> bool:
+def _wake_sleeper(sleep: Sleep, _task: Task, whom: Task) -> bool:
+    if whom.wait_queue is not None:
+        raise ConcurrencyError(f"{whom.name} waits on a queue: wake it with wake_up()")
     was = bool(sleep.asleep)
     sleep.asleep.clear()
     return was
@@ -205,8 +212,9 @@ SCHEDULE = Operation(
     "schedule", ready=_may_run, effect=_set_running, wakes=True, acquires=("wake",), local=True
 )
 SPURIOUS = Operation("spurious wake-up", effect=_set_running, wakes=True, local=True)
+# It looks at the queue that the task is on, too, which is another object: so it depends on everything.
 WAKE_UP_PROCESS = Operation(
-    "wake_up_process", effect=_wake_sleeper, wakes=True, releases=("wake",), local=True
+    "wake_up_process", effect=_wake_sleeper, wakes=True, releases=("wake",), local=False
 )
 _WAKE_UP: dict[int, Operation] = {}
 
@@ -260,9 +268,7 @@ def schedule_timeout(timeout: int) -> int:
 
 def wake_up_process(task: Task) -> bool:
     """Wake a task that sleeps on no queue; whether it slept."""
-    if task.wait_queue is not None:
-        raise ConcurrencyError(f"{task.name} waits on a queue: wake it with wake_up()")
-    return bool(perform(WAKE_UP_PROCESS, _sleep_of(task)))
+    return bool(perform(WAKE_UP_PROCESS, _sleep_of(task), task))
 
 
 def for_no_reason() -> bool:

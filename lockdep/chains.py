@@ -10,11 +10,14 @@ class and read mode and trusts the hash; here equal means equal.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lockdep.classes import Family, LockClass
 from lockdep.keys import LockClassKey, LockMap, WaitType
 from lockdep.trace import Trace
+
+if TYPE_CHECKING:
+    from lockdep.task import Maker
 
 # The key of a child, from the low bits up: read mode, then these flags, then subclass and class token.
 READ_MASK: Final = 3
@@ -49,12 +52,15 @@ class Chain:
     """One stack of held locks; `lock_class`, `key` and `trace` are those of its newest lock.
 
     A root is the empty stack of an irq context: its parent is itself. `spinning` counts the locks of the
-    stack that forbid to sleep. `hits` counts how often the stack was taken again after the first time.
+    stack that forbid to sleep. `hits` counts how often the stack was taken again after the first time, which `by` did.
     """
 
-    __slots__ = ("context", "hits", "key", "lock_class", "next", "parent", "spinning", "trace")
+    __slots__ = ("by", "context", "hits", "key", "lock_class", "next", "parent", "spinning", "trace")
 
-    def __init__(self, parent: Chain, lock_class: LockClass, key: int, trace: Trace) -> None:
+    def __init__(
+        self, parent: Chain, lock_class: LockClass, key: int, trace: Trace, by: Maker | None = None
+    ) -> None:
+        self.by = by
         self.parent: Chain = parent
         self.context: int = parent.context
         self.lock_class = lock_class
@@ -77,6 +83,7 @@ class Chain:
         self.next = {}
         self.hits = 0
         self.spinning = 0
+        self.by = None
         return self
 
     @property

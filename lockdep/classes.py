@@ -9,6 +9,7 @@ from lockdep.usage import usage_chars
 
 if TYPE_CHECKING:
     from lockdep.graph import Edge
+    from lockdep.task import Maker
     from lockdep.trace import Trace
 
 
@@ -27,7 +28,7 @@ class LockClass:
 
     `number` counts classes from 1 in order of their first acquire. `after` and `before` hold the dependencies
     that leave from and arrive at this class, by the number of the other one. `usage` is a mask of usage bits,
-    `traces` where each was set first.
+    `traces` where each was set first, and `makers` by whom.
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class LockClass:
         "family",
         "key",
         "lock_type",
+        "makers",
         "name",
         "name_version",
         "number",
@@ -64,6 +66,7 @@ class LockClass:
         self.checked = lock_map.key is not NO_VALIDATE
         self.usage = 0
         self.traces: dict[int, Trace] = {}
+        self.makers: dict[int, Maker] = {}
         self.after: dict[int, Edge] = {}
         self.before: dict[int, Edge] = {}
 

@@ -156,7 +156,7 @@ class Core(Ground):
             return None if sync else (chain, extra)
         known = chain is not None
         if chain is None:
-            chain = Chain(parent, lock_class, key, trace)
+            chain = Chain(parent, lock_class, key, trace, ctx.maker)
         trylock = bool(flags & TRYLOCK)
         acquire = Acquire(
             ctx,

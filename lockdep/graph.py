@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lockdep.classes import LockClass
 from lockdep.keys import LockType
-from lockdep.trace import Trace
+from lockdep.trace import RawFrame, Trace
 from lockdep.usage import EXCLUSIVE_MASK
+
+if TYPE_CHECKING:
+    from lockdep.task import Maker
 
 EN: Final = 1
 ER: Final = 2
@@ -38,21 +41,36 @@ def kind_of(held_read: int, wanted_read: int) -> int:
     return SN if held_read else EN
 
 
+class Made(NamedTuple):
+    """How an edge came to have a kind: who asked for `next` at `trace`, and where it had taken `prev`."""
+
+    kind: int
+    by: Maker
+    trace: Trace
+    held: RawFrame
+
+
 class Edge:
     """A dependency between two classes (kernel: `struct lock_list`).
 
-    `distance` is 1 when the two were neighbours on a held stack. `trace` is where `next` was first asked for
-    while `prev` was held.
+    `distance` is 1 when the two were neighbours on a held stack. `made` tells for each of its kinds how it was seen
+    first, oldest first.
     """
 
-    __slots__ = ("distance", "kinds", "next", "prev", "trace")
+    __slots__ = ("distance", "kinds", "made", "next", "prev")
 
-    def __init__(self, prev: LockClass, next_: LockClass, kinds: int, distance: int, trace: Trace) -> None:
+    def __init__(self, prev: LockClass, next_: LockClass, distance: int) -> None:
         self.prev = prev
         self.next = next_
-        self.kinds = kinds
+        self.kinds = 0
         self.distance = distance
-        self.trace = trace
+        self.made: tuple[Made, ...] = ()
+
+    def add(self, made: Made) -> None:
+        """The edge has one more kind. One that it has already stays as it was."""
+        if not self.kinds & made.kind:
+            self.kinds |= made.kind
+            self.made += (made,)
 
     def __repr__(self) -> str:
         names = "|".join(name for kind, name in KIND_NAMES if self.kinds & kind)
@@ -72,6 +90,27 @@ class Found(NamedTuple):
     at: LockClass
     weak: bool
     path: Path
+
+
+def makings(path: Path, weak: bool, *, forwards: bool) -> tuple[Made, ...]:
+    """How each edge of a path that a search has found was made, by the task that made it what the path needs.
+
+    `weak` and `forwards` are those of the search. Example: `a` -> `b` was seen first by a reader of `a` that wanted to
+    read `b`, later by a writer of both, and a cycle goes through it that readers do not close: the writer is named.
+    """
+    # The kernel keeps the stack of the first kind only (add_lock_to_list(), v6.6), and may so print one that is
+    # innocent. What is done here is the walk of `_search` once more, along the one path.
+    if forwards:
+        strong_arrival, strong_departure = TO_BLOCKING, FROM_EXCLUSIVE
+    else:
+        strong_arrival, strong_departure = FROM_EXCLUSIVE, TO_BLOCKING
+    found = []
+    for edge in path if forwards else reversed(path):
+        kinds = edge.kinds & strong_departure if weak else edge.kinds
+        strong = kinds & strong_arrival
+        weak = not strong
+        found.append(next(made for made in edge.made if made.kind & (strong or kinds)))
+    return tuple(found if forwards else reversed(found))
 
 
 def never(lock_class: LockClass) -> bool:  # noqa: ARG001

@@ -8,14 +8,16 @@ completed by a usage ("irq lock inversion"), or by a new dependency ("safe -> un
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from lockdep.chains import HARDIRQS_ON, IN_HARDIRQ, IN_SOFTIRQ, SOFTIRQS_ON
 from lockdep.classes import LockClass
 from lockdep.graph import (
+    Made,
     Path,
     has_usage,
+    makings,
     no_irq_path,
     search_backwards,
     search_forwards,
@@ -123,6 +125,7 @@ class IrqProver:
         self._seen |= 1 << bit
         lock_class.usage |= 1 << bit
         lock_class.traces[bit] = trace
+        lock_class.makers[bit] = ctx.maker
         if bit >= USED:
             return
         conflict = (bit ^ ENABLED_BIT) & ~READ_BIT
@@ -140,15 +143,18 @@ class IrqProver:
         if not self._seen & _OPPOSITE[bit]:
             return
         ends_path = has_usage(opposite(1 << bit))
+        forwards = not bit & ENABLED_BIT
+        start_weak = read == 2 if forwards else read > 0
 
         def match(at: LockClass, weak: bool) -> bool:
-            return at is not lock_class and ends_path(at, weak)
+            # The class itself counts, as the root of check_usage_forwards() does in v6.6 (__bfs() asks usage_match()
+            # for it, too): a reader that is no recursive one, in an interrupt over a reader of the same class, waits
+            # for a writer that waits for the one below. It counts as it stands at the start only. A way that comes
+            # back to it is a cycle, which has been reported, and where a writer is involved `_mark_class` has told.
+            return ends_path(at, weak) and (at is not lock_class or weak == start_weak)
 
-        forwards = not bit & ENABLED_BIT
-        if forwards:
-            found = search_forwards(lock_class, read == 2, match, no_irq_path)
-        else:
-            found = search_backwards(lock_class, read > 0, match, no_irq_path)
+        search = search_forwards if forwards else search_backwards
+        found = search(lock_class, start_weak, match, no_irq_path)
         if found is None:
             return
         state = STATE_NAMES[bit // 4]
@@ -161,7 +167,7 @@ class IrqProver:
                 other=class_line(found.at),
                 state=state,
                 forwards=forwards,
-                path=self._blocks(found.path),
+                path=self._blocks(found.path, makings(found.path, start_weak, forwards=forwards), lock_class),
             ),
         )
 
@@ -198,11 +204,15 @@ class IrqProver:
                 safe=class_line(safe.at),
                 safe_state=safe_state,
                 safe_stack=safe.at.traces[safe_bit].resolve(),
+                safe_by=str(safe.at.makers[safe_bit]),
                 unsafe=class_line(unsafe.at),
                 unsafe_state=unsafe_state,
                 unsafe_stack=unsafe.at.traces[unsafe_bit].resolve(),
-                safe_path=self._blocks(safe.path, safe.at),
-                unsafe_path=self._blocks(unsafe.path, unsafe.at),
+                unsafe_by=str(unsafe.at.makers[unsafe_bit]),
+                safe_path=self._blocks(safe.path, makings(safe.path, prev_weak, forwards=False), safe.at),
+                unsafe_path=self._blocks(
+                    unsafe.path, makings(unsafe.path, acquire.read == 2, forwards=True), unsafe.at
+                ),
             ),
         )
 
@@ -229,6 +239,7 @@ class IrqProver:
                 before=NAMES[before],
                 after=after,
                 registered=lock_class.traces[before].resolve(),
+                registered_by=str(lock_class.makers[before]),
                 events=ctx.irq_events,
                 stamps=(
                     _stamp("hardirqs last  enabled", ctx.hardirq_on),
@@ -239,23 +250,24 @@ class IrqProver:
             ),
         )
 
-    def _blocks(self, path: Path, lone: LockClass | None = None) -> tuple[ClassBlock, ...]:
-        if not path:
-            return () if lone is None else (self._block(lone, None),)
-        first = self._block(path[0].prev, None)
-        return (first, *(self._block(edge.next, edge.trace) for edge in path))
+    def _blocks(self, path: Path, made: Sequence[Made], lone: LockClass) -> tuple[ClassBlock, ...]:
+        """The classes of a path, each with how the step to it was made; `lone` if there is no step."""
+        first = self._block(path[0].prev if path else lone)
+        steps = zip(path, made, strict=True)
+        return (first, *(self._block(edge.next, edge.prev, how) for edge, how in steps))
 
-    def _block(self, lock_class: LockClass, acquired: Trace | None) -> ClassBlock:
+    def _block(
+        self, lock_class: LockClass, held: LockClass | None = None, made: Made | None = None
+    ) -> ClassBlock:
         usages = tuple(
-            UsageTrace(NAMES[bit], lock_class.traces[bit].resolve()) for bit in sorted(lock_class.traces)
+            UsageTrace(NAMES[bit], lock_class.traces[bit].resolve(), str(lock_class.makers[bit]))
+            for bit in sorted(lock_class.traces)
         )
-        return ClassBlock(
-            class_line(lock_class),
-            self._operations(lock_class),
-            usages,
-            lock_class.key.name,
-            () if acquired is None else acquired.resolve(),
-        )
+        line, operations, key = class_line(lock_class), self._operations(lock_class), lock_class.key.name
+        if held is None or made is None:
+            return ClassBlock(line, operations, usages, key, ())
+        how = (made.trace.resolve(), str(made.by), held.title, resolve(made.held))
+        return ClassBlock(line, operations, usages, key, *how)
 
 
 def _matching(safe: int, unsafe: int) -> tuple[int, int]:

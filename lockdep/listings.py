@@ -42,10 +42,17 @@ def held_text(snapshot: Snapshot) -> str:
     """What every task holds (kernel: SysRq-d)."""
     lines = ["", "Showing all locks held in the system:"]
     for row in snapshot.held:
-        lines.append(
-            f"{len(row.locks)} lock{'s' if len(row.locks) > 1 else ''} held by {row.comm}/{row.pid}:"
-        )
-        lines.extend(f" #{index}: {line}" for index, line in enumerate(row.locks))
+        if row.locks:
+            lines.append(
+                f"{len(row.locks)} lock{'s' if len(row.locks) > 1 else ''} held by {row.comm}/{row.pid}:"
+            )
+            lines.extend(f" #{index}: {line}" for index, line in enumerate(row.locks))
+        else:
+            lines.append(f"no locks held by {row.comm}/{row.pid}.")
+        # The kernel lists a lock from the moment on at which it is asked for, and leaves it to the reader to see that
+        # the last one may be what the task waits for.
+        if row.wanted:
+            lines.append(f" waits for: {row.wanted}")
     lines.extend(("", "============================================="))
     return _joined(lines)
 

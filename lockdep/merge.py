@@ -44,7 +44,8 @@ def _edges(snapshots: Iterable[Snapshot], numbers: dict[str, int]) -> dict[tuple
             known = edges.get(key)
             kinds = tuple(dict.fromkeys((*(known.kinds if known else ()), *row.kinds)))
             distance = min(row.distance, known.distance) if known else row.distance
-            edges[key] = EdgeRow(*key, kinds, distance, known.site if known else row.site)
+            first = known or row
+            edges[key] = EdgeRow(*key, kinds, distance, first.site, first.by)
     return edges
 
 

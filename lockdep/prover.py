@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from lockdep.acquire import Acquire
 from lockdep.chains import AGAIN, Chain
 from lockdep.classes import Family, LockClass
-from lockdep.graph import Edge, Path, find_cycle, implied, kind_of
+from lockdep.graph import Edge, Made, Path, find_cycle, implied, kind_of, makings
 from lockdep.guards import Guards
 from lockdep.irqprover import IrqProver
 from lockdep.reporter import Reporter, class_line, common, held_line, lock_line
 from lockdep.reports import CircularReport, Link, RecursiveReport, ReportKind, WaitState
 from lockdep.task import Held, TaskContext
+from lockdep.trace import resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +102,11 @@ class Prover:
             if path:
                 self._report_cycle(acquire, entry, path)
         if edge is None:
-            edge = Edge(prev, next_, kind, distance, acquire.trace)
+            edge = Edge(prev, next_, distance)
             prev.after[next_.number] = next_.before[prev.number] = edge
             self.edges += 1
-        edge.kinds |= kind
+        if not edge.kinds & kind:
+            edge.add(_made(acquire, entry, kind))
         edge.distance = min(edge.distance, distance)
         if not known:
             self._irqs.check_edge(acquire, entry)
@@ -148,8 +150,9 @@ class Prover:
         if guards and isinstance(before, CircularReport):
             self._guarded.append(GuardedCycle(acquire.chain, before, guards))
             return
-        links = [Link(class_line(edge.next), edge.trace.resolve()) for edge in reversed(path)]
-        links.append(Link(class_line(acquire.lock_class), acquire.trace.resolve()))
+        made = makings(path, acquire.read == 2, forwards=True)
+        links = [_link(edge.prev, edge.next, how) for edge, how in zip(path, made, strict=True)][::-1]
+        links.append(_link(entry[1].lock_class, acquire.lock_class, _made(acquire, entry, 0)))
         report = CircularReport(
             **common(ctx, ReportKind.GUARDED, GUARDED_HEADLINE, cause, acquire.trace),
             wanted=lock_line(acquire.lock_map, acquire.lock_class, acquire.trace.site),
@@ -183,6 +186,16 @@ class Prover:
         )
 
 
+def _made(acquire: Acquire, entry: Held, kind: int) -> Made:
+    """How an edge from a held lock to the one that is being acquired comes to have a kind."""
+    return Made(kind, acquire.ctx.maker, acquire.trace, (entry[2], entry[3]))
+
+
+def _link(held: LockClass, wanted: LockClass, made: Made) -> Link:
+    """An edge as a step of the chain that a report prints."""
+    return Link(class_line(wanted), made.trace.resolve(), str(made.by), held.title, resolve(made.held))
+
+
 CIRCULAR_HEADLINE = "WARNING: possible circular locking dependency detected"
 GUARDED_HEADLINE = "INFO: guarded circular locking dependency detected"
 RECURSIVE_HEADLINE = "WARNING: possible recursive locking detected"
@@ -202,4 +215,4 @@ def _as_real(report: CircularReport, ring: tuple[Chain, ...] | None) -> Circular
 
 def _wait_state(chain: Chain) -> WaitState:
     holds = tuple(entry.lock_class.title for entry in chain.held())[::-1]
-    return WaitState(holds, chain.lock_class.title, chain.trace.resolve())
+    return WaitState(holds, chain.lock_class.title, chain.trace.resolve(), str(chain.by))

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from lockdep.chains import CONTEXT_NAMES, TRYLOCK, UNCHECKED, Chain
 from lockdep.graph import KIND_NAMES, reach_counts
 from lockdep.keys import LockdepError
-from lockdep.reporter import held_lines
+from lockdep.reporter import held_line
 from lockdep.stats import statistics
+from lockdep.trace import resolve
 
 if TYPE_CHECKING:
+    from lockdep.task import TaskContext
     from lockdep.validator import Lockdep
 
 FORMAT = "sugarbush-lockdep-1"
@@ -47,13 +49,14 @@ class ClassRow:
 
 @dataclass(frozen=True, slots=True)
 class EdgeRow:
-    """A dependency between two classes, by number."""
+    """A dependency between two classes, by number; `site` is where it was first seen, `by` the task that made it."""
 
     prev: int
     next: int
     kinds: tuple[str, ...]
     distance: int
     site: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +69,12 @@ class ChainRow:
 
 @dataclass(frozen=True, slots=True)
 class HeldRow:
-    """What one task holds, as lock lines."""
+    """What one task holds, as lock lines, and the lock that it waits for; "" for none."""
 
     comm: str
     pid: int
     locks: tuple[str, ...]
+    wanted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +142,25 @@ def take(lockdep: Lockdep, lock_stat: tuple[dict[str, Any], ...] = ()) -> Snapsh
             edge.next.number,
             tuple(name for kind, name in KIND_NAMES if edge.kinds & kind),
             edge.distance,
-            str(edge.trace.resolve()[0]) if edge.trace.frames else "",
+            str(resolve(edge.made[0].trace.site)) if edge.made[0].trace.frames else "",
+            str(edge.made[0].by),
         )
         for known in classes
         for edge in known.after.values()
     )
-    held = tuple(
-        HeldRow(ctx.comm, ctx.pid, tuple(map(str, held_lines(ctx)))) for ctx in state.tasks if ctx.held
-    )
+    held = tuple(_held_row(ctx) for ctx in state.tasks if ctx.held)
     reports = tuple(
         ReportRow(str(report.kind), report.headline, report.is_failure, report.render(), report.to_json())
         for report in lockdep.reports
     )
     stats = statistics(state, sum(forward.values()))
     return Snapshot(rows, edges, chain_rows(state.roots), stats, held, reports, lock_stat)
+
+
+def _held_row(ctx: TaskContext) -> HeldRow:
+    held, wanted = ctx.parted()
+    lines = tuple(str(held_line(entry)) for entry in held)
+    return HeldRow(ctx.comm, ctx.pid, lines, "" if wanted is None else str(held_line(wanted)))
 
 
 def walk(roots: tuple[Chain, ...]) -> Iterator[Chain]:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from types import CodeType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from lockdep.chains import HARDIRQS_ON, IN_HARDIRQ, IN_NMI, IN_SOFTIRQ, NO_CHAIN, SOFTIRQS_ON, Chain
+from lockdep.chains import (
+    CONTEXT_NAMES,
+    HARDIRQS_ON,
+    IN_HARDIRQ,
+    IN_NMI,
+    IN_SOFTIRQ,
+    NO_CHAIN,
+    SOFTIRQS_ON,
+    Chain,
+)
 from lockdep.keys import LockMap
 from lockdep.trace import RawFrame
 
@@ -30,6 +39,18 @@ Held = tuple[LockMap, Chain, CodeType, int, Extra | None]
 """A held lock: map, the chain that ends in it, code object and offset of the acquire, rare parts."""
 
 
+class Maker(NamedTuple):
+    """Who did something that reports tell of later: the task, and the irq context in which it was."""
+
+    comm: str
+    pid: int
+    context: int
+
+    def __str__(self) -> str:
+        where = f" in {CONTEXT_NAMES[self.context]}" if self.context else ""
+        return f"{self.comm}/{self.pid}{where}"
+
+
 class IrqEvent:
     """The last time that something was switched: its number in the task's sequence, and where."""
 
@@ -52,7 +73,8 @@ class TaskContext:
     `preempt_count` count nested disables, `rcu_depth` nested rcu_read_lock() sections; `rcu_watching` is
     False in the idle loop. `scopes` holds the GFP bits that each memalloc scope forbids, `off` counts nested
     lockdep_off() calls, `pending` are reports not yet delivered, and `irq_events` counts the switches of
-    interrupts, the last of which are kept.
+    interrupts, the last of which are kept. `wanted` is the map of the lock that the task waits for at this moment, if
+    whoever runs the task says so: it is in `held` from the moment on at which it was asked for.
     """
 
     __slots__ = (
@@ -79,6 +101,7 @@ class TaskContext:
         "softirq_off",
         "softirq_on",
         "state",
+        "wanted",
     )
 
     def __init__(self, comm: str, pid: int) -> None:
@@ -100,6 +123,7 @@ class TaskContext:
         self.pending: list[Report] = []
         self.frames: list[tuple[int, int]] = []
         self.irq_events = 0
+        self.wanted: LockMap | None = None
         self.hardirq_on = IrqEvent()
         self.hardirq_off = IrqEvent()
         self.softirq_on = IrqEvent()
@@ -123,6 +147,18 @@ class TaskContext:
             | (IN_HARDIRQ if self.hardirq_depth else 0)
             | (IN_NMI if self.nmi_depth else 0)
         )
+
+    def parted(self) -> tuple[list[Held], Held | None]:
+        """What the task holds, oldest first, and the entry of the lock that it only waits for."""
+        for at in range(len(self.held) - 1, -1, -1):
+            if self.held[at][0] is self.wanted:
+                return self.held[:at] + self.held[at + 1 :], self.held[at]
+        return self.held, None
+
+    @property
+    def maker(self) -> Maker:
+        """The task as it is now, to be named later."""
+        return Maker(self.comm, self.pid, self.irq_context)
 
     def __repr__(self) -> str:
         return f"<TaskContext {self.comm}/{self.pid}>"

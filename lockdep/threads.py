@@ -23,7 +23,7 @@ from lockdep.keys import LockClassKey, LockMap, WaitType
 from lockdep.lockstat import LockStat
 from lockdep.reports import Report
 from lockdep.task import TaskContext
-from lockdep.trace import short_path
+from lockdep.trace import Tracer, resolve, short_path
 from lockdep.validator import Lockdep
 
 
@@ -61,6 +61,7 @@ class ThreadMonitor:
         # A call without a Python frame: it is made for every lock operation.
         self.current: Callable[[], TaskContext] = partial(getattr, _Local(count(1)), "context")
         self._keys: dict[tuple[str, int, str], LockClassKey] = {}
+        self._tracer = Tracer(internal)
         self.lockdep = Lockdep(self.current, internal=internal, on_report=on_report)
         clock = time.perf_counter_ns
         self.lock_stat = LockStat(self.current, clock, internal=internal) if stat else None
@@ -79,8 +80,8 @@ class ThreadMonitor:
 
     def _map(self, name: str | None, key: LockClassKey | None) -> LockMap:
         if key is None:
-            frame = sys._getframe(2)
-            path, line = frame.f_code.co_filename, frame.f_lineno
+            made = resolve(self._tracer.site(sys._getframe(2)))
+            path, line = made.file, made.line
             title = name or f"{short_path(path)}:{line}"
             key = self._keys.setdefault((path, line, title), LockClassKey(title))
         return LockMap(key, name, wait_inner=WaitType.SLEEP)
@@ -89,24 +90,24 @@ class ThreadMonitor:
 class _Wrapped:
     """What both kinds of lock share: the map, the way to the validator, the statistics."""
 
-    __slots__ = ("_acquire", "_contended", "_release", "_stat", "dep_map")
+    __slots__ = ("_acquire", "_contended", "_current", "_release", "_stat", "dep_map")
 
     def __init__(self, monitor: ThreadMonitor, dep_map: LockMap) -> None:
         self.dep_map = dep_map
         self._acquire = monitor.lockdep.acquire
         self._release = monitor.lockdep.release
         self._contended = monitor.lockdep.lock_contended
+        self._current = monitor.current
         self._stat = monitor.lock_stat
 
     def _take(self, lock: _Inner, blocking: bool, timeout: float) -> bool:
         if blocking and timeout < 0:
             self._acquire(self.dep_map)
-            if self._stat is None:
-                return lock.acquire()
             if not lock.acquire(blocking=False):
-                self._contended(self.dep_map)
-                self._stat.contended(self.dep_map)
-                lock.acquire()
+                if self._stat is not None:
+                    self._contended(self.dep_map)
+                    self._stat.contended(self.dep_map)
+                self._wait(lock)
         elif lock.acquire(blocking, timeout):
             self._acquire(self.dep_map, trylock=True)
         else:
@@ -114,6 +115,15 @@ class _Wrapped:
         if self._stat is not None:
             self._stat.acquired(self.dep_map)
         return True
+
+    def _wait(self, lock: _Inner) -> bool:
+        """Waits for a lock that the validator has been told of, and says meanwhile that the thread only waits."""
+        ctx = self._current()
+        ctx.wanted = self.dep_map
+        try:
+            return lock.acquire()
+        finally:
+            ctx.wanted = None
 
     def _give(self, lock: _Inner) -> None:
         try:
@@ -151,7 +161,8 @@ class Lock(_Wrapped):
     def __enter__(self) -> bool:
         if self._stat is None:
             self._acquire(self.dep_map)
-            return self._lock.acquire()
+            # Tried first, so that a lock that is free costs nothing more than it did.
+            return self._lock.acquire(blocking=False) or self._wait(self._lock)
         return self._take(self._lock, True, -1)
 
     def __exit__(

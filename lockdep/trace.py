@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection
 from types import CodeType, FrameType
@@ -74,8 +75,27 @@ _FILES: dict[frozenset[str], dict[str, bool]] = {}
 """For each set of internal packages, what is known of the source files."""
 
 
+def _is_glue(code: CodeType) -> bool:
+    """Whether the user has not written this code, although it is not of the packages that look: it only leads there.
+
+    That is the standard library (a `with` statement enters a lock through contextlib, a thread begins in threading),
+    and the methods that dataclasses writes for a class, whose file is called ``<string>``.
+    """
+    path = code.co_filename
+    if path.startswith("<"):
+        return path.startswith("<frozen ") or code.co_qualname.startswith(_DATACLASS)
+    # What is installed lies below the library's directory, too, and is somebody's program as good as any.
+    below = path.startswith(_STDLIB)
+    return below and not path.startswith(("site-packages", "dist-packages"), len(_STDLIB))
+
+
+_STDLIB = os.path.join(os.path.dirname(os.__file__), "")
+_DATACLASS = "__create_fn__.<locals>."
+"""How the code objects are called that `dataclasses` makes (3.11 to 3.13): `__init__`, `__eq__` and the like."""
+
+
 class Tracer:
-    """Takes stacks for one validator, without the frames of the packages named `internal`.
+    """Takes stacks for one validator, without the frames of the packages named `internal` and the standard library's.
 
     Equal stacks are kept once. With `whole` false a stack is its innermost frame only, which costs a tenth, and is
     not kept.
@@ -104,7 +124,7 @@ class Tracer:
         known = self.files.get(path)
         if known is None:
             package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-            known = package not in self._internal
+            known = package not in self._internal and not _is_glue(frame.f_code)
             # Generated code shares names like <string>, whoever made it.
             if not path.startswith("<"):
                 self.files[path] = known

@@ -147,7 +147,7 @@ class ModelChecks(Observer):
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
         """See `Observer.announced`."""
-        if self._moved and (self._rmap_lock is None or self._rmap_lock.free):
+        if self._moved and (self._rmap_lock is None or self._rmap_lock.unheld):
             self._moved = False
             self._look_at_rmap()
         if self._unlocked:
@@ -185,7 +185,7 @@ class ModelChecks(Observer):
         mms, memory, on = machine.mms, machine.memory, self._on
         with quiet():
             # Up to v6.0 a stack grows under mmap_lock for reading, and page_table_lock.
-            settled = [mm for mm in mms if mm.mmap_lock.writer is None and mm.page_table_lock.free]
+            settled = [mm for mm in mms if mm.mmap_lock.writer is None and mm.page_table_lock.unheld]
             if on["vma-index"]:
                 _raise("vma-index", _first(map(vma_index, settled)))
             if on["anon-vma-chain"]:
@@ -197,7 +197,7 @@ class ModelChecks(Observer):
                 _raise("mapcount", mapcounts(mms, memory))
             if on["swap-count"]:
                 _raise("swap-count", swap_counts(mms, memory))
-            if all(mm.mmap_lock.free for mm in mms):
+            if all(mm.mmap_lock.unheld for mm in mms):
                 self._written = False
                 if on["rights"]:
                     _raise("rights", _first(map(rights, mms)))

@@ -6,7 +6,7 @@ from typing import Any
 
 from concurrency import Dep, LockValidator, Observer, Operation, Runtime, Task
 from lockdep.lockstat import LockStat
-from lockdep.snapshot import Snapshot, take
+from lockdep.snapshot import Snapshot
 from stress.artifact import Artifact
 from stress.replaying import replay_artifact
 
@@ -67,5 +67,5 @@ def lock_snapshot(artifact: Artifact) -> Snapshot:
     watch = _Watch()
     replay_artifact(artifact, watch)
     for validator in watch.validators:
-        return take(validator.lockdep, watch.stat.rows())
+        return validator.snapshot(watch.stat.rows())
     return Snapshot(lock_stat=watch.stat.rows())

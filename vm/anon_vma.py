@@ -97,7 +97,7 @@ def _inc_not_zero(anon_vma: AnonVma, _task: Any, _arg: Any) -> bool:
 
 
 def _is_locked(rwsem: RwSemaphore, _task: Any, _arg: Any) -> bool:
-    return not rwsem.free
+    return not rwsem.unheld
 
 
 _COUNT = ("refcount",)

@@ -219,7 +219,8 @@ GET = Operation("filemap_get_folio", effect=_get, acquires=_ORDER)
 ADD_LOCKED = Operation("filemap_add_folio", effect=_add, acquires=_ORDER, releases=_ORDER)
 REMOVE_CLEAN = Operation("__remove_mapping", effect=_remove_clean, acquires=_ORDER, releases=_ORDER)
 ADD = Operation("filemap_add_folio", effect=_insert, acquires=_ORDER, releases=_ORDER, local=True)
-DELETE = Operation("filemap_remove_folio", effect=_delete, acquires=_ORDER, releases=_ORDER, local=True)
+# Not local: it changes the folio, too.
+DELETE = Operation("filemap_remove_folio", effect=_delete, acquires=_ORDER, releases=_ORDER)
 
 
 def filemap_read(

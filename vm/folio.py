@@ -270,7 +270,7 @@ def folio_test_locked(folio: Folio) -> bool:
     rt = active.runtime
     if rt is not None:
         rt.step(TEST_LOCKED, folio.lock)
-    return folio.lock.is_locked()
+    return not folio.lock.unheld
 
 
 def folio_wait_locked(folio: Folio) -> None:
@@ -339,7 +339,7 @@ def folio_put(memory: Memory, folio: Folio) -> None:
             mapcount != 0, f"BUG: Bad page state: {folio.name} is freed with mapcount {mapcount}", "mapcount"
         )
         bug_on(
-            folio.lock.is_locked(), f"BUG: Bad page state: {folio.name} is freed with PG_locked", "refcount"
+            not folio.lock.unheld, f"BUG: Bad page state: {folio.name} is freed with PG_locked", "refcount"
         )
         trace("mm_page_free", page=folio.name)
         perform(FREE_FRAME, memory, folio)

@@ -39,7 +39,7 @@ def tables(mm: MmStruct) -> Iterator[tuple[int, PageTable]]:
 
 def _tables_at_rest(mm: MmStruct) -> bool:
     """Nobody holds a lock of the page tables, so they are not in between."""
-    return mm.page_table_lock.free and all(table.ptl.free for _, table in tables(mm))
+    return mm.page_table_lock.unheld and all(table.ptl.unheld for _, table in tables(mm))
 
 
 def leaf_entries(mm: MmStruct) -> Iterator[tuple[int, Present | Migration]]:
@@ -67,7 +67,7 @@ def coverage(mms: Iterable[MmStruct], memory: Memory) -> str | None:
                 continue
             anon = isinstance(mapping, AnonVma)
             lock = mapping.root.rwsem if isinstance(mapping, AnonVma) else mapping.i_mmap_rwsem
-            if lock.free and not _is_found(mm, _tree(mapping, folio.index), folio.index, address):
+            if lock.unheld and not _is_found(mm, _tree(mapping, folio.index), folio.index, address):
                 return (
                     f"no VMA in the {'anon_vma' if anon else 'i_mmap'} interval tree of {folio.name} covers "
                     f"{mm.name}:{address:#x}, whose entry is {pte}: an rmap walk would miss it"
@@ -141,7 +141,7 @@ def shared_in_vma(mms: Iterable[MmStruct], memory: Memory) -> str | None:
     for mm in mms:
         for start, table in tables(mm):
             mapping = _file_of(table, memory) if table.pt_share_count else None
-            if mapping is None or not mapping.i_mmap_rwsem.free:
+            if mapping is None or not mapping.i_mmap_rwsem.unheld:
                 continue
             if not any(
                 vma.vm_mm is mm and vma.vm_start <= start and start + mm.pmd_size <= vma.vm_end

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from concurrency import Dep, Failure, Kind, Observer, Operation, Runtime, Task
+from concurrency.waiting import position
 from lockdep.gfp import GFP_DIRECT_RECLAIM, GFP_FS
 
 FS_RECLAIM = "fs_reclaim"
@@ -54,7 +55,7 @@ class LockOrder(Observer):
         if op.dep is Dep.RECLAIM_ENTER:
             self._ask(task, FS_RECLAIM).append(FS_RECLAIM)
         elif op.dep is not None and op.dep <= Dep.ACQUIRE_RECURSIVE and obj.name in _RANK:
-            self._ask(task, obj.name).append(obj.name)
+            self._ask(task, obj.name, obj).append(obj.name)
 
     def allocating(self, task: Task, gfp: int) -> None:
         """See `Observer.allocating`."""
@@ -70,7 +71,7 @@ class LockOrder(Observer):
         elif op.dep is Dep.RECLAIM_EXIT:
             self._held[task].remove(FS_RECLAIM)
 
-    def _ask(self, task: Task, wanted: str) -> list[str]:
+    def _ask(self, task: Task, wanted: str, obj: object = None) -> list[str]:
         """What `task` holds, if it may take `wanted` with that."""
         held = self._held.setdefault(task, [])
         rank = _RANK[wanted]
@@ -79,7 +80,7 @@ class LockOrder(Observer):
             raise Failure(
                 Kind.LOCKDEP,
                 f"lock order: {task.name} asks for {wanted} while it holds {inner[-1]}",
-                "the order, outermost first: " + " > ".join(LOCK_ORDER),
+                "\n".join(["the order, outermost first: " + " > ".join(LOCK_ORDER), *position(task, obj)]),
                 check="lock-order",
             )
         return held

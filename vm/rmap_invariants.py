@@ -27,10 +27,10 @@ def interval_tree(vma: VmArea) -> str | None:
 def _keys(vma: VmArea) -> Iterator[tuple[str, tuple[int, int]]]:
     """The trees whose lock is free, and what `vma` is filed under there."""
     for avc in vma.anon_vma_chain:
-        if avc.key is not None and avc.anon_vma.root.rwsem.free:
+        if avc.key is not None and avc.anon_vma.root.rwsem.unheld:
             yield "anon_vma", avc.key[:2]
     mapping = vma.vm_file
-    if mapping is not None and mapping.i_mmap_rwsem.free:
+    if mapping is not None and mapping.i_mmap_rwsem.unheld:
         for first, last, filed in mapping.i_mmap:
             if filed is vma:
                 yield "i_mmap", (first, last)
@@ -39,8 +39,8 @@ def _keys(vma: VmArea) -> Iterator[tuple[str, tuple[int, int]]]:
 def rmap_locks_free(vma: VmArea) -> bool:
     """Nobody holds the lock of an rmap tree that `vma` is linked to."""
     mapping = vma.vm_file
-    return (mapping is None or mapping.i_mmap_rwsem.free) and all(
-        avc.anon_vma.root.rwsem.free for avc in vma.anon_vma_chain
+    return (mapping is None or mapping.i_mmap_rwsem.unheld) and all(
+        avc.anon_vma.root.rwsem.unheld for avc in vma.anon_vma_chain
     )
 
 

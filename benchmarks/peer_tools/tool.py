@@ -19,11 +19,14 @@ class Inexpressible(Exception):
 
 
 def rate(some: Callable[[], int], seconds: float) -> tuple[int, float]:
-    """Calls `some`, which gives how many executions it made, until so many seconds are over."""
+    """Calls `some`, which gives how many executions it made, until so many seconds are over and one was made.
+
+    On a machine that is busy with other work a short time may be over before the first execution is.
+    """
     executions = 0
     start = time.perf_counter()
     while True:
         executions += some()
         passed = time.perf_counter() - start
-        if passed >= seconds:
+        if passed >= seconds and executions:
             return executions, passed

@@ -15,7 +15,7 @@ from concurrency.operation import Fence, Operation
 from concurrency.rcu.domain import READERS, UPDATES, GracePeriods, RcuDomain
 from concurrency.rcu.queue import Function, Queued, RcuHead
 from concurrency.rcu.report import no_reader
-from concurrency.runtime import active, checked, current_task, domain, domain_so_far, fail, perform
+from concurrency.runtime import active, checked, current_task, domain, fail, perform
 from concurrency.site import caller
 from concurrency.slab import KmemCache
 from concurrency.task import OUTSIDE, Task
@@ -31,9 +31,7 @@ class CallbackOperations(NamedTuple):
     barrier_wait: Operation
 
 
-def callback_operations(
-    call: str, barrier: str, *, grace: bool, local: bool | None = None
-) -> CallbackOperations:
+def callback_operations(call: str, barrier: str, *, grace: bool, local: bool = True) -> CallbackOperations:
     """The operations of a flavour; `grace` and `local` as for `Operation`."""
     flavour = call.removeprefix("call_")
 
@@ -48,10 +46,14 @@ def callback_operations(
             effect=_run,
             acquires=("callbacks", *READERS),
             after=Fence.MB,
+            # A callback runs with preemption off: a grace period of RCU waits for it, of whatever flavour it is.
+            region=True,
         ),
-        made(f"{flavour}_callback_done", effect=_done, wakes=True, releases=("done",)),
-        Operation(barrier, effect=_begin_barrier),
-        Operation(f"{barrier}_wait", ready=_barrier_over, effect=_end_barrier, acquires=("done",)),
+        made(f"{flavour}_callback_done", effect=_done, wakes=True, releases=("done",), region=True),
+        Operation(barrier, effect=_begin_barrier, local=True),
+        Operation(
+            f"{barrier}_wait", ready=_barrier_over, effect=_end_barrier, acquires=("done",), local=True
+        ),
     )
 
 
@@ -169,7 +171,8 @@ def call_rcu(fn: Function, arg: Any, head: RcuHead | None = None) -> None:
 
 def kfree_rcu(cache: KmemCache[Any], obj: Any) -> None:
     """Free `obj` to its cache after a grace period; doing that twice, or after it was freed, is a report."""
-    getattr(obj, "rcu_head", None)
+    # The head is a part of the object: an operation of its own, since that may have been freed by somebody else.
+    perform(KFREE_RCU, obj)
     queue_callback(domain(RcuDomain), RCU_CALLBACKS, cache.free, obj, obj)
 
 
@@ -188,36 +191,69 @@ def rcu_barrier() -> None:
 
 
 def init_rcu_head_on_stack(head: RcuHead) -> None:
-    """Say that `head` lies on the calling task's stack, which must not end while it is queued."""
-    head.stack = current_task()
+    """Say that `head` lies on the calling task's stack, which must not end while it is queued.
+
+    A report if it is queued already; kernel: debug_object_init_on_stack().
+    """
+    task = current_task()
+    perform(INIT_ON_STACK, domain(RcuDomain), head)
+    if active.runtime is not None and not task.farewells:
+        task.farewells.append(_leave_stack)
+
+
+def _leave_stack() -> None:
+    """Before the calling task ends: an operation, since another task runs or queues the callbacks of its heads."""
+    perform(STACK_ENDS, domain(RcuDomain))
 
 
 def destroy_rcu_head_on_stack(head: RcuHead) -> None:
     """Undo `init_rcu_head_on_stack`; a report if it is still queued."""
-    if id(head) in domain(RcuDomain).callbacks.keys:
-        freed_while_queued(head)
-    head.stack = None
+    perform(DESTROY_ON_STACK, domain(RcuDomain), head)
 
 
-def freed_while_queued(head: RcuHead) -> None:
-    """Fail: the memory of a head goes while its callback has not run."""
-    rcu = domain(RcuDomain)
-    where = rcu.callbacks.keys[id(head)].where
-    if checked("rcu"):
+def _must_not_be_queued(rcu: RcuDomain, head: RcuHead, what: str) -> None:
+    """Fail if the callback of a head has not run; `what` is done to its memory, in the words of debug objects."""
+    queued = rcu.callbacks.keys.get(id(head))
+    if queued is not None and checked("rcu"):
         fail(
             Failure(
                 Kind.RCU,
-                f"ODEBUG: free active (active state 0) object type: rcu_head hint: {head.name}",
-                f"queued by {where}, its callback has not run",
+                f"ODEBUG: {what} active (active state 0) object type: rcu_head hint: {head.name}",
+                f"queued by {queued.where}, its callback has not run",
                 check="rcu",
             )
         )
 
 
-def stack_heads(task: Task) -> list[RcuHead]:
-    """The heads on the stack of `task` that are queued."""
-    rcu = domain_so_far(RcuDomain)
-    if rcu is None:
-        return []
+# A search makes these effects without an argument, to ask what else would be ready: they change nothing that anybody
+# waits for.
+
+
+def _init_on_stack(rcu: RcuDomain, task: Task, head: RcuHead | None) -> None:
+    if head is not None:
+        _must_not_be_queued(rcu, head, "init")
+        head.stack = task
+
+
+def _destroy_on_stack(rcu: RcuDomain, _task: Task, head: RcuHead | None) -> None:
+    if head is not None:
+        _must_not_be_queued(rcu, head, "free")
+        head.stack = None
+
+
+def _stack_ends(rcu: RcuDomain, task: Task, _arg: object) -> None:
     keys = [queued.key for queued in rcu.callbacks.keys.values()]
-    return [key for key in keys if isinstance(key, RcuHead) and key.stack is task]
+    for key in keys:
+        if isinstance(key, RcuHead) and key.stack is task:
+            _must_not_be_queued(rcu, key, "free")
+
+
+def _touch_head(obj: Any, _task: Task, _arg: object) -> None:
+    # Not the attribute itself, which may be a field whose look is an operation: what was freed fails at any touch.
+    getattr(obj, "_rcu_head", None)
+
+
+INIT_ON_STACK = Operation("init_rcu_head_on_stack", effect=_init_on_stack, wakes=False, local=True)
+DESTROY_ON_STACK = Operation("destroy_rcu_head_on_stack", effect=_destroy_on_stack, wakes=False, local=True)
+STACK_ENDS = Operation("debug_check_no_obj_freed", effect=_stack_ends, wakes=False, local=True)
+KFREE_RCU = Operation("kfree_rcu", field="rcu_head", effect=_touch_head, wakes=False, local=True)

@@ -1,15 +1,19 @@
-"""What a task must not leave behind when it ends: an open reader, a queued head on its stack."""
+"""What a task must not leave behind when it ends: an open reader.
+
+All that this looks at is the task's own. What others change is looked at by an operation before the end
+(`Task.farewells`): the end belongs to the task's last operation, whatever that was done to.
+"""
 
 from __future__ import annotations
 
 from concurrency.failure import Failure, Kind
 from concurrency.observer import Observer
-from concurrency.rcu.callbacks import freed_while_queued, stack_heads
 from concurrency.task import Task
+from concurrency.waiting import holds, sections
 
 
 class RcuCheck(Observer):
-    """Kernel: make_task_dead() in kernel/exit.c, and debug objects, v6.6."""
+    """Kernel: make_task_dead() in kernel/exit.c, v6.6."""
 
     def ended(self, task: Task) -> None:
         """See `Observer.ended`."""
@@ -18,8 +22,11 @@ class RcuCheck(Observer):
                 raise Failure(
                     Kind.RCU,
                     f"WARNING: {task.name} ended inside an RCU{flavour} read-side critical section",
-                    f"RCU{flavour} nest depth: {nesting}, expected: 0",
+                    "\n".join([f"RCU{flavour} nest depth: {nesting}, expected: 0", *_left(task)]),
                     check="rcu",
                 )
-        for head in stack_heads(task):
-            freed_while_queued(head)
+
+
+def _left(task: Task) -> list[str]:
+    """What a task that has ended is still inside of, and where that began. A place of its own it has no more."""
+    return [f"{task.name} {line}" for line in (*sections(task), *(f"holds {lock}" for lock in holds(task)))]

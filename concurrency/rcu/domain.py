@@ -10,7 +10,7 @@ is over when no reader is marked with n or less, and nothing is kept for each gr
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 from concurrency.operation import Operation
@@ -99,14 +99,51 @@ class GracePeriods(Generic[R]):
         """The tasks that grace periods wait for."""
         return tuple(dict.fromkeys(self.task_of(reader) for reader in self.holdouts))
 
+    def _awaited_readers(self, task: Task) -> list[R]:
+        """The readers that end the wait of `task`: for a grace period, or for the first callback that it is to run."""
+        number = self.waiting.get(task)
+        if number is None:
+            number = self.due.get(self.served[task]) if task in self.served else None
+        if number is None:
+            return []
+        return [reader for reader, first in self.holdouts.items() if first <= number]
+
+    def awaited(self, task: Task) -> Mapping[Task, str]:
+        """See `waiting.awaited`. Only the reader itself can end, and callbacks are run by one task for each queue."""
+        targets = self.targets.get(task)
+        if targets is None:
+            return {self.task_of(reader): "held by {}" for reader in self._awaited_readers(task)}
+        late = [whose for whose, number in targets.items() if self.ran.get(whose, 0) < number]
+        return {
+            server: "for callbacks that {} has to run"
+            for server, whose in self.served.items()
+            if whose in late
+        }
+
     def why_waiting(self, task: Task) -> list[str]:
         """For a report: one line for each reader that `task` waits for."""
-        number = self.waiting.get(task, self.begun)
-        return [self.describe(reader) for reader, first in self.holdouts.items() if first <= number]
+        return (
+            [] if task in self.targets else [self.describe(reader) for reader in self._awaited_readers(task)]
+        )
 
     def describe(self, reader: R) -> str:
         """A reader in the words of a report."""
         raise NotImplementedError
+
+    def as_seen(self) -> object:
+        """The state as operations can see it: who waits for which readers. Of numbers only that counts."""
+        return (
+            self.begun,
+            {task.id: self.over(number) for task, number in self.waiting.items()},
+            {
+                (task.id, reader if isinstance(reader, int) else self.task_of(reader).id)
+                for task, number in self.waiting.items()
+                for reader, first in self.holdouts.items()
+                if first <= number
+            },
+            {task.id: number for task, number in self.posted.items()},
+            {task.id: number for task, number in self.ran.items()},
+        )
 
     def __repr__(self) -> str:
         readers = ", ".join(task.name for task in self.holders)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from concurrency.failure import Failure, Kind
 from concurrency.runtime import checked, current_task, fail
 from concurrency.site import caller
+from concurrency.waiting import position
 
 
 def suspicious(message: str) -> None:
     """Report RCU used against its rules."""
     if checked("rcu"):
-        fail(Failure(Kind.RCU, "WARNING: suspicious RCU usage", f"{caller()} {message}!", check="rcu"))
+        lines = [f"{caller()} {message}!", *position(current_task())]
+        fail(Failure(Kind.RCU, "WARNING: suspicious RCU usage", "\n".join(lines), check="rcu"))
 
 
 def no_reader(operation: str) -> None:
@@ -23,5 +25,5 @@ def no_reader(operation: str) -> None:
 def unbalanced(nesting: int, unlock: str, lock: str) -> None:
     """Report an unlock without a lock."""
     if nesting == 0:
-        detail = f"{unlock}() without {lock}()"
-        fail(Failure(Kind.RCU, "WARNING: bad unlock balance detected!", detail))
+        lines = [f"{unlock}() without {lock}()", f"at {caller()}", *position(current_task())]
+        fail(Failure(Kind.RCU, "WARNING: bad unlock balance detected!", "\n".join(lines)))

@@ -20,12 +20,15 @@ from concurrency.rcu.domain import READERS, UPDATES, GracePeriods, begin_wait
 from concurrency.rcu.queue import Function
 from concurrency.rcu.report import suspicious
 from concurrency.rcu.sync import poll, wait_for_readers, wait_operations
-from concurrency.runtime import active, checked, current_task, domain, fail, perform
+from concurrency.runtime import active, checked, current_task, domain, fail, of_oneself, perform
+from concurrency.site import caller
 from concurrency.task import Task
+from concurrency.waiting import position
 from lockdep import LockMap
 
-_STEP = 1000
-"""Domains are numbered in steps of this many, so that an index tells of which domain it is."""
+_DOMAINS = 10_000
+_TASKS = 1_000_000
+"""An index is made of the number of the domain, the number of the task and how many readers that has begun before."""
 
 
 class _Domains:
@@ -38,14 +41,17 @@ class _Domains:
 class SrcuStruct(GracePeriods[int]):
     """A domain of readers and grace periods. Domains of one name share their lock class."""
 
-    __slots__ = ("dep_map", "next_index", "open")
+    __slots__ = ("counts", "dep_map", "number", "open")
 
     def __init__(self, name: str = "srcu") -> None:
         super().__init__(name)
         self.dep_map = LockMap(lock_class_key(name), name)
         self.open: dict[int, Task] = {}
         """The readers, by index."""
-        self.next_index = next(domain(_Domains).numbers) * _STEP
+        self.number = next(domain(_Domains).numbers)
+        # Not one count for all: readers are independent of each other, so none may learn how many there were.
+        self.counts: dict[Task, int] = {}
+        """How many readers each task has begun."""
 
     def open_readers(self) -> Iterable[int]:
         """See `GracePeriods.open_readers`."""
@@ -59,14 +65,20 @@ class SrcuStruct(GracePeriods[int]):
         """See `GracePeriods.describe`."""
         return f"{self.open[reader].name}: SRCU reader of {self.name}, index {reader}"
 
+    def times_held(self, task: Task) -> int:
+        """How many readers of this domain `task` has open."""
+        return len(self.held_by(task))
+
+    @of_oneself
     def held_by(self, task: Task) -> list[int]:
         """The indices of the readers that `task` has open."""
         return [index for index, reader in self.open.items() if reader is task]
 
 
 def _lock(ssp: SrcuStruct, task: Task, _arg: object) -> int:
-    index = ssp.next_index
-    ssp.next_index += 1
+    count = ssp.counts.get(task, 0)
+    ssp.counts[task] = count + 1
+    index = (count * _TASKS + task.id) * _DOMAINS + ssp.number
     ssp.open[index] = task
     return index
 
@@ -80,20 +92,30 @@ def _unlock(ssp: SrcuStruct, task: Task, index: int | None) -> None:
             Failure(
                 Kind.RCU,
                 "WARNING: bad unlock balance detected!",
-                f"srcu_read_unlock({ssp.name}, {index}): {task.name} has no reader of this domain with that index; "
-                f"it has {mine}",
+                "\n".join(
+                    [
+                        f"srcu_read_unlock({ssp.name}, {index}): {task.name} has no reader of this domain with that "
+                        f"index; it has {mine}",
+                        f"at {caller()}",
+                        *position(task),
+                    ]
+                ),
             )
         )
     del ssp.open[index]
     ssp.holdouts.pop(index, None)
 
 
-SRCU_READ_LOCK = Operation("srcu_read_lock", effect=_lock, dep=Dep.ACQUIRE_RECURSIVE, acquires=UPDATES)
+SRCU_READ_LOCK = Operation(
+    "srcu_read_lock", effect=_lock, wakes=False, dep=Dep.ACQUIRE_RECURSIVE, acquires=UPDATES, local=True
+)
 SRCU_READ_UNLOCK = Operation(
-    "srcu_read_unlock", effect=_unlock, wakes=True, dep=Dep.RELEASE, releases=READERS
+    "srcu_read_unlock", effect=_unlock, wakes=True, dep=Dep.RELEASE, releases=READERS, local=True
 )
 SRCU_WAITS = wait_operations("srcu", grace=False)._replace(
-    begin=Operation("synchronize_srcu", effect=begin_wait, dep=Dep.SYNC, releases=UPDATES, before=Fence.MB)
+    begin=Operation(
+        "synchronize_srcu", effect=begin_wait, dep=Dep.SYNC, releases=UPDATES, before=Fence.MB, local=True
+    )
 )
 SRCU_CALLBACKS = callback_operations("call_srcu", "srcu_barrier", grace=False)
 
@@ -165,6 +187,10 @@ def poll_state_synchronize_srcu(ssp: SrcuStruct, cookie: int) -> bool:
 
 def cleanup_srcu_struct(ssp: SrcuStruct) -> None:
     """The domain goes: it must have no reader, and no callback that has not run."""
+    perform(CLEANUP_SRCU_STRUCT, ssp)
+
+
+def _clean_up(ssp: SrcuStruct, _task: Task, _arg: object) -> None:
     left = [f"{task.name} is a reader" for task in ssp.open.values()]
     if ssp.callbacks_left:
         left.append(f"{ssp.callbacks_left} callbacks have not run")
@@ -173,10 +199,14 @@ def cleanup_srcu_struct(ssp: SrcuStruct) -> None:
             Failure(
                 Kind.RCU,
                 f"WARNING: cleanup_srcu_struct(): active srcu_struct {ssp.name}",
-                "\n".join(left),
+                "\n".join([*left, f"at {caller()}", *position(current_task())]),
                 check="rcu",
             )
         )
+
+
+# No reading access: it is ordered against readers and callbacks on either side, which is what it looks at.
+CLEANUP_SRCU_STRUCT = Operation("cleanup_srcu_struct", effect=_clean_up, local=True)
 
 
 def _may_wait(ssp: SrcuStruct, operation: str) -> None:

@@ -34,6 +34,12 @@ class StallWatch:
         self._number = 0
         """The grace period that is looked after; 0 for none."""
 
+    def may_ring(self, steps: int) -> bool:
+        """In an execution of so many operations a grace period can have stalled, in some order of them."""
+        rt = active.runtime
+        watched = rt is None or "rcu-stall" not in rt.without
+        return watched and self._rcu.begun > 0 and steps >= self.timeout
+
     def begun(self) -> None:
         """A grace period has begun that must wait."""
         rt = active.runtime

@@ -37,7 +37,7 @@ class WaitOperations(NamedTuple):
     polled: Operation
 
 
-def wait_operations(flavour: str, *, grace: bool, local: bool | None = None) -> WaitOperations:
+def wait_operations(flavour: str, *, grace: bool, local: bool = True) -> WaitOperations:
     """The operations of a flavour; `grace` and `local` as for `Operation`."""
 
     def made(name: str, **how: Any) -> Operation:
@@ -52,10 +52,19 @@ def wait_operations(flavour: str, *, grace: bool, local: bool | None = None) -> 
             acquires=READERS,
             after=Fence.MB,
         ),
-        Operation(f"get_state_synchronize_{flavour}", effect=_get_state, before=Fence.MB),
+        Operation(
+            f"get_state_synchronize_{flavour}", effect=_get_state, wakes=False, before=Fence.MB, local=True
+        ),
         made(f"start_poll_synchronize_{flavour}", effect=_start, releases=UPDATES, before=Fence.MB),
-        made(f"poll_state_synchronize_{flavour}", effect=_poll),
-        Operation(f"{flavour}_grace_period_over", effect=_nothing, acquires=READERS, after=Fence.MB),
+        made(f"poll_state_synchronize_{flavour}", effect=_poll, wakes=False),
+        # `grace`: what ends with preemption going on is a reader that leaves something behind, too.
+        made(
+            f"{flavour}_grace_period_over",
+            effect=_nothing,
+            wakes=False,
+            acquires=READERS,
+            after=Fence.MB,
+        ),
     )
 
 
@@ -140,6 +149,14 @@ def rcu_cpu_stall_timeout(operations: int) -> None:
     """
     if operations < 1:
         raise ConcurrencyError(f"a stall timeout is at least one operation, not {operations}")
-    stalls = domain(RcuDomain).stalls
-    assert stalls is not None
-    stalls.timeout = operations
+    perform(STALL_TIMEOUT, domain(RcuDomain), operations)
+
+
+def _set_timeout(rcu: RcuDomain, _task: Task, operations: int | None) -> None:
+    """Nobody waits for it, so a search that makes effects without an argument may leave it out."""
+    if operations is not None:
+        assert rcu.stalls is not None
+        rcu.stalls.timeout = operations
+
+
+STALL_TIMEOUT = Operation("rcu_cpu_stall_timeout", effect=_set_timeout, wakes=False, local=True)

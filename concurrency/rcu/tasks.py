@@ -6,7 +6,7 @@ waits for anything but a spinlock. Where it could have slept (it took a mutex th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -64,6 +64,17 @@ class TasksDomain(GracePeriods[Task]):
     def describe(self, reader: Task) -> str:
         """See `GracePeriods.describe`."""
         return f"{reader.name}: has not slept since"
+
+    def awaited(self, task: Task) -> Mapping[Task, str]:
+        """See `waiting.awaited`. Who sleeps holds nothing up, although it is struck off a moment later."""
+        # The runtime looks for a circle when a task begins to wait, and tells those who watch after that. Without this
+        # whoever waits for a grace period would be found to wait for itself.
+        rt = active.runtime
+        return {
+            other: how
+            for other, how in super().awaited(task).items()
+            if rt is None or other.op is None or other.op.spins or not rt.waits(other)
+        }
 
     def looked(self, task: Task, op: Operation) -> bool:
         """`task` does something or waits for it: see whether it sleeps."""

@@ -86,7 +86,13 @@ def ready_without(
     """
     op, obj = task.op, task.obj
     before = trace.before
-    apart = [one for one in later if not before[one] >> number & 1]
+    # What frees another object need not stay away: it makes nothing ready or unready. That it may come later than this
+    # operation is a race of its own.
+    apart = [
+        one
+        for one in later
+        if not before[one] >> number & 1 and (trace.objs[one] is obj or not trace.frees(one))
+    ]
     state = trace.state(obj, number)
     if state is None or op is None or op.ready is None or any(trace.objs[one] is not obj for one in apart):
         return _suffixes(apart, own), False

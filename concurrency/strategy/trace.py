@@ -13,9 +13,10 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from concurrency.dependence import Dependence, Footprint
+from concurrency.dependence import REACHING, Dependence, Footprint
 from concurrency.execution import START
 from concurrency.operation import Operation
+from concurrency.runtime import JOIN
 from concurrency.strategy.readiness import State, ready_without
 from concurrency.task import Task
 
@@ -56,7 +57,9 @@ class Trace:
         self._kinds: dict[int, dict[Operation, int]] = {}
         """The same by operation: of the many reads of one field, another read depends on none."""
         self._wide = 0
-        """The events that may reach anything."""
+        """The events that may be seen from any place."""
+        self._unknown = 0
+        """Those of them that may have changed anything, so that nobody knows what it was before."""
         self._regions = 0
         self._graces = 0
         """The events that see each other although they are done to different objects, see `Operation`."""
@@ -99,8 +102,9 @@ class Trace:
                 self._graces |= bit
                 if all(other is not obj for other in self._waited_for):
                     self._waited_for.append(obj)
-            if footprint is Footprint.ANYTHING:
+            if footprint in REACHING:
                 self._wide |= bit
+                self._unknown |= bit if footprint is Footprint.ANYTHING else 0
             elif footprint is not Footprint.NOTHING and _may_matter(op) and _is_plain(obj):
                 self.states[number, id(obj)] = State(obj, task)
         self.who.append(task.id)
@@ -140,8 +144,14 @@ class Trace:
         op, obj = self.next_of(task)
         clock = own = self._clock[task.id]
         races: list[tuple[int, int]] = []
-        if isinstance(obj, Task) and obj.done:
+        blocks = op.ready is not None
+        if op is JOIN:
+            assert isinstance(obj, Task)
+            if not obj.done:
+                return Order(own, clock, races)
+            # What it waits for is among what it has to have seen, so it could go on before all else.
             clock = own = clock | self._clock[obj.id]
+            blocks = False
         left = self._near(op, obj) & ~clock
         hidden = 0
         found: list[int] = []
@@ -154,7 +164,7 @@ class Trace:
             clock |= self.before[number]
             if hidden >> number & 1:
                 continue
-            if op.ready is None:
+            if not blocks:
                 left &= ~clock
                 races.append((number, 0))
                 continue
@@ -166,6 +176,10 @@ class Trace:
                 hidden |= self.before[number]
         return Order(own, clock, races)
 
+    def frees(self, number: int) -> bool:
+        """The event frees an object: whatever is dependent, but nobody waits for it by an operation on another one."""
+        return (self._wide & ~self._unknown) >> number & 1 == 1
+
     def done_to(self, obj: object, start: int) -> list[int]:
         """The events from number `start` on that were done to `obj`."""
         left = self._on.get(id(obj), 0) >> start
@@ -174,7 +188,7 @@ class Trace:
     def state(self, obj: object, number: int) -> State | None:
         """What `obj` was before event `number`; None if that is not known."""
         op, task = self.ops[number], self.tasks[self.who[number]]
-        if op is None or self._footprint(op, self.objs[number]) is Footprint.ANYTHING:
+        if op is None or self._unknown >> number & 1:
             return None
         later = self._on.get(id(obj), 0)
         if any(other is obj for other in self._waited_for):
@@ -185,13 +199,13 @@ class Trace:
             later ^= bit
             event = bit.bit_length() - 1
             done = self.ops[event]
-            if (event, id(obj)) in self.states or done is None or self._wide & bit or _may_matter(done):
+            if (event, id(obj)) in self.states or done is None or self._unknown & bit or _may_matter(done):
                 return self.states.get((event, id(obj)))
         return State(obj, task) if _is_plain(obj) else None
 
     def _near(self, op: Operation, obj: object) -> int:
         """The events that may depend on `op` done to `obj`."""
-        if self._footprint(op, obj) is Footprint.ANYTHING:
+        if self._footprint(op, obj) in REACHING:
             return (1 << len(self.who)) - 1
         near = self._wide
         if op is START:

@@ -12,21 +12,29 @@ from lockdep.trace import Frame
 
 @dataclass(frozen=True, slots=True)
 class UsageTrace:
-    """A usage of a class, and where it was first seen."""
+    """A usage of a class, where it was first seen, and of which task."""
 
     usage: str
     stack: Stack
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
 class ClassBlock:
-    """A class on a dependency path: its usages, and where it was acquired to make the path."""
+    """A class on a dependency path: its usages, and where it was acquired to make the path.
+
+    `by` is the task that made that step, `held` the class that it held then, and `held_at` where it had taken it; ""
+    and None for the first class of a path.
+    """
 
     line: ClassLine
     operations: int
     usages: tuple[UsageTrace, ...]
     key: str
     acquired: Stack
+    by: str = ""
+    held: str = ""
+    held_at: Frame | None = None
 
     def lines(self, depth: int) -> Iterator[str]:
         """The block, indented by its place on the path."""
@@ -34,11 +42,13 @@ class ClassBlock:
         yield f"{pad}-> {self.line} ops: {self.operations} {{"
         for usage in self.usages:
             yield f"{pad}   {usage.usage} at:"
+            yield f"{pad}                    by {usage.by}"
             yield from (f"{pad}                    {frame}" for frame in usage.stack)
         yield f"{pad} }}"
         yield f"{pad} ... key      at: {self.key}"
         if self.acquired:
             yield f"{pad} ... acquired at:"
+            yield f"{pad}   by {self.by}, holding ({self.held}), taken at: {self.held_at}"
             yield from (f"{pad}   {frame}" for frame in self.acquired)
 
 
@@ -70,6 +80,7 @@ class InconsistentReport(Report):
     before: str
     after: str
     registered: Stack
+    registered_by: str
     stamps: tuple[IrqStamp, ...]
     events: int
 
@@ -78,6 +89,7 @@ class InconsistentReport(Report):
         yield f"{self.task.tag} takes:"
         yield str(self.wanted)
         yield f"{{{self.before}}} state was registered at:"
+        yield f"       by {self.registered_by}"
         yield from trace_block(self.registered)
         yield f"irq event stamp: {self.events}"
         yield from map(str, self.stamps)
@@ -127,9 +139,11 @@ class IrqOrderReport(Report):
     safe: ClassLine
     safe_state: str
     safe_stack: Stack
+    safe_by: str
     unsafe: ClassLine
     unsafe_state: str
     unsafe_stack: Stack
+    unsafe_by: str
     safe_path: tuple[ClassBlock, ...]
     unsafe_path: tuple[ClassBlock, ...]
 
@@ -146,12 +160,14 @@ class IrqOrderReport(Report):
         yield f" {self.safe}"
         yield ""
         yield f"... which became {self.safe_state}-irq-safe at:"
+        yield f"       by {self.safe_by}"
         yield from trace_block(self.safe_stack)
         yield ""
         yield f"to a {self.unsafe_state}-irq-unsafe lock:"
         yield f" {self.unsafe}"
         yield ""
         yield f"... which became {self.unsafe_state}-irq-unsafe at:"
+        yield f"       by {self.unsafe_by}"
         yield from trace_block(self.unsafe_stack)
         yield ""
         yield "other info that might help us debug this:"
@@ -202,7 +218,7 @@ class InversionReport(Report):
         safe, unsafe = self.changed.name, self.other.name
         if not self.forwards:
             safe, unsafe = unsafe, safe
-        middle = self.path[1].line.name
+        middle = self.path[min(1, len(self.path) - 1)].line.name
         if len(self.path) > 2:
             yield "Chain exists of:"
             yield f"  {safe} --> {middle} --> {unsafe}"

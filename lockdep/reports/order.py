@@ -6,23 +6,38 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lockdep.reports.base import ClassLine, LockLine, Report, Stack, trace_block
+from lockdep.trace import Frame
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A step of a dependency chain: this class was wanted here while the one before it was held."""
+    """A step of a dependency chain: this class was wanted here while the one before it was held.
+
+    `by` is the task that did so, with its irq context if it was in one; `held` is the class that it held then, and
+    `held_at` where it had taken that.
+    """
 
     wanted: ClassLine
     stack: Stack
+    by: str
+    held: str
+    held_at: Frame
+
+    def lines(self) -> Iterator[str]:
+        """Who made the step, and its stack."""
+        # The kernel prints the stack alone. Ours stands above it, where whoever reads kernel reports passes it over.
+        yield f"       by {self.by}, holding ({self.held}), taken at: {self.held_at}"
+        yield from trace_block(self.stack)
 
 
 @dataclass(frozen=True, slots=True)
 class WaitState:
-    """One task of a deadlock: what it would hold, and what it would wait for, at this place."""
+    """One task of a deadlock: what it would hold, and what it would wait for, at this place; `by` did so first."""
 
     holds: tuple[str, ...]
     wants: str
     stack: Stack
+    by: str
 
 
 def verb(read: int, sync: bool = False) -> str:
@@ -70,7 +85,7 @@ class CircularReport(Report):
         for index, link in enumerate(self.chain):
             yield ""
             yield f"-> #{len(self.chain) - 1 - index} {link.wanted}:"
-            yield from trace_block(link.stack)
+            yield from link.lines()
         yield ""
         yield "other info that might help us debug this:"
         yield ""

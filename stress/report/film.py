@@ -23,7 +23,6 @@ from concurrency import (
 from concurrency.site import stack
 from concurrency.waiting import label
 from lockdep.draw import to_svg
-from lockdep.snapshot import take
 from stress.artifact import Artifact
 from stress.replaying import replay_artifact
 from stress.report.world import Section, world
@@ -170,7 +169,7 @@ class _Camera(Observer):
         for key in list(self._open):
             self._close(key, later=1)
         validators = [one for one in self._runtime.observers if isinstance(one, LockValidator)]
-        snapshots = [take(one.lockdep) for one in validators]
+        snapshots = [one.snapshot() for one in validators]
         return Film(
             name=name,
             tasks=list(witness.tasks),

@@ -39,7 +39,7 @@ def test_what_a_switch_point_costs_and_what_grows() -> None:
 
 def test_the_comparison_with_peers_writes_json_and_markdown(tmp_path: Path) -> None:
     """Sugarbush alone, in the interpreter that runs the tests: peers would have to be downloaded."""
-    tiny = ["--rounds", "1", "--slice", "0.01", "--seeds", "1", "--cap", "0.3", "--tools", "sugarbush"]
+    tiny = ["--rounds", "1", "--slice", "0.01", "--seeds", "1", "--cap", "1", "--tools", "sugarbush"]
     command = [sys.executable, str(BENCHMARKS / "peers.py"), *tiny, "--here", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=BENCHMARKS.parent, check=True)
     assert done.stdout == (tmp_path / "peers.md").read_text()

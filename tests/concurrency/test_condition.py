@@ -100,7 +100,7 @@ def test_any_waiter_may_be_the_one_that_is_notified() -> None:
             spawn(wait, name)
         Cell().once = 1
         with condition:
-            everybody = [task.name for task in condition.waiters] == ["wait", "wait"]
+            everybody = [task.name for task in condition.waiters] == ["wait", "wait#2"]
             condition.notify()
         if everybody:
             log.append("both")

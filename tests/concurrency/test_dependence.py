@@ -28,6 +28,7 @@ from concurrency import (
     Task,
 )
 from concurrency.dependence import Dependence, Footprint
+from concurrency.execution import START
 from concurrency.irq import LOCAL_BH_ENABLE, LOCAL_IRQ_DISABLE
 from concurrency.preempt import PREEMPT_DISABLE
 from concurrency.rcu import (
@@ -119,7 +120,7 @@ def test_accesses_of_two_objects_are_independent(one: Operation, other: Operatio
     assert not depend(one, other, same=False)
 
 
-@pytest.mark.parametrize("op", [FREE, USER_LOAD, USER_STORE, ALLOC_FRAME, FREE_FRAME, TREE_SLOT])
+@pytest.mark.parametrize("op", [USER_LOAD, USER_STORE, ALLOC_FRAME, FREE_FRAME, TREE_SLOT])
 def test_what_is_not_known_to_stay_in_its_place_reaches_anything(op: Operation) -> None:
     assert RELATION.footprint(op, Cell()) is Footprint.ANYTHING
     for other in (READ, Mutex._lock, RCU_READ_LOCK, op):
@@ -162,7 +163,11 @@ def test_everything_on_one_lock_depends(lock: type) -> None:
 
 def test_a_join_is_ordered_by_the_end_of_the_task() -> None:
     assert not depend(JOIN, JOIN)
-    assert not depend(JOIN, FREE)
+    assert not depend(JOIN, WRITE)
+    # What the task does after it, up to its next operation, may touch what the other one frees.
+    assert depend(JOIN, FREE)
+    assert depend(START, FREE)
+    assert not depend(START, WRITE)
 
 
 @pytest.mark.parametrize("op", [ALLOC, ALLOC_REUSABLE])

@@ -20,9 +20,11 @@ from concurrency import (
     KmemCache,
     Mutex,
     Observer,
+    Once,
     Operation,
     RwSemaphore,
     Settings,
+    Shared,
     Simulated,
     Verdict,
     active,
@@ -540,3 +542,130 @@ def test_a_reduced_search_under_checks_of_the_whole_state_is_not_passed() -> Non
     assert result.exhaustive
     assert result.verdict is Verdict.INCONCLUSIVE
     assert "checks of the whole state" in result.scope
+
+
+class Places(Shared):
+    """Three places that tasks read and write."""
+
+    x: Once[int] = 0
+    y: Once[int] = 0
+    z: Once[int] = 0
+
+
+def test_a_task_that_reads_two_places_and_writes_loses_no_trace() -> None:
+    """Seven operations in straight lines: a leaf of the wakeup tree once swallowed two of the 17 traces."""
+
+    def program() -> None:
+        places = Places()
+
+        def first() -> None:
+            seen["a"] = places.y
+            places.y = 1
+
+        def second() -> None:
+            seen["b"], seen["c"], seen["d"] = places.y, places.z, places.z
+
+        def third() -> None:
+            places.z = 1
+            places.y = 2
+
+        join(spawn(first), spawn(second), spawn(third))
+        outcomes.add((*(seen[name] for name in "abcd"), places._y, places._z))
+
+    seen: dict[str, int] = {}
+    outcomes: set[tuple[int, ...]] = set()
+    assert distinct(program) == 17
+    outcomes.clear()
+    assert traces(program) == (17, 0, set())
+    assert (2, 0, 0, 1, 1, 1) in outcomes
+
+
+@pytest.mark.parametrize("n", range(3, 8))
+def test_lastzero(n: int) -> None:
+    """Abdulla, Aronis, Jonsson and Sagonas (POPL 2014), figure 2: (n + 3) 2^(n - 2) traces."""
+
+    def program() -> None:
+        array = [Cell() for _ in range(n + 1)]
+
+        def searches() -> None:
+            at = n
+            while array[at].once:
+                at -= 1
+
+        def counts(number: int) -> None:
+            array[number].once = array[number - 1].once + 1
+
+        spawn(searches)
+        for number in range(1, n + 1):
+            spawn(counts, number)
+
+    assert traces(program) == ((n + 3) * 2 ** (n - 2), 0, set())
+
+
+def test_three_tasks_with_two_locks_begin_nothing_in_vain() -> None:
+    def program() -> None:
+        cell, one, two = Cell(), Mutex("one"), Mutex("two")
+
+        def work() -> None:
+            with one:
+                cell.once = 1
+            with two:
+                seen.append(cell.once)
+
+        for _ in range(3):
+            spawn(work)
+
+    seen: list[int] = []
+    assert traces(program) == (90, 0, set())
+
+
+class Held:
+    """An object with an ordinary attribute."""
+
+    def __init__(self) -> None:
+        self.lock = Mutex("held")
+
+
+def before_the_first_operation(cell: Cell, held: Held) -> None:
+    assert held.lock
+
+
+def after_a_join(cell: Cell, held: Held) -> None:
+    join(spawn(setattr, cell, "once", 1))
+    assert held.lock
+
+
+def in_a_nested_reader(cell: Cell, held: Held) -> None:
+    with rcu_reader(), rcu_reader():
+        assert held.lock
+
+
+def after_an_allocation(cell: Cell, held: Held) -> None:
+    cell.once = 1
+    KmemCache("other", Cell).alloc(GFP_KERNEL)
+    assert held.lock
+
+
+@pytest.mark.parametrize(
+    "touches", [before_the_first_operation, after_a_join, in_a_nested_reader, after_an_allocation]
+)
+def test_freeing_is_tried_beside_code_that_is_no_operation(touches: Callable[[Cell, Held], None]) -> None:
+    """Wherever a task touches an ordinary attribute of an object that another one frees."""
+
+    def program() -> None:
+        cache = KmemCache("held", Held)
+        held = cache.alloc(GFP_KERNEL)
+        cell = Cell()
+
+        def frees() -> None:
+            cell.count = 1
+            cache.free(held)
+
+        spawn(touches, cell, held)
+        spawn(frees)
+
+    settings = Settings(without=frozenset({"leak"}))
+    for strategy in ("dfs", "dpor"):
+        result = explore(program, strategy=strategy, settings=settings)
+        assert [witness.failure.kind for witness in result.failures] == [Kind.USE_AFTER_FREE], strategy
+    assert traces(program)[1] == 0

@@ -352,7 +352,7 @@ def test_verdict_is_never_passed_because_a_budget_ended() -> None:
 
 
 def test_budget_in_seconds_ends() -> None:
-    result = explore(lambda: None, seconds=0.01)
+    result = explore(lambda: None, seconds=1)
     assert result.executions > 0
     assert result.verdict is Verdict.INCONCLUSIVE
 

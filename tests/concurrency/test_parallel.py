@@ -188,10 +188,10 @@ def test_an_interrupt_keeps_what_was_found() -> None:
 
 
 def test_time_that_is_up_leaves_it_open() -> None:
-    result = explore(never_fails, strategy="random", seconds=0.2, executor=Inline())
+    result = explore(never_fails, strategy="random", seconds=2, executor=Inline())
     assert result.verdict is Verdict.INCONCLUSIVE
     assert result.executions > 0
-    dfs = explore(never_fails, strategy="dfs", seconds=0.2, executor=Inline())
+    dfs = explore(never_fails, strategy="dfs", seconds=2, executor=Inline())
     assert dfs.verdict is (Verdict.PASSED if dfs.exhaustive else Verdict.INCONCLUSIVE)
 
 

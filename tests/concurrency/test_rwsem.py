@@ -92,7 +92,9 @@ def test_a_reader_inside_a_reader_deadlocks_when_a_writer_waits_between() -> Non
 
     failure = first_failure(program, BARE, strategy="random")
     assert failure.kind is Kind.DEADLOCK
-    assert "main waits in down_read_slowpath(sem), held by main" in failure.detail
+    assert failure.headline == "deadlock: a circle of waits (main -> writer -> main)"
+    assert "main waits in down_read_slowpath(sem), queued behind writer" in failure.detail
+    assert "writer waits in down_write_slowpath(sem), held by main" in failure.detail
     assert first_failure(program, executions=1).headline == "WARNING: possible recursive locking detected"
 
 

@@ -93,7 +93,7 @@ def test_a_failed_try_leaves_nothing_held_and_a_good_one_makes_no_cycle() -> Non
     with b:
         assert a.acquire(blocking=False)
         a.release()
-        assert a.acquire(timeout=1)
+        assert a.acquire(timeout=100)
         a.release()
     assert monitor.lockdep.reports == []
     assert monitor.current().held == []

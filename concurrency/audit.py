@@ -1,0 +1,979 @@
+"""The audit: whether operations are what they are declared to be.
+
+A declaration (`Operation(..., local=True)`, a reading `access`, `wakes=False`, `region`, ...) is a promise that the
+strategies believe: a wrong one makes a search leave out orders that matter, and then it passes what fails. Here a
+program is run with everything watched that operations are done to, and what is reached from there:
+
+    class Box:
+        def __init__(self) -> None:
+            self.full = False
+
+    def fill(box, _task, _arg):
+        box.full = True
+
+    LOOK = Operation("look", Access.READ_ONCE, effect=fill, local=True)   # it does not only look
+
+    audit(program)      # WrongDeclaration: look(Box) is declared to read, yet its effect changes Box.full: ...
+
+How it works: while the program runs, the objects have classes that note which of their attributes are read and set,
+and containers are compared. A *turn* is the effect of an operation and what its task does until its next one; turns
+are ordered as the dependence relation orders them (vector clocks). Two turns of two tasks that touch one attribute,
+one of them changing it, and are not ordered, are a conflict between operations that are declared independent. So it is
+a race detector that takes declarations for the only orders there are. `docs/audit.md` says what it cannot see.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import Enum
+from functools import partial
+from inspect import getattr_static
+from types import CellType, FunctionType, MemberDescriptorType, MethodType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from concurrency.dependence import Dependence, Footprint
+from concurrency.failure import ConcurrencyError, Failure
+from concurrency.observer import Observer
+from concurrency.operation import Operation
+from concurrency.rcu import RcuDomain
+from concurrency.rcu.domain import is_atomic
+from concurrency.runtime import JOIN, active, quiet
+from concurrency.simulated import Simulated
+from concurrency.slab import FREE, FREE_STEPPED
+from concurrency.spin import CPU_RELAX
+from concurrency.strategy.readiness import _copy
+from concurrency.task import Task
+from concurrency.waiting import label
+
+if TYPE_CHECKING:
+    from concurrency.execution import Execution
+    from concurrency.settings import Settings
+
+Clock = dict[int, int]
+
+_CONTAINERS = (list, dict, set, deque)
+_DEPTH = 3
+_HEAP_TYPE = 1 << 9
+_ENGINE = ("concurrency.", "lockdep", "greenlet", "hypothesis", "_pytest", "pytest")
+_OURS = (
+    "concurrency.lock",
+    "concurrency.mutex",
+    "concurrency.spinlock",
+    "concurrency.rwlock",
+    "concurrency.rwsem",
+    "concurrency.semaphore",
+    "concurrency.seqlock",
+    "concurrency.completion",
+    "concurrency.condition",
+    "concurrency.flag",
+    "concurrency.barrier",
+    "concurrency.wait",
+    "concurrency.clock",
+    "concurrency.timer",
+    "concurrency.pressure",
+    "concurrency.fence",
+    "concurrency.task",
+    "concurrency.slab",
+    "concurrency.rcu.domain",
+    "concurrency.rcu.srcu",
+    "concurrency.rcu.tasks",
+    "concurrency.rcu.queue",
+)
+"""The modules of the engine whose objects hold what operations change; the rest of it is the machine itself."""
+_UNWATCHED = frozenset(
+    {"args", "context", "fn", "greenlet", "name", "obj", "op", "resume", "thread", "id", "daemon"}
+)
+"""Attributes of a task that only the machine uses, or that never change."""
+_MADE_ONCE = frozenset({"sleep"})
+"""Made by whoever comes first, and the same from then on: who that was makes no difference."""
+_COMMUTING = frozenset(
+    one
+    for one in Footprint
+    if one not in (Footprint.READ, Footprint.CHANGE, Footprint.NOTHING, Footprint.ANYTHING)
+)
+"""Footprints that change the same attributes and commute all the same: tried in both orders, on copies."""
+
+
+class WrongDeclaration(ConcurrencyError):
+    """An operation is not what it is declared to be; the sentence names it, and what it touched."""
+
+
+@dataclass(slots=True)
+class Audit:
+    """What an audit has seen: how many executions, which operations, and what is wrong, each in one sentence."""
+
+    executions: int = 0
+    operations: set[str] = field(default_factory=set)
+    found: list[str] = field(default_factory=list)
+
+
+def audit(
+    program: Callable[[], Any],
+    *,
+    executions: int = 20,
+    seed: int = 1,
+    settings: Settings | None = None,
+    keep_going: bool = False,
+) -> Audit:
+    """Run `program` under random schedules and compare its operations with their declarations.
+
+    What the program itself does wrong is not looked at. Raises `WrongDeclaration` at the first thing that is found;
+    with `keep_going` all is collected in `Audit.found`.
+
+        audit(my_program)
+        explore(my_program, settings=Settings(audit=True))      # the same, under any strategy
+    """
+    # Here, since settings know all runtimes, and this is one.
+    from dataclasses import replace
+
+    from concurrency.settings import Settings
+    from concurrency.strategy.random_walk import RandomWalk
+
+    runtime = replace(settings or Settings(), audit=True).runtime(RandomWalk(seed))
+    assert isinstance(runtime, Audited)
+    runtime.report.found.clear()
+    runtime.keeps_going = keep_going
+    for number in range(executions):
+        runtime.executions = number
+        runtime.run(program)
+    runtime.settle()
+    return runtime.report
+
+
+class _Turn(NamedTuple):
+    """One operation of a task, and all that the task does until its next one."""
+
+    task: Task
+    number: int
+    op: Operation | None
+    obj: object
+    clock: Clock
+    footprint: Footprint
+
+    def __str__(self) -> str:
+        if self.op is None:
+            return f"the start of {self.task.name}"
+        place = f".{self.op.field}" if self.op.field else ""
+        return f"{self.op.name}({label(self.obj)}{place})"
+
+
+class _Touched:
+    """Of one attribute of one object: by each task the last turn that looked at it, and the last that changed it.
+
+    With whether the operation itself did, or the task after it.
+    """
+
+    __slots__ = ("changes", "looks", "obj")
+
+    def __init__(self, obj: object) -> None:
+        self.obj = obj
+        self.looks: dict[int, tuple[_Turn, bool]] = {}
+        self.changes: dict[int, tuple[_Turn, bool]] = {}
+
+
+_Access = tuple[_Turn, bool, bool]
+"""A turn that touches something, whether its operation does, and whether that changes it."""
+
+
+def _told(access: _Access, what: str) -> str:
+    turn, inside, changes = access
+    does = f"{'changes' if changes else 'looks at'} {what}"
+    return f"{turn} {does}" if inside else f"{turn.task.name} {does} without an operation after {turn}"
+
+
+class _Listens(Observer):
+    """Makes the runtime take the variant of `step` that is announced."""
+
+    def announced(self, task: Task, op: Operation, obj: object) -> None:
+        """See `Observer.announced`."""
+
+
+class Audited(Simulated):
+    """Runs programs, and watches what their operations touch."""
+
+    def __init__(self, strategy: Any, observers: tuple[Observer, ...] = (), **how: Any) -> None:
+        self._watch = _Watch(self)
+        self.report = self._watch.report
+        self.keeps_going = False
+        """Collect what is found, in place of ending the execution."""
+        super().__init__(strategy, (*observers, _Listens()), **how)
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._inner_step = self.step
+        self.step = self._audited_step
+        self._watch.begin()
+
+    def run(self, program: Callable[[], Any]) -> Execution:
+        """See `Simulated.run`."""
+        self.report.executions += 1
+        try:
+            return super().run(program)
+        finally:
+            self._watch.end()
+
+    def settle(self) -> None:
+        """All executions are over: compare what only shows in all of them."""
+        self._watch.compare_names()
+
+    def wrong(self, said: str) -> None:
+        """Something is not as it is declared."""
+        if said in self.report.found:
+            return
+        self.report.found.append(said)
+        if not self.keeps_going:
+            error = WrongDeclaration(said)
+            if active.runtime is self:
+                self._give_up(error)
+            raise error
+
+    def _audited_step(self, op: Operation, obj: object) -> None:
+        watch = self._watch
+        watch.pause()
+        watch.meets(op, obj, None)
+        self._inner_step(op, obj)
+        watch.takes_effect(self.current, op, obj)
+        watch.go_on()
+
+    def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
+        """See `Runtime.perform`."""
+        watch = self._watch
+        watch.pause()
+        watch.meets(op, obj, arg)
+        result = super().perform(op, obj, arg)
+        if op.effect is None:
+            watch.takes_effect(self.current, op, obj)
+        watch.go_on()
+        return result
+
+    def relax(self) -> None:
+        """See `Runtime.relax`. What `Liveness` does when it begins to watch, with our step in between."""
+        if not self._watching and not self._stopping:
+            self._watching = True
+            self._inner_step = self._step_watched
+            self.perform = self._perform_watched  # type: ignore[method-assign]
+        super().relax()
+
+    def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
+        """See `Runtime.spawn`."""
+        with self._watch.elsewhere():
+            return super().spawn(fn, args, name, daemon)
+
+    def choose(self, n: int, label: str) -> int:
+        """See `Runtime.choose`."""
+        with self._watch.elsewhere():
+            return super().choose(n, label)
+
+    def might_alloc(self, gfp: int) -> None:
+        """See `Runtime.might_alloc`."""
+        with self._watch.elsewhere():
+            super().might_alloc(gfp)
+
+    def trace(self, event: str, fields: dict[str, object]) -> None:
+        """See `Runtime.trace`."""
+        with self._watch.elsewhere():
+            super().trace(event, fields)
+
+    def _start(
+        self, parent: Task | None, fn: Callable[..., Any], args: tuple[Any, ...], name: str, daemon: bool
+    ) -> Task:
+        watch = self._watch
+
+        def watched(*args: Any) -> Any:
+            watch.starts(task)
+            watch.go_on()
+            try:
+                return fn(*args)
+            finally:
+                watch.pause()
+
+        task = super()._start(parent, watched, args, name, daemon)
+        watch.spawned(parent, task, fn, args)
+        return task
+
+    def _end(self, task: Task) -> Task | None:
+        self._watch.ends(task)
+        return super()._end(task)
+
+
+class _Watch:
+    """What operations touch in one execution after another."""
+
+    def __init__(self, runtime: Audited) -> None:
+        self._runtime = runtime
+        self.report = Audit()
+        self._effects: dict[Operation, Callable[[Any, Any, Any], Any]] = {}
+        self._relation = Dependence()
+        self._listening = False
+        self._places: dict[type, set[str]] = {}
+        self._kinds: dict[type, dict[Operation, None]] = {}
+        """The operations with orderings that were done to objects of each class, in all executions."""
+        self.begin()
+
+    # -- one execution --------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """A new execution: nothing is known."""
+        self._relation = Dependence(faults=self._runtime.__dict__.get("_faults", 0) > 0)
+        self._watched: dict[int, tuple[object, type]] = {}
+        self._met: set[Operation] = set()
+        self._touched: dict[tuple[int, str], _Touched] = {}
+        self._of: dict[int, set[str]] = {}
+        """For each object the attributes that were touched."""
+        self._window: dict[tuple[int, str], tuple[object, Any, Any]] = {}
+        """The containers that were looked at since the window opened, and what was in them."""
+        self._inside: Operation | None = None
+        """Whose effect is being made."""
+        self._asking: Operation | None = None
+        """Whose readiness is asked."""
+        self._clocks: dict[int, Clock] = {}
+        self._turns: dict[int, _Turn] = {}
+        self._args: dict[int, Any] = {}
+        self._ready: list[tuple[Task, Operation, bool]] = []
+        self._all: Clock = {}
+        self._wide: dict[Operation, Clock] = {}
+        self._on: dict[int, dict[Operation, Clock]] = {}
+        self._regions: Clock = {}
+        self._graces: Clock = {}
+        self._pairs: set[tuple[Operation, Operation]] = set()
+        self._tried: dict[tuple[Operation, Operation], int] = {}
+
+    def end(self) -> None:
+        """The execution is over: everything is as it was."""
+        self._listening = False
+        for obj, cls in self._watched.values():
+            if type(obj) is _recording.get(cls):
+                object.__setattr__(obj, "__class__", cls)
+        for op, effect in self._effects.items():
+            op.effect = effect
+        self._effects.clear()
+        self._watched.clear()
+        _current.watch = None
+
+    def compare_names(self) -> None:
+        """Of the operations on one class: an ordering that none hands on, and one like it that none takes over."""
+        for cls, operations in self._kinds.items():
+            taken = {name: op for op in operations for name in op.acquires}
+            given = {name: op for op in operations for name in op.releases}
+            for name in sorted(taken.keys() - given.keys()):
+                for other in get_close_matches(name, sorted(given.keys() - taken.keys())):
+                    self._runtime.wrong(
+                        f"{taken[name].name} acquires the ordering {name!r}, which no operation on a {cls.__name__} "
+                        f"releases, and {given[other].name} releases {other!r}, which none acquires: one of them is "
+                        "misspelt"
+                    )
+
+    # -- who acts -------------------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """The machine works: what it looks at is nobody's business."""
+        if self._listening:
+            self._close()
+            self._listening = False
+            self._compare_ready(None)
+
+    def go_on(self) -> None:
+        """The task goes on: what it does up to its next operation is watched."""
+        self._ready = self._readiness()
+        _current.watch = self
+        self._listening = True
+
+    @contextmanager
+    def elsewhere(self) -> Iterator[None]:
+        """The machine works in between, in the same turn."""
+        was, self._listening = self._listening, False
+        try:
+            yield
+        finally:
+            self._listening = was
+
+    def spawned(self, parent: Task | None, task: Task, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """A task is new: what its parent did is before all that it does."""
+        self._clocks[task.id] = {} if parent is None else dict(self._clocks[parent.id])
+        self._adopt(task)
+        self._known_to(fn)
+        self._reached(args)
+
+    def starts(self, task: Task) -> None:
+        """The first turn of a task has no operation."""
+        clock = self._clocks[task.id]
+        for op, left in self._wide.items():
+            if self._relation.dependent(None, None, op, None):
+                _join(clock, left)
+        self._turn(task, None, None, Footprint.NOTHING)
+
+    def ends(self, task: Task) -> None:
+        """The end belongs to the last turn, and a join sees it."""
+        self.pause()
+        for name in ("done", "result"):
+            self._touch(task, name, changed=True)
+
+    def meets(self, op: Operation, obj: object, arg: Any) -> None:
+        """A task has announced an operation."""
+        self._args[self._runtime.current.id] = arg
+        self.report.operations.add(op.name)
+        self._adopt(obj)
+        self._reached(arg)
+        if op not in self._met:
+            self._met.add(op)
+            for part in (op.ready, self._effects.get(op, op.effect)):
+                self._known_to(part)
+        if op.acquires or op.releases:
+            self._kinds.setdefault(_class(obj), {})[op] = None
+        if op.field is not None:
+            self._places.setdefault(_class(obj), set()).add(op.field)
+        if op.effect is not None and op not in self._effects:
+            self._effects[op] = original = op.effect
+
+            def effect(obj: Any, task: Any, arg: Any) -> Any:
+                # Copies are for asking what might have been: nobody watches those.
+                if active.runtime is not self._runtime:
+                    return original(obj, task, arg)
+                return self._make(op, original, obj, task, arg)
+
+            op.effect = effect
+
+    # -- turns ----------------------------------------------------------------------------------------------------
+
+    def takes_effect(self, task: Task, op: Operation, obj: object) -> None:
+        """The turn of `task` begins, with this operation."""
+        footprint = self._relation.footprint(op, obj)
+        clock = self._clocks[task.id]
+        if op is JOIN:
+            assert isinstance(obj, Task)
+            _join(clock, self._clocks[obj.id])
+        if footprint is Footprint.ANYTHING:
+            _join(clock, self._all)
+        else:
+            for left in self._wide.values():
+                _join(clock, left)
+        kinds = self._on.setdefault(id(obj), {})
+        for other, left in kinds.items():
+            if self._relation.dependent(op, obj, other, obj):
+                _join(clock, left)
+            elif other is not op or len(kinds) == 1:
+                self._compare_orderings(op, other, obj)
+        if op.region:
+            _join(clock, self._graces)
+        if op.grace:
+            _join(clock, self._regions)
+        clock = self._turn(task, op, obj, footprint).clock
+        _join(kinds.setdefault(op, {}), clock)
+        _join(self._all, clock)
+        if footprint is Footprint.ANYTHING:
+            _join(self._wide.setdefault(op, {}), clock)
+        if op.region:
+            _join(self._regions, clock)
+        if op.grace:
+            _join(self._graces, clock)
+        if op is FREE or op is FREE_STEPPED:
+            # Whoever looks at it now is wrong, whatever it looks at.
+            for name in sorted(self._of.get(id(obj), ())):
+                self._touch(obj, name, changed=True)
+
+    def _turn(self, task: Task, op: Operation | None, obj: object, footprint: Footprint) -> _Turn:
+        clock = self._clocks[task.id]
+        number = clock[task.id] = clock.get(task.id, 0) + 1
+        turn = self._turns[task.id] = _Turn(task, number, op, obj, dict(clock), footprint)
+        if op is None:
+            _join(self._all, clock)
+        return turn
+
+    def _make(self, op: Operation, original: Any, obj: Any, task: Task, arg: Any) -> Any:
+        """Make an effect, and see what it touches."""
+        self.takes_effect(task, op, obj)
+        self._try_both_orders(task, op, obj, arg)
+        before = self._readiness()
+        was_atomic = is_atomic(task)
+        _current.watch = self
+        if op.ready is not None:
+            self._asking, self._listening = op, True
+            op.ready(obj, task)
+            self._close()
+            self._asking = None
+        self._inside, self._listening = op, True
+        try:
+            return original(obj, task, arg)
+        finally:
+            self._close()
+            self._inside, self._listening = None, False
+            # What has failed has ended the execution.
+            if sys.exc_info()[0] is None:
+                if is_atomic(task) != was_atomic and not op.region and not self._wide_op(op, obj):
+                    self._runtime.wrong(
+                        f"{self._turns[task.id]} turns preemption, bottom halves or interrupts of its task "
+                        f"{'off' if not was_atomic else 'on'}, for which grace periods of RCU wait: declare it with "
+                        "region=True"
+                    )
+                self._ready = before
+                self._compare_ready(op)
+
+    def _wide_op(self, op: Operation, obj: object) -> bool:
+        return self._relation.footprint(op, obj) is Footprint.ANYTHING
+
+    # -- what waits -----------------------------------------------------------------------------------------------
+
+    def _readiness(self) -> list[tuple[Task, Operation, bool]]:
+        """Whether each operation that tasks have announced and may have to wait for can go on."""
+        was, self._listening = self._listening, False
+        found = []
+        for waiting in self._runtime._waiting.values():
+            for task, op in waiting.items():
+                if op is CPU_RELAX or op.ready is None:
+                    continue
+                ready = op.ready(task.obj, task)
+                found.append((task, op, ready))
+                if op.alike and any(op.ready(task.obj, other) is not ready for other in self._runtime.tasks):
+                    self._runtime.wrong(
+                        f"{op.name}({label(task.obj)}) is declared alike=True, yet it is ready for some tasks and not "
+                        "for others: leave alike out"
+                    )
+        self._listening = was
+        return found
+
+    def _compare_ready(self, op: Operation | None) -> None:
+        """What was ready before, and what is now: whoever waits must have been told."""
+        before, self._ready = self._ready, []
+        for task, waits, was in before:
+            if task.op is not waits or waits.ready is None:
+                continue
+            now = waits.ready(task.obj, task)
+            if now is was or task is self._runtime.current:
+                continue
+            turn = self._turns[self._runtime.current.id]
+            what = f"{waits.name}({label(task.obj)}) of {task.name} {'ready' if now else 'unready'}"
+            if op is None:
+                self._runtime.wrong(
+                    f"what {turn.task.name} did after {turn} made {what}, and nobody asks again: let the effect of an "
+                    "operation with wakes=True on that object do it"
+                )
+            elif turn.obj is not task.obj:
+                self._runtime.wrong(
+                    f"{turn} made {what}, which waits for another object, and nobody asks again: only an operation on "
+                    "that object wakes it"
+                )
+            elif not op.wakes:
+                self._runtime.wrong(
+                    f"{turn} made {what}, and it does not say so: declare it with wakes=True, and with no access that "
+                    "reads"
+                )
+
+    # -- what is touched ------------------------------------------------------------------------------------------
+
+    def read(self, obj: object, name: str, value: Any) -> None:
+        """An attribute of a watched object was read."""
+        if not self._listening or active.runtime is not self._runtime:
+            return
+        task = self._runtime.current
+        if obj is task or not _is_data(obj, name):
+            return
+        if isinstance(obj, Task) and name in _UNWATCHED:
+            return
+        self._touch(obj, name, changed=False)
+        self._reached(value)
+        key = id(obj), name
+        if type(value) in _CONTAINERS and key not in self._window:
+            self._window[key] = obj, value, _spell(value, task, name)
+
+    def changed(self, obj: object, name: str) -> None:
+        """An attribute of a watched object was set."""
+        if not self._listening or active.runtime is not self._runtime:
+            return
+        if isinstance(obj, Task) and name in _UNWATCHED:
+            return
+        if _is_data(obj, name):
+            self._window.pop((id(obj), name), None)
+            self._change(obj, name)
+
+    def _close(self) -> None:
+        """See which of the containers have changed that were looked at."""
+        window, self._window = self._window, {}
+        task = self._runtime.current
+        for (_, name), (obj, value, before) in window.items():
+            if _spell(value, task, name) != before:
+                self._change(obj, name)
+
+    def _change(self, obj: object, name: str) -> None:
+        op, turn = self._asking or self._inside, self._turns[self._runtime.current.id]
+        # What a task keeps of itself is not shared; only those look at it that are declared to look at everything.
+        own = obj is turn.task
+        what = f"{label(obj)}.{name.removeprefix('_')}"
+        if self._asking is not None:
+            self._runtime.wrong(
+                f"the readiness of {turn} changes {what}: it may be asked at any time, so let it only look"
+            )
+        elif op is not None and not own:
+            self._compare_place(op, turn, obj, name, what)
+        self._touch(obj, name, changed=True)
+
+    def _compare_place(self, op: Operation, turn: _Turn, obj: object, name: str, what: str) -> None:
+        """An effect has changed an attribute: is that in its place?"""
+        if turn.footprint is Footprint.ANYTHING:
+            return
+        field = name.removeprefix("_")
+        if turn.footprint is Footprint.READ:
+            self._runtime.wrong(
+                f"{turn} is declared to read (Access.{op.access.name}), yet its effect changes {what}: give it an "
+                "access that writes, or none"
+            )
+        elif obj is not turn.obj and not isinstance(obj, Task) and self._is_place(obj, name):
+            self._runtime.wrong(
+                f"{turn} is declared to touch nothing but its place (local=True), yet its effect changes {what}, which "
+                "other operations are done to: leave local out, or make that an operation of its own"
+            )
+        elif obj is turn.obj and op.place is not None and field != op.place and field in self._fields(obj):
+            self._runtime.wrong(
+                f"{turn} is declared to touch the field {op.place!r} only, yet its effect changes {what}, which is a "
+                "place of its own: declare it with whole=True"
+            )
+        elif isinstance(obj, RcuDomain) and name == "begun" and not op.grace:
+            self._runtime.wrong(
+                f"{turn} begins a grace period of RCU, which waits for stretches without preemption: declare it with "
+                "grace=True"
+            )
+
+    def _fields(self, obj: object) -> Container[str]:
+        """The parts of an object that are places of their own: its fields, or what operations are declared for."""
+        cls = _class(obj)
+        declared: dict[str, Any] | None = getattr(cls, "_fields", None)
+        return declared or self._places.get(cls, ())
+
+    def _is_place(self, obj: object, name: str) -> bool:
+        """Operations on `obj` itself are known to touch this attribute: it is a field, or they have."""
+        if name.removeprefix("_") in self._fields(obj):
+            return True
+        touched = self._touched.get((id(obj), name))
+        turns = () if touched is None else (*touched.looks.values(), *touched.changes.values())
+        return any(turn.obj is obj and turn.op is not None for turn, _ in turns)
+
+    def _touch(self, obj: object, name: str, *, changed: bool) -> None:
+        """The turn of the current task touches an attribute: compare it with those of others that are not before it."""
+        task = self._runtime.current
+        turn = self._turns.get(task.id)
+        if turn is None or name in _MADE_ONCE:
+            return
+        if obj is task and not changed:
+            return
+        key = id(obj), name
+        touched = self._touched.get(key)
+        if touched is None:
+            touched = self._touched[key] = _Touched(obj)
+            self._of.setdefault(id(obj), set()).add(name)
+        clock = turn.clock
+        # The access of a step is made by the caller, after it.
+        field = None if turn.op is None else turn.op.field
+        inside = (self._inside or self._asking) is not None or (
+            obj is turn.obj and name.removeprefix("_") == field
+        )
+        for other, within in touched.changes.values():
+            if clock.get(other.task.id, 0) < other.number:
+                self._conflict((turn, inside, changed), (other, within, True), obj, name)
+        if changed:
+            for other, within in touched.looks.values():
+                if clock.get(other.task.id, 0) < other.number:
+                    self._conflict((turn, inside, True), (other, within, False), obj, name)
+            touched.changes[task.id] = turn, inside
+        else:
+            touched.looks[task.id] = turn, inside
+
+    def _conflict(self, one: _Access, two: _Access, obj: object, name: str) -> None:
+        """Two turns that nothing orders touch one attribute, and one of them changes it."""
+        turn, other = one[0], two[0]
+        if turn.footprint in _COMMUTING and other.footprint in _COMMUTING and turn.obj is other.obj is obj:
+            return
+        if isinstance(obj, Task) and {turn.footprint, other.footprint} <= {*_COMMUTING, Footprint.NOTHING}:
+            return
+        if self._inside is not None and self._asking is None and self._wide_op(self._inside, turn.obj):
+            return
+        # What is in the way of the rule comes first: a touch without an operation, a look.
+        first, second = sorted((one, two), key=lambda access: (access[1], access[2], str(access[0])))
+        what = f"{label(obj)}.{name.removeprefix('_')}"
+        advice = "leave local=True out of one of them" if first[1] else "make that an operation on it"
+        self._runtime.wrong(
+            f"{_told(first, what)} and {_told(second, 'it')}, in an order that the search does not see since they are "
+            f"declared independent: {advice}"
+        )
+
+    # -- what is watched ------------------------------------------------------------------------------------------
+
+    def _reached(self, value: Any) -> None:
+        """What a watched object leads to is watched, too."""
+        if type(value) in _CONTAINERS or type(value) is tuple:
+            for one in tuple(value):
+                self._adopt(one)
+            if type(value) is dict:
+                for one in tuple(value.values()):
+                    self._adopt(one)
+        else:
+            self._adopt(value)
+
+    def _known_to(self, function: Any, depth: int = _DEPTH) -> None:
+        """What a function can reach by name: arguments that it has already, variables of its surroundings."""
+        if isinstance(function, partial):
+            self._reached(function.args)
+            self._reached(function.keywords)
+            function = function.func
+        self._adopt(getattr(function, "__self__", None))
+        function = getattr(function, "__func__", function)
+        if not isinstance(function, FunctionType):
+            return
+        known = list(function.__defaults__ or ())
+        known += [cell.cell_contents for cell in function.__closure__ or () if not _is_empty(cell)]
+        # Not what the engine's own modules hold: those are its tables.
+        if not function.__module__.startswith(_ENGINE):
+            names = function.__code__.co_names
+            known += [function.__globals__[name] for name in names if name in function.__globals__]
+        for one in known:
+            if isinstance(one, (FunctionType, MethodType, partial)):
+                if depth:
+                    self._known_to(one, depth - 1)
+            else:
+                self._reached(one)
+
+    def _adopt(self, obj: object) -> None:
+        cls = type(obj)
+        if id(obj) in self._watched:
+            return
+        recording = _recording.get(cls)
+        if recording is None:
+            recording = _recording[cls] = _make_recording(cls)
+        if recording is cls:
+            return
+        try:
+            object.__setattr__(obj, "__class__", recording)
+        except TypeError:
+            _recording[cls] = cls
+            return
+        self._watched[id(obj)] = obj, cls
+
+    # -- both orders ----------------------------------------------------------------------------------------------
+
+    def _compare_orderings(self, op: Operation, other: Operation, obj: object) -> None:
+        """What is independent must not hand anything on from one to the other."""
+        if (op, other) in self._pairs:
+            return
+        self._pairs.add((op, other))
+        for gives, takes in ((op, other), (other, op)):
+            for name in gives.releases:
+                if name in takes.acquires:
+                    self._runtime.wrong(
+                        f"{takes.name}({label(obj)}) takes over what {gives.name} leaves behind ({name!r}), yet the "
+                        "two are declared independent: their order counts"
+                    )
+
+    def _try_both_orders(self, task: Task, op: Operation, obj: object, arg: Any) -> None:
+        """Of operations on one object that change it and are declared to commute: make both orders, on copies."""
+        footprint = self._relation.footprint(op, obj)
+        if footprint not in _COMMUTING:
+            return
+        for other in self._runtime.tasks:
+            two = other.op
+            if other is task or other.done or two is None or other.obj is not obj or two not in self._effects:
+                continue
+            if (
+                self._relation.footprint(two, obj) not in _COMMUTING
+                or self._tried.get((op, two), 0) > _ENOUGH
+            ):
+                continue
+            if self._relation.dependent(op, obj, two, obj) or not (
+                two.ready is None or two.ready(obj, other)
+            ):
+                continue
+            # Of a domain that no program runs in, tasks without preemption cannot be asked for.
+            if isinstance(obj, RcuDomain) and any(map(is_atomic, self._runtime.tasks)):
+                continue
+            self._tried[op, two] = self._tried.get((op, two), 0) + 1
+            one = (task, op, arg)
+            second = (other, two, self._args.get(other.id))
+            with quiet():
+                forth, back = self._made(obj, one, second), self._made(obj, second, one)
+            if forth != back:
+                self._runtime.wrong(
+                    f"{op.name} and {two.name} on {label(obj)} are declared independent, yet the order in which they "
+                    "are done makes a difference"
+                )
+
+    def _made(self, obj: object, *moves: tuple[Task, Operation, Any]) -> object:
+        """What two operations leave behind in this order: results by task, the state, and who can go on then."""
+        copy = _copy(obj)
+        counts = [(task, task.preempt_count, task.rcu_nesting, task.irqs_off) for task, _, _ in moves]
+        results: dict[int, object] = {}
+        try:
+            for task, op, arg in moves:
+                if op.ready is not None and not op.ready(copy, task):
+                    results[task.id] = "has to wait"
+                    continue
+                try:
+                    results[task.id] = _spell(self._effects[op](copy, task, arg), None, "")
+                except Failure as failure:
+                    results[task.id] = failure.headline
+            seen = getattr(copy, "as_seen", None)
+            state = _state(copy) if seen is None else seen()
+            ready = [
+                (task.id, op.ready(copy, task))
+                for task, op in self._runtime._waiting.get(id(obj), {}).items()
+                if op.ready is not None and all(task is not mover for mover, _, _ in moves)
+            ]
+        finally:
+            for task, preempt_count, rcu_nesting, irqs_off in counts:
+                task.preempt_count, task.rcu_nesting, task.irqs_off = preempt_count, rcu_nesting, irqs_off
+        return results, state, ready
+
+
+_ENOUGH = 20
+
+
+class _Current:
+    """Who watches now."""
+
+    watch: _Watch | None = None
+
+
+_current = _Current()
+_recording: dict[type, type] = {}
+"""For each class the one that notes what is read and set; the class itself where there can be none."""
+
+
+def _make_recording(cls: type) -> type:
+    """A subclass of the same layout, which tells the watch of each access."""
+    module = cls.__module__
+    if (
+        not cls.__flags__ & _HEAP_TYPE
+        or issubclass(cls, (type, Enum, tuple, BaseException, Operation, *_CONTAINERS))
+        # What is compared by value is a value; what looks after its own attributes cannot be looked after.
+        or cls.__eq__ is not object.__eq__
+        or cls.__getattribute__ is not object.__getattribute__
+        or cls.__setattr__ is not object.__setattr__
+        or "__getattr__" in {name for base in cls.__mro__ for name in base.__dict__}
+        or module.partition(".")[0] in sys.stdlib_module_names
+        or (module.startswith(_ENGINE) and module not in _OURS)
+    ):
+        return cls
+
+    def get(obj: object, name: str) -> Any:
+        if name == "__class__":
+            return cls
+        value = object.__getattribute__(obj, name)
+        watch = _current.watch
+        if watch is not None and watch._listening:
+            watch.read(obj, name, value)
+        return value
+
+    def put(obj: object, name: str, value: Any) -> None:
+        object.__setattr__(obj, name, value)
+        watch = _current.watch
+        if watch is not None and watch._listening:
+            watch.changed(obj, name)
+
+    scope = {
+        **{name: _unheard(member) for name, member in _own_questions(cls)},
+        "__slots__": (),
+        "__getattribute__": get,
+        "__setattr__": put,
+        "__module__": module,
+        "__qualname__": cls.__qualname__,
+    }
+    try:
+        meta: Any = type(cls)
+        made: type = meta(cls.__name__, (cls,), scope)
+    except TypeError:
+        return cls
+    _recording[made] = made
+    return made
+
+
+def _own_questions(cls: type) -> Iterator[tuple[str, Any]]:
+    """The methods that answer about the calling task only (`of_oneself`)."""
+    for base in reversed(cls.__mro__):
+        for name, member in base.__dict__.items():
+            if getattr(member, "of_oneself", False):
+                yield name, member
+
+
+def _unheard(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that nobody watches: what others change does not change its answer."""
+
+    def call(*args: Any, **how: Any) -> Any:
+        watch = _current.watch
+        if watch is None:
+            return method(*args, **how)
+        with watch.elsewhere():
+            return method(*args, **how)
+
+    return call
+
+
+def _is_empty(cell: CellType) -> bool:
+    """The variable has no value yet."""
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return True
+    return False
+
+
+def _class(obj: object) -> type:
+    """The class of an object as the program wrote it."""
+    cls = type(obj)
+    return cls.__base__ or cls if _recording.get(cls) is cls and "__getattribute__" in cls.__dict__ else cls
+
+
+_data: dict[tuple[type, str], bool] = {}
+
+
+def _is_data(obj: object, name: str) -> bool:
+    """The name is that of a value that the object itself holds, not of a method or a property."""
+    key = type(obj), name
+    found = _data.get(key)
+    if found is None:
+        member = getattr_static(type(obj), name, None)
+        found = _data[key] = not name.startswith("__") and (
+            isinstance(member, MemberDescriptorType) or not hasattr(member, "__get__")
+        )
+    return found
+
+
+def _spell(value: Any, task: Task | None, name: str, depth: int = _DEPTH) -> Any:
+    """What a value is, so that two moments can be compared; without what is `task`'s own in dictionaries.
+
+    An entry under a task is that task's own, and so is one under its number among those that are `late`
+    (`concurrency.clock.Waitable`).
+    """
+    kind = type(value)
+    if kind is dict:
+        return frozenset(
+            (id(key) if isinstance(key, Task) else key, _inner(one, task, depth))
+            for key, one in value.items()
+            if task is None or (key is not task and not (name == "late" and key == task.id))
+        )
+    if kind in (list, deque, tuple):
+        return tuple(_inner(one, task, depth) for one in value)
+    if kind is set:
+        return frozenset(_inner(one, task, depth) for one in value)
+    return value if isinstance(value, (int, str, float, bytes, type(None))) else id(value)
+
+
+def _inner(value: Any, task: Task | None, depth: int) -> Any:
+    if depth and type(value) in (*_CONTAINERS, tuple):
+        return _spell(value, task, "", depth - 1)
+    return value if isinstance(value, (int, str, float, bytes, type(None))) else id(value)
+
+
+def _state(obj: Any) -> object:
+    """All that an object holds."""
+    names = sorted(
+        {name for base in type(obj).__mro__ for name in base.__dict__ if _is_data(obj, name)}
+        | set(getattr(obj, "__dict__", ()))
+    )
+    return tuple((name, _spell(getattr(obj, name, None), None, name)) for name in names)
+
+
+def _join(clock: Clock, other: Clock) -> None:
+    for task, number in other.items():
+        if clock.get(task, 0) < number:
+            clock[task] = number
