@@ -88,7 +88,7 @@ def with_enumeration(program: Program, most: int = 250) -> str:
 
 def twice(program: Program, most: int = 250) -> str:
     """No trace is completed twice; deadlines and timers are excepted (docs/exploration.md)."""
-    if program.faults or re.search(r"free\(|kfree|poke|REACH|cpu_relax|tasks|choose|_late|wait_timeout", text_of(program)):
+    if program.faults or re.search(r"free\(|kfree|poke|REACH|cpu_relax|tasks|choose|wake_up_process|_late|wait_timeout", text_of(program)):
         raise Skipped("operations that reach anything depend on everything, which is coarser than the form here")
     reduced = _searched(program, "dpor", most, traces=True)
     (trace, times), *_ = Counter(reduced.traces).most_common(1)
