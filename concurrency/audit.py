@@ -229,7 +229,7 @@ class Audited(Simulated):
         if not self.keeps_going:
             error = WrongDeclaration(said)
             if active.runtime is self:
-                self._give_up(error)
+                self.give_up(error)
             raise error
 
     def _audited_step(self, op: Operation, obj: object) -> None:
@@ -640,7 +640,7 @@ class _Watch:
     def _fields(self, obj: object) -> Container[str]:
         """The parts of an object that are places of their own: its fields, or what operations are declared for."""
         cls = _class(obj)
-        declared: dict[str, Any] | None = getattr(cls, "_fields", None)
+        declared: Container[str] | None = getattr(cls, "_fields", None)
         return declared or self._places.get(cls, ())
 
     def _is_place(self, obj: object, name: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from concurrency.execution import Execution
 from concurrency.failure import ConcurrencyError
+from concurrency.foreign import no_threads, run_heard
 from concurrency.result import Witness
 from concurrency.sample import Runtimes, Sampler
 from concurrency.settings import Settings
@@ -126,7 +127,8 @@ class Report:
     """What came of a range or of one part.
 
     `findings` has for each headline the first execution, and each that was simpler than those before. `rest` are the
-    parts that are left of this one. `heard` is what the sampler has heard in the whole batch, in one of its reports.
+    parts that are left of this one. `met`: in the whole batch, two tasks have touched a common place (`Meeting`).
+    `heard` is what the sampler has heard in the whole batch, in one of its reports.
     """
 
     part: Part = ()
@@ -135,6 +137,7 @@ class Report:
     lessons: list[Any] = field(default_factory=list)
     rest: list[Part] = field(default_factory=list)
     heard: Any = None
+    met: bool = False
 
 
 class _Runner:
@@ -166,7 +169,8 @@ class _Runner:
         runtime.executions = self.next
         self.next += 1
         try:
-            execution = runtime.run(self._program)
+            execution = run_heard(runtime, self._program, self.next - 1)
+            self._runtimes.meeting.over(execution)
         except Pruned:
             now_cut, now_repeated = self._said
             report.made.append(Made(None, now_cut - cut, now_repeated - repeated))
@@ -223,7 +227,7 @@ def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
         runtimes = Runtimes(lambda settings: settings.runtime(chooser), settings, sampler)
         runner = _Runner(program, runtimes, chooser, work, batch.start)
         try:
-            with watchdog(settings.patience):
+            with watchdog(settings.patience), no_threads():
                 if isinstance(batch, Range):
                     reports.append(Report())
                     _run_range(batch, runner, chooser, reports[0])
@@ -231,6 +235,8 @@ def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
                     _run_parts(batch, runner, chooser, reports)
         except KeyboardInterrupt:
             pass
+        for report in reports:
+            report.met = runtimes.meeting.met
         if reports and sampler is not None:
             reports[0].heard = sampler.taken()
     return reports

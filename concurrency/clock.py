@@ -201,6 +201,11 @@ def _expire(number: int) -> Operation:
     return found
 
 
+def is_expiry(op: Operation) -> bool:
+    """`op` is the clock's word to one task that its time is up: nobody else is concerned."""
+    return op in _EXPIRE.values()
+
+
 def arm(op: Operation, clock: Clock, arg: Any) -> bool:
     """Perform `op`, which adds an entry to the clock; whether that was pending. The first one starts the task."""
     was, first = perform(op, clock, arg)

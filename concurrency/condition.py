@@ -17,6 +17,7 @@ from concurrency.mutex import Mutex
 from concurrency.operation import Operation
 from concurrency.runtime import perform
 from concurrency.task import Task
+from concurrency.unrun import holds
 from concurrency.wait import for_no_reason
 
 T = TypeVar("T")
@@ -59,7 +60,7 @@ class Condition:
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Wait until `predicate()` is true, at most `timeout` seconds; gives its last value."""
-        result = predicate()
+        result = holds(predicate)
         end = None
         while not result:
             if timeout is not None:
@@ -69,7 +70,7 @@ class Condition:
                     break
                 timeout = (end - now) / HZ
             self.wait(timeout)
-            result = predicate()
+            result = holds(predicate)
         return result
 
     def notify(self, n: int = 1) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from concurrent.futures import Executor
 from itertools import count
@@ -10,6 +11,7 @@ from typing import Any
 from concurrency.batch import ByName, Source, Work, packed
 from concurrency.execution import Execution
 from concurrency.failure import BadSchedule, ConcurrencyError
+from concurrency.foreign import no_threads, run_heard
 from concurrency.observer import hearers
 from concurrency.parallel import explore_with
 from concurrency.replay import tell_apart
@@ -21,6 +23,7 @@ from concurrency.strategy.base import Pruned, Search, Strategy
 from concurrency.strategy.dfs import Iterative
 from concurrency.strategy.table import DEFAULT_STRATEGY, make_strategy, unit_of
 from concurrency.tally import Tally, Wishes
+from concurrency.unrun import check_runs
 from concurrency.watchdog import watchdog
 from concurrency.workers import Workers
 
@@ -65,6 +68,11 @@ def explore(
     cannot be sent to another process, for one that ends the process that runs it, and for one in which a task waits
     outside the runtime (`Settings.patience`).
     """
+    check_runs(program, "the program given to explore()", "write explore(program), not explore(program())")
+    _check_callable_without_arguments(program)
+    _check_budget(executions, seconds, seed, jobs)
+    if not isinstance(settings, Settings | None):
+        raise ConcurrencyError(f"settings must be a Settings object, not {settings!r}")
     if runtime not in RUNTIMES:
         raise ConcurrencyError(f"no runtime is called {runtime!r}: there are {', '.join(RUNTIMES)}")
     if runtime == "threaded" and (jobs != 1 or executor is not None):
@@ -86,9 +94,10 @@ def explore(
     )
     try:
         if chooser is None:
-            _by_threads(tally)
+            with no_threads():
+                _by_threads(tally)
         elif jobs == 1 and executor is None:
-            with watchdog(settings.patience):
+            with watchdog(settings.patience), no_threads():
                 _here(tally, chooser)
         else:
             how = packed(source or ByName(program, settings))
@@ -105,12 +114,42 @@ def explore(
     return result
 
 
+def _check_callable_without_arguments(program: Callable[[], Any]) -> None:
+    try:
+        inspect.signature(program).bind()
+    except TypeError as error:
+        raise ConcurrencyError(
+            f"explore() calls its program without arguments ({error}): give it functools.partial(program, ...)"
+        ) from None
+    except ValueError:
+        # A function written in C does not say what it takes.
+        pass
+
+
+def _check_budget(executions: object, seconds: object, seed: object, jobs: object) -> None:
+    """Refuse what would explore nothing, or not what was meant."""
+    if executions is not None and (type(executions) is not int or executions < 1):
+        raise ConcurrencyError(f"executions must be a whole number above 0, not {executions!r}")
+    # NaN compares as false with everything, so it is not above 0 either.
+    if seconds is not None and (
+        isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0
+    ):
+        raise ConcurrencyError(f"seconds must be a number above 0, not {seconds!r}")
+    if type(seed) is not int:
+        raise ConcurrencyError(f"seed must be a whole number, not {seed!r}")
+    if type(jobs) is not int or jobs < 1:
+        raise ConcurrencyError(f"jobs must be a whole number above 0, not {jobs!r}")
+
+
 def _by_threads(tally: Tally) -> None:
     """Run the executions of a tally by operating system threads."""
     result = tally.result
     runtimes = Runtimes(lambda settings: settings.threaded(result.seed), tally.settings, tally.wishes.sampler)
     while tally.goes_on:
-        tally.executed(runtimes.of(result.executions).run(tally.program), result.strategy)
+        execution = run_heard(runtimes.of(result.executions), tally.program, result.executions)
+        runtimes.meeting.over(execution)
+        result.met = runtimes.meeting.met
+        tally.executed(execution, result.strategy)
         tally.tick()
 
 
@@ -124,12 +163,14 @@ def _here(tally: Tally, chooser: Strategy) -> None:
         runner = runtimes.of(number)
         runner.executions = number
         try:
-            execution = runner.run(tally.program)
+            execution = run_heard(runner, tally.program, number)
+            runtimes.meeting.over(execution)
         except Pruned:
             tally.result.pruned += 1
             execution = None
         except BadSchedule as error:
             raise BadSchedule(f"{error}{_told_apart(tally, runner)}") from error
+        tally.result.met = runtimes.meeting.met
         if search is not None:
             note(tally.result, search)
             tally.over = not search.left

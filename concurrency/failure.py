@@ -94,7 +94,7 @@ def same_failure(one: Failure | None, other: Failure) -> bool:
     return _NUMBER.sub("N", mine) == _NUMBER.sub("N", others)
 
 
-def uncaught(error: Exception, by: str | None = None) -> Failure:
+def uncaught(error: BaseException, by: str | None = None) -> Failure:
     """The failure of a task that raised `error`; the detail has its stack, innermost first.
 
     `by` names the check that raised it, if it was one. How deep a recursion was is not in the words: that differs

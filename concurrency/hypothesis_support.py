@@ -11,14 +11,18 @@ preemptions away and makes the rest earlier. Needs the package ``hypothesis``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from hypothesis import note
+from hypothesis import currently_in_test_context, event, note, reject
 from hypothesis import strategies as st
 
+from concurrency.failure import ConcurrencyError
+from concurrency.foreign import no_threads, run_heard
+from concurrency.meeting import Meeting
 from concurrency.settings import Settings
 from concurrency.task import Task
+from concurrency.unrun import check_runs
 
 _FOR_EVER = 1 << 60
 _LONGEST = 64
@@ -101,9 +105,30 @@ def schedules(switches: int = _SWITCHES, longest: int = _LONGEST) -> st.SearchSt
 def run(program: Callable[[], Any], choices: Choices, settings: Settings | None = None) -> None:
     """Run `program` once under these choices; raises the `Failure` that it shows, after noting its schedule.
 
+    Choices under which no two tasks meet (`concurrency.meeting`) count for nothing, as by `hypothesis.assume`.
+
     Hypothesis then shrinks the choices, and prints the schedule for `concurrency.replay` with its falsifying example.
     """
-    execution = (settings or Settings()).runtime(Chosen(choices)).run(program)
+    check_runs(program, "the program given to run()", "write run(program, choices)")
+    settings = settings or Settings()
+    meeting = Meeting()
+    watched = replace(settings, observers=lambda: (*settings.observers(), meeting))
+    with no_threads():
+        execution = run_heard(watched.runtime(Chosen(choices)), program, 0)
     if execution.failure is not None:
         note(f"schedule: {execution.schedule}")
         raise execution.failure
+    meeting.over(execution)
+    if not meeting.met:
+        _did_not_meet()
+
+
+def _did_not_meet() -> None:
+    """No two tasks touched a common place, so this example says nothing; a test of nothing but such ones is red."""
+    said = "nothing was explored: no two tasks touched a common place in this execution"
+    if not currently_in_test_context():
+        raise ConcurrencyError(said)
+    # An input may well leave the tasks nothing to meet at (an empty list of work). So it is passed over, as by
+    # assume(): Hypothesis fails a test that it finds no other example for.
+    event(said)
+    reject()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from concurrency.unrun import check_runs
+
 if TYPE_CHECKING:
     from concurrency.operation import Operation
     from concurrency.runtime import Runtime
@@ -78,8 +80,11 @@ def raised_by(error: BaseException, observers: tuple[Observer, ...]) -> str | No
 
 def hearers(observers: tuple[Observer, ...], method: str) -> list[Any]:
     """The bound methods of those observers that override `method`."""
-    return [
+    found = [
         getattr(observer, method)
         for observer in observers
         if getattr(type(observer), method) is not getattr(Observer, method)
     ]
+    for one in found:
+        check_runs(one, f"the method {method} of the observer {type(one.__self__).__name__}")
+    return found

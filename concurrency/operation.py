@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import Any
 
 from concurrency.failure import ConcurrencyError
+from concurrency.unrun import check_runs
 
 
 class Access(IntEnum):
@@ -191,6 +192,9 @@ class Operation:
         region: bool = False,
         grace: bool = False,
     ) -> None:
+        for part in (ready, effect):
+            if part is not None:
+                check_runs(part, f"a function of the operation {name}")
         self.name = name
         self.access = access
         self.field = field

@@ -89,6 +89,7 @@ def _count(tally: Tally, report: Report) -> None:
     for finding in report.findings:
         if finding.number < len(lengths) and not tally.over:
             tally.failed(replace(finding.witness, execution=before + finding.number))
+    result.met = result.met or report.met
     result.pruned += len(made) - len(lengths)
     result.executions += len(lengths)
     result.steps += sum(lengths)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from concurrency.operation import Dep, Operation
 from concurrency.runtime import Runtime, active, current_task, domain, perform
 from concurrency.task import Task
+from concurrency.unrun import check_ran
 
 RECLAIM_ENTER = Operation("fs_reclaim_acquire", dep=Dep.RECLAIM_ENTER, local=True)
 MAY_RECLAIM = Operation("should_reclaim", field="spent", local=True)
@@ -59,4 +60,5 @@ def direct_reclaim() -> None:
     pressure = domain(Pressure)
     if pressure.reclaim is not None and (rt is None or rt.current not in pressure.inside):
         with fs_reclaim():
-            pressure.reclaim()
+            if (result := pressure.reclaim()) is not None:
+                check_ran(result, "the function that reclaims", pressure.reclaim)

@@ -12,11 +12,15 @@ from concurrency.schedule import Schedule
 
 
 class Verdict(StrEnum):
-    """What an exploration can say: never 'passed' unless everything within the stated bound was seen."""
+    """What an exploration can say: never 'passed' unless everything within the stated bound was seen.
+
+    Where no two tasks have met, all schedules are one, and it is 'unexplored', however many were made.
+    """
 
     FAILED = "failed"
     PASSED = "passed"
     INCONCLUSIVE = "inconclusive"
+    UNEXPLORED = "unexplored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,9 @@ class Result:
     reduced search ran with checks that look at the whole state: they saw one execution of each trace, and what they
     would say of the others is open. `fair` counts the executions that took so long that they were scheduled fairly in
     the end (`Execution.fair`): of those not every schedule was seen. `doubts` says why else not all was seen
-    (`Execution.doubt`). `faults` counts the allocations that failed by
-    choice. `times` says for each headline how many executions showed it, of which the simplest is among `failures`.
+    (`Execution.doubt`). `faults` counts the allocations that failed by choice. `met` says that two tasks have met in
+    some execution (`concurrency.meeting`). `times` says for each headline how many executions showed it, of which the
+    simplest is among `failures`.
     """
 
     strategy: str
@@ -76,16 +81,29 @@ class Result:
     fair: int = 0
     faults: int = 0
     doubts: set[str] = field(default_factory=set)
+    met: bool = False
     times: Counter[str] = field(default_factory=Counter)
     failures: list[Witness] = field(default_factory=list)
 
     @property
     def verdict(self) -> Verdict:
-        """Failed, passed (exhaustive) or inconclusive (a budget ended)."""
+        """Failed, unexplored (no two tasks met), passed (exhaustive) or inconclusive (a budget ended)."""
         if self.failures:
             return Verdict.FAILED
+        if self.unexplored:
+            return Verdict.UNEXPLORED
         seen = self.exhaustive and not self.watched and not self.fair and not self.doubts
         return Verdict.PASSED if seen else Verdict.INCONCLUSIVE
+
+    @property
+    def unexplored(self) -> str:
+        """Why this is no exploration at all, in a sentence; empty if it is one."""
+        if self.met or self.failures or not self.executions:
+            return ""
+        return (
+            f"nothing was explored: no two tasks touched a common place in any execution ({self.executions}): let them "
+            "meet at fields of Shared objects, locks or other operations"
+        )
 
     @property
     def scope(self) -> str:
@@ -94,6 +112,8 @@ class Result:
 
     @property
     def _seen(self) -> str:
+        if self.unexplored:
+            return "nothing: no two tasks touched a common place in any execution"
         if not self.exhaustive and self.completed is not None:
             seen = f"every schedule within {self.unit} bound {self.completed}"
             return seen if self.completed == self.bound else f"{seen}, and some of bound {self.bound}"

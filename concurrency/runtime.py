@@ -13,9 +13,14 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from concurrency.failure import Failure, Kind, WouldBlock
 from concurrency.operation import Operation
 from concurrency.task import OUTSIDE, Task
+from concurrency.unrun import check_ran
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+POISONED = "_is_poisoned"
+"""Stands in the class of an object that was freed (`concurrency.slab`): nobody but a task may touch it."""
 
 
 class Watcher(Protocol):
@@ -109,6 +114,9 @@ class Runtime(Protocol):
 
     def stop(self, failure: Failure) -> None:
         """The execution has failed: whatever tasks still do has no effect."""
+
+    def give_up(self, error: BaseException) -> None:
+        """The execution makes no sense: `run` raises `error`, even if the program swallows it."""
 
 
 class _Active:
@@ -221,6 +229,9 @@ def check(condition: object, message: str) -> None:
     """Fail the execution unless `condition` holds; `message` says what should be true."""
     if not condition:
         fail(Failure(Kind.CHECK, f"check failed: {message}"))
+    if condition is not True:
+        # A coroutine is true, whatever it would say.
+        check_ran(condition, "the condition of a check", type(condition))
 
 
 def bug_on(condition: object, text: str, check: str | None = None, detail: str = "") -> None:

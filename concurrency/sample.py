@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
+from concurrency.meeting import Meeting
 from concurrency.observer import Observer
 from concurrency.settings import Settings
 
@@ -31,15 +32,33 @@ class Sampler(Observer):
 
 
 class Runtimes(Generic[R]):
-    """The runtimes of one exploration: one for most executions, and one that a sampler hears."""
+    """The runtimes of one exploration, of which two differ in who listens.
+
+    A `sampler` hears each so-many-th execution. A `Meeting` hears all until two tasks have met, which is in the first
+    one for most programs; no later one pays for it.
+    """
 
     def __init__(self, make: Callable[[Settings], R], settings: Settings, sampler: Sampler | None) -> None:
-        self._plain = self._heard = make(settings)
-        self._every = 1
-        if sampler is not None:
-            self._every = sampler.every
-            self._heard = make(replace(settings, observers=lambda: (*settings.observers(), sampler)))
+        self._make = make
+        self._settings = settings
+        self._sampler = sampler
+        self._made: dict[tuple[bool, bool], R] = {}
+        self.meeting = Meeting()
 
     def of(self, number: int) -> R:
         """The runtime for execution `number`."""
-        return self._plain if number % self._every else self._heard
+        sampled = self._sampler is not None and number % self._sampler.every == 0
+        key = (sampled, not self.meeting.met)
+        found = self._made.get(key)
+        if found is None:
+            found = self._made[key] = self._make(self._with(*key))
+        return found
+
+    def _with(self, sampled: bool, watched: bool) -> Settings:
+        settings = self._settings
+        more: list[Observer] = [self.meeting] if watched else []
+        if sampled and self._sampler is not None:
+            more.append(self._sampler)
+        if not more:
+            return settings
+        return replace(settings, observers=lambda: (*settings.observers(), *more))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from concurrency.audit import Audited
@@ -47,7 +47,26 @@ class Settings:
     patience: float | None = 60.0
 
     def __post_init__(self) -> None:
-        """Refuse a memory model that does not exist."""
+        """Refuse a memory model that does not exist, and numbers under which nothing could be explored."""
+        for word, value, least in (
+            ("faults", self.faults, 0),
+            ("spurious", self.spurious, 0),
+            ("max_steps", self.max_steps, 1),
+            ("spins", self.spins, 1),
+        ):
+            if type(value) is not int or value < least:
+                raise ConcurrencyError(f"{word} must be a whole number, {least} or more, not {value!r}")
+        patience = self.patience
+        if patience is not None and (type(patience) not in (int, float) or not patience > 0):
+            raise ConcurrencyError(f"patience must be a number of seconds above 0, or None, not {patience!r}")
+        # A text is a collection of letters, none of which is a check: all checks would stay on, and nobody would know.
+        without: object = self.without
+        if (
+            isinstance(without, str)
+            or not isinstance(without, Collection)
+            or not all(isinstance(name, str) for name in without)
+        ):
+            raise ConcurrencyError(f"without must be a set of names of checks, not {without!r}")
         if self.memory not in MEMORIES:
             raise ConcurrencyError(
                 f"no memory model is called {self.memory!r}: there are {', '.join(MEMORIES)}"
@@ -68,6 +87,12 @@ class Settings:
             common.append(LeakCheck())
         return common
 
+    def _further(self) -> list[Observer]:
+        made = self.observers()
+        if not isinstance(made, Sequence) or not all(isinstance(one, Observer) for one in made):
+            raise ConcurrencyError(f"observers must give a list of observers, not {made!r}")
+        return list(made)
+
     def threaded(self, seed: int) -> Threaded:
         """A threaded runtime with those observers that make sense there."""
         if self.memory != "sc":
@@ -75,7 +100,7 @@ class Settings:
                 "the threaded runtime has the memory of the machine: weak memory is simulated"
             )
         return Threaded(
-            (*self._common(stacks=True), *self.observers()),
+            (*self._common(stacks=True), *self._further()),
             without=self.without,
             faults=self.faults,
             spurious=self.spurious,
@@ -99,7 +124,7 @@ class Settings:
             observers.insert(0, strategy.listener)
         if "data-race" not in self.without:
             observers.append(RaceDetector(stacks=stacks))
-        observers += self.observers()
+        observers += self._further()
         kind = Audited if self.audit else WeakSimulated if self.memory == "weak" else Simulated
         return kind(
             strategy,

@@ -5,6 +5,9 @@
         hits: Once[int] = 0          # every access is marked: READ_ONCE(), WRITE_ONCE()
         next: RcuPtr[Counter | None] = None
         users: Atomic[int] = 1
+        lock: Unshared[Mutex]        # an ordinary attribute: no access to it is an operation
+
+A field that says nothing is refused when the class is made: forgotten, its lost updates would never be seen.
 
 Attributes are read and written as usual, as their kind says. A site that differs says so: `READ_ONCE(counter,
 "value")`, `smp_store_release(counter, "value", 1)`. Kernel: Documentation/memory-barriers.txt and
@@ -13,6 +16,7 @@ tools/memory-model/Documentation/access-marking.txt, v6.6.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from enum import StrEnum
@@ -30,6 +34,8 @@ Plain = Annotated[T, "plain"]
 Once = Annotated[T, "once"]
 RcuPtr = Annotated[T, "rcu"]
 Atomic = Annotated[T, "atomic"]
+Unshared = Annotated[T, "unshared"]
+"""The field is outside of what is explored: set before others know the object, of one task, or guarded by a lock."""
 
 
 class FieldKind(StrEnum):
@@ -53,7 +59,9 @@ class Order(StrEnum):
 KEEP: Any = object()
 """Given by the change of a read-modify-write that writes nothing after all, as a failed cmpxchg()."""
 
-_KIND = re.compile(r"(?:\w+\.)*(Plain|Once|RcuPtr|Atomic)\[")
+_KIND = re.compile(r"(?:\w+\.)*(Plain|Once|RcuPtr|Atomic|Unshared)\[")
+_CLASS_VARIABLE = re.compile(r"(?:\w+\.)*ClassVar\b")
+_UNSHARED = "Unshared"
 _DECLARED_ACCESS = {
     FieldKind.PLAIN: (Access.READ, Access.WRITE),
     FieldKind.ONCE: (Access.READ_ONCE, Access.WRITE_ONCE),
@@ -192,11 +200,15 @@ class SharedMeta(type):
         fields: dict[str, SharedField] = {}
         others: list[str] = []
         for field, annotation in annotations.items():
-            match = _KIND.match(annotation if isinstance(annotation, str) else _spell(annotation))
-            if match is not None:
+            spelt = _spell(annotation)
+            match = _KIND.match(spelt)
+            if match is not None and match[1] != _UNSHARED:
                 fields[field] = SharedField(field, FieldKind(match[1]))
-            elif not str(annotation).startswith("ClassVar"):
+            elif match is not None:
                 others.append(field)
+            # Shared itself declares what the engine keeps about an object, in slots of its own.
+            elif bases and not _CLASS_VARIABLE.match(spelt):
+                raise ConcurrencyError(_without_kind(f"{name}.{field}", spelt))
         defaults = {field: scope.pop(field) for field in [*fields, *others] if field in scope}
         slots = [field.slot for field in fields.values()]
         scope.setdefault("__slots__", tuple(slots + others))
@@ -210,6 +222,7 @@ class SharedMeta(type):
         cls._defaults = {
             key: value for base in reversed(cls.__mro__) for key, value in _own(base, "_own_defaults")
         }
+        _refuse_inherited(cls)
         return cls
 
     _fields: dict[str, SharedField]
@@ -221,19 +234,56 @@ def _own(base: type, what: str) -> list[tuple[str, Any]]:
 
 
 def _spell(annotation: Any) -> str:
-    """The text form of an annotation that was evaluated: ``Annotated[int, "plain"]`` is ``Plain[int]``."""
-    kinds = {"plain": "Plain[", "once": "Once[", "rcu": "RcuPtr[", "atomic": "Atomic["}
+    """An annotation as text; one that was evaluated as it is written: ``Annotated[int, "plain"]`` is ``Plain[int]``."""
+    if isinstance(annotation, str):
+        return annotation
+    kinds = {"plain": "Plain", "once": "Once", "rcu": "RcuPtr", "atomic": "Atomic", "unshared": _UNSHARED}
     for mark in getattr(annotation, "__metadata__", ()):
         if mark in kinds:
-            return kinds[mark]
-    return str(annotation)
+            return f"{kinds[mark]}[{_spell(annotation.__origin__)}]"
+    return annotation.__name__ if type(annotation) is type else str(annotation)
+
+
+def _without_kind(field: str, spelt: str) -> str:
+    # Plain stands for what no access says more about, so it is what a reader who has not thought about it means.
+    kind = re.sub(r"^(?:\w+\.)*(Plain|Once|RcuPtr|Atomic|Unshared)$", "...", spelt)
+    return (
+        f"{field} does not say how it is shared, so no access to it would be explored: write `Plain[{kind}]` (or Once, "
+        f"RcuPtr, Atomic), or `{_UNSHARED}[{kind}]` if tasks never meet at it"
+    )
+
+
+def _refuse_inherited(cls: SharedMeta) -> None:
+    """A field that a class which is not `Shared` declares would be an ordinary attribute, whatever its kind."""
+    for base in cls.__mro__:
+        if isinstance(base, SharedMeta):
+            continue
+        for field, annotation in inspect.get_annotations(base).items():
+            spelt = _spell(annotation)
+            if field in cls._fields or field in _slots(cls) or _CLASS_VARIABLE.match(spelt):
+                continue
+            raise ConcurrencyError(
+                f"{base.__name__}.{field}, which {cls.__name__} inherits, would not be shared, since "
+                f"{base.__name__} is no Shared class: make it one, or declare the field in {cls.__name__}"
+            )
+
+
+def _slots(cls: SharedMeta) -> set[str]:
+    """The ordinary attributes that `Shared` classes of this one have declared."""
+    return {
+        name
+        for base in cls.__mro__
+        if isinstance(base, SharedMeta)
+        for name in base.__dict__.get("__slots__", ())
+    }
 
 
 class Shared(metaclass=SharedMeta):
     """Base of objects with shared fields.
 
-    Fields without a kind are ordinary attributes: they are not shared, or something else guards them. Keyword
-    arguments of the constructor set fields before the object is visible to anybody, so they are not operations.
+    Every field has a kind; `Unshared` ones are ordinary attributes: tasks never meet at them, or something else guards
+    them. Keyword arguments of the constructor set fields before the object is visible to anybody, so they are not
+    operations.
     """
 
     __slots__ = ("__weakref__", "_memory")

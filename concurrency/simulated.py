@@ -22,6 +22,7 @@ from greenlet import getcurrent
 from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
 from concurrency.greenlets import Greenlets
+from concurrency.interrupts import from_outside
 from concurrency.liveness import Liveness
 from concurrency.observer import Observer, hearers, one_of, raised_by
 from concurrency.operation import Operation, settle_orderings
@@ -33,6 +34,7 @@ from concurrency.site import born
 from concurrency.spin import CPU_RELAX, DEFAULT_SPINS
 from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, starts_round
 from concurrency.task import MANY, Task, is_among, own_name, task_number
+from concurrency.unrun import SPAWN_HINT, check_ran, check_runs, role_of
 from concurrency.waiting import circle, describe_circle, describe_deadlock, doings
 
 T = TypeVar("T")
@@ -237,7 +239,7 @@ class Simulated(Liveness):
                 observer.finished()
         except Failure as failure:
             self.stop(failure)
-        except Exception as error:
+        except BaseException as error:
             self._blame(error)
             if self._failure is None:
                 raise
@@ -260,14 +262,16 @@ class Simulated(Liveness):
             self._failure = failure
             self._stop()
 
-    def _give_up(self, error: BaseException) -> None:
-        """The execution makes no sense: `run` raises `error`, even if the program swallows it."""
+    def give_up(self, error: BaseException) -> None:
+        """See `Runtime.give_up`."""
         if self._broken is None:
             self._broken = error
         self._stop()
 
-    def _blame(self, error: Exception) -> None:
+    def _blame(self, error: BaseException) -> None:
         """An observer may have raised it: then the execution has failed, even if the program swallows it."""
+        if isinstance(error, TaskKilled) or from_outside(error):
+            return
         by = raised_by(error, self._observers)
         if by is not None:
             self.stop(uncaught(error, by))
@@ -349,7 +353,7 @@ class Simulated(Liveness):
         except Failure as failure:
             self.stop(failure)
             raise
-        except Exception as error:
+        except BaseException as error:
             self._blame(error)
             raise
 
@@ -395,7 +399,7 @@ class Simulated(Liveness):
         except Failure as failure:
             self.stop(failure)
             raise
-        except Exception as error:
+        except BaseException as error:
             self._blame(error)
             raise
         return result
@@ -422,7 +426,7 @@ class Simulated(Liveness):
         try:
             value = self._strategy.data(n, label)
         except ConcurrencyError as error:
-            self._give_up(error)
+            self.give_up(error)
             raise
         self._data.append((len(self._who), value))
         return value
@@ -438,6 +442,7 @@ class Simulated(Liveness):
         """See `Runtime.spawn`."""
         if self._stopping:
             raise TaskKilled
+        check_runs(fn, "the function given to spawn()", SPAWN_HINT)
         task = self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
         task.born = born(fn)
         return task
@@ -520,7 +525,9 @@ class Simulated(Liveness):
         worker = task.greenlet
         task.resume = worker.switch
         try:
-            task.result = task.fn(*task.args)
+            result = task.result = task.fn(*task.args)
+            if result is not None:
+                check_ran(result, role_of(task), task.fn)
             for farewell in task.farewells:
                 farewell()
         except TaskKilled:
@@ -529,11 +536,13 @@ class Simulated(Liveness):
             self.stop(failure)
         except ConcurrencyError as error:
             if not self._stopping:
-                self._give_up(error)
-        except Exception as error:
-            self.stop(uncaught(error, raised_by(error, self._observers)))
+                self.give_up(error)
         except BaseException as error:
-            self._give_up(error)
+            # A task that exits is no end of the exploration: what it would have done has not been seen.
+            if from_outside(error):
+                self.give_up(error)
+            else:
+                self.stop(uncaught(error, raised_by(error, self._observers)))
         else:
             if not self._stopping:
                 self._return(task)
@@ -547,11 +556,11 @@ class Simulated(Liveness):
         except Failure as failure:
             self.stop(failure)
         except ConcurrencyError as error:
-            self._give_up(error)
-        except Exception as error:
+            self.give_up(error)
+        except BaseException as error:
             self._blame(error)
             if self._failure is None:
-                self._give_up(error)
+                self.give_up(error)
 
     def _end(self, task: Task) -> Task | None:
         self.steps = n = self.steps + 1
@@ -593,7 +602,7 @@ class Simulated(Liveness):
         try:
             chosen = self._ask(runnable, current, n, self._forced)
         except ConcurrencyError as error:
-            self._give_up(error)
+            self.give_up(error)
             raise
         self._decide_at = until = min(n + self._strategy.lease, self._limit)
         if not self._heard:

@@ -15,8 +15,9 @@ from concurrency.failure import Failure, Kind
 from concurrency.observer import Observer
 from concurrency.operation import Operation
 from concurrency.pressure import may_reclaim
-from concurrency.runtime import Runtime, active, checked, current_task, domain, fail, perform
+from concurrency.runtime import POISONED, Runtime, active, checked, current_task, domain, fail, perform
 from concurrency.site import caller
+from concurrency.unrun import check_runs
 from lockdep.gfp import GFP_DIRECT_RECLAIM, GFP_NOFAIL, gfpflags_allow_blocking
 
 T = TypeVar("T")
@@ -59,6 +60,7 @@ class KmemCache(Generic[T]):
         typesafe_by_rcu: bool = False,
         stepped: bool = False,
     ) -> None:
+        check_runs(ctor, f"the constructor of the cache {name}")
         self.name = name
         self.object_size = object_size
         self.typesafe_by_rcu = typesafe_by_rcu
@@ -196,6 +198,7 @@ def _poisoned(cls: type) -> type:
                 "__getattribute__": touch,
                 "__setattr__": touch_write,
                 "__module__": cls.__module__,
+                POISONED: True,
             },
         )
         type.__setattr__(cls, "_poisoned", found)

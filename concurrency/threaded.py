@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 from concurrency.clock import Clock
 from concurrency.execution import END, Execution
 from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
+from concurrency.interrupts import from_outside
+from concurrency.meeting import Meeting
 from concurrency.observer import Observer, hearers, raised_by
 from concurrency.operation import Operation, settle_orderings
 from concurrency.runtime import Watcher, active, at_once
@@ -24,7 +26,8 @@ from concurrency.site import born, stack_of
 from concurrency.snapshot import describe
 from concurrency.spin import CPU_RELAX
 from concurrency.task import OUTSIDE, Task, own_name
-from concurrency.waiting import circle, describe_circle, describe_deadlock
+from concurrency.unrun import SPAWN_HINT, check_ran, check_runs, role_of
+from concurrency.waiting import circle, describe_circle, describe_deadlock, is_ready
 from lockdep.trace import RawFrame
 
 T = TypeVar("T")
@@ -77,6 +80,9 @@ class Threaded:
         self._on_spawned = hearers(observers, "spawned")
         self._on_allocating = hearers(observers, "allocating")
         self._on_ended = hearers(observers, "ended")
+        self._meeting = next((one for one in observers if isinstance(one, Meeting)), None)
+        if self._meeting is not None:
+            self.step = self._step_heard  # type: ignore[method-assign]
         self._reset()
 
     def _reset(self) -> None:
@@ -134,7 +140,9 @@ class Threaded:
                 self._stopping = True
                 self._guard.notify_all()
             for thread in self._threads.values():
-                thread.join(_FAREWELL if self._stalled else None)
+                # One that was refused may stand before a lock of the operating system.
+                hangs = self._stalled or isinstance(self._broken, ConcurrencyError)
+                thread.join(_FAREWELL if hangs else None)
             active.runtime = None
         if self._broken is not None:
             raise self._broken
@@ -148,6 +156,10 @@ class Threaded:
                 observer.finished()
         except Failure as failure:
             self._failure = failure
+        except BaseException as error:
+            if from_outside(error):
+                raise
+            self._failure = uncaught(error, raised_by(error, self._observers))
 
     def _wait_for_the_end(self) -> None:
         """Until all tasks but the daemons have ended and those wait, or until something failed, or nothing happens."""
@@ -195,9 +207,7 @@ class Threaded:
         op = task.op
         if isinstance(task.obj, Clock) and task.obj.pending:
             return False
-        return (
-            task in self._waiting and op is not None and op.ready is not None and not op.ready(task.obj, task)
-        )
+        return task in self._waiting and op is not None and op.ready is not None and not is_ready(task)
 
     def stop(self, failure: Failure) -> None:
         """See `Runtime.stop`."""
@@ -208,6 +218,11 @@ class Threaded:
                 self._failure = failure
                 self._stopping = True
                 self._guard.notify_all()
+
+    def give_up(self, error: BaseException) -> None:
+        """See `Runtime.give_up`."""
+        if self._broken is None:
+            self._broken = error
 
     # -- what primitives ask --------------------------------------------------------------------------------------
 
@@ -220,6 +235,14 @@ class Threaded:
             raise TaskKilled
         if self._noise and self._random.random() < self._noise:
             time.sleep(0)
+
+    def _step_heard(self, op: Operation, obj: object) -> None:
+        """`step` as long as somebody wants to know whether tasks meet."""
+        local = self._local
+        if not local.hushed and self._meeting is not None:
+            with self._guard:
+                self._meeting.accessed(local.task, op, obj)
+        type(self).step(self, op, obj)
 
     def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
         """See `Runtime.perform`."""
@@ -316,7 +339,10 @@ class Threaded:
 
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
         """See `Runtime.spawn`."""
-        return self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon, born(fn))
+        check_runs(fn, "the function given to spawn()", SPAWN_HINT)
+        return self._start(
+            self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon, born(fn)
+        )
 
     def waits(self, task: Task) -> bool:
         """See `Runtime.waits`."""
@@ -388,7 +414,9 @@ class Threaded:
         self._local.task = task
         task.thread = threading.get_ident()
         try:
-            task.result = task.fn(*task.args)
+            result = task.result = task.fn(*task.args)
+            if result is not None:
+                check_ran(result, role_of(task), task.fn)
             for farewell in task.farewells:
                 farewell()
         except TaskKilled:
@@ -397,11 +425,12 @@ class Threaded:
             self.stop(failure)
         except ConcurrencyError as error:
             if not self._stopping:
-                self._broken = error
-        except Exception as error:
-            self.stop(uncaught(error, raised_by(error, self._observers)))
+                self.give_up(error)
         except BaseException as error:
-            self._broken = error
+            if from_outside(error):
+                self.give_up(error)
+            else:
+                self.stop(uncaught(error, raised_by(error, self._observers)))
         with self._guard:
             task.done = True
             try:

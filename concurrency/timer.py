@@ -15,6 +15,7 @@ from concurrency.lock import lock_class_key
 from concurrency.operation import Access, Dep, Operation
 from concurrency.runtime import current_task, domain, perform
 from concurrency.task import Task
+from concurrency.unrun import check_ran, check_runs
 from lockdep import LockMap, LockType
 
 
@@ -24,6 +25,7 @@ class Timer:
     __slots__ = ("dep_map", "expires", "function", "name", "number")
 
     def __init__(self, function: Callable[[Timer], Any], name: str = "timer") -> None:
+        check_runs(function, "the function of a timer")
         self.function = function
         self.name = name
         self.expires = self.number = 0
@@ -33,7 +35,8 @@ class Timer:
         """See `clock.Entry`; kernel: call_timer_fn()."""
         with softirq():
             perform(TIMER_BEGINS, self)
-            self.function(self)
+            if (result := self.function(self)) is not None:
+                check_ran(result, "the function of a timer", self.function)
             perform(TIMER_ENDS, self)
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ from concurrency.failure import ConcurrencyError
 from concurrency.operation import Access, Operation
 from concurrency.runtime import active, current_task, perform
 from concurrency.task import Task
+from concurrency.unrun import holds
 
 TASK_RUNNING = 0
 TASK_UNINTERRUPTIBLE = 2
@@ -50,11 +51,11 @@ class WaitQueue:
     def wait_event(self, condition: Callable[[], object], *, exclusive: bool = False) -> None:
         """Sleep until `condition()` holds; it is looked at now and after each wake-up."""
         might_sleep()
-        if condition():
+        if holds(condition):
             return
         while True:
             self.prepare_to_wait(exclusive=exclusive)
-            if condition():
+            if holds(condition):
                 break
             schedule()
         self.finish_wait()
@@ -62,11 +63,11 @@ class WaitQueue:
     def wait_event_timeout(self, condition: Callable[[], object], timeout: int) -> int:
         """As `wait_event`, at most `timeout` jiffies; gives those left, at least 1, or 0 if it does not hold."""
         might_sleep()
-        if condition():
+        if holds(condition):
             return max(timeout, 1)
         while True:
             self.prepare_to_wait()
-            if condition():
+            if holds(condition):
                 timeout = max(timeout, 1)
                 break
             if timeout == 0:

@@ -5,23 +5,61 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from types import FrameType
+from types import FrameType, MemberDescriptorType
 from typing import Any
 
 from concurrency.failure import Failure, Kind
-from concurrency.runtime import JOIN, active
+from concurrency.runtime import JOIN, POISONED, active, quiet
 from concurrency.site import caller, place_in, spell, stack
 from concurrency.task import Task, task_number
 from lockdep.task import Held
 
 
 def label(obj: object) -> str:
-    """How reports call an object: its name, or its class. A poisoned object may be asked, too."""
-    try:
-        name = object.__getattribute__(obj, "name")
-    except AttributeError:
-        name = None
-    return name if isinstance(name, str) else type(obj).__name__
+    """How reports call an object: its name, or its class.
+
+    A class may compute its name from fields. That is code of the program: it runs here as a look from outside, so that
+    none of its accesses is an operation, and never on an object that was freed, where it would be a use after free
+    that no task has made. Such an object is called by the name that is stored in it, or by its class.
+    """
+    kind = type(obj)
+    found = _in_class(kind, "name")
+    is_stored = found is None or isinstance(found, str | MemberDescriptorType)
+    name = None
+    if is_stored:
+        try:
+            name = object.__getattribute__(obj, "name")
+        except AttributeError:
+            pass
+    elif not is_freed(obj):
+        with quiet():
+            try:
+                name = obj.name  # type: ignore[attr-defined]
+            except Exception:
+                # What cannot say its name has a class all the same: the report is about something else.
+                pass
+    return name if isinstance(name, str) else kind.__name__
+
+
+def _in_class(kind: type, name: str) -> object:
+    """What the classes of an object say about an attribute, without asking the object."""
+    for base in kind.__mro__:
+        if name in base.__dict__:
+            return base.__dict__[name]
+    return None
+
+
+def is_freed(obj: object) -> bool:
+    """`obj` was freed to its slab cache, so that whoever touches it uses it after that."""
+    return POISONED in type(obj).__dict__
+
+
+def is_ready(task: Task) -> bool:
+    """Whether `task` could go on now; seen from outside. What was freed makes nobody ready."""
+    op = task.op
+    if op is None or op.ready is None:
+        return True
+    return not is_freed(task.obj) and op.ready(task.obj, task)
 
 
 def names(tasks: Iterable[Task]) -> str:
@@ -40,10 +78,9 @@ def where(task: Task) -> str:
 
 
 def _face(obj: object, name: str) -> Any:
-    """The method `name` of `obj`; None if it has none. A poisoned object may be asked, too."""
-    # Looked up in the class: the class of a poisoned object fails whoever asks it for anything, and no object of ours
-    # has such a method of its own.
-    return getattr(object.__getattribute__(obj, "__class__"), name, None)
+    """The method `name` of `obj`; None if it has none, or was freed: to ask it then would be a use after free."""
+    # Looked up in the class: a field of a Shared object may have any name, and to look at it would be an operation.
+    return None if is_freed(obj) else getattr(type(obj), name, None)
 
 
 def _times_held(obj: object, task: Task) -> int | None:
@@ -143,6 +180,8 @@ def is_waiting(task: Task) -> bool:
 def waits(task: Task) -> str:
     """What a task waits for, and who would have to do what before it can go on."""
     assert task.op is not None
+    if is_freed(task.obj):
+        return f"waits in {task.op.name}({label(task.obj)}), which was freed"
     told = f"waits in {task.op.name}({label(task.obj)})"
     by: dict[str, list[Task]] = {}
     for other, how in awaited(task).items():

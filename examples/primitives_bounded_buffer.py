@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrency import Condition, Plain, Settings, Shared, explore, minimise, spawn
+from concurrency import Condition, Plain, Settings, Shared, Unshared, explore, minimise, spawn
 
 
 class Buffer(Shared):
@@ -14,7 +14,7 @@ class Buffer(Shared):
         super().__init__()
         self.changed = Condition(name="changed")
 
-    changed: Condition
+    changed: Unshared[Condition]
 
     def change(self, full: bool, everybody: bool) -> None:
         """Put (`full`) or take, once the other side has done its part."""

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from concurrency import Kind, Observer
 from stress.checks import model_observers
 from stress.patch import Patch
-from stress.scenario import Scenario, did_you_mean, scenario
+from stress.scenario import Scenario, check_kinds, did_you_mean, scenario
 
 _FIXED = "-fixed"
 
@@ -93,6 +93,19 @@ def bug(
     """Register the decorated workload as the bug `name`, with its patched scenario and the one called `fixed`."""
 
     def register(program: Callable[[], Any]) -> Bug:
+        texts = {"id": id, "title": title, "versions": versions, "fix": fix, "evidence": evidence}
+        check_kinds(
+            f"bug {name!r}",
+            {
+                **{what: (text, str) for what, text in texts.items()},
+                "year": (year, int),
+                "cve": (cve, str | None),
+                "check": (check, str | None),
+                "kind": (kind, Kind),
+                "tasks": (tasks, int | None),
+                "preemptions": (preemptions, int | None),
+            },
+        )
         how: dict[str, Any] = {
             "era": era,
             "faults": faults,

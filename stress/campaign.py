@@ -173,6 +173,7 @@ def _sum(before: Result, result: Result) -> Result:
     return replace(
         result,
         seed=before.seed,
+        met=before.met or result.met,
         executions=before.executions + result.executions,
         steps=before.steps + result.steps,
         faults=before.faults + result.faults,

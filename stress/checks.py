@@ -56,6 +56,7 @@ CHECKS = {
     "lock-order": "I12: locks are taken in the order of mm/rmap.c",
     "lockdep": "I12: the lock validator",
     "atomic-sleep": "nothing sleeps under a spinlock or in an RCU reader",
+    "foreign": "no task uses a thread or lock of the operating system, which nobody explores",
     "data-race": "plain accesses are ordered by something",
     "rcu": "RCU pointers are read inside readers, and RCU is used by its rules",
     "rcu-stall": "no grace period waits for too long",

@@ -1,6 +1,7 @@
 """The command line: ``sugarbush``.
 
-Exit status: 0 nothing found, 1 a failure was found, 2 unusable input (one line on standard error), 130 interrupted.
+Exit status: 0 nothing found, 1 a failure was found, 2 unusable input or nothing explored (one line on standard error),
+70 a mistake of Sugarbush's own, 130 interrupted, 141 nobody reads what is printed.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -29,9 +31,9 @@ from stress.commands.run import run_command
 from stress.console import Unusable
 from stress.executors import NoExecutor
 from stress.litmus import BadLitmus
-from stress.load import BadFile, load_file
+from stress.load import BadFile, load_file, place_of
 from stress.patch import PatchError
-from stress.scenario import BadParameter, UnknownScenario
+from stress.scenario import BadParameter, BadScenario, UnknownScenario
 from stress.state import BadState
 
 _UsageError: type[Exception] = next(
@@ -39,6 +41,8 @@ _UsageError: type[Exception] = next(
 )
 """What typer raises for wrong arguments: click's base exception, of which some versions carry their own copy."""
 
+INTERNAL = 70
+"""EX_SOFTWARE of sysexits.h."""
 _REFUSALS = (
     Unusable,
     NoExecutor,
@@ -46,6 +50,7 @@ _REFUSALS = (
     BadState,
     UnknownScenario,
     BadParameter,
+    BadScenario,
     UnknownBug,
     BadArtifact,
     BadLitmus,
@@ -92,10 +97,25 @@ def main(arguments: list[str] | None = None) -> None:
         status = _complain(error.format_message())  # type: ignore[attr-defined]
     except (KeyboardInterrupt, typer.Abort):
         status = 130
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as error:
+        # Rich, which prints tables, turns the one into the other.
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
+            sys.exit(_unexpected(error))
         sys.stderr.close()
-        status = 1
+        status = 128 + signal.SIGPIPE
+    except BaseException as error:
+        status = _unexpected(error)
     sys.exit(status)
+
+
+def _unexpected(error: BaseException) -> int:
+    """What nobody has foreseen: a mistake in a file of the user's own, or one of ours. 1 would say: a bug was found."""
+    place = place_of(error)
+    if place is not None:
+        return _complain(f"{place}: {type(error).__name__}: {error}")
+    traceback.print_exception(error)
+    print("sugarbush: this is a mistake of Sugarbush's own: please report it", file=sys.stderr)
+    return INTERNAL
 
 
 def _interrupt(_signal: int, _frame: object) -> None:

@@ -60,8 +60,8 @@ class Outcome:
 
     @property
     def fixed_clean(self) -> bool:
-        """Nothing was found in the fixed form."""
-        return self.fixed.verdict is not Verdict.FAILED
+        """Nothing was found in the fixed form, in which there was something to find."""
+        return self.fixed.verdict not in (Verdict.FAILED, Verdict.UNEXPLORED)
 
     def as_json(self) -> dict[str, Any]:
         """The entry that ``catalogue --json`` prints."""

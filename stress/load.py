@@ -7,6 +7,8 @@ import sys
 import traceback
 from pathlib import Path
 
+from concurrency.interrupts import from_outside
+
 _loaded: list[str] = []
 
 
@@ -27,8 +29,11 @@ def load_file(path: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
+    except BaseException as error:
+        sys.modules.pop(name, None)
+        # A file that exits, with whatever status, has registered nothing, or not all: that must not look like a run.
+        if from_outside(error):
+            raise
         raise BadFile(f"--load {path}: {type(error).__name__}: {error}{_line(error, full)}") from None
     _loaded.append(full)
 
@@ -38,7 +43,15 @@ def loaded_files() -> tuple[str, ...]:
     return tuple(_loaded)
 
 
-def _line(error: Exception, file: str) -> str:
+def place_of(error: BaseException) -> str | None:
+    """``FILE, line N`` where a file that was loaded raised `error`, or what it called; None if it was none of them."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.filename in _loaded:
+            return f"{frame.filename}, line {frame.lineno}"
+    return None
+
+
+def _line(error: BaseException, file: str) -> str:
     if isinstance(error, SyntaxError):
         return ""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]

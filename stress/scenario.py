@@ -12,17 +12,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from concurrency import Observer, Settings
+from concurrency.unrun import check_runs
 from stress.checks import model_observers
 from stress.patch import Patch
 
 Value = int | str
+_WORDS = {str: "a text", int: "a number", type(None): "None"}
 
 
 class UnknownScenario(Exception):
     """No scenario has this name; the message gives those that are spelt alike."""
+
+
+class BadScenario(Exception):
+    """What is registered as a scenario, or a bug, is none; the message says what is wrong."""
 
 
 class BadParameter(Exception):
@@ -82,7 +88,11 @@ class Scenario:
             if isinstance(value, str):
                 return value
         elif (type(value) is int and value >= 0) or (isinstance(value, str) and value.isdecimal()):
-            return int(value)
+            try:
+                return int(value)
+            except ValueError:
+                # Python reads no more than 4300 digits.
+                pass
         kind = "text" if isinstance(parameters[name], str) else "a number, 0 or more"
         raise BadParameter(f"parameter {name!r} of scenario {self.name!r} is {kind}, not {value!r}")
 
@@ -122,6 +132,28 @@ def scenario(
     """
 
     def register(program: Callable[..., Any]) -> Scenario:
+        check_kinds(
+            f"scenario {name!r}",
+            {
+                "name": (name, str),
+                "era": (era, str),
+                "expect": (expect, str | None),
+                "faults": (faults, int),
+                "memory": (memory, str),
+                "patches": (patches, tuple | list),
+                "without": (without, tuple | list | set | frozenset),
+            },
+        )
+        for what, one in (("observers", observers), ("closing", closing)):
+            check_runs(one, f"{what} of scenario {name!r}")
+        check_runs(program, f"the program of scenario {name!r}")
+        for patch in patches:
+            check_kinds(f"scenario {name!r}", {"patches": (patch, Patch)})
+        for parameter in inspect.signature(program).parameters.values():
+            if type(parameter.default) not in (int, str):
+                raise BadScenario(
+                    f"the parameter {parameter.name!r} of scenario {name!r} needs a default, a number or a text"
+                )
         made = _registered[name] = Scenario(
             name,
             program,
@@ -137,6 +169,14 @@ def scenario(
         return made
 
     return register
+
+
+def check_kinds(whose: str, given: Mapping[str, tuple[object, Any]]) -> None:
+    """Raise `BadScenario` for what is of the wrong type: found later, it would be told as a mistake of ours."""
+    for name, (value, kind) in given.items():
+        if isinstance(value, bool) or not isinstance(value, kind):
+            wanted = " or ".join(_WORDS.get(one, one.__name__) for one in get_args(kind) or (kind,))
+            raise BadScenario(f"{name} of {whose} must be {wanted}, not {value!r}")
 
 
 def find_scenario(name: str) -> Scenario:

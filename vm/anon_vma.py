@@ -15,6 +15,7 @@ from concurrency import (
     Operation,
     RwSemaphore,
     Shared,
+    Unshared,
     atomic_add_return,
     might_sleep,
     peek,
@@ -34,13 +35,13 @@ class AnonVma(Shared):
     at any time for whoever has no reference, but the lock in it stays a lock (anon_vma_ctor()).
     """
 
-    root: AnonVma
-    parent: AnonVma
-    rwsem: RwSemaphore
+    root: Unshared[AnonVma]
+    parent: Unshared[AnonVma]
+    rwsem: Unshared[RwSemaphore]
     refcount: Atomic[int] = 1
     num_children: Once[int] = 0
     num_active_vmas: Once[int] = 0
-    rb_root: list[tuple[int, int, AnonVmaChain]]
+    rb_root: Unshared[list[tuple[int, int, AnonVmaChain]]]
 
     def __init__(self) -> None:
         rwsem = getattr(self, "rwsem", None) or RwSemaphore("anon_vma->rwsem")

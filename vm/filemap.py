@@ -18,6 +18,7 @@ from concurrency import (
     Operation,
     RwSemaphore,
     Shared,
+    Unshared,
     active,
     atomic_add_return,
     peek,
@@ -44,14 +45,14 @@ class AddressSpace(Shared):
     file that is as long as anybody asks.
     """
 
-    name: str
-    pages: dict[int, Folio]
-    disk: dict[int, object]
-    i_rwsem: RwSemaphore
-    invalidate_lock: RwSemaphore
-    i_mmap_rwsem: RwSemaphore
-    i_mmap: list[tuple[int, int, VmArea]]
-    i_mmap_nonlinear: list[VmArea]
+    name: Unshared[str]
+    pages: Unshared[dict[int, Folio]]
+    disk: Unshared[dict[int, object]]
+    i_rwsem: Unshared[RwSemaphore]
+    invalidate_lock: Unshared[RwSemaphore]
+    i_mmap_rwsem: Unshared[RwSemaphore]
+    i_mmap: Unshared[list[tuple[int, int, VmArea]]]
+    i_mmap_nonlinear: Unshared[list[VmArea]]
     i_size: Once[int | None] = None
     f_count: Atomic[int] = 1
 

@@ -16,6 +16,7 @@ from concurrency import (
     Operation,
     OwnedLock,
     Shared,
+    Unshared,
     active,
     atomic_add_return,
     bug_on,
@@ -59,8 +60,8 @@ class Folio(Shared):
     `anon_exclusive`. Simpler here: a tail has its own `mapping` and `index`, which the kernel derives from the head's.
     """
 
-    pfn: int
-    lock: FolioLock
+    pfn: Unshared[int]
+    lock: Unshared[FolioLock]
     refcount: Atomic[int] = 0
     pincount: Atomic[int] = 0
     mapcount: Atomic[int] = 0
@@ -73,10 +74,10 @@ class Folio(Shared):
     writeback: Once[bool] = False
     swap: Once[SwapSlot | None] = None
     token: Once[object] = None
-    generation: int = 0
-    order: int = 0
-    head: Folio
-    pages: tuple[Folio, ...]
+    generation: Unshared[int] = 0
+    order: Unshared[int] = 0
+    head: Unshared[Folio]
+    pages: Unshared[tuple[Folio, ...]]
 
     def __init__(self, pfn: int) -> None:
         super().__init__(pfn=pfn, lock=FolioLock("folio_lock"))

@@ -7,7 +7,7 @@ These pages are not on the LRU, so they are neither moved nor reclaimed. Such a 
 
 from __future__ import annotations
 
-from concurrency import Atomic, Mutex, RwSemaphore, poke
+from concurrency import Atomic, Mutex, RwSemaphore, Unshared, poke
 from vm.filemap import AddressSpace
 from vm.vma import VmArea
 
@@ -21,7 +21,7 @@ class HugetlbFile(AddressSpace):
     """
 
     free_huge_pages: Atomic[int] = 0
-    fault_mutexes: tuple[Mutex, ...]
+    fault_mutexes: Unshared[tuple[Mutex, ...]]
 
     def __init__(self, name: str, huge_pages: int) -> None:
         super().__init__(name)

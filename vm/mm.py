@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from concurrency import Atomic, Once, Operation, Plain, RwSemaphore, Shared, Spinlock, perform
+from concurrency import Atomic, Once, Operation, Plain, RwSemaphore, Shared, Spinlock, Unshared, perform
 from tree import VmaStore
 from vm.folio import Folio, Memory, folio_test_anon
 from vm.layout import PAGE_SIZE, TASK_SIZE
@@ -37,29 +37,29 @@ class MmStruct(Shared):
     from outside (`vm.uffd_copy`).
     """
 
-    name: str
-    memory: Memory
-    era: Era
-    mmap_lock: RwSemaphore
-    page_table_lock: Spinlock
-    mm_mt: VmaStore[VmArea]
+    name: Unshared[str]
+    memory: Unshared[Memory]
+    era: Unshared[Era]
+    mmap_lock: Unshared[RwSemaphore]
+    page_table_lock: Unshared[Spinlock]
+    mm_mt: Unshared[VmaStore[VmArea]]
     map_count: Plain[int] = 0
     start_brk: Plain[int] = 0
     brk: Plain[int] = 0
     mm_lock_seq: Once[int] = 0
-    mmap_base: int = TASK_SIZE
-    pmd_size: int
-    ended: bool = False
+    mmap_base: Unshared[int] = TASK_SIZE
+    pmd_size: Unshared[int]
+    ended: Unshared[bool] = False
     oom_skip: Once[bool] = False
     tlb_flush_pending: Atomic[int] = 0
     tlb_flush_batched: Once[bool] = False
     write_protect_seq: Atomic[int] = 0
-    pmds: dict[int, Pmd]
-    userfaultfd_ctx: UserfaultfdCtx | None = None
-    deposits: dict[int, PageTable]
-    detached: dict[int, PageTable]
-    tlb: dict[Task, dict[int, Present]]
-    rss: dict[str, int]
+    pmds: Unshared[dict[int, Pmd]]
+    userfaultfd_ctx: Unshared[UserfaultfdCtx | None] = None
+    deposits: Unshared[dict[int, PageTable]]
+    detached: Unshared[dict[int, PageTable]]
+    tlb: Unshared[dict[Task, dict[int, Present]]]
+    rss: Unshared[dict[str, int]]
 
     def __init__(self, memory: Memory, name: str, start_brk: int, era: Era) -> None:
         mmap_lock = RwSemaphore("mm->mmap_lock")

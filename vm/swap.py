@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from concurrency import READ_ONCE, Operation, Shared, bug_on, peek, perform, poke, trace
+from concurrency import READ_ONCE, Operation, Shared, Unshared, bug_on, peek, perform, poke, trace
 from vm.folio import Folio, Memory, folio_mapped, folio_put
 from vm.zswap import ZswapEntry, zswap_search, zswap_store
 
@@ -21,12 +21,12 @@ class SwapSlot(Shared):
     `folio` is the page in the swap cache, `token` what was written last, `zswap` a copy that stands for it.
     """
 
-    number: int
-    count: int = 0
-    has_cache: bool = False
-    folio: Folio | None = None
-    token: object = None
-    zswap: ZswapEntry | None = None
+    number: Unshared[int]
+    count: Unshared[int] = 0
+    has_cache: Unshared[bool] = False
+    folio: Unshared[Folio | None] = None
+    token: Unshared[object] = None
+    zswap: Unshared[ZswapEntry | None] = None
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ from concurrency import (
     Once,
     Operation,
     Shared,
+    Unshared,
     atomic_add_return,
     might_sleep,
     peek,
@@ -43,7 +44,7 @@ class UserfaultfdCtx(Shared):
     `mmap_changing` counts the forks that it has not read of.
     """
 
-    mm: MmStruct
+    mm: Unshared[MmStruct]
     mmap_changing: Atomic[int] = 0
     event: Once[UserfaultfdCtx | None] = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from concurrency import KmemCache, Once, Plain, RwSemaphore, Shared, peek
+from concurrency import KmemCache, Once, Plain, RwSemaphore, Shared, Unshared, peek
 from lockdep.gfp import GFP_KERNEL
 from vm.layout import (
     PAGE_SHIFT,
@@ -35,17 +35,17 @@ class VmArea(Shared):
     (`vm.hugetlbfs`). The last three fields are of `vm.vma_lock`.
     """
 
-    vm_mm: MmStruct
+    vm_mm: Unshared[MmStruct]
     vm_start: Plain[int]
     vm_end: Plain[int]
     vm_pgoff: Plain[int]
     vm_flags: Once[int]
     vm_page_prot: Once[int]
-    vm_file: AddressSpace | None
+    vm_file: Unshared[AddressSpace | None]
     anon_vma: Once[AnonVma | None] = None
-    anon_vma_chain: list[AnonVmaChain]
+    anon_vma_chain: Unshared[list[AnonVmaChain]]
     vm_private_data: Plain[RwSemaphore | None]
-    vm_lock: RwSemaphore | None
+    vm_lock: Unshared[RwSemaphore | None]
     vm_lock_seq: Once[int] = -1
     detached: Once[bool] = False
 

@@ -22,7 +22,7 @@ STRATEGIES = {
 
 @cache
 def state_class(shared: tuple[str, ...], others: tuple[str, ...]) -> type[Shared]:
-    annotations = dict.fromkeys(shared, "Once[int]") | dict.fromkeys(others, "object")
+    annotations = dict.fromkeys(shared, "Once[int]") | dict.fromkeys(others, "Unshared[object]")
     return type(Shared)("State", (Shared,), {"__annotations__": annotations, "__module__": __name__})
 
 

@@ -19,6 +19,7 @@ from concurrency.runtime import active, checked, current_task, domain, fail, per
 from concurrency.site import caller
 from concurrency.slab import KmemCache
 from concurrency.task import OUTSIDE, Task
+from concurrency.unrun import check_ran, check_runs
 
 
 class CallbackOperations(NamedTuple):
@@ -129,6 +130,7 @@ def queue_callback(
     rcu: GracePeriods[Any], ops: CallbackOperations, fn: Function, arg: Any, key: object = None
 ) -> None:
     """Have `fn(arg)` called after a grace period of this flavour."""
+    check_runs(fn, f"the function given to {ops.call.name}()")
     task = current_task()
     where = "" if key is None else f"{task.name} at {caller()}"
     first = perform(ops.call, rcu, Queued(fn, arg, key, where))
@@ -149,7 +151,8 @@ def _serve(rcu: GracePeriods[Any], ops: CallbackOperations, whose: Task) -> None
     rcu.served[current_task()] = whose
     while True:
         callback = perform(ops.run, rcu)
-        callback.fn(callback.arg)
+        if (result := callback.fn(callback.arg)) is not None:
+            check_ran(result, f"the function given to {ops.call.name}()", callback.fn)
         perform(ops.done, rcu)
 
 

@@ -95,6 +95,8 @@ def checked_depth(name: str, depth: int | None) -> int | None:
         return None
     if depth is None:
         return means.default
+    if type(depth) is not int:
+        raise ConcurrencyError(f"the depth of {name} counts {means.unit}s: a whole number, not {depth!r}")
     if depth < means.least:
         raise ConcurrencyError(
             f"the depth of {name} counts {means.unit}s: at least {means.least}, not {depth}"
@@ -111,7 +113,7 @@ def make_strategy(name: str, seed: int, depth: int | None = None, *, faults: boo
 
 
 def _entry(name: str) -> Entry:
-    entry = TABLE.get(name)
+    entry = TABLE.get(name) if isinstance(name, str) else None
     if entry is None:
         raise ConcurrencyError(f"no strategy is called {name!r}: there are {', '.join(STRATEGIES)}")
     return entry

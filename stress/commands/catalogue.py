@@ -63,7 +63,7 @@ def catalogue_command(
     for outcome in missed:
         line(f"not found: {outcome.bug.name} {outcome.surprise}".rstrip())
     for outcome in dirty:
-        line(f"not clean: {outcome.bug.fixed.name} {outcome.fixed.failures[0].failure.headline}")
+        line(f"not clean: {outcome.bug.fixed.name} {_not_clean(outcome)}")
     if pages is not None:
         write_pages(outcomes, pages)
     write_results([_case(outcome) for outcome in outcomes], "catalogue", junit, markdown)
@@ -76,8 +76,14 @@ def catalogue_command(
 
 def _case(outcome: Outcome) -> Case:
     wrong = [] if outcome.found else [(f"not found: {outcome.bug.name}", outcome.surprise)]
-    wrong += [(f"not clean: {outcome.bug.fixed.name}", w.failure.headline) for w in outcome.fixed.failures]
+    if not outcome.fixed_clean:
+        wrong.append((f"not clean: {outcome.bug.fixed.name}", _not_clean(outcome)))
     return Case(outcome.bug.name, _words(outcome), outcome.seconds, wrong)
+
+
+def _not_clean(outcome: Outcome) -> str:
+    failures = outcome.fixed.failures
+    return failures[0].failure.headline if failures else outcome.fixed.unexplored
 
 
 class _Show(Protocol):

@@ -131,12 +131,14 @@ def _finish(campaign: Campaign, as_json: bool, junit: Path | None, markdown: Pat
     if plan.has_rounds:
         _say_counts(campaign)
     failures = [(one.witness.failure.headline, told(one)) for one in campaign.found]
-    case = Case(plan.scenario.name, said, result.seconds, failures)
+    case = Case(plan.scenario.name, said, result.seconds, failures, result.unexplored)
     write_results([case], plan.scenario.name, junit, markdown)
     if as_json:
         print(json.dumps(summary(campaign)))
     if result.interrupted:
         return 130
+    if result.unexplored:
+        raise Unusable(f"{plan.scenario.name}: {result.unexplored}")
     return int(result.verdict is Verdict.FAILED)
 
 

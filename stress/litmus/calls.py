@@ -11,6 +11,7 @@ from concurrency import (
     Order,
     Plain,
     Shared,
+    Unshared,
     atomic_add,
     atomic_add_return,
     atomic_add_unless,
@@ -44,7 +45,7 @@ class Location(Shared):
     """A location of a litmus test. Accesses without a mark are plain."""
 
     v: Plain[Any] = 0
-    name: str
+    name: Unshared[str]
 
 
 class Call(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -123,7 +125,7 @@ def test_replay_minimise_and_workers_name_it_too() -> None:
 
 def test_an_interrupt_of_the_user_is_not_taken_for_the_watchdogs() -> None:
     def program() -> None:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
 
     assert explore(program, settings=HASTY).interrupted
 

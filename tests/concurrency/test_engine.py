@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import sys
 import weakref
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from concurrency_programs import (
     clean,
     every_execution,
     first_failure,
+    locked_update,
     lost_update,
     outcomes,
 )
@@ -338,7 +341,7 @@ def test_interrupt_inside_a_task_ends_the_exploration(run) -> None:
             spawn(lost_update)
 
     def interrupt() -> None:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), signal.SIGINT)
 
     assert run(program) is None
     assert len(runs) == 3
@@ -346,13 +349,12 @@ def test_interrupt_inside_a_task_ends_the_exploration(run) -> None:
 
 
 def test_verdict_is_never_passed_because_a_budget_ended() -> None:
-    assert explore(lambda: None, executions=3).verdict is Verdict.INCONCLUSIVE
-    assert explore(lambda: None, executions=0).verdict is Verdict.INCONCLUSIVE
+    assert explore(locked_update, executions=3).verdict is Verdict.INCONCLUSIVE
     assert explore(lost_update, executions=100).verdict is Verdict.FAILED
 
 
 def test_budget_in_seconds_ends() -> None:
-    result = explore(lambda: None, seconds=1)
+    result = explore(locked_update, seconds=1)
     assert result.executions > 0
     assert result.verdict is Verdict.INCONCLUSIVE
 

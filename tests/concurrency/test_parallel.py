@@ -165,7 +165,7 @@ def test_a_program_that_differs_in_a_worker_is_not_deterministic(processes: Exec
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"jobs": 0}, "there must be at least one job, not 0"),
+        ({"jobs": 0}, "jobs must be a whole number above 0, not 0"),
         ({"jobs": 2, "runtime": "threaded"}, "the threaded runtime runs in one process"),
         ({"executor": Inline(), "runtime": "threaded"}, "the threaded runtime runs in one process"),
     ],

@@ -146,7 +146,7 @@ def test_fixtures_and_skips_work(pytester: pytest.Pytester) -> None:
     )
     result = run(pytester)
     result.assert_outcomes(passed=1, skipped=1, failed=1)
-    assert "not a coroutine" in result.stdout.str()
+    assert "is an async def" in result.stdout.str()
 
 
 ENDLESS = """

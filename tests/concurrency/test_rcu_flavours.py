@@ -19,6 +19,7 @@ from concurrency import (
     Shared,
     Spinlock,
     SrcuStruct,
+    Unshared,
     call_rcu,
     call_rcu_tasks,
     call_srcu,
@@ -708,7 +709,7 @@ def test_callbacks_of_two_tasks_come_in_any_order_and_of_one_in_its_order() -> N
 class Node(Shared):
     """Something that is freed."""
 
-    value: Any = 0
+    value: Unshared[Any] = 0
 
 
 def test_a_head_can_wait_once_at_a_time(run) -> None:

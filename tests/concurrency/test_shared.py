@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from concurrency_programs import Cell, outcomes
@@ -16,6 +16,7 @@ from concurrency import (
     Plain,
     RcuPtr,
     Shared,
+    Unshared,
     atomic_add_return,
     atomic_dec_and_test,
     check,
@@ -35,6 +36,7 @@ from concurrency import (
     spawn,
     xchg,
 )
+from concurrency.shared import SharedMeta
 
 FIELDS = ["plain", "once", "pointer", "count"]
 
@@ -151,7 +153,7 @@ def test_reading_and_writing_are_two_operations() -> None:
 class Base(Shared):
     a: Plain[int] = 1
     b: Once[str]
-    note: str = "n"
+    note: Unshared[str] = "n"
     limit: ClassVar[int] = 9
 
 
@@ -160,8 +162,10 @@ class Derived(Base):
     c: RcuPtr[Base | None] = None
 
 
-class Evaluated(Shared):
-    x: Annotated[int, "plain"] = 3
+Evaluated: Any = SharedMeta(
+    "Evaluated", (Shared,), {"__annotations__": {"x": Plain[int], "y": Unshared[int]}, "x": 3}
+)
+"""A class whose annotations are no text."""
 
 
 def test_inheritance_defaults_and_keywords() -> None:
@@ -170,6 +174,7 @@ def test_inheritance_defaults_and_keywords() -> None:
     assert (derived.a, derived.b, derived.c, derived.note) == (4, 2, None, "other")
     assert (Base.limit, derived.limit) == (9, 9)
     assert Evaluated().x == 3
+    assert set(Evaluated._fields) == {"x"}
 
 
 def test_a_derived_class_may_change_the_kind() -> None:
@@ -180,6 +185,18 @@ def test_a_derived_class_may_change_the_kind() -> None:
         xchg(derived, "b", 1)
 
     assert names_of(program) == ["read", "write", "read", "write", "atomic"]
+
+
+def test_a_field_that_does_not_say_how_it_is_shared_is_refused() -> None:
+    class Mixin:
+        n: Plain[int] = 0
+
+    for annotation, hint in (("int", "`Plain[int]`"), ("Plain", "`Plain[...]`"), (int, "`Plain[int]`")):
+        with pytest.raises(ConcurrencyError, match="does not say how it is shared") as error:
+            SharedMeta("Counter", (Shared,), {"__annotations__": {"n": annotation}, "n": 0})
+        assert hint in str(error.value)
+    with pytest.raises(ConcurrencyError, match=r"Mixin\.n, which Counter inherits, would not be shared"):
+        SharedMeta("Counter", (Mixin, Shared), {})
 
 
 def test_objects_have_no_room_for_other_names() -> None:

@@ -17,6 +17,7 @@ from concurrency import (
     Settings,
     Shared,
     Spinlock,
+    Unshared,
     call_rcu,
     check,
     join,
@@ -29,7 +30,7 @@ from lockdep.gfp import GFP_ATOMIC, GFP_KERNEL, GFP_NOFAIL
 
 class Node(Shared):
     value: Plain[int] = 0
-    label: str = "new"
+    label: Unshared[str] = "new"
 
 
 nodes = KmemCache("maple_node", Node, object_size=256)
@@ -286,7 +287,7 @@ def test_a_class_made_inside_the_program_can_be_poisoned_too(run) -> None:
 
 def test_a_lock_inside_freed_memory_is_seen() -> None:
     class Folio(Shared):
-        mutex: Mutex
+        mutex: Unshared[Mutex]
 
         def __init__(self) -> None:
             super().__init__(mutex=Mutex("folio"))

@@ -133,12 +133,13 @@ def test_lockdep_needs_no_deadlock() -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
-def test_a_task_that_asks_to_exit_ends_the_run(error: type[BaseException]) -> None:
+def test_a_task_that_asks_to_exit_has_failed(error: type[BaseException]) -> None:
     def leave() -> None:
-        raise error
+        raise error("enough")
 
-    with pytest.raises(error):
-        Threaded().run(lambda: join(spawn(leave)))
+    failure = Threaded().run(lambda: join(spawn(leave))).failure
+    assert failure is not None
+    assert failure.headline == f"{error.__name__}: enough"
     assert active.runtime is None
 
 
