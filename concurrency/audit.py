@@ -641,7 +641,9 @@ class _Watch:
         """The parts of an object that are places of their own: its fields, or what operations are declared for."""
         cls = _class(obj)
         declared: Container[str] | None = getattr(cls, "_fields", None)
-        return declared or self._places.get(cls, ())
+        if declared:
+            return declared
+        return self._places.get(cls, set())
 
     def _is_place(self, obj: object, name: str) -> bool:
         """Operations on `obj` itself are known to touch this attribute: it is a field, or they have."""

@@ -82,6 +82,11 @@ def _pass(barrier: Barrier, task: Task, _arg: object) -> int | None:
     return None
 
 
+def _if_it_passes(barrier: Barrier, _arg: object, result: int | None) -> Barrier | None:
+    """Who gets an error has not met the others."""
+    return None if result is None else barrier
+
+
 def _abort(barrier: Barrier, _task: Task, _arg: object) -> None:
     barrier.broken = True
 
@@ -94,10 +99,22 @@ def _reset(barrier: Barrier, _task: Task, _arg: object) -> None:
 _ORDER = ("arrived",)
 BARRIER_ARRIVE = Operation("barrier_arrive", effect=_arrive, wakes=True, releases=_ORDER, local=True)
 BARRIER_WAIT = Operation(
-    "barrier_wait", ready=_may_pass, effect=_pass, wakes=True, acquires=_ORDER, local=True
+    "barrier_wait",
+    ready=_may_pass,
+    effect=_pass,
+    wakes=True,
+    acquires=_ORDER,
+    orders=_if_it_passes,
+    local=True,
 )
 BARRIER_WAIT_TIMEOUT = Operation(
-    "barrier_wait", ready=_may_pass_or_late, effect=_pass, wakes=True, acquires=_ORDER, local=True
+    "barrier_wait",
+    ready=_may_pass_or_late,
+    effect=_pass,
+    wakes=True,
+    acquires=_ORDER,
+    orders=_if_it_passes,
+    local=True,
 )
 BARRIER_ABORT = Operation("barrier_abort", effect=_abort, wakes=True, local=True)
 BARRIER_RESET = Operation("barrier_reset", effect=_reset, wakes=True, local=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pickle
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from concurrency.execution import Execution
-from concurrency.failure import ConcurrencyError
+from concurrency.failure import ConcurrencyError, OutOfTime
 from concurrency.foreign import no_threads, run_heard
 from concurrency.result import Witness
 from concurrency.sample import Runtimes, Sampler
@@ -22,6 +23,9 @@ from concurrency.strategy.dfs import Iterative
 from concurrency.strategy.table import make_strategy
 from concurrency.tally import unconfirmed
 from concurrency.watchdog import watchdog
+
+_SKEW = 60.0
+"""Seconds that a batch may wait beyond its time, before it is taken for a clock that is wrong."""
 
 Opened = tuple[Callable[[], Any], Settings]
 
@@ -61,7 +65,8 @@ def packed(source: Source) -> bytes:
 class Work:
     """What all batches of an exploration share; with `first_only` a batch ends at its first failure.
 
-    `sampler` is the class of who hears some of the executions.
+    `sampler` is the class of who hears some of the executions. At `sent`, a wall-clock time, there were `seconds` left
+    (None: there is no limit).
     """
 
     source: bytes
@@ -70,6 +75,19 @@ class Work:
     depth: int | None
     first_only: bool
     sampler: type[Sampler] | None = None
+    seconds: float | None = None
+    sent: float = 0.0
+
+    @property
+    def out_of_time(self) -> Callable[[], bool] | None:
+        """Whether the time is up, counted from now; None: there is no limit."""
+        if self.seconds is None:
+            return None
+        # A batch may have waited for its worker. The clock of another machine may be wrong: then its wait is not known.
+        waited = time.time() - self.sent
+        left = self.seconds - waited if 0 <= waited <= self.seconds + _SKEW else self.seconds
+        until = time.monotonic() + left
+        return lambda: time.monotonic() >= until
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +136,7 @@ class Made(NamedTuple):
     repeated: int
     fair: bool = False
     faults: int = 0
+    looks_cut: bool = False
     headline: str | None = None
     doubt: str = ""
 
@@ -186,6 +205,7 @@ class _Runner:
                 now_repeated - repeated,
                 execution.fair,
                 execution.faults,
+                execution.looks_cut,
                 headline,
                 execution.doubt,
             )
@@ -222,9 +242,18 @@ def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
         ) from None
     reports: list[Report] = []
     with source.opened() as (program, settings), _interruptible():
-        chooser = make_strategy(work.strategy, work.seed, work.depth, faults=settings.faults > 0)
+        chooser = make_strategy(
+            work.strategy, work.seed, work.depth, faults=settings.faults > 0, weak=settings.memory == "weak"
+        )
         sampler = None if work.sampler is None else work.sampler()
-        runtimes = Runtimes(lambda settings: settings.runtime(chooser), settings, sampler)
+        out_of_time = work.out_of_time
+
+        def made(settings: Settings) -> Simulated:
+            runtime = settings.runtime(chooser)
+            runtime.out_of_time = out_of_time
+            return runtime
+
+        runtimes = Runtimes(made, settings, sampler)
         runner = _Runner(program, runtimes, chooser, work, batch.start)
         try:
             with watchdog(settings.patience), no_threads():
@@ -233,7 +262,7 @@ def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
                     _run_range(batch, runner, chooser, reports[0])
                 else:
                     _run_parts(batch, runner, chooser, reports)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, OutOfTime):
             pass
         for report in reports:
             report.met = runtimes.meeting.met

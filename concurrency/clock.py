@@ -173,18 +173,43 @@ def is_idle(clock: Clock, task: Task) -> bool:
     return clock.running is not clock.deleting[task]
 
 
-def _ran(clock: Clock, _task: Task, _arg: object) -> None:
-    clock.running = None
+def _ran(clock: Clock, _task: Task, _arg: object) -> Entry | None:
+    ran, clock.running = clock.running, None
+    return ran
+
+
+def _result(_clock: Clock, _arg: object, result: Entry) -> Entry:
+    return result
 
 
 PLACE = "timers"
+BASE = ("base",)
+"""The lock of the timer base (struct timer_base), as far as one timer is concerned: others may be on other CPUs, so
+what it orders stands at the timer."""
 JIFFIES = Operation("jiffies", Access.READ_ONCE, field=PLACE, effect=_read, local=True)
 ARM = Operation("schedule_timeout", field=PLACE, effect=_arm, wakes=True, local=True)
 DISARM = Operation("del_timer_sync", field=PLACE, ready=is_idle, effect=_disarm, wakes=True, local=True)
 FIRE = Operation(
-    "timer_fires", field=PLACE, ready=_is_due, effect=_take, wakes=True, acquires=("timers",), local=True
+    "timer_fires",
+    field=PLACE,
+    ready=_is_due,
+    effect=_take,
+    wakes=True,
+    acquires=BASE,
+    releases=BASE,
+    orders=_result,
+    local=True,
 )
-RAN = Operation("timer_ran", field=PLACE, effect=_ran, wakes=True, releases=("ran",), local=True)
+RAN = Operation(
+    "timer_ran",
+    field=PLACE,
+    effect=_ran,
+    wakes=True,
+    acquires=BASE,
+    releases=BASE,
+    orders=_result,
+    local=True,
+)
 SLEEP = Operation("msleep", ready=late, local=True)
 _EXPIRE: dict[int, Operation] = {}
 
@@ -208,13 +233,14 @@ def is_expiry(op: Operation) -> bool:
 
 def arm(op: Operation, clock: Clock, arg: Any) -> bool:
     """Perform `op`, which adds an entry to the clock; whether that was pending. The first one starts the task."""
-    was, first = perform(op, clock, arg)
+    was, first, *_ = perform(op, clock, arg)
     if first and active.runtime is not None:
-        active.runtime.spawn(_run, (clock,), "clock", True)
+        active.runtime.spawn(run_clock, (clock,), "clock", True)
     return bool(was)
 
 
-def _run(clock: Clock) -> None:
+def run_clock(clock: Clock) -> None:
+    """What the task of the clock does: what is due happens."""
     while True:
         perform(FIRE, clock).fire(clock)
         perform(RAN, clock)

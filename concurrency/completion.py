@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from concurrency.clock import checked_timeout, late, perform_timeout
 from concurrency.context import might_sleep
-from concurrency.operation import Access, Operation
+from concurrency.operation import Access, Operation, if_it_succeeds
 from concurrency.runtime import perform
 from concurrency.task import Task
 
@@ -109,10 +109,25 @@ WAIT_FOR_COMPLETION_TIMEOUT = Operation(
     effect=_take,
     wakes=True,
     acquires=_ORDER,
+    orders=if_it_succeeds,
     local=True,
 )
 TRY_WAIT_FOR_COMPLETION = Operation(
-    "try_wait_for_completion", effect=_take, wakes=True, acquires=_ORDER, local=True
+    "try_wait_for_completion",
+    effect=_take,
+    wakes=True,
+    acquires=_ORDER,
+    orders=if_it_succeeds,
+    local=True,
 )
-COMPLETION_DONE = Operation("completion_done", Access.READ_ONCE, effect=_happened, local=True)
+# Kernel: completion_done() reads `done` by a bare READ_ONCE; if it finds something it takes the lock that complete()
+# holds, and gives it back.
+COMPLETION_DONE = Operation(
+    "completion_done",
+    Access.READ_ONCE,
+    effect=_happened,
+    acquires=_ORDER,
+    orders=if_it_succeeds,
+    local=True,
+)
 REINIT_COMPLETION = Operation("reinit_completion", effect=_reinit, wakes=True, local=True)

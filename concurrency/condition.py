@@ -14,7 +14,7 @@ from concurrency.clock import HZ, jiffies, late, perform_timeout
 from concurrency.context import might_sleep
 from concurrency.lock import OwnedLock
 from concurrency.mutex import Mutex
-from concurrency.operation import Operation
+from concurrency.operation import Operation, if_it_succeeds
 from concurrency.runtime import perform
 from concurrency.task import Task
 from concurrency.unrun import holds
@@ -141,7 +141,13 @@ CONDITION_AWAKE = Operation(
     "condition_wait", ready=_notified, effect=_leave, wakes=True, acquires=_ORDER, local=True
 )
 CONDITION_AWAKE_OR_LATE = Operation(
-    "condition_wait", ready=_notified_or_late, effect=_leave, wakes=True, acquires=_ORDER, local=True
+    "condition_wait",
+    ready=_notified_or_late,
+    effect=_leave,
+    wakes=True,
+    acquires=_ORDER,
+    orders=if_it_succeeds,
+    local=True,
 )
 CONDITION_LEAVE = Operation("spurious wake-up", effect=_leave, wakes=True, local=True)
 CONDITION_NOTIFY_ALL = Operation("notify_all", effect=_notify_all, wakes=True, releases=_ORDER, local=True)

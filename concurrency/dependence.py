@@ -105,6 +105,14 @@ _PAIRS = (
 _COMMUTE = frozenset({*_PAIRS, *((two, one) for one, two in _PAIRS)})
 """Footprints in one place that commute."""
 
+_COMMUTE_WEAKLY = _COMMUTE - {
+    pair
+    for looks in (Footprint.GRACE_ENDS, Footprint.GRACE_LOOKS)
+    for pair in ((Footprint.READER_BEGINS, looks), (looks, Footprint.READER_BEGINS))
+}
+"""The same under weak memory, where a reader may count as begun before grace periods that go on, which then wait for it
+(`concurrency.weak.runtime`): whether one of them is over already is seen by a reader that begins."""
+
 _KNOWN = {
     START: Footprint.NOTHING,
     JOIN: Footprint.NOTHING,
@@ -118,8 +126,7 @@ _KNOWN = {
     **{waits.wait: Footprint.GRACE_ENDS for waits in (RCU_WAITS, SRCU_WAITS)},
     **{waits.get_state: Footprint.GRACE_LOOKS for waits in (RCU_WAITS, SRCU_WAITS)},
     **{waits.poll: Footprint.GRACE_LOOKS for waits in (RCU_WAITS, SRCU_WAITS)},
-    # Takes over what the readers left behind that have ended by now, so its order against their ends counts.
-    **{waits.polled: Footprint.GRACE_ENDS for waits in (RCU_WAITS, SRCU_WAITS)},
+    **{waits.polled: Footprint.NOTHING for waits in (RCU_WAITS, SRCU_WAITS)},
     DOWN_READ: Footprint.SHARES,
     UP_READ: Footprint.SHARES,
     DOWN_READ_SLOW: Footprint.LEAVES_QUEUE,
@@ -156,10 +163,11 @@ class Dependence:
     """The dependence relation of one execution after another.
 
     With `faults` allocations may fail by choice, and how many still may is one number for all caches: every
-    allocation then reaches beyond its cache.
+    allocation then reaches beyond its cache. `weak` says that memory is.
     """
 
-    def __init__(self, *, faults: bool = False) -> None:
+    def __init__(self, *, faults: bool = False, weak: bool = False) -> None:
+        self._commute = _COMMUTE_WEAKLY if weak else _COMMUTE
         self._footprints: dict[Operation, Footprint] = dict(_KNOWN)
         self._scopes: dict[Operation, dict[Operation, Scope]] = {}
         if faults:
@@ -200,7 +208,7 @@ class Dependence:
         if (op.region and other.grace) or (op.grace and other.region):
             return Scope.ANYWHERE
         apart = op.place is not None and other.place is not None and op.place != other.place
-        return Scope.NOWHERE if apart or (one, two) in _COMMUTE else Scope.ONE_OBJECT
+        return Scope.NOWHERE if apart or (one, two) in self._commute else Scope.ONE_OBJECT
 
 
 def _footprint(op: Operation, obj: object) -> Footprint:

@@ -24,8 +24,9 @@ class Execution:
     The n-th time that a task went on, it was `who[n]`, after `when[n]` announced operations. `data` has the other
     choices: how many times a task had gone on by then, and the value. With `fair` it took so long that from some
     operation on tasks were scheduled round robin, not by the strategy. `preemptions` counts the switches away from a
-    task that could be preempted (`can_be_preempted`), `faults` the allocations that failed by choice. `doubt` says why
-    a search that has seen this execution has not seen all that it stands for.
+    task that could be preempted (`can_be_preempted`), `faults` the allocations that failed by choice. With `looks_cut`
+    a task looked in vain so often (`Settings.looks`) that its loop was not followed further: it waited for the others.
+    `doubt` says why else a search that has seen this execution has not seen all that it stands for.
     """
 
     failure: Failure | None
@@ -36,6 +37,7 @@ class Execution:
     fair: bool = False
     preemptions: int = 0
     faults: int = 0
+    looks_cut: bool = False
     doubt: str = ""
 
     @property

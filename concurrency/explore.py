@@ -10,7 +10,7 @@ from typing import Any
 
 from concurrency.batch import ByName, Source, Work, packed
 from concurrency.execution import Execution
-from concurrency.failure import BadSchedule, ConcurrencyError
+from concurrency.failure import BadSchedule, ConcurrencyError, OutOfTime
 from concurrency.foreign import no_threads, run_heard
 from concurrency.observer import hearers
 from concurrency.parallel import explore_with
@@ -53,7 +53,7 @@ def explore(
 
     `depth` is that of PCT, or the bound of a search (preemptions, or delays), which ends when it has seen every
     schedule within it. The budget is `executions` (if neither is given 1000, or a million for a search) or `seconds`,
-    whichever ends first. With `keep_going` the exploration goes on after a failure and keeps the simplest
+    whichever ends first; an execution that has not ended by then is given up and does not count. With `keep_going` the exploration goes on after a failure and keeps the simplest
     witness of each headline (`Witness.size`). `progress` is called after each execution, `found` with each witness that
     is kept, in place of an earlier one of its headline where it is simpler. `sampler` hears every so-many-th execution.
     A KeyboardInterrupt ends the exploration; what was found is returned. The ``threaded`` runtime makes no choices, so
@@ -83,7 +83,9 @@ def explore(
     if runtime == "threaded":
         result.strategy = "os"
     else:
-        chooser = make_strategy(strategy, seed, depth, faults=settings.faults > 0)
+        chooser = make_strategy(
+            strategy, seed, depth, faults=settings.faults > 0, weak=settings.memory == "weak"
+        )
         result.watched = strategy == "dpor" and bool(hearers(tuple(settings.observers()), "announced"))
         if isinstance(chooser, Search):
             note(result, chooser)
@@ -146,7 +148,12 @@ def _by_threads(tally: Tally) -> None:
     result = tally.result
     runtimes = Runtimes(lambda settings: settings.threaded(result.seed), tally.settings, tally.wishes.sampler)
     while tally.goes_on:
-        execution = run_heard(runtimes.of(result.executions), tally.program, result.executions)
+        runner = runtimes.of(result.executions)
+        runner.out_of_time = tally.out_of_time
+        try:
+            execution = run_heard(runner, tally.program, result.executions)
+        except OutOfTime:
+            return
         runtimes.meeting.over(execution)
         result.met = runtimes.meeting.met
         tally.executed(execution, result.strategy)
@@ -162,12 +169,15 @@ def _here(tally: Tally, chooser: Strategy) -> None:
             return
         runner = runtimes.of(number)
         runner.executions = number
+        runner.out_of_time = tally.out_of_time
         try:
             execution = run_heard(runner, tally.program, number)
             runtimes.meeting.over(execution)
         except Pruned:
             tally.result.pruned += 1
             execution = None
+        except OutOfTime:
+            return
         except BadSchedule as error:
             raise BadSchedule(f"{error}{_told_apart(tally, runner)}") from error
         tally.result.met = runtimes.meeting.met

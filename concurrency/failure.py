@@ -131,5 +131,9 @@ class WouldBlock(ConcurrencyError):
     """An operation would wait although nothing else runs, so it would wait for ever."""
 
 
+class OutOfTime(ConcurrencyError):
+    """The budget of seconds has ended within an execution, which is given up: it counts for nothing."""
+
+
 class BadSchedule(ConcurrencyError):
     """A schedule is not readable, or it does not fit the program."""

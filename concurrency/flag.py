@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrency.clock import late, perform_timeout
 from concurrency.condition import to_jiffies
 from concurrency.context import might_sleep
-from concurrency.operation import Access, Operation
+from concurrency.operation import Access, Operation, if_it_succeeds
 from concurrency.runtime import perform
 from concurrency.task import Task
 
@@ -62,6 +62,10 @@ def _clear(flag: Flag, _task: Task, _arg: object) -> None:
 _ORDER = ("set",)
 FLAG_SET = Operation("set", effect=_set, wakes=True, releases=_ORDER, local=True)
 FLAG_CLEAR = Operation("clear", effect=_clear, wakes=True, local=True)
-FLAG_IS_SET = Operation("is_set", Access.READ_ONCE, effect=_is_set, acquires=_ORDER, local=True)
+FLAG_IS_SET = Operation(
+    "is_set", Access.READ_ONCE, effect=_is_set, acquires=_ORDER, orders=if_it_succeeds, local=True
+)
 FLAG_WAIT = Operation("wait", ready=_is_set, alike=True, effect=_is_set, acquires=_ORDER, local=True)
-FLAG_WAIT_TIMEOUT = Operation("wait", ready=_is_set_or_late, effect=_is_set, acquires=_ORDER, local=True)
+FLAG_WAIT_TIMEOUT = Operation(
+    "wait", ready=_is_set_or_late, effect=_is_set, acquires=_ORDER, orders=if_it_succeeds, local=True
+)

@@ -117,6 +117,34 @@ def settle_orderings() -> None:
                     )
 
 
+class Moment(IntEnum):
+    """What an operation means to grace periods of RCU; `concurrency.rcu.order` says what that orders."""
+
+    READER = 0
+    """A reader of plain RCU may begin or end; as for `Operation.region`."""
+    BEGINS = 1
+    """A reader begins that the result names."""
+    ENDS = 2
+    """The reader that the argument names ends."""
+    WAIT = 3
+    """This and the next: a wait for a grace period begins, and ends."""
+    WAITED = 4
+    CALL = 5
+    """A callback is queued, for after a grace period that begins here."""
+    CALLBACK = 6
+    """This and the next: a callback is called, and has returned."""
+    CALLED = 7
+    COOKIE = 8
+    """The result is the cookie of a grace period that begins no earlier."""
+    POLL = 9
+    """A cookie (the argument) is looked at; if the result is true, its grace period is over."""
+    BARRIER = 10
+    """This and the next: a wait for callbacks begins, and ends."""
+    BARRIER_OVER = 11
+    QUIESCENT = 12
+    """The task may pass here for one that has slept (Tasks RCU)."""
+
+
 class Operation:
     """One kind of visible step.
 
@@ -131,11 +159,14 @@ class Operation:
     promise, which `concurrency.audit` verifies.
 
     `acquires` and `releases` name the orderings of the object that a synchronising operation takes over and adds to
-    (a rw_semaphore has two: what writers left and what readers left). A name that only one side has is an error when
-    the next program runs (`settle_orderings`). `tracked` says that the place is declared
-    plain, so that the race detector compares this access with the others there. `before` and `after` are the memory
-    barriers that belong to the operation, and `word` is the attribute of the object that `Runtime.load` and
-    `Runtime.store` read and write.
+    (a rw_semaphore has two: what writers left and what readers left). `orders(obj, arg, result)` says whose orderings
+    these are, once it is known how the operation turned out: None if it orders nothing, as a trylock that fails;
+    without it they are those of the object, always. A name that only one side has is an error when the next
+    program runs (`settle_orderings`). `rcu` says what it means to grace periods.
+
+    `tracked` says that the place is declared plain, so that the race detector compares this access with the others
+    there. `before` and `after` are the memory barriers that belong to the operation, and `word` is the attribute of
+    the object that `Runtime.load` and `Runtime.store` read and write.
 
     `local` declares that the operation touches nothing but its place: `field` of the object, or the whole object if
     that is None. With a reading `access` it must not change it either. What its task does up to its next operation
@@ -159,11 +190,14 @@ class Operation:
         "grace",
         "local",
         "name",
+        "orders",
         "place",
+        "rcu",
         "ready",
         "region",
         "releases",
         "spins",
+        "surely",
         "tracked",
         "wakes",
         "word",
@@ -182,6 +216,8 @@ class Operation:
         dep: Dep | None = None,
         acquires: tuple[str, ...] = (),
         releases: tuple[str, ...] = (),
+        orders: Callable[[Any, Any, Any], Any] | None = None,
+        rcu: Moment | None = None,
         tracked: bool | None = None,
         local: bool | None = None,
         whole: bool = False,
@@ -207,6 +243,10 @@ class Operation:
         self.dep = dep
         self.acquires = acquires
         self.releases = releases
+        self.orders = orders
+        self.surely = orders is None and dep is not Dep.TRY and dep is not Dep.TRY_READ
+        """Whatever its result, it orders what its object says: `ordered` need not be asked."""
+        self.rcu = rcu
         self.local = local
         self.place = None if whole else field
         """The part of the object that it touches, as the dependence relation sees it; None is all of it."""
@@ -220,6 +260,20 @@ class Operation:
         if acquires or releases:
             _unsettled.append(self)
 
+    def ordered(self, obj: Any, arg: Any, result: Any) -> Any:
+        """Whose orderings it has taken over and added to, now that it has given `result`; None for nobody's."""
+        if self.orders is not None:
+            return self.orders(obj, arg, result)
+        return obj if result or self.surely else None
+
     def __repr__(self) -> str:
         place = "" if self.field is None else f" .{self.field}"
         return f"<Operation {self.name}{place}>"
+
+
+def if_it_succeeds(obj: Any, _arg: Any, result: Any) -> Any:
+    """For `Operation.orders`: it orders only if its result is true, as Documentation/memory-barriers.txt, v6.6, has it.
+
+    "Failed locks do not imply any sort of barrier" ("Lock acquisition functions", (4)); to look in vain is the same.
+    """
+    return obj if result else None

@@ -42,7 +42,7 @@ def explore_with(tally: Tally, work: Work, chooser: Strategy, workers: Workers) 
                 batch = order.next_batch(pace.size)
                 if batch is None:
                     break
-                workers.submit(work, batch)
+                workers.submit(replace(work, seconds=tally.time_left, sent=time.time()), batch)
             if not workers.busy:
                 break
             for batch, reports in workers.finished(tally.time_left):
@@ -100,6 +100,7 @@ def _count(tally: Tally, report: Report) -> None:
         if one.doubt:
             result.doubts.add(one.doubt)
         result.faults += one.faults
+        result.looks_cut += one.looks_cut
         if one.headline is not None:
             result.times[one.headline] += 1
     if tally.wishes.sampler is not None and report.heard is not None:

@@ -58,10 +58,11 @@ class Result:
     begun and given up, since nothing new could come of them; they are not among `executions`. `watched` says that a
     reduced search ran with checks that look at the whole state: they saw one execution of each trace, and what they
     would say of the others is open. `fair` counts the executions that took so long that they were scheduled fairly in
-    the end (`Execution.fair`): of those not every schedule was seen. `doubts` says why else not all was seen
-    (`Execution.doubt`). `faults` counts the allocations that failed by choice. `met` says that two tasks have met in
-    some execution (`concurrency.meeting`). `times` says for each headline how many executions showed it, of which the
-    simplest is among `failures`.
+    the end (`Execution.fair`): of those not every schedule was seen. `looks_cut` counts the executions in which a loop
+    that may give up was not followed to its end (`Settings.looks`): what it would have done is open. `doubts` says why
+    else not all was seen (`Execution.doubt`). `faults` counts the allocations that failed by choice. `met` says that
+    two tasks have met in some execution (`concurrency.meeting`). `times` says for each headline how many executions
+    showed it, of which the simplest is among `failures`.
     """
 
     strategy: str
@@ -80,6 +81,7 @@ class Result:
     watched: bool = False
     fair: int = 0
     faults: int = 0
+    looks_cut: int = 0
     doubts: set[str] = field(default_factory=set)
     met: bool = False
     times: Counter[str] = field(default_factory=Counter)
@@ -92,7 +94,9 @@ class Result:
             return Verdict.FAILED
         if self.unexplored:
             return Verdict.UNEXPLORED
-        seen = self.exhaustive and not self.watched and not self.fair and not self.doubts
+        seen = (
+            self.exhaustive and not self.watched and not self.fair and not self.looks_cut and not self.doubts
+        )
         return Verdict.PASSED if seen else Verdict.INCONCLUSIVE
 
     @property
@@ -108,7 +112,8 @@ class Result:
     @property
     def scope(self) -> str:
         """What the exploration has seen, in words, and what is in doubt."""
-        return "; ".join([self._seen, *sorted(self.doubts)])
+        cut = f"in {self.looks_cut} executions a loop was not followed beyond the looks in vain that Settings.looks allows"
+        return "; ".join([self._seen, *([cut] if self.looks_cut else []), *sorted(self.doubts)])
 
     @property
     def _seen(self) -> str:

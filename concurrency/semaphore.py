@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from concurrency.clock import checked_timeout, late, perform_timeout
 from concurrency.context import might_sleep
 from concurrency.failure import ConcurrencyError
-from concurrency.operation import Operation
+from concurrency.operation import Operation, if_it_succeeds
 from concurrency.runtime import perform
 from concurrency.task import Task
 
@@ -101,10 +101,14 @@ def _up(sem: Semaphore, _task: Task, _arg: object) -> None:
 
 
 _ORDER = ("up",)
-DOWN = Operation("down", effect=_down_or_queue, wakes=True, acquires=_ORDER, local=True)
-DOWN_SLOW = Operation("down_slowpath", ready=_is_in, effect=_go_in, wakes=True, acquires=_ORDER, local=True)
-DOWN_SLOW_TIMEOUT = Operation(
-    "down_timeout", ready=_is_in_or_late, effect=_go_in, wakes=True, acquires=_ORDER, local=True
-)
-DOWN_TRYLOCK = Operation("down_trylock", effect=_try_down, wakes=True, acquires=_ORDER, local=True)
+
+
+def _down(name: str, **how: Any) -> Operation:
+    return Operation(name, wakes=True, acquires=_ORDER, orders=if_it_succeeds, local=True, **how)
+
+
+DOWN = _down("down", effect=_down_or_queue)
+DOWN_SLOW = _down("down_slowpath", ready=_is_in, effect=_go_in)
+DOWN_SLOW_TIMEOUT = _down("down_timeout", ready=_is_in_or_late, effect=_go_in)
+DOWN_TRYLOCK = _down("down_trylock", effect=_try_down)
 UP = Operation("up", effect=_up, wakes=True, releases=_ORDER, local=True)

@@ -159,7 +159,6 @@ WRITE_SEQCOUNT_BEGIN = Operation(
     effect=_begin,
     wakes=True,
     dep=Dep.ACQUIRE,
-    acquires=_ORDER,
     local=True,
     region=True,
 )

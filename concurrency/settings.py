@@ -13,7 +13,7 @@ from concurrency.rcu import RcuCheck
 from concurrency.sections import Sections
 from concurrency.simulated import DEFAULT_MAX_STEPS, Simulated
 from concurrency.slab import LeakCheck
-from concurrency.spin import DEFAULT_SPINS
+from concurrency.spin import DEFAULT_LOOKS, DEFAULT_SPINS
 from concurrency.strategy.base import Listening, Strategy
 from concurrency.threaded import Threaded
 from concurrency.validator import LockValidator
@@ -29,7 +29,8 @@ class Settings:
     `without` names checks that are switched off. `faults` is how many allocations may fail, by choice, in one
     execution, `spurious` how many waits of each task may end for no reason, by choice (`schedule`,
     `Condition.wait`). An execution has at most `max_steps` operations; in their second half tasks are scheduled
-    fairly, and so they are once a task has spun `spins` times in vain (`cpu_relax`). `observers` makes the further
+    fairly, and so they are once a task has spun `spins` times in vain (`cpu_relax`). A loop that may give up is followed
+    for `looks` looks in a row while nobody else does anything; what it would do then is not seen. `observers` makes the further
     observers of a runtime: the invariants of a scenario. `memory` is the memory model: sequential consistency ("sc") or
     `concurrency.weak` ("weak"). With `audit` operations are compared with what they are declared to be, which is slow
     (`concurrency.audit`). `patience` is for how many seconds of wall-clock time no operation may be done before
@@ -41,6 +42,7 @@ class Settings:
     spurious: int = 0
     max_steps: int = DEFAULT_MAX_STEPS
     spins: int = DEFAULT_SPINS
+    looks: int = DEFAULT_LOOKS
     observers: Callable[[], Sequence[Observer]] = tuple
     memory: str = "sc"
     audit: bool = False
@@ -134,4 +136,5 @@ class Settings:
             spurious=self.spurious,
             max_steps=max_steps or self.max_steps,
             spins=self.spins,
+            looks=self.looks,
         )

@@ -93,6 +93,8 @@ class SharedField:
         self.name = name
         self.kind = kind
         self.slot = f"_{name}"
+        self.kept = False
+        """The last atomic read-modify-write has left the value as it was, since its condition did not hold."""
         plain = kind is FieldKind.PLAIN
         names = {
             "read": (_DECLARED_ACCESS[kind][0], "read"),
@@ -126,6 +128,7 @@ class SharedField:
                 tracked=plain,
                 acquires=(name,) if order in (Order.FULL, Order.ACQUIRE) else (),
                 releases=(name,) if order in (Order.FULL, Order.RELEASE) else (),
+                orders=self._if_it_wrote,
             )
             for order in Order
         }
@@ -135,9 +138,14 @@ class SharedField:
 
     def _modify(self, obj: object, _task: object, change: Callable[[Any], tuple[Any, Any]]) -> Any:
         new, result = change(getattr(obj, self.slot))
-        if new is not KEEP:
+        self.kept = new is KEEP
+        if not self.kept:
             setattr(obj, self.slot, new)
         return result
+
+    def _if_it_wrote(self, obj: object, _arg: object, _result: object) -> object:
+        """One that fails orders nothing; kernel: Documentation/atomic_t.txt, "ORDERING", v6.6."""
+        return None if self.kept else obj
 
     def property(self) -> property:
         """The attribute as programs use it."""

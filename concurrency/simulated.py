@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from greenlet import getcurrent
 
 from concurrency.execution import END, Execution
-from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
+from concurrency.failure import ConcurrencyError, Failure, Kind, OutOfTime, TaskKilled, uncaught
 from concurrency.greenlets import Greenlets
 from concurrency.interrupts import from_outside
 from concurrency.liveness import Liveness
@@ -31,7 +31,7 @@ from concurrency.rcu.domain import GracePeriods
 from concurrency.runtime import Watcher, active
 from concurrency.shared import STRONG, use_accessors
 from concurrency.site import born
-from concurrency.spin import CPU_RELAX, DEFAULT_SPINS
+from concurrency.spin import CPU_RELAX, DEFAULT_LOOKS, DEFAULT_SPINS
 from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, starts_round
 from concurrency.task import MANY, Task, is_among, own_name, task_number
 from concurrency.unrun import SPAWN_HINT, check_ran, check_runs, role_of
@@ -40,6 +40,8 @@ from concurrency.waiting import circle, describe_circle, describe_deadlock, doin
 T = TypeVar("T")
 
 DEFAULT_MAX_STEPS = 1_000_000
+_CLOCK = 4096
+"""After so many operations each somebody looks at the clock, if there is a budget of seconds."""
 
 
 class Simulated(Liveness):
@@ -63,6 +65,7 @@ class Simulated(Liveness):
         spurious: int = 0,
         max_steps: int = DEFAULT_MAX_STEPS,
         spins: int = DEFAULT_SPINS,
+        looks: int = DEFAULT_LOOKS,
     ) -> None:
         self.without = without
         self._faults = faults
@@ -90,8 +93,11 @@ class Simulated(Liveness):
             self._step = self._step_leased if strategy.numbers is None else self._step_uniform
         self._max_steps = max_steps
         self._spins = spins
+        self._looks = looks
         self._circles = "circle" not in without
         self._learning = strategy if isinstance(strategy, Learning) else None
+        self.out_of_time: Callable[[], bool] | None = None
+        """Whether a budget of seconds has ended; None if there is none."""
         self.executions = 0
         """The number of the next execution, as the strategy counts them."""
         self._greenlets = Greenlets()
@@ -125,6 +131,8 @@ class Simulated(Liveness):
         self.step = self._step
         self._revive()
         self.alarm(self._max_steps // 2, self._be_fair)
+        if self.out_of_time is not None:
+            self.alarm(_CLOCK, self._look_at_clock)
 
     # -- one execution ------------------------------------------------------------------------------------------
 
@@ -180,6 +188,7 @@ class Simulated(Liveness):
             fair=self._fair_since >= 0,
             preemptions=max(0, len(self._who) - self._relieved),
             faults=self._faults - self.faults,
+            looks_cut=self.looks_cut,
             doubt=self._doubt or self._timed(),
         )
 
@@ -429,6 +438,8 @@ class Simulated(Liveness):
             self.give_up(error)
             raise
         self._data.append((len(self._who), value))
+        if self._watching:
+            self._chooses(label)
         return value
 
     def domain(self, factory: Callable[[], T]) -> T:
@@ -570,8 +581,9 @@ class Simulated(Liveness):
         runnable = self._runnable
         self._leave(task)
         if self._watching:
-            self._looked.discard(task)
-            self._note(task, False, False)
+            # Its last operation, and that it has ended.
+            self._last[task] = False
+            self._note(task)
         for performed in self._on_performed:
             performed(task, END, task, None, None)
         if self._waiting:
@@ -635,6 +647,17 @@ class Simulated(Liveness):
         except Failure as failure:
             self.stop(failure)
             raise
+
+    def _look_at_clock(self) -> None:
+        """Give the execution up if the time is up. Nothing else depends on the clock: a strategy that is asked once more
+        gives the answer that stands.
+        """
+        assert self.out_of_time is not None
+        if self.out_of_time():
+            error = OutOfTime("the budget of seconds has ended")
+            self.give_up(error)
+            raise error
+        self.alarm(_CLOCK, self._look_at_clock)
 
     def _revoke(self) -> None:
         """Another task can run: the strategy is asked at the next announcement."""

@@ -1,34 +1,41 @@
 """Busy waiting: a loop that looks again and again says so with `cpu_relax`, and then it cannot hide that it hangs.
 
-A task that spins goes on once another task has done something that may have changed what it looks at. So looking in
-vain costs no schedules, and a loop that nobody can end is a livelock at once. Kernel: cpu_relax(), v6.6.
+A look is what a task does from one `cpu_relax` to the next. If it changes nothing, and leaves the task as it was, then
+the next one will be the same, so the task goes on once another one has done something. So looking in vain costs no
+schedules, and a loop that nobody can end is a livelock at once. A loop that counts its looks, or may give up for another
+reason, goes on looking. Kernel: cpu_relax(), v6.6.
 """
 
 from __future__ import annotations
 
 from concurrency.failure import WouldBlock
-from concurrency.operation import Access, Dep, Operation
+from concurrency.operation import Access, Operation
 from concurrency.runtime import active
 from concurrency.task import Task
 
-IDLE_SPINS = 20
-"""So often each task that spins looks again although nothing can have changed: a loop may give up by itself."""
+DEFAULT_LOOKS = 20
+"""So often in a row a task looks again although nobody has done anything, if its loop may give up."""
 DEFAULT_SPINS = 1000
-
-_READS = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
-_TRIES = (Dep.TRY, Dep.TRY_READ)
+SURE = 2
+"""So often a task whose looks are all the same looks again before it is said to spin for ever: what others changed
+without an operation is seen then."""
 
 
 def _may_look_again(task: Task, _task: Task) -> bool:
     return not task.has_looked
 
 
-CPU_RELAX = Operation("cpu_relax", ready=_may_look_again)
+# A task that spins keeps its CPU: that is no voluntary switch (`Operation.spins`), as RCU sees it.
+CPU_RELAX = Operation("cpu_relax", ready=_may_look_again, spins=True)
+CPU_RELAX_ON = Operation("cpu_relax", Access.READ_ONCE, field="spins", local=True)
+"""The same for a task that goes on looking, whatever the others do: it touches nothing."""
 
 
-def only_looks(op: Operation, result: object = None) -> bool:
-    """`op`, which gave `result`, has changed nothing that another task could see."""
-    return op is CPU_RELAX or op.access in _READS or (op.dep in _TRIES and not result)
+def looked_at(obj: object) -> None:
+    """The calling task has looked at `obj` without an operation."""
+    runtime = active.runtime
+    if runtime is not None and runtime.current.look is not None:
+        runtime.current.look.at(obj)
 
 
 def cpu_relax() -> None:

@@ -66,6 +66,11 @@ class Tally:
         return max(0.0, self._start + self.wishes.seconds - time.monotonic())
 
     @property
+    def out_of_time(self) -> Callable[[], bool] | None:
+        """Whether the time is up, to be asked within an execution; None: there is no limit."""
+        return None if self.wishes.seconds is None else lambda: self.time_is_up
+
+    @property
     def goes_on(self) -> bool:
         """There may be another execution."""
         room = self.room
@@ -78,6 +83,7 @@ class Tally:
         result.steps += execution.steps
         result.fair += execution.fair
         result.faults += execution.faults
+        result.looks_cut += execution.looks_cut
         if execution.doubt:
             result.doubts.add(execution.doubt)
         failure = execution.failure

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lockdep import TaskContext
 
 if TYPE_CHECKING:
+    from concurrency.liveness import Look
     from concurrency.operation import Operation
     from concurrency.wait import Sleep, WaitQueue
     from lockdep.trace import RawFrame
@@ -39,6 +40,8 @@ class Task:
         "in_softirq",
         "inside",
         "irqs_off",
+        "kept",
+        "look",
         "name",
         "obj",
         "op",
@@ -105,6 +108,10 @@ class Task:
         """How often it has spun since it got anywhere."""
         self.idle_spins = 0
         """How often it has looked again although nothing had changed."""
+        self.look: Look | None = None
+        """What it has done since it spun last; None if it never did."""
+        self.kept = False
+        """Its last operation has written what was there already."""
         self.context = TaskContext(name, number)
         """What the lock validator keeps about the task."""
         self.greenlet: Any = None

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from concurrency.clock import Clock
 from concurrency.execution import END, Execution
-from concurrency.failure import ConcurrencyError, Failure, Kind, TaskKilled, uncaught
+from concurrency.failure import ConcurrencyError, Failure, Kind, OutOfTime, TaskKilled, uncaught
 from concurrency.interrupts import from_outside
 from concurrency.meeting import Meeting
 from concurrency.observer import Observer, hearers, raised_by
@@ -73,6 +73,8 @@ class Threaded:
         self._noise = noise
         self._patience = patience
         self._random = Random(seed)
+        self.out_of_time: Callable[[], bool] | None = None
+        """Whether a budget of seconds has ended; None if there is none."""
         self._observers = observers
         self._on_asked = hearers(observers, "asked")
         self._on_performed = hearers(observers, "performed")
@@ -167,6 +169,10 @@ class Threaded:
         with self._guard:
             while not (self._stopping or self._broken):
                 if all(task.done or (task.daemon and self._is_stuck(task)) for task in self.tasks):
+                    return
+                if self.out_of_time is not None and self.out_of_time():
+                    self._stalled = True
+                    self._broken = OutOfTime("the budget of seconds has ended")
                     return
                 self._ring()
                 self._guard.wait(_POLL)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from concurrency.clock import PLACE, Clock, arm, is_idle
+from concurrency.clock import BASE, PLACE, Clock, arm, is_idle
 from concurrency.irq import softirq
 from concurrency.lock import lock_class_key
 from concurrency.operation import Access, Dep, Operation
@@ -66,8 +66,11 @@ def del_timer_sync(timer: Timer) -> bool:
     return bool(perform(DEL_TIMER_SYNC_WAIT, clock, timer))
 
 
-def _mod(clock: Clock, _task: Task, arg: tuple[Timer, int]) -> tuple[bool, bool]:
-    return clock.add(*arg)
+def _mod(clock: Clock, _task: Task, arg: tuple[Timer, int]) -> tuple[bool, bool, bool]:
+    """As `Clock.add`, and whether nothing was to be done."""
+    timer, expires = arg
+    same = clock.has(timer) and timer.expires == expires
+    return *clock.add(timer, expires), same
 
 
 def _pending(clock: Clock, _task: Task, timer: Timer) -> bool:
@@ -83,18 +86,29 @@ def _delete_idle(clock: Clock, task: Task, timer: Timer) -> bool:
     return clock.drop(timer)
 
 
-MOD_TIMER = Operation("mod_timer", field=PLACE, effect=_mod, wakes=True, releases=("timers",), local=True)
+def _if_it_moves(_clock: Clock, arg: tuple[Timer, int], result: tuple[bool, bool, bool]) -> Timer | None:
+    """Kernel: __mod_timer() looks without a lock whether the timer is pending for this very time, and is done then."""
+    return None if result[2] else arg[0]
+
+
+def _if_it_was_pending(_clock: Clock, timer: Timer, result: bool) -> Timer | None:
+    """Kernel: __timer_delete() looks without a lock whether the timer is pending, and is done if it is not."""
+    return timer if result else None
+
+
+def _always(_clock: Clock, timer: Timer, _result: bool) -> Timer:
+    """Kernel: __try_to_del_timer_sync() takes the lock, to see whether the function runs."""
+    return timer
+
+
+def _under_base_lock(name: str, **how: Any) -> Operation:
+    return Operation(name, field=PLACE, wakes=True, acquires=BASE, releases=BASE, local=True, **how)
+
+
+MOD_TIMER = _under_base_lock("mod_timer", effect=_mod, orders=_if_it_moves)
 TIMER_PENDING = Operation("timer_pending", Access.READ_ONCE, field=PLACE, effect=_pending, local=True)
-DEL_TIMER = Operation("del_timer", field=PLACE, effect=_delete, wakes=True, local=True)
+DEL_TIMER = _under_base_lock("del_timer", effect=_delete, orders=_if_it_was_pending)
 DEL_TIMER_SYNC = Operation("del_timer_sync", dep=Dep.WAIT_FOR, local=True)
-DEL_TIMER_SYNC_WAIT = Operation(
-    "del_timer_sync",
-    field=PLACE,
-    ready=is_idle,
-    effect=_delete_idle,
-    wakes=True,
-    acquires=("ran",),
-    local=True,
-)
+DEL_TIMER_SYNC_WAIT = _under_base_lock("del_timer_sync", ready=is_idle, effect=_delete_idle, orders=_always)
 TIMER_BEGINS = Operation("timer_begins", dep=Dep.ACQUIRE, local=True)
 TIMER_ENDS = Operation("timer_ends", dep=Dep.RELEASE, local=True)

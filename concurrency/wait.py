@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrency.clock import late, perform_timeout
 from concurrency.context import might_sleep
 from concurrency.failure import ConcurrencyError
-from concurrency.operation import Access, Operation
+from concurrency.operation import Access, Operation, if_it_succeeds
 from concurrency.runtime import active, current_task, perform
 from concurrency.task import Task
 from concurrency.unrun import holds
@@ -178,6 +178,12 @@ def _set_running(place: WaitQueue | Sleep, task: Task, _arg: object) -> None:
     task.dozing = False
 
 
+def _go_on(place: WaitQueue | Sleep, task: Task, _arg: object) -> bool:
+    """Whether it was woken, or not asleep at all: whose time was up has met nobody."""
+    task.dozing = False
+    return not _awake(place, task)
+
+
 def _may_run(place: WaitQueue | Sleep, task: Task) -> bool:
     return task not in place.asleep or late(place, task)
 
@@ -210,12 +216,23 @@ WAITQUEUE_ACTIVE = Operation("waitqueue_active", Access.READ_ONCE, effect=_any, 
 SET_ASLEEP = Operation("set_current_state", effect=_set_asleep, wakes=True, local=True)
 SET_RUNNING = Operation("set_current_state", effect=_set_running, wakes=True, local=True)
 SCHEDULE = Operation(
-    "schedule", ready=_may_run, effect=_set_running, wakes=True, acquires=("wake",), local=True
+    "schedule",
+    ready=_may_run,
+    effect=_go_on,
+    wakes=True,
+    acquires=("wake",),
+    orders=if_it_succeeds,
+    local=True,
 )
 SPURIOUS = Operation("spurious wake-up", effect=_set_running, wakes=True, local=True)
 # It looks at the queue that the task is on, too, which is another object: so it depends on everything.
 WAKE_UP_PROCESS = Operation(
-    "wake_up_process", effect=_wake_sleeper, wakes=True, releases=("wake",), local=False
+    "wake_up_process",
+    effect=_wake_sleeper,
+    wakes=True,
+    releases=("wake",),
+    orders=if_it_succeeds,
+    local=False,
 )
 _WAKE_UP: dict[int, Operation] = {}
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
-from concurrency.operation import Fence, Operation
-from concurrency.rcu.domain import READERS, UPDATES, GracePeriods, RcuDomain
+from concurrency.operation import Fence, Moment, Operation
+from concurrency.rcu.domain import GracePeriods, RcuDomain
 from concurrency.rcu.queue import Function, Queued, RcuHead
 from concurrency.rcu.report import no_reader
 from concurrency.runtime import active, checked, current_task, domain, fail, perform
@@ -40,20 +40,24 @@ def callback_operations(call: str, barrier: str, *, grace: bool, local: bool = T
         return Operation(name, grace=grace, local=local, **how)
 
     return CallbackOperations(
-        made(call, effect=_queue, wakes=True, releases=("callbacks", *UPDATES), before=Fence.MB),
+        made(call, effect=_queue, wakes=True, rcu=Moment.CALL, before=Fence.MB),
         made(
             f"{flavour}_callback",
             ready=_may_run,
             effect=_run,
-            acquires=("callbacks", *READERS),
+            rcu=Moment.CALLBACK,
             after=Fence.MB,
             # A callback runs with preemption off: a grace period of RCU waits for it, of whatever flavour it is.
             region=True,
         ),
-        made(f"{flavour}_callback_done", effect=_done, wakes=True, releases=("done",), region=True),
-        Operation(barrier, effect=_begin_barrier, local=True),
+        made(f"{flavour}_callback_done", effect=_done, wakes=True, rcu=Moment.CALLED, region=True),
+        Operation(barrier, effect=_begin_barrier, rcu=Moment.BARRIER, local=True),
         Operation(
-            f"{barrier}_wait", ready=_barrier_over, effect=_end_barrier, acquires=("done",), local=True
+            f"{barrier}_wait",
+            ready=_barrier_over,
+            effect=_end_barrier,
+            rcu=Moment.BARRIER_OVER,
+            local=True,
         ),
     )
 
@@ -92,7 +96,6 @@ def _may_run(rcu: GracePeriods[Any], task: Task) -> bool:
 def _run(rcu: GracePeriods[Any], task: Task, _arg: object) -> Queued:
     """A callback runs from now on, as in a softirq: it may not sleep."""
     task.preempt_count += 1
-    rcu.ended()
     return _take(rcu, rcu.served[task])
 
 

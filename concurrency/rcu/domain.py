@@ -11,7 +11,7 @@ is over when no reader is marked with n or less, and nothing is kept for each gr
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from concurrency.operation import Operation
 from concurrency.rcu.queue import CallbackQueues
@@ -45,6 +45,8 @@ class GracePeriods(Generic[R]):
         "targets",
         "waiting",
     )
+    every_task_reads: ClassVar[bool] = False
+    """Whatever a task does from one sleep to the next is a reader."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -86,8 +88,9 @@ class GracePeriods(Generic[R]):
         """Grace period `number` has begun, and every reader that it found has ended."""
         return number <= self.begun and all(first > number for first in self.holdouts.values())
 
-    def ended(self) -> None:
-        """Somebody sees that a grace period is over."""
+    def wait_for(self, reader: R, number: int) -> None:
+        """An open reader counts as begun before grace period `number`, though it did not (`concurrency.weak`)."""
+        self.holdouts[reader] = min(number, self.holdouts.get(reader, number))
 
     @property
     def callbacks_left(self) -> int:
@@ -195,6 +198,12 @@ class RcuDomain(GracePeriods[Task]):
         else:
             self.holdouts.pop(task, None)
 
+    def wait_for(self, reader: Task, number: int) -> None:
+        """See `GracePeriods.wait_for`."""
+        super().wait_for(reader, number)
+        if is_atomic(reader):
+            self._watch()
+
     def _watch(self) -> None:
         rt = active.runtime
         if rt is not None and not self.watching:
@@ -241,10 +250,3 @@ def wait_is_over(rcu: GracePeriods[Any], task: Task) -> bool:
 def end_wait(rcu: GracePeriods[Any], task: Task, _arg: object) -> None:
     """The effect of the second half of synchronize_rcu()."""
     del rcu.waiting[task]
-    rcu.ended()
-
-
-READERS = ("readers",)
-"""What readers left behind, for grace periods that waited for them."""
-UPDATES = ("updates",)
-"""What updaters did before their grace periods began, for the readers that begin later."""

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from concurrency.irq import local_bh_disable, local_bh_enable
-from concurrency.operation import Operation
+from concurrency.operation import Moment, Operation
 from concurrency.preempt import preempt_disable, preempt_enable
 from concurrency.rcu.callbacks import drain
-from concurrency.rcu.domain import READERS, UPDATES, RcuDomain, is_atomic
+from concurrency.rcu.domain import RcuDomain, is_atomic
 from concurrency.rcu.report import suspicious, unbalanced
 from concurrency.runtime import active, current_task, domain, perform
 from concurrency.task import Task
@@ -37,8 +37,8 @@ def _unlock_nested(_rcu: RcuDomain, task: Task, _arg: object) -> None:
     task.rcu_nesting -= 1
 
 
-RCU_READ_LOCK = Operation("rcu_read_lock", effect=_lock, acquires=UPDATES)
-RCU_READ_UNLOCK = Operation("rcu_read_unlock", effect=_unlock, wakes=True, releases=READERS)
+RCU_READ_LOCK = Operation("rcu_read_lock", effect=_lock, rcu=Moment.READER)
+RCU_READ_UNLOCK = Operation("rcu_read_unlock", effect=_unlock, wakes=True, rcu=Moment.READER)
 RCU_READ_LOCK_NESTED = Operation("rcu_read_lock", effect=_lock_nested)
 RCU_READ_UNLOCK_NESTED = Operation("rcu_read_unlock", effect=_unlock_nested)
 

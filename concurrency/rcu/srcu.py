@@ -14,12 +14,12 @@ from typing import Any
 from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
 from concurrency.lock import lock_class_key
-from concurrency.operation import Dep, Fence, Operation
+from concurrency.operation import Dep, Fence, Moment, Operation
 from concurrency.rcu.callbacks import callback_operations, drain, queue_callback, wait_for_callbacks
-from concurrency.rcu.domain import READERS, UPDATES, GracePeriods, begin_wait
+from concurrency.rcu.domain import GracePeriods, begin_wait
 from concurrency.rcu.queue import Function
 from concurrency.rcu.report import suspicious
-from concurrency.rcu.sync import poll, wait_for_readers, wait_operations
+from concurrency.rcu.sync import poll, take_cookie, wait_for_readers, wait_operations
 from concurrency.runtime import active, checked, current_task, domain, fail, of_oneself, perform
 from concurrency.site import caller
 from concurrency.task import Task
@@ -107,14 +107,14 @@ def _unlock(ssp: SrcuStruct, task: Task, index: int | None) -> None:
 
 
 SRCU_READ_LOCK = Operation(
-    "srcu_read_lock", effect=_lock, wakes=False, dep=Dep.ACQUIRE_RECURSIVE, acquires=UPDATES, local=True
+    "srcu_read_lock", effect=_lock, wakes=False, dep=Dep.ACQUIRE_RECURSIVE, rcu=Moment.BEGINS, local=True
 )
 SRCU_READ_UNLOCK = Operation(
-    "srcu_read_unlock", effect=_unlock, wakes=True, dep=Dep.RELEASE, releases=READERS, local=True
+    "srcu_read_unlock", effect=_unlock, wakes=True, dep=Dep.RELEASE, rcu=Moment.ENDS, local=True
 )
 SRCU_WAITS = wait_operations("srcu", grace=False)._replace(
     begin=Operation(
-        "synchronize_srcu", effect=begin_wait, dep=Dep.SYNC, releases=UPDATES, before=Fence.MB, local=True
+        "synchronize_srcu", effect=begin_wait, dep=Dep.SYNC, rcu=Moment.WAIT, before=Fence.MB, local=True
     )
 )
 SRCU_CALLBACKS = callback_operations("call_srcu", "srcu_barrier", grace=False)
@@ -172,12 +172,12 @@ def srcu_barrier(ssp: SrcuStruct) -> None:
 
 def get_state_synchronize_srcu(ssp: SrcuStruct) -> int:
     """A cookie for `poll_state_synchronize_srcu`; begins no grace period."""
-    return int(perform(SRCU_WAITS.get_state, ssp))
+    return take_cookie(SRCU_WAITS.get_state, ssp)
 
 
 def start_poll_synchronize_srcu(ssp: SrcuStruct) -> int:
     """Begin a grace period of this domain, and give a cookie for it."""
-    return int(perform(SRCU_WAITS.start, ssp))
+    return take_cookie(SRCU_WAITS.start, ssp)
 
 
 def poll_state_synchronize_srcu(ssp: SrcuStruct, cookie: int) -> bool:

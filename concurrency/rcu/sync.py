@@ -10,11 +10,9 @@ from typing import Any, NamedTuple
 
 from concurrency.context import might_sleep
 from concurrency.failure import ConcurrencyError
-from concurrency.operation import Fence, Operation
+from concurrency.operation import Fence, Moment, Operation
 from concurrency.rcu.domain import (
     COMPLETED,
-    READERS,
-    UPDATES,
     GracePeriods,
     RcuDomain,
     begin_wait,
@@ -44,36 +42,38 @@ def wait_operations(flavour: str, *, grace: bool, local: bool = True) -> WaitOpe
         return Operation(name, grace=grace, local=local, **how)
 
     return WaitOperations(
-        made(f"synchronize_{flavour}", effect=begin_wait, releases=UPDATES, before=Fence.MB),
+        made(f"synchronize_{flavour}", effect=begin_wait, rcu=Moment.WAIT, before=Fence.MB),
         made(
             f"synchronize_{flavour}_wait",
             ready=wait_is_over,
             effect=end_wait,
-            acquires=READERS,
+            rcu=Moment.WAITED,
             after=Fence.MB,
         ),
         Operation(
-            f"get_state_synchronize_{flavour}", effect=_get_state, wakes=False, before=Fence.MB, local=True
-        ),
-        made(f"start_poll_synchronize_{flavour}", effect=_start, releases=UPDATES, before=Fence.MB),
-        made(f"poll_state_synchronize_{flavour}", effect=_poll, wakes=False),
-        # `grace`: what ends with preemption going on is a reader that leaves something behind, too.
-        made(
-            f"{flavour}_grace_period_over",
-            effect=_nothing,
+            f"get_state_synchronize_{flavour}",
+            effect=_get_state,
             wakes=False,
-            acquires=READERS,
-            after=Fence.MB,
+            rcu=Moment.COOKIE,
+            before=Fence.MB,
+            local=True,
         ),
+        made(f"start_poll_synchronize_{flavour}", effect=_start, rcu=Moment.COOKIE, before=Fence.MB),
+        made(f"poll_state_synchronize_{flavour}", effect=_poll, wakes=False, rcu=Moment.POLL),
+        Operation(f"{flavour}_grace_period_over", effect=_nothing, wakes=False, after=Fence.MB, local=True),
     )
 
 
-def _get_state(rcu: GracePeriods[Any], _task: Task, _arg: object) -> int:
-    return rcu.begun
+class Cookie(int):
+    """A cookie is a number to programs, and an object of its own: who polls it knows what came before this one."""
 
 
-def _start(rcu: GracePeriods[Any], _task: Task, _arg: object) -> int:
-    return rcu.begin() - 1
+def _get_state(rcu: GracePeriods[Any], _task: Task, _arg: object) -> Cookie:
+    return Cookie(rcu.begun)
+
+
+def _start(rcu: GracePeriods[Any], _task: Task, _arg: object) -> Cookie:
+    return Cookie(rcu.begin() - 1)
 
 
 def _poll(rcu: GracePeriods[Any], _task: Task, cookie: int) -> bool:
@@ -81,7 +81,7 @@ def _poll(rcu: GracePeriods[Any], _task: Task, cookie: int) -> bool:
 
 
 def _nothing(_rcu: GracePeriods[Any], _task: Task, _arg: object) -> None:
-    """What readers left behind is visible from here on."""
+    """The barrier after a poll that was true; one that was not orders nothing."""
 
 
 RCU_WAITS = wait_operations("rcu", grace=True)
@@ -93,8 +93,15 @@ def wait_for_readers(rcu: GracePeriods[Any], ops: WaitOperations) -> None:
     perform(ops.wait, rcu)
 
 
+def take_cookie(op: Operation, rcu: GracePeriods[Any]) -> int:
+    """What `op` gives: the very object, by which the order of its grace period is known."""
+    taken = perform(op, rcu)
+    assert isinstance(taken, Cookie)
+    return taken
+
+
 def poll(rcu: GracePeriods[Any], ops: WaitOperations, cookie: int) -> bool:
-    """Whether a grace period that began after `cookie` is over."""
+    """Whether a grace period that began after `cookie` was taken is over."""
     if not perform(ops.poll, rcu, cookie):
         return False
     perform(ops.polled, rcu)
@@ -117,7 +124,7 @@ def synchronize_rcu_expedited() -> None:
 
 def get_state_synchronize_rcu() -> int:
     """A cookie for `poll_state_synchronize_rcu`; begins no grace period."""
-    return int(perform(RCU_WAITS.get_state, domain(RcuDomain)))
+    return take_cookie(RCU_WAITS.get_state, domain(RcuDomain))
 
 
 def get_completed_synchronize_rcu() -> int:
@@ -127,7 +134,7 @@ def get_completed_synchronize_rcu() -> int:
 
 def start_poll_synchronize_rcu() -> int:
     """Begin a grace period, and give a cookie for it."""
-    return int(perform(RCU_WAITS.start, domain(RcuDomain)))
+    return take_cookie(RCU_WAITS.start, domain(RcuDomain))
 
 
 def poll_state_synchronize_rcu(cookie: int) -> bool:

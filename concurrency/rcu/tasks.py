@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from concurrency.context import might_sleep
-from concurrency.operation import Operation
+from concurrency.operation import Moment, Operation
 from concurrency.rcu.callbacks import callback_operations, queue_callback, wait_for_callbacks
-from concurrency.rcu.domain import READERS, UPDATES, GracePeriods
+from concurrency.rcu.domain import GracePeriods
 from concurrency.rcu.queue import Function
 from concurrency.rcu.report import no_reader, suspicious
 from concurrency.rcu.stall import StallWatch
@@ -26,6 +26,7 @@ class TasksDomain(GracePeriods[Task]):
     """Tasks RCU in one execution: every task that runs is a reader."""
 
     __slots__ = ()
+    every_task_reads = True
 
     def __init__(self) -> None:
         super().__init__("rcu_tasks")
@@ -42,20 +43,12 @@ class TasksDomain(GracePeriods[Task]):
                     rt.watch(self)
                 yield task
 
-    def begin(self) -> int:
-        """See `GracePeriods.begin`. The kernel begins with synchronize_rcu(): each CPU has passed a barrier by then."""
-        self._all(_SEES)
-        return super().begin()
-
-    def ended(self) -> None:
-        """See `GracePeriods.ended`. The kernel ends with synchronize_rcu(), too."""
-        self._all(_SHOWS)
-
-    def _all(self, barrier: Operation) -> None:
+    def wait_for(self, reader: Task, number: int) -> None:
+        """See `GracePeriods.wait_for`."""
         rt = active.runtime
-        if rt is not None:
-            for task in rt.tasks:
-                rt.order(task, barrier, self)
+        if rt is not None and not self.holdouts:
+            rt.watch(self)
+        super().wait_for(reader, number)
 
     def task_of(self, reader: Task) -> Task:
         """See `GracePeriods.task_of`."""
@@ -100,12 +93,9 @@ def _exit(task: Task, _by: Task, _arg: object) -> None:
     task.user_mode = False
 
 
-_UPDATED = Operation("rcu_tasks_pregp", effect=_nothing, releases=UPDATES)
-_SEES = Operation("rcu_tasks_pregp", acquires=UPDATES)
-_SHOWS = Operation("rcu_tasks_postgp", releases=READERS)
-QUIESCENT = Operation("cond_resched_tasks_rcu_qs", effect=_nothing, acquires=UPDATES, releases=READERS)
-USER_ENTER = Operation("user_enter", effect=_enter)
-USER_EXIT = Operation("user_exit", effect=_exit)
+QUIESCENT = Operation("cond_resched_tasks_rcu_qs", effect=_nothing, rcu=Moment.QUIESCENT)
+USER_ENTER = Operation("user_enter", effect=_enter, rcu=Moment.QUIESCENT)
+USER_EXIT = Operation("user_exit", effect=_exit, rcu=Moment.QUIESCENT)
 TASKS_WAITS = wait_operations("rcu_tasks", grace=False, local=False)
 TASKS_CALLBACKS = callback_operations("call_rcu_tasks", "rcu_barrier_tasks", grace=False, local=False)
 
@@ -114,16 +104,12 @@ def synchronize_rcu_tasks() -> None:
     """Wait until every task has slept of its own accord since, has ended, or is in user mode."""
     no_reader("synchronize_rcu_tasks")
     might_sleep()
-    rcu = domain(TasksDomain)
-    perform(_UPDATED, rcu)
-    wait_for_readers(rcu, TASKS_WAITS)
+    wait_for_readers(domain(TasksDomain), TASKS_WAITS)
 
 
 def call_rcu_tasks(fn: Function, arg: Any) -> None:
     """Have `fn(arg)` called after a grace period of Tasks RCU, in another task; `fn` must not sleep."""
-    rcu = domain(TasksDomain)
-    perform(_UPDATED, rcu)
-    queue_callback(rcu, TASKS_CALLBACKS, fn, arg)
+    queue_callback(domain(TasksDomain), TASKS_CALLBACKS, fn, arg)
 
 
 def rcu_barrier_tasks() -> None:

@@ -34,11 +34,12 @@ class Depth:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a strategy is made from; `faults`: allocations may fail."""
+    """What a strategy is made from; `faults`: allocations may fail; `weak`: memory is."""
 
     seed: int
     depth: int | None
     faults: bool
+    weak: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,9 @@ TABLE: dict[str, Entry] = {
     "delay": Entry(lambda wanted: DelayBounded(wanted.depth), _DELAYS),
     "idfs": Entry(lambda wanted: Iterative(DepthFirst, wanted.depth), _PREEMPTIONS),
     "idelay": Entry(lambda wanted: Iterative(DelayBounded, wanted.depth), _DELAYS),
-    "dpor": Entry(lambda wanted: DPOR(Dependence(faults=wanted.faults)), why_not="it sees every trace"),
+    "dpor": Entry(
+        lambda wanted: DPOR(Dependence(faults=wanted.faults, weak=wanted.weak)), why_not="it sees every trace"
+    ),
     "check": Entry(lambda wanted: Check(RandomWalk(wanted.seed))),
 }
 
@@ -104,12 +107,14 @@ def checked_depth(name: str, depth: int | None) -> int | None:
     return depth
 
 
-def make_strategy(name: str, seed: int, depth: int | None = None, *, faults: bool = False) -> Strategy:
-    """The strategy of this name; `faults` says that allocations may fail.
+def make_strategy(
+    name: str, seed: int, depth: int | None = None, *, faults: bool = False, weak: bool = False
+) -> Strategy:
+    """The strategy of this name; `faults` says that allocations may fail, `weak` that memory is.
 
     Raises `ConcurrencyError` if there is none, or if it cannot have this depth.
     """
-    return _entry(name).make(Wanted(seed, checked_depth(name, depth), faults))
+    return _entry(name).make(Wanted(seed, checked_depth(name, depth), faults, weak))
 
 
 def _entry(name: str) -> Entry:

@@ -125,7 +125,18 @@ class Knowledge:
     what reads through the pointer know that led there.
     """
 
-    __slots__ = ("floor", "given", "own", "released", "seen", "snapshot", "stamp", "strong", "through")
+    __slots__ = (
+        "floor",
+        "given",
+        "own",
+        "released",
+        "seen",
+        "settled",
+        "snapshot",
+        "stamp",
+        "strong",
+        "through",
+    )
 
     def __init__(self) -> None:
         self.floor: View = {}
@@ -138,6 +149,8 @@ class Knowledge:
         self.snapshot: View | None = None
         """A copy of `seen`, None if that has changed."""
         self.through: dict[int, tuple[object, View]] = {}
+        self.settled = False
+        """Nobody has done anything since it looked, so all that was written has reached it: it reads the newest."""
         self.given: tuple[View, View] | None = None
         """What it had seen and done at its last unlock: a later lock of its own orders both (kernel:
         tools/memory-model/Documentation/explanation.txt, "Locking")."""

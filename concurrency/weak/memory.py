@@ -18,6 +18,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from concurrency.failure import Failure, Kind
+from concurrency.looks import same_value
 from concurrency.operation import Access, Fence, Operation
 from concurrency.runtime import checked, fail
 from concurrency.shared import KEEP, Order, Shared
@@ -56,6 +57,8 @@ class WeakMemory:
         """What the last full barrier has made known."""
         self.others: dict[int, Home] = {}
         """What is kept about objects that are not `Shared`, by id."""
+        self.handed_on: Callable[[], list[View]] = list
+        """The views that somebody else keeps."""
         self._writes = 0
         self._prune_at = _PRUNE_AT
 
@@ -143,7 +146,7 @@ class WeakMemory:
         """How many of the newest writes the task may read from."""
         history = place.history
         low = me.floor.get(place)
-        if low is history[-1]:
+        if low is history[-1] or me.settled:
             return 1
         oldest = history[0].at if low is None else low.at
         if me.through:
@@ -232,7 +235,9 @@ class WeakMemory:
         else:
             place.insert(spot, write)
         self._made(me, place, write)
-        return history[-1] is write
+        last = history[-1] is write
+        self._runtime.wrote(kept=last and same_value(newest, value))
+        return last
 
     def _made(self, me: Knowledge, place: Place, write: Write) -> None:
         me.floor[place] = me.seen[place] = me.own[place] = write
@@ -272,6 +277,7 @@ class WeakMemory:
         self._read_from(me, op, place, old, Reads.ACQUIRE if acquires else Reads.POINTER, obj)
         if op.tracked and self._races is not None:
             self._races.compare(self._runtime.current, op, obj)
+        self._runtime.wrote(kept=new is KEEP or (old is history[-1] and same_value(old.value, new)))
         if new is KEEP:
             return result, new, False
         releases = order in (Order.FULL, Order.RELEASE)

@@ -58,6 +58,7 @@ def _views(memory: WeakMemory) -> list[View]:
         views += [view for view in (me.stamp, me.snapshot) if view is not None]
         views += [view for _, view in me.through.values()]
         views += me.given or ()
+    views += memory.handed_on()
     for home in memory.others.values():
         for sync in home.syncs.values():
             views += [sync.view, sync.own, sync.strong]

@@ -106,11 +106,12 @@ class Execution:
         if self.rmw & compose(external(fr), external(co)):
             return False
         rfe, overwrite, same = external(rf), co | fr, {(e, e) for e in events}
-        acq_po = {(a, b) for a, b in self.po if a in self.acquires}
-        po_rel = {(a, b) for a, b in self.po if b in self.releases}
+        memory = {e for e in events if kind[e] in "RW"}
+        acq_po = {(a, b) for a, b in self.po if a in self.acquires and b in memory}
+        po_rel = {(a, b) for a, b in self.po if b in self.releases and a in memory}
         rmb = {(a, b) for a, b in self.fences["rmb"] if kind[a] == kind[b] == "R"}
         wmb = {(a, b) for a, b in self.fences["wmb"] if kind[a] == kind[b] == "W"}
-        mb = self.fences["mb"]
+        mb = {(a, b) for a, b in self.fences["mb"] if a in memory and b in memory}
         depends = {(a, b) for a, b in self.po if kind[a] == "R" and kind[b] == "W"}
         ppo = depends | internal(overwrite) | acq_po | po_rel | rmb | wmb | mb
         sequence = star(compose(rf, self.rmw), events)
@@ -119,4 +120,9 @@ class Execution:
         hb = ppo | rfe | internal(prop - same)
         if cyclic(hb, events):
             return False
-        return not cyclic(compose(compose(prop, mb), star(hb, events)), events)
+        return self._holds(prop, hb, mb)
+
+    def _holds(self, prop: Pairs, hb: Pairs, strong: Pairs) -> bool:
+        """The propagation axiom, and whatever else there is."""
+        events = self.events
+        return not cyclic(compose(compose(prop, strong), star(hb, events)), events)
