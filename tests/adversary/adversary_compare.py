@@ -7,10 +7,10 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from adversary_language import Program, compiled, text_of
+from adversary_language import Compiled, Program, compiled, text_of
 from adversary_model import Model, NotModelled, TooLarge
 from adversary_races import Happened
-from adversary_running import BARE, Outcome, TooMany, headline, outcome_of, searched, settings_of
+from adversary_running import BARE, Outcome, Search, TooMany, outcome_of, searched, settings_of
 from adversary_traces import Story
 
 from concurrency import (
@@ -20,6 +20,8 @@ from concurrency import (
     Operation,
     RaceDetector,
     RandomWalk,
+    audit,
+    explain,
     explore,
     minimise,
     replay,
@@ -37,6 +39,13 @@ def _told(what: str, missing: set[Outcome], invented: set[Outcome]) -> str:
     lines += [f"  not seen: {one}" for one in sorted(missing, key=repr)[:4]]
     lines += [f"  cannot be: {one}" for one in sorted(invented, key=repr)[:4]]
     return "\n".join(lines)
+
+
+def _searched_as_it_is(made: Compiled, program: Program, strategy: str, most: int) -> Search:
+    try:
+        return searched(program, strategy, most, made=made)
+    except TooMany:
+        raise Skipped(strategy) from None
 
 
 def _searched(program: Program, strategy: str, most: int, **more: Any) -> Any:
@@ -270,11 +279,100 @@ def stays_short(program: Program) -> str:
     return ""
 
 
-def headlines(program: Program) -> set[str]:
-    """What a program is reported for with all checks on, by the reduced search."""
+_PLACE = re.compile(r"program\.py:\d+")
+
+
+def with_words(program: Program) -> str:
+    """A report names a place of the program, and no two tasks of one execution have one name."""
     made = compiled(program)
-    found = explore(made.run, strategy="dpor", keep_going=True, executions=400, settings=settings_of(program, frozenset()))
-    return {headline(one.failure) for one in found.failures}
+    settings = settings_of(program, frozenset(), max_steps=2000)
+    found = explore(made.run, strategy="random", executions=10, seed=1, keep_going=True, settings=settings)
+    if not found.failures:
+        raise Skipped("nothing is wrong with it")
+    for witness in found.failures:
+        failure = witness.failure
+        if failure.kind not in ("check", "bug-on", "leak") and not _PLACE.search(failure.headline + failure.detail):
+            return f"no place of the program is in the report:\n{failure.headline}\n{failure.detail}"
+        mine = [name for name in witness.tasks if name not in ("rcu", "srcu", "clock", "rcu_tasks")]
+        if len(set(mine)) < len(mine):
+            return f"tasks of one name: {witness.tasks}"
+        if wrong := _holds_what_it_waits_for(failure):
+            return wrong
+    return ""
+
+
+def _holds_what_it_waits_for(failure: Failure) -> str:
+    """In the words of a deadlock nobody holds what he waits for, unless he waits for himself."""
+    for paragraph in re.split(r"\n(?=\S)", failure.detail) if failure.kind == "deadlock" else ():
+        waits = re.match(r"(\S+) waits in (?:mutex|spin|tap)_lock\((\w+)\)(?:, held by (.*))?", paragraph)
+        if waits and f"holds {waits[2]}," in paragraph and waits[1] not in (waits[3] or ""):
+            return f"said to hold what it waits for:\n{paragraph}"
+    return ""
+
+
+def with_explanation(program: Program, most: int = 120) -> str:
+    """That no order matters is said only of programs of which every schedule fails."""
+    every = _searched(program, "dfs", most)
+    if not every.failures or program.faults or "choose" in text_of(program):
+        raise Skipped("it does not fail, or data choices decide")
+    settings = settings_of(program, BARE, max_steps=600, spins=30)
+    made = compiled(program)
+    for witness in explore(made.run, strategy="dpor", keep_going=True, settings=settings).failures[:2]:
+        said = explain(made.run, witness, settings)
+        always = len(every.failures) == every.executions
+        if always == bool(said.pairs) and (always or said.complete):
+            tells = said.text if said.pairs else re.search(r"of \d+ schedules do not fail", said.text)
+            if always or not tells:
+                return (
+                    f"{len(every.failures)} of {every.executions} schedules fail, and of "
+                    f"{witness.failure.headline!r} is said:\n{said.text}"
+                )
+    return ""
+
+
+def with_audit(program: Program) -> str:
+    """The audit finds nothing wrong with the engine's own operations."""
+    made = compiled(program)
+    settings = settings_of(program, BARE, max_steps=600, spins=30)
+    try:
+        found = audit(made.run, executions=4, settings=settings, keep_going=True).found
+    except Failure as failure:
+        return f"the audit raises what the program does wrong: {failure}"
+    return "\n".join(found)
+
+
+LIES: dict[str, str] = {
+    "looks only": 'Operation("grow", Access.READ_ONCE, effect=grow, wakes=True, local=True, releases=("level",))',
+    "another field": 'Operation("grow", field="other", effect=grow, wakes=True, local=True, releases=("level",))',
+    "stays": 'Operation("reach", effect=lambda obj, task, to: setattr(to, "_b", 5), local=True)',
+    "wakes nobody": 'Operation("grow", effect=grow, wakes=False, local=True, releases=("level",))',
+}
+"""Declarations of the program's own operations that are false."""
+
+
+def with_lies(program: Program, most: int = 150) -> str:
+    """A false declaration by which a search loses an outcome is found by the audit; none makes a false deadlock."""
+    every = _searched(program, "dfs", most)
+    for name, lie in LIES.items():
+        what = "REACH" if name == "stays" else "GROW"
+        if f"perform({what}" not in text_of(program):
+            continue
+        made = compiled(program)
+        true = made.run.__globals__[what]
+        made.run.__globals__[what] = eval(lie, made.run.__globals__)
+        try:
+            reduced = _searched_as_it_is(made, program, "dpor", 2 * most)
+            lost = reduced.outcomes != every.outcomes
+            stuck = {one for one in reduced.outcomes - every.outcomes if one[0] == "deadlock"}
+            settings = settings_of(program, BARE, max_steps=600)
+            seen = audit(made.run, executions=20, settings=settings, keep_going=True).found
+        finally:
+            made.run.__globals__[what] = true
+        if stuck:
+            return _told(f"an operation that {name!r} makes a false deadlock", set(), stuck)
+        if lost and not seen:
+            return _told(f"the audit does not see that an operation {name!r}", every.outcomes - reduced.outcomes, set())
+    return ""
 
 
 def with_axioms(program: Program) -> str:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from random import Random
 
-from adversary_kinds import FAMILIES, KINDS, Kind
+from adversary_kinds import CLOSE, FAMILIES, KINDS, Kind
 from adversary_language import OBJECTS, Block, Program, Statement, lines
 
-PROFILES = ("branchy", "core", "races", "locks", "irq", "rcu", "slab", "spin", "wait", "memory", "time", "custom", "everything")
+PROFILES = ("branchy", "core", "races", "circles", "locks", "irq", "rcu", "slab", "spin", "wait", "memory", "time", "custom", "wrong", "everything")
 _MOST = {"branchy": 11, "core": 8, "spin": 7, "rcu": 8, "slab": 7, "memory": 7, "custom": 7}
 """How many operations the tasks have together, about."""
 
@@ -54,11 +54,16 @@ def _draw(random: Random, profile: str, seed: int) -> Program:
         # What a reduced search loses it loses among three tasks that read several places and write afterwards.
         liked = basic + _some(random, special, random.choice((0, 0, 1)))
         tasks, budget = 3, random.randrange(7, 11)
+    elif profile == "wrong":
+        liked = [KINDS["get"], *_some(random, special, 3)]
     elif profile == "races":
         budget = random.randrange(8, 15)
         family = random.choice(sorted(FAMILIES))
         own = [KINDS[name] for name in FAMILIES[family].split(",")]
         liked = [KINDS[name] for name in ("plain read", "plain write", "if")] + [random.choice(own) for _ in range(5)]
+    if profile in CLOSE and random.random() < 0.7:
+        row = random.choice(CLOSE[profile]).split(",")
+        liked = [random.choice([KINDS[name] for name in row]) for _ in range(4)]
     if profile == "spin" and random.random() < 0.25:
         # A crowd at one lock made by hand.
         liked, tasks, budget = [*basic, KINDS[random.choice(("test and set", "compare and set"))]], 3, 12

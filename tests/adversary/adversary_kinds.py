@@ -224,7 +224,7 @@ kind("hardirq", IRQ, "with hardirq():\n    {body}", weight=1, cost=2, adds="atom
 kind("softirq", IRQ, "with softirq():\n    {body}", weight=1, cost=2, adds="atomic bh irq", never="irq bh")
 kind("preempt off", IRQ + " rcu", "preempt_disable()\n{body}\npreempt_enable()", weight=1, cost=2, adds="atomic")
 kind("cond resched", "locks everything", "cond_resched()", weight=1, sleeps=True)
-kind("might sleep", "locks everything wrong", "might_sleep()", weight=1, cost=0)
+kind("might sleep", "locks everything", "might_sleep()", weight=1, cost=0)
 
 RWSEM = "locks everything"
 kind("down read", "core locks everything", "sem.down_read()\n{body}\nsem.up_read()", weight=3, cost=2, adds="sem lock", never="sem", sleeps=True)
@@ -254,7 +254,7 @@ kind(
     adds="sem lock",
     never="sem",
 )
-kind("sem twice", "wrong locks", "sem.down_read()\nsem.down_read()\n{body}\nsem.up_read()\nsem.up_read()", weight=1, cost=4, adds="sem lock", never="sem lock", sleeps=True)
+kind("sem twice", "locks", "sem.down_read()\nsem.down_read()\n{body}\nsem.up_read()\nsem.up_read()", weight=1, cost=4, adds="sem lock", never="sem lock", sleeps=True)
 
 kind("rw read", "core locks everything", "with rw.read():\n    {body}", cost=2, adds="atomic lock rw", never="rw atomic")
 kind("rw write", "core locks everything", "with rw.write():\n    {body}", cost=2, adds="atomic lock rw", never="rw atomic")
@@ -528,6 +528,35 @@ kind("await a", "custom everything", "r.append(perform(AWAIT, meter))", weight=2
 kind("reach", "custom everything", "perform(REACH, {0}, {1})", ("x",), ("y",), weight=2)
 kind("poke", "custom everything", 'perform(Operation("poke", effect=lambda obj, task, arg: poke(obj, "b", arg)), {0}, {1})', CELL, VALUE, weight=1)
 
+# -- what breaks a rule -----------------------------------------------------------------------------------------------------
+
+kind("unlock only", "wrong", "{0}.unlock()", ("m0", "s0", "tap"))
+kind("lock twice", "wrong", "with m0:\n    with m0:\n        {body}", adds="lock")
+kind("keep lock", "wrong", "{0}.lock()", ("m0", "tap"))
+kind("sleep in atomic", "wrong", "with s0:\n    with m1:\n        {body}")
+kind("read too little", "wrong", "{0}()", ("rcu_read_unlock", "preempt_enable", "local_bh_enable", "rcu_read_unlock_bh", "local_irq_enable"))
+kind("read too long", "wrong", "{0}()", ("rcu_read_lock", "preempt_disable", "rcu_read_lock_sched"))
+kind("wait in reader", "wrong", "with rcu_reader():\n    {0}()", ("synchronize_rcu", "rcu_barrier"))
+kind("wait in srcu", "wrong", "with srcu_reader(srcu):\n    synchronize_srcu(srcu)")
+kind("wrong index", "wrong", "i{ident} = srcu_read_lock(srcu)\nsrcu_read_unlock(srcu, i{ident} + 1)")
+kind("no reader", "wrong", "r.append(root.ptr is None)")
+kind("up only", "wrong", "{0}()", ("sem.up_read", "sem.up_write", "sem.downgrade_write", "rw.read_unlock", "rw.write_unlock"))
+kind("not held", "wrong", "{0}.assert_held()", ("m0", "s0", "sem"))
+kind("abba", "wrong", "with {0}:\n    with {1}:\n        {body}", ("m0", "s0"), ("m1", "s1"), adds="lock")
+kind("baba", "wrong", "with {1}:\n    with {0}:\n        {body}", ("m0",), ("m1",), adds="lock")
+kind("irq unsafe", "wrong", "with hardirq():\n    with s0:\n        pass\nwith s0:\n    pass")
+kind("head twice", "wrong", "call_rcu(lambda _: None, None, head)\ncall_rcu(lambda _: None, None, head)")
+kind(
+    "twins",
+    "wrong",
+    "def f{ident}():\n    r = []\n    {body}\nspawn(f{ident})\nspawn(f{ident})",
+    weight=4,
+    cost=2,
+    adds="fork",
+    never="fork lock",
+)
+kind("hand over", "wrong", "sem.down_read()\n{body}\nsem.up_read()", adds="lock")
+
 # What orders things, beside plain accesses, by families: a program of the profile "races" takes one of them, so that
 # what belongs together meets. Deadlines are left out: a wait that times out may order too much, which
 # docs/primitives.md says.
@@ -551,3 +580,31 @@ for names in FAMILIES.values():
     for name in names.split(","):
         found = KINDS[name]
         KINDS[name] = replace(found, profiles=found.profiles | {"races"})
+
+CLOSE: dict[str, tuple[str, ...]] = {
+    "rcu": (
+        "srcu reader,srcu cleanup,srcu call,srcu sync,srcu barrier,get",
+        "stack head,stack head goes,call nothing,barrier,reader,get",
+        "follow,retire,retire slowly,retire early,follow check,protected",
+        "reader,sync,call,get,set,expect",
+        "stall soon,reader,sync,get",
+    ),
+    "slab": (
+        "touch,free,kfree,node get,get,set",
+        "touch lock,free,touch,get",
+        "named get,named set,named free,get",
+        "alloc reused,stepped get,stepped free,get",
+    ),
+    "wait": ("doze,rouse,set", "event,nap,wake,wake all,set", "complete,await done,try done,reinit", "meet,abort,reset,get"),
+    "circles": (
+        "down read,down write,lock,sem twice",
+        "sem twice,down write,get",
+        "nested lock,turned lock,lock,trylock",
+        "rw read,rw write,lock,room",
+    ),
+}
+"""What meets: a program of these profiles takes, more often than not, one row only."""
+for profile, rows in CLOSE.items():
+    for name in ",".join(rows).split(","):
+        found = KINDS[name]
+        KINDS[name] = replace(found, profiles=found.profiles | {profile})

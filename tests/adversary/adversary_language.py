@@ -70,13 +70,13 @@ class Root(Shared):
 class Node(Shared):
     """An object of a slab cache; `tag` and `lock` are ordinary attributes."""
 
-    __slots__ = ("_v", "_w", "lock", "tag")
     v: Once[int] = 0
     w: Plain[int] = 0
+    tag: Unshared[Any] = 0
+    lock: Unshared[Any] = None
 
     def __init__(self):
-        super().__init__()
-        self.tag, self.lock = 0, Spinlock("node.lock")
+        super().__init__(lock=Spinlock("node.lock"))
 
 
 class Named(Node):
@@ -99,13 +99,6 @@ class Tap(OwnedLock):
 
 def last(r):
     return r[-1] if r else 0
-
-
-def noting(fn):
-    def noted(*args):
-        SEEN.setdefault(fn.__name__, []).append(last(SEEN.get(fn.__name__)) + 1)
-        return fn(*args)
-    return noted
 
 
 class Meter:
@@ -232,7 +225,7 @@ def source(program: Program) -> str:
     return f"# {program.note or 'a program'}; Settings({how})\n{PRELUDE}\n{text_of(program)}"
 
 
-_shared: dict[str, Any] = {}
+_shared: dict[str, Any] = {"__name__": "program"}
 
 
 @dataclass(slots=True)
@@ -252,7 +245,7 @@ class Compiled:
 
 def compiled(program: Program) -> Compiled:
     """The program as Python; what all programs share is made once, since classes take long to make."""
-    if not _shared:
+    if "Cell" not in _shared:
         exec(compile(PRELUDE, "program.py", "exec"), _shared)
     scope = _shared
     exec(compile(text_of(program), "program.py", "exec"), scope)

@@ -11,7 +11,7 @@ from adversary_language import PRELUDE, Program, compiled
 
 from concurrency import ConcurrencyError, explore
 
-_scope: dict[str, Any] = {}
+_scope: dict[str, Any] = {"__name__": "program"}
 exec(compile(PRELUDE, "program.py", "exec"), _scope)
 
 

@@ -67,10 +67,16 @@ def settings_of(program: Program, without: frozenset[str] = BARE, **more: Any) -
 
 
 def searched(
-    program: Program, strategy: str, most: int, *, traces: bool = False, without: frozenset[str] = BARE
+    program: Program,
+    strategy: str,
+    most: int,
+    *,
+    traces: bool = False,
+    without: frozenset[str] = BARE,
+    made: Compiled | None = None,
 ) -> Search:
     """All executions of a search; raises `TooMany` if there are more than `most`."""
-    made = compiled(program)
+    made = made or compiled(program)
     story = Story()
     settings = settings_of(program, without, observers=lambda: (story,) if traces else (), max_steps=600, spins=30)
     chooser = make_strategy(strategy, 1, None, faults=program.faults > 0)

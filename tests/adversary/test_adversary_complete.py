@@ -26,6 +26,7 @@ NO_PRIMITIVE: dict[str, str] = {
         "Runtime".split(),
         "runs or watches an execution",
     ),
+    **dict.fromkeys("Audit WrongDeclaration audit".split(), "compares declarations with what operations do"),
     **dict.fromkeys("BadSchedule ConcurrencyError TaskKilled WouldBlock".split(), "is raised, not called"),
     **dict.fromkeys("Dep Fence".split(), "is how the engine's own operations are declared"),
     "Lock": "is what locks have in common; its subclasses are in the generators",
@@ -43,7 +44,7 @@ CLASSES = (
     "Barrier Completion Condition Flag KmemCache Mutex RwLock RwSemaphore SeqCount SeqLock Semaphore Spinlock Timer "
     "WaitQueue"
 ).split()
-ON_LOCKS = {"awaited", "holders", "free"}
+ON_LOCKS = {"as_seen", "awaited", "free", "holders", "times_held"}
 """Methods and properties of locks by which the engine asks who holds them."""
 
 
