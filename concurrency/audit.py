@@ -640,10 +640,9 @@ class _Watch:
     def _fields(self, obj: object) -> Container[str]:
         """The parts of an object that are places of their own: its fields, or what operations are declared for."""
         cls = _class(obj)
-        declared: Container[str] | None = getattr(cls, "_fields", None)
-        if declared:
-            return declared
-        return self._places.get(cls, set())
+        declared: dict[str, Any] | None = getattr(cls, "_fields", None)
+        known: set[str] = self._places.get(cls, set())
+        return declared or known
 
     def _is_place(self, obj: object, name: str) -> bool:
         """Operations on `obj` itself are known to touch this attribute: it is a field, or they have."""
@@ -687,10 +686,6 @@ class _Watch:
         """Two turns that nothing orders touch one attribute, and one of them changes it."""
         turn, other = one[0], two[0]
         if turn.footprint in _COMMUTING and other.footprint in _COMMUTING and turn.obj is other.obj is obj:
-            return
-        if isinstance(obj, Task) and {turn.footprint, other.footprint} <= {*_COMMUTING, Footprint.NOTHING}:
-            return
-        if self._inside is not None and self._asking is None and self._wide_op(self._inside, turn.obj):
             return
         # What is in the way of the rule comes first: a touch without an operation, a look.
         first, second = sorted((one, two), key=lambda access: (access[1], access[2], str(access[0])))

@@ -42,8 +42,9 @@ from concurrency.task import Task
 __all__ = ["DEFAULT_TRIES", "Claim", "Explanation", "Moment", "Pair", "explain"]
 
 DEFAULT_TRIES = 1000
-_OPERATIONS = 80_000
-"""So many operations an explanation may make at most: of long witnesses that is fewer executions."""
+_OPERATIONS = 100_000
+"""So many operations an explanation may make: of long witnesses that is fewer executions, but `_AT_LEAST`."""
+_AT_LEAST = 100
 LINES = 5
 _SCREEN = 4
 """So many ways to go on decide whether a pair is worth the effort to verify it."""
@@ -224,7 +225,7 @@ def explain(
         raise BadSchedule(
             "the schedule does not fit the program: it does not lead to the failure of the witness"
         )
-    budget = Budget(tries, _OPERATIONS)
+    budget = Budget(tries, max(_OPERATIONS, _AT_LEAST * execution.steps))
     retelling = Retelling(program, settings, told, story, execution, budget)
     return _Search(retelling, story, execution.failure).explanation(tries)
 
@@ -486,13 +487,19 @@ class _Search:
     def _turn(self, order: _Order) -> list[_Turned]:
         """Turn one order round, where the first task can be held: at its operation, or where it took a lock."""
         firsts, seconds = order
-        ways = None
         holds = [firsts]
         if len(firsts) == 1:
             holds += [(lock,) for lock in self._locks(firsts[0])]
-        for hold in holds:
-            ways = self._retelling.ways(hold, seconds)
-            tally = ways.look(_SCREEN, until_again=True)
+        made = [self._retelling.ways(hold, seconds) for hold in holds]
+        # Where the closest way does not get there, the next lock is more likely to help than another way; in the end
+        # a few others are made all the same.
+        for hold, ways, few in [
+            *((*one, 1) for one in zip(holds, made, strict=True)),
+            (firsts, made[0], _SCREEN),
+        ]:
+            tally = ways.look(few, until_again=True)
+            if tally.tried:
+                tally = ways.look(_SCREEN - 1, until_again=True)
             if tally.tried:
                 within = firsts[0] if hold != firsts else None
                 turned = _Turned(hold, seconds, ways, self._distance(hold, seconds), within)
@@ -501,8 +508,8 @@ class _Search:
                 self._judge(turned, tally)
                 return []
         # Of several at once, and of whole stretches, it says little that they stay as they are.
-        if ways is not None and len(firsts) == len(seconds) == 1 and seconds[0].op not in (END, GOING_ON):
-            self._fixed.append((order, ways))
+        if len(firsts) == len(seconds) == 1 and seconds[0].op not in (END, GOING_ON):
+            self._fixed.append((order, made[0]))
         return []
 
     def _judge(self, turned: _Turned, tally: Tally) -> None:

@@ -52,12 +52,13 @@ def explore(
     """Run `program` under many schedules until one fails, or a budget ends.
 
     `depth` is that of PCT, or the bound of a search (preemptions, or delays), which ends when it has seen every
-    schedule within it. The budget is `executions` (if neither is given 1000, or a million for a search) or `seconds`,
-    whichever ends first; an execution that has not ended by then is given up and does not count. With `keep_going` the exploration goes on after a failure and keeps the simplest
-    witness of each headline (`Witness.size`). `progress` is called after each execution, `found` with each witness that
-    is kept, in place of an earlier one of its headline where it is simpler. `sampler` hears every so-many-th execution.
-    A KeyboardInterrupt ends the exploration; what was found is returned. The ``threaded`` runtime makes no choices, so
-    its witnesses have an empty schedule.
+    schedule within it. The budget is `executions` (if neither is given 1000, or a million for a search) or
+    `seconds`, whichever ends first; an execution that has not ended by then is given up and does not count.
+    With `keep_going` the exploration goes on after a failure and keeps the simplest witness of each headline
+    (`Witness.size`). `progress` is called after each execution, `found` with each witness that is kept, in
+    place of an earlier one of its headline where it is simpler. `sampler` hears every so-many-th execution. A
+    KeyboardInterrupt ends the exploration; what was found is returned. The ``threaded`` runtime makes no
+    choices, so its witnesses have an empty schedule.
 
     With `jobs` above 1 so many processes share the work; with an `executor` its workers do. The result is that of one
     process. The program must then be importable by name, or `source` says where a worker gets it from; `progress` is

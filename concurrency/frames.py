@@ -45,8 +45,9 @@ class Hidden(Exception):
 
 
 class State:
-    """What a task had in its hands; two are equal if nothing that was seen differs. It keeps all of it alive, so that an
-    identity stands for one object.
+    """What a task had in its hands; two are equal if nothing that was seen differs.
+
+    It keeps all of it alive, so that an identity stands for one object.
     """
 
     __slots__ = ("_kept", "_seen")
@@ -70,14 +71,57 @@ Tag = tuple[Any, ...]
 _OTHER: Tag = ("other",)
 _WITH: Tag = ("with",)
 _ONLY_POPS = frozenset(
-    "POP_TOP POP_EXCEPT STORE_FAST STORE_NAME STORE_GLOBAL STORE_DEREF STORE_ATTR STORE_SUBSCR STORE_SLICE NOP RESUME "
-    "CACHE EXTENDED_ARG KW_NAMES PRECALL COPY_FREE_VARS MAKE_CELL RETURN_CONST RETURN_VALUE END_FOR DELETE_FAST "
-    "DELETE_NAME DELETE_GLOBAL DELETE_DEREF DELETE_ATTR DELETE_SUBSCR LIST_APPEND SET_ADD MAP_ADD LIST_EXTEND "
-    "SET_UPDATE DICT_UPDATE DICT_MERGE PUSH_NULL STORE_FAST_STORE_FAST RERAISE RAISE_VARARGS".split()
+    [
+        "POP_TOP",
+        "POP_EXCEPT",
+        "STORE_FAST",
+        "STORE_NAME",
+        "STORE_GLOBAL",
+        "STORE_DEREF",
+        "STORE_ATTR",
+        "STORE_SUBSCR",
+        "STORE_SLICE",
+        "NOP",
+        "RESUME",
+        "CACHE",
+        "EXTENDED_ARG",
+        "KW_NAMES",
+        "PRECALL",
+        "COPY_FREE_VARS",
+        "MAKE_CELL",
+        "RETURN_CONST",
+        "RETURN_VALUE",
+        "END_FOR",
+        "DELETE_FAST",
+        "DELETE_NAME",
+        "DELETE_GLOBAL",
+        "DELETE_DEREF",
+        "DELETE_ATTR",
+        "DELETE_SUBSCR",
+        "LIST_APPEND",
+        "SET_ADD",
+        "MAP_ADD",
+        "LIST_EXTEND",
+        "SET_UPDATE",
+        "DICT_UPDATE",
+        "DICT_MERGE",
+        "PUSH_NULL",
+        "STORE_FAST_STORE_FAST",
+        "RERAISE",
+        "RAISE_VARARGS",
+    ]
 )
 """What takes values from the stack, or adds some, but leaves those below as they are."""
 _ENDS = frozenset(
-    "RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE JUMP_FORWARD JUMP_BACKWARD JUMP_BACKWARD_NO_INTERRUPT".split()
+    [
+        "RETURN_VALUE",
+        "RETURN_CONST",
+        "RAISE_VARARGS",
+        "RERAISE",
+        "JUMP_FORWARD",
+        "JUMP_BACKWARD",
+        "JUMP_BACKWARD_NO_INTERRUPT",
+    ]
 )
 _CALLS = frozenset(("CALL", "CALL_KW", "CALL_FUNCTION_EX"))
 _JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
@@ -105,6 +149,9 @@ class Stacks(NamedTuple):
     def at(self, lasti: int) -> tuple[dis.Instruction, tuple[Tag, ...]]:
         """The instruction that a frame is in, and the stack before it; `lasti` may be that of its cache."""
         number = bisect_right(self.offsets, lasti) - 1
+        if number >= 0 and self.instructions[number].opname == "PRECALL":
+            # Python 3.11 calls what is not Python here once it has got to know the place, and at the CALL before that.
+            number += 1
         before = self.before[number] if number >= 0 else None
         if before is None:
             raise Hidden("the instruction is not known")
@@ -171,7 +218,7 @@ def _after(one: dis.Instruction, before: tuple[Tag, ...], *, jump: bool) -> tupl
     """The stack behind an instruction."""
     name, argument = one.opname, one.arg
     stack = list(before)
-    change = dis.stack_effect(one.opcode, argument, jump=jump)
+    change = _pushes(one, jump=jump)
     if name == "RETURN_GENERATOR":
         # Where a generator goes on, what was sent lies on the stack; Python 3.11 does not count it.
         change = 1
@@ -220,6 +267,16 @@ def _after(one: dis.Instruction, before: tuple[Tag, ...], *, jump: bool) -> tupl
     return tuple(stack)
 
 
+def _pushes(one: dis.Instruction, *, jump: bool = False) -> int:
+    """By how much an instruction makes the stack deeper."""
+    # Python 3.11 books the arguments of a call with the instruction before it, though they are there until the call.
+    if one.opname == "PRECALL":
+        return 0
+    if one.opname == "CALL":
+        return -1 - (one.arg or 0)
+    return dis.stack_effect(one.opcode, one.arg, jump=jump)
+
+
 def _variable(instructions: list[dis.Instruction], number: int) -> str | None:
     """The variable of the loop whose iterator is made at `number`, if only the loop sets it."""
     if number + 2 >= len(instructions) or instructions[number + 1].opname != "FOR_ITER":
@@ -261,12 +318,18 @@ def _reaches(following: Mapping[int, set[int]], number: int) -> bool:
     return False
 
 
-# -- what a task has in its hands ----------------------------------------------------------------------------------------
+# -- what a task has in its hands -------------------------------------------------------------------------------
 
 _ENGINE = frozenset(("concurrency", "lockdep", "greenlet"))
 _PLAIN = (int, str, bytes, bool, complex, type(None), type(Ellipsis), type(NotImplemented), range)
 _STATIC = frozenset(
-    "member_descriptor getset_descriptor wrapper_descriptor method_descriptor classmethod_descriptor".split()
+    [
+        "member_descriptor",
+        "getset_descriptor",
+        "wrapper_descriptor",
+        "method_descriptor",
+        "classmethod_descriptor",
+    ]
 )
 _CONTAINERS = (list, tuple, dict, set, frozenset, deque, bytearray)
 
@@ -323,7 +386,7 @@ class _Taker:
         one, stack = known.at(frame.f_lasti)
         local = dict(frame.f_locals)
         if one.opname in _CALLS:
-            pops = 1 - dis.stack_effect(one.opcode, one.arg)
+            pops = 1 - _pushes(one)
             if not any(self._named(tag, frame, local, callee) for tag in stack[-pops:][:2]):
                 raise Hidden("something that is not Python stands between two frames")
             stack = stack[:-pops]
@@ -404,8 +467,8 @@ class _Taker:
             return
         self._known[id(value)] = -len(self._known)
         self.kept.append(value)
-        # A list that is made anew in each round is the same as the last one if the same is in it: which of the two it is
-        # cannot be told. An object that is not gone through is known by its identity only.
+        # A list that is made anew in each round is the same as the last one if the same is in it: which of the two it
+        # is cannot be told. An object that is not gone through is known by its identity only.
         seen += (kind, None if _is_gone_through(value, kind) else id(value))
         if isinstance(value, (type, Enum)) or not _is_users(kind.__module__):
             self._builtin(value, kind)
@@ -526,9 +589,29 @@ class _Taker:
 
 
 _NO_STATE = frozenset(
-    "__module__ __doc__ __dict__ __weakref__ __annotations__ __qualname__ __static_attributes__ __firstlineno__ "
-    "__slots__ __abstractmethods__ _abc_impl __orig_bases__ __parameters__ __match_args__ __classcell__ "
-    "_own_fields _own_defaults _fields _defaults __dataclass_fields__ __dataclass_params__".split()
+    [
+        "__module__",
+        "__doc__",
+        "__dict__",
+        "__weakref__",
+        "__annotations__",
+        "__qualname__",
+        "__static_attributes__",
+        "__firstlineno__",
+        "__slots__",
+        "__abstractmethods__",
+        "_abc_impl",
+        "__orig_bases__",
+        "__parameters__",
+        "__match_args__",
+        "__classcell__",
+        "_own_fields",
+        "_own_defaults",
+        "_fields",
+        "_defaults",
+        "__dataclass_fields__",
+        "__dataclass_params__",
+    ]
 )
 
 

@@ -112,8 +112,8 @@ class Liveness:
         self._changes = 0
         """How many operations have changed something since somebody spun first."""
         self._taken: dict[int, tuple[object, int]] = {}
-        """By id each object that tasks that spin have taken or given back, and how often. Kept, so that an id stands for
-        one object."""
+        """By id each object that tasks that spin have taken or given back, and how often. It is kept, so that an id
+        stands for one object."""
         self._polled = False
         """A task that spins asks for the end of a grace period, which waits for stretches that have no object."""
         self.looks_cut = False

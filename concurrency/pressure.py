@@ -28,7 +28,8 @@ class Pressure:
         """How many allocations may reclaim, by choice, in the whole execution."""
         self.spent = 0
         """How many have."""
-        self.inside: list[Task] = []
+        self.inside: dict[Task, None] = {}
+        """Who reclaims. An entry is its task's own: nobody asks about another one."""
 
 
 @contextmanager
@@ -36,9 +37,9 @@ def fs_reclaim() -> Iterator[None]:
     """The block reclaims memory: to the lock validator it holds the pseudo-lock ``fs_reclaim``."""
     pressure, task = domain(Pressure), current_task()
     perform(RECLAIM_ENTER, task)
-    pressure.inside.append(task)
+    pressure.inside[task] = None
     yield
-    pressure.inside.remove(task)
+    del pressure.inside[task]
     perform(RECLAIM_EXIT, task)
 
 

@@ -112,7 +112,10 @@ class Result:
     @property
     def scope(self) -> str:
         """What the exploration has seen, in words, and what is in doubt."""
-        cut = f"in {self.looks_cut} executions a loop was not followed beyond the looks in vain that Settings.looks allows"
+        cut = (
+            f"in {self.looks_cut} executions a loop was not followed beyond the looks in vain that Settings.looks "
+            "allows"
+        )
         return "; ".join([self._seen, *([cut] if self.looks_cut else []), *sorted(self.doubts)])
 
     @property

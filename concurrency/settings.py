@@ -29,12 +29,12 @@ class Settings:
     `without` names checks that are switched off. `faults` is how many allocations may fail, by choice, in one
     execution, `spurious` how many waits of each task may end for no reason, by choice (`schedule`,
     `Condition.wait`). An execution has at most `max_steps` operations; in their second half tasks are scheduled
-    fairly, and so they are once a task has spun `spins` times in vain (`cpu_relax`). A loop that may give up is followed
-    for `looks` looks in a row while nobody else does anything; what it would do then is not seen. `observers` makes the further
-    observers of a runtime: the invariants of a scenario. `memory` is the memory model: sequential consistency ("sc") or
-    `concurrency.weak` ("weak"). With `audit` operations are compared with what they are declared to be, which is slow
-    (`concurrency.audit`). `patience` is for how many seconds of wall-clock time no operation may be done before
-    the exploration is given up with an error; None: for ever.
+    fairly, and so they are once a task has spun `spins` times in vain (`cpu_relax`). A loop that may give up is
+    followed for `looks` looks in a row while nobody else does anything; what it would do then is not seen.
+    `observers` makes the further observers of a runtime: the invariants of a scenario. `memory` is the memory
+    model: sequential consistency ("sc") or `concurrency.weak` ("weak"). With `audit` operations are compared with
+    what they are declared to be, which is slow (`concurrency.audit`). `patience` is for how many seconds of
+    wall-clock time no operation may be done before the exploration is given up with an error; None: for ever.
     """
 
     without: frozenset[str] = frozenset()

@@ -649,8 +649,9 @@ class Simulated(Liveness):
             raise
 
     def _look_at_clock(self) -> None:
-        """Give the execution up if the time is up. Nothing else depends on the clock: a strategy that is asked once more
-        gives the answer that stands.
+        """Give the execution up if the time is up.
+
+        Nothing else depends on the clock: a strategy that is asked once more gives the answer that stands.
         """
         assert self.out_of_time is not None
         if self.out_of_time():

@@ -2,8 +2,8 @@
 
 A look is what a task does from one `cpu_relax` to the next. If it changes nothing, and leaves the task as it was, then
 the next one will be the same, so the task goes on once another one has done something. So looking in vain costs no
-schedules, and a loop that nobody can end is a livelock at once. A loop that counts its looks, or may give up for another
-reason, goes on looking. Kernel: cpu_relax(), v6.6.
+schedules, and a loop that nobody can end is a livelock at once. A loop that counts its looks, or may give up for
+another reason, goes on looking. Kernel: cpu_relax(), v6.6.
 """
 
 from __future__ import annotations
@@ -29,13 +29,6 @@ def _may_look_again(task: Task, _task: Task) -> bool:
 CPU_RELAX = Operation("cpu_relax", ready=_may_look_again, spins=True)
 CPU_RELAX_ON = Operation("cpu_relax", Access.READ_ONCE, field="spins", local=True)
 """The same for a task that goes on looking, whatever the others do: it touches nothing."""
-
-
-def looked_at(obj: object) -> None:
-    """The calling task has looked at `obj` without an operation."""
-    runtime = active.runtime
-    if runtime is not None and runtime.current.look is not None:
-        runtime.current.look.at(obj)
 
 
 def cpu_relax() -> None:

@@ -74,7 +74,9 @@ class Tally:
     def goes_on(self) -> bool:
         """There may be another execution."""
         room = self.room
-        return not self.over and (room is None or room > 0) and not self.time_is_up
+        # On a busy machine the seconds may be over before anything has begun, which would explore nothing.
+        begun = self.result.executions + self.result.pruned > 0
+        return not self.over and (room is None or room > 0) and not (begun and self.time_is_up)
 
     def executed(self, execution: Execution, strategy: str) -> None:
         """Count one execution, whose choices were those of `strategy`."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import count
 from typing import Any
 
 from concurrency.context import might_sleep
@@ -26,16 +25,20 @@ from concurrency.task import Task
 from concurrency.waiting import position
 from lockdep import LockMap
 
-_DOMAINS = 10_000
-_TASKS = 1_000_000
-"""An index is made of the number of the domain, the number of the task and how many readers that has begun before."""
+_MANY = 1_000_000
+"""More than there are tasks, or domains of one task."""
 
 
 class _Domains:
-    """Numbers the domains of one execution."""
+    """Numbers the domains of one execution: each by the task that made it, and how many that had made before."""
 
     def __init__(self) -> None:
-        self.numbers = count(1)
+        self.counts: dict[Task, int] = {}
+
+    def number(self, task: Task) -> int:
+        """The number of a domain that `task` makes now. Not one count for all: to make one is no operation."""
+        count = self.counts[task] = self.counts.get(task, 0) + 1
+        return task.id * _MANY + count
 
 
 class SrcuStruct(GracePeriods[int]):
@@ -48,7 +51,7 @@ class SrcuStruct(GracePeriods[int]):
         self.dep_map = LockMap(lock_class_key(name), name)
         self.open: dict[int, Task] = {}
         """The readers, by index."""
-        self.number = next(domain(_Domains).numbers)
+        self.number = domain(_Domains).number(current_task())
         # Not one count for all: readers are independent of each other, so none may learn how many there were.
         self.counts: dict[Task, int] = {}
         """How many readers each task has begun."""
@@ -78,7 +81,8 @@ class SrcuStruct(GracePeriods[int]):
 def _lock(ssp: SrcuStruct, task: Task, _arg: object) -> int:
     count = ssp.counts.get(task, 0)
     ssp.counts[task] = count + 1
-    index = (count * _TASKS + task.id) * _DOMAINS + ssp.number
+    # Made of how many readers the task has begun here, its number, and that of the domain.
+    index = (count * _MANY + task.id) * _MANY**2 + ssp.number
     ssp.open[index] = task
     return index
 

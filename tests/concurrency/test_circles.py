@@ -68,7 +68,7 @@ def can_go_on_beside(task: Task, others: Iterable[Task]) -> bool:
         reads = task.op.name == "read_lock"
         return obj.writer not in stays and (reads or not stays.intersection(obj.readers))
     if isinstance(obj, RwSemaphore):
-        before = []
+        before: list[bool] = []
         for waiter, writes in obj.queue:
             if waiter is task:
                 if not writes:

@@ -150,7 +150,9 @@ def test_a_spinner_waits_for_a_timer() -> None:
         while not cell.once:
             cpu_relax()
 
-    every_schedule(program)
+    # What the clock does wakes the task that spins, so there are many schedules.
+    assert explore(program, strategy="dpor").verdict == "passed"
+    assert not explore(program, strategy="dfs", depth=1).failures
 
 
 def test_the_end_of_a_task_is_something_that_has_happened() -> None:

@@ -124,7 +124,10 @@ def test_fixtures_and_skips_work(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import pytest
-        from concurrency import check
+        from concurrency import Atomic, Shared, atomic_inc, join, spawn
+
+        class Count(Shared):
+            n: Atomic[int] = 0
 
         @pytest.fixture
         def limit():
@@ -133,7 +136,9 @@ def test_fixtures_and_skips_work(pytester: pytest.Pytester) -> None:
         @pytest.mark.sugarbush(executions=5)
         @pytest.mark.parametrize("more", [1])
         def test_fixture(limit, more):
-            assert limit + more == 4
+            count = Count()
+            join(*[spawn(atomic_inc, count, "n") for _ in range(limit)])
+            assert count.n + more == 4
 
         @pytest.mark.sugarbush
         def test_skipped():
@@ -293,3 +298,46 @@ def test_the_marker_has_the_settings_of_an_execution(pytester: pytest.Pytester) 
     result = run(pytester)
     result.assert_outcomes(failed=1)
     assert "within 50 operations" in result.stdout.str()
+
+
+def test_a_test_that_explores_nothing_is_red(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import threading
+        import pytest
+        from concurrency import Atomic, Shared, atomic_inc, join, spawn
+
+        class Count(Shared):
+            n: Atomic[int] = 0
+
+        @pytest.mark.sugarbush(executions=5)
+        def test_apart():
+            join(spawn(int), spawn(int))
+
+        @pytest.mark.sugarbush(executions=5)
+        def test_threads():
+            thread = threading.Thread(target=int)
+            thread.start()
+            thread.join()
+
+        @pytest.mark.sugarbush(executions=5)
+        def test_exits():
+            count = Count()
+            join(spawn(atomic_inc, count, "n"), spawn(atomic_inc, count, "n"))
+            raise SystemExit(0)
+
+        @pytest.mark.sugarbush(executions=0)
+        def test_no_executions():
+            pass
+        """
+    )
+    result = run(pytester)
+    result.assert_outcomes(failed=4)
+    text = result.stdout.str()
+    for words in (
+        "nothing was explored",
+        "starts a Thread",
+        "SystemExit: 0",
+        "executions must be a whole number above 0",
+    ):
+        assert words in text

@@ -13,6 +13,7 @@ from concurrency import (
     Kind,
     KmemCache,
     Mutex,
+    Once,
     Plain,
     Settings,
     Shared,
@@ -20,8 +21,11 @@ from concurrency import (
     Unshared,
     call_rcu,
     check,
+    cond_resched,
+    explore,
     join,
     rcu_reader,
+    smp_load_acquire,
     spawn,
     synchronize_rcu,
 )
@@ -302,3 +306,51 @@ def test_a_lock_inside_freed_memory_is_seen() -> None:
             pass
 
     assert first_failure(program).headline.startswith("BUG: KASAN: slab-use-after-free in folio.mutex")
+
+
+class Computed(Shared):
+    """Its name is computed from a field, as that of a VMA is."""
+
+    start: Once[int] = 0
+
+    @property
+    def name(self) -> str:
+        return f"from {self.start}"
+
+
+@pytest.mark.parametrize("how", ["read", "write", "acquire"])
+def test_a_report_never_asks_a_freed_object_for_its_name(how: str) -> None:
+    def program() -> None:
+        cache = KmemCache("computed", Computed)
+        obj = cache.alloc(GFP_KERNEL)
+
+        def use() -> None:
+            if how == "write":
+                WRITE_ONCE(obj, "start", 1)
+            else:
+                (READ_ONCE if how == "read" else smp_load_acquire)(obj, "start")
+
+        spawn(use)
+        cache.free(obj)
+
+    witness = explore(program, strategy="dfs").failures[0]
+    assert witness.failure.headline.startswith("BUG: KASAN: slab-use-after-free in computed.start by use")
+    assert witness.events[-1].on == "Computed.start"
+
+
+def test_a_deadlock_over_a_freed_lock_blames_nobody_for_looking_at_it() -> None:
+    def program() -> None:
+        cache = KmemCache("lock", lambda: Mutex("freed"))
+        lock, other = cache.alloc(GFP_KERNEL), Mutex("other")
+        lock.lock()
+        other.lock()
+        spawn(lock.lock, name="ann")
+        cond_resched()
+        cache.free(lock)
+        spawn(other.lock, name="bob")
+
+    settings = Settings(without=frozenset({"lockdep"}))
+    result = explore(program, strategy="dfs", settings=settings, keep_going=True, executions=50)
+    told = "\n".join(one.failure.detail for one in result.failures)
+    assert "ann waits in mutex_lock(freed), which was freed" in told
+    assert not any("by bob" in one.failure.headline for one in result.failures)

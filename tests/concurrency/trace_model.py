@@ -16,7 +16,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from concurrency import Atomic, Mutex, Shared, spawn
+from concurrency import Atomic, Mutex, Shared, Unshared, spawn
 from concurrency.shared import KEEP, Order, modify
 
 Body = tuple[Any, ...]
@@ -137,17 +137,11 @@ def counted(program: Program, limit: int) -> tuple[int, set[Any]] | None:
     return traces, outcomes
 
 
-class Cell(Shared):
-    """What a variable holds."""
-
-    value: Atomic[int] = 0
-
-
-class Variable(Cell):
+class Variable(Shared):
     """One variable; `number` says which."""
 
-    __slots__ = ("number",)
-    number: int
+    value: Atomic[int] = 0
+    number: Unshared[int] = 0
 
 
 class Machine:

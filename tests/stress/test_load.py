@@ -58,6 +58,16 @@ def test_a_scenario_of_ones_own_runs_replays_and_takes_parameters(tmp_path: Path
     [
         ("x = 1\nprint(nothing)\n", "NameError: name 'nothing' is not defined (line 2)"),
         ("def f(:\n", "SyntaxError"),
+        ("import sys\nsys.exit(0)\n", "SystemExit: 0 (line 2)"),
+        ("raise KeyboardInterrupt\n", "KeyboardInterrupt"),
+        (
+            "from stress.scenario import scenario\nscenario('mine', era=5)(int)\n",
+            "era of scenario 'mine' must be a",
+        ),
+        (
+            "from stress.scenario import scenario\n@scenario('mine', era='6.1')\ndef f(): yield\n",
+            "generator function",
+        ),
         ("import no_such_module\n", "ModuleNotFoundError"),
         ("from stress.patch import patch\npatch(len)\n", "PatchError"),
     ],
@@ -76,3 +86,43 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     done = sugarbush("--load", tmp_path / "none.py", "list")
     assert done.returncode == 2
     assert "there is no such Python file" in done.stderr
+
+
+APART = '''
+from concurrency import spawn
+from stress.scenario import scenario
+
+
+@scenario("apart", era="none", observers=tuple)
+def apart() -> None:
+    """Two tasks that share nothing."""
+    spawn(int)
+    spawn(int)
+
+
+@scenario("odd", era="none", observers=lambda: 1 / 0)
+def odd() -> None:
+    """Its observers cannot be made."""
+'''
+
+
+def test_a_scenario_in_which_nothing_is_explored_is_unusable(tmp_path: Path) -> None:
+    file = tmp_path / "apart.py"
+    file.write_text(APART, encoding="utf-8")
+    junit = tmp_path / "junit.xml"
+    done = sugarbush(
+        "--load", file, "run", "apart", "--out", tmp_path, "--schedules", 5, "--json", "--junit", junit
+    )
+    assert done.returncode == 2
+    assert "nothing was explored: no two tasks touched a common place" in done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["verdict"] == "unexplored"
+    assert 'errors="1"' in junit.read_text(encoding="utf-8")
+
+
+def test_a_mistake_in_a_loaded_file_is_no_failure_of_a_program(tmp_path: Path) -> None:
+    file = tmp_path / "odd.py"
+    file.write_text(APART, encoding="utf-8")
+    done = sugarbush("--load", file, "run", "odd", "--out", tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "ZeroDivisionError" in done.stderr
