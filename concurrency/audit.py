@@ -25,15 +25,12 @@ a race detector that takes declarations for the only orders there are. `docs/aud
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from enum import Enum
 from functools import partial
-from inspect import getattr_static
-from types import CellType, FunctionType, MemberDescriptorType, MethodType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from concurrency.dependence import Dependence, Footprint
@@ -42,6 +39,19 @@ from concurrency.observer import Observer
 from concurrency.operation import Operation
 from concurrency.rcu import RcuDomain
 from concurrency.rcu.domain import is_atomic
+from concurrency.recording import (
+    CONTAINERS,
+    DEPTH,
+    ENGINE,
+    class_of,
+    current,
+    is_data,
+    is_empty,
+    make_recording,
+    recorded,
+    spell_out,
+    state_of,
+)
 from concurrency.runtime import JOIN, active, quiet
 from concurrency.simulated import Simulated
 from concurrency.slab import FREE, FREE_STEPPED
@@ -56,35 +66,6 @@ if TYPE_CHECKING:
 
 Clock = dict[int, int]
 
-_CONTAINERS = (list, dict, set, deque)
-_DEPTH = 3
-_HEAP_TYPE = 1 << 9
-_ENGINE = ("concurrency.", "lockdep", "greenlet", "hypothesis", "_pytest", "pytest")
-_OURS = (
-    "concurrency.lock",
-    "concurrency.mutex",
-    "concurrency.spinlock",
-    "concurrency.rwlock",
-    "concurrency.rwsem",
-    "concurrency.semaphore",
-    "concurrency.seqlock",
-    "concurrency.completion",
-    "concurrency.condition",
-    "concurrency.flag",
-    "concurrency.barrier",
-    "concurrency.wait",
-    "concurrency.clock",
-    "concurrency.timer",
-    "concurrency.pressure",
-    "concurrency.fence",
-    "concurrency.task",
-    "concurrency.slab",
-    "concurrency.rcu.domain",
-    "concurrency.rcu.srcu",
-    "concurrency.rcu.tasks",
-    "concurrency.rcu.queue",
-)
-"""The modules of the engine whose objects hold what operations change; the rest of it is the machine itself."""
 _UNWATCHED = frozenset(
     {"args", "context", "fn", "greenlet", "name", "obj", "op", "resume", "thread", "id", "daemon"}
 )
@@ -309,7 +290,7 @@ class _Watch:
         self.report = Audit()
         self._effects: dict[Operation, Callable[[Any, Any, Any], Any]] = {}
         self._relation = Dependence()
-        self._listening = False
+        self.listening = False
         self._places: dict[type, set[str]] = {}
         self._kinds: dict[type, dict[Operation, None]] = {}
         """The operations with orderings that were done to objects of each class, in all executions."""
@@ -345,15 +326,15 @@ class _Watch:
 
     def end(self) -> None:
         """The execution is over: everything is as it was."""
-        self._listening = False
+        self.listening = False
         for obj, cls in self._watched.values():
-            if type(obj) is _recording.get(cls):
+            if type(obj) is recorded.get(cls):
                 object.__setattr__(obj, "__class__", cls)
         for op, effect in self._effects.items():
             op.effect = effect
         self._effects.clear()
         self._watched.clear()
-        _current.watch = None
+        current.watch = None
 
     def compare_names(self) -> None:
         """Of the operations on one class: an ordering that none hands on, and one like it that none takes over."""
@@ -372,25 +353,25 @@ class _Watch:
 
     def pause(self) -> None:
         """The machine works: what it looks at is nobody's business."""
-        if self._listening:
+        if self.listening:
             self._close()
-            self._listening = False
+            self.listening = False
             self._compare_ready(None)
 
     def go_on(self) -> None:
         """The task goes on: what it does up to its next operation is watched."""
         self._ready = self._readiness()
-        _current.watch = self
-        self._listening = True
+        current.watch = self
+        self.listening = True
 
     @contextmanager
     def elsewhere(self) -> Iterator[None]:
         """The machine works in between, in the same turn."""
-        was, self._listening = self._listening, False
+        was, self.listening = self.listening, False
         try:
             yield
         finally:
-            self._listening = was
+            self.listening = was
 
     def spawned(self, parent: Task | None, task: Task, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """A task is new: what its parent did is before all that it does."""
@@ -424,9 +405,9 @@ class _Watch:
             for part in (op.ready, self._effects.get(op, op.effect)):
                 self._known_to(part)
         if op.acquires or op.releases:
-            self._kinds.setdefault(_class(obj), {})[op] = None
+            self._kinds.setdefault(class_of(obj), {})[op] = None
         if op.field is not None:
-            self._places.setdefault(_class(obj), set()).add(op.field)
+            self._places.setdefault(class_of(obj), set()).add(op.field)
         if op.effect is not None and op not in self._effects:
             self._effects[op] = original = op.effect
 
@@ -490,18 +471,18 @@ class _Watch:
         self._try_both_orders(task, op, obj, arg)
         before = self._readiness()
         was_atomic = is_atomic(task)
-        _current.watch = self
+        current.watch = self
         if op.ready is not None:
-            self._asking, self._listening = op, True
+            self._asking, self.listening = op, True
             op.ready(obj, task)
             self._close()
             self._asking = None
-        self._inside, self._listening = op, True
+        self._inside, self.listening = op, True
         try:
             return original(obj, task, arg)
         finally:
             self._close()
-            self._inside, self._listening = None, False
+            self._inside, self.listening = None, False
             # What has failed has ended the execution.
             if sys.exc_info()[0] is None:
                 if is_atomic(task) != was_atomic and not op.region and not self._wide_op(op, obj):
@@ -520,7 +501,7 @@ class _Watch:
 
     def _readiness(self) -> list[tuple[Task, Operation, bool]]:
         """Whether each operation that tasks have announced and may have to wait for can go on."""
-        was, self._listening = self._listening, False
+        was, self.listening = self.listening, False
         found = []
         for waiting in self._runtime._waiting.values():
             for task, op in waiting.items():
@@ -533,7 +514,7 @@ class _Watch:
                         f"{op.name}({label(task.obj)}) is declared alike=True, yet it is ready for some tasks and not "
                         "for others: leave alike out"
                     )
-        self._listening = was
+        self.listening = was
         return found
 
     def _compare_ready(self, op: Operation | None) -> None:
@@ -567,26 +548,26 @@ class _Watch:
 
     def read(self, obj: object, name: str, value: Any) -> None:
         """An attribute of a watched object was read."""
-        if not self._listening or active.runtime is not self._runtime:
+        if not self.listening or active.runtime is not self._runtime:
             return
         task = self._runtime.current
-        if obj is task or not _is_data(obj, name):
+        if obj is task or not is_data(obj, name):
             return
         if isinstance(obj, Task) and name in _UNWATCHED:
             return
         self._touch(obj, name, changed=False)
         self._reached(value)
         key = id(obj), name
-        if type(value) in _CONTAINERS and key not in self._window:
-            self._window[key] = obj, value, _spell(value, task, name)
+        if type(value) in CONTAINERS and key not in self._window:
+            self._window[key] = obj, value, spell_out(value, task, name)
 
     def changed(self, obj: object, name: str) -> None:
         """An attribute of a watched object was set."""
-        if not self._listening or active.runtime is not self._runtime:
+        if not self.listening or active.runtime is not self._runtime:
             return
         if isinstance(obj, Task) and name in _UNWATCHED:
             return
-        if _is_data(obj, name):
+        if is_data(obj, name):
             self._window.pop((id(obj), name), None)
             self._change(obj, name)
 
@@ -595,7 +576,7 @@ class _Watch:
         window, self._window = self._window, {}
         task = self._runtime.current
         for (_, name), (obj, value, before) in window.items():
-            if _spell(value, task, name) != before:
+            if spell_out(value, task, name) != before:
                 self._change(obj, name)
 
     def _change(self, obj: object, name: str) -> None:
@@ -639,7 +620,7 @@ class _Watch:
 
     def _fields(self, obj: object) -> Container[str]:
         """The parts of an object that are places of their own: its fields, or what operations are declared for."""
-        cls = _class(obj)
+        cls = class_of(obj)
         declared: dict[str, Any] | None = getattr(cls, "_fields", None)
         known: set[str] = self._places.get(cls, set())
         return declared or known
@@ -700,7 +681,7 @@ class _Watch:
 
     def _reached(self, value: Any) -> None:
         """What a watched object leads to is watched, too."""
-        if type(value) in _CONTAINERS or type(value) is tuple:
+        if type(value) in CONTAINERS or type(value) is tuple:
             for one in tuple(value):
                 self._adopt(one)
             if type(value) is dict:
@@ -709,7 +690,7 @@ class _Watch:
         else:
             self._adopt(value)
 
-    def _known_to(self, function: Any, depth: int = _DEPTH) -> None:
+    def _known_to(self, function: Any, depth: int = DEPTH) -> None:
         """What a function can reach by name: arguments that it has already, variables of its surroundings."""
         if isinstance(function, partial):
             self._reached(function.args)
@@ -720,9 +701,9 @@ class _Watch:
         if not isinstance(function, FunctionType):
             return
         known = list(function.__defaults__ or ())
-        known += [cell.cell_contents for cell in function.__closure__ or () if not _is_empty(cell)]
+        known += [cell.cell_contents for cell in function.__closure__ or () if not is_empty(cell)]
         # Not what the engine's own modules hold: those are its tables.
-        if not function.__module__.startswith(_ENGINE):
+        if not function.__module__.startswith(ENGINE):
             names = function.__code__.co_names
             known += [function.__globals__[name] for name in names if name in function.__globals__]
         for one in known:
@@ -736,15 +717,15 @@ class _Watch:
         cls = type(obj)
         if id(obj) in self._watched:
             return
-        recording = _recording.get(cls)
+        recording = recorded.get(cls)
         if recording is None:
-            recording = _recording[cls] = _make_recording(cls)
+            recording = recorded[cls] = make_recording(cls)
         if recording is cls:
             return
         try:
             object.__setattr__(obj, "__class__", recording)
         except TypeError:
-            _recording[cls] = cls
+            recorded[cls] = cls
             return
         self._watched[id(obj)] = obj, cls
 
@@ -806,11 +787,11 @@ class _Watch:
                     results[task.id] = "has to wait"
                     continue
                 try:
-                    results[task.id] = _spell(self._effects[op](copy, task, arg), None, "")
+                    results[task.id] = spell_out(self._effects[op](copy, task, arg), None, "")
                 except Failure as failure:
                     results[task.id] = failure.headline
             seen = getattr(copy, "as_seen", None)
-            state = _state(copy) if seen is None else seen()
+            state = state_of(copy) if seen is None else seen()
             ready = [
                 (task.id, op.ready(copy, task))
                 for task, op in self._runtime._waiting.get(id(obj), {}).items()
@@ -823,151 +804,6 @@ class _Watch:
 
 
 _ENOUGH = 20
-
-
-class _Current:
-    """Who watches now."""
-
-    watch: _Watch | None = None
-
-
-_current = _Current()
-_recording: dict[type, type] = {}
-"""For each class the one that notes what is read and set; the class itself where there can be none."""
-
-
-def _make_recording(cls: type) -> type:
-    """A subclass of the same layout, which tells the watch of each access."""
-    module = cls.__module__
-    if (
-        not cls.__flags__ & _HEAP_TYPE
-        or issubclass(cls, (type, Enum, tuple, BaseException, Operation, *_CONTAINERS))
-        # What is compared by value is a value; what looks after its own attributes cannot be looked after.
-        or cls.__eq__ is not object.__eq__
-        or cls.__getattribute__ is not object.__getattribute__
-        or cls.__setattr__ is not object.__setattr__
-        or "__getattr__" in {name for base in cls.__mro__ for name in base.__dict__}
-        or module.partition(".")[0] in sys.stdlib_module_names
-        or (module.startswith(_ENGINE) and module not in _OURS)
-    ):
-        return cls
-
-    def get(obj: object, name: str) -> Any:
-        if name == "__class__":
-            return cls
-        value = object.__getattribute__(obj, name)
-        watch = _current.watch
-        if watch is not None and watch._listening:
-            watch.read(obj, name, value)
-        return value
-
-    def put(obj: object, name: str, value: Any) -> None:
-        object.__setattr__(obj, name, value)
-        watch = _current.watch
-        if watch is not None and watch._listening:
-            watch.changed(obj, name)
-
-    scope = {
-        **{name: _unheard(member) for name, member in _own_questions(cls)},
-        "__slots__": (),
-        "__getattribute__": get,
-        "__setattr__": put,
-        "__module__": module,
-        "__qualname__": cls.__qualname__,
-    }
-    try:
-        meta: Any = type(cls)
-        made: type = meta(cls.__name__, (cls,), scope)
-    except TypeError:
-        return cls
-    _recording[made] = made
-    return made
-
-
-def _own_questions(cls: type) -> Iterator[tuple[str, Any]]:
-    """The methods that answer about the calling task only (`of_oneself`)."""
-    for base in reversed(cls.__mro__):
-        for name, member in base.__dict__.items():
-            if getattr(member, "of_oneself", False):
-                yield name, member
-
-
-def _unheard(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that nobody watches: what others change does not change its answer."""
-
-    def call(*args: Any, **how: Any) -> Any:
-        watch = _current.watch
-        if watch is None:
-            return method(*args, **how)
-        with watch.elsewhere():
-            return method(*args, **how)
-
-    return call
-
-
-def _is_empty(cell: CellType) -> bool:
-    """The variable has no value yet."""
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return True
-    return False
-
-
-def _class(obj: object) -> type:
-    """The class of an object as the program wrote it."""
-    cls = type(obj)
-    return cls.__base__ or cls if _recording.get(cls) is cls and "__getattribute__" in cls.__dict__ else cls
-
-
-_data: dict[tuple[type, str], bool] = {}
-
-
-def _is_data(obj: object, name: str) -> bool:
-    """The name is that of a value that the object itself holds, not of a method or a property."""
-    key = type(obj), name
-    found = _data.get(key)
-    if found is None:
-        member = getattr_static(type(obj), name, None)
-        found = _data[key] = not name.startswith("__") and (
-            isinstance(member, MemberDescriptorType) or not hasattr(member, "__get__")
-        )
-    return found
-
-
-def _spell(value: Any, task: Task | None, name: str, depth: int = _DEPTH) -> Any:
-    """What a value is, so that two moments can be compared; without what is `task`'s own in dictionaries.
-
-    An entry under a task is that task's own, and so is one under its number among those that are `late`
-    (`concurrency.clock.Waitable`).
-    """
-    kind = type(value)
-    if kind is dict:
-        return frozenset(
-            (id(key) if isinstance(key, Task) else key, _inner(one, task, depth))
-            for key, one in value.items()
-            if task is None or (key is not task and not (name == "late" and key == task.id))
-        )
-    if kind in (list, deque, tuple):
-        return tuple(_inner(one, task, depth) for one in value)
-    if kind is set:
-        return frozenset(_inner(one, task, depth) for one in value)
-    return value if isinstance(value, (int, str, float, bytes, type(None))) else id(value)
-
-
-def _inner(value: Any, task: Task | None, depth: int) -> Any:
-    if depth and type(value) in (*_CONTAINERS, tuple):
-        return _spell(value, task, "", depth - 1)
-    return value if isinstance(value, (int, str, float, bytes, type(None))) else id(value)
-
-
-def _state(obj: Any) -> object:
-    """All that an object holds."""
-    names = sorted(
-        {name for base in type(obj).__mro__ for name in base.__dict__ if _is_data(obj, name)}
-        | set(getattr(obj, "__dict__", ()))
-    )
-    return tuple((name, _spell(getattr(obj, name, None), None, name)) for name in names)
 
 
 def _join(clock: Clock, other: Clock) -> None:

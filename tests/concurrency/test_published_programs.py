@@ -51,7 +51,7 @@ def each(programs: Iterable[Published]) -> pytest.MarkDecorator:
 
 
 def explored(one: Published) -> tuple[Result, list[Execution]]:
-    """What the reduced search makes of a program, and its executions."""
+    """What the reduced search makes of a program, its executions and the replays of those that fail."""
     recorders: list[Recorder] = []
 
     def record() -> tuple[Recorder]:
@@ -60,8 +60,7 @@ def explored(one: Published) -> tuple[Result, list[Execution]]:
 
     settings = Settings(without=UNBOUNDED, observers=record)
     result = explore(one.program, strategy="dpor", keep_going=True, settings=settings)
-    # A failure is replayed at once, in a runtime of its own: the search is the first one that has made anything.
-    return result, next(recorder.executions for recorder in recorders if recorder.executions)
+    return result, [execution for recorder in recorders for execution in recorder.executions]
 
 
 def completes_each_trace_once(one: Published) -> None:
@@ -69,9 +68,13 @@ def completes_each_trace_once(one: Published) -> None:
         result, executions = explored(one)
     assert (result.executions, result.pruned) == (one.traces, 0)
     assert result.exhaustive
-    assert len({execution.trace for execution in executions}) == len(executions) == one.traces
+    # As many executions as traces, and all traces among them: so none was completed twice. A replay adds no trace.
+    assert len({execution.trace for execution in executions}) == one.traces
     assert broken == claims(one)
-    assert result.verdict == (Verdict.FAILED if one.deadlocks else Verdict.PASSED)
+    # One trace may be that of tasks which never meet (an index without collisions), and nobody calls that passed.
+    apart = one.traces == 1 and not result.met
+    passes = Verdict.UNEXPLORED if apart else Verdict.PASSED
+    assert result.verdict == (Verdict.FAILED if one.deadlocks else passes)
     assert all(witness.failure.kind == "deadlock" for witness in result.failures)
 
 

@@ -1,0 +1,209 @@
+"""Objects that tell which of their attributes are read and set: what the audit watches by.
+
+An object that is watched gets a class of the same layout, which tells `current.watch` of each access; when the
+execution is over it gets its own back.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from enum import Enum
+from inspect import getattr_static
+from types import CellType, MemberDescriptorType
+from typing import Any, Protocol
+
+from concurrency.operation import Operation
+from concurrency.task import Task
+
+CONTAINERS = (list, dict, set, deque)
+DEPTH = 3
+_HEAP_TYPE = 1 << 9
+ENGINE = ("concurrency.", "lockdep", "greenlet", "hypothesis", "_pytest", "pytest")
+_OURS = (
+    "concurrency.lock",
+    "concurrency.mutex",
+    "concurrency.spinlock",
+    "concurrency.rwlock",
+    "concurrency.rwsem",
+    "concurrency.semaphore",
+    "concurrency.seqlock",
+    "concurrency.completion",
+    "concurrency.condition",
+    "concurrency.flag",
+    "concurrency.barrier",
+    "concurrency.wait",
+    "concurrency.clock",
+    "concurrency.timer",
+    "concurrency.pressure",
+    "concurrency.fence",
+    "concurrency.task",
+    "concurrency.slab",
+    "concurrency.rcu.domain",
+    "concurrency.rcu.srcu",
+    "concurrency.rcu.tasks",
+    "concurrency.rcu.queue",
+)
+"""The modules of the engine whose objects hold what operations change; the rest of it is the machine itself."""
+
+
+class Watch(Protocol):
+    """Who wants to know."""
+
+    listening: bool
+
+    def read(self, obj: object, name: str, value: Any) -> None:
+        """An attribute was read."""
+
+    def changed(self, obj: object, name: str) -> None:
+        """An attribute was set."""
+
+    def elsewhere(self) -> AbstractContextManager[None]:
+        """What happens in the block is not told."""
+
+
+class _Current:
+    """Who watches now."""
+
+    watch: Watch | None = None
+
+
+current = _Current()
+recorded: dict[type, type] = {}
+"""For each class the one that notes what is read and set; the class itself where there can be none."""
+
+
+def make_recording(cls: type) -> type:
+    """A subclass of the same layout, which tells the watch of each access."""
+    module = cls.__module__
+    if (
+        not cls.__flags__ & _HEAP_TYPE
+        or issubclass(cls, (type, Enum, tuple, BaseException, Operation, *CONTAINERS))
+        # What is compared by value is a value; what looks after its own attributes cannot be looked after.
+        or cls.__eq__ is not object.__eq__
+        or cls.__getattribute__ is not object.__getattribute__
+        or cls.__setattr__ is not object.__setattr__
+        or "__getattr__" in {name for base in cls.__mro__ for name in base.__dict__}
+        or module.partition(".")[0] in sys.stdlib_module_names
+        or (module.startswith(ENGINE) and module not in _OURS)
+    ):
+        return cls
+
+    def get(obj: object, name: str) -> Any:
+        if name == "__class__":
+            return cls
+        value = object.__getattribute__(obj, name)
+        watch = current.watch
+        if watch is not None and watch.listening:
+            watch.read(obj, name, value)
+        return value
+
+    def put(obj: object, name: str, value: Any) -> None:
+        object.__setattr__(obj, name, value)
+        watch = current.watch
+        if watch is not None and watch.listening:
+            watch.changed(obj, name)
+
+    scope = {
+        **{name: _unheard(member) for name, member in _own_questions(cls)},
+        "__slots__": (),
+        "__getattribute__": get,
+        "__setattr__": put,
+        "__module__": module,
+        "__qualname__": cls.__qualname__,
+    }
+    try:
+        meta: Any = type(cls)
+        made: type = meta(cls.__name__, (cls,), scope)
+    except TypeError:
+        return cls
+    recorded[made] = made
+    return made
+
+
+def _own_questions(cls: type) -> Iterator[tuple[str, Any]]:
+    """The methods that answer about the calling task only (`of_oneself`)."""
+    for base in reversed(cls.__mro__):
+        for name, member in base.__dict__.items():
+            if getattr(member, "of_oneself", False):
+                yield name, member
+
+
+def _unheard(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that nobody watches: what others change does not change its answer."""
+
+    def call(*args: Any, **how: Any) -> Any:
+        watch = current.watch
+        if watch is None:
+            return method(*args, **how)
+        with watch.elsewhere():
+            return method(*args, **how)
+
+    return call
+
+
+def is_empty(cell: CellType) -> bool:
+    """The variable has no value yet."""
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return True
+    return False
+
+
+def class_of(obj: object) -> type:
+    """The class of an object as the program wrote it."""
+    cls = type(obj)
+    return cls.__base__ or cls if recorded.get(cls) is cls and "__getattribute__" in cls.__dict__ else cls
+
+
+_data: dict[tuple[type, str], bool] = {}
+
+
+def is_data(obj: object, name: str) -> bool:
+    """The name is that of a value that the object itself holds, not of a method or a property."""
+    key = type(obj), name
+    found = _data.get(key)
+    if found is None:
+        member = getattr_static(type(obj), name, None)
+        found = _data[key] = not name.startswith("__") and (
+            isinstance(member, MemberDescriptorType) or not hasattr(member, "__get__")
+        )
+    return found
+
+
+def spell_out(value: Any, task: Task | None, name: str, depth: int = DEPTH) -> Any:
+    """What a value is, so that two moments can be compared; without what is `task`'s own in dictionaries.
+
+    An entry under a task is that task's own, and so is one under its number among those that are `late`
+    (`concurrency.clock.Waitable`).
+    """
+    kind = type(value)
+    if kind is dict:
+        return frozenset(
+            (id(key) if isinstance(key, Task) else key, _inner(one, task, depth))
+            for key, one in value.items()
+            if task is None or (key is not task and not (name == "late" and key == task.id))
+        )
+    if kind in (list, deque, tuple):
+        return tuple(_inner(one, task, depth) for one in value)
+    if kind is set:
+        return frozenset(_inner(one, task, depth) for one in value)
+    return value if isinstance(value, (int, str, float, bytes, type(None))) else id(value)
+
+
+def _inner(value: Any, task: Task | None, depth: int) -> Any:
+    if depth and type(value) in (*CONTAINERS, tuple):
+        return spell_out(value, task, "", depth - 1)
+    return value if isinstance(value, (int, str, float, bytes, type(None))) else id(value)
+
+
+def state_of(obj: Any) -> object:
+    """All that an object holds."""
+    names = sorted(
+        {name for base in type(obj).__mro__ for name in base.__dict__ if is_data(obj, name)}
+        | set(getattr(obj, "__dict__", ()))
+    )
+    return tuple((name, spell_out(getattr(obj, name, None), None, name)) for name in names)
