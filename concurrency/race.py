@@ -323,14 +323,15 @@ class RaceDetector(Observer):
         if op.before is not None:
             self._barrier(task, op.before)
         barriers = self._before_barrier
-        # A marked access orders something where a barrier was met, and a store ends the ordering of a release.
+        # A marked access orders something where a barrier was met or will be, and a store ends the ordering of a release;
+        # where nothing was released or compared yet, there is nothing to order.
         if (
             op.tracked
             or barriers
             or (
                 id(obj) in self._places
-                if access is _WRITE_ONCE
-                else access is not _READ_ONCE and access is not _NONE
+                if access is _WRITE_ONCE or access is _READ_ONCE
+                else access is not _NONE
             )
         ):
             if self.follows_reads and (isinstance(obj, Shared) or op.word is not None):
@@ -350,7 +351,7 @@ class RaceDetector(Observer):
         if place.clock:
             if access is _ACQUIRE:
                 _merge(clock, place.clock)
-            elif access is _READ_ONCE and barriers:
+            elif access is _READ_ONCE:
                 _merge(self._pending.setdefault(task.id, {}), place.clock)
         if op.tracked and self._on:
             self._compare(task, op, obj, place, clock)

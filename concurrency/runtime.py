@@ -94,9 +94,6 @@ class Runtime(Protocol):
     def asleep(self, task: Task) -> bool:
         """`task` waits for something, and keeps no CPU by that."""
 
-    def order(self, task: Task, op: Operation, obj: object) -> None:
-        """What `op` takes over and hands on counts for `task`, although it does nothing."""
-
     def watch(self, watcher: Watcher) -> None:
         """From now on `watcher` is told what tasks do."""
 

@@ -26,7 +26,6 @@ from concurrency.interrupts import from_outside
 from concurrency.liveness import Liveness
 from concurrency.observer import Observer, hearers, one_of, raised_by
 from concurrency.operation import Operation, settle_orderings
-from concurrency.race import RaceDetector
 from concurrency.rcu.domain import GracePeriods
 from concurrency.runtime import Watcher, active
 from concurrency.shared import STRONG, use_accessors
@@ -470,12 +469,6 @@ class Simulated(Liveness):
         """See `Runtime.asleep`."""
         op = task.op
         return op is not None and not op.spins and task is not self.current and not self._can_go_on(task)
-
-    def order(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Runtime.order`."""
-        for observer in self._observers:
-            if isinstance(observer, RaceDetector):
-                observer.performed(task, op, obj, None, None)
 
     def watch(self, watcher: Watcher) -> None:
         """See `Runtime.watch`."""

@@ -359,9 +359,6 @@ class Threaded:
         op = task.op
         return op is not None and not op.spins and task in self._waiting and self._is_stuck(task)
 
-    def order(self, task: Task, op: Operation, obj: object) -> None:
-        """Nobody looks at orders."""
-
     def watch(self, watcher: Watcher) -> None:
         """See `Runtime.watch`."""
         self._watchers.append(watcher)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrency.clock import late, perform_timeout
 from concurrency.context import might_sleep
 from concurrency.failure import ConcurrencyError
-from concurrency.operation import Access, Operation, if_it_succeeds
+from concurrency.operation import Access, Fence, Operation, if_it_succeeds
 from concurrency.runtime import active, current_task, perform
 from concurrency.task import Task
 from concurrency.unrun import holds
@@ -198,7 +198,13 @@ def _wake_sleeper(sleep: Sleep, _task: Task, whom: Task) -> bool:
 
 _LOCK, _WAKE = ("lock",), ("lock", "wake")
 PREPARE_TO_WAIT = Operation(
-    "prepare_to_wait", effect=_prepare_shared, wakes=True, acquires=_LOCK, releases=_LOCK, local=True
+    "prepare_to_wait",
+    effect=_prepare_shared,
+    wakes=True,
+    acquires=_LOCK,
+    releases=_LOCK,
+    after=Fence.MB,
+    local=True,
 )
 PREPARE_TO_WAIT_EXCLUSIVE = Operation(
     "prepare_to_wait_exclusive",
@@ -206,6 +212,7 @@ PREPARE_TO_WAIT_EXCLUSIVE = Operation(
     wakes=True,
     acquires=_LOCK,
     releases=_LOCK,
+    after=Fence.MB,
     local=True,
 )
 FINISH_WAIT = Operation("finish_wait", effect=_finish, wakes=True, local=True)
@@ -213,7 +220,9 @@ WAKE_UP_ALL = Operation(
     "wake_up_all", effect=_wake_all, wakes=True, acquires=_LOCK, releases=_WAKE, local=True
 )
 WAITQUEUE_ACTIVE = Operation("waitqueue_active", Access.READ_ONCE, effect=_any, local=True)
-SET_ASLEEP = Operation("set_current_state", effect=_set_asleep, wakes=True, local=True)
+# Kernel: set_current_state() is smp_store_mb(), so what is looked at next is not older than a wake-up that comes too
+# early to be noticed (include/linux/sched.h, "set_current_state()"); the other barrier is that of try_to_wake_up().
+SET_ASLEEP = Operation("set_current_state", effect=_set_asleep, wakes=True, after=Fence.MB, local=True)
 SET_RUNNING = Operation("set_current_state", effect=_set_running, wakes=True, local=True)
 SCHEDULE = Operation(
     "schedule",
@@ -232,6 +241,7 @@ WAKE_UP_PROCESS = Operation(
     wakes=True,
     releases=("wake",),
     orders=if_it_succeeds,
+    before=Fence.MB,
     local=False,
 )
 _WAKE_UP: dict[int, Operation] = {}

@@ -89,20 +89,20 @@ class RcuExecution(Execution):
         link = compose(compose(compose(compose(same | po, star(hb, events)), star(pb, events)), prop), po)
         order = set(self.graces)
         while True:
-            more = {(b, l) for b, e in self.graces for u, l in self.readers if (e, u) in link}
-            more |= {(u, e) for b, e in self.graces for u, l in self.readers if (l, b) in link}
+            more = {(b, o) for b, e in self.graces for u, o in self.readers if (e, u) in link}
+            more |= {(u, e) for b, e in self.graces for u, o in self.readers if (o, b) in link}
             for x, y in order:
                 more |= {
-                    (b, l)
+                    (b, o)
                     for b, e in self.graces
-                    for u, l in self.readers
+                    for u, o in self.readers
                     if (e, x) in link and (y, u) in link
                 }
                 more |= {
                     (u, e)
                     for b, e in self.graces
-                    for u, l in self.readers
-                    if (l, x) in link and (y, b) in link
+                    for u, o in self.readers
+                    if (o, x) in link and (y, b) in link
                 }
             more |= compose(compose(order, link), order)
             if more <= order:

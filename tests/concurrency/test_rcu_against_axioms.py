@@ -14,6 +14,7 @@ from concurrency import (
     Kind,
     Once,
     Plain,
+    RaceDetector,
     Settings,
     Shared,
     Spinlock,
@@ -39,6 +40,7 @@ from concurrency import (
     start_poll_synchronize_rcu,
     synchronize_rcu,
 )
+from concurrency.rcu.order import GraceOrder
 
 BARE = frozenset({"lockdep", "leak", "circle"})
 SECTIONS: dict[str, tuple[Any, Any]] = {
@@ -54,6 +56,8 @@ class Cell(Shared):
     e: Plain[int] = 0
     f: Once[int] = 0
     g: Once[int] = 0
+    h: Once[int] = 0
+    k: Once[int] = 0
 
 
 class Stop(Exception):
@@ -139,12 +143,126 @@ class Machine:
 def random_program(random: Random, tasks: int = 2) -> list[list[Instruction]]:
     """Tasks that tell each other by flags how far they are, and have something to race for."""
     while True:
-        made = Maker(random, tasks).tasks
+        how = random.random()
+        made = (
+            variation(random)
+            if how < 0.5
+            else story(random, tasks)
+            if how < 0.75
+            else Maker(random, tasks).tasks
+        )
         text = str(made)
-        # What nobody writes, or only one task touches, cannot race; more callbacks only take longer.
-        if any(f"('W', '{d}')" in text and sum(f"'{d}')" in str(body) for body in made) > 1 for d in "de"):
-            if text.count("'call'") <= 2 and text.count("'if'") <= 4:
-                return made
+        races = any(
+            f"('W', '{d}')" in text and sum(f"'{d}')" in str(body) for body in made) > 1 for d in "de"
+        )
+        # What nobody writes, or only one task touches, cannot race; more callbacks and guards only take longer.
+        if races and text.count("'call'") <= 2 and text.count("'if'") <= 4:
+            return made
+
+
+P, Q = ("W", "d"), ("R", "d")
+SKELETONS: list[list[list[Instruction]]] = [
+    # A reader begins during a grace period, and may end before it is over.
+    [[P, ("start",), ("put", "f", 1, "once"), ("poll",)], [("if", "f", 1, "once"), ("in", "rcu", [Q])]],
+    [[P, ("call", []), ("put", "f", 1, "once")], [("if", "f", 1, "once"), ("in", "rcu", [Q])]],
+    # It lies inside: neither is ordered.
+    [
+        [P, ("start",), ("put", "f", 1, "once"), ("if", "g", 1, "once"), ("poll",), P],
+        [("if", "f", 1, "once"), ("in", "rcu", [Q]), ("put", "g", 1, "once")],
+    ],
+    # It outlasts the grace period, and has known all along.
+    [
+        [P, ("start",), ("put", "f", 1, "once"), ("poll",), ("put", "h", 1, "once")],
+        [("if", "f", 1, "once"), ("in", "rcu", [("if", "h", 1, "once"), Q])],
+    ],
+    [[P, ("sync",), ("put", "h", 1, "once")], [("in", "rcu", [("if", "h", 1, "once"), Q])]],
+    # So has whoever learned of it.
+    [
+        [P, ("start",), ("put", "f", 1, "once"), ("poll",), ("put", "h", 1, "once")],
+        [
+            ("if", "f", 1, "once"),
+            ("in", "rcu", [("put", "g", 1, "release"), ("if", "h", 1, "once"), ("put", "k", 1, "once")]),
+        ],
+        [("if", "g", 1, "acquire"), ("if", "k", 1, "once"), Q],
+    ],
+    # It began before, and is waited for.
+    [[("if", "f", 1, "once"), ("sync",), P], [("in", "rcu", [("put", "f", 1, "once"), Q])]],
+    [[("if", "f", 1, "once"), ("call", [P])], [("in", "rcu", [("put", "f", 1, "once"), Q])]],
+    # A callback knows what its own task did, and no other one.
+    [
+        [("call", [("if", "f", 1, "once"), Q])],
+        [P, ("call", []), ("put", "f", 1, "once")],
+    ],
+]
+"""Where one order or another is what decides; variations of them decide nearby."""
+
+
+def variation(random: Random) -> list[list[Instruction]]:
+    """A skeleton with other readers, other accesses, and perhaps without one of its orders."""
+
+    def vary(body: list[Instruction], inside: bool = False) -> list[Instruction]:
+        made: list[Instruction] = []
+        for what, *rest in body:
+            if what in "RW":
+                made.append((random.choice([what, what, "R", "W"]), *rest))
+            elif what in ("if", "put"):
+                if random.random() < 0.93:
+                    strong = "acquire" if what == "if" else "release"
+                    made.append((what, *rest[:2], strong if random.random() < 0.08 else rest[2]))
+            elif what == "in":
+                inner = vary(rest[1], True)
+                if random.random() < 0.3:
+                    at = random.randrange(len(inner) + 1)
+                    inner = [*inner[:at], ("in", random.choice(["rcu", "preempt", "own"]), inner[at:])]
+                made.append(("in", random.choice(["rcu", "preempt", "irq", "bh", "own"]), inner))
+            elif what == "call":
+                made.append(("call", vary(rest[0], True)))
+            else:
+                made.append((what, *rest))
+        if not inside and random.random() < 0.1:
+            made.insert(random.randrange(len(made) + 1), ("in", "preempt", []))
+        return made
+
+    return [vary(body) for body in random.choice(SKELETONS)]
+
+
+def story(random: Random, tasks: int) -> list[list[Instruction]]:
+    """What happens one after another, and most often has to: who goes on has seen a flag of who went before."""
+    made: list[list[Instruction]] = [[] for _ in range(tasks)]
+    bodies = [[body] for body in made]
+    started: set[int] = set()
+    flags = list("fghk")
+    now = random.randrange(tasks)
+    for _ in range(random.choice([3, 4, 5])):
+        body = bodies[now][-1]
+        for _ in range(random.choice([1, 1, 2])):
+            what = random.choice(
+                ["plain", "plain", "start", "start", "in", "in", "in", "out", "sync", "call"]
+            )
+            if what == "plain":
+                body.append((random.choice("RW"), "d"))
+            elif what == "in" and len(bodies[now]) < 3:
+                inner: list[Instruction] = []
+                body.append(("in", random.choice(["rcu", "rcu", "preempt", "own"]), inner))
+                bodies[now].append(inner)
+            elif what == "out" and len(bodies[now]) > 1:
+                bodies[now].pop()
+            elif what == "sync" and len(bodies[now]) == 1:
+                body.append(("sync",))
+            elif what == "start":
+                body.append(("poll",) if now in started else ("start",))
+                started.add(now)
+            elif what == "call":
+                after = [("if", "fghk"[3 - len(flags)], 1, "once")] if len(flags) < 4 else []
+                body.append(("call", [*random.choice([[], after]), (random.choice("RW"), "d")]))
+            body = bodies[now][-1]
+        after_it = (now + random.randrange(1, tasks)) % tasks
+        if flags and random.random() < 0.8:
+            flag = flags.pop(0)
+            body.append(("put", flag, 1, random.choice(["once"] * 5 + ["release"])))
+            bodies[after_it][-1].append(("if", flag, 1, random.choice(["once"] * 5 + ["acquire"])))
+        now = after_it
+    return made
 
 
 class Maker:
@@ -218,3 +336,79 @@ def found_race(tasks: list[list[Instruction]], strategy: str = "dpor", limit: in
         assert result.failures[0].failure.kind is Kind.DATA_RACE, result.failures[0].failure.headline
         return True
     return False if result.verdict is Verdict.PASSED else None
+
+
+def agree(seeds: range, tasks: int = 2, strategy: str = "dpor", limit: int = 1_000) -> list[bool]:
+    """Whether each program has a race, for those that could be searched to the end; all of them agree."""
+    said = []
+    for seed in seeds:
+        program = random_program(Random(seed), tasks)
+        found = found_race(program, strategy, limit)
+        if found is not None:
+            assert found is has_race(program), (seed, program)
+            said.append(found)
+    return said
+
+
+@pytest.mark.parametrize("first", range(0, 300, 50))
+def test_a_race_is_found_exactly_if_there_is_one(first: int) -> None:
+    said = agree(range(first, first + 50))
+    assert len(said) >= 45
+    assert said.count(True) >= 10
+    assert said.count(False) >= 10
+
+
+@pytest.mark.parametrize("first", [0, 20])
+def test_the_full_search_says_the_same(first: int) -> None:
+    assert len(agree(range(first, first + 20), strategy="dfs", limit=400)) >= 10
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("tasks", [2, 3])
+@pytest.mark.parametrize("first", range(1_000, 6_000, 500))
+def test_a_race_is_found_exactly_if_there_is_one_of_thousands(first: int, tasks: int) -> None:
+    assert len(agree(range(first, first + 500), tasks)) >= 450
+
+
+def _knows_all(order: Any, flavour: Any, key: Any, task: Any, begins: Any = GraceOrder._begins) -> None:
+    begins(order, flavour, key, task)
+    for grace in flavour.graces.values():
+        order._keeper.learns(task, grace.updates)
+
+
+def _waited_for(order: Any, flavour: Any, key: Any, task: Any, ends: Any = GraceOrder._ends) -> None:
+    flavour.open[key].since = -1
+    ends(order, flavour, key, task)
+
+
+def _begins_again(order: Any, task: Any, look: Any = GraceOrder.look) -> None:
+    look(order, task)
+    if task in order.plain.open:
+        order._ends(order.plain, task, task)
+        order._begins(order.plain, task, task)
+
+
+def _only_itself(races: Any, reader: Any, told: Any) -> None:
+    races.learns(reader.task, told)
+
+
+def _never_mind(races: Any) -> None:
+    races._suspects = []
+
+
+FAULTS = {
+    "a reader knows what came before every grace period that has begun": (GraceOrder, "_begins", _knows_all),
+    "every grace period waits for every reader": (GraceOrder, "_ends", _waited_for),
+    "a stretch inside a reader is a new reader": (GraceOrder, "look", _begins_again),
+    "a reader that outlasts a grace period learns nothing": (RaceDetector, "outlasted", lambda *_: None),
+    "who learned of it in the meantime learns nothing": (RaceDetector, "outlasted", _only_itself),
+    "what is in doubt is forgotten": (RaceDetector, "_judge", _never_mind),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_comparison_sees_each_fault(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, name, wrong = FAULTS[fault]
+    monkeypatch.setattr(owner, name, wrong)
+    programs = [random_program(Random(seed)) for seed in (0, 2, 9, 16, 35)]
+    assert any(found_race(program) is not has_race(program) for program in programs)
