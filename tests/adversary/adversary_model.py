@@ -602,7 +602,7 @@ class Compiler:
         for end in ends:
             end.target = len(code)
 
-    # -- objects that are freed -----------------------------------------------------------------------------------------
+    # -- objects that are freed --------------------------------------------------------------------------------------
 
     def alive(self, attribute: str) -> Callable[[Globals, str, Log], Log]:
         def effect(g: Globals, me: str, log: Log) -> Log:
