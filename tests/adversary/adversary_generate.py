@@ -13,7 +13,23 @@ from random import Random
 from adversary_kinds import CLOSE, FAMILIES, KINDS, Kind
 from adversary_language import OBJECTS, Block, Program, Statement, lines
 
-PROFILES = ("branchy", "core", "races", "circles", "locks", "irq", "rcu", "slab", "spin", "wait", "memory", "time", "custom", "wrong", "everything")
+PROFILES = (
+    "branchy",
+    "core",
+    "races",
+    "circles",
+    "locks",
+    "irq",
+    "rcu",
+    "slab",
+    "spin",
+    "wait",
+    "memory",
+    "time",
+    "custom",
+    "wrong",
+    "everything",
+)
 _MOST = {"branchy": 11, "core": 8, "spin": 7, "rcu": 8, "slab": 7, "memory": 7, "custom": 7}
 """How many operations the tasks have together, about."""
 
@@ -38,7 +54,9 @@ def _meet(program: Program) -> bool:
     touched = []
     for number, block in enumerate(program.tasks):
         found = _TOUCHED.findall("\n".join(lines(block, f"t{number}")))
-        touched.append({one for one in found if one in OBJECTS or one[1:2] == "." or one == "rcu"} - {"x", "y"})
+        touched.append(
+            {one for one in found if one in OBJECTS or one[1:2] == "." or one == "rcu"} - {"x", "y"}
+        )
     return any(one & two for number, one in enumerate(touched) for two in touched[:number])
 
 
@@ -60,7 +78,9 @@ def _draw(random: Random, profile: str, seed: int) -> Program:
         budget = random.randrange(8, 15)
         family = random.choice(sorted(FAMILIES))
         own = [KINDS[name] for name in FAMILIES[family].split(",")]
-        liked = [KINDS[name] for name in ("plain read", "plain write", "if")] + [random.choice(own) for _ in range(5)]
+        liked = [KINDS[name] for name in ("plain read", "plain write", "if")] + [
+            random.choice(own) for _ in range(5)
+        ]
     if profile in CLOSE and random.random() < 0.7:
         row = random.choice(CLOSE[profile]).split(",")
         liked = [random.choice([KINDS[name] for name in row]) for _ in range(4)]

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the text of a statement is one string, so that it is found as it is printed
 """Every kind of statement: its text, what its arguments may be, and where it may stand.
 
 A kind is in one or more *profiles*, out of which programs are made. `adds` is what its body is inside of, `never` where
@@ -101,8 +102,19 @@ kind(
     VALUE,
     weight=1,
 )
-kind("raise", "core everything", 'if last(r) == {0}:\n    raise ValueError("{path}")', (1, 2), weight=1, cost=0)
-kind("repeat", "core everything", "for _ in range({0}):\n    {body}", (2,), weight=1, cost=0, adds="loop", never="loop")
+kind(
+    "raise", "core everything", 'if last(r) == {0}:\n    raise ValueError("{path}")', (1, 2), weight=1, cost=0
+)
+kind(
+    "repeat",
+    "core everything",
+    "for _ in range({0}):\n    {body}",
+    (2,),
+    weight=1,
+    cost=0,
+    adds="loop",
+    never="loop",
+)
 kind(
     "fork",
     "core branchy locks everything",
@@ -148,19 +160,72 @@ kind("inc", ATOMS, 'atomic_inc({0}, "n")', CELL)
 kind("dec", ATOMS, 'atomic_dec({0}, "n")', CELL)
 kind("dec and test", ATOMS, 'r.append(atomic_dec_and_test({0}, "n"))', CELL)
 kind("add unless", ATOMS, 'r.append(atomic_add_unless({0}, "n", 1, {1}))', CELL, (0, 1))
-for fence in (
-    "smp_mb smp_rmb smp_wmb smp_mb__after_atomic smp_mb__after_spinlock smp_mb__after_srcu_read_unlock "
-    "smp_mb__after_unlock_lock smp_mb__before_atomic"
-).split():
+for fence in [
+    "smp_mb",
+    "smp_rmb",
+    "smp_wmb",
+    "smp_mb__after_atomic",
+    "smp_mb__after_spinlock",
+    "smp_mb__after_srcu_read_unlock",
+    "smp_mb__after_unlock_lock",
+    "smp_mb__before_atomic",
+]:
     kind(fence, MEMORY, f"{fence}()", weight=1)
 
 # -- locks ----------------------------------------------------------------------------------------------------------------
 
-kind("lock", "core locks everything", "with {0}:\n    {body}", MUTEX, weight=4, cost=2, adds="lock", never="m0m1", sleeps=True)
-kind("nested lock", "core locks", "with m0:\n    with m1:\n        {body}", cost=4, adds="lock m0m1", never="lock", sleeps=True)
-kind("turned lock", "core locks", "with m1:\n    with m0:\n        {body}", cost=4, adds="lock m0m1", never="lock", sleeps=True)
-kind("locked get", "core branchy locks", "with {0}:\n    r.append({1}.{2})", MUTEX, CELL, FIELD, cost=3, never="lock", sleeps=True)
-kind("locked set", "core branchy locks", "with {0}:\n    {1}.{2} = {3}", MUTEX, CELL, FIELD, VALUE, cost=3, never="lock", sleeps=True)
+kind(
+    "lock",
+    "core locks everything",
+    "with {0}:\n    {body}",
+    MUTEX,
+    weight=4,
+    cost=2,
+    adds="lock",
+    never="m0m1",
+    sleeps=True,
+)
+kind(
+    "nested lock",
+    "core locks",
+    "with m0:\n    with m1:\n        {body}",
+    cost=4,
+    adds="lock m0m1",
+    never="lock",
+    sleeps=True,
+)
+kind(
+    "turned lock",
+    "core locks",
+    "with m1:\n    with m0:\n        {body}",
+    cost=4,
+    adds="lock m0m1",
+    never="lock",
+    sleeps=True,
+)
+kind(
+    "locked get",
+    "core branchy locks",
+    "with {0}:\n    r.append({1}.{2})",
+    MUTEX,
+    CELL,
+    FIELD,
+    cost=3,
+    never="lock",
+    sleeps=True,
+)
+kind(
+    "locked set",
+    "core branchy locks",
+    "with {0}:\n    {1}.{2} = {3}",
+    MUTEX,
+    CELL,
+    FIELD,
+    VALUE,
+    cost=3,
+    never="lock",
+    sleeps=True,
+)
 kind(
     "lock subclass",
     "locks everything",
@@ -185,7 +250,16 @@ kind(
 )
 kind("look lock", "everything", "r.append({0}.is_locked())", MUTEX, weight=1)
 kind("tap", "locks everything", "with tap:\n    {body}", cost=2, adds="lock tap", never="tap", sleeps=True)
-kind("spinlock", "core locks everything rcu", "with {0}:\n    {body}", SPIN, weight=3, cost=2, adds="atomic lock", never="atomic")
+kind(
+    "spinlock",
+    "core locks everything rcu",
+    "with {0}:\n    {body}",
+    SPIN,
+    weight=3,
+    cost=2,
+    adds="atomic lock",
+    never="atomic",
+)
 kind(
     "spin trylock",
     "core locks everything",
@@ -196,8 +270,26 @@ kind(
     never="atomic",
 )
 IRQ = "locks irq everything"
-kind("lock irq", IRQ, "with {0}.irq():\n    {body}", SPIN, weight=1, cost=4, adds="atomic lock irq", never="atomic")
-kind("lock bh", IRQ, "with {0}.bh():\n    {body}", SPIN, weight=1, cost=4, adds="atomic lock bh", never="atomic")
+kind(
+    "lock irq",
+    IRQ,
+    "with {0}.irq():\n    {body}",
+    SPIN,
+    weight=1,
+    cost=4,
+    adds="atomic lock irq",
+    never="atomic",
+)
+kind(
+    "lock bh",
+    IRQ,
+    "with {0}.bh():\n    {body}",
+    SPIN,
+    weight=1,
+    cost=4,
+    adds="atomic lock bh",
+    never="atomic",
+)
 kind(
     "lock irqs by hand",
     IRQ,
@@ -209,7 +301,15 @@ kind(
     adds="atomic lock irq",
     never="atomic",
 )
-kind("irqs off", IRQ, "local_irq_disable()\n{body}\nlocal_irq_enable()", weight=1, cost=2, adds="atomic irq", never="atomic irq bh")
+kind(
+    "irqs off",
+    IRQ,
+    "local_irq_disable()\n{body}\nlocal_irq_enable()",
+    weight=1,
+    cost=2,
+    adds="atomic irq",
+    never="atomic irq bh",
+)
 kind(
     "irqs saved",
     IRQ,
@@ -219,16 +319,49 @@ kind(
     adds="atomic irq",
     never="irq bh",
 )
-kind("bh off", IRQ, "local_bh_disable()\n{body}\nlocal_bh_enable()", weight=1, cost=2, adds="atomic bh", never="irq")
+kind(
+    "bh off",
+    IRQ,
+    "local_bh_disable()\n{body}\nlocal_bh_enable()",
+    weight=1,
+    cost=2,
+    adds="atomic bh",
+    never="irq",
+)
 kind("hardirq", IRQ, "with hardirq():\n    {body}", weight=1, cost=2, adds="atomic irq", never="irq")
 kind("softirq", IRQ, "with softirq():\n    {body}", weight=1, cost=2, adds="atomic bh irq", never="irq bh")
-kind("preempt off", IRQ + " rcu", "preempt_disable()\n{body}\npreempt_enable()", weight=1, cost=2, adds="atomic")
+kind(
+    "preempt off",
+    IRQ + " rcu",
+    "preempt_disable()\n{body}\npreempt_enable()",
+    weight=1,
+    cost=2,
+    adds="atomic",
+)
 kind("cond resched", "locks everything", "cond_resched()", weight=1, sleeps=True)
 kind("might sleep", "locks everything", "might_sleep()", weight=1, cost=0)
 
 RWSEM = "locks everything"
-kind("down read", "core locks everything", "sem.down_read()\n{body}\nsem.up_read()", weight=3, cost=2, adds="sem lock", never="sem", sleeps=True)
-kind("down write", "core locks everything", "sem.down_write()\n{body}\nsem.up_write()", weight=3, cost=2, adds="sem lock", never="sem", sleeps=True)
+kind(
+    "down read",
+    "core locks everything",
+    "sem.down_read()\n{body}\nsem.up_read()",
+    weight=3,
+    cost=2,
+    adds="sem lock",
+    never="sem",
+    sleeps=True,
+)
+kind(
+    "down write",
+    "core locks everything",
+    "sem.down_write()\n{body}\nsem.up_write()",
+    weight=3,
+    cost=2,
+    adds="sem lock",
+    never="sem",
+    sleeps=True,
+)
 kind(
     "downgrade",
     RWSEM,
@@ -254,10 +387,33 @@ kind(
     adds="sem lock",
     never="sem",
 )
-kind("sem twice", "locks", "sem.down_read()\nsem.down_read()\n{body}\nsem.up_read()\nsem.up_read()", weight=1, cost=4, adds="sem lock", never="sem lock", sleeps=True)
+kind(
+    "sem twice",
+    "locks",
+    "sem.down_read()\nsem.down_read()\n{body}\nsem.up_read()\nsem.up_read()",
+    weight=1,
+    cost=4,
+    adds="sem lock",
+    never="sem lock",
+    sleeps=True,
+)
 
-kind("rw read", "core locks everything", "with rw.read():\n    {body}", cost=2, adds="atomic lock rw", never="rw atomic")
-kind("rw write", "core locks everything", "with rw.write():\n    {body}", cost=2, adds="atomic lock rw", never="rw atomic")
+kind(
+    "rw read",
+    "core locks everything",
+    "with rw.read():\n    {body}",
+    cost=2,
+    adds="atomic lock rw",
+    never="rw atomic",
+)
+kind(
+    "rw write",
+    "core locks everything",
+    "with rw.write():\n    {body}",
+    cost=2,
+    adds="atomic lock rw",
+    never="rw atomic",
+)
 kind(
     "rw try read",
     RWSEM,
@@ -301,8 +457,24 @@ kind(
     adds="seq",
     never="seq atomic",
 )
-kind("seq excl", RWSEM, "seq.read_seqlock_excl()\n{body}\nseq.read_sequnlock_excl()", weight=1, cost=2, adds="atomic lock seq", never="seq atomic")
-kind("count write", RWSEM, "count.write_begin()\n{body}\ncount.write_end()", weight=1, cost=2, adds="atomic lock count", never="count atomic")
+kind(
+    "seq excl",
+    RWSEM,
+    "seq.read_seqlock_excl()\n{body}\nseq.read_sequnlock_excl()",
+    weight=1,
+    cost=2,
+    adds="atomic lock seq",
+    never="seq atomic",
+)
+kind(
+    "count write",
+    RWSEM,
+    "count.write_begin()\n{body}\ncount.write_end()",
+    weight=1,
+    cost=2,
+    adds="atomic lock count",
+    never="count atomic",
+)
 kind(
     "count read",
     RWSEM,
@@ -312,10 +484,44 @@ kind(
     adds="count",
     never="count atomic",
 )
-kind("room", "core locks wait everything", "with room:\n    {body}", cost=2, adds="room lock", never="room", sleeps=True)
-kind("room by hand", "locks everything", "room.down()\n{body}\nroom.up()", weight=1, cost=2, adds="room lock", never="room", sleeps=True)
-kind("room try", "core locks wait everything", "if room.down_trylock():\n    {body}\n    room.up()\nelse:\n    r.append(False)", cost=2, adds="room lock", never="room")
-kind("room late", "time everything", "if room.down_timeout({0}):\n    {body}\n    room.up()\nelse:\n    r.append(False)", (1, 2), weight=1, cost=5, adds="room lock", never="room", sleeps=True)
+kind(
+    "room",
+    "core locks wait everything",
+    "with room:\n    {body}",
+    cost=2,
+    adds="room lock",
+    never="room",
+    sleeps=True,
+)
+kind(
+    "room by hand",
+    "locks everything",
+    "room.down()\n{body}\nroom.up()",
+    weight=1,
+    cost=2,
+    adds="room lock",
+    never="room",
+    sleeps=True,
+)
+kind(
+    "room try",
+    "core locks wait everything",
+    "if room.down_trylock():\n    {body}\n    room.up()\nelse:\n    r.append(False)",
+    cost=2,
+    adds="room lock",
+    never="room",
+)
+kind(
+    "room late",
+    "time everything",
+    "if room.down_timeout({0}):\n    {body}\n    room.up()\nelse:\n    r.append(False)",
+    (1, 2),
+    weight=1,
+    cost=5,
+    adds="room lock",
+    never="room",
+    sleeps=True,
+)
 kind("gate down", "core wait everything", "gate.down()", sleeps=True)
 kind("gate up", "core wait everything", "gate.up()")
 
@@ -333,18 +539,90 @@ kind("clear flag", "wait everything", "flag.clear()", weight=1)
 kind("see flag", "core wait everything", "r.append(flag.is_set())")
 kind("await flag", "core wait everything", "flag.wait()", sleeps=True)
 kind("late flag", "time everything", "r.append(flag.wait({0}))", (0.001, 0.002), cost=4, sleeps=True)
-kind("meet", "wait everything", 'try:\n    r.append(meet.wait())\nexcept BrokenBarrierError:\n    r.append("broken")', cost=2, sleeps=True)
-kind("late meet", "time everything", 'try:\n    r.append(meet.wait({0}))\nexcept BrokenBarrierError:\n    r.append("broken")', (0.001,), weight=1, cost=5, sleeps=True)
+kind(
+    "meet",
+    "wait everything",
+    'try:\n    r.append(meet.wait())\nexcept BrokenBarrierError:\n    r.append("broken")',
+    cost=2,
+    sleeps=True,
+)
+kind(
+    "late meet",
+    "time everything",
+    'try:\n    r.append(meet.wait({0}))\nexcept BrokenBarrierError:\n    r.append("broken")',
+    (0.001,),
+    weight=1,
+    cost=5,
+    sleeps=True,
+)
 kind("abort", "wait everything", "meet.abort()", weight=1)
 kind("reset", "wait everything", "meet.reset()", weight=1)
-kind("monitor", "wait everything", "with cond:\n    while x.b < {0}:\n        cond.wait()\n    r.append(x.b)", (1, 1, 2), cost=5, never="lock", sleeps=True)
-kind("monitor for", "wait everything", "with cond:\n    r.append(cond.wait_for(lambda: x.b >= {0}))", (1,), weight=1, cost=5, never="lock", sleeps=True)
-kind("late monitor", "time everything", "with cond:\n    r.append(cond.wait({0}))", (0.001,), weight=1, cost=7, never="lock", sleeps=True)
-kind("notify", "wait time everything", "with cond:\n    x.b = x.b + 1\n    cond.notify()", cost=5, never="lock", sleeps=True)
-kind("notify all", "wait everything", "with cond:\n    x.b = x.b + 1\n    cond.notify_all()", weight=1, cost=5, never="lock", sleeps=True)
+kind(
+    "monitor",
+    "wait everything",
+    "with cond:\n    while x.b < {0}:\n        cond.wait()\n    r.append(x.b)",
+    (1, 1, 2),
+    cost=5,
+    never="lock",
+    sleeps=True,
+)
+kind(
+    "monitor for",
+    "wait everything",
+    "with cond:\n    r.append(cond.wait_for(lambda: x.b >= {0}))",
+    (1,),
+    weight=1,
+    cost=5,
+    never="lock",
+    sleeps=True,
+)
+kind(
+    "late monitor",
+    "time everything",
+    "with cond:\n    r.append(cond.wait({0}))",
+    (0.001,),
+    weight=1,
+    cost=7,
+    never="lock",
+    sleeps=True,
+)
+kind(
+    "notify",
+    "wait time everything",
+    "with cond:\n    x.b = x.b + 1\n    cond.notify()",
+    cost=5,
+    never="lock",
+    sleeps=True,
+)
+kind(
+    "notify all",
+    "wait everything",
+    "with cond:\n    x.b = x.b + 1\n    cond.notify_all()",
+    weight=1,
+    cost=5,
+    never="lock",
+    sleeps=True,
+)
 kind("event", "wait everything", "queue.wait_event(lambda: x.a)", cost=5, never="lock", sleeps=True)
-kind("event alone", "wait everything", "queue.wait_event(lambda: x.a, exclusive=True)", weight=1, cost=5, never="lock", sleeps=True)
-kind("late event", "time everything", "r.append(queue.wait_event_timeout(lambda: x.a, {0}) > 0)", (1,), weight=1, cost=7, never="lock", sleeps=True)
+kind(
+    "event alone",
+    "wait everything",
+    "queue.wait_event(lambda: x.a, exclusive=True)",
+    weight=1,
+    cost=5,
+    never="lock",
+    sleeps=True,
+)
+kind(
+    "late event",
+    "time everything",
+    "r.append(queue.wait_event_timeout(lambda: x.a, {0}) > 0)",
+    (1,),
+    weight=1,
+    cost=7,
+    never="lock",
+    sleeps=True,
+)
 kind(
     "nap",
     "wait everything",
@@ -365,7 +643,15 @@ kind(
     never="lock",
     sleeps=True,
 )
-kind("late doze", "time everything", "set_current_state(TASK_UNINTERRUPTIBLE)\nr.append(schedule_timeout({0}))", (1, 2), cost=4, never="lock", sleeps=True)
+kind(
+    "late doze",
+    "time everything",
+    "set_current_state(TASK_UNINTERRUPTIBLE)\nr.append(schedule_timeout({0}))",
+    (1, 2),
+    cost=4,
+    never="lock",
+    sleeps=True,
+)
 kind(
     "wake process",
     "wait time everything",
@@ -373,14 +659,44 @@ kind(
     weight=1,
     cost=2,
 )
-kind("rouse", "wait", "x.a = 1\nif t{0}.wait_queue is None:\n    r.append(wake_up_process(t{0}))", (0, 1), cost=2)
+kind(
+    "rouse",
+    "wait",
+    "x.a = 1\nif t{0}.wait_queue is None:\n    r.append(wake_up_process(t{0}))",
+    (0, 1),
+    cost=2,
+)
 
 # -- spinning -------------------------------------------------------------------------------------------------------------
 
 kind("spin", "spin everything", "while not {0}.{1}:\n    cpu_relax()", CELL, FIELD, cost=3, never="loop lock")
-kind("test and set", "spin", 'while xchg({0}, "n", 1):\n    cpu_relax()\n{body}\n{0}.n = 0', ("x",), cost=4, adds="lock tas", never="tas loop")
-kind("compare and set", "spin", 'while cmpxchg({0}, "n", 0, 1):\n    cpu_relax()\n{body}\n{0}.n = 0', ("x",), cost=4, adds="lock tas", never="tas loop")
-kind("keep", "spin", 'while xchg({0}, "n", 1):\n    cpu_relax()', ("y",), weight=1, cost=2, never="tas loop lock")
+kind(
+    "test and set",
+    "spin",
+    'while xchg({0}, "n", 1):\n    cpu_relax()\n{body}\n{0}.n = 0',
+    ("x",),
+    cost=4,
+    adds="lock tas",
+    never="tas loop",
+)
+kind(
+    "compare and set",
+    "spin",
+    'while cmpxchg({0}, "n", 0, 1):\n    cpu_relax()\n{body}\n{0}.n = 0',
+    ("x",),
+    cost=4,
+    adds="lock tas",
+    never="tas loop",
+)
+kind(
+    "keep",
+    "spin",
+    'while xchg({0}, "n", 1):\n    cpu_relax()',
+    ("y",),
+    weight=1,
+    cost=2,
+    never="tas loop lock",
+)
 kind(
     "give up",
     "spin core everything",
@@ -419,39 +735,144 @@ kind(
 
 READER = "rcu everything"
 kind("reader", READER, "with rcu_reader():\n    {body}", weight=5, cost=2, adds="reader", never="atomic")
-kind("read lock", READER, "rcu_read_lock()\n{body}\nrcu_read_unlock()", weight=1, cost=2, adds="reader", never="atomic")
-kind("reader bh", READER, "rcu_read_lock_bh()\nr.append(rcu_read_lock_bh_held())\n{body}\nrcu_read_unlock_bh()", weight=1, cost=2, adds="reader atomic bh", never="atomic irq")
-kind("reader sched", READER, "rcu_read_lock_sched()\nr.append(rcu_read_lock_sched_held())\n{body}\nrcu_read_unlock_sched()", weight=1, cost=2, adds="reader atomic")
+kind(
+    "read lock",
+    READER,
+    "rcu_read_lock()\n{body}\nrcu_read_unlock()",
+    weight=1,
+    cost=2,
+    adds="reader",
+    never="atomic",
+)
+kind(
+    "reader bh",
+    READER,
+    "rcu_read_lock_bh()\nr.append(rcu_read_lock_bh_held())\n{body}\nrcu_read_unlock_bh()",
+    weight=1,
+    cost=2,
+    adds="reader atomic bh",
+    never="atomic irq",
+)
+kind(
+    "reader sched",
+    READER,
+    "rcu_read_lock_sched()\nr.append(rcu_read_lock_sched_held())\n{body}\nrcu_read_unlock_sched()",
+    weight=1,
+    cost=2,
+    adds="reader atomic",
+)
 kind("held", READER, "r.append((rcu_read_lock_held(), rcu_read_lock_any_held()))", weight=1, cost=0)
 kind("sync", READER, "synchronize_rcu()", weight=4, cost=2, never="lock", sleeps=True)
 kind("sync fast", READER, "synchronize_rcu_expedited()", weight=1, cost=2, never="lock", sleeps=True)
-kind("call", READER, 'call_rcu(lambda _: setattr({0}, "{1}", {2}), None)', CELL, FIELD, VALUE, weight=3, cost=4)
+kind(
+    "call", READER, 'call_rcu(lambda _: setattr({0}, "{1}", {2}), None)', CELL, FIELD, VALUE, weight=3, cost=4
+)
 kind("call plain", READER, 'call_rcu(lambda _: setattr({0}, "p", {1}), None)', CELL, VALUE, weight=1, cost=4)
 kind("call nothing", READER, "call_rcu(lambda _: None, None)", weight=2, cost=3)
 kind("call head", READER, "call_rcu(lambda _: None, None, head)", weight=1, cost=3)
-kind("stack head", READER, 'h{ident} = RcuHead("h{ident}")\ninit_rcu_head_on_stack(h{ident})\ncall_rcu(lambda _: None, None, h{ident})', weight=2, cost=3)
-kind("stack head goes", READER, 'h{ident} = RcuHead("h{ident}")\ninit_rcu_head_on_stack(h{ident})\ncall_rcu(lambda _: None, None, h{ident})\n{body}\ndestroy_rcu_head_on_stack(h{ident})', weight=2, cost=3, never="reader atomic")
+kind(
+    "stack head",
+    READER,
+    'h{ident} = RcuHead("h{ident}")\ninit_rcu_head_on_stack(h{ident})\ncall_rcu(lambda _: None, None, h{ident})',
+    weight=2,
+    cost=3,
+)
+kind(
+    "stack head goes",
+    READER,
+    'h{ident} = RcuHead("h{ident}")\ninit_rcu_head_on_stack(h{ident})\ncall_rcu(lambda _: None, None, h{ident})\n{body}\ndestroy_rcu_head_on_stack(h{ident})',
+    weight=2,
+    cost=3,
+    never="reader atomic",
+)
 kind("barrier", READER, "rcu_barrier()", weight=1, cost=2, never="lock", sleeps=True)
-kind("poll", READER, "k{ident} = start_poll_synchronize_rcu()\n{body}\nr.append(poll_state_synchronize_rcu(k{ident}))", weight=2, cost=2)
-kind("get state", READER, "k{ident} = get_state_synchronize_rcu()\n{body}\ncond_synchronize_rcu(k{ident})", weight=1, cost=4, never="lock", sleeps=True)
+kind(
+    "poll",
+    READER,
+    "k{ident} = start_poll_synchronize_rcu()\n{body}\nr.append(poll_state_synchronize_rcu(k{ident}))",
+    weight=2,
+    cost=2,
+)
+kind(
+    "get state",
+    READER,
+    "k{ident} = get_state_synchronize_rcu()\n{body}\ncond_synchronize_rcu(k{ident})",
+    weight=1,
+    cost=4,
+    never="lock",
+    sleeps=True,
+)
 kind("start", READER, "start_poll_synchronize_rcu()", weight=1)
 kind("completed", READER, "r.append(poll_state_synchronize_rcu(get_completed_synchronize_rcu()))", weight=1)
 kind("stall", READER, "rcu_cpu_stall_timeout({0})", (1000,), weight=1, cost=0)
 kind("stall soon", "rcu", "rcu_cpu_stall_timeout({0})", (1, 2), weight=1, cost=0)
-kind("srcu reader", READER, "with srcu_reader(srcu):\n    r.append(srcu_read_lock_held(srcu))\n    {body}", weight=3, cost=2, adds="srcu", never="srcu atomic")
-kind("srcu by hand", READER, "i{ident} = srcu_read_lock(srcu)\n{body}\nsrcu_read_unlock(srcu, i{ident})", weight=1, cost=2, adds="srcu", never="srcu atomic")
+kind(
+    "srcu reader",
+    READER,
+    "with srcu_reader(srcu):\n    r.append(srcu_read_lock_held(srcu))\n    {body}",
+    weight=3,
+    cost=2,
+    adds="srcu",
+    never="srcu atomic",
+)
+kind(
+    "srcu by hand",
+    READER,
+    "i{ident} = srcu_read_lock(srcu)\n{body}\nsrcu_read_unlock(srcu, i{ident})",
+    weight=1,
+    cost=2,
+    adds="srcu",
+    never="srcu atomic",
+)
 kind("srcu sync", READER, "synchronize_srcu(srcu)", weight=2, cost=2, never="srcu lock", sleeps=True)
-kind("srcu sync fast", READER, "synchronize_srcu_expedited(srcu)", weight=1, cost=2, never="srcu lock", sleeps=True)
-kind("srcu call", READER, 'call_srcu(srcu, lambda _: setattr({0}, "{1}", {2}), None)', CELL, FIELD, VALUE, weight=1, cost=4)
+kind(
+    "srcu sync fast",
+    READER,
+    "synchronize_srcu_expedited(srcu)",
+    weight=1,
+    cost=2,
+    never="srcu lock",
+    sleeps=True,
+)
+kind(
+    "srcu call",
+    READER,
+    'call_srcu(srcu, lambda _: setattr({0}, "{1}", {2}), None)',
+    CELL,
+    FIELD,
+    VALUE,
+    weight=1,
+    cost=4,
+)
 kind("srcu barrier", READER, "srcu_barrier(srcu)", weight=1, cost=2, never="srcu lock", sleeps=True)
-kind("srcu poll", READER, "k{ident} = start_poll_synchronize_srcu(srcu)\n{body}\nr.append(poll_state_synchronize_srcu(srcu, k{ident}))", weight=1, cost=2)
-kind("srcu state", READER, "r.append(poll_state_synchronize_srcu(srcu, get_state_synchronize_srcu(srcu)))", weight=1, cost=2)
+kind(
+    "srcu poll",
+    READER,
+    "k{ident} = start_poll_synchronize_srcu(srcu)\n{body}\nr.append(poll_state_synchronize_srcu(srcu, k{ident}))",
+    weight=1,
+    cost=2,
+)
+kind(
+    "srcu state",
+    READER,
+    "r.append(poll_state_synchronize_srcu(srcu, get_state_synchronize_srcu(srcu)))",
+    weight=1,
+    cost=2,
+)
 kind("srcu cleanup", READER, "cleanup_srcu_struct(srcu)", weight=1, cost=1, never="srcu")
 kind("tasks sync", READER, "synchronize_rcu_tasks()", weight=1, cost=3, never="lock", sleeps=True)
 kind("tasks call", READER, "call_rcu_tasks(lambda _: None, None)", weight=1, cost=5)
 kind("tasks barrier", READER, "rcu_barrier_tasks()", weight=1, cost=2, never="lock", sleeps=True)
 kind("tasks qs", READER, "cond_resched_tasks_rcu_qs()", weight=1)
-kind("user mode", READER, "with user_mode():\n    {body}", weight=1, cost=2, adds="user", never="reader atomic user")
+kind(
+    "user mode",
+    READER,
+    "with user_mode():\n    {body}",
+    weight=1,
+    cost=2,
+    adds="user",
+    never="reader atomic user",
+)
 POINTER = "rcu slab everything"
 kind(
     "follow",
@@ -469,19 +890,50 @@ kind(
     cost=3,
     never="atomic",
 )
-kind("dereference", POINTER, 'with rcu_reader():\n    r.append(rcu_dereference(root, "ptr") is None)', weight=1, cost=3, never="atomic")
+kind(
+    "dereference",
+    POINTER,
+    'with rcu_reader():\n    r.append(rcu_dereference(root, "ptr") is None)',
+    weight=1,
+    cost=3,
+    never="atomic",
+)
 kind("protected", POINTER, 'r.append(rcu_dereference_protected(root, "ptr", True) is None)', weight=1)
 RETIRE = 'n{ident} = rcu_access_pointer(root, "ptr")\nrcu_assign_pointer(root, "ptr", None)\nif n{ident} is not None:\n    '
 kind("retire", POINTER, RETIRE + "kfree_rcu(nodes, n{ident})", weight=2, cost=5)
-kind("retire slowly", POINTER, RETIRE + "synchronize_rcu()\n    nodes.free(n{ident})", weight=1, cost=5, never="lock", sleeps=True)
+kind(
+    "retire slowly",
+    POINTER,
+    RETIRE + "synchronize_rcu()\n    nodes.free(n{ident})",
+    weight=1,
+    cost=5,
+    never="lock",
+    sleeps=True,
+)
 kind("retire early", POINTER, RETIRE + "nodes.free(n{ident})", weight=1, cost=3)
-kind("retire maybe", POINTER, RETIRE + "kfree_rcu_mightsleep(nodes, n{ident})", weight=1, cost=5, never="lock", sleeps=True)
+kind(
+    "retire maybe",
+    POINTER,
+    RETIRE + "kfree_rcu_mightsleep(nodes, n{ident})",
+    weight=1,
+    cost=5,
+    never="lock",
+    sleeps=True,
+)
 
 # -- slab -----------------------------------------------------------------------------------------------------------------
 
 SLAB = "slab core everything"
 kind("touch", SLAB, "r.append(holder.node.tag)", weight=4, cost=0)
-kind("touch lock", "slab", "with holder.node.lock:\n    {body}", weight=3, cost=2, adds="atomic lock", never="atomic")
+kind(
+    "touch lock",
+    "slab",
+    "with holder.node.lock:\n    {body}",
+    weight=3,
+    cost=2,
+    adds="atomic lock",
+    never="atomic",
+)
 kind("node get", SLAB, "r.append(holder.node.v)", weight=2)
 kind("node set", SLAB, "holder.node.v = {0}", VALUE, weight=2)
 kind("node plain", "races slab", "r.append(holder.node.w)", weight=1)
@@ -492,12 +944,57 @@ kind("named set", "slab everything", 'WRITE_ONCE(named.node, "v", {0})', VALUE, 
 kind("named free", "slab everything", "nameds.free(named.node)", weight=2)
 kind("stepped get", "slab everything", "r.append(stepped.node.v)", weight=1)
 kind("stepped free", "slab everything", "steppeds.free(stepped.node)", weight=1)
-kind("alloc", "slab everything", "n{ident} = nodes.alloc(GFP_KERNEL)\nif n{ident} is None:\n    r.append(None)\nelse:\n    n{ident}.v = 1\n    nodes.free(n{ident})", weight=1, cost=3, sleeps=True)
-kind("alloc bulk", "slab everything", "b{ident} = nodes.alloc_bulk(GFP_ATOMIC, 2)\nr.append(len(b{ident}))\nfor n in b{ident}:\n    nodes.free(n)", weight=1, cost=4)
-kind("alloc reused", "slab everything", "n{ident} = reused.alloc(GFP_KERNEL)\nif n{ident} is not None:\n    n{ident}.v = {0}\n    reused.free(n{ident})", VALUE, weight=1, cost=3, sleeps=True)
-kind("reclaims", "slab everything", "pressure.chances\nn{ident} = nodes.alloc(GFP_KERNEL)\nif n{ident} is not None:\n    nodes.free(n{ident})", weight=1, cost=6, sleeps=True)
-kind("reclaim", "slab everything", "pressure.chances\nmay_reclaim(active.runtime)\ndirect_reclaim()", weight=1, cost=6, never="lock", sleeps=True)
-kind("fs reclaim", "slab everything", "with fs_reclaim():\n    {body}", weight=1, cost=2, adds="lock", never="lock", sleeps=True)
+kind(
+    "alloc",
+    "slab everything",
+    "n{ident} = nodes.alloc(GFP_KERNEL)\nif n{ident} is None:\n    r.append(None)\nelse:\n    n{ident}.v = 1\n    nodes.free(n{ident})",
+    weight=1,
+    cost=3,
+    sleeps=True,
+)
+kind(
+    "alloc bulk",
+    "slab everything",
+    "b{ident} = nodes.alloc_bulk(GFP_ATOMIC, 2)\nr.append(len(b{ident}))\nfor n in b{ident}:\n    nodes.free(n)",
+    weight=1,
+    cost=4,
+)
+kind(
+    "alloc reused",
+    "slab everything",
+    "n{ident} = reused.alloc(GFP_KERNEL)\nif n{ident} is not None:\n    n{ident}.v = {0}\n    reused.free(n{ident})",
+    VALUE,
+    weight=1,
+    cost=3,
+    sleeps=True,
+)
+kind(
+    "reclaims",
+    "slab everything",
+    "pressure.chances\nn{ident} = nodes.alloc(GFP_KERNEL)\nif n{ident} is not None:\n    nodes.free(n{ident})",
+    weight=1,
+    cost=6,
+    sleeps=True,
+)
+kind(
+    "reclaim",
+    "slab everything",
+    "pressure.chances\nmay_reclaim(active.runtime)\ndirect_reclaim()",
+    weight=1,
+    cost=6,
+    never="lock",
+    sleeps=True,
+)
+kind(
+    "fs reclaim",
+    "slab everything",
+    "with fs_reclaim():\n    {body}",
+    weight=1,
+    cost=2,
+    adds="lock",
+    never="lock",
+    sleeps=True,
+)
 
 # -- time -----------------------------------------------------------------------------------------------------------------
 
@@ -509,8 +1006,17 @@ kind("pending", TIME, "r.append(timer_pending(timer))", weight=1)
 kind("arm plain", "time races", "y.p = 2\nr.append(mod_timer(ticker, {0}))", (1, 100), weight=2, cost=5)
 kind("arm after", "time races", "x.p = 2\nr.append(mod_timer(timer, {0}))", (1, 100), weight=2, cost=5)
 kind("disarm and look", "time races", "if del_timer(timer):\n    r.append(x.p)", weight=2, cost=2)
-kind("disarm and wait", "time races", "del_timer_sync(ticker)\nr.append(y.p)", weight=2, cost=3, never="atomic")
-kind("arm again and look", "time races", "if mod_timer(timer, {0}):\n    r.append(x.p)", (1, 100), weight=1, cost=5)
+kind(
+    "disarm and wait", "time races", "del_timer_sync(ticker)\nr.append(y.p)", weight=2, cost=3, never="atomic"
+)
+kind(
+    "arm again and look",
+    "time races",
+    "if mod_timer(timer, {0}):\n    r.append(x.p)",
+    (1, 100),
+    weight=1,
+    cost=5,
+)
 kind("jiffies", TIME, "r.append(jiffies() >= {0})", (0, 1), weight=1)
 kind("ktime", TIME, "r.append(ktime_get() >= 1_000_000_000 // HZ)", weight=1)
 kind("msleep", TIME, "msleep({0})", (1, 2), weight=2, cost=5, never="lock", sleeps=True)
@@ -521,12 +1027,19 @@ kind("mdelay", TIME, "mdelay({0})", (1,), weight=1, cost=5)
 kind("trace", "everything", 'trace("{path}", value={0})', VALUE, weight=1, cost=0)
 kind("who", "everything", "r.append(current_task().name)", weight=1, cost=0)
 kind("checked", "everything", 'r.append(checked("leak"))', weight=1, cost=0)
-kind("quiet peek", "everything", "with quiet():\n    peek({0}, \"b\")", CELL, weight=1, cost=0)
+kind("quiet peek", "everything", 'with quiet():\n    peek({0}, "b")', CELL, weight=1, cost=0)
 kind("grow", "custom everything", "r.append(perform(GROW, meter, {0}))", VALUE, weight=4)
 kind("look", "custom everything", "r.append(perform(LOOK, meter))", weight=4)
 kind("await a", "custom everything", "r.append(perform(AWAIT, meter))", weight=2, sleeps=True)
 kind("reach", "custom everything", "perform(REACH, {0}, {1})", ("x",), ("y",), weight=2)
-kind("poke", "custom everything", 'perform(Operation("poke", effect=lambda obj, task, arg: poke(obj, "b", arg)), {0}, {1})', CELL, VALUE, weight=1)
+kind(
+    "poke",
+    "custom everything",
+    'perform(Operation("poke", effect=lambda obj, task, arg: poke(obj, "b", arg)), {0}, {1})',
+    CELL,
+    VALUE,
+    weight=1,
+)
 
 # -- what breaks a rule -----------------------------------------------------------------------------------------------------
 
@@ -534,13 +1047,23 @@ kind("unlock only", "wrong", "{0}.unlock()", ("m0", "s0", "tap"))
 kind("lock twice", "wrong", "with m0:\n    with m0:\n        {body}", adds="lock")
 kind("keep lock", "wrong", "{0}.lock()", ("m0", "tap"))
 kind("sleep in atomic", "wrong", "with s0:\n    with m1:\n        {body}")
-kind("read too little", "wrong", "{0}()", ("rcu_read_unlock", "preempt_enable", "local_bh_enable", "rcu_read_unlock_bh", "local_irq_enable"))
+kind(
+    "read too little",
+    "wrong",
+    "{0}()",
+    ("rcu_read_unlock", "preempt_enable", "local_bh_enable", "rcu_read_unlock_bh", "local_irq_enable"),
+)
 kind("read too long", "wrong", "{0}()", ("rcu_read_lock", "preempt_disable", "rcu_read_lock_sched"))
 kind("wait in reader", "wrong", "with rcu_reader():\n    {0}()", ("synchronize_rcu", "rcu_barrier"))
 kind("wait in srcu", "wrong", "with srcu_reader(srcu):\n    synchronize_srcu(srcu)")
 kind("wrong index", "wrong", "i{ident} = srcu_read_lock(srcu)\nsrcu_read_unlock(srcu, i{ident} + 1)")
 kind("no reader", "wrong", "r.append(root.ptr is None)")
-kind("up only", "wrong", "{0}()", ("sem.up_read", "sem.up_write", "sem.downgrade_write", "rw.read_unlock", "rw.write_unlock"))
+kind(
+    "up only",
+    "wrong",
+    "{0}()",
+    ("sem.up_read", "sem.up_write", "sem.downgrade_write", "rw.read_unlock", "rw.write_unlock"),
+)
 kind("not held", "wrong", "{0}.assert_held()", ("m0", "s0", "sem"))
 kind("abba", "wrong", "with {0}:\n    with {1}:\n        {body}", ("m0", "s0"), ("m1", "s1"), adds="lock")
 kind("baba", "wrong", "with {1}:\n    with {0}:\n        {body}", ("m0",), ("m1",), adds="lock")
@@ -595,7 +1118,12 @@ CLOSE: dict[str, tuple[str, ...]] = {
         "named get,named set,named free,get",
         "alloc reused,stepped get,stepped free,get",
     ),
-    "wait": ("doze,rouse,set", "event,nap,wake,wake all,set", "complete,await done,try done,reinit", "meet,abort,reset,get"),
+    "wait": (
+        "doze,rouse,set",
+        "event,nap,wake,wake all,set",
+        "complete,await done,try done,reinit",
+        "meet,abort,reset,get",
+    ),
     "circles": (
         "down read,down write,lock,sem twice",
         "sem twice,down write,get",

@@ -135,7 +135,12 @@ class Compiler:
         code.append(Visible(effect, ready, place, looks))
 
     def read(self, code: list[Instruction], place: str, keep: bool = True) -> None:
-        self.op(code, place, lambda g, me, log: (*log, g[place]) if keep else (*log, ("seen", g[place])), looks=True)
+        self.op(
+            code,
+            place,
+            lambda g, me, log: (*log, g[place]) if keep else (*log, ("seen", g[place])),
+            looks=True,
+        )
 
     def write(self, code: list[Instruction], place: str, value: Callable[[Log], Any]) -> None:
         def effect(g: Globals, me: str, log: Log) -> Log:
@@ -231,7 +236,11 @@ class Compiler:
         code.append(Local(lambda g, me, log: Several((*log, value) for value in range(s.args[0]))))  # type: ignore[arg-type, return-value]
 
     def modify(
-        self, code: list[Instruction], s: Statement, change: Callable[[int], tuple[int, Any]], returns: bool = True
+        self,
+        code: list[Instruction],
+        s: Statement,
+        change: Callable[[int], tuple[int, Any]],
+        returns: bool = True,
     ) -> None:
         place = f"{s.args[0]}.n"
 
@@ -529,7 +538,9 @@ class Compiler:
         again.target = len(code)
         self.forget(code)
 
-    def spinning(self, code: list[Instruction], s: Statement, change: Callable[[int], tuple[int, Any]]) -> None:
+    def spinning(
+        self, code: list[Instruction], s: Statement, change: Callable[[int], tuple[int, Any]]
+    ) -> None:
         start = len(code)
         self.modify(code, s, change)
         again = self.branch(code, lambda log: _truth(log[-1]))
@@ -591,7 +602,7 @@ class Compiler:
         for end in ends:
             end.target = len(code)
 
-    # -- objects that are freed -----------------------------------------------------------------------------------------
+    # -- objects that are freed --------------------------------------------------------------------------------------
 
     def alive(self, attribute: str) -> Callable[[Globals, str, Log], Log]:
         def effect(g: Globals, me: str, log: Log) -> Log:

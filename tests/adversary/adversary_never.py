@@ -41,7 +41,12 @@ def _as_task(wrap: Callable[[Callable[[], Any]], Callable[[], Any]]) -> Callable
 
 
 def _through_lambda(body: Callable[[], Any]) -> Callable[[], Any]:
-    return lambda: _generator(body)()
+    made = _generator(body)
+
+    def program() -> Any:
+        return made()
+
+    return program
 
 
 def _exits(body: Callable[[], Any]) -> Callable[[], Any]:
@@ -83,7 +88,9 @@ def _unkinded(body: Callable[[], Any]) -> Callable[[], Any]:
 
     def program() -> None:
         made = type(_scope["Shared"])(
-            "Counter", (_scope["Shared"],), {"__annotations__": {"value": int}, "value": 0, "__module__": __name__}
+            "Counter",
+            (_scope["Shared"],),
+            {"__annotations__": {"value": int}, "value": 0, "__module__": __name__},
         )
         counter = made()
 

@@ -26,14 +26,24 @@ LOCKS = {
     "spin": ({"spin_lock", "spin_trylock"}, {"spin_unlock"}),
     "tap": ({"tap_lock", "tap_trylock"}, {"tap_unlock"}),
     "sem": (
-        {"down_read", "down_read_slowpath", "down_read_trylock", "down_write", "down_write_slowpath", "down_write_trylock"},
+        {
+            "down_read",
+            "down_read_slowpath",
+            "down_read_trylock",
+            "down_write",
+            "down_write_slowpath",
+            "down_write_trylock",
+        },
         {"up_write", "downgrade_write"},
     ),
     "sem readers": ({"down_write", "down_write_slowpath", "down_write_trylock"}, {"up_read"}),
     "rw": ({"read_lock", "read_trylock", "write_lock", "write_trylock"}, {"write_unlock"}),
     "rw readers": ({"write_lock", "write_trylock"}, {"read_unlock"}),
     "semaphore": ({"down", "down_slowpath", "down_trylock"}, {"up"}),
-    "completion": ({"wait_for_completion", "try_wait_for_completion", "completion_done"}, {"complete", "complete_all"}),
+    "completion": (
+        {"wait_for_completion", "try_wait_for_completion", "completion_done"},
+        {"complete", "complete_all"},
+    ),
     "flag": ({"wait", "is_set"}, {"set"}),
     "barrier": ({"barrier_wait"}, {"barrier_arrive"}),
     "condition": ({"condition_wait awake"}, {"notify", "notify_all"}),
@@ -48,12 +58,33 @@ LOCKS = {
 """For each kind of order: who takes over, if it has succeeded, and who hands on, on the same object."""
 
 _TRIES = {"mutex_trylock", "spin_trylock", "tap_trylock", "down_read", "down_write", "down_read_trylock"}
-_TRIES |= {"down_write_trylock", "read_trylock", "write_trylock", "down", "down_trylock", "try_wait_for_completion"}
+_TRIES |= {
+    "down_write_trylock",
+    "read_trylock",
+    "write_trylock",
+    "down",
+    "down_trylock",
+    "try_wait_for_completion",
+}
 _TRIES |= {"is_set", "barrier_wait", "completion_done"}
 """They take over only what they got."""
 
-_BEGINS = {"synchronize_rcu", "call_rcu", "start_poll_synchronize_rcu", "synchronize_srcu", "call_srcu", "start_poll_synchronize_srcu"}
-_ENDS = {"synchronize_rcu_wait", "rcu_callback", "synchronize_srcu_wait", "srcu_callback", "rcu_grace_period_over", "srcu_grace_period_over"}
+_BEGINS = {
+    "synchronize_rcu",
+    "call_rcu",
+    "start_poll_synchronize_rcu",
+    "synchronize_srcu",
+    "call_srcu",
+    "start_poll_synchronize_srcu",
+}
+_ENDS = {
+    "synchronize_rcu_wait",
+    "rcu_callback",
+    "synchronize_srcu_wait",
+    "srcu_callback",
+    "rcu_grace_period_over",
+    "srcu_grace_period_over",
+}
 
 
 @dataclass(slots=True)
@@ -99,7 +130,9 @@ class Happened:
 
     def _synchronises(self, at: int, event: Event) -> None:
         name = event.op.name
-        got = bool(event.result) or event.result == 0 and name == "barrier_wait" and event.result is not None
+        got = bool(event.result) or (
+            event.result == 0 and name == "barrier_wait" and event.result is not None
+        )
         if name == "join":
             self.direct[at].update(
                 n for n in range(at) if self.events[n].op.name == "end" and self.events[n].obj is event.obj
@@ -107,7 +140,9 @@ class Happened:
         if name == "schedule" and event.result is False:
             got = False
         for takers, givers in LOCKS.values():
-            awake = name == "condition_wait" and event.op.ready is not None and "condition_wait awake" in takers
+            awake = (
+                name == "condition_wait" and event.op.ready is not None and "condition_wait awake" in takers
+            )
             if (name in takers and (name not in _TRIES or got)) or awake:
                 self.direct[at].update(
                     n
@@ -123,9 +158,11 @@ class Happened:
         name = event.op.name
         if not name.startswith("atomic"):
             return {"acquires", "releases"}
-        return {"atomic": {"acquires", "releases"}, "atomic_acquire": {"acquires"}, "atomic_release": {"releases"}}.get(
-            name, set()
-        )
+        return {
+            "atomic": {"acquires", "releases"},
+            "atomic_acquire": {"acquires"},
+            "atomic_release": {"releases"},
+        }.get(name, set())
 
     def _released(self, at: int, event: Event) -> list[int]:
         """The releases that an acquire reads from: back over read-modify-writes to the store."""
@@ -212,17 +249,32 @@ class Happened:
         name = end.op.name
         before = [n for n in range(at) if self.events[n].obj is end.obj and self.events[n].op.name in _BEGINS]
         if name.endswith("_wait"):
-            return max((n for n in before if self.events[n].task == end.task and "synchronize" in self.events[n].op.name), default=None)
+            return max(
+                (
+                    n
+                    for n in before
+                    if self.events[n].task == end.task and "synchronize" in self.events[n].op.name
+                ),
+                default=None,
+            )
         if name.endswith("_callback"):
             # The callbacks of a task run in the order of its calls, in one task that the first call has started.
             starter = next((parent for parent, child, _ in self.births if child == end.task), None)
-            calls = [n for n in before if self.events[n].task == starter and self.events[n].op.name.startswith("call_")]
-            ran = sum(1 for n in range(at) if self.events[n].task == end.task and self.events[n].op.name == name)
+            calls = [
+                n
+                for n in before
+                if self.events[n].task == starter and self.events[n].op.name.startswith("call_")
+            ]
+            ran = sum(
+                1 for n in range(at) if self.events[n].task == end.task and self.events[n].op.name == name
+            )
             return calls[ran] if ran < len(calls) else None
         if name.endswith("_over"):
             # Only passes on what the poll before it has seen; who has ended since may count, too.
             return None
-        cookies = [n for n in before if "start_poll" in self.events[n].op.name and self.events[n].result == end.arg]
+        cookies = [
+            n for n in before if "start_poll" in self.events[n].op.name and self.events[n].result == end.arg
+        ]
         return max(cookies, default=None)
 
     # -- timers -------------------------------------------------------------------------------------------------------

@@ -78,7 +78,9 @@ def searched(
     """All executions of a search; raises `TooMany` if there are more than `most`."""
     made = made or compiled(program)
     story = Story()
-    settings = settings_of(program, without, observers=lambda: (story,) if traces else (), max_steps=600, spins=30)
+    settings = settings_of(
+        program, without, observers=lambda: (story,) if traces else (), max_steps=600, spins=30
+    )
     chooser = make_strategy(strategy, 1, None, faults=program.faults > 0)
     runtime: Simulated = settings.runtime(chooser)
     found = Search()

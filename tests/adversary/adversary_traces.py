@@ -54,8 +54,25 @@ class Story(Observer):
         self.events.append(Event(name, number, op, obj, result, self.runtime.steps, arg))
 
 
-_LOOKS = {"read", "READ_ONCE", "smp_load_acquire", "rcu_dereference", "look", "await", "is_done", "completion_done"}
-_LOOKS |= {"is_set", "wait", "waitqueue_active", "jiffies", "timer_pending", "read_seqcount_begin", "read_seqcount_retry"}
+_LOOKS = {
+    "read",
+    "READ_ONCE",
+    "smp_load_acquire",
+    "rcu_dereference",
+    "look",
+    "await",
+    "is_done",
+    "completion_done",
+}
+_LOOKS |= {
+    "is_set",
+    "wait",
+    "waitqueue_active",
+    "jiffies",
+    "timer_pending",
+    "read_seqcount_begin",
+    "read_seqcount_retry",
+}
 _ALONE = {"join", "end", "kmem_cache_alloc", "cond_resched", "cpu_relax"}
 _FIELDS = ("Cell", "Node", "Named", "Root")
 

@@ -14,11 +14,9 @@ from typing import Any
 
 import adversary_compare as compare
 import adversary_language
-import adversary_never
 import pytest
 from adversary_language import Program
 
-import concurrency
 from concurrency.audit import Audit
 from concurrency.dependence import Dependence, Scope
 from concurrency.execution import START
@@ -226,21 +224,49 @@ def tasks_of_a_function_share_its_name(patch: Patch) -> None:
 
 
 MUTANTS: list[Mutant] = [
-    Mutant("leaf beside its sibling", "A1", leaf_beside_its_sibling, compare.with_traces, "branchy", (31, 41)),
-    Mutant("starts are seen by nobody", "A2", starts_are_seen_by_nobody, compare.with_model, "core", (49, 737)),
-    Mutant("cleanup looks", "A3", cleanup_looks_without_an_operation, compare.with_enumeration, "rcu", (102,)),
-    Mutant("wakers look", "A3", wakers_look_without_an_operation, compare.with_enumeration, "wait", (16, 446)),
+    Mutant(
+        "leaf beside its sibling", "A1", leaf_beside_its_sibling, compare.with_traces, "branchy", (31, 41)
+    ),
+    Mutant(
+        "starts are seen by nobody", "A2", starts_are_seen_by_nobody, compare.with_model, "core", (49, 737)
+    ),
+    Mutant(
+        "cleanup looks", "A3", cleanup_looks_without_an_operation, compare.with_enumeration, "rcu", (102,)
+    ),
+    Mutant(
+        "wakers look", "A3", wakers_look_without_an_operation, compare.with_enumeration, "wait", (16, 446)
+    ),
     Mutant("loops never give up", "A4", a_loop_is_what_it_was, compare.with_model, "spin", (73, 105)),
-    Mutant("readers know too much", "A6", readers_know_what_came_before_the_beginning, compare.with_races, "races", (261,)),
+    Mutant(
+        "readers know too much",
+        "A6",
+        readers_know_what_came_before_the_beginning,
+        compare.with_races,
+        "races",
+        (261,),
+    ),
     Mutant("looking in vain orders", "A7", looking_in_vain_orders, compare.with_races, "races", (210, 244)),
-    Mutant("declarations are believed", "A8", nobody_verifies_declarations, compare.with_lies, "custom", (2, 10)),
+    Mutant(
+        "declarations are believed", "A8", nobody_verifies_declarations, compare.with_lies, "custom", (2, 10)
+    ),
     Mutant("timers order nothing", "B1", timers_order_nothing, compare.with_races, "races", (97, 112)),
-    Mutant("who spins is never stopped", "B2", who_spins_is_never_stopped, compare.stays_short, "spin", (4, 5)),
+    Mutant(
+        "who spins is never stopped", "B2", who_spins_is_never_stopped, compare.stays_short, "spin", (4, 5)
+    ),
     Mutant("the step limit gets out", "B3", the_step_limit_gets_out, compare.ends, "spin", (0, 4)),
     Mutant("nobody is asked again", "B4", nobody_is_asked_again, compare.with_lies, "custom", (106, 130)),
-    Mutant("computed names", "B5", names_are_computed_from_what_was_freed, compare.with_words, "slab", (4, 9)),
+    Mutant(
+        "computed names", "B5", names_are_computed_from_what_was_freed, compare.with_words, "slab", (4, 9)
+    ),
     Mutant("no order matters", "B6", no_order_matters, compare.with_explanation, "custom", (87, 111)),
-    Mutant("readers wait for readers", "B7", a_reader_waits_for_readers, compare.with_circles, "circles", (205, 231)),
+    Mutant(
+        "readers wait for readers",
+        "B7",
+        a_reader_waits_for_readers,
+        compare.with_circles,
+        "circles",
+        (205, 231),
+    ),
     Mutant("no place", "B10", reports_have_no_place, compare.with_words, "wrong", (3, 9)),
     Mutant("one name", "B10", tasks_of_a_function_share_its_name, compare.with_words, "wrong", (4, 8)),
 ]

@@ -31,6 +31,8 @@ def judge(comparison: Comparison, profile: str, seeds: range, least: float = 0.3
     compared = 0
     for seed in seeds:
         program = generate(profile, seed)
+        if (profile, seed) in OPEN:
+            continue
         try:
             difference = comparison(program)
         except Skipped:
@@ -43,48 +45,54 @@ def judge(comparison: Comparison, profile: str, seeds: range, least: float = 0.3
     assert compared >= least * len(seeds), f"only {compared} of {len(seeds)} programs could be judged"
 
 
-SUITE: list[tuple[Comparison, str, int, float]] = [
-    (compare.with_model, "core", 60, 0.9),
-    (compare.with_model, "branchy", 50, 0.9),
-    (compare.with_model, "spin", 40, 0.8),
-    (compare.with_model, "circles", 25, 0.3),
-    (compare.with_model, "slab", 30, 0.1),
-    (compare.with_traces, "branchy", 60, 0.8),
-    (compare.with_traces, "core", 40, 0.2),
-    (compare.with_enumeration, "rcu", 15, 0.2),
-    (compare.with_enumeration, "slab", 20, 0.3),
-    (compare.with_enumeration, "wait", 15, 0.3),
-    (compare.with_enumeration, "time", 12, 0.1),
-    (compare.with_enumeration, "custom", 15, 0.3),
-    (compare.with_enumeration, "memory", 15, 0.3),
-    (compare.with_enumeration, "irq", 8, 0.0),
-    (compare.with_enumeration, "everything", 20, 0.3),
-    (compare.twice, "locks", 20, 0.5),
-    (compare.twice, "wait", 20, 0.5),
-    (compare.twice, "memory", 20, 0.5),
-    (compare.with_races, "races", 60, 0.9),
-    (compare.with_strategies, "everything", 10, 0.2),
-    (compare.with_strategies, "spin", 8, 0.2),
-    (compare.with_fewest, "core", 30, 0.02),
-    (compare.with_fewest, "slab", 25, 0.02),
-    (compare.with_circles, "circles", 20, 0.2),
-    (compare.with_words, "wrong", 20, 0.5),
-    (compare.with_explanation, "custom", 12, 0.02),
-    (compare.with_audit, "everything", 15, 0.9),
-    (compare.with_lies, "custom", 15, 0.3),
-    (compare.ends, "spin", 6, 0.9),
-    (compare.stays_short, "spin", 12, 0.5),
-    (compare.with_axioms, "axioms", 10, 1.0),
+SUITE: list[tuple[Comparison, str, int, int, float]] = [
+    (compare.with_model, "core", 40, 300, 0.9),
+    (compare.with_model, "branchy", 20, 200, 0.9),
+    (compare.with_model, "spin", 25, 100, 0.7),
+    (compare.with_model, "circles", 15, 100, 0.3),
+    (compare.with_model, "slab", 20, 60, 0.1),
+    (compare.with_traces, "branchy", 40, 200, 0.7),
+    (compare.with_traces, "core", 20, 100, 0.2),
+    (compare.with_enumeration, "rcu", 8, 50, 0.1),
+    (compare.with_enumeration, "slab", 10, 50, 0.2),
+    (compare.with_enumeration, "wait", 8, 60, 0.2),
+    (compare.with_enumeration, "time", 5, 30, 0.0),
+    (compare.with_enumeration, "custom", 8, 60, 0.3),
+    (compare.with_enumeration, "memory", 8, 60, 0.3),
+    (compare.with_enumeration, "irq", 4, 20, 0.0),
+    (compare.with_enumeration, "everything", 10, 60, 0.2),
+    (compare.twice, "locks", 12, 60, 0.4),
+    (compare.twice, "wait", 12, 60, 0.4),
+    (compare.twice, "memory", 12, 60, 0.4),
+    (compare.with_races, "races", 40, 300, 0.9),
+    (compare.with_strategies, "everything", 5, 20, 0.0),
+    (compare.with_strategies, "spin", 4, 15, 0.0),
+    (compare.with_fewest, "core", 12, 30, 0.0),
+    (compare.with_fewest, "slab", 12, 30, 0.0),
+    (compare.with_circles, "circles", 12, 60, 0.2),
+    (compare.with_words, "wrong", 15, 60, 0.5),
+    (compare.with_explanation, "custom", 8, 30, 0.0),
+    (compare.with_audit, "everything", 10, 100, 0.8),
+    (compare.with_lies, "custom", 8, 30, 0.2),
+    (compare.ends, "spin", 3, 8, 0.9),
+    (compare.stays_short, "spin", 8, 30, 0.4),
+    (compare.with_axioms, "axioms", 6, 0, 1.0),
 ]
-"""Each comparison with a profile, how many programs of it are in the suite, and which part must be judged."""
+"""Each comparison with a profile; how many programs of it are in the suite, and how many in each of ten parts of the
+exhaustive comparison; and which part of them must be small enough to be judged."""
+
+OPEN: dict[tuple[str, int], str] = {}
+"""Programs on which the engine is known to be wrong, and how; `test_what_is_open_is_still_wrong` keeps it true."""
 
 
-def _called(entry: object) -> str:
-    return getattr(entry, "__name__", None) or str(entry)
-
-
-@pytest.mark.parametrize(("comparison", "profile", "count", "least"), SUITE, ids=_called)
-def test_the_engine_agrees_with_its_judge(comparison: Comparison, profile: str, count: int, least: float) -> None:
+@pytest.mark.parametrize(
+    ("comparison", "profile", "count", "least"),
+    [(comparison, profile, count, least) for comparison, profile, count, _, least in SUITE],
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
+)
+def test_the_engine_agrees_with_its_judge(
+    comparison: Comparison, profile: str, count: int, least: float
+) -> None:
     judge(comparison, profile, range(count), least)
 
 
@@ -95,15 +103,12 @@ def test_what_was_not_explored_is_never_passed(way: str) -> None:
 
 
 @pytest.mark.exhaustive
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("part", range(10))
 @pytest.mark.parametrize(
     ("comparison", "profile", "count", "least"),
-    [
-        (comparison, profile, max(1, count * 4), least * 0.7)
-        for comparison, profile, count, least in SUITE
-        if comparison is not compare.with_axioms
-    ],
-    ids=_called,
+    [(comparison, profile, many, 0.6 * least) for comparison, profile, _, many, least in SUITE if many],
+    ids=lambda value: getattr(value, "__name__", None) or str(value),
 )
 def test_the_engine_agrees_with_its_judge_on_more(
     comparison: Comparison, profile: str, count: int, least: float, part: int
@@ -112,10 +117,22 @@ def test_the_engine_agrees_with_its_judge_on_more(
     judge(comparison, profile, range(start, start + count), least)
 
 
+def test_the_exhaustive_comparison_has_20000_programs() -> None:
+    assert 10 * sum(many for _, _, _, many, _ in SUITE) >= 20_000
+
+
 def test_programs_are_the_same_in_every_run() -> None:
     """A seed is the name of a program, in a report and in the hint of a mutant: on every machine, in every version."""
     text = "\n".join(text_of(generate(profile, seed)) for profile in PROFILES for seed in range(5))
-    assert sha256(text.encode()).hexdigest()[:16] == "0123456789abcdef", "hints of mutants may not hold any more"
+    assert sha256(text.encode()).hexdigest()[:16] == "6e30a8faff2ac40b", (
+        "hints of mutants may not hold any more"
+    )
+
+
+@pytest.mark.parametrize("which", OPEN, ids=str)
+def test_what_is_open_is_still_wrong(which: tuple[str, int]) -> None:
+    with pytest.raises(Exception):  # noqa: B017, PT011
+        assert compare.with_model(generate(*which)) == ""
 
 
 def test_a_failing_program_is_shrunk_to_what_matters() -> None:

@@ -6,29 +6,58 @@ import inspect
 from collections.abc import Iterator
 from functools import cache
 
-import concurrency
 import pytest
 from adversary_generate import PROFILES, generate
 from adversary_kinds import KINDS
 from adversary_language import OBJECTS, PRELUDE, Block, names_in
 
+import concurrency
+
 NO_PRIMITIVE: dict[str, str] = {
     **dict.fromkeys(
-        "DEFAULT_DEPTH DEFAULT_STRATEGY MEMORIES RUNTIMES STRATEGIES".split(), "says what there is to choose from"
+        ["DEFAULT_DEPTH", "DEFAULT_STRATEGY", "MEMORIES", "RUNTIMES", "STRATEGIES"],
+        "says what there is to choose from",
     ),
-    **dict.fromkeys("DPOR PCT POS SURW DepthFirst RandomWalk Replay Search Strategy".split(), "makes the choices"),
     **dict.fromkeys(
-        "Execution Result Verdict Witness Schedule Segment Datum Event explain explore minimise replay".split(),
+        ["DPOR", "PCT", "POS", "SURW", "DepthFirst", "RandomWalk", "Replay", "Search", "Strategy"],
+        "makes the choices",
+    ),
+    **dict.fromkeys(
+        [
+            "Execution",
+            "Result",
+            "Verdict",
+            "Witness",
+            "Schedule",
+            "Segment",
+            "Datum",
+            "Event",
+            "explain",
+            "explore",
+            "minimise",
+            "replay",
+        ],
         "is what comparisons run programs with",
     ),
     **dict.fromkeys(
-        "Observer Recorder RaceDetector RcuCheck LeakCheck LockValidator Sampler Settings Simulated Threaded "
-        "Runtime".split(),
+        [
+            "Observer",
+            "Recorder",
+            "RaceDetector",
+            "RcuCheck",
+            "LeakCheck",
+            "LockValidator",
+            "Sampler",
+            "Settings",
+            "Simulated",
+            "Threaded",
+            "Runtime",
+        ],
         "runs or watches an execution",
     ),
-    **dict.fromkeys("Audit WrongDeclaration audit".split(), "compares declarations with what operations do"),
-    **dict.fromkeys("BadSchedule ConcurrencyError TaskKilled WouldBlock".split(), "is raised, not called"),
-    **dict.fromkeys("Dep Fence".split(), "is how the engine's own operations are declared"),
+    **dict.fromkeys(["Audit", "WrongDeclaration", "audit"], "compares declarations with what operations do"),
+    **dict.fromkeys(["BadSchedule", "ConcurrencyError", "TaskKilled", "WouldBlock"], "is raised, not called"),
+    **dict.fromkeys(["Dep", "Fence"], "is how the engine's own operations are declared"),
     "Lock": "is what locks have in common; its subclasses are in the generators",
     "Task": "is what spawn() gives",
 }
@@ -40,10 +69,22 @@ NO_METHOD: dict[str, str] = {
 }
 """Public methods that no program under test calls, and why."""
 
-CLASSES = (
-    "Barrier Completion Condition Flag KmemCache Mutex RwLock RwSemaphore SeqCount SeqLock Semaphore Spinlock Timer "
-    "WaitQueue"
-).split()
+CLASSES = [
+    "Barrier",
+    "Completion",
+    "Condition",
+    "Flag",
+    "KmemCache",
+    "Mutex",
+    "RwLock",
+    "RwSemaphore",
+    "SeqCount",
+    "SeqLock",
+    "Semaphore",
+    "Spinlock",
+    "Timer",
+    "WaitQueue",
+]
 ON_LOCKS = {"as_seen", "awaited", "free", "holders", "times_held"}
 """Methods and properties of locks by which the engine asks who holds them."""
 

@@ -24,11 +24,7 @@ def finds(mutant: Mutant, seed: int) -> bool:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
 def test_the_fault_is_found(mutant: Mutant) -> None:
-    found = next(
-        seed
-        for seed in (*mutant.hints, *range(SEEDS), None)
-        if seed is None or _with(mutant, seed)
-    )
+    found = next(seed for seed in (*mutant.hints, *range(SEEDS), None) if seed is None or _with(mutant, seed))
     assert found is not None, f"{mutant.truth} is put back, and no program finds it: {mutant.name}"
     assert not finds(mutant, found), f"without the fault {mutant.profile} {found} fails, too"
 
