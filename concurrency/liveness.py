@@ -311,6 +311,7 @@ class Liveness:
         if self._stopping or not spinners or all(task.done or task.daemon for task in self.tasks):
             return None
         left = [task for task in spinners if task.idle_spins < self._enough(task)]
+        self._idles(self._changes, over=not left)
         if not left:
             self.current = spinners[0]
             self.stop(self._livelock(sorted(spinners, key=task_number)))
@@ -338,6 +339,11 @@ class Liveness:
     def _enough(self, task: Task) -> int:
         """So often a task looks again before it spins for ever; one that may give up is given its time."""
         return SURE if task.look is not None and task.look.sure else self._spins
+
+    def _idles(self, changes: int, *, over: bool) -> None:
+        """Nobody can go on but those that look again; `changes` counts what has changed so far, `over` says that this
+        was the last time.
+        """
 
     def _settle_memory(self, task: Task, *, settled: bool) -> None:
         """With `settled` nobody does anything any more, so `task` sees all that was ever written (weak memory)."""

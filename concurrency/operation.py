@@ -188,6 +188,7 @@ class Operation:
         "effect",
         "field",
         "grace",
+        "heeds",
         "local",
         "name",
         "orders",
@@ -244,6 +245,8 @@ class Operation:
         self.acquires = acquires
         self.releases = releases
         self.orders = orders
+        # Grace periods of RCU are told of it.
+        self.heeds = rcu is not None or region
         self.surely = orders is None and dep is not Dep.TRY and dep is not Dep.TRY_READ
         """Whatever its result, it orders what its object says: `ordered` need not be asked."""
         self.rcu = rcu

@@ -162,15 +162,16 @@ class RaceDetector(Observer):
             self._clocks[parent.id][parent.id] += 1
         clock[task.id] = 1
         self._clocks.append(clock)
-        if not self.follows_reads:
+        if self._rcu.tasks is not None and not self.follows_reads:
             self._rcu.spawned(task)
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:
         """Orderings that locks, RCU and joins make."""
-        if not self.follows_reads and (
-            op.rcu is not None or op.region or self._rcu.tasks is not None or op is END
-        ):
-            self._rcu.performed(task, op, obj, arg, result)
+        # Most operations mean nothing to RCU, and are not asked further. A task that ends does only if it leaves a
+        # reader open; under Tasks RCU every wait counts.
+        rcu = self._rcu
+        if (op.heeds or rcu.tasks is not None or (op is END and rcu.plain.open)) and not self.follows_reads:
+            rcu.performed(task, op, obj, arg, result)
             if self._suspects:
                 self._judge()
         whose = obj if op.surely else op.ordered(obj, arg, result)

@@ -59,7 +59,7 @@ class Sections(Observer):
         if begins is not None:
             # Interrupts do not nest: to switch them off again begins nothing.
             if op is not LOCAL_IRQ_DISABLE or result:
-                task.inside.append((begins, place()))
+                task.inside += ((begins, place()),)
             return
         ends = _ENDS.get(op)
         if ends is not None:
@@ -67,5 +67,5 @@ class Sections(Observer):
             # there if a handler has ended with interrupts off, which switches them on.
             for at in range(len(task.inside) - 1, -1, -1):
                 if task.inside[at][0] == ends:
-                    del task.inside[at]
+                    task.inside = task.inside[:at] + task.inside[at + 1 :]
                     break

@@ -207,6 +207,11 @@ class Simulated(Liveness):
             else ""
         )
 
+    def _idles(self, changes: int, *, over: bool) -> None:
+        """See `Liveness._idles`."""
+        if self._thorough:
+            self._strategy.idles(changes, over=over)  # type: ignore[attr-defined]
+
     def _ask_again(self) -> Task | None:
         """Nobody can go on: before that is a deadlock, all who wait are asked again; gives one who can go on after all.
 

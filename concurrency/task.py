@@ -88,13 +88,13 @@ class Task:
         self.bh_off = 0
         """How many local_bh_disable() are still to be undone."""
         self.in_softirq = False
-        self.inside: list[tuple[str, RawFrame | None]] = []
+        self.inside: tuple[tuple[str, RawFrame | None], ...] = ()
         """What it is inside of, outermost first, and where that began; kept by `Sections` only."""
         self.wait_queue: WaitQueue | None = None
         """The queue that it has been put on by `prepare_to_wait`."""
         self.dozing = False
         """It has said that it will sleep, and has not slept since."""
-        self.farewells: list[Callable[[], object]] = []
+        self.farewells: tuple[Callable[[], object], ...] = ()
         """What it does when its function has returned, before its end: checks that look at what others change."""
         self.sleep: Sleep | None = None
         """Where it sleeps if it is on no queue."""
@@ -136,11 +136,13 @@ def own_name(name: str, taken: dict[str, int]) -> str:
     """
     # Written as lockdep writes the second class of a name (print_lock_name(), v6.6). The first keeps its name as it
     # is: it has begun before anybody knows that there will be another, and most programs have one of each.
-    number = taken.get(name, 0) + 1
-    own = name if number == 1 else f"{name}#{number}"
-    while number > 1 and own in taken:
+    number = taken.get(name)
+    if number is None:
+        taken[name] = 1
+        return name
+    number += 1
+    while (own := f"{name}#{number}") in taken:
         number += 1
-        own = f"{name}#{number}"
     taken[own] = 1
     taken[name] = number
     return own

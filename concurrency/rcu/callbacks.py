@@ -204,7 +204,7 @@ def init_rcu_head_on_stack(head: RcuHead) -> None:
     task = current_task()
     perform(INIT_ON_STACK, domain(RcuDomain), head)
     if active.runtime is not None and not task.farewells:
-        task.farewells.append(_leave_stack)
+        task.farewells = (_leave_stack,)
 
 
 def _leave_stack() -> None:

@@ -89,6 +89,13 @@ class Thorough(Search, Protocol):
     thorough: bool
     """True."""
 
+    def idles(self, changes: int, *, over: bool) -> None:
+        """Nobody can go on but tasks that spin, and these look again although nothing has changed.
+
+        `changes` counts what operations have changed so far. With `over` they have looked enough: the execution ends in
+        a livelock. What they did since `changes` was as now is no part of the trace.
+        """
+
 
 @runtime_checkable
 class Divisible(Search, Protocol):

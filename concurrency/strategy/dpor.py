@@ -25,7 +25,7 @@ What the paper leaves out, and what is done here:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from concurrency.dependence import Dependence
 from concurrency.execution import START
@@ -37,6 +37,16 @@ from concurrency.strategy.parts import Place, entered, first_places, mark_failed
 from concurrency.strategy.trace import Order, Trace
 from concurrency.strategy.wakeup import Reversal, Turn, insert
 from concurrency.task import Task
+
+
+class _Idle(NamedTuple):
+    """From event `since` on tasks have only looked again; `waiting` has what each task that had not ended was about to
+    do then, as `DPOR._turn_round` takes it.
+    """
+
+    since: int
+    changes: int
+    waiting: list[tuple[int, Order, Operation, object]]
 
 
 class DPOR:
@@ -90,6 +100,22 @@ class DPOR:
         self._at = 1
         self._chose = False
         """The turn has made a data choice."""
+        self._idle: _Idle | None = None
+        """Since when nobody has done anything but look again; None if somebody has."""
+        self._idled = False
+        """The execution has ended so."""
+
+    def idles(self, changes: int, *, over: bool) -> None:
+        """See `Thorough.idles`."""
+        trace = self._trace
+        if self._idle is None or self._idle.changes != changes:
+            waiting = [
+                (task.id, trace.order(task), *trace.next_of(task))
+                for task in trace.tasks.values()
+                if not task.done
+            ]
+            self._idle = _Idle(len(trace.who), changes, waiting)
+        self._idled = over
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
         """The task of this place; it is asked at every operation, also if only one task can go on."""
@@ -229,7 +255,19 @@ class DPOR:
     def _look_back(self, *, failed: bool) -> None:
         """The execution is over: have the other side of its races tried, and go back to the last place where one is."""
         trace = self._trace
-        made = self._path[: len(trace.who)]
+        idle = self._idle
+        # Looks that can find nothing new are no events: they are made so that a livelock is sure, wherever it begins.
+        # With a data choice among them they are, since another value may end the loop.
+        if self._idled and idle is not None and not any(place.ways for place in self._path[idle.since :]):
+            del self._path[idle.since :]
+            made, waiting = list(self._path), idle.waiting
+        else:
+            made = self._path[: len(trace.who)]
+            waiting = [
+                (task.id, trace.order(task), *trace.next_of(task))
+                for task in trace.tasks.values()
+                if not task.done and task not in self._runnable
+            ]
         trace.values = [place.turn.value for place in made]
         last = len(made) - 1
         while trace.more >> last & 1:
@@ -247,9 +285,8 @@ class DPOR:
                     self._want(number, 0, other, place.order.own, op, obj)
                 elif number >= self._fresh and not turn.value:
                     place.todo.insert(value - 1, other)
-        for task in trace.tasks.values():
-            if not task.done and task not in self._runnable:
-                self._turn_round(trace.order(task), task.id, *trace.next_of(task))
+        for task, order, op, obj in waiting:
+            self._turn_round(order, task, op, obj)
         if failed:
             mark_failed(made)
         self._fresh = len(made)
@@ -291,7 +328,7 @@ class DPOR:
     def _step_back(self, *, failed: bool) -> None:
         """Go back to the last place where something is left to try; `failed` says that the last turn did."""
         path = self._path
-        made = len(self._trace.who)
+        made = self._fresh
         while path and not path[-1].shared:
             place = path[-1]
             turn = place.turn
