@@ -15,6 +15,8 @@ from adversary_generate import PROFILES, generate
 from adversary_language import Program, shrunk, source, text_of
 from adversary_never import WAYS, never_passed
 
+from concurrency import ConcurrencyError
+
 Comparison = Callable[[Program], str]
 
 
@@ -31,7 +33,7 @@ def judge(comparison: Comparison, profile: str, seeds: range, least: float = 0.3
     compared = 0
     for seed in seeds:
         program = generate(profile, seed)
-        if (profile, seed) in OPEN:
+        if (comparison, profile, seed) in KNOWN:
             continue
         try:
             difference = comparison(program)
@@ -72,7 +74,7 @@ SUITE: list[tuple[Comparison, str, int, int, float]] = [
     (compare.with_circles, "circles", 12, 60, 0.2),
     (compare.with_words, "wrong", 15, 60, 0.5),
     (compare.with_explanation, "custom", 8, 30, 0.0),
-    (compare.with_audit, "everything", 10, 100, 0.8),
+    (compare.with_audit, "everything", 12, 100, 0.3),
     (compare.with_lies, "custom", 8, 30, 0.2),
     (compare.ends, "spin", 3, 8, 0.9),
     (compare.stays_short, "spin", 8, 30, 0.4),
@@ -81,8 +83,19 @@ SUITE: list[tuple[Comparison, str, int, int, float]] = [
 """Each comparison with a profile; how many programs of it are in the suite, and how many in each of ten parts of the
 exhaustive comparison; and which part of them must be small enough to be judged."""
 
-OPEN: dict[tuple[str, int], str] = {}
-"""Programs on which the engine is known to be wrong, and how; `test_what_is_open_is_still_wrong` keeps it true."""
+OPEN: list[tuple[Comparison, str, int, str]] = [
+    (
+        compare.with_model,
+        "spin",
+        15,
+        "dpor calls a program not deterministic in which two tasks spin beside a third",
+    ),
+    (compare.audited, "time", 7, "the audit finds the deadlines of the engine itself (`AUDIT_OPEN`)"),
+    (compare.audited, "slab", 24, "the audit does not know that freeing depends on starts (`AUDIT_OPEN`)"),
+]
+"""Programs on which the engine is known to be wrong, and how. They are left out above;
+`test_what_is_open_is_still_wrong` says when that is over."""
+KNOWN = {(comparison, profile, seed) for comparison, profile, seed, _ in OPEN}
 
 
 @pytest.mark.parametrize(
@@ -129,10 +142,14 @@ def test_programs_are_the_same_in_every_run() -> None:
     )
 
 
-@pytest.mark.parametrize("which", OPEN, ids=str)
-def test_what_is_open_is_still_wrong(which: tuple[str, int]) -> None:
-    with pytest.raises(Exception):  # noqa: B017, PT011
-        assert compare.with_model(generate(*which)) == ""
+@pytest.mark.parametrize(("comparison", "profile", "seed", "why"), OPEN, ids=str)
+def test_what_is_open_is_still_wrong(comparison: Comparison, profile: str, seed: int, why: str) -> None:
+    program = generate(profile, seed)
+    try:
+        wrong = comparison(program)
+    except ConcurrencyError as error:
+        wrong = str(error)
+    assert wrong, f"{profile} {seed} is right now: take it from OPEN ({why})"
 
 
 def test_a_failing_program_is_shrunk_to_what_matters() -> None:
