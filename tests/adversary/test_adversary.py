@@ -28,6 +28,11 @@ def differs(comparison: Comparison, program: Program) -> str:
         return ""
 
 
+def called(what: object) -> str:
+    """A part of a test's name: that of a comparison without its address."""
+    return str(getattr(what, "__name__", what))
+
+
 def judge(comparison: Comparison, profile: str, seeds: range, least: float = 0.3) -> None:
     """Compare the programs of these seeds; at least this part of them must be small enough to be judged."""
     compared = 0
@@ -101,7 +106,7 @@ KNOWN = {(comparison, profile, seed) for comparison, profile, seed, _ in OPEN}
 @pytest.mark.parametrize(
     ("comparison", "profile", "count", "least"),
     [(comparison, profile, count, least) for comparison, profile, count, _, least in SUITE],
-    ids=lambda value: getattr(value, "__name__", None) or str(value),
+    ids=called,
 )
 def test_the_engine_agrees_with_its_judge(
     comparison: Comparison, profile: str, count: int, least: float
@@ -121,7 +126,7 @@ def test_what_was_not_explored_is_never_passed(way: str) -> None:
 @pytest.mark.parametrize(
     ("comparison", "profile", "count", "least"),
     [(comparison, profile, many, 0.6 * least) for comparison, profile, _, many, least in SUITE if many],
-    ids=lambda value: getattr(value, "__name__", None) or str(value),
+    ids=called,
 )
 def test_the_engine_agrees_with_its_judge_on_more(
     comparison: Comparison, profile: str, count: int, least: float, part: int
@@ -142,7 +147,7 @@ def test_programs_are_the_same_in_every_run() -> None:
     )
 
 
-@pytest.mark.parametrize(("comparison", "profile", "seed", "why"), OPEN, ids=str)
+@pytest.mark.parametrize(("comparison", "profile", "seed", "why"), OPEN, ids=called)
 def test_what_is_open_is_still_wrong(comparison: Comparison, profile: str, seed: int, why: str) -> None:
     program = generate(profile, seed)
     try:
