@@ -323,8 +323,8 @@ class RaceDetector(Observer):
         if op.before is not None:
             self._barrier(task, op.before)
         barriers = self._before_barrier
-        # A marked access orders something where a barrier was met or will be, and a store ends the ordering of a release;
-        # where nothing was released or compared yet, there is nothing to order.
+        # A marked access orders something where a barrier was met or will be, and a store ends the ordering of a
+        # release; where nothing was released or compared yet, there is nothing to order.
         if (
             op.tracked
             or barriers
