@@ -366,7 +366,7 @@ class Compiler:
             writer, readers, queue = g["sem"]
             rest = tuple(one for one in queue if one != (me, False))
             g["sem"] = (writer, tuple(sorted((*readers, me))), rest)
-            return log[:-1]
+            return log
 
         def leave(g: Globals, me: str, log: Log) -> Log:
             writer, readers, queue = g["sem"]
@@ -383,6 +383,7 @@ class Compiler:
         self.forget(code)
         goes_on = self.jump(code)
         waits.target = len(code)
+        self.forget(code)
         self.op(code, "sem", enter, may)
         goes_on.target = len(code)
 
@@ -402,7 +403,7 @@ class Compiler:
         def enter(g: Globals, me: str, log: Log) -> Log:
             _, readers, queue = g["sem"]
             g["sem"] = (me, readers, queue[1:])
-            return log[:-1]
+            return log
 
         def leave(g: Globals, me: str, log: Log) -> Log:
             _, readers, queue = g["sem"]

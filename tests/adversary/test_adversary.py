@@ -15,6 +15,8 @@ from adversary_generate import PROFILES, generate
 from adversary_language import Program, shrunk, source, text_of
 from adversary_never import WAYS, never_passed
 
+from concurrency import ConcurrencyError
+
 Comparison = Callable[[Program], str]
 
 
@@ -26,12 +28,17 @@ def differs(comparison: Comparison, program: Program) -> str:
         return ""
 
 
+def called(what: object) -> str:
+    """A part of a test's name: that of a comparison without its address."""
+    return str(getattr(what, "__name__", what))
+
+
 def judge(comparison: Comparison, profile: str, seeds: range, least: float = 0.3) -> None:
     """Compare the programs of these seeds; at least this part of them must be small enough to be judged."""
     compared = 0
     for seed in seeds:
         program = generate(profile, seed)
-        if (profile, seed) in OPEN:
+        if (comparison, profile, seed) in KNOWN:
             continue
         try:
             difference = comparison(program)
@@ -46,33 +53,33 @@ def judge(comparison: Comparison, profile: str, seeds: range, least: float = 0.3
 
 
 SUITE: list[tuple[Comparison, str, int, int, float]] = [
-    (compare.with_model, "core", 40, 300, 0.9),
-    (compare.with_model, "branchy", 20, 200, 0.9),
+    (compare.with_model, "core", 70, 300, 0.9),
+    (compare.with_model, "branchy", 40, 200, 0.9),
     (compare.with_model, "spin", 25, 100, 0.7),
-    (compare.with_model, "circles", 15, 100, 0.3),
-    (compare.with_model, "slab", 20, 60, 0.1),
-    (compare.with_traces, "branchy", 40, 200, 0.7),
+    (compare.with_model, "circles", 30, 100, 0.3),
+    (compare.with_model, "slab", 40, 60, 0.1),
+    (compare.with_traces, "branchy", 70, 200, 0.7),
     (compare.with_traces, "core", 20, 100, 0.2),
-    (compare.with_enumeration, "rcu", 8, 50, 0.1),
-    (compare.with_enumeration, "slab", 10, 50, 0.2),
-    (compare.with_enumeration, "wait", 8, 60, 0.2),
+    (compare.with_enumeration, "rcu", 14, 50, 0.1),
+    (compare.with_enumeration, "slab", 16, 50, 0.2),
+    (compare.with_enumeration, "wait", 14, 60, 0.2),
     (compare.with_enumeration, "time", 5, 30, 0.0),
-    (compare.with_enumeration, "custom", 8, 60, 0.3),
-    (compare.with_enumeration, "memory", 8, 60, 0.3),
+    (compare.with_enumeration, "custom", 14, 60, 0.3),
+    (compare.with_enumeration, "memory", 14, 60, 0.3),
     (compare.with_enumeration, "irq", 4, 20, 0.0),
-    (compare.with_enumeration, "everything", 10, 60, 0.2),
+    (compare.with_enumeration, "everything", 16, 60, 0.2),
     (compare.twice, "locks", 12, 60, 0.4),
     (compare.twice, "wait", 12, 60, 0.4),
     (compare.twice, "memory", 12, 60, 0.4),
-    (compare.with_races, "races", 40, 300, 0.9),
+    (compare.with_races, "races", 90, 300, 0.9),
     (compare.with_strategies, "everything", 5, 20, 0.0),
     (compare.with_strategies, "spin", 4, 15, 0.0),
     (compare.with_fewest, "core", 12, 30, 0.0),
     (compare.with_fewest, "slab", 12, 30, 0.0),
-    (compare.with_circles, "circles", 12, 60, 0.2),
-    (compare.with_words, "wrong", 15, 60, 0.5),
+    (compare.with_circles, "circles", 20, 60, 0.2),
+    (compare.with_words, "wrong", 25, 60, 0.5),
     (compare.with_explanation, "custom", 8, 30, 0.0),
-    (compare.with_audit, "everything", 10, 100, 0.8),
+    (compare.with_audit, "everything", 12, 100, 0.3),
     (compare.with_lies, "custom", 8, 30, 0.2),
     (compare.ends, "spin", 3, 8, 0.9),
     (compare.stays_short, "spin", 8, 30, 0.4),
@@ -81,14 +88,31 @@ SUITE: list[tuple[Comparison, str, int, int, float]] = [
 """Each comparison with a profile; how many programs of it are in the suite, and how many in each of ten parts of the
 exhaustive comparison; and which part of them must be small enough to be judged."""
 
-OPEN: dict[tuple[str, int], str] = {}
-"""Programs on which the engine is known to be wrong, and how; `test_what_is_open_is_still_wrong` keeps it true."""
+OPEN: list[tuple[Comparison, str, int, str]] = [
+    (
+        compare.with_model,
+        "spin",
+        15,
+        "dpor calls a program not deterministic in which two tasks spin beside a third",
+    ),
+    (compare.audited, "time", 7, "the audit finds the deadlines of the engine itself (`AUDIT_OPEN`)"),
+    (
+        compare.audited,
+        "everything",
+        1126,
+        "the audit finds what the engine notes of tasks that spin (`AUDIT_OPEN`)",
+    ),
+    (compare.audited, "slab", 24, "the audit does not know that freeing depends on starts (`AUDIT_OPEN`)"),
+]
+"""Programs on which the engine is known to be wrong, and how. They are left out above;
+`test_what_is_open_is_still_wrong` says when that is over."""
+KNOWN = {(comparison, profile, seed) for comparison, profile, seed, _ in OPEN}
 
 
 @pytest.mark.parametrize(
     ("comparison", "profile", "count", "least"),
     [(comparison, profile, count, least) for comparison, profile, count, _, least in SUITE],
-    ids=lambda value: getattr(value, "__name__", None) or str(value),
+    ids=called,
 )
 def test_the_engine_agrees_with_its_judge(
     comparison: Comparison, profile: str, count: int, least: float
@@ -108,7 +132,7 @@ def test_what_was_not_explored_is_never_passed(way: str) -> None:
 @pytest.mark.parametrize(
     ("comparison", "profile", "count", "least"),
     [(comparison, profile, many, 0.6 * least) for comparison, profile, _, many, least in SUITE if many],
-    ids=lambda value: getattr(value, "__name__", None) or str(value),
+    ids=called,
 )
 def test_the_engine_agrees_with_its_judge_on_more(
     comparison: Comparison, profile: str, count: int, least: float, part: int
@@ -129,10 +153,14 @@ def test_programs_are_the_same_in_every_run() -> None:
     )
 
 
-@pytest.mark.parametrize("which", OPEN, ids=str)
-def test_what_is_open_is_still_wrong(which: tuple[str, int]) -> None:
-    with pytest.raises(Exception):  # noqa: B017, PT011
-        assert compare.with_model(generate(*which)) == ""
+@pytest.mark.parametrize(("comparison", "profile", "seed", "why"), OPEN, ids=called)
+def test_what_is_open_is_still_wrong(comparison: Comparison, profile: str, seed: int, why: str) -> None:
+    program = generate(profile, seed)
+    try:
+        wrong = comparison(program)
+    except ConcurrencyError as error:
+        wrong = str(error)
+    assert wrong, f"{profile} {seed} is right now: take it from OPEN ({why})"
 
 
 def test_a_failing_program_is_shrunk_to_what_matters() -> None:
