@@ -510,7 +510,9 @@ class _Taker:
             isinstance(value, (ModuleType, Enum, CodeType))
             or kind.__name__ in _STATIC
             or kind is GenericAlias
+            or kind is object
         ):
+            # Nothing in them changes; a bare object() is known by its identity, as sentinels are.
             pass
         elif kind.__module__.partition(".")[0] not in _ENGINE:
             if kind.__module__ == "builtins" or not _is_plain_class(kind):
