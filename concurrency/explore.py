@@ -11,7 +11,7 @@ from typing import Any
 from concurrency.batch import ByName, Source, Work, packed
 from concurrency.execution import Execution
 from concurrency.failure import BadSchedule, ConcurrencyError, OutOfTime
-from concurrency.foreign import no_threads, run_heard
+from concurrency.foreign import EVERY, no_threads, run_heard
 from concurrency.observer import hearers
 from concurrency.parallel import explore_with
 from concurrency.replay import tell_apart
@@ -169,15 +169,20 @@ def _here(tally: Tally, chooser: Strategy) -> None:
     """Run the executions of a tally in this process, one after the other."""
     runtimes = Runtimes(lambda settings: settings.runtime(chooser), tally.settings, tally.wishes.sampler)
     search = chooser if isinstance(chooser, Search) else None
+    out_of_time, meeting = tally.out_of_time, runtimes.meeting
     for number in count():
         if not tally.goes_on:
             return
         runner = runtimes.of(number)
         runner.executions = number
-        runner.out_of_time = tally.out_of_time
+        runner.out_of_time = out_of_time
         try:
-            execution = run_heard(runner, tally.program, number)
-            runtimes.meeting.over(execution)
+            if number % EVERY:
+                execution = runner.run(tally.program)
+            else:
+                execution = run_heard(runner, tally.program, number)
+            if not meeting.met:
+                meeting.over(execution)
         except Pruned:
             tally.result.pruned += 1
             execution = None

@@ -134,6 +134,8 @@ class RaceDetector(Observer):
         self._before_barrier: dict[int, Clock] = {}
         """For each task, its clock at its last write barrier."""
         self._rcu: GraceOrder[Clock] = GraceOrder(self)
+        self._heeded = False
+        """An operation of this execution meant something to RCU."""
         self._late: dict[int, list[tuple[int, Clock]]] = {}
         """What turned out to be known all along, for each task in the order of its epochs: whoever knows of that epoch
         or a later one knows this, too. Each entry has all that those before it have."""
@@ -148,7 +150,8 @@ class RaceDetector(Observer):
         self._before_barrier = {}
         self._clocks = []
         self._places = {}
-        self._rcu = GraceOrder(self)
+        if self._heeded:
+            self._rcu, self._heeded = GraceOrder(self), False
         self._late = {}
         self._suspects = []
         self._on = "data-race" not in runtime.without
@@ -171,6 +174,7 @@ class RaceDetector(Observer):
         # reader open; under Tasks RCU every wait counts.
         rcu = self._rcu
         if (op.heeds or rcu.tasks is not None or (op is END and rcu.plain.open)) and not self.follows_reads:
+            self._heeded = True
             rcu.performed(task, op, obj, arg, result)
             if self._suspects:
                 self._judge()

@@ -100,6 +100,9 @@ class Simulated(Liveness):
         self.executions = 0
         """The number of the next execution, as the strategy counts them."""
         self._greenlets = Greenlets()
+        self._reduces = strategy.name == "dpor"
+        self._ordinary: set[object] = set()
+        """The code of functions that were spawned, run when they are called, and are the user's own."""
         self._reset()
 
     def _reset(self) -> None:
@@ -164,7 +167,9 @@ class Simulated(Liveness):
             self._when.append(0)
             onward: Task | None = self.current
             while onward is not None:
-                onward = self._go_on_with(onward) or self._ask_again() or self._look_again()
+                onward = self._go_on_with(onward)
+                if onward is None:
+                    onward = (self._ask_again() if self._waiting else None) or self._look_again()
             self._settle()
         finally:
             try:
@@ -188,15 +193,13 @@ class Simulated(Liveness):
             preemptions=max(0, len(self._who) - self._relieved),
             faults=self._faults - self.faults,
             looks_cut=self.looks_cut,
-            doubt=self._doubt or self._timed(),
+            doubt=self._doubt or (self._timed() if self._reduces else ""),
         )
 
     def _timed(self) -> str:
         """Why another order of independent operations may show something else, for a search that leaves those out."""
         # Where a grace period stalls is counted in operations of all tasks: what one order brings into its time, an
         # equivalent one may not. In an execution that is not as long as the time-out, no order can.
-        if self._strategy.name != "dpor":
-            return ""
         late = any(
             isinstance(one, GracePeriods) and one.stalls is not None and one.stalls.may_ring(self.steps)
             for one in self.domains.values()
@@ -219,7 +222,7 @@ class Simulated(Liveness):
         here), or one on another object has. Nobody was wrongly reported, but where the task could have gone on
         earlier it was not tried: the execution says so (`Execution.doubt`).
         """
-        if self._stopping or not self._waiting:
+        if self._stopping:
             return None
         for waiting in list(self._waiting.values()):
             for task, op in waiting.items():
@@ -460,9 +463,16 @@ class Simulated(Liveness):
         """See `Runtime.spawn`."""
         if self._stopping:
             raise TaskKilled
-        check_runs(fn, "the function given to spawn()", SPAWN_HINT)
+        code = getattr(fn, "__code__", None)
+        where = None
+        # What is asked of a function is asked once: programs spawn the same few again and again.
+        if code not in self._ordinary:
+            check_runs(fn, "the function given to spawn()", SPAWN_HINT)
+            where = born(fn)
+            if code is not None and where is None:
+                self._ordinary.add(code)
         task = self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
-        task.born = born(fn)
+        task.born = where
         return task
 
     def waits(self, task: Task) -> bool:
@@ -510,7 +520,12 @@ class Simulated(Liveness):
     def _start(
         self, parent: Task | None, fn: Callable[..., Any], args: tuple[Any, ...], name: str, daemon: bool
     ) -> Task:
-        task = Task(len(self.tasks), own_name(name, self._names), fn, args, daemon)
+        names = self._names
+        if name in names:
+            name = own_name(name, names)
+        else:
+            names[name] = 1
+        task = Task(len(self.tasks), name, fn, args, daemon)
         task.resume = partial(self._greenlets.hub.switch, task)
         self.tasks.append(task)
         self._runnable.append(task)
