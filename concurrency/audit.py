@@ -78,9 +78,7 @@ _UNWATCHED = frozenset(
 _MADE_ONCE = frozenset({"sleep"})
 """Made by whoever comes first, and the same from then on: who that was makes no difference."""
 _COMMUTING = frozenset(
-    one
-    for one in Footprint
-    if one not in (Footprint.READ, Footprint.CHANGE, Footprint.NOTHING, *REACHING)
+    one for one in Footprint if one not in (Footprint.READ, Footprint.CHANGE, Footprint.NOTHING, *REACHING)
 )
 """Footprints that change the same attributes and commute all the same: tried in both orders, on copies."""
 

@@ -65,9 +65,9 @@ def _agree(one: int | None, other: int | None) -> bool:
 def is_one_look_more(task: Task, does: str, did: str) -> bool:
     """Two operations of one turn differ since `task`, which spins, has looked once more in one of two executions.
 
-    Whether it waits after a look, or looks again, goes by all that its loop can reach (`concurrency.frames`): by a list,
-    say, that its function names and others append to, without an operation. So the order of what is independent may
-    decide it. A look more or less changes nothing that anybody sees, so both executions stand for one another.
+    Whether it waits after a look, or looks again, goes by all that its loop can reach (`concurrency.frames`): by a
+    list, say, that its function names and others append to, without an operation. So the order of what is independent
+    may decide it. A look more or less changes nothing that anybody sees: both executions stand for one another.
     """
     return task.look is not None and CPU_RELAX.name in (does, did)
 
@@ -151,7 +151,9 @@ class Reversal:
             trace.next_of(trace.tasks[task]) if number is None else (trace.ops[number], trace.objs[number])
         )
         if turn.does is not None and op is not None and turn.does != op.name:
-            assert is_one_look_more(trace.tasks[task], op.name, turn.does), "nothing else depends on what no operation shows"
+            assert is_one_look_more(trace.tasks[task], op.name, turn.does), (
+                "nothing else depends on what no operation shows"
+            )
             # What the other one touched is not known. To try a sequence that would be made anyway loses nothing.
             return 0
         for number in trace.touched(op, obj, self._left):

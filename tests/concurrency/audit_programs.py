@@ -447,6 +447,7 @@ def spinning() -> None:
             cpu_relax()
 
     def ends_it() -> None:
+        # Long enough for somebody to look in vain.
         for number in (0, 0, 0, 1):
             two.a = number
 

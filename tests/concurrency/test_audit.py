@@ -14,6 +14,7 @@ from concurrency_programs import abba, lost_update
 import concurrency
 from concurrency import (
     Access,
+    Completion,
     ConcurrencyError,
     Condition,
     KmemCache,
@@ -27,10 +28,13 @@ from concurrency import (
     WrongDeclaration,
     audit,
     check,
+    clock,
+    cpu_relax,
     dependence,
     domain,
     explore,
     join,
+    kfree_rcu,
     peek,
     perform,
     poke,
@@ -44,8 +48,9 @@ from concurrency import (
 )
 from concurrency import condition as condition_module
 from concurrency.dependence import Footprint
-from concurrency.rcu import RCU_WAITS, SRCU_READ_LOCK, SRCU_WAITS, RcuDomain, poll_state_synchronize_rcu
+from concurrency.rcu import SRCU_READ_LOCK, SRCU_WAITS, RcuDomain, poll_state_synchronize_rcu
 from concurrency.rwsem import DOWN_READ, DOWN_WRITE
+from concurrency.slab import FREE
 from lockdep.gfp import GFP_KERNEL
 
 Program = Callable[[], Any]
@@ -132,6 +137,108 @@ def test_an_audit_leaves_nothing_behind() -> None:
     assert type(box) is Box
     assert COUNT.effect is effect
     assert box.count == 4
+
+
+# -- no false alarms ------------------------------------------------------------------------------------------------
+
+WITHOUT_A_NAME = """
+class Cell:
+    name = "cell"
+    full = False
+
+def program():
+    cell = Cell()
+    look = Operation("look", Access.READ_ONCE, effect=EFFECT, local=True)
+    spawn(lambda: perform(look, cell))
+"""
+
+
+@pytest.mark.parametrize(("effect", "found"), [("lambda cell, _t, _a: cell.full", 0), ("fill", 1)])
+def test_functions_and_classes_of_no_module_are_audited_as_any_other(effect: str, found: int) -> None:
+    known = (Operation, spawn, perform, fill)
+    scope: dict[str, Any] = {"Access": Access, **{one.__name__: one for one in known}}
+    exec(WITHOUT_A_NAME.replace("EFFECT", effect), scope)
+    assert scope["program"].__module__ is None
+    assert len(audit(scope["program"], keep_going=True).found) == found
+
+
+def looks_at_what_is_freed(how: Callable[[KmemCache[Node], Node], None], reads: bool) -> Program:
+    def program() -> None:
+        cache, two = KmemCache("node", Node), Two()
+        node = cache.alloc(GFP_KERNEL)
+
+        def looks() -> None:
+            if reads:
+                two.a  # noqa: B018
+            node.plain  # noqa: B018
+
+        spawn(looks)
+        spawn(how, cache, node)
+
+    return program
+
+
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("how", [KmemCache.free, kfree_rcu], ids=["free", "kfree_rcu"])
+def test_a_free_is_ordered_with_all_that_tasks_look_at(how: Any, reads: bool) -> None:
+    """Also with what a task looks at before its first operation, as the search has it (`START`)."""
+    assert audit(looks_at_what_is_freed(how, reads), executions=10, keep_going=True).found == []
+
+
+def test_a_free_that_the_search_takes_for_local_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dependence, "_KNOWN", {**dependence._KNOWN, FREE: Footprint.CHANGE})
+    with pytest.raises(
+        WrongDeclaration, match=r"looks looks at Node.plain without an operation after the start"
+    ):
+        audit(looks_at_what_is_freed(KmemCache.free, False), executions=10)
+
+
+def two_deadlines() -> None:
+    done, two = Completion("done"), Two()
+
+    def waits() -> None:
+        two.a  # noqa: B018
+        done.wait_timeout(1)
+
+    spawn(done.wait_timeout, 1)
+    spawn(waits)
+    spawn(done.complete)
+
+
+def test_each_task_takes_its_own_deadline_back() -> None:
+    assert audit(two_deadlines, executions=20, keep_going=True).found == []
+
+
+def test_a_deadline_that_may_pass_after_it_was_taken_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`del_timer_sync` waits until the timer has fired; one that does not is no order of the two."""
+    disarm = Operation("del_timer", field="timers", effect=clock.DISARM.effect, wakes=True, local=True)
+    monkeypatch.setattr(clock, "DISARM", disarm)
+    with pytest.raises(WrongDeclaration, match=r"looks at done\.late\[\d\]|changes done\.late\[\d\]"):
+        audit(two_deadlines, executions=100)
+
+
+def test_what_is_noted_of_tasks_that_spin_is_not_the_programs() -> None:
+    def program() -> None:
+        two, box = Two(), Box()
+
+        def spins() -> None:
+            while not two.a:
+                cpu_relax()
+            box.count += looks
+
+        def changes() -> None:
+            for number in (0, 0, 1):
+                two.a = number
+            box.count += looks
+
+        for task in (spins, spins, changes):
+            spawn(task)
+
+    looks = 0
+    found = audit(program, executions=10, keep_going=True).found
+    # What the program itself does in such an execution is still seen.
+    assert found
+    assert all("box.count" in one for one in found)
 
 
 # -- wrong declarations ---------------------------------------------------------------------------------------------
@@ -453,7 +560,9 @@ def test_a_poll_that_sees_no_reader_end_is_found(monkeypatch: pytest.MonkeyPatch
     audit(program, executions=30)
     looks, ends = Footprint.GRACE_LOOKS, Footprint.READER_ENDS
     monkeypatch.setattr(dependence, "_COMMUTE", dependence._COMMUTE | {(looks, ends), (ends, looks)})
-    with pytest.raises(WrongDeclaration, match=r"poll_state_synchronize_rcu.* declared independent, yet the order"):
+    with pytest.raises(
+        WrongDeclaration, match=r"poll_state_synchronize_rcu.* declared independent, yet the order"
+    ):
         audit(program, executions=30)
 
 
