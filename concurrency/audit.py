@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from concurrency.dependence import REACHING, Dependence, Footprint
 from concurrency.execution import START
-from concurrency.failure import ConcurrencyError, Failure
+from concurrency.failure import ConcurrencyError, Failure, Kind
 from concurrency.observer import Observer
 from concurrency.operation import Operation
 from concurrency.rcu import RcuDomain
@@ -324,6 +324,8 @@ class _Watch:
         self._on: dict[int, dict[Operation, Clock]] = {}
         self._pairs: set[tuple[Operation, Operation]] = set()
         self._tried: dict[tuple[Operation, Operation], int] = {}
+        self._conflicts: list[str] = []
+        """What was found since the task went on; see `_tell`."""
 
     def end(self) -> None:
         """The execution is over: everything is as it was."""
@@ -357,6 +359,7 @@ class _Watch:
         if self.listening:
             self._close()
             self.listening = False
+            self._tell()
             self._compare_ready(None)
 
     def go_on(self) -> None:
@@ -390,6 +393,7 @@ class _Watch:
         self.pause()
         for name in ("done", "result"):
             self._touch(task, name, changed=True)
+        self._tell()
 
     def meets(self, op: Operation, obj: object, arg: Any) -> None:
         """A task has announced an operation."""
@@ -468,6 +472,7 @@ class _Watch:
         finally:
             self._close()
             self._inside, self.listening = None, False
+            self._tell()
             # What has failed has ended the execution.
             if sys.exc_info()[0] is None:
                 if is_atomic(task) != was_atomic and not op.region and not self._wide_op(op, obj):
@@ -664,10 +669,22 @@ class _Watch:
         first, second = sorted((one, two), key=lambda access: (access[1], access[2], str(access[0])))
         what = f"{label(obj)}.{name.removeprefix('_')}"
         advice = "leave local=True out of one of them" if first[1] else "make that an operation on it"
-        self._runtime.wrong(
+        self._conflicts.append(
             f"{_told(first, what)} and {_told(second, 'it')}, in an order that the search does not see since they are "
             f"declared independent: {advice}"
         )
+
+    def _tell(self) -> None:
+        """Say what was found, unless the task has failed meanwhile: whoever writes a report looks at everything.
+
+        What the program itself fails by is no report of ours: it may have looked before.
+        """
+        found, self._conflicts = self._conflicts, []
+        failure = sys.exc_info()[1]
+        if isinstance(failure, Failure) and failure.kind not in (Kind.CHECK, Kind.BUG_ON):
+            return
+        for one in found:
+            self._runtime.wrong(one)
 
     # -- what is watched ------------------------------------------------------------------------------------------
 

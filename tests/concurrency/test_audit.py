@@ -308,6 +308,18 @@ def changes_between_operations() -> None:
     spawn(task)
 
 
+def fails_after_it_has_looked() -> None:
+    """What a report looks at is none of the program's, but what the program looked at before it failed is."""
+    box, other = Box(), Box("other")
+
+    def task() -> None:
+        perform(COUNT, box)
+        check(other.count < 0, "none was counted")
+
+    spawn(perform, COUNT, other)
+    spawn(task)
+
+
 def looks_at_a_lock_in_passing() -> None:
     lock, two = Mutex("lock"), Two()
 
@@ -431,6 +443,7 @@ WRONG: list[tuple[Program, str]] = [
         looks_between_operations,
         "task looks at other.count without an operation after count(box) and count(other)",
     ),
+    (fails_after_it_has_looked, "task looks at other.count without an operation after count(box) and count"),
     (changes_between_operations, "task changes other.items without an operation after count(box)"),
     (
         looks_at_a_lock_in_passing,
