@@ -193,6 +193,22 @@ def test_a_free_that_the_search_takes_for_local_is_found(monkeypatch: pytest.Mon
         audit(looks_at_what_is_freed(KmemCache.free, False), executions=10)
 
 
+def test_a_lock_that_sleeps_leaves_preemption_as_it_is() -> None:
+    """So a grace period, which looks for stretches without preemption, sees nothing of a mutex."""
+
+    def program() -> None:
+        lock = Mutex("lock")
+
+        def takes() -> None:
+            with lock:
+                pass
+
+        spawn(takes)
+        spawn(synchronize_rcu)
+
+    assert audit(program, executions=20, keep_going=True).found == []
+
+
 def two_deadlines() -> None:
     done, two = Completion("done"), Two()
 
