@@ -16,6 +16,7 @@ from concurrency.observer import hearers
 from concurrency.parallel import explore_with
 from concurrency.replay import tell_apart
 from concurrency.result import Result, Witness
+from concurrency.runtime import active
 from concurrency.sample import Runtimes, Sampler
 from concurrency.settings import Settings
 from concurrency.simulated import Simulated
@@ -81,6 +82,9 @@ def explore(
     settings = settings or Settings()
     result = Result(strategy, seed, unit=unit_of(strategy))
     chooser: Strategy | None = None
+    # Before anything is started for it: inside a task even that is refused, in words that are about something else.
+    if active.runtime is not None:
+        raise ConcurrencyError("a program is running in this process: explorations do not nest")
     if runtime == "threaded":
         result.strategy = "os"
     else:

@@ -31,7 +31,7 @@ from concurrency.runtime import Watcher, active
 from concurrency.shared import STRONG, use_accessors
 from concurrency.site import born
 from concurrency.spin import DEFAULT_LOOKS, DEFAULT_SPINS
-from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, starts_round
+from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, Watchful, starts_round
 from concurrency.task import MANY, Task, is_among, own_name, task_number
 from concurrency.unrun import SPAWN_HINT, check_ran, check_runs, role_of
 from concurrency.waiting import circle, describe_circle, describe_deadlock, doings
@@ -209,8 +209,8 @@ class Simulated(Liveness):
 
     def _idles(self, changes: int, *, over: bool) -> None:
         """See `Liveness._idles`."""
-        if self._thorough:
-            self._strategy.idles(changes, over=over)  # type: ignore[attr-defined]
+        if isinstance(self._strategy, Watchful):
+            self._strategy.idles(changes, over=over)
 
     def _ask_again(self) -> Task | None:
         """Nobody can go on: before that is a deadlock, all who wait are asked again; gives one who can go on after all.

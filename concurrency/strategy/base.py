@@ -89,6 +89,11 @@ class Thorough(Search, Protocol):
     thorough: bool
     """True."""
 
+
+@runtime_checkable
+class Watchful(Thorough, Protocol):
+    """A thorough search that tells looks in vain from what belongs to a trace."""
+
     def idles(self, changes: int, *, over: bool) -> None:
         """Nobody can go on but tasks that spin, and these look again although nothing has changed.
 

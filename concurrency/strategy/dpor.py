@@ -33,7 +33,7 @@ from concurrency.failure import BadSchedule, ConcurrencyError
 from concurrency.operation import Operation
 from concurrency.runtime import current_task
 from concurrency.strategy.base import Part, Pruned
-from concurrency.strategy.parts import Place, entered, first_places, mark_failed, rest, share_out
+from concurrency.strategy.parts import Place, entered, first_places, keep_whole, mark_failed, rest, share_out
 from concurrency.strategy.trace import Order, Trace
 from concurrency.strategy.wakeup import Reversal, Turn, insert, is_one_look_more
 from concurrency.task import Task
@@ -106,7 +106,7 @@ class DPOR:
         """The execution has ended so."""
 
     def idles(self, changes: int, *, over: bool) -> None:
-        """See `Thorough.idles`."""
+        """See `Watchful.idles`."""
         trace = self._trace
         if self._idle is None or self._idle.changes != changes:
             waiting = [
@@ -279,6 +279,10 @@ class DPOR:
                 for task in trace.tasks.values()
                 if not task.done and task not in self._runnable
             ]
+        if made[0].shared and not self._fresh and trace.reaches_anything:
+            # The first execution of all. Starts race in this program, and they are not shared out (`_place`): so
+            # nothing is, and one process searches it.
+            keep_whole(made)
         trace.values = [place.turn.value for place in made]
         last = len(made) - 1
         while trace.more >> last & 1:
@@ -314,7 +318,8 @@ class DPOR:
         trace, place = self._trace, self._path[first]
         if place.shared:
             # All that could go on there is tried by somebody; but starts are not shared out (`_place`): as a rule they
-            # race with nothing, and each would be a part that has nothing to add.
+            # race with nothing, and each would be a part that has nothing to add. Where the first execution has shown
+            # nothing that may touch anything, this comes too late: other processes have their parts.
             if trace.ops[first] is START:
                 raise ConcurrencyError(
                     f"dpor cannot share this program among processes: {'' if op is None else op.name} may touch what "

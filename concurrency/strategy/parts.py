@@ -70,6 +70,14 @@ def share_out(place: Place) -> None:
     place.levels -= bool(place.todo)
 
 
+def keep_whole(path: list[Place]) -> None:
+    """Nothing is shared out after all: what was to be tried for that reason is left to the races that are found."""
+    for place in path:
+        place.shared = False
+        place.levels = 0
+        place.todo = []
+
+
 def mark_failed(path: list[Place]) -> None:
     """The last turn has ended in a failure: with all its data choices it is no witness that others need not go on."""
     last = len(path) - 1

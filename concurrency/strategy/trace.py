@@ -176,6 +176,11 @@ class Trace:
                 hidden |= self.before[number]
         return Order(own, clock, races)
 
+    @property
+    def reaches_anything(self) -> bool:
+        """Some event may be seen from any place."""
+        return self._wide != 0
+
     def frees(self, number: int) -> bool:
         """The event frees an object: whatever is dependent, but nobody waits for it by an operation on another one."""
         return (self._wide & ~self._unknown) >> number & 1 == 1

@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager
 from random import Random
 from typing import Any
 
-from rcu_axioms import Instruction
+import pytest
+from rcu_axioms import Instruction, has_race
 
 from concurrency import (
     READ_ONCE,

@@ -212,7 +212,7 @@ def wrong_index() -> None:
         srcu_read_unlock(srcu, index + 1)
 
 
-@reports("rcu/srcu.py:cleanup_srcu_struct")
+@reports("rcu/srcu.py:_clean_up")
 def domain_in_use() -> None:
     srcu = SrcuStruct("srcu")
     with Mutex("outer"), srcu_reader(srcu):
@@ -232,7 +232,7 @@ def queued_twice() -> None:
         call_rcu(lambda _: None, None, head)
 
 
-@reports("rcu/callbacks.py:freed_while_queued")
+@reports("rcu/callbacks.py:_must_not_be_queued")
 def head_goes() -> None:
     head = RcuHead("head")
 

@@ -174,8 +174,15 @@ def test_threads_are_sampled_too() -> None:
     assert sampler.executions == 3
 
 
-def test_without_a_sampler_there_is_one_runtime() -> None:
+def test_without_a_sampler_there_is_one_runtime_once_tasks_have_met() -> None:
     made: list[Settings] = []
-    runtimes = Runtimes(made.append, BARE, None)
-    assert [runtimes.of(number) for number in range(3)] == [None] * 3
-    assert made == [BARE]
+
+    def make(settings: Settings) -> int:
+        made.append(settings)
+        return len(made)
+
+    runtimes = Runtimes(make, BARE, None)
+    assert [runtimes.of(number) for number in range(3)] == [1] * 3
+    runtimes.meeting.met = True
+    assert [runtimes.of(number) for number in range(3)] == [2] * 3
+    assert made[1] == BARE

@@ -114,7 +114,13 @@ MUTANTS = [
         "    if False:\n        return",
         DEPENDENCIES,
     ),
-    Mutant("kinds accumulate", "prover.py", "edge.kinds |= kind", "edge.kinds |= 0", DEPENDENCIES),
+    Mutant(
+        "kinds accumulate",
+        "graph.py",
+        "self.kinds |= made.kind",
+        "self.kinds = self.kinds or made.kind",
+        DEPENDENCIES,
+    ),
     Mutant(
         "a stronger kind of a known pair is checked",
         "prover.py",
@@ -133,8 +139,8 @@ MUTANTS = [
     Mutant(
         "only strong paths make cycles",
         "graph.py",
-        "kinds = edge.kinds & strong_departure if weak else edge.kinds",
-        "kinds = edge.kinds",
+        "kinds = edge.kinds & strong_departure if weak else edge.kinds\n            if not kinds",
+        "kinds = edge.kinds\n            if not kinds",
         DEPENDENCIES,
     ),
     Mutant(
@@ -377,8 +383,8 @@ MUTANTS = [
     Mutant(
         "an unsafe usage looks backwards from a shared hold weakly",
         "irqprover.py",
-        "search_backwards(lock_class, read > 0, match, no_irq_path)",
-        "search_backwards(lock_class, False, match, no_irq_path)",
+        "start_weak = read == 2 if forwards else read > 0",
+        "start_weak = read == 2 if forwards else False",
         "test_selftests test_irqs",
     ),
     Mutant(
