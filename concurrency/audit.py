@@ -33,8 +33,9 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from concurrency.dependence import Dependence, Footprint
-from concurrency.failure import ConcurrencyError, Failure
+from concurrency.dependence import REACHING, Dependence, Footprint
+from concurrency.execution import START
+from concurrency.failure import ConcurrencyError, Failure, Kind
 from concurrency.observer import Observer
 from concurrency.operation import Operation
 from concurrency.rcu import RcuDomain
@@ -45,6 +46,7 @@ from concurrency.recording import (
     ENGINE,
     class_of,
     current,
+    has_entries,
     is_data,
     is_empty,
     make_recording,
@@ -68,14 +70,15 @@ Clock = dict[int, int]
 
 _UNWATCHED = frozenset(
     {"args", "context", "fn", "greenlet", "name", "obj", "op", "resume", "thread", "id", "daemon"}
+    # What `concurrency.liveness` notes of tasks that spin, in `Runtime.relax` and with the operations of others: it
+    # makes them wait and go on as `ready` does for an operation, and no program asks for it.
+    | {"has_looked", "idle_spins", "kept", "look", "spins", "yielding"}
 )
 """Attributes of a task that only the machine uses, or that never change."""
 _MADE_ONCE = frozenset({"sleep"})
 """Made by whoever comes first, and the same from then on: who that was makes no difference."""
 _COMMUTING = frozenset(
-    one
-    for one in Footprint
-    if one not in (Footprint.READ, Footprint.CHANGE, Footprint.NOTHING, Footprint.ANYTHING)
+    one for one in Footprint if one not in (Footprint.READ, Footprint.CHANGE, Footprint.NOTHING, *REACHING)
 )
 """Footprints that change the same attributes and commute all the same: tried in both orders, on copies."""
 
@@ -131,13 +134,13 @@ class _Turn(NamedTuple):
 
     task: Task
     number: int
-    op: Operation | None
+    op: Operation
     obj: object
     clock: Clock
     footprint: Footprint
 
     def __str__(self) -> str:
-        if self.op is None:
+        if self.op is START:
             return f"the start of {self.task.name}"
         place = f".{self.op.field}" if self.op.field else ""
         return f"{self.op.name}({label(self.obj)}{place})"
@@ -316,13 +319,13 @@ class _Watch:
         self._turns: dict[int, _Turn] = {}
         self._args: dict[int, Any] = {}
         self._ready: list[tuple[Task, Operation, bool]] = []
-        self._all: Clock = {}
-        self._wide: dict[Operation, Clock] = {}
+        self._made_anywhere: dict[Operation, Clock] = {}
+        """For each operation the turns that began with it, whatever it was done to; `START` is one."""
         self._on: dict[int, dict[Operation, Clock]] = {}
-        self._regions: Clock = {}
-        self._graces: Clock = {}
         self._pairs: set[tuple[Operation, Operation]] = set()
         self._tried: dict[tuple[Operation, Operation], int] = {}
+        self._conflicts: list[str] = []
+        """What was found since the task went on; see `_tell`."""
 
     def end(self) -> None:
         """The execution is over: everything is as it was."""
@@ -356,6 +359,7 @@ class _Watch:
         if self.listening:
             self._close()
             self.listening = False
+            self._tell()
             self._compare_ready(None)
 
     def go_on(self) -> None:
@@ -381,18 +385,15 @@ class _Watch:
         self._reached(args)
 
     def starts(self, task: Task) -> None:
-        """The first turn of a task has no operation."""
-        clock = self._clocks[task.id]
-        for op, left in self._wide.items():
-            if self._relation.dependent(None, None, op, None):
-                _join(clock, left)
-        self._turn(task, None, None, Footprint.NOTHING)
+        """The first turn of a task, up to its first operation."""
+        self._turn(task, START, task)
 
     def ends(self, task: Task) -> None:
         """The end belongs to the last turn, and a join sees it."""
         self.pause()
         for name in ("done", "result"):
             self._touch(task, name, changed=True)
+        self._tell()
 
     def meets(self, op: Operation, obj: object, arg: Any) -> None:
         """A task has announced an operation."""
@@ -423,46 +424,34 @@ class _Watch:
 
     def takes_effect(self, task: Task, op: Operation, obj: object) -> None:
         """The turn of `task` begins, with this operation."""
-        footprint = self._relation.footprint(op, obj)
         clock = self._clocks[task.id]
         if op is JOIN:
             assert isinstance(obj, Task)
             _join(clock, self._clocks[obj.id])
-        if footprint is Footprint.ANYTHING:
-            _join(clock, self._all)
-        else:
-            for left in self._wide.values():
-                _join(clock, left)
         kinds = self._on.setdefault(id(obj), {})
         for other, left in kinds.items():
             if self._relation.dependent(op, obj, other, obj):
                 _join(clock, left)
             elif other is not op or len(kinds) == 1:
                 self._compare_orderings(op, other, obj)
-        if op.region:
-            _join(clock, self._graces)
-        if op.grace:
-            _join(clock, self._regions)
-        clock = self._turn(task, op, obj, footprint).clock
+        clock = self._turn(task, op, obj).clock
         _join(kinds.setdefault(op, {}), clock)
-        _join(self._all, clock)
-        if footprint is Footprint.ANYTHING:
-            _join(self._wide.setdefault(op, {}), clock)
-        if op.region:
-            _join(self._regions, clock)
-        if op.grace:
-            _join(self._graces, clock)
         if op is FREE or op is FREE_STEPPED:
             # Whoever looks at it now is wrong, whatever it looks at.
             for name in sorted(self._of.get(id(obj), ())):
                 self._touch(obj, name, changed=True)
 
-    def _turn(self, task: Task, op: Operation | None, obj: object, footprint: Footprint) -> _Turn:
+    def _turn(self, task: Task, op: Operation, obj: object) -> _Turn:
         clock = self._clocks[task.id]
+        # By the relation itself, and of every operation there was: what a task does after its operation, or before its
+        # first, belongs to the turn, so a relation that orders a start and a free orders what is touched there.
+        for other, left in self._made_anywhere.items():
+            if self._relation.dependent(op, obj, other, _ELSEWHERE):
+                _join(clock, left)
         number = clock[task.id] = clock.get(task.id, 0) + 1
+        footprint = self._relation.footprint(op, obj)
         turn = self._turns[task.id] = _Turn(task, number, op, obj, dict(clock), footprint)
-        if op is None:
-            _join(self._all, clock)
+        _join(self._made_anywhere.setdefault(op, {}), clock)
         return turn
 
     def _make(self, op: Operation, original: Any, obj: Any, task: Task, arg: Any) -> Any:
@@ -483,6 +472,7 @@ class _Watch:
         finally:
             self._close()
             self._inside, self.listening = None, False
+            self._tell()
             # What has failed has ended the execution.
             if sys.exc_info()[0] is None:
                 if is_atomic(task) != was_atomic and not op.region and not self._wide_op(op, obj):
@@ -555,11 +545,12 @@ class _Watch:
             return
         if isinstance(obj, Task) and name in _UNWATCHED:
             return
-        self._touch(obj, name, changed=False)
+        # Whoever looks at these looks for its own entry: `clock.late`.
+        self._touch(obj, f"late[{task.id}]" if has_entries(obj, name) else name, changed=False)
         self._reached(value)
         key = id(obj), name
         if type(value) in CONTAINERS and key not in self._window:
-            self._window[key] = obj, value, spell_out(value, task, name)
+            self._window[key] = obj, value, spell_out(value, task)
 
     def changed(self, obj: object, name: str) -> None:
         """An attribute of a watched object was set."""
@@ -576,7 +567,13 @@ class _Watch:
         window, self._window = self._window, {}
         task = self._runtime.current
         for (_, name), (obj, value, before) in window.items():
-            if spell_out(value, task, name) != before:
+            now = spell_out(value, task)
+            if now == before:
+                continue
+            if has_entries(obj, name):
+                for number in sorted({number for number, _ in now ^ before}):
+                    self._change(obj, f"late[{number}]")
+            else:
                 self._change(obj, name)
 
     def _change(self, obj: object, name: str) -> None:
@@ -631,7 +628,7 @@ class _Watch:
             return True
         touched = self._touched.get((id(obj), name))
         turns = () if touched is None else (*touched.looks.values(), *touched.changes.values())
-        return any(turn.obj is obj and turn.op is not None for turn, _ in turns)
+        return any(turn.obj is obj and turn.op is not START for turn, _ in turns)
 
     def _touch(self, obj: object, name: str, *, changed: bool) -> None:
         """The turn of the current task touches an attribute: compare it with those of others that are not before it."""
@@ -648,7 +645,7 @@ class _Watch:
             self._of.setdefault(id(obj), set()).add(name)
         clock = turn.clock
         # The access of a step is made by the caller, after it.
-        field = None if turn.op is None else turn.op.field
+        field = turn.op.field
         inside = (self._inside or self._asking) is not None or (
             obj is turn.obj and name.removeprefix("_") == field
         )
@@ -672,10 +669,22 @@ class _Watch:
         first, second = sorted((one, two), key=lambda access: (access[1], access[2], str(access[0])))
         what = f"{label(obj)}.{name.removeprefix('_')}"
         advice = "leave local=True out of one of them" if first[1] else "make that an operation on it"
-        self._runtime.wrong(
+        self._conflicts.append(
             f"{_told(first, what)} and {_told(second, 'it')}, in an order that the search does not see since they are "
             f"declared independent: {advice}"
         )
+
+    def _tell(self) -> None:
+        """Say what was found, unless the task has failed meanwhile: whoever writes a report looks at everything.
+
+        What the program itself fails by is no report of ours: it may have looked before.
+        """
+        found, self._conflicts = self._conflicts, []
+        failure = sys.exc_info()[1]
+        if isinstance(failure, Failure) and failure.kind not in (Kind.CHECK, Kind.BUG_ON):
+            return
+        for one in found:
+            self._runtime.wrong(one)
 
     # -- what is watched ------------------------------------------------------------------------------------------
 
@@ -703,7 +712,8 @@ class _Watch:
         known = list(function.__defaults__ or ())
         known += [cell.cell_contents for cell in function.__closure__ or () if not is_empty(cell)]
         # Not what the engine's own modules hold: those are its tables.
-        if not function.__module__.startswith(ENGINE):
+        # A function whose globals have no __name__ (made by `exec`) has no module.
+        if not str(function.__module__).startswith(ENGINE):
             names = function.__code__.co_names
             known += [function.__globals__[name] for name in names if name in function.__globals__]
         for one in known:
@@ -787,7 +797,7 @@ class _Watch:
                     results[task.id] = "has to wait"
                     continue
                 try:
-                    results[task.id] = spell_out(self._effects[op](copy, task, arg), None, "")
+                    results[task.id] = spell_out(self._effects[op](copy, task, arg), None)
                 except Failure as failure:
                     results[task.id] = failure.headline
             seen = getattr(copy, "as_seen", None)
@@ -804,6 +814,8 @@ class _Watch:
 
 
 _ENOUGH = 20
+_ELSEWHERE = object()
+"""No operation is done to this: what depends on an operation here depends on it wherever it is done."""
 
 
 def _join(clock: Clock, other: Clock) -> None:

@@ -86,7 +86,9 @@ def make_recording(cls: type) -> type:
         or cls.__getattribute__ is not object.__getattribute__
         or cls.__setattr__ is not object.__setattr__
         or "__getattr__" in {name for base in cls.__mro__ for name in base.__dict__}
-        or module.partition(".")[0] in sys.stdlib_module_names
+        # A class made by `exec` with globals that have no __name__ says that it is one of the builtins; those are not
+        # on the heap.
+        or (module != "builtins" and module.partition(".")[0] in sys.stdlib_module_names)
         or (module.startswith(ENGINE) and module not in _OURS)
     ):
         return cls
@@ -101,9 +103,12 @@ def make_recording(cls: type) -> type:
         return value
 
     def put(obj: object, name: str, value: Any) -> None:
+        # A lock that sleeps adds 0 to it (`concurrency.lock`). Only the task itself sets it, so what leaves it as it is
+        # does so in every order.
+        stays = name == "preempt_count" and getattr(obj, name, None) == value
         object.__setattr__(obj, name, value)
         watch = current.watch
-        if watch is not None and watch.listening:
+        if watch is not None and watch.listening and not stays:
             watch.changed(obj, name)
 
     scope = {
@@ -174,18 +179,27 @@ def is_data(obj: object, name: str) -> bool:
     return found
 
 
-def spell_out(value: Any, task: Task | None, name: str, depth: int = DEPTH) -> Any:
+def has_entries(obj: object, name: str) -> bool:
+    """The attribute is a dictionary of entries by the numbers of tasks, of which each task looks at its own only.
+
+    That is `late` of what tasks wait for with a deadline (`concurrency.clock.Waitable`). A task takes its entry out
+    after `del_timer_sync`, an operation on the clock; others make and take theirs meanwhile. The entries are watched
+    one by one, so what would be wrong is still found: an entry that the clock makes after the task has taken it out.
+    """
+    return name == "late" and any(base.__module__ in _OURS for base in type(obj).__mro__)
+
+
+def spell_out(value: Any, task: Task | None, depth: int = DEPTH) -> Any:
     """What a value is, so that two moments can be compared; without what is `task`'s own in dictionaries.
 
-    An entry under a task is that task's own, and so is one under its number among those that are `late`
-    (`concurrency.clock.Waitable`).
+    An entry under a task is that task's own.
     """
     kind = type(value)
     if kind is dict:
         return frozenset(
             (id(key) if isinstance(key, Task) else key, _inner(one, task, depth))
             for key, one in value.items()
-            if task is None or (key is not task and not (name == "late" and key == task.id))
+            if task is None or key is not task
         )
     if kind in (list, deque, tuple):
         return tuple(_inner(one, task, depth) for one in value)
@@ -196,7 +210,7 @@ def spell_out(value: Any, task: Task | None, name: str, depth: int = DEPTH) -> A
 
 def _inner(value: Any, task: Task | None, depth: int) -> Any:
     if depth and type(value) in (*CONTAINERS, tuple):
-        return spell_out(value, task, "", depth - 1)
+        return spell_out(value, task, depth - 1)
     return value if isinstance(value, (int, str, float, bytes, type(None))) else id(value)
 
 
@@ -206,4 +220,4 @@ def state_of(obj: Any) -> object:
         {name for base in type(obj).__mro__ for name in base.__dict__ if is_data(obj, name)}
         | set(getattr(obj, "__dict__", ()))
     )
-    return tuple((name, spell_out(getattr(obj, name, None), None, name)) for name in names)
+    return tuple((name, spell_out(getattr(obj, name, None), None)) for name in names)

@@ -35,7 +35,7 @@ from concurrency.runtime import current_task
 from concurrency.strategy.base import Part, Pruned
 from concurrency.strategy.parts import Place, entered, first_places, keep_whole, mark_failed, rest, share_out
 from concurrency.strategy.trace import Order, Trace
-from concurrency.strategy.wakeup import Reversal, Turn, insert
+from concurrency.strategy.wakeup import Reversal, Turn, insert, is_one_look_more
 from concurrency.task import Task
 
 
@@ -130,15 +130,26 @@ class DPOR:
         if turn.does is None:
             turn.does = does
         elif turn.does != does:
-            raise BadSchedule(
-                f"the program is not deterministic, or tasks tell each other something without an operation (by an "
-                f"ordinary attribute or a list, say): {chosen.name} does {does} where it did {turn.does} before"
-            )
+            self._differs(turn, chosen, does)
         if place.order is None:
             place.order = trace.order(chosen)
         trace.go(chosen, place.order.before)
         self._chose = False
         return chosen
+
+    def _differs(self, turn: Turn, chosen: Task, does: str) -> None:
+        """`chosen` makes another operation in this turn than it did where the turn was asked for."""
+        assert turn.does is not None
+        # Up to where this execution leaves the one before it is repeated, so a difference there is the program's.
+        if self._at <= self._begun or not is_one_look_more(chosen, does, turn.does):
+            raise BadSchedule(
+                f"the program is not deterministic, or tasks tell each other something without an operation (by an "
+                f"ordinary attribute or a list, say): {chosen.name} does {does} where it did {turn.does} before"
+            )
+        turn.does = does
+        # What was to come after it is known from there only. The search below this turn is complete without it, and
+        # has it tried from here if that is another order of what somebody sees.
+        turn.after.clear()
 
     def data(self, n: int, label: str) -> int:  # noqa: ARG002
         """The value of this turn; 0 if none is wanted."""

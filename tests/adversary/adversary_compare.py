@@ -345,21 +345,8 @@ def with_explanation(program: Program, most: int = 120) -> str:
     return ""
 
 
-AUDIT_OPEN = re.compile(r"timeout\(|msleep|mdelay|\.wait\(0|cond\.wait\(|holder\.node|nt\d|cpu_relax")
-"""Of what the audit says something untrue today: deadlines, whose `late` each task takes its own number from, loops
-that spin, whose `has_looked` is the machine's, and ordinary attributes of objects that are freed, whose order the
-search does see. See `OPEN` in ``test_adversary.py``."""
-
-
 def with_audit(program: Program) -> str:
     """The audit finds nothing wrong with the engine's own operations."""
-    if AUDIT_OPEN.search(text_of(program)):
-        raise Skipped("open")
-    return audited(program)
-
-
-def audited(program: Program) -> str:
-    """What the audit finds."""
     made = compiled(program)
     settings = settings_of(program, BARE, max_steps=600, spins=30)
     try:

@@ -25,6 +25,7 @@ from concurrency import (
     Spinlock,
     SrcuStruct,
     Timer,
+    Unshared,
     WaitQueue,
     atomic_dec_and_test,
     atomic_inc,
@@ -104,7 +105,7 @@ class Node(Shared):
     value: Once[int] = 0
     count: Atomic[int] = 0
     next: RcuPtr[Any] = None
-    plain: int = 0
+    plain: Unshared[int] = 0
 
 
 def start(*tasks: Callable[[], Any]) -> None:
@@ -446,7 +447,9 @@ def spinning() -> None:
             cpu_relax()
 
     def ends_it() -> None:
-        two.a = 1
+        # Long enough for somebody to look in vain.
+        for number in (0, 0, 0, 1):
+            two.a = number
 
     start(spins, ends_it)
 

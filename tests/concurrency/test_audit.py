@@ -14,6 +14,7 @@ from concurrency_programs import abba, lost_update
 import concurrency
 from concurrency import (
     Access,
+    Completion,
     ConcurrencyError,
     Condition,
     KmemCache,
@@ -27,10 +28,13 @@ from concurrency import (
     WrongDeclaration,
     audit,
     check,
+    clock,
+    cpu_relax,
     dependence,
     domain,
     explore,
     join,
+    kfree_rcu,
     peek,
     perform,
     poke,
@@ -44,8 +48,9 @@ from concurrency import (
 )
 from concurrency import condition as condition_module
 from concurrency.dependence import Footprint
-from concurrency.rcu import RCU_WAITS, SRCU_READ_LOCK, SRCU_WAITS, RcuDomain, poll_state_synchronize_rcu
+from concurrency.rcu import SRCU_READ_LOCK, SRCU_WAITS, RcuDomain, poll_state_synchronize_rcu
 from concurrency.rwsem import DOWN_READ, DOWN_WRITE
+from concurrency.slab import FREE
 from lockdep.gfp import GFP_KERNEL
 
 Program = Callable[[], Any]
@@ -63,6 +68,10 @@ class Box:
 
 def fill(box: Box, _task: Any, _arg: Any) -> None:
     box.full = True
+
+
+def hand_on(_two: Any, _task: Any, _arg: Any) -> None:
+    """What it does is to hand on."""
 
 
 def count(box: Box, _task: Any, _arg: Any) -> None:
@@ -97,8 +106,13 @@ def test_the_programs_use_every_primitive() -> None:
     declared = {
         one.name for module in modules for one in vars(module).values() if isinstance(one, Operation)
     } | {op.name for cls in (Mutex, Spinlock) for op in (cls._lock, cls._trylock, cls._unlock)}
-    # What no effect belongs to, what a choice has to bring about, and what nobody can perform.
+    # What stands for something that is no operation, what no effect belongs to, what a choice has to bring about, and
+    # what nobody can perform.
     assert declared - seen <= {
+        "start",
+        "touch",
+        "going on",
+        "never",
         "rcu_tasks_pregp",
         "rcu_tasks_postgp",
         "end",
@@ -123,6 +137,124 @@ def test_an_audit_leaves_nothing_behind() -> None:
     assert type(box) is Box
     assert COUNT.effect is effect
     assert box.count == 4
+
+
+# -- no false alarms ------------------------------------------------------------------------------------------------
+
+WITHOUT_A_NAME = """
+class Cell:
+    name = "cell"
+    full = False
+
+def program():
+    cell = Cell()
+    look = Operation("look", Access.READ_ONCE, effect=EFFECT, local=True)
+    spawn(lambda: perform(look, cell))
+"""
+
+
+@pytest.mark.parametrize(("effect", "found"), [("lambda cell, _t, _a: cell.full", 0), ("fill", 1)])
+def test_functions_and_classes_of_no_module_are_audited_as_any_other(effect: str, found: int) -> None:
+    known = (Operation, spawn, perform, fill)
+    scope: dict[str, Any] = {"Access": Access, **{one.__name__: one for one in known}}
+    exec(WITHOUT_A_NAME.replace("EFFECT", effect), scope)
+    assert scope["program"].__module__ is None
+    assert len(audit(scope["program"], keep_going=True).found) == found
+
+
+def looks_at_what_is_freed(how: Callable[[KmemCache[Node], Node], None], reads: bool) -> Program:
+    def program() -> None:
+        cache, two = KmemCache("node", Node), Two()
+        node = cache.alloc(GFP_KERNEL)
+
+        def looks() -> None:
+            if reads:
+                two.a  # noqa: B018
+            node.plain  # noqa: B018
+
+        spawn(looks)
+        spawn(how, cache, node)
+
+    return program
+
+
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("how", [KmemCache.free, kfree_rcu], ids=["free", "kfree_rcu"])
+def test_a_free_is_ordered_with_all_that_tasks_look_at(how: Any, reads: bool) -> None:
+    """Also with what a task looks at before its first operation, as the search has it (`START`)."""
+    assert audit(looks_at_what_is_freed(how, reads), executions=10, keep_going=True).found == []
+
+
+def test_a_free_that_the_search_takes_for_local_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dependence, "_KNOWN", {**dependence._KNOWN, FREE: Footprint.CHANGE})
+    with pytest.raises(
+        WrongDeclaration, match=r"looks looks at Node.plain without an operation after the start"
+    ):
+        audit(looks_at_what_is_freed(KmemCache.free, False), executions=10)
+
+
+def test_a_lock_that_sleeps_leaves_preemption_as_it_is() -> None:
+    """So a grace period, which looks for stretches without preemption, sees nothing of a mutex."""
+
+    def program() -> None:
+        lock = Mutex("lock")
+
+        def takes() -> None:
+            with lock:
+                pass
+
+        spawn(takes)
+        spawn(synchronize_rcu)
+
+    assert audit(program, executions=20, keep_going=True).found == []
+
+
+def two_deadlines() -> None:
+    done, two = Completion("done"), Two()
+
+    def waits() -> None:
+        two.a  # noqa: B018
+        done.wait_timeout(1)
+
+    spawn(done.wait_timeout, 1)
+    spawn(waits)
+    spawn(done.complete)
+
+
+def test_each_task_takes_its_own_deadline_back() -> None:
+    assert audit(two_deadlines, executions=20, keep_going=True).found == []
+
+
+def test_a_deadline_that_may_pass_after_it_was_taken_back_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`del_timer_sync` waits until the timer has fired; one that does not is no order of the two."""
+    disarm = Operation("del_timer", field="timers", effect=clock.DISARM.effect, wakes=True, local=True)
+    monkeypatch.setattr(clock, "DISARM", disarm)
+    with pytest.raises(WrongDeclaration, match=r"looks at done\.late\[\d\]|changes done\.late\[\d\]"):
+        audit(two_deadlines, executions=100)
+
+
+def test_what_is_noted_of_tasks_that_spin_is_not_the_programs() -> None:
+    def program() -> None:
+        two, box = Two(), Box()
+
+        def spins() -> None:
+            while not two.a:
+                cpu_relax()
+            box.count += looks
+
+        def changes() -> None:
+            for number in (0, 0, 1):
+                two.a = number
+            box.count += looks
+
+        for task in (spins, spins, changes):
+            spawn(task)
+
+    looks = 0
+    found = audit(program, executions=10, keep_going=True).found
+    # What the program itself does in such an execution is still seen.
+    assert found
+    assert all("box.count" in one for one in found)
 
 
 # -- wrong declarations ---------------------------------------------------------------------------------------------
@@ -189,6 +321,18 @@ def changes_between_operations() -> None:
     add = Operation("add", effect=append, local=True)
     perform(add, other)
     spawn(perform, add, other)
+    spawn(task)
+
+
+def fails_after_it_has_looked() -> None:
+    """What a report looks at is none of the program's, but what the program looked at before it failed is."""
+    box, other = Box(), Box("other")
+
+    def task() -> None:
+        perform(COUNT, box)
+        check(other.count < 0, "none was counted")
+
+    spawn(perform, COUNT, other)
     spawn(task)
 
 
@@ -289,6 +433,15 @@ def misspells_an_ordering() -> None:
     perform(Operation("take", effect=count, acquires=("bel",)), box)
 
 
+def hands_on_between_two_places() -> None:
+    """Each in its own field, so they are independent; yet one takes over what the other leaves behind."""
+    two = Two()
+    give = Operation("give", field="a", effect=hand_on, local=True, releases=("bell",))
+    take = Operation("take", field="b", effect=hand_on, local=True, acquires=("bell",))
+    spawn(perform, give, two)
+    spawn(perform, take, two)
+
+
 WRONG: list[tuple[Program, str]] = [
     (reads_but_changes, "look(box) is declared to read (Access.READ_ONCE), yet its effect changes box.full"),
     (
@@ -306,6 +459,7 @@ WRONG: list[tuple[Program, str]] = [
         looks_between_operations,
         "task looks at other.count without an operation after count(box) and count(other)",
     ),
+    (fails_after_it_has_looked, "task looks at other.count without an operation after count(box) and count"),
     (changes_between_operations, "task changes other.items without an operation after count(box)"),
     (
         looks_at_a_lock_in_passing,
@@ -323,6 +477,7 @@ WRONG: list[tuple[Program, str]] = [
     (is_not_alike, "wait(box) is declared alike=True, yet it is ready for some tasks"),
     (turns_preemption_off, "off(box) turns preemption, bottom halves or interrupts of its task off"),
     (begins_a_grace_period, "mine(rcu) begins a grace period of RCU"),
+    (hands_on_between_two_places, "take(Two) takes over what give leaves behind ('bell'), yet the two are"),
     (misspells_an_ordering, "take acquires the ordering 'bel', which no operation on a Box releases"),
 ]
 
@@ -413,8 +568,12 @@ def test_operations_that_do_not_commute_are_found_by_doing_both_orders(
         audit(program, executions=60)
 
 
-def test_what_is_handed_on_by_independent_operations_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a poll that came true takes over was once believed to be in no order with the ends of readers."""
+def test_a_poll_that_sees_no_reader_end_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a poll that came true takes over was once believed to be in no order with the ends of readers.
+
+    It is the poll itself that carries this order now (`Moment.POLL`); what is done after one that came true is a fence
+    and touches nothing, so `RCU_WAITS.polled` is declared so, rightly.
+    """
 
     def program() -> None:
         def polls() -> None:
@@ -428,9 +587,10 @@ def test_what_is_handed_on_by_independent_operations_is_found(monkeypatch: pytes
         spawn(reader)
 
     audit(program, executions=30)
-    monkeypatch.setattr(dependence, "_KNOWN", {**dependence._KNOWN, RCU_WAITS.polled: Footprint.NOTHING})
+    looks, ends = Footprint.GRACE_LOOKS, Footprint.READER_ENDS
+    monkeypatch.setattr(dependence, "_COMMUTE", dependence._COMMUTE | {(looks, ends), (ends, looks)})
     with pytest.raises(
-        WrongDeclaration, match=r"rcu_grace_period_over.*takes over what rcu_read_unlock leaves behind"
+        WrongDeclaration, match=r"poll_state_synchronize_rcu.* declared independent, yet the order"
     ):
         audit(program, executions=30)
 
@@ -439,12 +599,22 @@ def test_a_forgotten_local_is_slow_and_a_false_one_is_found() -> None:
     """A8: what a false declaration lets a search pass is what the audit refuses."""
 
     def program() -> None:
-        box, other = Box(), Box("other")
+        box, other, two = Box(), Box("other"), Two()
         moves = Operation("move", effect=lambda _box, _t, _a: setattr(other, "count", 5), local=local)
         doubles = Operation(
             "double", effect=lambda one, _t, _a: setattr(one, "count", one.count * 2), local=local
         )
-        join(spawn(perform, moves, box), spawn(perform, doubles, other))
+
+        def moving() -> None:
+            perform(moves, box)
+            # Where the two meet for certain: of tasks that meet nowhere nothing is passed.
+            two.a = 1
+
+        def doubling() -> None:
+            perform(doubles, other)
+            two.a = 2
+
+        join(spawn(moving), spawn(doubling))
         check(other.count == 5, "moved last")
 
     local: bool | None = None

@@ -21,6 +21,7 @@ from concurrency import (
     Settings,
     Shared,
     Spinlock,
+    Verdict,
     atomic_add_unless,
     check,
     cmpxchg,
@@ -392,3 +393,30 @@ def handed_over() -> None:
 def test_tasks_that_take_turns_end() -> None:
     for strategy in ("pct", "random"):
         assert not explore(handed_over, strategy=strategy, settings=BARE, executions=20).failures
+
+
+def test_a_look_more_or_less_is_no_other_program() -> None:
+    """Whether a loop waits after a look goes by a list too that it can reach and others append to, in no operation."""
+
+    def program(*, ends: bool) -> None:
+        cell = Cell()
+        log: list[int] = []
+
+        def changes() -> None:
+            cell.plain = 1
+            cell.plain = 2
+            cell.once = int(ends)
+
+        def spins() -> None:
+            while not cell.once:
+                cpu_relax()
+            log.append(2)
+
+        spawn(changes)
+        spawn(log.append, 1)
+        spawn(spins)
+
+    for strategy in ("dfs", "dpor"):
+        assert explore(lambda: program(ends=True), strategy=strategy, settings=BARE).verdict is Verdict.PASSED
+        failures = explore(lambda: program(ends=False), strategy=strategy, settings=BARE).failures
+        assert [one.failure.kind for one in failures] == [Kind.LIVELOCK]
