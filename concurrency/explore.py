@@ -12,7 +12,7 @@ from concurrency.batch import ByName, Source, Work, packed
 from concurrency.execution import Execution
 from concurrency.failure import BadSchedule, ConcurrencyError, OutOfTime
 from concurrency.foreign import EVERY, no_threads, run_heard
-from concurrency.observer import hearers
+from concurrency.observer import looks_on_the_way
 from concurrency.parallel import explore_with
 from concurrency.replay import tell_apart
 from concurrency.result import Result, Witness
@@ -91,7 +91,7 @@ def explore(
         chooser = make_strategy(
             strategy, seed, depth, faults=settings.faults > 0, weak=settings.memory == "weak"
         )
-        result.watched = strategy == "dpor" and bool(hearers(tuple(settings.observers()), "announced"))
+        result.watched = strategy == "dpor" and looks_on_the_way(tuple(settings.observers()))
         if isinstance(chooser, Search):
             note(result, chooser)
     if executions is None and seconds is None:

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Hears the one stream of events of an execution."""
+    """Hears the one stream of events of an execution.
+
+    One that never ends an execution by what it hears, a recorder say, sets `judges` to False. Any other may look at the
+    whole state, which is another one at the same event of an equivalent execution; so under it a reduced search, which
+    makes one of these, says nothing of the rest (`Result.watched`).
+    """
+
+    judges: bool = True
 
     def begin(self, runtime: Runtime) -> None:
         """A new execution starts."""
@@ -51,6 +58,19 @@ class Observer:
 
     def finished(self) -> None:
         """All tasks have ended without a failure."""
+
+
+def looks_on_the_way(observers: tuple[Observer, ...]) -> bool:
+    """Whether one of these may judge an execution before its end, where equivalent ones have the same state."""
+    return any(
+        observer.judges
+        and any(
+            getattr(type(observer), name) is not method
+            for name, method in vars(Observer).items()
+            if callable(method) and not name.startswith("_") and name not in ("begin", "finished")
+        )
+        for observer in observers
+    )
 
 
 def one_of(hearing: list[Any]) -> Any:

@@ -27,6 +27,8 @@ class Event(NamedTuple):
 class Story(Observer):
     """All operations of an execution, in the order in which they took effect."""
 
+    judges = False
+
     def begin(self, runtime: Any) -> None:
         self.runtime = runtime
         self.events: list[Event] = []

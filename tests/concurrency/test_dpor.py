@@ -529,17 +529,20 @@ def test_the_machine_that_runs_them_sees_orders() -> None:
     assert len(seen) == 2
 
 
-def test_a_reduced_search_under_checks_of_the_whole_state_is_not_passed() -> None:
-    class Watcher(Observer):
-        def announced(self, task: object, op: object, obj: object) -> None:
-            pass
+@pytest.mark.parametrize("event", ["announced", "performed", "blocked", "ended"])
+def test_a_reduced_search_under_checks_of_the_whole_state_is_not_passed(event: str) -> None:
+    """At whatever event it looks, unless it says that it only listens."""
 
     def program() -> None:
         cell = Cell()
         join(spawn(getattr, cell, "once"), spawn(getattr, cell, "once"))
 
+    watcher = type("Watcher", (Observer,), {event: lambda *_: None})
+    listener = type("Listener", (watcher,), {"judges": False})
     assert explore(program, strategy="dpor").verdict is Verdict.PASSED
-    result = explore(program, strategy="dpor", settings=Settings(observers=lambda: (Watcher(),)))
+    settings = Settings(observers=lambda: (listener(),))
+    assert explore(program, strategy="dpor", settings=settings).verdict is Verdict.PASSED
+    result = explore(program, strategy="dpor", settings=Settings(observers=lambda: (watcher(),)))
     assert result.exhaustive
     assert result.verdict is Verdict.INCONCLUSIVE
     assert "checks of the whole state" in result.scope

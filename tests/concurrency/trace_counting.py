@@ -129,6 +129,8 @@ def _layers(events: list[tuple[Event, str]]) -> tuple[frozenset[tuple[Event, str
 class Recorder(Observer):
     """Hears the executions of a runtime; `executions` has them all, also one that was given up half-way."""
 
+    judges = False
+
     def __init__(self) -> None:
         self.executions: list[Execution] = []
 
