@@ -294,7 +294,8 @@ def test_a_thread_that_waits_outside_the_runtime_is_a_stall_with_all_that_is_hel
         join(spawn(stuck, name="ann"))
 
     try:
-        result = explore(program, runtime="threaded", executions=1, settings=Settings(patience=0.2))
+        settings = Settings(patience=0.2, without=frozenset({"foreign"}))
+        result = explore(program, runtime="threaded", executions=1, settings=settings)
     finally:
         foreign.release()
     failure = result.failures[0].failure
