@@ -258,7 +258,6 @@ class _Search:
         self._story = story
         self._failure = failure
         self._ops = story.at_the_end(failure)
-        self._tasks: list[Task] = list(story.runtime.tasks)
         self._places = {id(done): place for place, done in enumerate(self._ops)}
         self._alike: dict[tuple[int, str, str, str], int] = {}
         self._times: dict[int, int] = {}
@@ -543,7 +542,7 @@ class _Search:
         return kept
 
     def _moment(self, done: Done) -> Moment:
-        return done.moment(self._tasks, self._times.get(id(done), 0))
+        return done.moment(self._times.get(id(done), 0))
 
     def _pair(self, turned: _Turned) -> Pair:
         tally = turned.tally

@@ -59,13 +59,11 @@ class Moment:
     where: str
     woke: tuple[Woken, ...] = ()
     happened: bool = True
-    called: str = ""
-    """What the task is called where several have its name; else empty."""
     nth: int = 0
     """The how-manieth time it was that the task did this at this place; 0 if it did so once."""
 
     def __str__(self) -> str:
-        return f"{self.who}'s {self.what}({self.on}) at {self.where}{self._time}"
+        return f"{self.task}'s {self.what}({self.on}) at {self.where}{self._time}"
 
     @property
     def _time(self) -> str:
@@ -77,17 +75,12 @@ class Moment:
         return f" (the {self.nth}{ending} time)"
 
     @property
-    def who(self) -> str:
-        """The task, told from others."""
-        return self.called or self.task
-
-    @property
     def told(self) -> str:
         """As the thing that came first: a wake-up is told by whom it woke."""
         if not self.woke:
             return str(self)
         woken = " and ".join(map(str, self.woke))
-        return f"{self.who} woke {woken}, by {self.what}({self.on}) at {self.where}{self._time}"
+        return f"{self.task} woke {woken}, by {self.what}({self.on}) at {self.where}{self._time}"
 
 
 def had_come(moments: Sequence[Moment]) -> str:
@@ -96,8 +89,8 @@ def had_come(moments: Sequence[Moment]) -> str:
         " and ".join(str(one) for one in moments if one.what not in (END.name, GOING_ON.name)),
         "had come",
     ]
-    ended = [" and ".join(one.who for one in moments if one.what == END.name), "had ended"]
-    gone = [f"{one.who} had gone on from {one.where}" for one in moments if one.what == GOING_ON.name]
+    ended = [" and ".join(one.task for one in moments if one.what == END.name), "had ended"]
+    gone = [f"{one.task} had gone on from {one.where}" for one in moments if one.what == GOING_ON.name]
     return " and ".join([" ".join(words) for words in (told, ended) if words[0]] + gone)
 
 
@@ -131,15 +124,12 @@ class Done:
         on = label(self.obj)
         return f"{on}.{self.op.field}" if self.op.field else on
 
-    def moment(self, tasks: Sequence[Task], nth: int = 0) -> Moment:
-        """What is told of it; `tasks` are all that there were, `nth` tells it from others at its place."""
-        woke = tuple(
-            Woken(_who(one.task, tasks), one.op.name, label(one.obj), spell(one.place)) for one in self.woke
-        )
-        where, who = self.where or spell(self.place), self.task.name
-        called = _who(self.task, tasks)
+    def moment(self, nth: int = 0) -> Moment:
+        """What is told of it; `nth` tells it from others at its place."""
+        woke = tuple(Woken(one.task.name, one.op.name, label(one.obj), spell(one.place)) for one in self.woke)
+        where = self.where or spell(self.place)
         return Moment(
-            who,
+            self.task.name,
             self.number,
             self.step,
             self.op.name,
@@ -147,7 +137,6 @@ class Done:
             where,
             woke,
             self.happened,
-            called if called != who else "",
             nth,
         )
 
@@ -165,12 +154,6 @@ class Done:
         # The object is another one in each execution, so what can be compared is the instruction. Without the place
         # another way through the program, with an operation of the same kind at this number, would pass for it.
         return number == self.number and op is self.op and where == self.place
-
-
-def _who(task: Task, tasks: Sequence[Task]) -> str:
-    """The name of a task, and its number if another one has the same name."""
-    several = sum(other.name == task.name for other in tasks) > 1
-    return f"{task.name} (task {task.id})" if several else task.name
 
 
 class Watch(Observer):

@@ -21,6 +21,7 @@ from concurrency import (
     Settings,
     Shared,
     Simulated,
+    Unshared,
     Witness,
     check,
     explore,
@@ -39,7 +40,7 @@ class Box(Shared):
     """What is freed too soon: a shared field and an ordinary attribute."""
 
     items: Plain[int] = 0
-    tag: int
+    tag: Unshared[int]
 
     def __init__(self) -> None:
         super().__init__()
