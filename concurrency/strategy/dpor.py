@@ -35,7 +35,7 @@ from concurrency.runtime import current_task
 from concurrency.strategy.base import Part, Pruned
 from concurrency.strategy.parts import Place, entered, first_places, keep_whole, mark_failed, rest, share_out
 from concurrency.strategy.trace import Order, Trace
-from concurrency.strategy.wakeup import Reversal, Turn, insert, is_one_look_more
+from concurrency.strategy.wakeup import Reversal, Turn, differs, insert, is_one_look_more
 from concurrency.task import Task
 
 
@@ -142,10 +142,7 @@ class DPOR:
         assert turn.does is not None
         # Up to where this execution leaves the one before it is repeated, so a difference there is the program's.
         if self._at <= self._begun or not is_one_look_more(chosen, does, turn.does):
-            raise BadSchedule(
-                f"the program is not deterministic, or tasks tell each other something without an operation (by an "
-                f"ordinary attribute or a list, say): {chosen.name} does {does} where it did {turn.does} before"
-            )
+            raise differs(chosen, does, turn.does)
         turn.does = does
         # What was to come after it is known from there only. The search below this turn is complete without it, and
         # has it tried from here if that is another order of what somebody sees.

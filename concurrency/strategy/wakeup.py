@@ -31,6 +31,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from concurrency.failure import BadSchedule
 from concurrency.operation import Operation
 from concurrency.spin import CPU_RELAX
 from concurrency.task import Task
@@ -70,6 +71,14 @@ def is_one_look_more(task: Task, does: str, did: str) -> bool:
     may decide it. A look more or less changes nothing that anybody sees: both executions stand for one another.
     """
     return task.look is not None and CPU_RELAX.name in (does, did)
+
+
+def differs(task: Task, does: str, did: str) -> BadSchedule:
+    """`task` does something else than it did after the same operations that it depends on."""
+    return BadSchedule(
+        f"the program is not deterministic, or tasks tell each other something without an operation (by an ordinary "
+        f"attribute or a list, say): {task.name} does {does} where it did {did} before"
+    )
 
 
 class Reversal:
@@ -151,9 +160,8 @@ class Reversal:
             trace.next_of(trace.tasks[task]) if number is None else (trace.ops[number], trace.objs[number])
         )
         if turn.does is not None and op is not None and turn.does != op.name:
-            assert is_one_look_more(trace.tasks[task], op.name, turn.does), (
-                "nothing else depends on what no operation shows"
-            )
+            if not is_one_look_more(trace.tasks[task], op.name, turn.does):
+                raise differs(trace.tasks[task], op.name, turn.does)
             # What the other one touched is not known. To try a sequence that would be made anyway loses nothing.
             return 0
         for number in trace.touched(op, obj, self._left):

@@ -673,3 +673,27 @@ def test_freeing_is_tried_beside_code_that_is_no_operation(touches: Callable[[Ce
         result = explore(program, strategy=strategy, settings=settings)
         assert [witness.failure.kind for witness in result.failures] == [Kind.USE_AFTER_FREE], strategy
     assert traces(program)[1] == 0
+
+
+def test_what_tasks_tell_each_other_without_an_operation_is_refused_in_words() -> None:
+    """By an ordinary list: whether it is empty depends on the order of operations that do not depend on each other."""
+
+    def program() -> None:
+        places, told = Places(), []
+
+        def tells() -> None:
+            places.x = 1
+            told.append(1)
+            places.y = 1
+
+        def hears() -> None:
+            places.z = 1
+            if told:
+                places.x = 2
+            else:
+                assert places.x >= 0
+
+        join(spawn(tells), spawn(hears), spawn(setattr, places, "z", 2))
+
+    with pytest.raises(BadSchedule, match="without an operation"):
+        explore(program, strategy="dpor")
