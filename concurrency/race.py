@@ -328,17 +328,9 @@ class RaceDetector(Observer):
         if op.before is not None:
             self._barrier(task, op.before)
         barriers = self._before_barrier
-        # A marked access orders something where a barrier was met or will be, and a store ends the ordering of a
-        # release; where nothing was released or compared yet, there is nothing to order.
-        if (
-            op.tracked
-            or barriers
-            or (
-                id(obj) in self._places
-                if access is _WRITE_ONCE or access is _READ_ONCE
-                else access is not _NONE
-            )
-        ):
+        # Most accesses order nothing, and end here: what is read has been released by nobody, nothing is compared,
+        # no barrier was met that a store would hand on.
+        if op.tracked or access is _RELEASE or (barriers and access in _OVERWRITES) or self._is_left(op, obj):
             if self.follows_reads and (isinstance(obj, Shared) or op.word is not None):
                 if access is not _ACQUIRE and access is not _ACQ_REL:
                     self.compare(task, op, obj)
@@ -346,6 +338,12 @@ class RaceDetector(Observer):
                 self._follow(task, op, obj, barriers)
         if op.after is not None:
             self._barrier(task, op.after)
+
+    def _is_left(self, op: Operation, obj: object) -> bool:
+        """Something was left at this place for who reads it."""
+        fields = self._places.get(id(obj))
+        place = fields and fields.get(op.field)
+        return bool(place and place.clock)
 
     def _follow(self, task: Task, op: Operation, obj: object, barriers: dict[int, Clock]) -> None:
         """An access reads what was written last."""

@@ -409,7 +409,7 @@ class Simulated(Liveness):
                         self._unwait(task, obj)
             effect = op.effect
             result = None if effect is None else effect(obj, task, arg)
-            if op.wakes and self._waiting:
+            if op.wakes and id(obj) in self._waiting:
                 self._recheck(obj)
             if self._watchers:
                 self._look(task, op)

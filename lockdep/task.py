@@ -79,6 +79,7 @@ class TaskContext:
 
     __slots__ = (
         "__weakref__",
+        "_in_process",
         "bh_disabled",
         "chain",
         "comm",
@@ -107,6 +108,7 @@ class TaskContext:
     def __init__(self, comm: str, pid: int) -> None:
         self.comm = comm
         self.pid = pid
+        self._in_process = Maker(comm, pid, 0)
         self.held: list[Held] = []
         self.chain: Chain = NO_CHAIN
         self.owner: object = None
@@ -158,7 +160,10 @@ class TaskContext:
     @property
     def maker(self) -> Maker:
         """The task as it is now, to be named later."""
-        return Maker(self.comm, self.pid, self.irq_context)
+        # In process context, where nearly all is done, it is always the same one.
+        if self.hardirq_depth or self.softirq_depth or self.nmi_depth:
+            return Maker(self.comm, self.pid, self.irq_context)
+        return self._in_process
 
     def __repr__(self) -> str:
         return f"<TaskContext {self.comm}/{self.pid}>"
