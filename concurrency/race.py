@@ -328,9 +328,12 @@ class RaceDetector(Observer):
         if op.before is not None:
             self._barrier(task, op.before)
         barriers = self._before_barrier
-        # Most accesses order nothing, and end here: what is read has been released by nobody, nothing is compared,
-        # no barrier was met that a store would hand on.
-        if op.tracked or access is _RELEASE or (barriers and access in _OVERWRITES) or self._is_left(op, obj):
+        follow: object = op.tracked or access is _RELEASE or (barriers and access in _OVERWRITES)
+        # Most other accesses order nothing, and end here: what they read has been released by nobody.
+        if not follow and access is not _NONE and id(obj) in self._places:
+            place = self._places[id(obj)].get(op.field)
+            follow = place is not None and place.clock
+        if follow:
             if self.follows_reads and (isinstance(obj, Shared) or op.word is not None):
                 if access is not _ACQUIRE and access is not _ACQ_REL:
                     self.compare(task, op, obj)
@@ -338,12 +341,6 @@ class RaceDetector(Observer):
                 self._follow(task, op, obj, barriers)
         if op.after is not None:
             self._barrier(task, op.after)
-
-    def _is_left(self, op: Operation, obj: object) -> bool:
-        """Something was left at this place for who reads it."""
-        fields = self._places.get(id(obj))
-        place = fields and fields.get(op.field)
-        return bool(place and place.clock)
 
     def _follow(self, task: Task, op: Operation, obj: object, barriers: dict[int, Clock]) -> None:
         """An access reads what was written last."""
