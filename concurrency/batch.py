@@ -19,7 +19,7 @@ from concurrency.sample import Runtimes, Sampler
 from concurrency.settings import Settings
 from concurrency.simulated import Simulated
 from concurrency.strategy.base import Divisible, Learning, Part, Pruned, Search, Strategy
-from concurrency.strategy.dfs import Iterative
+from concurrency.strategy.dfs import Rising
 from concurrency.strategy.table import make_strategy
 from concurrency.tally import unconfirmed
 from concurrency.watchdog import watchdog
@@ -228,7 +228,7 @@ class _Runner:
         search = self._search
         if search is None:
             return 0, 0
-        return search.cut, search.repeated if isinstance(search, Iterative) else 0
+        return search.cut, search.repeated if isinstance(search, Rising) else 0
 
 
 def run_batch(work: Work, batch: Range | Parts) -> list[Report]:

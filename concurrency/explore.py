@@ -20,8 +20,8 @@ from concurrency.runtime import active
 from concurrency.sample import Runtimes, Sampler
 from concurrency.settings import Settings
 from concurrency.simulated import Simulated
-from concurrency.strategy.base import Pruned, Search, Strategy
-from concurrency.strategy.dfs import Iterative
+from concurrency.strategy.base import Pruned, Reducing, Search, Strategy
+from concurrency.strategy.dfs import Rising
 from concurrency.strategy.table import DEFAULT_STRATEGY, make_strategy, unit_of
 from concurrency.tally import Tally, Wishes
 from concurrency.unrun import check_runs
@@ -91,7 +91,7 @@ def explore(
         chooser = make_strategy(
             strategy, seed, depth, faults=settings.faults > 0, weak=settings.memory == "weak"
         )
-        result.watched = strategy == "dpor" and looks_on_the_way(tuple(settings.observers()))
+        result.watched = isinstance(chooser, Reducing) and looks_on_the_way(tuple(settings.observers()))
         if isinstance(chooser, Search):
             note(result, chooser)
     if executions is None and seconds is None:
@@ -211,5 +211,7 @@ def note(result: Result, search: Search) -> None:
     result.bound = search.bound
     result.cut = search.cut
     result.exhaustive = not search.left
-    if isinstance(search, Iterative):
+    if isinstance(search, Rising):
         result.completed, result.repeated = search.completed, search.repeated
+    if isinstance(search, Reducing):
+        result.traces = search.traces

@@ -16,7 +16,7 @@ from dataclasses import replace
 from concurrency.batch import Made, Parts, Range, Report, Work
 from concurrency.failure import ConcurrencyError
 from concurrency.strategy.base import Divisible, Learning, Part, Search, Strategy, end_of_round, starts_round
-from concurrency.strategy.dfs import Iterative
+from concurrency.strategy.dfs import Rising
 from concurrency.tally import Tally
 from concurrency.workers import Workers
 
@@ -198,7 +198,7 @@ class _Tree:
     def _begin(self, root: Part) -> None:
         self._root = root
         self._tally.result.cut = 0
-        if isinstance(self._chooser, Iterative):
+        if isinstance(self._chooser, Rising):
             self._tally.result.bound = root[0]
 
     def next_batch(self, size: int) -> Parts | None:
@@ -250,7 +250,7 @@ class _Tree:
 
     def _go_on(self) -> bool:
         """The root is done; whether nothing follows it."""
-        if isinstance(self._chooser, Iterative):
+        if isinstance(self._chooser, Rising):
             self._tally.result.completed = self._root[0]
         following = self._chooser.after(self._root, self._tally.result.cut)
         if following is None:

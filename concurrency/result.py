@@ -55,7 +55,8 @@ class Result:
     every schedule). `cut` is the number of switch points at which that bound forbade to go on with another task; with
     0 it forbade nothing. `completed` is the bound up to which an iterative search has seen everything, and `repeated`
     how many executions it made again since a smaller bound allowed them, too. `pruned` counts the executions that were
-    begun and given up, since nothing new could come of them; they are not among `executions`. `watched` says that a
+    begun and given up, since nothing new could come of them; they are not among `executions`. `traces` counts the
+    traces that a search that reduces has completed, within the bound of now. `watched` says that a
     reduced search ran with checks that look at the whole state: they saw one execution of each trace, and what they
     would say of the others is open. `fair` counts the executions that took so long that they were scheduled fairly in
     the end (`Execution.fair`): of those not every schedule was seen. `looks_cut` counts the executions in which a loop
@@ -78,6 +79,7 @@ class Result:
     completed: int | None = None
     repeated: int = 0
     pruned: int = 0
+    traces: int = 0
     watched: bool = False
     fair: int = 0
     faults: int = 0
@@ -122,14 +124,15 @@ class Result:
     def _seen(self) -> str:
         if self.unexplored:
             return "nothing: no two tasks touched a common place in any execution"
+        watched = "; checks of the whole state saw one execution of each" if self.watched else ""
+        traces = f" ({self.traces} traces, {self.executions} executions{watched})" if self.traces else ""
         if not self.exhaustive and self.completed is not None:
             seen = f"every schedule within {self.unit} bound {self.completed}"
             return seen if self.completed == self.bound else f"{seen}, and some of bound {self.bound}"
         if not self.exhaustive:
             return "some of the schedules"
-        if self.strategy == "dpor":
-            watched = "; checks of the whole state saw one execution of each" if self.watched else ""
+        if self.strategy == "dpor" and self.bound is None:
             return f"every trace ({self.executions}; {self.pruned} executions were given up){watched}"
         if not self.cut:
-            return "every schedule"
-        return f"every schedule within {self.unit} bound {self.bound}, which cut {self.cut} switch points"
+            return f"every schedule{traces}"
+        return f"every schedule within {self.unit} bound {self.bound}, which cut {self.cut} switch points{traces}"

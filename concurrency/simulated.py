@@ -31,7 +31,15 @@ from concurrency.runtime import Watcher, active
 from concurrency.shared import STRONG, use_accessors
 from concurrency.site import born
 from concurrency.spin import DEFAULT_LOOKS, DEFAULT_SPINS
-from concurrency.strategy.base import NUMBER_BITS, Learning, Strategy, Thorough, Watchful, starts_round
+from concurrency.strategy.base import (
+    NUMBER_BITS,
+    Learning,
+    Reducing,
+    Strategy,
+    Thorough,
+    Watchful,
+    starts_round,
+)
 from concurrency.task import MANY, Task, is_among, own_name, task_number
 from concurrency.unrun import SPAWN_HINT, check_ran, check_runs, role_of
 from concurrency.waiting import circle, describe_circle, describe_deadlock, doings
@@ -100,7 +108,7 @@ class Simulated(Liveness):
         self.executions = 0
         """The number of the next execution, as the strategy counts them."""
         self._greenlets = Greenlets()
-        self._reduces = strategy.name == "dpor"
+        self._reduces = isinstance(strategy, Reducing)
         self._ordinary: set[object] = set()
         """The code of functions that were spawned, run when they are called, and are the user's own."""
         self._reset()

@@ -91,6 +91,18 @@ class Thorough(Search, Protocol):
 
 
 @runtime_checkable
+class Reducing(Thorough, Protocol):
+    """A thorough search that leaves out schedules which differ from one that it makes in independent operations only.
+
+    So whatever looks at the whole state on the way, or counts operations of all tasks, sees some of the orders only.
+    """
+
+    @property
+    def traces(self) -> int:
+        """How many traces were completed within the bound of now."""
+
+
+@runtime_checkable
 class Watchful(Thorough, Protocol):
     """A thorough search that tells looks in vain from what belongs to a trace."""
 

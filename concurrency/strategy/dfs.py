@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from concurrency.failure import BadSchedule, ConcurrencyError
-from concurrency.strategy.base import Part, can_be_preempted
+from concurrency.strategy.base import Part, Search, can_be_preempted
 from concurrency.task import Task
 
 
@@ -181,7 +182,17 @@ class DelayBounded(DepthFirst):
         return ways[: left + 1]
 
 
-class Iterative:
+class Bounded(Search, Protocol):
+    """A search with a bound that can be raised."""
+
+    spent: int
+    """What the last execution has cost."""
+
+
+B = TypeVar("B", bound=Bounded)
+
+
+class Rising(Generic[B]):
     """A bounded search under bound 0, then 1, 2 and so on, up to `most` (None: until a bound cuts nothing).
 
     So the first witness has the fewest preemptions, or delays. What a smaller bound allows is made again under each
@@ -190,9 +201,8 @@ class Iterative:
 
     numbers = None
     lease = 1
-    root: Part = (0,)
 
-    def __init__(self, make: Callable[[int], DepthFirst], most: int | None = None) -> None:
+    def __init__(self, make: Callable[[int], B], most: int | None = None) -> None:
         if most is not None:
             make(most)
         self._make = make
@@ -219,21 +229,18 @@ class Iterative:
         return self._inner.left or self._following is not None
 
     @property
-    def _following(self) -> Part | None:
-        """What to go on to once the bound of now is done."""
-        return self.after((self._inner.bound or 0,), self._inner.cut) if self._goes_on else None
+    def _following(self) -> int | None:
+        """The bound to go on to once that of now is done."""
+        return self._next(self._inner.bound or 0, self._inner.cut) if self._goes_on else None
 
-    def enter(self, part: Part) -> None:
-        """See `Divisible.enter`: the first number of a part is the bound."""
-        self._inner = self._make(part[0])
-        self._inner.enter(part[1:])
-        self._goes_on = False
+    def _next(self, bound: int, cut: int) -> int | None:
+        return bound + 1 if cut and bound != self._most else None
 
     def begin(self, execution: int) -> None:
         """Go on to the next bound where this one is done."""
         following = self._following
         if not self._inner.left and following is not None:
-            self._inner = self._make(following[0])
+            self._inner = self._make(following)
         self._inner.begin(execution)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
@@ -253,10 +260,23 @@ class Iterative:
         if not inner.left and self._goes_on:
             self.completed = bound
 
+
+class Iterative(Rising[DepthFirst]):
+    """`Rising` over a search that can be divided: the first number of a part is the bound."""
+
+    root: Part = (0,)
+
+    def enter(self, part: Part) -> None:
+        """See `Divisible.enter`."""
+        self._inner = self._make(part[0])
+        self._inner.enter(part[1:])
+        self._goes_on = False
+
     def rest(self) -> list[Part]:
         """See `Divisible.rest`."""
         return [(self._inner.bound or 0, *part) for part in self._inner.rest()]
 
     def after(self, part: Part, cut: int) -> Part | None:
         """See `Divisible.after`."""
-        return (part[0] + 1,) if cut and part[0] != self._most else None
+        following = self._next(part[0], cut)
+        return None if following is None else (following,)

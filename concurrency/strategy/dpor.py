@@ -67,6 +67,7 @@ class DPOR:
     def __init__(self, dependence: Dependence | None = None) -> None:
         self._dependence = dependence or Dependence()
         self.left = True
+        self.traces = 0
         self._path = first_places()
         self._fresh = 0
         """From which place on those that are shared out were not known before."""
@@ -171,6 +172,7 @@ class DPOR:
         """
         if self._at != len(self._path):
             raise BadSchedule("the program is not deterministic: after the same choices it ended now")
+        self.traces += 1
         self._look_back(failed=bool(self._runnable))
 
     def _place(self, runnable: Sequence[Task], current: Task | None) -> Place:

@@ -32,8 +32,21 @@ class Order(NamedTuple):
     """Events, each with those that would have to stay away, too: see `Trace.order`."""
 
 
+class Edges(NamedTuple):
+    """Of an event: all that is ordered before it, and the events that it depends on, the last one first."""
+
+    before: int
+    direct: list[int]
+    """Those that no other one of these is ordered after."""
+    dependent: list[int]
+    """`direct`, and if the event may have to wait all others too that are not ordered before its task's last event."""
+
+
 class Trace:
     """The events of the execution that goes on. Event 0 is the start of task 0."""
+
+    keeps_states = True
+    """Whether it keeps what objects were before events, as `order` needs it."""
 
     def __init__(self, dependence: Dependence) -> None:
         self._footprint = dependence.footprint
@@ -96,7 +109,7 @@ class Trace:
             footprint = self._footprint(op, obj)
             if op.region:
                 self._regions |= bit
-                for other in self._waited_for:
+                for other in self._waited_for if self.keeps_states else ():
                     self.states[number, id(other)] = State(other, task)
             if op.grace:
                 self._graces |= bit
@@ -105,7 +118,12 @@ class Trace:
             if footprint in REACHING:
                 self._wide |= bit
                 self._unknown |= bit if footprint is Footprint.ANYTHING else 0
-            elif footprint is not Footprint.NOTHING and _may_matter(op) and _is_plain(obj):
+            elif (
+                self.keeps_states
+                and footprint is not Footprint.NOTHING
+                and _may_matter(op)
+                and _is_plain(obj)
+            ):
                 self.states[number, id(obj)] = State(obj, task)
         self.who.append(task.id)
         self.ops.append(op)
@@ -175,6 +193,35 @@ class Trace:
             if late and sure:
                 hidden |= self.before[number]
         return Order(own, clock, races)
+
+    def edges(self, task: Task) -> Edges:
+        """What comes before the next event of `task`, without the question which of it could have come later.
+
+        Needs no state of any object, so a trace of which only this is asked keeps none (`keeps_states`).
+        """
+        op, obj = self.next_of(task)
+        clock = self._clock[task.id]
+        if op is JOIN:
+            assert isinstance(obj, Task)
+            if not obj.done:
+                return Edges(clock, [], [])
+            clock |= self._clock[obj.id]
+        waits = op.ready is not None and op is not JOIN
+        left = self._near(op, obj) & ~clock
+        direct: list[int] = []
+        dependent: list[int] = []
+        while left:
+            number = left.bit_length() - 1
+            left ^= 1 << number
+            if not self.dependent(op, obj, self.ops[number], self.objs[number]):
+                continue
+            dependent.append(number)
+            if not clock >> number & 1:
+                direct.append(number)
+                clock |= self.before[number]
+            if not waits:
+                left &= ~clock
+        return Edges(clock, direct, dependent)
 
     @property
     def reaches_anything(self) -> bool:

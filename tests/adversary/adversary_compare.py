@@ -99,6 +99,20 @@ def with_enumeration(program: Program, most: int = 250) -> str:
     return ""
 
 
+def with_bounds(program: Program, most: int = 80) -> str:
+    """Within each bound on preemptions the reduced search has the outcomes of plain enumeration."""
+    for bound in range(3):
+        every = _searched(program, "dfs", most, depth=bound)
+        reduced = _searched(program, "dpor", 2 * most, depth=bound)
+        if reduced.outcomes != every.outcomes:
+            return _told(
+                f"dpor and dfs differ within bound {bound}",
+                every.outcomes - reduced.outcomes,
+                reduced.outcomes - every.outcomes,
+            )
+    return ""
+
+
 def twice(program: Program, most: int = 250) -> str:
     """No trace is completed twice; deadlines and timers are excepted (docs/exploration.md)."""
     if program.faults or re.search(

@@ -74,6 +74,7 @@ def searched(
     traces: bool = False,
     without: frozenset[str] = BARE,
     made: Compiled | None = None,
+    depth: int | None = None,
 ) -> Search:
     """All executions of a search; raises `TooMany` if there are more than `most`."""
     made = made or compiled(program)
@@ -81,7 +82,7 @@ def searched(
     settings = settings_of(
         program, without, observers=lambda: (story,) if traces else (), max_steps=600, spins=30
     )
-    chooser = make_strategy(strategy, 1, None, faults=program.faults > 0)
+    chooser = make_strategy(strategy, 1, depth, faults=program.faults > 0)
     runtime: Simulated = settings.runtime(chooser)
     found = Search()
     steps = 0

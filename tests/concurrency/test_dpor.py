@@ -16,7 +16,6 @@ from concurrency import (
     DPOR,
     Access,
     BadSchedule,
-    ConcurrencyError,
     KmemCache,
     Mutex,
     Observer,
@@ -445,11 +444,6 @@ def test_a_program_that_is_not_deterministic_is_refused() -> None:
 
     with pytest.raises(BadSchedule, match="not deterministic"):
         explore(program, strategy="dpor", settings=BARE)
-
-
-def test_dpor_takes_no_depth() -> None:
-    with pytest.raises(ConcurrencyError, match="has no depth"):
-        explore(lost_update, strategy="dpor", depth=2)
 
 
 def compare(seeds: range, *, failing: bool, most: int) -> int:

@@ -1,0 +1,262 @@
+"""Random programs for the searches with a bound on preemptions, and plain enumeration that tells traces apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Any
+
+from concurrency import (
+    Completion,
+    DepthFirst,
+    KmemCache,
+    Mutex,
+    Once,
+    RwSemaphore,
+    Semaphore,
+    Shared,
+    Simulated,
+    cond_resched,
+    join,
+    spawn,
+)
+from concurrency.dependence import Dependence
+from concurrency.runtime import current_task
+from concurrency.strategy.base import Pruned
+from concurrency.strategy.bounded import BoundedDPOR, _Events
+from concurrency.task import Task
+from lockdep.gfp import GFP_KERNEL
+
+Statement = tuple[Any, ...]
+Body = list[Statement]
+
+
+class Places(Shared):
+    """What the tasks share."""
+
+    x: Once[int]
+    y: Once[int]
+    z: Once[int]
+
+
+class Thing:
+    """Something that is freed; who takes its lock touches it without an operation."""
+
+    def __init__(self) -> None:
+        self.lock = Mutex("thing")
+
+
+class Enumeration(DepthFirst):
+    """`DepthFirst`, which is told of every operation and gives each completed execution the number of its trace."""
+
+    thorough = True
+
+    def __init__(self, bound: int) -> None:
+        super().__init__(bound)
+        self.seen: set[int] = set()
+
+    def begin(self, execution: int) -> None:
+        super().begin(execution)
+        self.trace = _Events(Dependence())
+
+    def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
+        chosen = super().choose(runnable, current, step, forced)
+        trace = self.trace
+        if not trace.tasks:
+            trace.tasks[0] = current_task()
+        trace.arrive(runnable)
+        trace.make(chosen, trace.edges(chosen))
+        return chosen
+
+    def data(self, n: int, label: str) -> int:
+        value = super().data(n, label)
+        self.trace.chose(value)
+        return value
+
+    def end(self, steps: int, forced: int) -> None:
+        self.seen.add(self.trace.signature)
+        super().end(steps, forced)
+
+
+class World:
+    """Runs a program; `log` tells what each task has seen."""
+
+    def __init__(self, tasks: list[Body]) -> None:
+        self.bodies = tasks
+        self.log: list[list[Any]] = []
+
+    def program(self) -> None:
+        """The tasks beside each other."""
+        self.places = Places(x=0, y=0, z=0)
+        self.locks = {name: Mutex(name) for name in "lmn"}
+        self.rwsem = RwSemaphore("rw")
+        self.semaphore = Semaphore(1)
+        self.done = Completion()
+        self.cache = KmemCache("thing", Thing)
+        self.thing = self.cache.alloc(GFP_KERNEL)
+        self.log = [[] for _ in self.bodies]
+        join(*[spawn(self._run, log, body) for log, body in zip(self.log, self.bodies, strict=True)])
+
+    def _run(self, log: list[Any], body: Body) -> None:
+        places = self.places
+        last = 0
+        for verb, *rest in body:
+            if verb == "read":
+                log.append(last := getattr(places, rest[0]))
+            elif verb == "write":
+                setattr(places, *rest)
+            elif verb == "write_if":
+                if last:
+                    setattr(places, *rest)
+            elif verb == "read_if":
+                if last:
+                    log.append(last := getattr(places, rest[0]))
+            elif verb == "fail_if":
+                assert last != rest[0], f"{len(log)}"
+            elif verb == "trylock":
+                if self.locks[rest[0]].trylock():
+                    log.append("got")
+                    self.locks[rest[0]].unlock()
+            else:
+                getattr(self, f"_{verb}")(log, *rest)
+
+    def _lock(self, _log: list[Any], name: str) -> None:
+        self.locks[name].lock()
+
+    def _unlock(self, _log: list[Any], name: str) -> None:
+        self.locks[name].unlock()
+
+    def _rwsem(self, _log: list[Any], method: str) -> None:
+        getattr(self.rwsem, method)()
+
+    def _semaphore(self, _log: list[Any], method: str) -> None:
+        getattr(self.semaphore, method)()
+
+    def _done(self, _log: list[Any], method: str) -> None:
+        getattr(self.done, method)()
+
+    def _offer(self, _log: list[Any]) -> None:
+        cond_resched()
+
+    def _use(self, _log: list[Any]) -> None:
+        with self.thing.lock:
+            pass
+
+    def _touch(self, _log: list[Any]) -> None:
+        self.thing.lock  # noqa: B018
+
+    def _free(self, _log: list[Any]) -> None:
+        self.cache.free(self.thing)
+
+    def outcome(self, failure: Any) -> Any:
+        """What the tasks have seen, and how it ended."""
+        if failure is None or failure.kind == "deadlock":
+            told = "" if failure is None else "deadlock"
+            return told, tuple(tuple(log) for log in self.log), self.places.x, self.places.y, self.places.z
+        assert failure.kind != "exception" or "AssertionError" in failure.headline, failure.headline
+        return str(failure.headline).split(" at ")[0]
+
+
+def random_body(random: Random, length: int) -> Body:
+    """The statements of one task."""
+    body: Body = []
+    held: list[str] = []
+    while len(body) < length:
+        what = random.randrange(20)
+        place = random.choice("xyz")
+        if what < 5:
+            body.append(("read", place))
+        elif what < 9:
+            body.append(("write", place, random.randint(1, 2)))
+        elif what < 11:
+            body.append(random.choice([("write_if", place, 3), ("read_if", place)]))
+        elif what < 14 and len(held) < 2:
+            name = random.choice([one for one in "lmn" if one not in held])
+            held.append(name)
+            body.append(("lock", name))
+        elif what < 16 and held:
+            body.append(("unlock", held.pop(random.randrange(len(held)))))
+        elif what == 16:
+            body.append(("offer",))
+        elif what == 17:
+            body += random.choice(
+                [
+                    [("rwsem", "down_read"), ("rwsem", "up_read")],
+                    [("rwsem", "down_write"), ("rwsem", "up_write")],
+                    [("semaphore", "down"), ("semaphore", "up")],
+                    [("semaphore", "down")],
+                    [("done", "wait")],
+                    [("done", "complete")],
+                ]
+            )
+        elif what == 18:
+            body.append(("trylock", random.choice("lmn")) if not held else ("offer",))
+        elif what == 19:
+            body.append(random.choice([("fail_if", 2), ("use",), ("touch",)]))
+    body += [("unlock", name) for name in reversed(held)]
+    return body
+
+
+def random_program(random: Random) -> list[Body]:
+    """Two or three tasks."""
+    many = random.choice([2, 2, 3])
+    tasks = [random_body(random, random.randint(1, 5 if many == 2 else 3)) for _ in range(many)]
+    if any(("use",) in body or ("touch",) in body for body in tasks):
+        tasks[random.randrange(many)].insert(0, ("free",))
+    return tasks
+
+
+class TooMany(Exception):
+    """More executions than the comparison wants to see."""
+
+
+def all_of(tasks: list[Body], search: Any, most: int) -> set[Any]:
+    """The outcomes of all executions of a search."""
+    world = World(tasks)
+    runtime = Simulated(search)
+    outcomes = set()
+    begun = 0
+    while search.left:
+        begun += 1
+        if begun > most:
+            raise TooMany
+        try:
+            execution = runtime.run(world.program)
+        except Pruned:
+            continue
+        outcomes.add(world.outcome(execution.failure))
+    return outcomes
+
+
+def differs(
+    tasks: list[Body], bound: int, most: int, make: Callable[[int], BoundedDPOR] = BoundedDPOR
+) -> str:
+    """How the reduced search and plain enumeration within the bound differ; empty if they do not."""
+    every = Enumeration(bound)
+    wanted = all_of(tasks, every, most)
+    reduced = make(bound)
+    got = all_of(tasks, reduced, 2 * most)
+    if got != wanted:
+        return f"lost {sorted(map(repr, wanted - got))[:3]}, invented {sorted(map(repr, got - wanted))[:3]}"
+    if any(isinstance(outcome, str) for outcome in wanted):
+        return ""
+    if reduced._seen != every.seen:
+        return f"{len(every.seen)} traces within the bound, {reduced.traces} seen, all outcomes"
+    return ""
+
+
+WRITTEN: dict[str, tuple[list[Body], int]] = {
+    # The first task is preempted while it holds the lock. The second has read x, and waits; only so it reads y last.
+    "preempted with a lock that the next one waits for": (
+        [
+            [("write", "z", 1), ("lock", "m"), ("unlock", "m"), ("write", "x", 1), ("write", "y", 1)],
+            [("read", "z"), ("read", "x"), ("lock", "m"), ("read", "y"), ("unlock", "m")],
+        ],
+        1,
+    ),
+    # It touches the thing where it starts, which is then freed before its first operation.
+    "preempted right after its start": ([[("touch",), ("read", "x")], [("free",), ("write", "x", 1)]], 1),
+    # Who comes second waits for ever, and its operation is never made.
+    "waits to the end": ([[("lock", "m"), ("write", "x", 1)], [("lock", "m"), ("write", "y", 1)]], 0),
+}
+"""Programs that random ones of this size hardly meet, each with its bound."""
