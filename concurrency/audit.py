@@ -391,7 +391,7 @@ class _Watch:
     def ends(self, task: Task) -> None:
         """The end belongs to the last turn, and a join sees it."""
         self.pause()
-        for name in ("done", "result"):
+        for name in ("ended", "returned"):
             self._touch(task, name, changed=True)
         self._tell()
 
@@ -761,7 +761,13 @@ class _Watch:
             return
         for other in self._runtime.tasks:
             two = other.op
-            if other is task or other.done or two is None or other.obj is not obj or two not in self._effects:
+            if (
+                other is task
+                or other.ended
+                or two is None
+                or other.obj is not obj
+                or two not in self._effects
+            ):
                 continue
             if (
                 self._relation.footprint(two, obj) not in _COMMUTING

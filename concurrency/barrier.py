@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from threading import BrokenBarrierError
 
+from concurrency.attribute import look_at
 from concurrency.clock import late, perform_timeout
 from concurrency.condition import to_jiffies
 from concurrency.context import might_sleep
@@ -16,20 +17,30 @@ from concurrency.task import Task
 class Barrier:
     """`parties` tasks go on once all of them have come; then it serves again.
 
-    `waiting` has the tasks that wait and their places in the order of arrival; `passing` those that may go on.
+    `_waiting` has the tasks that wait and their places in the order of arrival; `_passing` those that may go on.
     """
 
-    __slots__ = ("broken", "late", "name", "parties", "passing", "waiting")
+    __slots__ = ("_broken", "_passing", "_waiting", "late", "name", "parties")
 
     def __init__(self, parties: int, name: str = "barrier") -> None:
         if parties < 1:
             raise ConcurrencyError(f"a barrier is for at least 1 task, not {parties}")
         self.name = name
         self.parties = parties
-        self.broken = False
-        self.waiting: dict[Task, int] = {}
-        self.passing: dict[Task, int] = {}
+        self._broken = False
+        self._waiting: dict[Task, int] = {}
+        self._passing: dict[Task, int] = {}
         self.late: dict[int, None] = {}
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is broken, at this moment."""
+        return bool(look_at(self, "_broken"))
+
+    @property
+    def n_waiting(self) -> int:
+        """How many wait, at this moment."""
+        return len(look_at(self, "_waiting"))
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the others, at most `timeout` seconds; gives the place in the order of arrival, from 0.
@@ -55,18 +66,18 @@ class Barrier:
         perform(BARRIER_RESET, self)
 
     def __repr__(self) -> str:
-        return f"<Barrier {self.name}: {len(self.waiting)} of {self.parties}>"
+        return f"<Barrier {self.name}: {len(self._waiting)} of {self.parties}>"
 
 
 def _arrive(barrier: Barrier, task: Task, _arg: object) -> None:
-    barrier.waiting[task] = len(barrier.waiting)
-    if len(barrier.waiting) == barrier.parties and not barrier.broken:
-        barrier.passing.update(barrier.waiting)
-        barrier.waiting.clear()
+    barrier._waiting[task] = len(barrier._waiting)
+    if len(barrier._waiting) == barrier.parties and not barrier._broken:
+        barrier._passing.update(barrier._waiting)
+        barrier._waiting.clear()
 
 
 def _may_pass(barrier: Barrier, task: Task) -> bool:
-    return barrier.broken or task not in barrier.waiting
+    return barrier._broken or task not in barrier._waiting
 
 
 def _may_pass_or_late(barrier: Barrier, task: Task) -> bool:
@@ -75,10 +86,10 @@ def _may_pass_or_late(barrier: Barrier, task: Task) -> bool:
 
 def _pass(barrier: Barrier, task: Task, _arg: object) -> int | None:
     """The place, or None if the barrier broke; whose time is up breaks it."""
-    if task in barrier.passing:
-        return barrier.passing.pop(task)
-    if barrier.waiting.pop(task, None) is not None:
-        barrier.broken = True
+    if task in barrier._passing:
+        return barrier._passing.pop(task)
+    if barrier._waiting.pop(task, None) is not None:
+        barrier._broken = True
     return None
 
 
@@ -88,12 +99,12 @@ def _if_it_passes(barrier: Barrier, _arg: object, result: int | None) -> Barrier
 
 
 def _abort(barrier: Barrier, _task: Task, _arg: object) -> None:
-    barrier.broken = True
+    barrier._broken = True
 
 
 def _reset(barrier: Barrier, _task: Task, _arg: object) -> None:
-    barrier.broken = False
-    barrier.waiting.clear()
+    barrier._broken = False
+    barrier._waiting.clear()
 
 
 _ORDER = ("arrived",)

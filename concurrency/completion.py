@@ -13,14 +13,14 @@ from concurrency.task import Task
 
 
 class Completion:
-    """`done` counts what has happened and nobody has waited for; with `all_done` everybody may go on."""
+    """`_done` counts what has happened and nobody has waited for; with `_all_done` everybody may go on."""
 
-    __slots__ = ("all_done", "done", "late", "name")
+    __slots__ = ("_all_done", "_done", "late", "name")
 
     def __init__(self, name: str = "completion") -> None:
         self.name = name
-        self.done = 0
-        self.all_done = False
+        self._done = 0
+        self._all_done = False
         self.late: dict[int, None] = {}
 
     def complete(self) -> None:
@@ -60,11 +60,11 @@ class Completion:
         perform(REINIT_COMPLETION, self)
 
     def __repr__(self) -> str:
-        return f"<Completion {self.name}: {'all' if self.all_done else self.done} done>"
+        return f"<Completion {self.name}: {'all' if self._all_done else self._done} done>"
 
 
 def _happened(completion: Completion, _task: Task | None = None, _arg: object = None) -> bool:
-    return completion.all_done or completion.done > 0
+    return completion._all_done or completion._done > 0
 
 
 def _happened_or_late(completion: Completion, task: Task) -> bool:
@@ -74,21 +74,21 @@ def _happened_or_late(completion: Completion, task: Task) -> bool:
 def _take(completion: Completion, _task: Task, _arg: object) -> bool:
     if not _happened(completion):
         return False
-    completion.done -= not completion.all_done
+    completion._done -= not completion._all_done
     return True
 
 
 def _complete(completion: Completion, _task: Task, _arg: object) -> None:
-    completion.done += not completion.all_done
+    completion._done += not completion._all_done
 
 
 def _complete_all(completion: Completion, _task: Task, _arg: object) -> None:
-    completion.all_done = True
+    completion._all_done = True
 
 
 def _reinit(completion: Completion, _task: Task, _arg: object) -> None:
-    completion.done = 0
-    completion.all_done = False
+    completion._done = 0
+    completion._all_done = False
 
 
 _ORDER = ("done",)

@@ -26,17 +26,17 @@ T = TypeVar("T")
 class Condition:
     """Tasks that hold `lock` wait until one that holds it notifies them; `with condition:` takes the lock.
 
-    `waiters` has the tasks that wait. `calls` has the notifications that nobody has answered yet, oldest first: of each
-    the tasks among which one may go on.
+    `_waiters` has the tasks that wait. `_calls` has the notifications that nobody has answered yet, oldest first: of
+    each the tasks among which one may go on.
     """
 
-    __slots__ = ("calls", "late", "lock", "name", "waiters")
+    __slots__ = ("_calls", "_waiters", "late", "lock", "name")
 
     def __init__(self, lock: OwnedLock | None = None, name: str = "condition") -> None:
         self.name = name
         self.lock = Mutex(name) if lock is None else lock
-        self.waiters: list[Task] = []
-        self.calls: list[tuple[Task, ...]] = []
+        self._waiters: list[Task] = []
+        self._calls: list[tuple[Task, ...]] = []
         self.late: dict[int, None] = {}
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -97,7 +97,7 @@ class Condition:
         self.lock.unlock()
 
     def __repr__(self) -> str:
-        return f"<Condition {self.name}: {', '.join(task.name for task in self.waiters) or 'nobody'} waits>"
+        return f"<Condition {self.name}: {', '.join(task.name for task in self._waiters) or 'nobody'} waits>"
 
 
 def to_jiffies(seconds: float) -> int:
@@ -106,11 +106,11 @@ def to_jiffies(seconds: float) -> int:
 
 
 def _wait(condition: Condition, task: Task, _arg: object) -> None:
-    condition.waiters.append(task)
+    condition._waiters.append(task)
 
 
 def _notified(condition: Condition, task: Task) -> bool:
-    return any(task in call for call in condition.calls)
+    return any(task in call for call in condition._calls)
 
 
 def _notified_or_late(condition: Condition, task: Task) -> bool:
@@ -122,17 +122,17 @@ def _leave(condition: Condition, task: Task, _arg: object) -> bool:
 
     Who may answer a call may answer each later one, too, so the oldest is always right.
     """
-    called = next((call for call in condition.calls if task in call), None)
+    called = next((call for call in condition._calls if task in call), None)
     if called is not None:
-        condition.calls.remove(called)
-    condition.waiters.remove(task)
-    rest = (tuple(other for other in call if other is not task) for call in condition.calls)
-    condition.calls = [call for call in rest if call]
+        condition._calls.remove(called)
+    condition._waiters.remove(task)
+    rest = (tuple(other for other in call if other is not task) for call in condition._calls)
+    condition._calls = [call for call in rest if call]
     return called is not None
 
 
 def _notify_all(condition: Condition, _task: Task, _arg: object) -> None:
-    condition.calls = [tuple(condition.waiters)] * len(condition.waiters)
+    condition._calls = [tuple(condition._waiters)] * len(condition._waiters)
 
 
 _ORDER = ("notify",)
@@ -160,8 +160,8 @@ def _notify_some(n: int) -> Operation:
     if found is None:
 
         def effect(condition: Condition, _task: Task, _arg: object) -> None:
-            room = len(condition.waiters) - len(condition.calls)
-            condition.calls += [tuple(condition.waiters)] * min(n, room)
+            room = len(condition._waiters) - len(condition._calls)
+            condition._calls += [tuple(condition._waiters)] * min(n, room)
 
         found = _NOTIFY[n] = Operation("notify", effect=effect, wakes=True, releases=_ORDER, local=True)
     return found

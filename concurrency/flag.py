@@ -13,11 +13,11 @@ from concurrency.task import Task
 class Flag:
     """Set or not set, at first not."""
 
-    __slots__ = ("late", "name", "raised")
+    __slots__ = ("_raised", "late", "name")
 
     def __init__(self, name: str = "flag") -> None:
         self.name = name
-        self.raised = False
+        self._raised = False
         self.late: dict[int, None] = {}
 
     def set(self) -> None:
@@ -40,23 +40,23 @@ class Flag:
         return self.is_set() or bool(perform_timeout(FLAG_WAIT_TIMEOUT, self, to_jiffies(timeout))[0])
 
     def __repr__(self) -> str:
-        return f"<Flag {self.name}: {'set' if self.raised else 'not set'}>"
+        return f"<Flag {self.name}: {'set' if self._raised else 'not set'}>"
 
 
 def _is_set(flag: Flag, _task: Task, _arg: object = None) -> bool:
-    return flag.raised
+    return flag._raised
 
 
 def _is_set_or_late(flag: Flag, task: Task) -> bool:
-    return flag.raised or late(flag, task)
+    return flag._raised or late(flag, task)
 
 
 def _set(flag: Flag, _task: Task, _arg: object) -> None:
-    flag.raised = True
+    flag._raised = True
 
 
 def _clear(flag: Flag, _task: Task, _arg: object) -> None:
-    flag.raised = False
+    flag._raised = False
 
 
 _ORDER = ("set",)

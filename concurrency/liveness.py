@@ -308,7 +308,7 @@ class Liveness:
         None if nobody spins, or all tasks but the daemons have ended; a livelock when all have looked enough.
         """
         spinners = self._in_vain
-        if self._stopping or not spinners or all(task.done or task.daemon for task in self.tasks):
+        if self._stopping or not spinners or all(task.ended or task.daemon for task in self.tasks):
             return None
         left = [task for task in spinners if task.idle_spins < self._enough(task)]
         self._idles(self._changes, over=not left)
@@ -365,7 +365,7 @@ class Liveness:
                 doings(self.tasks, self._counts()),
             )
         else:
-            failure = self._livelock([other for other in self.tasks if other.spins and not other.done])
+            failure = self._livelock([other for other in self.tasks if other.spins and not other.ended])
         self.stop(failure)
         raise failure
 

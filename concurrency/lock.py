@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Self
 
+from concurrency.attribute import look_at
 from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
 from concurrency.operation import Access, Dep, Operation
@@ -151,7 +152,7 @@ class OwnedLock(Lock):
     subclass names its operations, made by `owned_operations`, and says whether waiting for it sleeps.
     """
 
-    __slots__ = ("owner",)
+    __slots__ = ("_owner",)
 
     _lock: ClassVar[Operation]
     _trylock: ClassVar[Operation]
@@ -160,26 +161,32 @@ class OwnedLock(Lock):
 
     def __init__(self, name: str, key: LockClassKey | None = None) -> None:
         super().__init__(name, key)
-        self.owner: Task | None = None
+        self._owner: Task | None = None
+
+    @property
+    def owner(self) -> Task | None:
+        """Who holds it, at this moment."""
+        owner: Task | None = look_at(self, "_owner")
+        return owner
 
     @property
     def holders(self) -> tuple[Task, ...]:
         """The owner, if there is one."""
-        return () if self.owner is None else (self.owner,)
+        return () if self._owner is None else (self._owner,)
 
     @property
     def unheld(self) -> bool:
         """See `Lock.unheld`."""
-        return self.owner is None
+        return self._owner is None
 
     def times_held(self, task: Task) -> int:
         """See `Lock.times_held`."""
-        return int(self.owner is task)
+        return int(self._owner is task)
 
     def awaited(self, task: Task) -> Mapping[Task, str]:  # noqa: ARG002
         """See `Lock.awaited`."""
         # What that does, without the detour: a look for a circle is made whenever a task begins to wait.
-        return {} if self.owner is None else {self.owner: HELD}
+        return {} if self._owner is None else {self._owner: HELD}
 
     def lock(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
         """Wait until it is free and take it."""
@@ -213,19 +220,19 @@ def owned_operations(prefix: str, *, atomic: bool) -> tuple[Operation, Operation
     count = int(atomic)
 
     def is_free(lock: OwnedLock, _task: Task) -> bool:
-        return lock.owner is None
+        return lock._owner is None
 
     def take(lock: OwnedLock, task: Task, _arg: object) -> bool:
-        if lock.owner is not None:
+        if lock._owner is not None:
             return False
-        lock.owner = task
+        lock._owner = task
         task.preempt_count += count
         return True
 
     def give_back(lock: OwnedLock, task: Task, _arg: object) -> None:
-        if lock.owner is not task:
+        if lock._owner is not task:
             lock._unheld_release(f"{prefix}_unlock")
-        lock.owner = None
+        lock._owner = None
         task.preempt_count -= count
 
     order = ("lock",)

@@ -252,11 +252,11 @@ def spawn(fn: Callable[..., Any], *args: Any, name: str | None = None) -> Task:
 
 
 def _task_done(obj: Task, _task: Task) -> bool:
-    return obj.done
+    return obj.ended
 
 
 def _task_result(obj: Task, _task: Task, _arg: Any) -> Any:
-    return obj.result
+    return obj.returned
 
 
 JOIN = Operation("join", ready=_task_done, alike=True, effect=_task_result, acquires=("end",))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from concurrency.attribute import look_at
 from concurrency.lock import Lock, nested
 from concurrency.operation import Dep, Operation
 from concurrency.runtime import checked, current_task, looking_from_outside, of_oneself, perform
@@ -19,25 +20,37 @@ from lockdep import LockClassKey
 class RwLock(Lock):
     """A reader/writer spinlock: read_lock(), write_lock(), and their trylocks."""
 
-    __slots__ = ("readers", "writer")
+    __slots__ = ("_readers", "_writer")
 
     def __init__(self, name: str = "rwlock", key: LockClassKey | None = None) -> None:
         super().__init__(name, key)
-        self.writer: Task | None = None
-        self.readers: list[Task] = []
+        self._writer: Task | None = None
+        self._readers: list[Task] = []
+
+    @property
+    def readers(self) -> tuple[Task, ...]:
+        """Who holds it for reading, at this moment, in the order in which they came."""
+        readers: tuple[Task, ...] = look_at(self, "_readers")
+        return readers
+
+    @property
+    def writer(self) -> Task | None:
+        """Who holds it alone, at this moment."""
+        writer: Task | None = look_at(self, "_writer")
+        return writer
 
     @property
     def holders(self) -> tuple[Task, ...]:
         """The writer, or the readers, each once, in the order in which they came."""
-        return tuple(dict.fromkeys(self.readers)) if self.writer is None else (self.writer,)
+        return tuple(dict.fromkeys(self._readers)) if self._writer is None else (self._writer,)
 
     def as_seen(self) -> object:
         """The state as operations can see it: readers are in no order."""
-        return self.writer, sorted(task.id for task in self.readers)
+        return self._writer, sorted(task.id for task in self._readers)
 
     def times_held(self, task: Task) -> int:
         """See `Lock.times_held`; readers nest."""
-        return self.readers.count(task) + (self.writer is task)
+        return self._readers.count(task) + (self._writer is task)
 
     def read_lock(self) -> None:
         """Wait until no writer holds it, and share it; nests."""
@@ -84,22 +97,22 @@ class RwLock(Lock):
     @of_oneself
     def assert_held_write(self) -> None:
         """Fail unless the calling task holds it for writing; kernel: lockdep_assert_held_write()."""
-        if self.writer is not current_task() and checked("lockdep") and not looking_from_outside():
+        if self._writer is not current_task() and checked("lockdep") and not looking_from_outside():
             self._not_held("lockdep_assert_held_write")
 
 
 def _may_read(lock: RwLock, _task: Task) -> bool:
-    return lock.writer is None
+    return lock._writer is None
 
 
 def _may_write(lock: RwLock, _task: Task) -> bool:
-    return lock.writer is None and not lock.readers
+    return lock._writer is None and not lock._readers
 
 
 def _read(lock: RwLock, task: Task, _arg: object) -> bool:
-    if lock.writer is not None:
+    if lock._writer is not None:
         return False
-    lock.readers.append(task)
+    lock._readers.append(task)
     task.preempt_count += 1
     return True
 
@@ -107,22 +120,22 @@ def _read(lock: RwLock, task: Task, _arg: object) -> bool:
 def _write(lock: RwLock, task: Task, _arg: object) -> bool:
     if not _may_write(lock, task):
         return False
-    lock.writer = task
+    lock._writer = task
     task.preempt_count += 1
     return True
 
 
 def _end_read(lock: RwLock, task: Task, _arg: object) -> None:
-    if task not in lock.readers:
+    if task not in lock._readers:
         lock._unheld_release("read_unlock")
-    lock.readers.remove(task)
+    lock._readers.remove(task)
     task.preempt_count -= 1
 
 
 def _end_write(lock: RwLock, task: Task, _arg: object) -> None:
-    if lock.writer is not task:
+    if lock._writer is not task:
         lock._unheld_release("write_unlock")
-    lock.writer = None
+    lock._writer = None
     task.preempt_count -= 1
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from concurrency.attribute import look_at
 from concurrency.context import might_sleep
 from concurrency.lock import HELD, QUEUED, Lock, nested
 from concurrency.operation import Dep, Operation
@@ -20,34 +21,51 @@ from lockdep import LockClassKey
 class RwSemaphore(Lock):
     """A sleeping reader/writer lock with downgrade and queued writers."""
 
-    __slots__ = ("queue", "readers", "writer")
+    __slots__ = ("_queue", "_readers", "_writer")
 
     def __init__(self, name: str = "rwsem", key: LockClassKey | None = None) -> None:
         super().__init__(name, key)
-        self.writer: Task | None = None
-        self.readers: list[Task] = []
-        self.queue: list[tuple[Task, bool]] = []
+        self._writer: Task | None = None
+        self._readers: list[Task] = []
+        self._queue: list[tuple[Task, bool]] = []
         """Who waits, oldest first, and whether to write."""
+
+    @property
+    def readers(self) -> tuple[Task, ...]:
+        """Who holds it for reading, at this moment, in the order in which they came."""
+        readers: tuple[Task, ...] = look_at(self, "_readers")
+        return readers
+
+    @property
+    def writer(self) -> Task | None:
+        """Who holds it alone, at this moment."""
+        writer: Task | None = look_at(self, "_writer")
+        return writer
 
     @property
     def holders(self) -> tuple[Task, ...]:
         """The writer, or the readers in the order in which they came."""
-        return tuple(self.readers) if self.writer is None else (self.writer,)
+        return tuple(self._readers) if self._writer is None else (self._writer,)
 
     @property
     def unheld(self) -> bool:
         """See `Lock.unheld`."""
-        return self.writer is None and not self.readers
+        return self._writer is None and not self._readers
+
+    @property
+    def exclusive(self) -> Task | None:
+        """Who holds it alone, as seen from inside an effect or from outside the program: no operation, as `unheld`."""
+        return self._writer
 
     def as_seen(self) -> object:
         """The state as operations can see it: readers next to each other are in no order."""
         queue: list[object] = []
-        for task, writes in self.queue:
+        for task, writes in self._queue:
             if not writes and queue and isinstance(queue[-1], set):
                 queue[-1].add(task.id)
             else:
                 queue.append(task.id if writes else {task.id})
-        return self.writer, sorted(task.id for task in self.readers), queue
+        return self._writer, sorted(task.id for task in self._readers), queue
 
     def awaited(self, task: Task) -> Mapping[Task, str]:
         """See `Lock.awaited`. A reader waits for writers only: who holds it, and who stands before it in the queue.
@@ -57,11 +75,11 @@ class RwSemaphore(Lock):
         the two, and a report that said it itself would leave out who is in the way.
         """
         # As `_may_read` and `_may_write` have it, which is what makes each of them indispensable.
-        waiters = [waiter for waiter, _ in self.queue]
+        waiters = [waiter for waiter, _ in self._queue]
         at = waiters.index(task)
-        writes = self.queue[at][1]
-        holders = self.holders if writes or self.writer is not None else ()
-        before = [waiter for waiter, writing in self.queue[:at] if writes or writing]
+        writes = self._queue[at][1]
+        holders = self.holders if writes or self._writer is not None else ()
+        before = [waiter for waiter, writing in self._queue[:at] if writes or writing]
         return {**dict.fromkeys(before, QUEUED), **dict.fromkeys(holders, HELD)}
 
     def down_read(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
@@ -99,35 +117,35 @@ class RwSemaphore(Lock):
     @of_oneself
     def assert_held_write(self) -> None:
         """Fail unless the calling task holds it for writing; kernel: lockdep_assert_held_write()."""
-        if self.writer is not current_task() and checked("lockdep") and not looking_from_outside():
+        if self._writer is not current_task() and checked("lockdep") and not looking_from_outside():
             self._not_held("lockdep_assert_held_write")
 
 
 def _no_writer_waits(sem: RwSemaphore) -> bool:
-    return not any(writes for _, writes in sem.queue)
+    return not any(writes for _, writes in sem._queue)
 
 
 def _read_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if sem.writer is None and _no_writer_waits(sem):
-        sem.readers.append(task)
+    if sem._writer is None and _no_writer_waits(sem):
+        sem._readers.append(task)
         return True
-    sem.queue.append((task, False))
+    sem._queue.append((task, False))
     return False
 
 
 def _write_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
     if sem.unheld:
-        sem.writer = task
+        sem._writer = task
         return True
-    sem.queue.append((task, True))
+    sem._queue.append((task, True))
     return False
 
 
 def _may_read(sem: RwSemaphore, task: Task) -> bool:
     """No writer holds it, and none waits before this reader."""
-    if sem.writer is not None:
+    if sem._writer is not None:
         return False
-    for waiter, writes in sem.queue:
+    for waiter, writes in sem._queue:
         if waiter is task:
             return True
         if writes:
@@ -136,50 +154,50 @@ def _may_read(sem: RwSemaphore, task: Task) -> bool:
 
 
 def _may_write(sem: RwSemaphore, task: Task) -> bool:
-    return sem.unheld and sem.queue[0][0] is task
+    return sem.unheld and sem._queue[0][0] is task
 
 
 def _leave_queue_reading(sem: RwSemaphore, task: Task, _arg: object) -> None:
-    sem.queue.remove((task, False))
-    sem.readers.append(task)
+    sem._queue.remove((task, False))
+    sem._readers.append(task)
 
 
 def _leave_queue_writing(sem: RwSemaphore, task: Task, _arg: object) -> None:
-    sem.queue.remove((task, True))
-    sem.writer = task
+    sem._queue.remove((task, True))
+    sem._writer = task
 
 
 def _try_read(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if sem.writer is not None or sem.queue:
+    if sem._writer is not None or sem._queue:
         return False
-    sem.readers.append(task)
+    sem._readers.append(task)
     return True
 
 
 def _try_write(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if not sem.unheld or sem.queue:
+    if not sem.unheld or sem._queue:
         return False
-    sem.writer = task
+    sem._writer = task
     return True
 
 
 def _up_read(sem: RwSemaphore, task: Task, _arg: object) -> None:
-    if task not in sem.readers:
+    if task not in sem._readers:
         sem._unheld_release("up_read")
-    sem.readers.remove(task)
+    sem._readers.remove(task)
 
 
 def _up_write(sem: RwSemaphore, task: Task, _arg: object) -> None:
-    if sem.writer is not task:
+    if sem._writer is not task:
         sem._unheld_release("up_write")
-    sem.writer = None
+    sem._writer = None
 
 
 def _downgrade(sem: RwSemaphore, task: Task, _arg: object) -> None:
-    if sem.writer is not task:
+    if sem._writer is not task:
         sem._unheld_release("downgrade_write")
-    sem.writer = None
-    sem.readers.append(task)
+    sem._writer = None
+    sem._readers.append(task)
 
 
 _READ = ("writers",)

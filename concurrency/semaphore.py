@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self
 
+from concurrency.attribute import look_at
 from concurrency.clock import checked_timeout, late, perform_timeout
 from concurrency.context import might_sleep
 from concurrency.failure import ConcurrencyError
@@ -16,19 +17,24 @@ from concurrency.task import Task
 class Semaphore:
     """A counting semaphore; nobody owns it, so `up` may come from any task, and the lock validator does not see it.
 
-    `queue` has the tasks that wait, oldest first; `let_in` those among them that may go on.
+    `_queue` has the tasks that wait, oldest first; `_let_in` those among them that may go on.
     """
 
-    __slots__ = ("count", "late", "let_in", "name", "queue")
+    __slots__ = ("_count", "_let_in", "_queue", "late", "name")
 
     def __init__(self, count: int = 1, name: str = "semaphore") -> None:
         if count < 0:
             raise ConcurrencyError(f"the count of a semaphore is at least 0, not {count}")
         self.name = name
-        self.count = count
-        self.queue: list[Task] = []
-        self.let_in: list[Task] = []
+        self._count = count
+        self._queue: list[Task] = []
+        self._let_in: list[Task] = []
         self.late: dict[int, None] = {}
+
+    @property
+    def count(self) -> int:
+        """For how many there is room, at this moment."""
+        return int(look_at(self, "_count"))
 
     def down(self) -> None:
         """Wait until there is room, and go in."""
@@ -60,44 +66,44 @@ class Semaphore:
         self.up()
 
     def __repr__(self) -> str:
-        return f"<Semaphore {self.name}: room for {self.count}, {len(self.queue)} wait>"
+        return f"<Semaphore {self.name}: room for {self._count}, {len(self._queue)} wait>"
 
 
 def _try_down(sem: Semaphore, _task: Task, _arg: object) -> bool:
-    if sem.count == 0:
+    if sem._count == 0:
         return False
-    sem.count -= 1
+    sem._count -= 1
     return True
 
 
 def _down_or_queue(sem: Semaphore, task: Task, _arg: object) -> bool:
     if _try_down(sem, task, None):
         return True
-    sem.queue.append(task)
+    sem._queue.append(task)
     return False
 
 
 def _is_in(sem: Semaphore, task: Task) -> bool:
-    return task in sem.let_in
+    return task in sem._let_in
 
 
 def _is_in_or_late(sem: Semaphore, task: Task) -> bool:
-    return task in sem.let_in or late(sem, task)
+    return task in sem._let_in or late(sem, task)
 
 
 def _go_in(sem: Semaphore, task: Task, _arg: object) -> bool:
-    if task in sem.let_in:
-        sem.let_in.remove(task)
+    if task in sem._let_in:
+        sem._let_in.remove(task)
         return True
-    sem.queue.remove(task)
+    sem._queue.remove(task)
     return False
 
 
 def _up(sem: Semaphore, _task: Task, _arg: object) -> None:
-    if sem.queue:
-        sem.let_in.append(sem.queue.pop(0))
+    if sem._queue:
+        sem._let_in.append(sem._queue.pop(0))
     else:
-        sem.count += 1
+        sem._count += 1
 
 
 _ORDER = ("up",)

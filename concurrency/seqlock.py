@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from concurrency.attribute import look_at
 from concurrency.failure import Failure, Kind
 from concurrency.lock import Lock
 from concurrency.operation import Access, Dep, Operation
@@ -27,17 +28,22 @@ class SeqCount(Lock):
     Kernel: seqcount_t. Two writers at once are a data race on the counter, and reported as one.
     """
 
-    __slots__ = ("sequence", "writer")
+    __slots__ = ("_sequence", "_writer")
 
     def __init__(self, name: str = "seqcount", key: LockClassKey | None = None) -> None:
         super().__init__(name, key)
-        self.sequence = 0
-        self.writer: Task | None = None
+        self._sequence = 0
+        self._writer: Task | None = None
+
+    @property
+    def sequence(self) -> int:
+        """The number, at this moment; odd while a writer is inside. Kernel: raw_read_seqcount()."""
+        return int(look_at(self, "_sequence"))
 
     @property
     def holders(self) -> tuple[Task, ...]:
         """The writer inside, if there is one."""
-        return () if self.writer is None else (self.writer,)
+        return () if self._writer is None else (self._writer,)
 
     def read_begin(self) -> int:
         """Wait until no writer is inside; gives the sequence. Kernel: read_seqcount_begin()."""
@@ -103,15 +109,15 @@ class SeqLock:
 
 
 def _even(count: SeqCount, _task: Task) -> bool:
-    return count.sequence % 2 == 0
+    return count._sequence % 2 == 0
 
 
 def _sequence(count: SeqCount, _task: Task, _arg: object) -> int:
-    return count.sequence
+    return count._sequence
 
 
 def _begin(count: SeqCount, task: Task, _arg: object) -> None:
-    other = count.writer
+    other = count._writer
     if other is not None and checked("data-race"):
         fail(
             Failure(
@@ -129,16 +135,16 @@ def _begin(count: SeqCount, task: Task, _arg: object) -> None:
                 check="data-race",
             )
         )
-    count.writer = task
-    count.sequence += 1
+    count._writer = task
+    count._sequence += 1
     task.preempt_count += 1
 
 
 def _end(count: SeqCount, task: Task, _arg: object) -> None:
-    if count.writer is not task:
+    if count._writer is not task:
         count._unheld_release("write_seqcount_end")
-    count.writer = None
-    count.sequence += 1
+    count._writer = None
+    count._sequence += 1
     task.preempt_count -= 1
 
 

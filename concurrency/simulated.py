@@ -259,7 +259,7 @@ class Simulated(Liveness):
         if self._failure is not None or self._broken is not None:
             return
         try:
-            stuck = [task for task in self.tasks if not task.done]
+            stuck = [task for task in self.tasks if not task.ended]
             if any(not task.daemon for task in stuck):
                 raise describe_deadlock(stuck)
             for observer in self._observers:
@@ -560,7 +560,7 @@ class Simulated(Liveness):
         worker = task.greenlet
         task.resume = worker.switch
         try:
-            result = task.result = task.fn(*task.args)
+            result = task.returned = task.fn(*task.args)
             if result is not None:
                 check_ran(result, role_of(task), task.fn)
             for farewell in task.farewells:
@@ -601,7 +601,7 @@ class Simulated(Liveness):
         self.steps = n = self.steps + 1
         if self._announced is not None:
             self._announced(task, END, task)
-        task.done = True
+        task.ended = True
         runnable = self._runnable
         self._leave(task)
         if self._watching:
@@ -719,7 +719,7 @@ class Simulated(Liveness):
         self._unwait(task, obj)
 
     def _is_blocked(self, task: Task) -> bool:
-        return not task.done and not self._can_go_on(task)
+        return not task.ended and not self._can_go_on(task)
 
     def _can_go_on(self, task: Task) -> bool:
         return is_among(task, self._runnable)

@@ -18,7 +18,7 @@ def describe_tasks() -> str:
     runtime: Any = active.runtime
     tasks: Sequence[Task] = () if runtime is None else tuple(runtime.tasks)
     current = getattr(runtime, "current", None)
-    return "\n".join(describe(task, task is current) for task in tasks if not task.done)
+    return "\n".join(describe(task, task is current) for task in tasks if not task.ended)
 
 
 def describe(task: Task, is_current: bool = False) -> str:

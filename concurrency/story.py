@@ -297,7 +297,7 @@ class Story(Watch):
             return [last]
         # A wait that closes a circle ends the execution before anybody hears that it has begun.
         waiting = [one.task for one in self._waits.values()]
-        return waiting if last in waiting or last.done else [*waiting, last]
+        return waiting if last in waiting or last.ended else [*waiting, last]
 
     def going_on(self, task: Task, failure: Failure) -> Done:
         """That `task` comes past the place where it is now."""

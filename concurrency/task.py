@@ -29,8 +29,8 @@ class Task:
         "born",
         "context",
         "daemon",
-        "done",
         "dozing",
+        "ended",
         "farewells",
         "fn",
         "greenlet",
@@ -49,8 +49,8 @@ class Task:
         "rcu_bh",
         "rcu_nesting",
         "rcu_sched",
-        "result",
         "resume",
+        "returned",
         "sleep",
         "spins",
         "spurious",
@@ -68,10 +68,10 @@ class Task:
         self.fn = fn
         self.args = args
         self.daemon = daemon
-        self.done = False
+        self.ended = False
         self.born: RawFrame | None = None
         """Where it was spawned, if no code of the user's runs in it (`spawn(mutex.lock)`)."""
-        self.result: Any = None
+        self.returned: Any = None
         self.op: Operation | None = None
         """The operation that the task has announced and that has not taken effect yet."""
         self.obj: object = None
@@ -119,6 +119,21 @@ class Task:
         """Called by the task that hands over to this one."""
         self.thread = 0
         """The identifier of its thread, under the threaded runtime."""
+
+    @property
+    def done(self) -> bool:
+        """It has ended, at this moment; this orders nothing, as `join` does. An operation, see `attribute`."""
+        # What performs operations knows tasks, so it can be imported only when it is there.
+        from concurrency.attribute import look_at_task
+
+        return bool(look_at_task(self, "ended"))
+
+    @property
+    def result(self) -> Any:
+        """What its function has returned, None before that; this orders nothing, as `join` does."""
+        from concurrency.attribute import look_at_task
+
+        return look_at_task(self, "returned")
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.name}>"

@@ -168,7 +168,7 @@ class Threaded:
         steps, since = self.steps, time.monotonic()
         with self._guard:
             while not (self._stopping or self._broken):
-                if all(task.done or (task.daemon and self._is_stuck(task)) for task in self.tasks):
+                if all(task.ended or (task.daemon and self._is_stuck(task)) for task in self.tasks):
                     return
                 if self.out_of_time is not None and self.out_of_time():
                     self._stalled = True
@@ -203,7 +203,7 @@ class Threaded:
         said = []
         for task in self.tasks:
             thread = self._threads.get(task)
-            if not task.done and thread is not None:
+            if not task.ended and thread is not None:
                 said.append(describe(task))
                 frame = frames.get(thread.ident or 0)
                 said += [f"  {place}" for place in stack_of(frame)]
@@ -305,7 +305,7 @@ class Threaded:
                 self._guard.notify_all()
 
     def _look_for_deadlock(self) -> None:
-        alive = [task for task in self.tasks if not task.done]
+        alive = [task for task in self.tasks if not task.ended]
         if any(not task.daemon for task in alive):
             if all(self._is_stuck(task) for task in alive):
                 self.stop(describe_deadlock(alive))
@@ -352,7 +352,7 @@ class Threaded:
 
     def waits(self, task: Task) -> bool:
         """See `Runtime.waits`."""
-        return not task.done and self._is_stuck(task)
+        return not task.ended and self._is_stuck(task)
 
     def asleep(self, task: Task) -> bool:
         """See `Runtime.asleep`."""
@@ -408,7 +408,7 @@ class Threaded:
             try:
                 thread.start()
             except RuntimeError as error:
-                task.done = True
+                task.ended = True
                 raise ConcurrencyError(f"no thread could be started for task {task.id}: {error}") from error
             self._threads[task] = thread
         return task
@@ -417,7 +417,7 @@ class Threaded:
         self._local.task = task
         task.thread = threading.get_ident()
         try:
-            result = task.result = task.fn(*task.args)
+            result = task.returned = task.fn(*task.args)
             if result is not None:
                 check_ran(result, role_of(task), task.fn)
             for farewell in task.farewells:
@@ -435,7 +435,7 @@ class Threaded:
             else:
                 self.stop(uncaught(error, raised_by(error, self._observers)))
         with self._guard:
-            task.done = True
+            task.ended = True
             try:
                 if not self._stopping:
                     for performed in self._on_performed:

@@ -33,18 +33,18 @@ class Sleep:
 
 
 class WaitQueue:
-    """Who sleeps until something happens: `entries` has each task and whether it wants to be woken alone.
+    """Who sleeps until something happens: `_entries` has each task and whether it wants to be woken alone.
 
     `asleep` has those whose state is not TASK_RUNNING.
 
     Exclusive waiters stand behind the others, in the order in which they came. Kernel: struct wait_queue_head.
     """
 
-    __slots__ = ("asleep", "entries", "late", "name")
+    __slots__ = ("_entries", "asleep", "late", "name")
 
     def __init__(self, name: str = "wait queue") -> None:
         self.name = name
-        self.entries: list[tuple[Task, bool]] = []
+        self._entries: list[tuple[Task, bool]] = []
         self.asleep: list[Task] = []
         self.late: dict[int, None] = {}
 
@@ -106,7 +106,7 @@ class WaitQueue:
         return bool(perform(WAITQUEUE_ACTIVE, self))
 
     def __repr__(self) -> str:
-        return f"<WaitQueue {self.name}: {', '.join(task.name for task, _ in self.entries) or 'empty'}>"
+        return f"<WaitQueue {self.name}: {', '.join(task.name for task, _ in self._entries) or 'empty'}>"
 
 
 def _fall_asleep(place: WaitQueue | Sleep, task: Task) -> None:
@@ -127,8 +127,8 @@ def _prepare(queue: WaitQueue, task: Task, exclusive: bool) -> None:
     # Where a task waits is its own, but `wake_up_process` looks at it: so it changes in the effect, and that depends
     # on every operation.
     task.wait_queue = queue
-    if all(waiter is not task for waiter, _ in queue.entries):
-        queue.entries.insert(len(queue.entries) if exclusive else 0, (task, exclusive))
+    if all(waiter is not task for waiter, _ in queue._entries):
+        queue._entries.insert(len(queue._entries) if exclusive else 0, (task, exclusive))
     _fall_asleep(queue, task)
 
 
@@ -141,7 +141,7 @@ def _prepare_exclusive(queue: WaitQueue, task: Task, _arg: object) -> None:
 
 
 def _finish(queue: WaitQueue, task: Task, _arg: object) -> None:
-    queue.entries = [entry for entry in queue.entries if entry[0] is not task]
+    queue._entries = [entry for entry in queue._entries if entry[0] is not task]
     _awake(queue, task)
     task.wait_queue = None
     task.dozing = False
@@ -150,9 +150,9 @@ def _finish(queue: WaitQueue, task: Task, _arg: object) -> None:
 def _wake(queue: WaitQueue, nr: int) -> int:
     """Wakes and takes off the queue; kernel: __wake_up_common() with autoremove_wake_function()."""
     woken = 0
-    for entry in list(queue.entries):
+    for entry in list(queue._entries):
         task, exclusive = entry
-        queue.entries.remove(entry)
+        queue._entries.remove(entry)
         _awake(queue, task)
         woken += 1
         nr -= exclusive
@@ -166,7 +166,7 @@ def _wake_all(queue: WaitQueue, _task: Task, _arg: object) -> int:
 
 
 def _any(queue: WaitQueue, _task: Task, _arg: object) -> bool:
-    return bool(queue.entries)
+    return bool(queue._entries)
 
 
 def _set_asleep(place: WaitQueue | Sleep, task: Task, _arg: object) -> None:

@@ -143,7 +143,7 @@ def holds(task: Task, asked_for: object = None) -> list[str]:
     rt = active.runtime
     if rt is not None and "lockdep" in rt.without:
         for other in rt.tasks:
-            dep_map = None if other.done else _dep_map(other.obj)
+            dep_map = None if other.ended else _dep_map(other.obj)
             if dep_map is not None and dep_map not in known and _times_held(other.obj, task):
                 known.add(dep_map)
                 found.append(label(other.obj))
@@ -273,7 +273,7 @@ def doings(tasks: list[Task], counts: Mapping[Task, int]) -> str:
     """What each task is doing that has not ended; `counts` are the operations that it has made of late."""
     told = []
     for task in tasks:
-        if task.done or (task.daemon and not counts.get(task)):
+        if task.ended or (task.daemon and not counts.get(task)):
             continue
         if is_waiting(task) and not task.has_looked:
             what = waits(task)

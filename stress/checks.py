@@ -126,7 +126,9 @@ class ModelChecks(Observer):
                 self._adjusted[obj] = None
         elif op in _LINKING:
             self._linked.add(obj.vm_mm)
-        elif op is _BRK_READ and obj.mmap_lock.writer is task and self._on["brk"] and obj not in self._heaps:
+        elif (
+            op is _BRK_READ and obj.mmap_lock.exclusive is task and self._on["brk"] and obj not in self._heaps
+        ):
             with quiet():
                 self._heaps[obj] = obj.brk, mapped(obj)
 
@@ -186,13 +188,13 @@ class ModelChecks(Observer):
         mms, memory, on = machine.mms, machine.memory, self._on
         with quiet():
             # Up to v6.0 a stack grows under mmap_lock for reading, and page_table_lock.
-            settled = [mm for mm in mms if mm.mmap_lock.writer is None and mm.page_table_lock.unheld]
+            settled = [mm for mm in mms if mm.mmap_lock.exclusive is None and mm.page_table_lock.unheld]
             if on["vma-index"]:
                 _raise("vma-index", _first(map(vma_index, settled)))
             if on["anon-vma-chain"]:
                 _raise("anon-vma-chain", _first(anon_vma_chain(mm) for mm in settled if mm in self._linked))
             self._linked.difference_update(settled)
-            for mm in [mm for mm in self._heaps if mm.mmap_lock.writer is None]:
+            for mm in [mm for mm in self._heaps if mm.mmap_lock.exclusive is None]:
                 _raise("brk", heap(mm, *self._heaps.pop(mm)))
             if on["mapcount"]:
                 _raise("mapcount", mapcounts(mms, memory))

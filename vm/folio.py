@@ -259,7 +259,7 @@ def isolate_freepages_block(memory: Memory, above: int) -> Folio | None:
 
 
 def _is_unlocked(lock: FolioLock, _task: Any) -> bool:
-    return lock.owner is None
+    return lock.unheld
 
 
 TEST_LOCKED = Operation("folio_test_locked", Access.READ_ONCE, local=True)

@@ -177,7 +177,7 @@ class RcuDomain(GracePeriods[Task]):
         if rt is None:
             return
         for task in rt.tasks:
-            if is_atomic(task) and not task.done:
+            if is_atomic(task) and not task.ended:
                 self._watch()
                 yield task
 

@@ -157,7 +157,7 @@ class GraceOrder(Generic[S]):
         if moment is not None and moment not in _OF_TASKS:
             self._moment(moment, task, obj, arg, result)
         if self.tasks is not None and (
-            moment is Moment.QUIESCENT or (op.ready is not None and not op.spins) or task.done
+            moment is Moment.QUIESCENT or (op.ready is not None and not op.spins) or task.ended
         ):
             self._slept(self.tasks, task)
         if op.region or moment is Moment.READER:
@@ -179,7 +179,7 @@ class GraceOrder(Generic[S]):
     def look(self, task: Task) -> None:
         """A reader of plain RCU may have begun or ended: stretches of one task that overlap are one."""
         plain = self.plain
-        is_reader = task.rcu_nesting > 0 or (is_atomic(task) and not task.done)
+        is_reader = task.rcu_nesting > 0 or (is_atomic(task) and not task.ended)
         if is_reader is not (task in plain.open):
             if is_reader:
                 self._begins(plain, task, task)
@@ -190,7 +190,7 @@ class GraceOrder(Generic[S]):
         """`task` has slept: a reader of Tasks RCU is what it does from one sleep to the next."""
         if task in tasks.open:
             self._ends(tasks, task, task)
-        if not task.done and not task.user_mode:
+        if not task.ended and not task.user_mode:
             self._begins(tasks, task, task)
 
     def spawned(self, task: Task) -> None:
@@ -218,7 +218,7 @@ class GraceOrder(Generic[S]):
                 self.tasks = found
                 assert active.runtime is not None
                 for task in active.runtime.tasks:
-                    if task.done or task.user_mode:
+                    if task.ended or task.user_mode:
                         found.before = self._keeper.collected(found.before, task)
                     else:
                         self._begins(found, task, task)

@@ -38,7 +38,7 @@ class TasksDomain(GracePeriods[Task]):
         if rt is None:
             return
         for task in rt.tasks:
-            if not (task.done or task.user_mode or rt.asleep(task)):
+            if not (task.ended or task.user_mode or rt.asleep(task)):
                 if not self.holdouts:
                     rt.watch(self)
                 yield task
@@ -72,7 +72,7 @@ class TasksDomain(GracePeriods[Task]):
     def looked(self, task: Task, op: Operation) -> bool:
         """`task` does something or waits for it: see whether it sleeps."""
         sleeps = op.ready is not None and not op.spins
-        if task not in self.holdouts or not (sleeps or task.done or task.user_mode or op is QUIESCENT):
+        if task not in self.holdouts or not (sleeps or task.ended or task.user_mode or op is QUIESCENT):
             return False
         del self.holdouts[task]
         rt = active.runtime

@@ -235,7 +235,7 @@ class BoundedDPOR:
 
     def _wait(self, ran: Task) -> None:
         """`ran` has to wait, or has ended: who sleeps may be whom it waits for, and its turn is wanted before that."""
-        if not ran.done:
+        if not ran.ended:
             self._asleep = self._undisturbed(ran)
 
     def _go(self, place: _Place) -> None:
@@ -328,7 +328,7 @@ class BoundedDPOR:
         """Nothing more comes: have who waits to the end tried earlier; go back to the last place with a way left."""
         trace = self._trace
         for task in trace.tasks.values():
-            if not task.done and task not in self._runnable and task.op is not None:
+            if not task.ended and task not in self._runnable and task.op is not None:
                 edges = trace.edges(task)
                 self._mark(task, edges)
                 self._mark_block_before(task.id, edges)

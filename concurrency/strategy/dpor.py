@@ -113,7 +113,7 @@ class DPOR:
             waiting = [
                 (task.id, trace.order(task), *trace.next_of(task))
                 for task in trace.tasks.values()
-                if not task.done
+                if not task.ended
             ]
             self._idle = _Idle(len(trace.who), changes, waiting)
         self._idled = over
@@ -276,7 +276,7 @@ class DPOR:
             waiting = [
                 (task.id, trace.order(task), *trace.next_of(task))
                 for task in trace.tasks.values()
-                if not task.done and task not in self._runnable
+                if not task.ended and task not in self._runnable
             ]
         if made[0].shared and not self._fresh and trace.reaches_anything:
             # The first execution of all. Starts race in this program, and they are not shared out (`_place`): so

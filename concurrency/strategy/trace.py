@@ -165,7 +165,7 @@ class Trace:
         blocks = op.ready is not None
         if op is JOIN:
             assert isinstance(obj, Task)
-            if not obj.done:
+            if not obj.ended:
                 return Order(own, clock, races)
             # What it waits for is among what it has to have seen, so it could go on before all else.
             clock = own = clock | self._clock[obj.id]
@@ -203,7 +203,7 @@ class Trace:
         clock = self._clock[task.id]
         if op is JOIN:
             assert isinstance(obj, Task)
-            if not obj.done:
+            if not obj.ended:
                 return Edges(clock, [], [])
             clock |= self._clock[obj.id]
         waits = op.ready is not None and op is not JOIN

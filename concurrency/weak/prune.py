@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 def prune(memory: WeakMemory, tasks: Sequence[Task]) -> int:
     """Forget what can be forgotten; gives how many writes of places in doubt are left."""
     for task in tasks:
-        if task.done:
+        if task.ended:
             memory.known[task.id] = Knowledge()
-    floors = [_floor(memory, task) for task in tasks if not task.done]
+    floors = [_floor(memory, task) for task in tasks if not task.ended]
     views = _views(memory)
     places = dict.fromkeys(place for view in views for place in view)
     settled: set[Place] = set()
@@ -45,7 +45,7 @@ def prune(memory: WeakMemory, tasks: Sequence[Task]) -> int:
 def _floor(memory: WeakMemory, task: Task) -> View:
     """What a task that goes on knows at least: if it waits for another to end, all that this one knows already."""
     floor = memory.known[task.id].floor
-    while task.op is JOIN and isinstance(task.obj, Task) and not task.obj.done:
+    while task.op is JOIN and isinstance(task.obj, Task) and not task.obj.ended:
         task = task.obj
         floor = joined(floor, memory.known[task.id].floor)
     return floor

@@ -71,7 +71,7 @@ def _vma(vma: VmArea) -> str:
 
 
 def _folio(folio: Any) -> str:
-    locked = ", locked" if folio.lock.owner is not None else ""
+    locked = ", locked" if not folio.lock.unheld else ""
     return f"{folio.name}: {folio.token!r}, refcount {folio.refcount}, mapcount {folio.mapcount}{locked}"
 
 

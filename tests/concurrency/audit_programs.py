@@ -150,6 +150,7 @@ def locks() -> None:
                 lock.assert_held()
                 lock.unlock()
         mutex.is_locked()
+        mutex.owner  # noqa: B018
         mutex.held_by_me()
 
     start(takes, takes, tries, tries)

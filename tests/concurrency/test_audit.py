@@ -341,7 +341,7 @@ def looks_at_a_lock_in_passing() -> None:
 
     def looks() -> None:
         two.a = 1
-        lock.owner  # noqa: B018
+        lock._owner  # noqa: B018
 
     def takes() -> None:
         with lock:
@@ -357,7 +357,7 @@ def looks_whether_a_task_has_ended() -> None:
 
     def looks() -> None:
         two.b = 1
-        task.done  # noqa: B018
+        task.ended  # noqa: B018
 
     spawn(looks)
 
@@ -465,7 +465,7 @@ WRONG: list[tuple[Program, str]] = [
         looks_at_a_lock_in_passing,
         "looks looks at lock.owner without an operation after write(Two.a) and mutex_",
     ),
-    (looks_whether_a_task_has_ended, "looks looks at setattr.done without an operation after write(Two.b)"),
+    (looks_whether_a_task_has_ended, "looks looks at setattr.ended without an operation after write(Two.b)"),
     (steps_not_on_what_is_freed, "looks looks at Node.plain without an operation after write(Two.a)"),
     (wakes_and_says_that_it_does_not, "fill(box) made wait(box) of perform ready, and it does not say so"),
     (
@@ -629,7 +629,7 @@ def test_a_look_at_who_waits_outside_of_the_operation_is_found(monkeypatch: pyte
     """`notify` once counted the waiters before its operations."""
 
     def notify(self: Condition, n: int = 1) -> None:
-        for _ in range(min(n, len(self.waiters))):
+        for _ in range(min(n, len(self._waiters))):
             perform(condition_module._notify_some(1), self)
 
     def program() -> None:

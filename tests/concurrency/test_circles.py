@@ -63,17 +63,17 @@ def can_go_on_beside(task: Task, others: Iterable[Task]) -> bool:
     if isinstance(obj, Task):
         return obj not in stays
     if isinstance(obj, Mutex | Spinlock):
-        return obj.owner not in stays
+        return obj._owner not in stays
     if isinstance(obj, RwLock):
         reads = task.op.name == "read_lock"
-        return obj.writer not in stays and (reads or not stays.intersection(obj.readers))
+        return obj._writer not in stays and (reads or not stays.intersection(obj._readers))
     if isinstance(obj, RwSemaphore):
         before: list[bool] = []
-        for waiter, writes in obj.queue:
+        for waiter, writes in obj._queue:
             if waiter is task:
                 if not writes:
-                    return obj.writer not in stays and not any(before)
-                return obj.writer not in stays and not stays.intersection(obj.readers) and not before
+                    return obj._writer not in stays and not any(before)
+                return obj._writer not in stays and not stays.intersection(obj._readers) and not before
             if waiter in stays:
                 before.append(writes)
         raise AssertionError("a task that waits stands in the queue")
@@ -226,13 +226,13 @@ def _only_holders(sem: RwSemaphore, task: Task) -> dict[Task, str]:
 
 def _one_writer_before(sem: RwSemaphore, task: Task) -> dict[Task, str]:
     """As it was once: readers are said to wait for readers."""
-    waiters = [waiter for waiter, _ in sem.queue]
-    before = [waiter for waiter, writes in sem.queue[: waiters.index(task)] if writes][:1]
+    waiters = [waiter for waiter, _ in sem._queue]
+    before = [waiter for waiter, writes in sem._queue[: waiters.index(task)] if writes][:1]
     return {**dict.fromkeys(sem.holders, "held by {}"), **dict.fromkeys(before, "queued behind {}")}
 
 
 def _every_waiter(sem: RwSemaphore, task: Task) -> dict[Task, str]:
-    return {waiter: "queued behind {}" for waiter, _ in sem.queue if waiter is not task}
+    return {waiter: "queued behind {}" for waiter, _ in sem._queue if waiter is not task}
 
 
 def _every_reader(rcu: GracePeriods[Any], task: Task) -> dict[Task, str]:
@@ -450,7 +450,7 @@ def test_threads_tell_the_same() -> None:
             sem.down_write()
 
         spawn(change)
-        while not sem.queue:
+        while not sem._queue:
             Mutex("pause").is_locked()
         sem.down_read()
 

@@ -123,7 +123,7 @@ def test_so_many_are_inside_a_semaphore(run) -> None:
                 inside.count -= 1
 
         join(*[spawn(work) for _ in range(4)])
-        check(sem.count == 2 and not sem.queue, "given back")
+        check(sem.count == 2 and not sem._queue, "given back")
 
     assert run(program) is None
 
@@ -157,7 +157,7 @@ def test_waiters_of_a_semaphore_go_in_in_order() -> None:
 
         tasks = [spawn(wait, name, name=name) for name in "ab"]
         Cell().once = 1
-        came += [task.name for task in sem.queue]
+        came += [task.name for task in sem._queue]
         sem.up()
         join(*[task for task in tasks if task.name in came[:1]])
         check(not came or log[0] == came[0], "the oldest first")
@@ -174,7 +174,7 @@ def test_down_trylock_and_down_timeout(run) -> None:
         check(sem.down_trylock(), "room")
         check(not sem.down_trylock(), "no room")
         check(not sem.down_timeout(2), "nobody leaves")
-        check(not sem.queue, "off the queue")
+        check(not sem._queue, "off the queue")
         sem.up()
         check(sem.down_timeout(2), "room again")
         sem.up()

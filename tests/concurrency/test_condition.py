@@ -100,7 +100,7 @@ def test_any_waiter_may_be_the_one_that_is_notified() -> None:
             spawn(wait, name)
         Cell().once = 1
         with condition:
-            everybody = [task.name for task in condition.waiters] == ["wait", "wait#2"]
+            everybody = [task.name for task in condition._waiters] == ["wait", "wait#2"]
             condition.notify()
         if everybody:
             log.append("both")
@@ -136,7 +136,7 @@ def test_a_timed_wait_says_whether_it_was_notified(run) -> None:
         condition = Condition()
         with condition:
             check(condition.wait(0.002) is False, "nobody notifies")
-            check(not condition.waiters, "and it waits no more")
+            check(not condition._waiters, "and it waits no more")
             check(condition.wait_for(lambda: 0, 0.002) == 0, "the last value")
 
     assert run(program) is None
@@ -206,7 +206,7 @@ def test_a_barrier_lets_all_go_on_together(run) -> None:
             for turn in range(rounds):
                 cell.count += 0
                 places.append(barrier.wait())
-                check(len(barrier.waiting) < 2, f"turn {turn}")
+                check(len(barrier._waiting) < 2, f"turn {turn}")
             return places
 
         places = join(spawn(work), spawn(work))

@@ -308,15 +308,15 @@ class Sem:
     def state(self) -> object:
         """Readers that wait next to each other are in no order, and neither are those that hold it."""
         queue: list[Any] = []
-        for task, writes in self.sem.queue:
+        for task, writes in self.sem._queue:
             if writes:
                 queue.append(task.id)
             elif queue and isinstance(queue[-1], set):
                 queue[-1].add(task.id)
             else:
                 queue.append({task.id})
-        writer = None if self.sem.writer is None else self.sem.writer.id
-        readers = sorted(task.id for task in self.sem.readers)
+        writer = None if self.sem._writer is None else self.sem._writer.id
+        readers = sorted(task.id for task in self.sem._readers)
         return (writer, readers, queue, self.next, sorted((n, op.name) for n, op in self.enabled()))
 
 

@@ -35,7 +35,7 @@ def one_by_one(tasks: int) -> None:
     for _ in waiters:
         completion.complete()
     join(*waiters)
-    assert not completion.done
+    assert not completion._done
 
 
 def all_at_once(tasks: int) -> None:

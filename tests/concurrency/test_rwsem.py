@@ -41,7 +41,7 @@ def test_readers_can_hold_it_together() -> None:
 
         def read() -> None:
             sem.down_read()
-            log.append(len(sem.readers))
+            log.append(len(sem._readers))
             sem.up_read()
 
         join(spawn(read), spawn(read))
@@ -62,7 +62,7 @@ def test_a_queued_writer_stops_new_readers() -> None:
             sem.up_write()
 
         def read() -> None:
-            queued = any(writes for _, writes in sem.queue)
+            queued = any(writes for _, writes in sem._queue)
             sem.down_read()
             log.append("overtook" if queued and "write" not in log else "read")
             sem.up_read()
@@ -111,7 +111,7 @@ def test_the_queue_is_first_come_first_served() -> None:
 
         tasks = [spawn(write, name, name=name) for name in "ab"]
         Cell().once = 1
-        came += [task.name for task, _ in sem.queue]
+        came += [task.name for task, _ in sem._queue]
         sem.up_read()
         join(*tasks)
         check(len(came) < 2 or came == log, "served in the order of the queue")
@@ -145,7 +145,7 @@ def test_downgrade_lets_readers_in() -> None:
 
         def read() -> None:
             sem.down_read()
-            log.append(len(sem.readers))
+            log.append(len(sem._readers))
             sem.up_read()
 
         sem.down_write()
@@ -185,7 +185,7 @@ def test_trylocks_fail_while_anybody_waits() -> None:
         sem.down_read()
         writer = spawn(write)
         cell.once = 1
-        waited = bool(sem.queue)
+        waited = bool(sem._queue)
         got = sem.down_read_trylock()
         if got:
             sem.up_read()
@@ -258,7 +258,7 @@ def test_a_deadlock_names_all_readers() -> None:
         spawn(read, name="reader1")
         spawn(read, name="reader2")
         cell = Cell()
-        while len(sem.readers) < 2:
+        while len(sem._readers) < 2:
             cell.once = 1
         sem.down_write()
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from concurrency_programs import Cell
 
 from concurrency import (
+    Barrier,
     ConcurrencyError,
     Condition,
     KmemCache,
@@ -17,7 +19,10 @@ from concurrency import (
     Operation,
     RcuHead,
     Result,
+    RwLock,
     RwSemaphore,
+    Semaphore,
+    SeqCount,
     Shared,
     SrcuStruct,
     Verdict,
@@ -169,6 +174,41 @@ def semaphore_looked_at() -> None:
     spawn(takes)
 
 
+def attribute_looked_at(number: int) -> None:
+    """Each attribute tells what another task does."""
+    two = Two()
+    mutex, rwsem, rwlock = Mutex("lock"), RwSemaphore("rwsem"), RwLock("rwlock")
+    semaphore, seqcount, barrier = Semaphore(), SeqCount(), Barrier(2)
+
+    def acts() -> int:
+        with mutex, semaphore:
+            rwsem.down_read()
+            rwsem.up_read()
+            rwlock.write_lock()
+            rwlock.write_unlock()
+        seqcount.write_begin()
+        seqcount.write_end()
+        barrier.abort()
+        return 1
+
+    def looks() -> None:
+        two.a = 1
+        check(not attributes[number](), "nobody has done anything")
+
+    task = spawn(acts)
+    attributes: list[Callable[[], object]] = [
+        lambda: mutex.owner,
+        lambda: rwsem.readers,
+        lambda: rwlock.writer,
+        lambda: semaphore.count == 0,
+        lambda: seqcount.sequence % 2,
+        lambda: barrier.broken,
+        lambda: task.done,
+        lambda: task.result,
+    ]
+    spawn(looks)
+
+
 def about_to_sleep() -> None:
     queue, lock, two = WaitQueue("queue"), Mutex("lock"), Two()
 
@@ -210,6 +250,10 @@ def callback_of_srcu_is_waited_for() -> None:
         (head_freed_beside_kfree_rcu, "BUG: KASAN: double-free of node"),
         (lock_looked_at, "check failed: nobody holds it"),
         (semaphore_looked_at, "check failed: nobody holds it"),
+        *[
+            (partial(attribute_looked_at, number), "check failed: nobody has done anything")
+            for number in range(8)
+        ],
         (about_to_sleep, "WARNING: do not call blocking ops when !TASK_RUNNING"),
         (callback_of_srcu_is_waited_for, "check failed: no callback is half done"),
     ],

@@ -113,12 +113,12 @@ def test_wake_up_wakes_the_oldest_exclusive_waiter_and_all_others(run) -> None:
             schedule()
 
         tasks = [spawn(wait, exclusive) for exclusive in (True, True, False, False)]
-        while len(queue.entries) < 4:
+        while len(queue._entries) < 4:
             schedule_timeout(1)
-        entries = list(queue.entries)
+        entries = list(queue._entries)
         check([exclusive for _, exclusive in entries] == [False, False, True, True], "exclusive ones behind")
         check(queue.wake_up() == 3, "one of the exclusive ones sleeps on")
-        check(queue.entries == entries[3:], "the one that came last")
+        check(queue._entries == entries[3:], "the one that came last")
         queue.wake_up_all()
         join(*tasks)
 
@@ -129,10 +129,10 @@ def test_wake_up_nr_wakes_so_many_exclusive_waiters(run) -> None:
     def program(nr: int) -> None:
         queue = WaitQueue("queue")
         tasks = [spawn(lambda: (queue.prepare_to_wait(exclusive=True), schedule())) for _ in range(3)]
-        while len(queue.entries) < 3:
+        while len(queue._entries) < 3:
             schedule_timeout(1)
         check(queue.wake_up(nr) == nr, "as many as asked for")
-        check(len(queue.entries) == 3 - nr, "the others sleep on")
+        check(len(queue._entries) == 3 - nr, "the others sleep on")
         queue.wake_up_all()
         join(*tasks)
 
@@ -162,7 +162,7 @@ def test_nobody_comes_and_the_time_is_up(run) -> None:
         queue = WaitQueue("queue")
         check(queue.wait_event_timeout(lambda: False, 5) == 0, "time is up")
         check(jiffies() >= 5, "so late it is")
-        check(not queue.entries, "off the queue")
+        check(not queue._entries, "off the queue")
 
     assert run(program) is None
 
@@ -223,7 +223,7 @@ def test_blocking_in_the_condition_is_a_report(run) -> None:
 
         def condition() -> bool:
             with mutex:
-                return bool(queue.entries)
+                return bool(queue._entries)
 
         queue.wait_event(condition)
 

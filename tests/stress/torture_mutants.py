@@ -241,7 +241,7 @@ def a_spin_trylock_lies(patch: pytest.MonkeyPatch) -> None:
 @mutant("locktorture", lock="spin_lock")
 def a_spin_trylock_takes_a_lock_that_is_held(patch: pytest.MonkeyPatch) -> None:
     def steal(lock: Spinlock, task: Task, _arg: object) -> bool:
-        lock.owner = task
+        lock._owner = task
         task.preempt_count += 1
         return True
 
@@ -256,10 +256,10 @@ def interrupts_stay_off(patch: pytest.MonkeyPatch) -> None:
 @mutant("locktorture", lock="rwsem")
 def a_rwsem_lets_two_writers_in(patch: pytest.MonkeyPatch) -> None:
     def write(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-        if sem.readers:
-            sem.queue.append((task, True))
+        if sem._readers:
+            sem._queue.append((task, True))
             return False
-        sem.writer = task
+        sem._writer = task
         return True
 
     patch.setattr(DOWN_WRITE, "effect", write)
@@ -268,7 +268,7 @@ def a_rwsem_lets_two_writers_in(patch: pytest.MonkeyPatch) -> None:
 @mutant("locktorture", lock="rwsem")
 def a_rwsem_lets_a_reader_in_beside_a_writer(patch: pytest.MonkeyPatch) -> None:
     def read(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-        sem.readers.append(task)
+        sem._readers.append(task)
         return True
 
     patch.setattr(DOWN_READ, "effect", read)
@@ -276,13 +276,15 @@ def a_rwsem_lets_a_reader_in_beside_a_writer(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("locktorture", lock="rwsem")
 def a_rwsem_lets_a_writer_in_beside_readers(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(DOWN_WRITE_SLOW, "ready", lambda sem, task: sem.writer is None and sem.queue[0][0] is task)
+    patch.setattr(
+        DOWN_WRITE_SLOW, "ready", lambda sem, task: sem._writer is None and sem._queue[0][0] is task
+    )
 
 
 @mutant("locktorture", lock="rwsem")
 def a_read_trylock_ignores_the_writer(patch: pytest.MonkeyPatch) -> None:
     def read(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-        sem.readers.append(task)
+        sem._readers.append(task)
         return True
 
     patch.setattr(DOWN_READ_TRYLOCK, "effect", read)
@@ -296,10 +298,10 @@ def a_downgrade_lets_a_writer_in(patch: pytest.MonkeyPatch) -> None:
 
     def give_all(sem: RwSemaphore, task: Task, arg: object) -> None:
         downgrade(sem, task, arg)
-        sem.readers.remove(task)
+        sem._readers.remove(task)
 
     def up_if_there(sem: RwSemaphore, task: Task, arg: object) -> None:
-        if task in sem.readers:
+        if task in sem._readers:
             up(sem, task, arg)
 
     patch.setattr(DOWNGRADE_WRITE, "effect", give_all)
@@ -314,17 +316,17 @@ def a_downgrade_wakes_no_readers(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("locktorture", lock="rwsem")
 def a_reader_stays_in_the_queue(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(DOWN_READ_SLOW, "effect", lambda sem, task, _arg: sem.readers.append(task))
+    patch.setattr(DOWN_READ_SLOW, "effect", lambda sem, task, _arg: sem._readers.append(task))
 
 
 @mutant("locktorture", lock="rwlock")
 def a_rwlock_writer_ignores_readers(patch: pytest.MonkeyPatch) -> None:
     def write(lock: Any, task: Task, _arg: object) -> bool:
-        lock.writer = task
+        lock._writer = task
         task.preempt_count += 1
         return True
 
-    patch.setattr(WRITE_LOCK, "ready", lambda lock, _task: lock.writer is None)
+    patch.setattr(WRITE_LOCK, "ready", lambda lock, _task: lock._writer is None)
     patch.setattr(WRITE_LOCK, "effect", write)
 
 
@@ -335,7 +337,7 @@ def a_rwlock_wakes_nobody(patch: pytest.MonkeyPatch) -> None:
 
 @mutant("locktorture", lock="semaphore")
 def a_semaphore_forgets_to_count_down(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(DOWN_TRYLOCK, "effect", lambda sem, _task, _arg: sem.count > 0)
+    patch.setattr(DOWN_TRYLOCK, "effect", lambda sem, _task, _arg: sem._count > 0)
 
 
 @mutant("locktorture", lock="semaphore")
@@ -344,9 +346,9 @@ def a_semaphore_counts_up_although_somebody_was_let_in(patch: pytest.MonkeyPatch
     assert up is not None
 
     def twice(sem: Any, task: Task, arg: object) -> None:
-        waiting = bool(sem.queue)
+        waiting = bool(sem._queue)
         up(sem, task, arg)
-        sem.count += waiting
+        sem._count += waiting
 
     patch.setattr(UP, "effect", twice)
 
@@ -358,9 +360,9 @@ def a_sequence_does_not_move(patch: pytest.MonkeyPatch) -> None:
         assert effect is not None
 
         def still(count: Any, task: Task, arg: object, effect: Any = effect) -> None:
-            was = count.sequence
+            was = count._sequence
             effect(count, task, arg)
-            count.sequence = was
+            count._sequence = was
 
         patch.setattr(op, "effect", still)
 

@@ -150,7 +150,7 @@ def test_two_munmaps_and_a_fault(strategy: str) -> None:
         try:
             user_store(mm, HEAP + 2 * PAGE_SIZE, "x")
         except Killed:
-            check(mm.mmap_lock.free or mm.mmap_lock.writer is None, "a fault ends without the lock")
+            check(mm.mmap_lock.free or mm.mmap_lock.exclusive is None, "a fault ends without the lock")
 
     def program() -> None:
         machine, mm = started(5)
