@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import Any
 
+from lockdep.errors import SugarbushError
+
 _DEEPEST = 32
 """How many frames of an uncaught exception a report shows."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
@@ -123,7 +125,7 @@ class TaskKilled(BaseException):
     """Unwinds a task whose execution has ended; never caught by programs."""
 
 
-class ConcurrencyError(Exception):
+class ConcurrencyError(SugarbushError):
     """Sugarbush was asked for something that it cannot do; the message says what and what to do instead."""
 
 

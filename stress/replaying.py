@@ -8,6 +8,7 @@ from pathlib import Path
 from concurrency import BadSchedule, Observer, Witness, replay
 from concurrency.explain import Explanation, explain
 from concurrency.minimise import Minimised, minimised
+from lockdep.files import reason
 from stress.artifact import Artifact, save
 from stress.campaign import Found
 from stress.patch import applied
@@ -31,7 +32,7 @@ def minimise_artifact(artifact: Artifact, path: Path) -> tuple[Minimised, Explan
             small.witness, artifact.scenario, artifact.without, artifact.found_by, path.parent, name=name
         )
     except OSError as error:
-        return small, why, Found(small.witness, None, f"{path.parent}: {error.strerror}")
+        return small, why, Found(small.witness, None, f"{path.parent}: {reason(error)}")
     return small, why, Found(small.witness, saved)
 
 
