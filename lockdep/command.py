@@ -95,6 +95,7 @@ def hear_signals() -> None:
     """From now on SIGTERM and SIGHUP (a terminal that is closed) interrupt as Ctrl-C does: what was found is saved."""
     if threading.current_thread() is not threading.main_thread():
         return
+    _asked.clear()
     for number in _ENDINGS:
         # nohup has SIGHUP ignored, and means it.
         if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
@@ -104,11 +105,15 @@ def hear_signals() -> None:
 _ENDINGS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
-def _interrupt(_signal: int, _frame: object) -> None:
-    # A service manager sends the two one after the other; the second must not cut short what the first has begun.
-    for number in _ENDINGS:
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
+_asked: list[int] = []
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    # A service manager sends the two one after the other; the second must not cut short what the first has begun. The
+    # handler stays: `concurrency.interrupts` knows by it that the exception is none of the program's.
+    _asked.append(number)
+    if len(_asked) == 1:
+        raise KeyboardInterrupt
 
 
 def _prepare() -> None:

@@ -226,8 +226,8 @@ def find_scenario(name: str) -> Scenario:
     found = _registered.get(name)
     if found is None:
         raise UnknownScenario(
-            f"no scenario is called {shown(name)}: {did_you_mean(name, _registered, 'list')}; one that stands in a file "
-            "of your own needs `sugarbush --load FILE` before the command"
+            f"no scenario is called {shown(name)}: {did_you_mean(name, _registered, 'list')}; one that stands in a "
+            "file of your own needs `sugarbush --load FILE` before the command"
         )
     return found
 
