@@ -13,8 +13,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from lockdep.errors import SugarbushError
 from lockdep.files import reason
@@ -114,6 +114,28 @@ def _interrupt(number: int, _frame: object) -> None:
     _asked.append(number)
     if len(_asked) == 1:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Put off interrupts to the end of the block: what is being saved is saved, and known to be."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDINGS)}
+    # Not the mask of signals: another thread may take one, and its handler runs in this thread all the same.
+    for number, handler in before.items():
+        if callable(handler):
+            signal.signal(number, lambda number, _frame: heard.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if callable(handler):
+                signal.signal(number, handler)
+        if heard:
+            signal.raise_signal(heard[0])
 
 
 def _prepare() -> None:

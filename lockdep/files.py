@@ -59,7 +59,9 @@ def read_bytes(path: Path, most: int = LARGEST) -> bytes:
             data = stream.read(most + 1)
     except (OSError, ValueError) as error:
         raise UnusableFile(f"{path} cannot be read: {reason(error)}") from None
-    if data is None or len(data) > most:
+    if data is None:
+        raise UnusableFile(f"{path} cannot be read: nothing is there yet, and it would be waited for")
+    if len(data) > most:
         raise UnusableFile(f"{path} is larger than {most >> 20} MiB, which is more than is read")
     return data
 

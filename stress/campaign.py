@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from concurrency import Result, Witness, explore
+from lockdep.command import undisturbed
 from lockdep.files import reason
 from stress import artifact, state
 from stress.counts import Counts
@@ -131,6 +132,10 @@ class Campaign:
 
     def _keep(self, witness: Witness, before: int) -> None:
         """Save a witness, unless a simpler one shows the same; what it takes the place of goes once it is saved."""
+        with undisturbed():
+            self._keep_whole(witness, before)
+
+    def _keep_whole(self, witness: Witness, before: int) -> None:
         what = identity(witness)
         known = self._known.get(what)
         if known is None:
@@ -171,7 +176,8 @@ class Campaign:
         times = {one.path.name: one.times for one in self.found if one.path is not None}
         now = state.State(self.plan, self._round, result.executions, result.steps, result.seconds, times)
         try:
-            state.save(now, self.counted)
+            with undisturbed():
+                state.save(now, self.counted)
         except OSError:
             self.saved = False
 

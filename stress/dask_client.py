@@ -21,7 +21,7 @@ import sys
 import threading
 from typing import Any, NoReturn
 
-PATIENCE = 3.0
+PATIENCE = 2.0
 """Seconds until a scheduler that does not answer, or answers no more, is given up."""
 _LOOK = 0.5
 

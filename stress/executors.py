@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -17,8 +18,10 @@ from urllib.parse import urlsplit
 
 from concurrency import SugarbushError
 from concurrency.batch import run_text
+from lockdep.files import reason
 from stress.dask_client import PATIENCE
 
+_PATIENCE = PATIENCE
 _STARTING = 60.0
 """Seconds that the client has to be loaded, on however busy a machine; whom it talks to has no part in that."""
 _GRACE = 1.0
@@ -143,6 +146,11 @@ def _check(address: str) -> None:
         raise NoExecutor(
             f"no Dask scheduler answers at {address[:_LONGEST]}: an address is tcp://HOST:PORT, or tls://HOST:PORT"
         )
+    try:
+        # Dask would try again and again where nobody listens.
+        socket.create_connection((str(parts.hostname), int(parts.port or 0)), _PATIENCE).close()
+    except (OSError, UnicodeError) as error:
+        raise NoExecutor(f"no Dask scheduler answers at {address[:_LONGEST]}: {reason(error)}") from None
 
 
 def _ready(executor: _Dask, address: str) -> int:
@@ -152,9 +160,9 @@ def _ready(executor: _Dask, address: str) -> int:
         try:
             message = executor.first.get(timeout=patience)
         except Empty:
-            raise NoExecutor(f"no Dask scheduler answers at {address} within {PATIENCE:g} seconds") from None
+            raise NoExecutor(f"no Dask scheduler answers at {address} within {_PATIENCE:g} seconds") from None
         if "refused" in message:
             raise NoExecutor(str(message["refused"])[:_LONGEST])
         if "ready" in message:
             return int(message["ready"])
-        patience = PATIENCE + _GRACE
+        patience = _PATIENCE + _GRACE

@@ -14,7 +14,7 @@ from lockdep.files import check_writable, save_text
 from lockdep.listings import chains_text, lock_stat_text, lockdep_text, reports_text, stats_text
 from lockdep.merge import merge
 from stress.commands.report import read_artifacts
-from stress.console import Unusable
+from stress.console import Unusable, note
 from stress.locks import lock_snapshot
 
 _DRAWINGS = {".dot": to_dot, ".svg": to_svg}
@@ -36,7 +36,7 @@ def lockdep_command(
         check_writable(graph, "--graph")
     if as_json and (classes or chains or stats or lock_stat):
         raise Unusable("--json has everything: leave out --classes, --chains, --stats and --lock-stat")
-    snapshot = merge([lock_snapshot(one) for one in read_artifacts(artifact)])
+    snapshot = merge([lock_snapshot(one) for one in read_artifacts(artifact, note)])
     wanted = [
         text(snapshot)
         for asked, text in (

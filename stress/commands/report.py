@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from concurrency import SugarbushError, Witness
 from concurrency.explain import Pair, explain
 from lockdep.files import check_writable, save_text
 from stress.artifact import Artifact, load
-from stress.console import Unusable, line, note
+from stress.console import Unusable, line
 from stress.patch import applied
 from stress.replaying import replay_artifact
 from stress.report.film import Film, film
@@ -58,21 +58,25 @@ def draw_page(shown: Sequence[Artifact], target: Path) -> tuple[list[Film], list
     return films, orders
 
 
-def read_artifacts(path: Path) -> list[Artifact]:
-    """The artifacts that there are; in a directory those that do not replay are named and passed over."""
+def read_artifacts(path: Path, say: Callable[[str], None] = line) -> list[Artifact]:
+    """The artifacts that there are; in a directory those that do not replay are passed over, and named by `say`."""
     if not os.path.isdir(path):
         return [load(path)]
     found = []
+    passed_over = []
     for file in sorted(path.glob("*.json")):
         try:
             one = load(file)
             replay_artifact(one)
         except SugarbushError as error:
-            note(f"passed over: {error}")
+            passed_over.append(str(error))
         else:
             found.append(one)
     if not found:
-        raise Unusable(f"{path} has no artifact that can be shown")
+        why = f": {passed_over[0]}" if passed_over else ""
+        raise Unusable(f"{path} has no artifact that can be shown{why}")
+    for why in passed_over:
+        say(f"passed over: {why}")
     return found
 
 

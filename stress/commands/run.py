@@ -173,7 +173,7 @@ def _resumed(
     """Go on with the campaign saved in `folder`."""
     what = "--resume, which goes on with what its directory says, for --seconds more"
     if context.args:
-        raise Unusable(f"{context.args[0]} means nothing with {what}: leave it out")
+        raise Unusable(f"{' '.join(context.args)} means nothing with {what}: leave it out")
     _exclude(what, given, set(given) - _RESUMED)
     check_results(junit, markdown)
     if executor is None:
