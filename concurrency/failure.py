@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import Any
 
-from lockdep.errors import SugarbushError
+from lockdep.errors import SugarbushError, spelt
 
 _DEEPEST = 32
 """How many frames of an uncaught exception a report shows."""
@@ -106,7 +106,7 @@ def uncaught(error: BaseException, by: str | None = None) -> Failure:
         f"{frame.name} at {'/'.join(PurePath(frame.filename).parts[-2:])}:{frame.lineno}"
         for frame in reversed(traceback.extract_tb(error.__traceback__, limit=-_DEEPEST))
     ]
-    words = _ADDRESS.sub(">", f"{type(error).__name__}: {error}")
+    words = _ADDRESS.sub(">", spelt(error))
     if isinstance(error, RecursionError):
         words = "RecursionError: maximum recursion depth exceeded"
     failure = Failure(

@@ -36,6 +36,8 @@ def replay(
     settings = settings or Settings()
     if isinstance(schedule, str):
         schedule = Schedule.parse(schedule)
+    if not isinstance(schedule, Schedule):
+        raise ConcurrencyError(f"a schedule is a Schedule or its text, not {schedule!r}")
     recorder = Recorder()
     with watchdog(settings.patience):
         try:

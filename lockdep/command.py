@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from lockdep.errors import SugarbushError
+from lockdep.errors import SugarbushError, spelt
 from lockdep.files import reason
 
 UNUSABLE = 2
@@ -70,14 +70,6 @@ def ended(
         complain(name, "this is a mistake of Sugarbush's own: please report it, with what stands above")
         return MISTAKE
     return status
-
-
-def spelt(error: BaseException) -> str:
-    """The type and message of an error, also of one that cannot say what it is."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return type(error).__name__
 
 
 def complain(name: str, message: str) -> int:

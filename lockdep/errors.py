@@ -8,3 +8,11 @@ swallow it.
 
 class SugarbushError(Exception):
     """Sugarbush was asked for something that it cannot do; the message is one sentence that says what to do."""
+
+
+def spelt(error: BaseException) -> str:
+    """The type and message of an error, also of one that cannot say what it is."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__

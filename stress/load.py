@@ -10,7 +10,7 @@ from pathlib import Path
 
 from concurrency import SugarbushError
 from concurrency.interrupts import from_outside
-from lockdep.command import spelt
+from lockdep.errors import spelt
 from lockdep.files import UnusableFile, read_bytes
 
 _loaded: list[str] = []

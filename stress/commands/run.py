@@ -6,15 +6,16 @@ import json
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from concurrency import DEFAULT_STRATEGY, MEMORIES, RUNTIMES, STRATEGIES, Verdict
 from concurrency.strategy.base import Search
 from concurrency.strategy.table import checked_depth, make_strategy
+from lockdep import errors
 from lockdep.command import INTERRUPTED, UNUSABLE
-from lockdep.files import shown as spelt
+from lockdep.files import shown as shorten
 from stress.campaign import Campaign
 from stress.checks import CHECKS
 from stress.console import (
@@ -34,10 +35,11 @@ from stress.console import (
     write_results,
 )
 from stress.executors import dask
+from stress.load import place_of
 from stress.plan import Plan
 from stress.progress import resident, shown
 from stress.results import Case
-from stress.scenario import LARGEST, find_scenario
+from stress.scenario import LARGEST, Scenario, find_scenario
 from stress.summary import summary
 
 DEFAULT_SCHEDULES = 3000
@@ -203,8 +205,10 @@ def _finish(campaign: Campaign, as_json: bool, junit: Path | None, markdown: Pat
     problem = write_results([case], plan.scenario.name, junit, markdown)
     for one in campaign.found:
         print_found(one)
-    for closing in plan.scenario.closing():
-        line(closing)
+    closing, mistake = _closing(plan.scenario)
+    problem = "; ".join(filter(None, (problem, mistake)))
+    for words in closing:
+        line(words)
     out.print(said)
     if plan.has_rounds:
         _say_counts(campaign)
@@ -217,6 +221,19 @@ def _finish(campaign: Campaign, as_json: bool, junit: Path | None, markdown: Pat
     if result.unexplored:
         raise Unusable(f"{plan.scenario.name}: {result.unexplored}")
     return int(result.verdict is Verdict.FAILED) or (UNUSABLE if problem else 0)
+
+
+def _closing(scenario: Scenario) -> tuple[list[str], str]:
+    """What a scenario has to say when a run is over, or what is wrong with that: the results are said all the same."""
+    try:
+        said: Any = scenario.closing()
+        if isinstance(said, list | tuple) and all(isinstance(words, str) for words in said):
+            return list(said), ""
+        mistake = f"it gave {shorten(said)}, not a list of texts"
+    except (Exception, SystemExit) as error:
+        place = place_of(error)
+        mistake = errors.spelt(error) + (f" ({place})" if place else "")
+    return [], f"closing of scenario {scenario.name!r}: {mistake}"
 
 
 def _say_counts(campaign: Campaign) -> None:
@@ -253,7 +270,7 @@ def _parameters(arguments: list[str]) -> dict[str, str]:
     for word in rest:
         option, equals, value = word.partition("=")
         if not option.startswith("--"):
-            raise Unusable(f"{spelt(word)} belongs to no option")
+            raise Unusable(f"{shorten(word)} belongs to no option")
         if not equals:
             value = next(rest, "")
         if not value:

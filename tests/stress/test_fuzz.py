@@ -242,7 +242,10 @@ def test_what_lockdep_saved(folder: Path, count: int) -> None:
         "held": [{"comm": "a", "pid": 1, "locks": ["x"], "wanted": ""}],
         "reports": [
             {
-                **{"kind": "k", "headline": "h", "is_failure": True, "text": "REPORT"},
+                "kind": "k",
+                "headline": "h",
+                "is_failure": True,
+                "text": "REPORT",
                 "fields": {"chain": [{"wanted": {"name": "a"}}]},
             }
         ],
