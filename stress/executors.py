@@ -56,7 +56,8 @@ class _Dask(Executor):
         self._gone = False
         self.first: SimpleQueue[dict[str, Any]] = SimpleQueue()
         """What it says before it is ready."""
-        threading.Thread(target=self._hear, name="sugarbush dask", daemon=True).start()
+        self._thread = threading.Thread(target=self._hear, name="sugarbush dask", daemon=True)
+        self._thread.start()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """See `Executor.submit`; there is one thing that workers of other machines do."""
@@ -122,6 +123,9 @@ class _Dask(Executor):
         except subprocess.TimeoutExpired:
             self._client.kill()
             self._client.wait()
+        self._thread.join()
+        assert self._client.stdout is not None
+        self._client.stdout.close()
 
 
 @contextmanager

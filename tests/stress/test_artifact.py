@@ -132,7 +132,7 @@ def test_a_broken_artifact_is_refused(artifact: Path, values: dict[str, Any], co
 def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "foreign.json"
     path.write_bytes(content)
-    with pytest.raises(BadArtifact, match="not an artifact|not text in UTF-8"):
+    with pytest.raises(BadArtifact, match=r"not an artifact|not text in UTF-8"):
         load(path)
 
 

@@ -102,7 +102,7 @@ def test_what_is_no_regular_file_or_too_large_is_not_read(tmp_path: Path) -> Non
     # A FIFO that nobody reads would be waited for when the run is over.
     with pytest.raises(UnusableFile, match="fifo cannot be written"):
         save_text(tmp_path / "fifo", "x")
-    with pytest.raises(UnusableFile, match="--junit .* cannot be written: Is a directory"):
+    with pytest.raises(UnusableFile, match=r"--junit .* cannot be written: Is a directory"):
         check_writable(tmp_path, "--junit")
 
 
