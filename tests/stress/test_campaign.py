@@ -190,3 +190,26 @@ def test_a_scheduler_that_does_not_answer_is_one_line(
         main(["run", "brk-standard", "--executor", "tcp://127.0.0.1:9"])
     assert exit_info.value.code == 2
     assert "no Dask scheduler answers" in capsys.readouterr().err
+
+
+@pytest.mark.exhaustive
+@pytest.mark.filterwarnings("default")
+def test_a_worker_that_sends_code_runs_none_of_it(
+    cluster: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Last, since the workers send it from here on."""
+    import distributed
+
+    evil = (
+        "import os, concurrency.batch\n"
+        "class Evil:\n"
+        f"    def __reduce__(self): return os.mkdir, ({str(tmp_path / 'evil')!r},)\n"
+        "concurrency.batch.run_text = lambda text: Evil()\n"
+    )
+    with distributed.Client(cluster) as client:
+        client.run(exec, evil, {})
+    with pytest.raises(SystemExit) as exit_info:
+        main(["run", "brk-standard", "--schedules", "20", "--out", str(tmp_path), "--executor", cluster])
+    assert exit_info.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "evil").exists()

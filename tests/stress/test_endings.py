@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -20,8 +21,8 @@ import pytest
 from concurrency import BadSchedule, ConcurrencyError, SugarbushError
 from lockdep import LockdepError
 from stress.cli import main
-from stress.load import BadFile, load_file
-from stress.scenario import BadScenario, _registered, scenario
+from stress.load import BadFile, _loaded, load_file
+from stress.scenario import BadScenario, Scenario, _registered, scenario
 from tree.errors import TreeError
 
 SUGARBUSH = [sys.executable, "-m", "stress"]
@@ -116,59 +117,74 @@ def test_workers_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
     psutil.wait_procs(family)
 
 
-@pytest.mark.parametrize("to_group", [False, True])
-def test_a_terminal_that_is_closed_interrupts(tmp_path: Path, to_group: bool) -> None:
+@pytest.mark.exhaustive
+def test_a_terminal_that_is_closed_ends_all_processes_of_it(tmp_path: Path) -> None:
     process = started(
         *FOUND, "--seconds", 600, "--jobs", 2, "--out", tmp_path, "--json", start_new_session=True
     )
     until(lambda: list(tmp_path.glob("brk*.json")), process)
-    if to_group:
-        os.killpg(process.pid, signal.SIGHUP)
-    else:
-        process.send_signal(signal.SIGHUP)
+    os.killpg(process.pid, signal.SIGHUP)
     out, err = process.communicate()
     assert process.returncode == 130, err
     assert all(Path(one["artifact"]).is_file() for one in json.loads(out.splitlines()[-1])["failures"])
     assert (tmp_path / "campaign.json").is_file()
 
 
-def test_the_lines_that_are_printed_work(tmp_path: Path) -> None:
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Path]:
+    """A file of somebody's own, which nothing in this process has loaded before or knows of afterwards."""
     file = tmp_path / "my own.py"
     file.write_text(OWN, encoding="utf-8")
-    process = started(
-        "--load", file, "run", "own-lost-update", "--out", "-it's here", "--seconds", 1, cwd=tmp_path
+    before = dict(_registered)
+
+    yield file
+    forget(before)
+
+
+def forget(before: dict[str, Scenario]) -> None:
+    _loaded.clear()
+    _registered.clear()
+    _registered.update(before)
+
+
+def test_the_lines_that_are_printed_work(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = dict(_registered)
+    run = ["--load", str(own), "run", "own-lost-update", "--out", "-it's here", "--seconds", "0.1"]
+    assert ended(run) == 1
+    lines = dict(
+        re.findall(r"^(replay|simplify|go on): +sugarbush (.*)$", capsys.readouterr().out, re.MULTILINE)
     )
-    out, err = process.communicate()
-    assert process.returncode == 1, err
-    lines = dict(re.findall(r"^(replay|simplify|go on): +(sugarbush .*)$", out, re.MULTILINE))
     assert set(lines) == {"replay", "simplify", "go on"}
-    for what, line in lines.items():
-        again = shlex.join(SUGARBUSH) + line.removeprefix("sugarbush")
-        done = subprocess.run(again, shell=True, capture_output=True, text=True, check=False, cwd=tmp_path)
-        assert done.returncode == 1, (what, line, done.stderr)
-        assert "every increment counts" in done.stdout
+    for line in lines.values():
+        forget(before)
+        assert ended(shlex.split(line)) == 1
+        assert "every increment counts" in capsys.readouterr().out
     # Without the file it says what is missing.
-    process = started("replay", next((tmp_path / "-it's here").glob("own*.json")))
-    out, err = process.communicate()
-    assert process.returncode == 2
-    assert "sugarbush --load FILE" in err
+    forget(before)
+    assert ended(["replay", str(next(Path("-it's here").resolve().glob("own*.json")))]) == 2
+    assert "sugarbush --load FILE" in capsys.readouterr().err
 
 
-def test_what_cannot_be_said_does_not_change_what_was_found(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
-    process = started("--load", tmp_path / "own.py", "run", "mute", "--out", tmp_path, "--json")
-    out, err = process.communicate()
-    assert process.returncode == 1
-    assert err == "sugarbush: closing of scenario 'mute': it gave 5, not a list of texts\n"
-    assert json.loads(out.splitlines()[-1])["failures"][0]["headline"] == "Mute"
+def test_what_cannot_be_said_does_not_change_what_was_found(
+    own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(["--load", str(own), "run", "mute", "--out", str(tmp_path), "--json"]) == 1
+    said = capsys.readouterr()
+    assert said.err == "sugarbush: closing of scenario 'mute': it gave 5, not a list of texts\n"
+    assert json.loads(said.out.splitlines()[-1])["failures"][0]["headline"] == "Mute"
 
 
+@pytest.mark.exhaustive
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 def test_standard_output_that_is_full_or_closed() -> None:
     command = shlex.join([*SUGARBUSH, "list"])
     full = subprocess.run(f"{command} > /dev/full", shell=True, capture_output=True, text=True, check=False)
     assert (full.returncode, full.stderr.count("\n")) == (2, 1)
     assert "No space left" in full.stderr
+
     closed = subprocess.run(f"{command} >&-", shell=True, capture_output=True, text=True, check=False)
     assert (closed.returncode, closed.stderr) == (0, "")
 
@@ -274,6 +290,7 @@ class Web(BaseHTTPRequestHandler):
         pass
 
 
+@pytest.mark.exhaustive
 def test_an_address_that_is_no_scheduler_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("distributed")
     with HTTPServer(("127.0.0.1", 0), Web) as server:

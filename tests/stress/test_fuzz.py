@@ -185,7 +185,7 @@ def tried(strategy: st.SearchStrategy[Any], body: Callable[[Any], object], count
     options(given(strategy)(case))()
 
 
-HOW_MANY = pytest.mark.parametrize("count", [8, pytest.param(400, marks=pytest.mark.exhaustive)])
+HOW_MANY = pytest.mark.parametrize("count", [4, pytest.param(400, marks=pytest.mark.exhaustive)])
 
 
 @pytest.fixture(scope="module")
