@@ -64,4 +64,4 @@ class Runtimes(Generic[R]):
             more.append(self._sampler)
         if not more:
             return settings
-        return replace(settings, observers=lambda: (*settings.observers(), *more))
+        return replace(settings, observers=lambda: (*settings.further(), *more))
