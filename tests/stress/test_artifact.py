@@ -107,6 +107,8 @@ def test_parameters_are_checked(counting: Scenario, values: dict[str, object], c
     ("values", "complaint"),
     [
         ({"sugarbush": 999}, "newer than this sugarbush"),
+        ({"sugarbush": 0}, "'sugarbush' must be one of 1, 2, not 0"),
+        ({"sugarbush": -1}, "'sugarbush' must be one of 1, 2, not -1"),
         ({"sugarbush": "x"}, "not an artifact of sugarbush"),
         ({"scenario": "nobody-knows"}, "no scenario is called 'nobody-knows'"),
         ({"scenario": 7}, "'scenario' must be a text, not 7"),
