@@ -84,6 +84,18 @@ def save(
     found_by: dict[str, Any],
     out: Path,
     name: str | None = None,
+) -> Path:
+    """As `saved`, for who will not remove the file again."""
+    return saved(witness, scenario, without, found_by, out, name).path
+
+
+def saved(
+    witness: Witness,
+    scenario: Scenario,
+    without: frozenset[str],
+    found_by: dict[str, Any],
+    out: Path,
+    name: str | None = None,
 ) -> Saved:
     """Write the artifact of `witness` to the directory `out`, under a name that says what it is; gives the file.
 

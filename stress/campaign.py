@@ -160,7 +160,7 @@ class Campaign:
             "seed": plan.seed + self._round,
         }
         try:
-            return artifact.save(witness, plan.scenario, plan.without, how, plan.out), ""
+            return artifact.saved(witness, plan.scenario, plan.without, how, plan.out), ""
         except OSError as error:
             return None, f"{plan.out}: {reason(error)}"
 

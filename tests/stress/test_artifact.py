@@ -80,7 +80,7 @@ def counting() -> Iterator[Scenario]:
 def test_a_long_witness_makes_a_small_file_that_replays(counting: Scenario, tmp_path: Path) -> None:
     long = counting.given({"rounds": "2500", "word": "down"})
     result = explore(long.program, strategy="random", settings=long.settings())
-    path = save(result.failures[0], long, frozenset(), {"seed": 1}, tmp_path).path
+    path = save(result.failures[0], long, frozenset(), {"seed": 1}, tmp_path)
     assert result.failures[0].steps > 5000
     assert path.stat().st_size < 100_000
     loaded = load(path)
@@ -155,7 +155,7 @@ def test_an_artifact_of_the_threaded_runtime_cannot_be_replayed(tmp_path: Path) 
 
     result = explore(fails, runtime="threaded", executions=1)
     found_by = {"runtime": "threaded", "seed": 1}
-    path = save(result.failures[0], SCENARIO, frozenset(), found_by, tmp_path).path
+    path = save(result.failures[0], SCENARIO, frozenset(), found_by, tmp_path)
     with pytest.raises(BadSchedule, match="threaded runtime"):
         replay_artifact(load(path))
 
