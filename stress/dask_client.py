@@ -12,14 +12,16 @@ it checks it. This process ends with the one that started it, which is when stan
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 import os
 import pickle
 import sys
 import threading
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    import asyncio
 
 PATIENCE = 2.0
 """Seconds until a scheduler that does not answer, or answers no more, is given up."""
@@ -69,10 +71,15 @@ def _main(address: str) -> None:
         say(refused="--executor needs the package distributed: install 'sugarbush[dask]'")
         return
     say(started=True)
+    # Not above: the command line imports this module for a number, and starts with every command.
+    import asyncio
+
     asyncio.run(_serve(distributed, address, say))
 
 
 async def _serve(distributed: Any, address: str, say: Any) -> None:
+    import asyncio
+
     from concurrency.batch import run_text
 
     try:
