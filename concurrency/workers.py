@@ -36,6 +36,7 @@ from concurrency.failure import ConcurrencyError
 _AHEAD = 2
 """Batches kept ready for each worker, so that none waits for the next."""
 _DEATHS = 2
+_IDLE = 100
 
 Batch = Range | Parts
 
@@ -87,6 +88,8 @@ class Workers:
         self._running: dict[Future[Any], Batch] = {}
         self._suspects: deque[Batch] = deque()
         self._work: Work | None = None
+        self._idle = 0
+        """Batches in a row of which no execution came back."""
 
     @property
     def wants_more(self) -> bool:
@@ -137,7 +140,16 @@ class Workers:
         if self._own:
             return list(result)
         assert self._work is not None
-        return understood(result, self._work, batch)
+        reports = understood(result, self._work, batch)
+        # One that was interrupted, or had no time left, has done nothing; one that never does anything would be asked
+        # for the same part of a search for ever.
+        self._idle = 0 if any(report.made for report in reports) else self._idle + 1
+        if self._idle > _IDLE:
+            raise ConcurrencyError(
+                "the workers give back what they are asked for undone, again and again, which is no report of this "
+                "Sugarbush (no executions): install the same version there"
+            )
+        return reports
 
     def _broke(self, batches: list[Batch]) -> None:
         """A worker has died; whose batch it was nobody knows, so each is run again alone."""
@@ -166,6 +178,10 @@ class Workers:
                     yield batch, self._reports(future, batch, timeout)
                 except (BrokenExecutor, CancelledError, TimeoutError):
                     pass
+                except ConcurrencyError:
+                    # What comes of one batch must not lose what has come of the others.
+                    if self._own:
+                        raise
         self._running.clear()
 
     def close(self) -> None:
