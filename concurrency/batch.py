@@ -349,6 +349,8 @@ def _check_belongs(reports: list[Report], batch: Range | Parts) -> None:
     if sum(len(report.made) for report in reports) > most:
         raise NotAReport("it has more executions than were asked for")
     for report in reports:
+        if isinstance(batch, Parts) and not report.made and not report.rest:
+            raise NotAReport("of a part of a search nothing was made and nothing is left")
         if any(
             (one.steps or 0) < 0 or one.cut < 0 or one.repeated < 0 or one.faults < 0 for one in report.made
         ):
