@@ -169,6 +169,7 @@ from concurrency.wait import (
     set_current_state,
     wake_up_process,
 )
+from lockdep.errors import SugarbushError
 
 __all__ = [
     "DEFAULT_DEPTH",
@@ -238,6 +239,7 @@ __all__ = [
     "Spinlock",
     "SrcuStruct",
     "Strategy",
+    "SugarbushError",
     "Task",
     "TaskKilled",
     "Threaded",

@@ -32,6 +32,7 @@ from concurrency.dependence import Dependence, either_first, takes_lock
 from concurrency.execution import END
 from concurrency.failure import BadSchedule, Failure, Kind
 from concurrency.operation import Dep
+from concurrency.replay import known
 from concurrency.result import Witness
 from concurrency.settings import Settings
 from concurrency.site import spell
@@ -217,7 +218,7 @@ def explain(
     At most `tries` executions are made, and of long ones fewer. Raises `BadSchedule` if the schedule does not fit the
     program.
     """
-    settings = settings or Settings()
+    settings = known(program, settings, witness, tries=tries)
     story = Story()
     told = Retold(witness.schedule, story)
     execution = settings.runtime(told, recorder=story).run(program)

@@ -75,6 +75,14 @@ def explore(
     _check_budget(executions, seconds, seed, jobs)
     if not isinstance(settings, Settings | None):
         raise ConcurrencyError(f"settings must be a Settings object, not {settings!r}")
+    for word, function in (("progress", progress), ("found", found)):
+        if function is not None and not callable(function):
+            raise ConcurrencyError(f"{word} must be a function, not {function!r}")
+    for word, one, kind in (("sampler", sampler, Sampler), ("executor", executor, Executor)):
+        if not isinstance(one, kind | None):
+            raise ConcurrencyError(f"{word} must be a {kind.__name__}, not {one!r}")
+    if source is not None and not hasattr(source, "opened"):
+        raise ConcurrencyError(f"a source has a method opened(), see Source; {source!r} has none")
     if runtime not in RUNTIMES:
         raise ConcurrencyError(f"no runtime is called {runtime!r}: there are {', '.join(RUNTIMES)}")
     if runtime == "threaded" and (jobs != 1 or executor is not None):
@@ -91,7 +99,7 @@ def explore(
         chooser = make_strategy(
             strategy, seed, depth, faults=settings.faults > 0, weak=settings.memory == "weak"
         )
-        result.watched = isinstance(chooser, Reducing) and looks_on_the_way(tuple(settings.observers()))
+        result.watched = isinstance(chooser, Reducing) and looks_on_the_way(tuple(settings.further()))
         if isinstance(chooser, Search):
             note(result, chooser)
     if executions is None and seconds is None:

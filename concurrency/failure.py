@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import PurePath
 from typing import Any
 
+from lockdep.errors import SugarbushError, spelt
+
 _DEEPEST = 32
 """How many frames of an uncaught exception a report shows."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
@@ -104,7 +106,7 @@ def uncaught(error: BaseException, by: str | None = None) -> Failure:
         f"{frame.name} at {'/'.join(PurePath(frame.filename).parts[-2:])}:{frame.lineno}"
         for frame in reversed(traceback.extract_tb(error.__traceback__, limit=-_DEEPEST))
     ]
-    words = _ADDRESS.sub(">", f"{type(error).__name__}: {error}")
+    words = _ADDRESS.sub(">", spelt(error))
     if isinstance(error, RecursionError):
         words = "RecursionError: maximum recursion depth exceeded"
     failure = Failure(
@@ -123,7 +125,7 @@ class TaskKilled(BaseException):
     """Unwinds a task whose execution has ended; never caught by programs."""
 
 
-class ConcurrencyError(Exception):
+class ConcurrencyError(SugarbushError):
     """Sugarbush was asked for something that it cannot do; the message says what and what to do instead."""
 
 

@@ -22,7 +22,7 @@ from concurrency import plan_changes
 from concurrency.execution import Execution
 from concurrency.failure import BadSchedule, ConcurrencyError, Kind, same_failure
 from concurrency.few_preemptions import FewPreemptions
-from concurrency.replay import replay
+from concurrency.replay import known, replay
 from concurrency.result import Witness
 from concurrency.schedule import Datum, Schedule, Segment
 from concurrency.settings import Settings
@@ -78,7 +78,7 @@ def minimised(
     program: Callable[[], Any], witness: Witness, settings: Settings | None = None, tries: int = DEFAULT_TRIES
 ) -> Minimised:
     """As `minimise`, with what it cost."""
-    settings = settings or Settings()
+    settings = known(program, settings, witness, tries=tries)
     with watchdog(settings.patience):
         search = _Search(program, witness, settings, tries)
         search.run()

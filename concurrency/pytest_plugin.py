@@ -10,6 +10,7 @@ made once for all executions. Described in docs/pytest.md.
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import threading
@@ -17,6 +18,7 @@ import unittest
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,7 +156,18 @@ def _explored(program: Callable[[], Any], options: _Options, test: pytest.Item) 
         f"{options.seed}); {_times(witness)} enough",
     ]
     lines += why.lines if why.pairs else []
-    return "\n".join([*lines, f"replay: pytest {shlex.quote(test.nodeid)} {_option(witness.schedule)}"])
+    return "\n".join(
+        [*lines, f"replay: pytest {shlex.quote(_name_from_here(test))} {_option(witness.schedule)}"]
+    )
+
+
+def _name_from_here(test: pytest.Item) -> str:
+    """The name of a test for who types it where pytest was started, which need not be the root that names begin at."""
+    file, colons, rest = test.nodeid.partition("::")
+    full = test.config.rootpath / file
+    if not full.exists():
+        return test.nodeid
+    return Path(os.path.relpath(full, test.config.invocation_params.dir)).as_posix() + colons + rest
 
 
 def _times(witness: Witness) -> str:

@@ -13,6 +13,7 @@ from concurrency.result import Witness
 from concurrency.schedule import Schedule
 from concurrency.settings import Settings
 from concurrency.strategy.replay import Following, Replay
+from concurrency.unrun import check_runs
 from concurrency.watchdog import watchdog
 
 _RUNS = 4
@@ -33,9 +34,11 @@ def replay(
     The witness has the schedule of this run. Raises `BadSchedule` if the schedule does not fit the program, or if
     nothing fails under it; `ConcurrencyError` if a task waits outside the runtime (`Settings.patience`).
     """
-    settings = settings or Settings()
+    settings = known(program, settings)
     if isinstance(schedule, str):
         schedule = Schedule.parse(schedule)
+    if not isinstance(schedule, Schedule):
+        raise ConcurrencyError(f"a schedule is a Schedule or its text, not {schedule!r}")
     recorder = Recorder()
     with watchdog(settings.patience):
         try:
@@ -60,6 +63,19 @@ def replay(
         tuple(recorder.events),
         done.preemptions,
     )
+
+
+def known(program: object, settings: object, *witnesses: object, tries: object = 0) -> Settings:
+    """The settings, or those of nobody who says anything; raises `ConcurrencyError` for what is none of these."""
+    check_runs(program, "the program", "give the function itself, not what it gives")
+    if not isinstance(settings, Settings | None):
+        raise ConcurrencyError(f"settings must be a Settings object, not {settings!r}")
+    for witness in witnesses:
+        if not isinstance(witness, Witness):
+            raise ConcurrencyError(f"a witness is one of Result.failures, not {witness!r}")
+    if type(tries) is not int or tries < 0:
+        raise ConcurrencyError(f"tries must be a whole number, 0 or more, not {tries!r}")
+    return settings or Settings()
 
 
 def confirmed(program: Callable[[], Any], found: Witness, settings: Settings) -> Witness:

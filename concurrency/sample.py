@@ -22,6 +22,9 @@ class Sampler(Observer):
     every = 17
     """A prime, so that strategies which take turns are all heard."""
 
+    hears: Any = Any
+    """The type of what it has `taken`: data of another process is read by it (`concurrency.wire`)."""
+
     def taken(self) -> Any:
         """What it has heard since the last time, as data that can be sent to another process."""
         raise NotImplementedError
@@ -61,4 +64,4 @@ class Runtimes(Generic[R]):
             more.append(self._sampler)
         if not more:
             return settings
-        return replace(settings, observers=lambda: (*settings.observers(), *more))
+        return replace(settings, observers=lambda: (*settings.further(), *more))

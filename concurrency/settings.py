@@ -55,6 +55,7 @@ class Settings:
             ("spurious", self.spurious, 0),
             ("max_steps", self.max_steps, 1),
             ("spins", self.spins, 1),
+            ("looks", self.looks, 1),
         ):
             if type(value) is not int or value < least:
                 raise ConcurrencyError(f"{word} must be a whole number, {least} or more, not {value!r}")
@@ -69,6 +70,11 @@ class Settings:
             or not all(isinstance(name, str) for name in without)
         ):
             raise ConcurrencyError(f"without must be a set of names of checks, not {without!r}")
+        if not callable(self.observers):
+            raise ConcurrencyError(
+                f"observers must be a function that gives a list of observers, not {self.observers!r}: each execution "
+                "has its own"
+            )
         if self.memory not in MEMORIES:
             raise ConcurrencyError(
                 f"no memory model is called {self.memory!r}: there are {', '.join(MEMORIES)}"
@@ -89,7 +95,8 @@ class Settings:
             common.append(LeakCheck())
         return common
 
-    def _further(self) -> list[Observer]:
+    def further(self) -> list[Observer]:
+        """What `observers` makes; raises `ConcurrencyError` if that is no list of observers."""
         made = self.observers()
         if not isinstance(made, Sequence) or not all(isinstance(one, Observer) for one in made):
             raise ConcurrencyError(f"observers must give a list of observers, not {made!r}")
@@ -102,7 +109,7 @@ class Settings:
                 "the threaded runtime has the memory of the machine: weak memory is simulated"
             )
         return Threaded(
-            (*self._common(stacks=True), *self._further()),
+            (*self._common(stacks=True), *self.further()),
             without=self.without,
             faults=self.faults,
             spurious=self.spurious,
@@ -126,7 +133,7 @@ class Settings:
             observers.insert(0, strategy.listener)
         if "data-race" not in self.without:
             observers.append(RaceDetector(stacks=stacks))
-        observers += self._further()
+        observers += self.further()
         kind = Audited if self.audit else WeakSimulated if self.memory == "weak" else Simulated
         return kind(
             strategy,

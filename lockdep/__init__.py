@@ -1,5 +1,6 @@
 """A lock validator with the power of the Linux kernel's, usable alone."""
 
+from lockdep.errors import SugarbushError
 from lockdep.keys import NO_TRACK, NO_VALIDATE, LockClassKey, LockdepError, LockMap, LockType, WaitType
 from lockdep.reports import Report, ReportKind
 from lockdep.task import TaskContext
@@ -15,6 +16,7 @@ __all__ = [
     "LockdepError",
     "Report",
     "ReportKind",
+    "SugarbushError",
     "TaskContext",
     "WaitType",
 ]

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
+from lockdep.command import ended, hear_signals
 from lockdep.draw import to_dot, to_svg
+from lockdep.files import save_text
 from lockdep.keys import LockdepError
 from lockdep.listings import chains_text, held_text, lock_stat_text, lockdep_text, reports_text, stats_text
-from lockdep.snapshot import Snapshot, load
+from lockdep.snapshot import load
 
 LISTINGS = {
     "classes": (lockdep_text, "the lock classes and their direct dependencies (/proc/lockdep)"),
@@ -28,15 +32,28 @@ LISTINGS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and gives its exit status."""
-    options = _parser().parse_args(arguments)
+    hear_signals()
+    return ended("lockdep", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
-        snapshot = load(options.file)
-        if options.graph is not None:
-            _write_graph(snapshot, options.graph)
-    except LockdepError as error:
-        print(f"lockdep: {error}", file=sys.stderr)
-        return 2
+        options = _parser().parse_args(arguments)
+    except SystemExit:
+        # It has shown its help.
+        return 0
     chosen = [name for name in LISTINGS if getattr(options, name.replace("-", "_"))]
+    if options.json and chosen:
+        raise LockdepError(f"--json has everything: leave out --{chosen[0]}")
+    if options.graph is not None and options.graph.suffix not in _DRAWINGS:
+        raise LockdepError(f"a graph is written as .dot or .svg, not as {options.graph.name}")
+    snapshot = load(options.file)
+    if options.graph is not None:
+        if not os.path.isdir(options.graph.parent):
+            raise LockdepError(
+                f"{options.graph} cannot be written: there is no directory {options.graph.parent}"
+            )
+        save_text(options.graph, _DRAWINGS[options.graph.suffix](snapshot))
     if options.json:
         print(json.dumps(snapshot.to_json()))
     elif chosen or options.graph is None:
@@ -44,23 +61,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(row.is_failure for row in snapshot.reports))
 
 
+_DRAWINGS = {".dot": to_dot, ".svg": to_svg}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Wrong arguments are one line, as everything else that cannot be used."""
+
+    def error(self, message: str) -> NoReturn:
+        """See argparse."""
+        raise LockdepError(f"{message}; --help names the options")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lockdep", description="Show what a run of the lock validator saved."
-    )
+    parser = _Parser(prog="lockdep", description="Show what a run of the lock validator saved.")
     parser.add_argument("file", type=Path, help="a file written by Snapshot.save")
     for name, (_, meaning) in LISTINGS.items():
         parser.add_argument(f"--{name}", action="store_true", help=meaning)
     parser.add_argument("--json", action="store_true", help="everything, as one JSON object")
     parser.add_argument("--graph", type=Path, help="write the dependency graph to this .dot or .svg file")
     return parser
-
-
-def _write_graph(snapshot: Snapshot, path: Path) -> None:
-    drawings = {".dot": to_dot, ".svg": to_svg}
-    if path.suffix not in drawings:
-        raise LockdepError(f"a graph is written as .dot or .svg, not as {path.name}")
-    try:
-        path.write_text(drawings[path.suffix](snapshot), encoding="utf-8")
-    except OSError as error:
-        raise LockdepError(f"cannot write {path}: {error.strerror}") from error

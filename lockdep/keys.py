@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import IntEnum
 
+from lockdep.errors import SugarbushError
 
-class LockdepError(Exception):
+
+class LockdepError(SugarbushError):
     """The validator was called in a way that has no meaning; the message says which."""
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lockdep.chains import CONTEXT_NAMES, TRYLOCK, UNCHECKED, Chain
+from lockdep.files import UnusableFile, check_schema, read_json, save_text
 from lockdep.graph import KIND_NAMES, reach_counts
 from lockdep.keys import LockdepError
 from lockdep.reporter import held_line
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lockdep.validator import Lockdep
 
 FORMAT = "sugarbush-lockdep-1"
+_SCHEMA = "snapshot.schema.json"
 KEY_BASE = 0xFFFF_FFFF_8300_0000
 KEY_SIZE = 0x10
 
@@ -105,8 +107,8 @@ class Snapshot:
         return {"format": FORMAT, **asdict(self)}
 
     def save(self, path: Path | str) -> None:
-        """Writes the file that `load` and ``python -m lockdep`` read."""
-        Path(path).write_text(json.dumps(self.to_json()), encoding="utf-8")
+        """Writes the file that `load` and ``python -m lockdep`` read, whole or not at all; raises `UnusableFile`."""
+        save_text(Path(path), json.dumps(self.to_json()))
 
     @property
     def names(self) -> dict[int, str]:
@@ -186,12 +188,9 @@ def chain_rows(roots: tuple[Chain, ...]) -> tuple[ChainRow, ...]:
 def load(path: Path | str) -> Snapshot:
     """Reads what `Snapshot.save` wrote. Raises `LockdepError` with a sentence for anything else."""
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LockdepError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise LockdepError(f"{path} is not JSON: {error}") from error
-    return from_json(data, str(path))
+        return _built(read_json(Path(path), "a file that lockdep saved"), str(path))
+    except UnusableFile as error:
+        raise LockdepError(str(error)) from None
 
 
 def from_json(data: Any, name: str) -> Snapshot:
@@ -199,32 +198,54 @@ def from_json(data: Any, name: str) -> Snapshot:
 
     Raises `LockdepError` with a sentence for anything else.
     """
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
+    if not isinstance(data, dict):
+        raise LockdepError(f"{name} is not a file that lockdep saved (format {FORMAT})")
+    return _built(data, name)
+
+
+def _built(data: dict[str, Any], name: str) -> Snapshot:
+    if data.get("format") != FORMAT:
         raise LockdepError(f"{name} is not a file that lockdep saved (format {FORMAT})")
     try:
-        snapshot = Snapshot(
-            tuple(ClassRow(**{**row, "after": tuple(row["after"])}) for row in data["classes"]),
-            tuple(EdgeRow(**{**row, "kinds": tuple(row["kinds"])}) for row in data["edges"]),
-            tuple(
-                ChainRow(row["context"], tuple((number, read) for number, read in row["locks"]))
-                for row in data["chains"]
-            ),
-            {str(counter): int(count) for counter, count in data["stats"].items()},
-            tuple(HeldRow(**{**row, "locks": tuple(row["locks"])}) for row in data["held"]),
-            tuple(ReportRow(**row) for row in data["reports"]),
-            tuple(map(dict, data["lock_stat"])),
-        )
-        _check_references(snapshot)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise LockdepError(f"{name} is damaged: {type(error).__name__}: {error}") from error
+        check_schema(data, "lockdep", _SCHEMA, name)
+    except UnusableFile as error:
+        raise LockdepError(str(error)) from None
+    _check_lists(data, name)
+    snapshot = Snapshot(
+        tuple(ClassRow(**{**row, "after": tuple(row["after"])}) for row in data["classes"]),
+        tuple(EdgeRow(**{**row, "kinds": tuple(row["kinds"])}) for row in data["edges"]),
+        tuple(ChainRow(row["context"], tuple(map(tuple, row["locks"]))) for row in data["chains"]),
+        dict(data["stats"]),
+        tuple(HeldRow(**{**row, "locks": tuple(row["locks"])}) for row in data["held"]),
+        tuple(ReportRow(**row) for row in data["reports"]),
+        tuple(map(dict, data["lock_stat"])),
+    )
+    _check_references(snapshot, name)
     return snapshot
 
 
-def _check_references(snapshot: Snapshot) -> None:
+def _check_lists(data: dict[str, Any], name: str) -> None:
+    """The long lists, which take a reader of schemas minutes."""
+    for key, rows, kind in (("classes", "after", int), ("edges", "kinds", str), ("held", "locks", str)):
+        for row in data[key]:
+            if not all(type(one) is kind for one in row[rows]):
+                raise LockdepError(f"{name} is broken: {rows!r} of {key!r} has what is no {_WORDS[kind]}")
+    for row in data["chains"]:
+        for lock in row["locks"]:
+            if not isinstance(lock, list) or len(lock) != 2 or not all(type(one) is int for one in lock):
+                raise LockdepError(f"{name} is broken: 'locks' of 'chains' has what is no pair of numbers")
+
+
+_WORDS = {int: "number", str: "text"}
+
+
+def _check_references(snapshot: Snapshot, name: str) -> None:
     known = snapshot.names
+    if len(known) != len(snapshot.classes):
+        raise LockdepError(f"{name} is broken: two classes have one number")
     used = [number for row in snapshot.classes for number in row.after]
     used += [number for row in snapshot.edges for number in (row.prev, row.next)]
     used += [number for row in snapshot.chains for number, _ in row.locks]
     for number in used:
         if number not in known:
-            raise ValueError(f"class {number!r} is used but not listed")
+            raise LockdepError(f"{name} is broken: class {number!r} is used but not listed")

@@ -6,10 +6,16 @@ import sys
 
 def main() -> None:
     """The console script; with several jobs the server of worker processes starts beside our own imports."""
-    if any(word.partition("=")[0] == "--jobs" for word in sys.argv[1:]):
-        _start_server()
-    from stress.cli import main as run
-
+    try:
+        if any(word.partition("=")[0] == "--jobs" for word in sys.argv[1:]):
+            _start_server()
+        from stress.cli import main as run
+    except BaseException as error:
+        # Nothing of ours is loaded that could say more; but 1, Python's status for this, says that a bug was found.
+        if isinstance(error, KeyboardInterrupt):
+            sys.exit(130)
+        print(f"sugarbush: it cannot start: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(70)
     run()
 
 

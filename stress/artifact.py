@@ -8,24 +8,27 @@ stress/artifact.schema.json.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from concurrency import MEMORIES, Schedule, Settings, Witness
+from concurrency import Schedule, Settings, SugarbushError, Witness
+from concurrency.simulated import DEFAULT_MAX_STEPS
+from lockdep.files import Identity, UnusableFile, check_schema, identity, read_json, shown, write_text
 from stress.checks import CHECKS
 from stress.scenario import BadParameter, Scenario, UnknownScenario, find_scenario
 
 FORMAT = 2
 _MAGIC = "sugarbush"
-_LARGEST = 16 * 1024 * 1024
+_SCHEMA = "artifact.schema.json"
+_MOST_CHOICES = 2 * DEFAULT_MAX_STEPS
+"""An execution has so many operations at most, and hardly more than one choice at each."""
 _KEPT = ("trace", "spawn")
 _MOST_EVENTS = 500
 """How many events are kept, counted from the failure back: a replay has them all."""
 
 
-class BadArtifact(Exception):
+class BadArtifact(SugarbushError):
     """A file is not an artifact that can be used; the message says why."""
 
 
@@ -53,6 +56,27 @@ class Artifact:
         return str(self.found_by.get("memory", "sc"))
 
 
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """An artifact on disk; `ours` tells it from a file that somebody else has written, None if one was there before."""
+
+    path: Path
+    ours: Identity | None
+
+    def remove(self) -> None:
+        """Remove it if it is still the file that was written, and nobody else has written one of its name.
+
+        Two runs of one seed in one directory find the same and call it the same; what one of them has no more use for
+        the other one may have told its user about.
+        """
+        try:
+            if self.ours is not None and self.ours == identity(self.path):
+                self.path.unlink()
+        except OSError:
+            # What cannot be removed is one artifact too many; nothing is lost by that.
+            pass
+
+
 def save(
     witness: Witness,
     scenario: Scenario,
@@ -61,6 +85,18 @@ def save(
     out: Path,
     name: str | None = None,
 ) -> Path:
+    """As `saved`, for who will not remove the file again."""
+    return saved(witness, scenario, without, found_by, out, name).path
+
+
+def saved(
+    witness: Witness,
+    scenario: Scenario,
+    without: frozenset[str],
+    found_by: dict[str, Any],
+    out: Path,
+    name: str | None = None,
+) -> Saved:
     """Write the artifact of `witness` to the directory `out`, under a name that says what it is; gives the file.
 
     `found_by` says how it was found (runtime, memory, strategy, depth, seed). The file appears whole or not at all.
@@ -87,17 +123,11 @@ def save(
         "tasks": list(witness.tasks),
         "events": [[e.step, e.task, e.what, e.on] for e in witness.events if e.kind in _KEPT][-_MOST_EVENTS:],
     }
-    out.mkdir(parents=True, exist_ok=True)
     base = name or f"{scenario.name}-{failure.kind.value}-{found_by['seed']}-{witness.execution}"
     path = out / f"{base}.json"
-    partial = path.with_suffix(".part")
-    try:
-        partial.write_text(_spelt(data), encoding="utf-8")
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-    return path
+    # `scenario()` takes no name that could lead elsewhere, and `minimise` names the file after one that it has read.
+    assert path.parent == out, f"{base!r} is no name of a file"
+    return Saved(path, write_text(path, _spelt(data)))
 
 
 def _spelt(data: dict[str, Any]) -> str:
@@ -112,55 +142,46 @@ def _spelt(data: dict[str, Any]) -> str:
 
 
 def load(path: Path) -> Artifact:
-    """Read and check an artifact; raises `BadArtifact`."""
+    """Read and check an artifact; raises `BadArtifact`, or `BadSchedule` for a schedule that is none."""
     try:
-        if path.stat().st_size > _LARGEST:
-            raise BadArtifact(f"{path} is larger than any artifact ({_LARGEST} bytes)")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadArtifact(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise BadArtifact(f"{path} is not an artifact: it is not JSON") from None
-    if not isinstance(data, dict) or type(data.get(_MAGIC)) is not int:
-        raise BadArtifact(f"{path} is not an artifact of sugarbush")
-    if data[_MAGIC] > FORMAT:
-        raise BadArtifact(
-            f"{path} has format {data[_MAGIC]}, which is newer than this sugarbush (format {FORMAT})"
-        )
+        data = read_json(path, "an artifact")
+        number = data.get(_MAGIC)
+        if type(number) is not int:
+            raise BadArtifact(f"{path} is not an artifact of sugarbush: no key {_MAGIC!r} says its format")
+        if number > FORMAT:
+            raise BadArtifact(
+                f"{path} has format {shown(number)}, which is newer than this sugarbush (format {FORMAT}): install "
+                "the one that wrote it"
+            )
+        check_schema(data, "stress", _SCHEMA, str(path))
+    except UnusableFile as error:
+        raise BadArtifact(str(error)) from None
     return _checked(path, data)
 
 
 def _checked(path: Path, data: dict[str, Any]) -> Artifact:
-    failure = _entry(path, data, "failure", dict)
-    without = _entry(path, data, "without", list)
-    if not all(isinstance(name, str) and name in CHECKS for name in without):
-        raise BadArtifact(f"{path} is broken: 'without' names checks that do not exist")
-    parameters = _entry(path, {"parameters": {}, **data}, "parameters", dict)
-    found_by = _entry(path, data, "found_by", dict)
-    _entry(path, {"execution": 0, **found_by}, "execution", int)
-    faults = _entry(path, data, "faults", int) if "faults" in data else None
-    if faults is not None and faults < 0:
-        raise BadArtifact(f"{path} is broken: 'faults' is below 0")
+    """What the schema says nothing of: which scenarios, parameters and checks there are."""
+    unknown = sorted(set(data["without"]) - set(CHECKS))
+    if unknown:
+        raise BadArtifact(
+            f"{path} is broken: 'without' names checks that do not exist, {shown(unknown[0])}; `sugarbush list` "
+            "names those that do"
+        )
     try:
-        scenario = find_scenario(_entry(path, data, "scenario", str)).given(parameters, faults)
+        scenario = find_scenario(data["scenario"]).given(data.get("parameters", {}), data.get("faults"))
     except (UnknownScenario, BadParameter) as error:
         raise BadArtifact(f"{path}: {error}") from None
-    if found_by.get("memory", "sc") not in MEMORIES:
-        raise BadArtifact(f"{path} is broken: 'found_by' names a memory model that does not exist")
+    spelt = data["schedule"]
+    if spelt.count(",") >= _MOST_CHOICES:
+        raise BadArtifact(f"{path} is broken: its schedule has more than {_MOST_CHOICES} choices")
+    failure = data["failure"]
     return Artifact(
         scenario=scenario,
-        schedule=Schedule.parse(_entry(path, data, "schedule", str)),
-        without=frozenset(without),
-        kind=_entry(path, failure, "kind", str),
-        headline=_entry(path, failure, "headline", str),
-        task=_entry(path, failure, "task", str),
-        step=_entry(path, failure, "step", int),
-        found_by=found_by,
+        schedule=Schedule.parse(spelt),
+        without=frozenset(data["without"]),
+        kind=failure["kind"],
+        headline=failure["headline"],
+        task=failure["task"],
+        step=failure["step"],
+        found_by=data["found_by"],
     )
-
-
-def _entry(path: Path, data: dict[str, Any], key: str, kind: type[Any]) -> Any:
-    value = data.get(key)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise BadArtifact(f"{path} is broken: {key!r} is missing or not a {kind.__name__}")
-    return value

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from concurrency import Kind, Observer
+from concurrency import Kind, Observer, SugarbushError
 from stress.checks import model_observers
 from stress.patch import Patch
 from stress.scenario import Scenario, check_kinds, did_you_mean, scenario
@@ -27,7 +27,7 @@ Evidence = Literal["read", "as far as we know"]
 """Whether the facts were read in the sources, or come from general knowledge."""
 
 
-class UnknownBug(Exception):
+class UnknownBug(SugarbushError):
     """No bug of the catalogue has this name; the message gives those that are spelt alike."""
 
 

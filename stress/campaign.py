@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from concurrency import Result, Witness, explore
+from lockdep.command import undisturbed
+from lockdep.files import reason
 from stress import artifact, state
 from stress.counts import Counts
 from stress.merge import Identity, identity
@@ -37,10 +39,15 @@ class Found:
     """
 
     witness: Witness
-    path: Path | None
+    saved: artifact.Saved | None
     problem: str = ""
     first: int = 0
     times: int = 0
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the artifact."""
+        return None if self.saved is None else self.saved.path
 
 
 class Campaign:
@@ -61,10 +68,12 @@ class Campaign:
         """For each headline what its simplest witness in this round showed."""
 
     @classmethod
-    def resumed(cls, folder: Path, seconds: float, jobs: int) -> Campaign:
+    def resumed(
+        cls, folder: Path, seconds: float, jobs: int, executor: Executor | None = None, workers: int = 1
+    ) -> Campaign:
         """The campaign whose state is in `folder`, for `seconds` more; raises `state.BadState`."""
         known = state.load(folder, seconds, jobs)
-        campaign = cls(known.plan)
+        campaign = cls(known.plan, executor, workers)
         campaign._round = known.round
         result = campaign.result
         result.executions, result.steps, result.seconds = known.executions, known.steps, known.seconds
@@ -123,21 +132,25 @@ class Campaign:
 
     def _keep(self, witness: Witness, before: int) -> None:
         """Save a witness, unless a simpler one shows the same; what it takes the place of goes once it is saved."""
+        with undisturbed():
+            self._keep_whole(witness, before)
+
+    def _keep_whole(self, witness: Witness, before: int) -> None:
         what = identity(witness)
         known = self._known.get(what)
         if known is None:
-            path, problem = self._saved(witness)
-            known = self._known[what] = Found(witness, path, problem, before + witness.execution)
+            saved, problem = self._saved(witness)
+            known = self._known[what] = Found(witness, saved, problem, before + witness.execution)
             self.found.append(known)
         elif witness.size < known.witness.size:
-            path, problem = self._saved(witness)
-            if path is not None or known.path is None:
-                if known.path is not None:
-                    known.path.unlink(missing_ok=True)
-                known.witness, known.path, known.problem = witness, path, problem
+            saved, problem = self._saved(witness)
+            if saved is not None or known.saved is None:
+                if known.saved is not None:
+                    known.saved.remove()
+                known.witness, known.saved, known.problem = witness, saved, problem
         self._shows[witness.failure.headline] = known
 
-    def _saved(self, witness: Witness) -> tuple[Path | None, str]:
+    def _saved(self, witness: Witness) -> tuple[artifact.Saved | None, str]:
         plan = self.plan
         how = {
             "runtime": plan.runtime,
@@ -147,9 +160,9 @@ class Campaign:
             "seed": plan.seed + self._round,
         }
         try:
-            return artifact.save(witness, plan.scenario, plan.without, how, plan.out), ""
+            return artifact.saved(witness, plan.scenario, plan.without, how, plan.out), ""
         except OSError as error:
-            return None, f"{plan.out}: {error.strerror}"
+            return None, f"{plan.out}: {reason(error)}"
 
     @property
     def counted(self) -> dict[str, Any]:
@@ -163,7 +176,8 @@ class Campaign:
         times = {one.path.name: one.times for one in self.found if one.path is not None}
         now = state.State(self.plan, self._round, result.executions, result.steps, result.seconds, times)
         try:
-            state.save(now, self.counted)
+            with undisturbed():
+                state.save(now, self.counted)
         except OSError:
             self.saved = False
 

@@ -6,20 +6,15 @@ Exit status: 0 nothing found, 1 a failure was found, 2 unusable input or nothing
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from loguru import logger
 
 import stress.scenarios  # noqa: F401 - registers them
-from concurrency import BadSchedule, ConcurrencyError
-from stress.artifact import BadArtifact
-from stress.bug import UnknownBug
+from lockdep.command import ended, hear_signals
 from stress.commands.catalogue import catalogue_command
 from stress.commands.list import list_command
 from stress.commands.litmus import litmus_command
@@ -28,36 +23,25 @@ from stress.commands.minimise import minimise_command
 from stress.commands.replay import replay_command
 from stress.commands.report import report_command
 from stress.commands.run import run_command
-from stress.console import Unusable
-from stress.executors import NoExecutor
-from stress.litmus import BadLitmus
-from stress.load import BadFile, load_file, place_of
-from stress.patch import PatchError
-from stress.scenario import BadParameter, BadScenario, UnknownScenario
-from stress.state import BadState
+from stress.load import load_file, place_of
 
 _UsageError: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )
 """What typer raises for wrong arguments: click's base exception, of which some versions carry their own copy."""
 
-INTERNAL = 70
-"""EX_SOFTWARE of sysexits.h."""
-_REFUSALS = (
-    Unusable,
-    NoExecutor,
-    BadFile,
-    BadState,
-    UnknownScenario,
-    BadParameter,
-    BadScenario,
-    UnknownBug,
-    BadArtifact,
-    BadLitmus,
-    BadSchedule,
-    ConcurrencyError,
-    PatchError,
-)
+
+class _Once(typer.core.TyperCommand):
+    """A command whose options stand once each: of two values one would be ignored, and nobody would know which."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """See click."""
+        given = self.make_parser(ctx).parse_args(args=list(args))[2]
+        for option in dict.fromkeys(given):
+            if given.count(option) > 1 and not option.multiple and isinstance(option, typer.core.TyperOption):
+                ctx.fail(f"{option.opts[0]} stands there twice: leave one of them out")
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -73,56 +57,37 @@ def sugarbush(
         load_file(path)
 
 
-app.command("list")(list_command)
-app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(run_command)
-app.command("replay")(replay_command)
-app.command("minimise")(minimise_command)
-app.command("catalogue")(catalogue_command)
-app.command("report")(report_command)
-app.command("lockdep")(lockdep_command)
-app.command("litmus")(litmus_command)
+app.command("list", cls=_Once)(list_command)
+app.command("run", cls=_Once, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
+    run_command
+)
+app.command("replay", cls=_Once)(replay_command)
+app.command("minimise", cls=_Once)(minimise_command)
+app.command("catalogue", cls=_Once)(catalogue_command)
+app.command("report", cls=_Once)(report_command)
+app.command("lockdep", cls=_Once)(lockdep_command)
+app.command("litmus", cls=_Once)(litmus_command)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script: run a command and exit with its status."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
+    hear_signals()
+    sys.exit(ended("sugarbush", lambda: _run(arguments), _usage, place_of))
+
+
+def _run(arguments: list[str] | None) -> int:
     logger.remove()
     logger.add(sys.stderr, format="{time:HH:mm:ss} {message}")
+    command = typer.main.get_command(app)
     try:
-        status = typer.main.get_command(app).main(arguments, prog_name="sugarbush", standalone_mode=False)
-    except _REFUSALS as error:
-        status = _complain(str(error))
-    except _UsageError as error:
-        status = _complain(error.format_message())  # type: ignore[attr-defined]
-    except (KeyboardInterrupt, typer.Abort):
-        status = 130
-    except (BrokenPipeError, SystemExit) as error:
-        # Rich, which prints tables, turns the one into the other.
-        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
-            sys.exit(_unexpected(error))
-        sys.stderr.close()
-        status = 128 + signal.SIGPIPE
-    except BaseException as error:
-        status = _unexpected(error)
-    sys.exit(status)
+        # A command that shows its help gives nothing.
+        return int(command.main(arguments, prog_name="sugarbush", standalone_mode=False) or 0)
+    except typer.Abort as error:
+        # That is how typer passes an interrupt on, but an EOFError, too.
+        raise error.__cause__ or KeyboardInterrupt from None
 
 
-def _unexpected(error: BaseException) -> int:
-    """What nobody has foreseen: a mistake in a file of the user's own, or one of ours. 1 would say: a bug was found."""
-    place = place_of(error)
-    if place is not None:
-        return _complain(f"{place}: {type(error).__name__}: {error}")
-    traceback.print_exception(error)
-    print("sugarbush: this is a mistake of Sugarbush's own: please report it", file=sys.stderr)
-    return INTERNAL
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    """To be asked to end is to be interrupted: what was found is kept, and said."""
-    raise KeyboardInterrupt
-
-
-def _complain(message: str) -> int:
-    print("sugarbush: " + " ".join(message.split()), file=sys.stderr)
-    return 2
+def _usage(error: BaseException) -> str | None:
+    if isinstance(error, _UsageError):
+        return str(error.format_message())  # type: ignore[attr-defined]
+    return None

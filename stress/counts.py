@@ -61,6 +61,8 @@ class Counted:
 class Counts(Sampler):
     """Counts over those executions that it hears."""
 
+    hears = Counted
+
     def __init__(self) -> None:
         self._counted = Counted()
         self._kinds: defaultdict[Operation, int] = defaultdict(int)

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import traceback
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+from concurrency import SugarbushError
 from concurrency.interrupts import from_outside
+from lockdep.errors import spelt
+from lockdep.files import UnusableFile, read_bytes
 
 _loaded: list[str] = []
 
 
-class BadFile(Exception):
+class BadFile(SugarbushError):
     """A scenario file cannot be loaded; the message says where and why."""
 
 
 def load_file(path: Path) -> None:
     """Run the file, once; raises `BadFile` with the place of the error."""
-    full = str(path.resolve())
-    if full in _loaded:
-        return
+    try:
+        full = str(path.resolve())
+        if full in _loaded:
+            return
+        # Python reads it once more, by itself; what is looked at here is that there is an end to it.
+        read_bytes(path)
+    except (UnusableFile, OSError, ValueError, RuntimeError) as error:
+        raise BadFile(f"--load {path}: there is no such Python file: {error}") from None
     name = f"sugarbush_file_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, full)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise BadFile(f"--load {path}: there is no such Python file")
-    module = importlib.util.module_from_spec(spec)
+    spec = spec_from_file_location(name, full, loader=SourceFileLoader(name, full))
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
@@ -34,7 +43,7 @@ def load_file(path: Path) -> None:
         # A file that exits, with whatever status, has registered nothing, or not all: that must not look like a run.
         if from_outside(error):
             raise
-        raise BadFile(f"--load {path}: {type(error).__name__}: {error}{_line(error, full)}") from None
+        raise BadFile(f"--load {path}: {spelt(error)}{_line(error, full)}") from None
     _loaded.append(full)
 
 

@@ -6,23 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
 
+from lockdep.files import save_text
 from stress.bug import Bug
 from stress.hunt import Outcome
 from stress.timeline import WIDTH, drawn
 
-_INDEX = "README.md"
+INDEX = "README.md"
 _NOTE = (
     "<!-- Made by `sugarbush catalogue --pages`; edit the file of the bug in stress/catalogue/ instead. -->"
 )
 
 
 def write_pages(outcomes: Sequence[Outcome], folder: Path) -> None:
-    """Write ``NAME.md`` for each bug that was found, and the list of them all; what a clock says stays out."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write ``NAME.md`` for each bug that was found, and the list of them all; what a clock says stays out.
+
+    Raises `UnusableFile`.
+    """
     for outcome in outcomes:
         if outcome.found:
-            (folder / f"{outcome.bug.name}.md").write_text(page(outcome), encoding="utf-8")
-    (folder / _INDEX).write_text(index(outcomes), encoding="utf-8")
+            save_text(folder / f"{outcome.bug.name}.md", page(outcome))
+    save_text(folder / INDEX, index(outcomes))
 
 
 def index(outcomes: Sequence[Outcome]) -> str:

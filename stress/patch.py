@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
+from concurrency import SugarbushError
+
 _PATCHABLE = ("vm", "tree")
 
 
-class PatchError(Exception):
+class PatchError(SugarbushError):
     """A patch that cannot be applied; the message says why."""
 
 

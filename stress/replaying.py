@@ -8,7 +8,8 @@ from pathlib import Path
 from concurrency import BadSchedule, Observer, Witness, replay
 from concurrency.explain import Explanation, explain
 from concurrency.minimise import Minimised, minimised
-from stress.artifact import Artifact, save
+from lockdep.files import reason
+from stress.artifact import Artifact, saved
 from stress.campaign import Found
 from stress.patch import applied
 
@@ -27,12 +28,12 @@ def minimise_artifact(artifact: Artifact, path: Path) -> tuple[Minimised, Explan
         why = explain(artifact.scenario.program, small.witness, settings)
     name = path.stem.removesuffix(_MINIMISED) + _MINIMISED
     try:
-        saved = save(
+        kept = saved(
             small.witness, artifact.scenario, artifact.without, artifact.found_by, path.parent, name=name
         )
     except OSError as error:
-        return small, why, Found(small.witness, None, f"{path.parent}: {error.strerror}")
-    return small, why, Found(small.witness, saved)
+        return small, why, Found(small.witness, None, f"{path.parent}: {reason(error)}")
+    return small, why, Found(small.witness, kept)
 
 
 def replay_artifact(artifact: Artifact, *watchers: Observer) -> Witness:

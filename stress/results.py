@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from xml.etree import ElementTree
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -69,9 +68,3 @@ def markdown(title: str, cases: Sequence[Case]) -> str:
 def _cell(text: str) -> str:
     """Text that stays one cell of a table, whatever is in it."""
     return re.sub(r"([\\`*_{}\[\]<>#|&~])", r"\\\1", " ".join(text.split()))
-
-
-def write(path: Path, text: str) -> None:
-    """Write a result file, whole; raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")

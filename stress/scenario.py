@@ -8,30 +8,38 @@ def brk_standard() -> None:
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
 from typing import Any, get_args
 
-from concurrency import Observer, Settings
+from concurrency import MEMORIES, Kind, Observer, Settings, SugarbushError
 from concurrency.unrun import check_runs
-from stress.checks import model_observers
+from lockdep.files import shown
+from stress.checks import CHECKS, model_observers
 from stress.patch import Patch
 
 Value = int | str
 _WORDS = {str: "a text", int: "a number", type(None): "None"}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+"""What a scenario may be called. Its artifacts are called after it: no name leads out of their directory, none is taken
+for an option or a hidden file, and with kind, seed and number it stays within the 255 bytes of a file's name."""
+LARGEST = 1_000_000
+"""Of a parameter: an execution has so many operations at most, and one of this size is never come to the end of."""
+_TEXT = 200
 
 
-class UnknownScenario(Exception):
+class UnknownScenario(SugarbushError):
     """No scenario has this name; the message gives those that are spelt alike."""
 
 
-class BadScenario(Exception):
+class BadScenario(SugarbushError):
     """What is registered as a scenario, or a bug, is none; the message says what is wrong."""
 
 
-class BadParameter(Exception):
+class BadParameter(SugarbushError):
     """A scenario has no such parameter, or it does not take this value; the message says which there are."""
 
 
@@ -83,18 +91,19 @@ class Scenario:
         parameters = self.parameters
         if name not in parameters:
             there = ", ".join(parameters) or "none"
-            raise BadParameter(f"scenario {self.name!r} has no parameter {name!r}: there are {there}")
+            raise BadParameter(f"scenario {self.name!r} has no parameter {shown(name)}: there are {there}")
         if isinstance(parameters[name], str):
-            if isinstance(value, str):
+            if isinstance(value, str) and len(value) <= _TEXT:
                 return value
-        elif (type(value) is int and value >= 0) or (isinstance(value, str) and value.isdecimal()):
-            try:
-                return int(value)
-            except ValueError:
-                # Python reads no more than 4300 digits.
-                pass
-        kind = "text" if isinstance(parameters[name], str) else "a number, 0 or more"
-        raise BadParameter(f"parameter {name!r} of scenario {self.name!r} is {kind}, not {value!r}")
+            kind = f"text of at most {_TEXT} characters"
+        else:
+            # Digits of other scripts are decimal, too; and Python reads no more than 4300 digits.
+            if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= _TEXT:
+                value = int(value)
+            if type(value) is int and 0 <= value <= LARGEST:
+                return value
+            kind = f"a number, 0 to {LARGEST}"
+        raise BadParameter(f"parameter {name!r} of scenario {self.name!r} is {kind}, not {shown(value)}")
 
     def settings(self, without: frozenset[str] = frozenset(), memory: str | None = None) -> Settings:
         """How its executions are run; `without` are further checks to look past, `memory` another memory model."""
@@ -128,6 +137,9 @@ def scenario(
 ) -> Callable[[Callable[..., Any]], Scenario]:
     """Register the decorated program under `name`; `era` is the kernel version that it models.
 
+    `expect` and `without` name checks; one of your own is known once it stands in `stress.checks.CHECKS`. Raises
+    `BadScenario` for what could not be run, and for a name that is taken.
+
     Its keyword arguments, numbers or text with a default, become parameters: ``sugarbush run NAME --ARGUMENT VALUE``.
     """
 
@@ -144,6 +156,7 @@ def scenario(
                 "without": (without, tuple | list | set | frozenset),
             },
         )
+        _check_words(name, expect, without, memory, faults)
         for what, one in (("observers", observers), ("closing", closing)):
             check_runs(one, f"{what} of scenario {name!r}")
         check_runs(program, f"the program of scenario {name!r}")
@@ -171,6 +184,35 @@ def scenario(
     return register
 
 
+def _check_words(name: str, expect: str | None, without: Iterable[object], memory: str, faults: int) -> None:
+    """Refuse names that mean nothing: what is looked for, or past, would not be what its author meant."""
+    if not NAME.fullmatch(name):
+        raise BadScenario(
+            f"a scenario cannot be called {shown(name)}: files are called after it, so use letters, digits, '-', '_' "
+            "and '.', a letter or digit first, at most 80"
+        )
+    taken = _registered.get(name)
+    if taken is not None:
+        there = taken.function.__code__.co_filename if hasattr(taken.function, "__code__") else "another file"
+        raise BadScenario(f"there is a scenario {name!r} already, of {there}: give this one another name")
+    kinds = tuple(kind.value for kind in Kind)
+    if expect is not None and expect not in CHECKS and expect not in kinds:
+        raise BadScenario(
+            f"scenario {name!r} expects {shown(expect)}, which is neither a check nor a kind of failure: "
+            + did_you_mean(expect, (*CHECKS, *kinds), "list")
+        )
+    for check in without:
+        if check not in CHECKS:
+            raise BadScenario(
+                f"scenario {name!r} is without {shown(check)}, which is no check: "
+                + did_you_mean(str(check), CHECKS, "list")
+            )
+    if memory not in MEMORIES:
+        raise BadScenario(f"scenario {name!r} has memory {shown(memory)}: there are {', '.join(MEMORIES)}")
+    if faults < 0:
+        raise BadScenario(f"scenario {name!r} has {faults} faults: that is 0 or more")
+
+
 def check_kinds(whose: str, given: Mapping[str, tuple[object, Any]]) -> None:
     """Raise `BadScenario` for what is of the wrong type: found later, it would be told as a mistake of ours."""
     for name, (value, kind) in given.items():
@@ -183,13 +225,16 @@ def find_scenario(name: str) -> Scenario:
     """The scenario of this name; raises `UnknownScenario`."""
     found = _registered.get(name)
     if found is None:
-        raise UnknownScenario(f"no scenario is called {name!r}: {did_you_mean(name, _registered, 'list')}")
+        raise UnknownScenario(
+            f"no scenario is called {shown(name)}: {did_you_mean(name, _registered, 'list')}; one that stands in a "
+            "file of your own needs `sugarbush --load FILE` before the command"
+        )
     return found
 
 
 def did_you_mean(name: str, names: Iterable[str], command: str) -> str:
     """What to say to who mistook `name` for one of `names`, which ``sugarbush COMMAND`` shows."""
-    alike = get_close_matches(name, names)
+    alike = get_close_matches(name[:_TEXT], names)
     guess = f"did you mean {' or '.join(alike)}? " if alike else ""
     return f"{guess}`sugarbush {command}` names them all"
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from concurrency import MEMORIES, RUNTIMES, STRATEGIES
+from concurrency import STRATEGIES, SugarbushError
+from concurrency.strategy.table import checked_depth
+from lockdep.files import UnusableFile, check_schema, read_json, shown, write_text
 from stress.checks import CHECKS
 from stress.plan import Plan
-from stress.scenario import BadParameter, UnknownScenario, find_scenario
+from stress.scenario import find_scenario
 
 NAME = "campaign.json"
 FORMAT = 2
 _MAGIC = "sugarbush-campaign"
+_SCHEMA = "campaign.schema.json"
 
 
-class BadState(Exception):
+class BadState(SugarbushError):
     """A directory has no state of a campaign that can be used; the message says why."""
 
 
@@ -56,75 +58,60 @@ def save(state: State, counts: dict[str, Any]) -> None:
         "failures": state.times,
         "counts": counts,
     }
-    plan.out.mkdir(parents=True, exist_ok=True)
-    partial = plan.out / f"{NAME}.part"
-    partial.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, plan.out / NAME)
+    write_text(plan.out / NAME, json.dumps(data, indent=1) + "\n")
 
 
 def load(folder: Path, seconds: float, jobs: int) -> State:
     """The state in `folder`, with a plan for `seconds` more; raises `BadState`."""
     path = folder / NAME
     data = _read(path)
-
-    def entry(key: str, *kinds: type) -> Any:
-        value = data.get(key)
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            raise BadState(f"{path} is broken: {key!r} is missing or not a {kinds[0].__name__}")
-        return value
-
-    def number(key: str) -> int:
-        value: int = entry(key, int)
-        if value < 0:
-            raise BadState(f"{path} is broken: {key!r} is below 0")
-        return value
-
-    def one_of(key: str, allowed: tuple[str, ...]) -> str:
-        value: str = entry(key, str)
-        if value not in allowed:
-            raise BadState(f"{path} is broken: {key!r} is {value!r}")
-        return value
-
-    ran = float(entry("seconds", float, int))
-    without = entry("without", list)
-    if not all(isinstance(name, str) and name in CHECKS for name in without):
-        raise BadState(f"{path} is broken: 'without' names checks that do not exist")
-    times = entry("failures", dict)
-    if not all(type(count) is int and Path(name).name == name for name, count in times.items()):
-        raise BadState(f"{path} is broken: 'failures' is not a table of artifacts")
-    faults = number("faults") if "faults" in data else None
+    unknown = sorted(set(data["without"]) - set(CHECKS))
+    if unknown:
+        raise BadState(
+            f"{path} is broken: 'without' names checks that do not exist, {shown(unknown[0])}; `sugarbush list` names "
+            "those that do"
+        )
+    if data["strategy"] not in STRATEGIES:
+        raise BadState(
+            f"{path} is broken: 'strategy' is {shown(data['strategy'])}; there are {', '.join(STRATEGIES)}"
+        )
     try:
-        scenario = find_scenario(entry("scenario", str)).given(entry("parameters", dict), faults)
-    except (UnknownScenario, BadParameter) as error:
+        scenario = find_scenario(data["scenario"]).given(data["parameters"], data.get("faults"))
+        plan = Plan(
+            scenario=scenario,
+            runtime=data["runtime"],
+            strategy=data["strategy"],
+            depth=checked_depth(data["strategy"], data["depth"]),
+            schedules=None,
+            seconds=data["seconds"] + seconds,
+            seed=data["seed"],
+            without=frozenset(data["without"]),
+            keep_going=data["keep_going"],
+            out=folder,
+            memory=data["memory"],
+            jobs=jobs,
+        )
+        has_rounds = plan.has_rounds
+    except SugarbushError as error:
         raise BadState(f"{path}: {error}") from None
-    plan = Plan(
-        scenario=scenario,
-        runtime=one_of("runtime", RUNTIMES),
-        strategy=one_of("strategy", STRATEGIES),
-        depth=entry("depth", int, type(None)),
-        schedules=None,
-        seconds=ran + seconds,
-        seed=number("seed"),
-        without=frozenset(without),
-        keep_going=entry("keep_going", bool),
-        out=folder,
-        memory=one_of("memory", MEMORIES),
-        jobs=jobs,
-    )
-    return State(plan, number("round"), number("executions"), number("steps"), ran, times)
+    if not has_rounds:
+        raise BadState(f"{path} is broken: {plan.strategy} is a search, which has no rounds to go on with")
+    ran = float(data["seconds"])
+    return State(plan, data["round"], data["executions"], data["steps"], ran, data["failures"])
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadState(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise BadState(f"{path} is not the state of a campaign: it is not JSON") from None
-    if not isinstance(data, dict) or type(data.get(_MAGIC)) is not int:
-        raise BadState(f"{path} is not the state of a campaign")
-    if data[_MAGIC] > FORMAT:
-        raise BadState(
-            f"{path} has format {data[_MAGIC]}, which is newer than this sugarbush (format {FORMAT})"
-        )
+        data = read_json(path, "the state of a campaign")
+        number = data.get(_MAGIC)
+        if type(number) is not int:
+            raise BadState(f"{path} is not the state of a campaign: no key {_MAGIC!r} says its format")
+        if number > FORMAT:
+            raise BadState(
+                f"{path} has format {shown(number)}, which is newer than this sugarbush (format {FORMAT}): install "
+                "the one that wrote it"
+            )
+        check_schema(data, "stress", _SCHEMA, str(path))
+    except UnusableFile as error:
+        raise BadState(str(error)) from None
     return data

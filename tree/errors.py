@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import errno as _errno
 
+from concurrency import SugarbushError
 
-class TreeError(Exception):
+
+class TreeError(SugarbushError):
     """Base of everything that the tree raises."""
 
     errno: int = _errno.EINVAL

@@ -147,6 +147,10 @@ class Learning(Strategy, Protocol):
     knows: Any
     """What was learned; data that can be sent to another process."""
 
+    @property
+    def teaches(self) -> Any:
+        """The type of a lesson: one of another process is read by it (`concurrency.wire`)."""
+
     def lessons(self) -> list[Any]:
         """What the executions since the last call can teach, in their order; data as well."""
 

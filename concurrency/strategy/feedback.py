@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from concurrency.observer import Observer
 from concurrency.operation import Access, Operation
@@ -167,6 +168,11 @@ class Feedback:
         heard, seen = self._heard, self.knows.seen
         pairs = [pair for pair in heard.pairs if pair not in seen]
         self._lessons.append(Lesson(pairs, tuple(heard.stretches) if pairs else ()))
+
+    @property
+    def teaches(self) -> Any:
+        """See `Learning`."""
+        return Lesson
 
     def lessons(self) -> list[Lesson]:
         """See `Learning`."""

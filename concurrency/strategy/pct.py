@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 from concurrency.task import MANY, Task, task_number
 
@@ -88,6 +89,11 @@ class PCT:
     def end(self, steps: int, forced: int) -> None:
         """Note the longest execution."""
         self._longest = max(self._longest, steps - forced)
+
+    @property
+    def teaches(self) -> Any:
+        """See `Learning`."""
+        return int
 
     def lessons(self) -> list[int]:
         """See `Learning`: how long the longest execution was."""

@@ -7,6 +7,7 @@ i // m of member i % m.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from types import GenericAlias
 from typing import Any
 
 from concurrency.observer import Observer
@@ -97,6 +98,11 @@ class Portfolio:
     def knows(self, known: list[Any]) -> None:
         for member, knows in zip(self._learning, known, strict=True):
             member.knows = knows
+
+    @property
+    def teaches(self) -> Any:
+        """See `Learning`."""
+        return GenericAlias(tuple, tuple(GenericAlias(list, (member.teaches,)) for member in self._learning))
 
     def lessons(self) -> list[Any]:
         """See `Learning`: for each execution, or more than one, what it teaches each member."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
+from typing import Any
 
 from concurrency.observer import Observer
 from concurrency.operation import Access, Operation
@@ -166,6 +167,11 @@ class SURW:
     def end(self, steps: int, forced: int) -> None:  # noqa: ARG002
         """What was counted is used by the next round."""
         self._lesson = [self._profile.counts]
+
+    @property
+    def teaches(self) -> Any:
+        """See `Learning`."""
+        return Counts
 
     def lessons(self) -> list[Counts]:
         """See `Learning`: what the last execution did."""

@@ -18,6 +18,7 @@ from concurrency.strategy.portfolio import Portfolio
 from concurrency.strategy.pos import POS
 from concurrency.strategy.random_walk import RandomWalk
 from concurrency.strategy.surw import SURW
+from lockdep.files import shown
 
 DEFAULT_STRATEGY = "pct"
 DEFAULT_DEPTH = 4
@@ -31,6 +32,8 @@ class Depth:
     unit: str
     least: int = 0
     default: int | None = None
+    most: int = 1000
+    """PCT draws so many points in each execution, and no bug that was ever measured needs ten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,11 @@ def checked_depth(name: str, depth: int | None) -> int | None:
         raise ConcurrencyError(f"the depth of {name} counts {means.unit}s: a whole number, not {depth!r}")
     if depth < means.least:
         raise ConcurrencyError(
-            f"the depth of {name} counts {means.unit}s: at least {means.least}, not {depth}"
+            f"the depth of {name} counts {means.unit}s: at least {means.least}, not {shown(depth)}"
+        )
+    if depth > means.most:
+        raise ConcurrencyError(
+            f"the depth of {name} counts {means.unit}s: at most {means.most}, not {shown(depth)}"
         )
     return depth
 
@@ -137,5 +144,5 @@ def make_strategy(
 def _entry(name: str) -> Entry:
     entry = TABLE.get(name) if isinstance(name, str) else None
     if entry is None:
-        raise ConcurrencyError(f"no strategy is called {name!r}: there are {', '.join(STRATEGIES)}")
+        raise ConcurrencyError(f"no strategy is called {shown(name)}: there are {', '.join(STRATEGIES)}")
     return entry

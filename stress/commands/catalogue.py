@@ -15,10 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from concurrency import DEFAULT_STRATEGY, STRATEGIES
+from lockdep.command import INTERRUPTED, UNUSABLE
+from lockdep.files import UnusableFile, check_writable
 from stress.bug import Bug, all_bugs, find_bug
-from stress.console import Unusable, line, one_of, out, write_results
+from stress.console import check_results, jobs_of, line, note, one_of, out, whole, write_results
 from stress.hunt import DEFAULT_SCHEDULES, Hunt, Outcome, hunted
-from stress.pages import write_pages
+from stress.pages import INDEX, write_pages
 from stress.results import Case
 
 
@@ -35,12 +37,12 @@ def catalogue_command(
 ) -> int:
     """Hunt the known bugs: each must be found in the patched kernel, and be absent in the fixed one."""
     one_of("--strategy", strategy, STRATEGIES)
-    if schedules < 1:
-        raise Unusable(f"--schedules must be above 0, not {schedules}")
-    if seed < 0:
-        raise Unusable(f"--seed must be 0 or more, not {seed}")
-    if jobs < 1:
-        raise Unusable(f"--jobs must be 1 or more, not {jobs}")
+    whole("--schedules", schedules, 1)
+    whole("--seed", seed)
+    jobs_of(jobs)
+    check_results(junit, markdown)
+    if pages is not None:
+        check_writable(pages / INDEX, "--pages")
     bugs = [find_bug(name) for name in names] if names else all_bugs()
     how = Hunt(schedules, strategy, seed)
     outcomes: list[Outcome] = []
@@ -64,14 +66,20 @@ def catalogue_command(
         line(f"not found: {outcome.bug.name} {outcome.surprise}".rstrip())
     for outcome in dirty:
         line(f"not clean: {outcome.bug.fixed.name} {_not_clean(outcome)}")
+    problems = [write_results([_case(outcome) for outcome in outcomes], "catalogue", junit, markdown)]
     if pages is not None:
-        write_pages(outcomes, pages)
-    write_results([_case(outcome) for outcome in outcomes], "catalogue", junit, markdown)
+        try:
+            write_pages(outcomes, pages)
+        except UnusableFile as error:
+            problems.append(str(error))
     if as_json:
         print(json.dumps({"entries": [outcome.as_json() for outcome in outcomes]}))
+    problem = "; ".join(filter(None, problems))
+    if problem:
+        note(problem)
     if interrupted:
-        return 130
-    return int(bool(missed or dirty))
+        return INTERRUPTED
+    return int(bool(missed or dirty)) or (UNUSABLE if problem else 0)
 
 
 def _case(outcome: Outcome) -> Case:

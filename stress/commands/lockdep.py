@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from lockdep.draw import to_dot, to_svg
+from lockdep.files import check_writable, save_text
 from lockdep.listings import chains_text, lock_stat_text, lockdep_text, reports_text, stats_text
 from lockdep.merge import merge
 from stress.commands.report import read_artifacts
-from stress.console import Unusable
+from stress.console import Unusable, note
 from stress.locks import lock_snapshot
-from stress.results import write
 
 _DRAWINGS = {".dot": to_dot, ".svg": to_svg}
 
@@ -30,9 +30,13 @@ def lockdep_command(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as one JSON object.")] = False,
 ) -> int:
     """Show what the lock validator saw of a run, or of a whole campaign; its reports if nothing else is asked for."""
-    if graph is not None and graph.suffix not in _DRAWINGS:
-        raise Unusable(f"--graph writes .dot or .svg, not {graph.name}")
-    snapshot = merge([lock_snapshot(one) for one in read_artifacts(artifact)])
+    if graph is not None:
+        if graph.suffix not in _DRAWINGS:
+            raise Unusable(f"--graph writes .dot or .svg, not {graph.name}")
+        check_writable(graph, "--graph")
+    if as_json and (classes or chains or stats or lock_stat):
+        raise Unusable("--json has everything: leave out --classes, --chains, --stats and --lock-stat")
+    snapshot = merge([lock_snapshot(one) for one in read_artifacts(artifact, note)])
     wanted = [
         text(snapshot)
         for asked, text in (
@@ -44,10 +48,7 @@ def lockdep_command(
         if asked
     ]
     if graph is not None:
-        try:
-            write(graph, _DRAWINGS[graph.suffix](snapshot))
-        except OSError as error:
-            raise Unusable(f"{graph} cannot be written: {error.strerror}") from None
+        save_text(graph, _DRAWINGS[graph.suffix](snapshot))
     if as_json:
         print(json.dumps(snapshot.to_json()))
     elif wanted or graph is None:

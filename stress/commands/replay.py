@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stress.artifact import load
-from stress.console import Unusable, out
+from stress.console import out, whole
 from stress.replaying import replay_artifact
 from stress.timeline import headline, timeline
 
@@ -18,8 +18,7 @@ def replay_command(
     until: Annotated[int | None, typer.Option(help="Show the execution up to this operation.")] = None,
 ) -> int:
     """Run the schedule of an artifact again and show what happens."""
-    if until is not None and until < 0:
-        raise Unusable(f"--until must be 0 or more, not {until}")
+    whole("--until", until)
     witness = replay_artifact(load(artifact))
     out.print(timeline(witness, until))
     out.print()

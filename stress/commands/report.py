@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from concurrency import BadSchedule, Witness
+from concurrency import SugarbushError, Witness
 from concurrency.explain import Pair, explain
-from stress.artifact import Artifact, BadArtifact, load
+from lockdep.files import check_writable, save_text
+from stress.artifact import Artifact, load
 from stress.console import Unusable, line
 from stress.patch import applied
 from stress.replaying import replay_artifact
@@ -27,13 +29,23 @@ def report_command(
     perfetto: Annotated[Path | None, typer.Option(help="A trace for the Perfetto viewer as well.")] = None,
 ) -> int:
     """Draw executions: one page that needs no network, and a trace for the Perfetto viewer."""
-    if perfetto is not None and artifact.is_dir():
+    is_folder = os.path.isdir(artifact)
+    if perfetto is not None and is_folder:
         raise Unusable("--perfetto is for one artifact, not for a directory")
-    target = html or (artifact / _DEFAULT_NAME if artifact.is_dir() else artifact.with_suffix(".html"))
+    if perfetto is not None:
+        check_writable(perfetto, "--perfetto")
+    target = html or (artifact / _DEFAULT_NAME if is_folder else artifact.with_suffix(".html"))
+    for path in (target, perfetto):
+        if path is not None and os.path.exists(path) and os.path.samefile(path, artifact):
+            raise Unusable(
+                f"{path} is the artifact itself, which would be gone: give the page another name by --html"
+            )
+    if html is not None:
+        check_writable(html, "--html")
     films, orders = draw_page(read_artifacts(artifact), target)
     line(f"page:  {target}")
     if perfetto is not None:
-        _write(perfetto, trace(films[0], orders[0]))
+        save_text(perfetto, trace(films[0], orders[0]))
         line(f"trace: {perfetto}, for https://ui.perfetto.dev")
     return 0
 
@@ -42,25 +54,29 @@ def draw_page(shown: Sequence[Artifact], target: Path) -> tuple[list[Film], list
     """Write the page of `shown` to `target`; gives the films on it and, for each, the orders that matter."""
     films = [film(one) for one in shown]
     orders = [_orders(one) for one in shown]
-    _write(target, page(films, orders))
+    save_text(target, page(films, orders))
     return films, orders
 
 
-def read_artifacts(path: Path) -> list[Artifact]:
-    """The artifacts that there are; in a directory those that do not replay are named and passed over."""
-    if not path.is_dir():
+def read_artifacts(path: Path, say: Callable[[str], None] = line) -> list[Artifact]:
+    """The artifacts that there are; in a directory those that do not replay are passed over, and named by `say`."""
+    if not os.path.isdir(path):
         return [load(path)]
     found = []
+    passed_over = []
     for file in sorted(path.glob("*.json")):
         try:
             one = load(file)
             replay_artifact(one)
-        except (BadArtifact, BadSchedule) as error:
-            line(f"passed over: {error}")
+        except SugarbushError as error:
+            passed_over.append(str(error))
         else:
             found.append(one)
     if not found:
-        raise Unusable(f"{path} has no artifact that can be shown")
+        why = f": {passed_over[0]}" if passed_over else ""
+        raise Unusable(f"{path} has no artifact that can be shown{why}")
+    for why in passed_over:
+        say(f"passed over: {why}")
     return found
 
 
@@ -69,11 +85,3 @@ def _orders(artifact: Artifact) -> Sequence[Pair]:
     with applied(artifact.scenario.patches):
         why = explain(artifact.scenario.program, witness, artifact.settings)
     return why.pairs
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Unusable(f"{path} cannot be written: {error.strerror}") from None

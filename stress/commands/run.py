@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from concurrency import MEMORIES, RUNTIMES, STRATEGIES, Verdict
-from concurrency.strategy.table import checked_depth
+from concurrency import DEFAULT_STRATEGY, MEMORIES, RUNTIMES, STRATEGIES, Verdict
+from concurrency.strategy.base import Search
+from concurrency.strategy.table import checked_depth, make_strategy
+from lockdep import errors
+from lockdep.command import INTERRUPTED, UNUSABLE
+from lockdep.files import shown as shorten
 from stress.campaign import Campaign
 from stress.checks import CHECKS
-from stress.console import DEFAULT_OUT, Unusable, line, one_of, out, print_found, told, write_results
+from stress.console import (
+    DEFAULT_OUT,
+    Unusable,
+    again,
+    check_results,
+    duration,
+    jobs_of,
+    line,
+    note,
+    one_of,
+    out,
+    print_found,
+    told,
+    whole,
+    write_results,
+)
 from stress.executors import dask
+from stress.load import place_of
 from stress.plan import Plan
 from stress.progress import resident, shown
 from stress.results import Case
-from stress.scenario import find_scenario
+from stress.scenario import LARGEST, Scenario, find_scenario
 from stress.summary import summary
 
 DEFAULT_SCHEDULES = 3000
@@ -31,7 +53,7 @@ def run_command(
     context: typer.Context,
     scenario: Annotated[str | None, typer.Argument(help="A name from `sugarbush list`.")] = None,
     runtime: Annotated[str, typer.Option(help="simulated or threaded.")] = "simulated",
-    strategy: Annotated[str, typer.Option(help=", ".join(STRATEGIES) + ".")] = "pct",
+    strategy: Annotated[str, typer.Option(help=", ".join(STRATEGIES) + ".")] = DEFAULT_STRATEGY,
     depth: Annotated[
         int | None,
         typer.Option(
@@ -61,36 +83,40 @@ def run_command(
     ] = None,
 ) -> int:
     """Run a scenario under many schedules; further options are its parameters, see `sugarbush list NAME`."""
+    given = _given(context)
     one_of("--runtime", runtime, RUNTIMES)
     one_of("--strategy", strategy, STRATEGIES)
     if memory is not None:
         one_of("--memory", memory, MEMORIES)
     if memory == "weak" and runtime == "threaded":
         raise Unusable("--memory weak is simulated: the threaded runtime has the memory of the machine")
-    for option, value in (("--schedules", schedules), ("--seconds", seconds)):
-        if value is not None and not value > 0:
-            raise Unusable(f"{option} must be above 0, not {value}")
-    if seed < 0:
-        raise Unusable(f"--seed must be 0 or more, not {seed}")
-    if faults is not None and faults < 0:
-        raise Unusable(f"--faults must be 0 or more, not {faults}")
+    if runtime == "threaded":
+        _exclude("--runtime threaded, where the operating system makes the choices", given, _CHOOSING)
+    whole("--schedules", schedules, 1)
+    duration("--seconds", seconds)
+    whole("--seed", seed)
+    whole("--faults", faults, 0, LARGEST)
     if schedules is not None and seconds is not None:
         raise Unusable("--schedules and --seconds exclude each other")
-    if jobs < 1:
-        raise Unusable(f"--jobs must be 1 or more, not {jobs}")
+    jobs_of(jobs)
     if executor is not None and (jobs != 1 or runtime == "threaded"):
         raise Unusable("--executor excludes --jobs and --runtime threaded")
     for name in without or ():
         one_of("--without", name, tuple(CHECKS))
-    if directory.exists() and not directory.is_dir():
-        raise Unusable(f"--out {directory} is not a directory")
     if resume is not None:
-        if scenario is not None or schedules is not None or faults is not None:
-            raise Unusable("--resume goes on with what its directory says, for --seconds more")
-        return _finish(Campaign.resumed(resume, seconds or DEFAULT_RESUME, jobs), as_json, junit, markdown)
+        return _resumed(
+            context, resume, given, seconds or DEFAULT_RESUME, jobs, executor, as_json, junit, markdown
+        )
+    if os.path.exists(directory) and not os.path.isdir(directory):
+        raise Unusable(f"--out {directory} is not a directory")
     if scenario is None:
         raise Unusable("which scenario? `sugarbush list` names them")
+    check_results(junit, markdown)
     chosen = find_scenario(scenario).given(_parameters(context.args), faults)
+    if "seed" in given and isinstance(make_strategy(strategy, seed, depth), Search):
+        note(
+            f"--seed changes nothing under {strategy}, which tries one schedule after the other and draws none"
+        )
     plan = Plan(
         scenario=chosen,
         runtime=runtime,
@@ -111,35 +137,103 @@ def run_command(
         return _finish(Campaign(plan, pool, workers), as_json, junit, markdown)
 
 
+_RESUMED = frozenset({"seconds", "jobs", "executor", "as_json", "junit", "markdown", "resume"})
+"""What a campaign that goes on can be told; the rest stands in its state."""
+_CHOOSING = frozenset({"strategy", "depth"})
+
+
+def _given(context: typer.Context) -> dict[str, str]:
+    """The options that stand on the command line: their names in Python, and how they are spelt."""
+    given = {}
+    for parameter in context.command.params:
+        name = parameter.name
+        # By its name: typer has a copy of click's enumeration of its own.
+        source = context.get_parameter_source(name) if name else None
+        if name and source is not None and source.name == "COMMANDLINE":
+            given[name] = max(parameter.opts, key=len)
+    return given
+
+
+def _exclude(what: str, given: dict[str, str], excluded: Collection[str]) -> None:
+    """Refuse options that would mean nothing beside `what`."""
+    for name, option in given.items():
+        if name in excluded:
+            raise Unusable(f"{option} means nothing with {what}: leave it out")
+
+
+def _resumed(
+    context: typer.Context,
+    folder: Path,
+    given: dict[str, str],
+    seconds: float,
+    jobs: int,
+    executor: str | None,
+    as_json: bool,
+    junit: Path | None,
+    markdown: Path | None,
+) -> int:
+    """Go on with the campaign saved in `folder`."""
+    what = "--resume, which goes on with what its directory says, for --seconds more"
+    if context.args:
+        raise Unusable(f"{' '.join(context.args)} means nothing with {what}: leave it out")
+    _exclude(what, given, set(given) - _RESUMED)
+    check_results(junit, markdown)
+    if executor is None:
+        return _finish(Campaign.resumed(folder, seconds, jobs), as_json, junit, markdown)
+    # Before anybody is connected to: what is wrong with the state is said first.
+    if Campaign.resumed(folder, seconds, jobs).plan.runtime == "threaded":
+        raise Unusable("--executor excludes a campaign under --runtime threaded")
+    with dask(executor) as (pool, workers):
+        return _finish(Campaign.resumed(folder, seconds, jobs, pool, workers), as_json, junit, markdown)
+
+
 def _finish(campaign: Campaign, as_json: bool, junit: Path | None, markdown: Path | None) -> int:
     """Run a campaign, say what came of it, and give the exit status."""
     plan = campaign.plan
     with shown(plan) as progress:
         campaign.run(progress)
     result = campaign.result
-    for one in campaign.found:
-        print_found(one)
-    for closing in plan.scenario.closing():
-        line(closing)
     said = (
         f"{plan.scenario.name}: {result.verdict.value} after {result.executions} executions, "
         f"{result.steps} operations, {result.seconds:.2f} s ({result.strategy}, {plan.runtime}, seed {plan.seed})"
         + (f", {result.scope}" if result.exhaustive else "")
         + (", interrupted" if result.interrupted else "")
     )
+    failures = [(one.witness.failure.headline, told(one)) for one in campaign.found]
+    case = Case(plan.scenario.name, said, result.seconds, failures, result.unexplored)
+    # Before anything is printed: a terminal may be gone, and files are what is left then.
+    problem = write_results([case], plan.scenario.name, junit, markdown)
+    for one in campaign.found:
+        print_found(one)
+    closing, mistake = _closing(plan.scenario)
+    problem = "; ".join(filter(None, (problem, mistake)))
+    for words in closing:
+        line(words)
     out.print(said)
     if plan.has_rounds:
         _say_counts(campaign)
-    failures = [(one.witness.failure.headline, told(one)) for one in campaign.found]
-    case = Case(plan.scenario.name, said, result.seconds, failures, result.unexplored)
-    write_results([case], plan.scenario.name, junit, markdown)
     if as_json:
         print(json.dumps(summary(campaign)))
+    if problem:
+        note(problem)
     if result.interrupted:
-        return 130
+        return INTERRUPTED
     if result.unexplored:
         raise Unusable(f"{plan.scenario.name}: {result.unexplored}")
-    return int(result.verdict is Verdict.FAILED)
+    return int(result.verdict is Verdict.FAILED) or (UNUSABLE if problem else 0)
+
+
+def _closing(scenario: Scenario) -> tuple[list[str], str]:
+    """What a scenario has to say when a run is over, or what is wrong with that: the results are said all the same."""
+    try:
+        said: Any = scenario.closing()
+        if isinstance(said, list | tuple) and all(isinstance(words, str) for words in said):
+            return list(said), ""
+        mistake = f"it gave {shorten(said)}, not a list of texts"
+    except (Exception, SystemExit) as error:
+        place = place_of(error)
+        mistake = errors.spelt(error) + (f" ({place})" if place else "")
+    return [], f"closing of scenario {scenario.name!r}: {mistake}"
 
 
 def _say_counts(campaign: Campaign) -> None:
@@ -164,22 +258,25 @@ def _say_counts(campaign: Campaign) -> None:
         f"{counted['operation_pairs']} pairs of operations"
     )
     if campaign.saved:
-        line(f"go on: sugarbush run --resume {campaign.plan.out}")
+        line(f"go on: {again('run', '--resume', campaign.plan.out)}")
     else:
         line(f"the state of the campaign could not be written to {campaign.plan.out}")
 
 
 def _parameters(arguments: list[str]) -> dict[str, str]:
     """What is left on the command line: ``--name value`` or ``--name=value``, for the scenario."""
-    values = {}
+    values: dict[str, str] = {}
     rest = iter(arguments)
     for word in rest:
-        name, equals, value = word.partition("=")
-        if not name.startswith("--"):
-            raise Unusable(f"{word!r} belongs to no option")
+        option, equals, value = word.partition("=")
+        if not option.startswith("--"):
+            raise Unusable(f"{shorten(word)} belongs to no option")
         if not equals:
             value = next(rest, "")
         if not value:
-            raise Unusable(f"{name} needs a value")
-        values[name[2:].replace("-", "_")] = value
+            raise Unusable(f"{option} needs a value")
+        name = option[2:].replace("-", "_")
+        if name in values:
+            raise Unusable(f"{option} stands there twice: leave one of them out")
+        values[name] = value
     return values

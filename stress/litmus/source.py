@@ -14,6 +14,9 @@ from pathlib import Path
 
 from lark import Lark, ParseTree, UnexpectedInput
 
+from concurrency import SugarbushError
+from lockdep.files import UnusableFile, read_text
+
 _COMMENT = re.compile(r"\(\*(?=[\s*]).*?\*\)|/\*.*?\*/|//[^\n]*", re.DOTALL)
 _HEADER = re.compile(r"\s*C\s+(\S+)[^\n]*\n")
 _RESULT = re.compile(r"\bResult:\s*(\w+)")
@@ -23,7 +26,7 @@ VERDICTS = {"never": "Forbidden", "sometimes": "Allowed", "always": "Allowed", "
 """What the words of the kernel's tests mean here."""
 
 
-class BadLitmus(Exception):
+class BadLitmus(SugarbushError):
     """A file is not a litmus test that can be run; the message says where and why."""
 
 
@@ -55,13 +58,9 @@ def _parser() -> Lark:
 def read(path: Path) -> Litmus:
     """The litmus test in a file; raises `BadLitmus`."""
     try:
-        if path.stat().st_size > _LARGEST:
-            raise BadLitmus(f"{path} is larger than any litmus test ({_LARGEST} bytes)")
-        source = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadLitmus(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise BadLitmus(f"{path} is not a litmus test: it is not text") from None
+        source = read_text(path, _LARGEST)
+    except UnusableFile as error:
+        raise BadLitmus(str(error)) from None
     return parse(source, path)
 
 

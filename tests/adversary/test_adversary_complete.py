@@ -26,6 +26,7 @@ NO_PRIMITIVE: dict[str, str] = {
         [
             "Execution",
             "Result",
+            "SugarbushError",
             "Verdict",
             "Witness",
             "Schedule",

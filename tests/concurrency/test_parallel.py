@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import pickle
 from collections.abc import Callable, Iterator
@@ -160,6 +161,41 @@ def test_a_program_without_a_name_is_refused() -> None:
 def test_a_program_that_differs_in_a_worker_is_not_deterministic(processes: Executor) -> None:
     with pytest.raises(BadSchedule, match="not deterministic"):
         explore(worse_in_a_worker, strategy="random", executions=10, executor=processes)
+
+
+class Liar(Executor):
+    """Gives back what it likes."""
+
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(self._answer)
+        return future
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, [], b"", "", "[]", "NaN", '[[],"",""]', '[[[[],[],[],[],[],null,true]],"",""]', "[" * 100_000, '[5,"",""]',
+     '[[[[],[[1,0,0,false,0,false,null,""]],[],[["x"]],[],null,true]],"",""]',
+     '[[[[],[[-1,0,0,false,0,false,null,""]],[],[],[],null,true]],"",""]',
+     '[[[[1],[[1,0,0,false,0,false,null,""]],[],[],[],null,true]],"",""]'],
+)  # fmt: skip
+def test_a_worker_that_gives_back_nonsense_is_refused_in_a_sentence(answer: object) -> None:
+    # Of a strategy that draws an empty report is one: of executions that were interrupted. A search would not end.
+    well_formed = answer == '[[[[],[],[],[],[],null,true]],"",""]'
+    for strategy in ("dfs",) if well_formed else ("pct", "dfs"):
+        with pytest.raises(
+            ConcurrencyError, match=r"is no report of this Sugarbush \(.*\): install the same version"
+        ):
+            explore(three_writers, strategy=strategy, executions=20, executor=Liar(answer))
+
+
+def test_what_a_worker_raises_is_said_and_not_unpickled() -> None:
+    complaint = json.dumps([[], "the program cannot be run by a worker: KeyError: 1", ""])
+    with pytest.raises(ConcurrencyError, match="KeyError: 1"):
+        explore(three_writers, executions=20, executor=Liar(complaint))
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_damaged_files_are_refused_with_one_sentence(
         path.write_text(text)
         assert main([str(path)]) == 2
     assert main([str(tmp_path / "missing")]) == 2
-    assert "cannot read" in capsys.readouterr().err
+    assert "cannot be read" in capsys.readouterr().err
 
 
 def test_command_shows_the_reports_and_exits_1(

@@ -95,9 +95,16 @@ def state(tmp_path: Path) -> Path:
         ({"parameters": {"x": 1}}, "has no parameter 'x'"),
         ({"strategy": "magic"}, "'strategy' is 'magic'"),
         ({"without": ["os.system"]}, "'without' names checks"),
-        ({"round": -1}, "'round' is below 0"),
-        ({"round": True}, "'round' is missing or not a int"),
-        ({"failures": {"../../etc/passwd": 1}}, "not a table of artifacts"),
+        ({"round": -1}, "'round' must be at least 0, not -1"),
+        ({"round": 10**40}, "'round' must be at most 1000000000000"),
+        ({"seconds": 1e300}, "'seconds' must be at most 1000000000"),
+        ({"executions": 1.0}, "'executions' must be a whole number, not 1.0"),
+        ({"sugarbush-campaign": 0}, "must be one of 1, 2, not 0"),
+        ({"round": True}, "'round' must be a whole number, not True"),
+        (
+            {"failures": {"../../etc/passwd": 1}},
+            "'failures' is '../../etc/passwd', which is not allowed there",
+        ),
     ],
 )
 def test_a_broken_state_is_refused(state: Path, values: dict[str, Any], complaint: str) -> None:
@@ -106,7 +113,9 @@ def test_a_broken_state_is_refused(state: Path, values: dict[str, Any], complain
         Campaign.resumed(state.parent, 1.0, 1)
 
 
-@pytest.mark.parametrize("content", ["", "[", "[]", "{}", "[" * 100_000])
+@pytest.mark.parametrize(
+    "content", ["", "[", "[]", "{}", "[" * 100_000, '{"seconds": NaN}', '{"seconds": 1e999}']
+)
 def test_a_foreign_state_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / NAME).write_text(content)
     with pytest.raises(BadState):
@@ -190,3 +199,26 @@ def test_a_scheduler_that_does_not_answer_is_one_line(
         main(["run", "brk-standard", "--executor", "tcp://127.0.0.1:9"])
     assert exit_info.value.code == 2
     assert "no Dask scheduler answers" in capsys.readouterr().err
+
+
+@pytest.mark.exhaustive
+@pytest.mark.filterwarnings("default")
+def test_a_worker_that_sends_code_runs_none_of_it(
+    cluster: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Last, since the workers send it from here on."""
+    import distributed
+
+    evil = (
+        "import os, concurrency.batch\n"
+        "class Evil:\n"
+        f"    def __reduce__(self): return os.mkdir, ({str(tmp_path / 'evil')!r},)\n"
+        "concurrency.batch.run_text = lambda text: Evil()\n"
+    )
+    with distributed.Client(cluster) as client:
+        client.run(exec, evil, {})
+    with pytest.raises(SystemExit) as exit_info:
+        main(["run", "brk-standard", "--schedules", "20", "--out", str(tmp_path), "--executor", cluster])
+    assert exit_info.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "evil").exists()

@@ -190,7 +190,7 @@ def test_unusable_input_gets_one_line_and_status_2(
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_keeps_what_it_found(tmp_path: Path, ending: signal.Signals) -> None:
     command = [sys.executable, "-m", "stress", "run", "brk-false-vma", "--keep-going", "--seconds", "60"]
     process = subprocess.Popen(

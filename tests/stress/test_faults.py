@@ -59,7 +59,7 @@ def test_a_campaign_goes_on_with_its_faults(tmp_path: Path) -> None:
     state = tmp_path / NAME
     data = json.loads(state.read_text())
     state.write_text(json.dumps(data | {"faults": -1}))
-    with pytest.raises(BadState, match="'faults' is below 0"):
+    with pytest.raises(BadState, match="'faults' must be at least 0, not -1"):
         Campaign.resumed(tmp_path, 1.0, 1)
     del data["faults"]
     state.write_text(json.dumps(data | {"sugarbush-campaign": 1}))
