@@ -55,7 +55,9 @@ def _leaf_at(mas: MaState[Any], key: int) -> Place:
     node, low = mas.node, mas.low
     while True:
         pivots = node.pivots
-        offset = bisect_left(pivots, key)
+        # A store that ends where this sub-tree ends has nothing behind it here: then the last slot, whose range ends
+        # at the store's last key, so that nothing of it is kept (the walk of mas_wr_walk_index() stops there, too).
+        offset = min(bisect_left(pivots, key), len(pivots) - 1)
         if node.kind == LEAF_64:
             return Place(node, low, pivots[-1], offset)
         if offset:

@@ -34,6 +34,7 @@ class MaState(Generic[E]):
     __slots__ = (
         "bulk",
         "high",
+        "in_work",
         "index",
         "last",
         "low",
@@ -44,10 +45,15 @@ class MaState(Generic[E]):
         "stash",
         "state",
         "tree",
+        "uneven",
     )
 
     node: Any
     """The node that it is in, while `state` is ACTIVE."""
+    in_work: list[MapleNode]
+    """In a bulk load, what the store under way has taken out of the stash."""
+    uneven: bool
+    """A bulk load has split a leaf, so its last leaf may hold too little (MA_STATE_REBALANCE)."""
 
     def __init__(self, tree: MapleTree[E], first: int = 0, last: int | None = None) -> None:
         if last is None:
@@ -65,6 +71,8 @@ class MaState(Generic[E]):
         self.stash: list[MapleNode] = []
         self.requested = 0
         self.bulk = False
+        self.in_work: list[MapleNode] = []
+        self.uneven = False
 
     def _reading(self) -> Runtime | None:
         """Before every read: the lock check, and that the place is still good. Gives the runtime to step with."""
