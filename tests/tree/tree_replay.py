@@ -29,9 +29,13 @@ class CountingNodes:
         self.reading = False
         self.fail_mode = "off"
         self.fail_count: float = 0
+        self.pass_count = 0
 
     def _fails(self, gfp: int) -> bool:
         if self.fail_mode == "off" or not self.fail_count or (self.fail_mode == "nowait" and gfp & 0x400):
+            return False
+        if self.pass_count:
+            self.pass_count -= 1
             return False
         self.fail_count -= 1
         return True
@@ -51,8 +55,9 @@ class CountingNodes:
         self.live -= len(nodes)
         self.given += len(nodes)
         for node in nodes:
-            if hasattr(node, "slots"):
-                del node.slots, node.pivots, node.gaps, node.up
+            for word in ("slots", "pivots", "gaps", "up"):
+                if hasattr(node, word):  # one that was taken and not used has none
+                    delattr(node, word)
 
     def free_rcu(self, nodes: list[MapleNode]) -> None:
         self.queued.append(nodes)

@@ -1,0 +1,56 @@
+"""Stores that begin and end at every border of nodes, in every mode and every way, against the plain model."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from borders import BORDERS, INNER, LEAF, PLAIN_WAYS, TREE, WAYS, Kind, Walk
+
+ENDS = [pair for pair in product(BORDERS, BORDERS) if pair != (TREE, TREE)]
+SIDES = (False, True)
+
+
+def walk(seed: int, rounds: int, each: int, *, gaps: bool, rcu: bool, plain: bool, height: int = 3) -> set[Kind]:
+    """Store between each two borders in `each` drawn ways, so often; gives what kinds of store there were."""
+    one = Walk(seed, gaps=gaps, rcu=rcu, plain=plain, height=height)
+    ways = PLAIN_WAYS if plain else tuple(WAYS)
+    for _ in range(rounds):
+        steps = [(start, end, way) for start, end in ENDS for way in one.rng.sample(ways, min(each, len(ways)))]
+        one.rng.shuffle(steps)
+        for start, end, way in steps:
+            one.step(start, end, way)
+    for way in ways:
+        one.step(TREE, TREE, way)
+    return set(one.kinds)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["counted", "plain"])
+@pytest.mark.parametrize("rcu", [False, True], ids=["alone", "rcu"])
+@pytest.mark.parametrize("gaps", [False, True], ids=["range", "gaps"])
+def test_stores_between_any_two_borders(gaps: bool, rcu: bool, plain: bool) -> None:
+    kinds = walk(1, 1, 3, gaps=gaps, rcu=rcu, plain=plain)
+    assert {(kind.start, kind.end) for kind in kinds} >= set(ENDS)
+    assert {kind.unsets for kind in kinds if kind.end == INNER} == {False, True}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("height", [3, 4])
+@pytest.mark.parametrize("rcu", [False, True], ids=["alone", "rcu"])
+@pytest.mark.parametrize("gaps", [False, True], ids=["range", "gaps"])
+def test_every_kind_of_store(gaps: bool, rcu: bool, height: int) -> None:
+    """Each two borders, storing and unsetting, with what stands beside set or unset, where a tree can have that.
+
+    The number of kinds is what many more rounds reach, too.
+    """
+    kinds: set[Kind] = set()
+    for seed in range(6 if height == 3 else 1):
+        kinds |= walk(seed, 4, 8, gaps=gaps, rcu=rcu, plain=False, height=height)
+    possible = {
+        Kind(start, end, unsets, before, behind)
+        for (start, end), unsets, before, behind in product(ENDS, SIDES, SIDES, SIDES)
+        if not (start == TREE and before) and not (end == TREE and behind)
+        # Only the last leaf of the tree may end unset, so nothing unset stands before another one.
+        and not (start in (LEAF, INNER) and before)
+    }
+    assert possible - kinds == set()
