@@ -161,13 +161,12 @@ def _prev_setup(mas: MaState[Any], limit: int, rt: Runtime | None) -> tuple[bool
         entry = walk(mas, rt)
         if entry is not None:
             return True, entry
-    elif state is NONE or state is PAUSE or state is UNDERFLOW:
+    elif state is not START:
+        # A ROOT from before is not believed, either: in RCU mode the root word may hold a node by now, which the kernel
+        # would give as an entry.
         reset(mas)
     if mas.state is START:
         walk(mas, rt)
-    if mas.state is ROOT:
-        mas.index = mas.last = 0
-        return True, mas.tree.root
     if mas.state is NONE:
         return True, _root_entry(mas) if mas.index else None
     return False, None
