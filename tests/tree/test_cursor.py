@@ -24,6 +24,7 @@ from tree import (
     State,
     TreeError,
 )
+from tree.layout import LEAF_64
 from tree.node import MapleNode
 
 
@@ -165,6 +166,38 @@ def test_a_bulk_load_takes_its_nodes_ahead_and_leaves_a_valid_tree(count: int, r
     tree.validate()
     assert list(tree) == [(10 * key, 10 * key + 5, key) for key in range(count)]
     assert source.live == tree.dump().count(": node 0x")
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("rcu", [False, True])
+def test_the_end_of_a_bulk_load_evens_out_a_last_leaf_that_holds_too_little(rcu: bool, gaps: bool) -> None:
+    evened = set()
+    for count in range(17, 120, 2):
+        source = CountingNodes()
+        tree: MapleTree[int] = MapleTree(gaps, rcu, source=source)
+        mas: MaState[int] = MaState(tree)
+        mas.expected_entries(400)
+        for key in range(count):
+            mas.set(key)
+            mas.store(key)
+        mas.set_range(count - 4, count + 9)
+        mas.store(count)  # which leaves little of the last leaf
+        fill = last_leaf(tree)
+        mas.destroy()
+        source.grace_period()
+        tree.validate()
+        assert list(tree) == [*((key, key, key) for key in range(count - 4)), (count - 4, count + 9, count)]
+        assert source.live == tree.dump().count(": node 0x")
+        evened.add((fill < 5, fill < last_leaf(tree)))
+    assert evened >= {(False, False), (True, True)}
+
+
+def last_leaf(tree: MapleTree[Any]) -> int:
+    """How many slots the right-most leaf uses."""
+    node = tree.root
+    while node.kind != LEAF_64:
+        node = node.slots[-1]
+    return len(node.slots)
 
 
 @pytest.mark.exhaustive
