@@ -98,7 +98,7 @@ class Walk:
         self.rcu = rcu
         self.plain = plain
         self.height = height
-        self.size = ((180, 1600) if gaps else (340, 4500))[height - 3] if height > 2 else 60
+        self.size = ((180, 1600) if gaps else (340, 4500))[height - 3] if height else 3
         self.value = 0
         self.kinds: Counter[Kind] = Counter()
         self.build()
@@ -189,8 +189,25 @@ class Walk:
 
     def step(self, start: str, end: str, way: str) -> None:
         """Store, unset or insert between two such borders in one of `WAYS`, and compare."""
-        first, last = self.ends(start, end)
-        entry = None if self.rng.random() < 0.45 else self.new()
+        self.do(*self.ends(start, end), None if self.rng.random() < 0.45 else self.new(), way)
+
+    def step_across(self, way: str) -> None:
+        """Store from inside the last range of a leaf to inside the first of the next: the most there can be to divide."""
+        below = [first for first, last, _ in self.model.ranges if last > first]
+        for _ in range(20):
+            path = path_to(self.tree, self.rng.choice(below)) if below else []
+            if path and path[-1].node.pivots[-1] < MAX:
+                end = path[-1].node.pivots[-1]
+                self.do(end, end + 1, self.new(), way)
+                return
+
+    def step_over_all(self, way: str) -> None:
+        """Unset from the first key that is set to the last: in a tree of leaves without a hole, all keys."""
+        if self.model.ranges:
+            self.do(self.model.ranges[0][0], self.model.ranges[-1][1], None, way)
+
+    def do(self, first: int, last: int, entry: int | None, way: str) -> None:
+        """Do one operation, and compare."""
         self.kinds[kind_of(self.tree, first, last, entry)] += 1
         WAYS[way](self, first, last, entry)
         self.check()

@@ -21,8 +21,22 @@ def walk(seed: int, rounds: int, each: int, *, gaps: bool, rcu: bool, plain: boo
         for start, end, way in steps:
             one.step(start, end, way)
     for way in ways:
+        one.step_across(way)
+        one.step_across("store_range")
+        one.step_over_all(way)
         one.step(TREE, TREE, way)
     return set(one.kinds)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["counted", "plain"])
+@pytest.mark.parametrize("gaps", [False, True], ids=["range", "gaps"])
+def test_trees_of_one_leaf_or_none(gaps: bool, plain: bool) -> None:
+    for seed in range(4):
+        one = Walk(seed, gaps=gaps, rcu=bool(seed % 2), plain=plain, height=0)
+        ways = PLAIN_WAYS if plain else tuple(WAYS)
+        for start, end in [*ENDS, (TREE, TREE)]:
+            for way in ways:
+                one.step(start, end, way)
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["counted", "plain"])
