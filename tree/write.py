@@ -54,7 +54,9 @@ def store(mas: MaState[Any], entry: Any) -> Any:
     """
     content = start(mas, None)
     if mas.state is not ACTIVE:
-        content = None if mas.index else mas.tree.root  # also for a cursor that stands there, where `start` does nothing
+        content = (
+            None if mas.index else mas.tree.root
+        )  # also for a cursor that stands there, where `start` does nothing
         store_root(mas, entry)
         return content
     if not descend(mas, entry):

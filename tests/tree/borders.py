@@ -59,8 +59,8 @@ def border(path: list[Step], key: int, *, first: bool) -> str:
     """The largest thing that begins (or else ends) at a key; what has the whole tree is the tree."""
     if key == (0 if first else MAX):
         return TREE
-    for level, (node, low, slot) in enumerate(path):
-        if key == (low if first else node.pivots[-1]):
+    for level, step in enumerate(path):
+        if key == (step.low if first else step.node.pivots[-1]):
             return LEAF if level == len(path) - 1 else INNER
     if not path:
         return RANGE if key == (1 if first else 0) else INSIDE
@@ -192,7 +192,7 @@ class Walk:
         self.do(*self.ends(start, end), None if self.rng.random() < 0.45 else self.new(), way)
 
     def step_across(self, way: str) -> None:
-        """Store from inside the last range of a leaf to inside the first of the next: the most there can be to divide."""
+        """Store from inside the last range of a leaf to inside the first of the next: the most that can be left."""
         below = [first for first, last, _ in self.model.ranges if last > first]
         for _ in range(20):
             path = path_to(self.tree, self.rng.choice(below)) if below else []

@@ -11,12 +11,16 @@ ENDS = [pair for pair in product(BORDERS, BORDERS) if pair != (TREE, TREE)]
 SIDES = (False, True)
 
 
-def walk(seed: int, rounds: int, each: int, *, gaps: bool, rcu: bool, plain: bool, height: int = 3) -> set[Kind]:
+def walk(
+    seed: int, rounds: int, each: int, *, gaps: bool, rcu: bool, plain: bool, height: int = 3
+) -> set[Kind]:
     """Store between each two borders in `each` drawn ways, so often; gives what kinds of store there were."""
     one = Walk(seed, gaps=gaps, rcu=rcu, plain=plain, height=height)
     ways = PLAIN_WAYS if plain else tuple(WAYS)
     for _ in range(rounds):
-        steps = [(start, end, way) for start, end in ENDS for way in one.rng.sample(ways, min(each, len(ways)))]
+        steps = [
+            (start, end, way) for start, end in ENDS for way in one.rng.sample(ways, min(each, len(ways)))
+        ]
         one.rng.shuffle(steps)
         for start, end, way in steps:
             one.step(start, end, way)
@@ -63,7 +67,8 @@ def test_every_kind_of_store(gaps: bool, rcu: bool, height: int) -> None:
     possible = {
         Kind(start, end, unsets, before, behind)
         for (start, end), unsets, before, behind in product(ENDS, SIDES, SIDES, SIDES)
-        if not (start == TREE and before) and not (end == TREE and behind)
+        if not (start == TREE and before)
+        and not (end == TREE and behind)
         # Only the last leaf of the tree may end unset, so nothing unset stands before another one.
         and not (start in (LEAF, INNER) and before)
     }
