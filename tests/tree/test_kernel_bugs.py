@@ -150,8 +150,13 @@ def test_stores_at_the_borders_of_nodes_find_it(
     break_it(monkeypatch, bug)
     walk = Walk(1, gaps=True, rcu=True)
     with pytest.raises((Corrupt, AssertionError)):
-        for _ in range(60):
-            walk.step(RANGE, INNER, "store_range")
+        sixty_stores(walk)
+
+
+def sixty_stores(walk: Walk) -> None:
+    """Each ends where an inner node ends."""
+    for _ in range(60):
+        walk.step(RANGE, INNER, "store_range")
 
 
 @pytest.mark.parametrize(
