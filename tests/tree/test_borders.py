@@ -6,6 +6,10 @@ from itertools import product
 
 import pytest
 from borders import BORDERS, INNER, LEAF, PLAIN_WAYS, TREE, WAYS, Kind, Walk
+from interval_model import IntervalModel
+
+from tree import MapleTree
+from tree.layout import SLOTS
 
 ENDS = [pair for pair in product(BORDERS, BORDERS) if pair != (TREE, TREE)]
 SIDES = (False, True)
@@ -52,24 +56,53 @@ def test_stores_between_any_two_borders(gaps: bool, rcu: bool, plain: bool) -> N
     assert {kind.unsets for kind in kinds if kind.end == INNER} == {False, True}
 
 
-@pytest.mark.exhaustive
-@pytest.mark.parametrize("height", [3, 4])
 @pytest.mark.parametrize("rcu", [False, True], ids=["alone", "rcu"])
 @pytest.mark.parametrize("gaps", [False, True], ids=["range", "gaps"])
-def test_every_kind_of_store(gaps: bool, rcu: bool, height: int) -> None:
-    """Each two borders, storing and unsetting, with what stands beside set or unset, where a tree can have that.
+def test_three_leaves_out_of_two_below_a_full_root(gaps: bool, rcu: bool) -> None:
+    """The store leaves 33 slots of two leaves, which takes three, and the root has no slot for the third."""
+    tree: MapleTree[int] = MapleTree(gaps, rcu)
+    model = IntervalModel()
 
-    The number of kinds is what many more rounds reach, too.
-    """
+    def store(first: int, last: int) -> None:
+        tree.store_range(first, last, first)
+        model.store(first, last, first)
+
+    number = 0
+    while tree.height < 2 or len(tree.root.slots) < SLOTS[tree.root.kind]:
+        store(10 * number, 10 * number + 9)
+        number += 1
+    for leaf in tree.root.slots[3:5]:
+        if len(leaf.slots) < 16:  # give the head of a range an entry of its own
+            store(leaf.pivots[4] + 1, leaf.pivots[4] + 1)
+    assert [len(leaf.slots) for leaf in tree.root.slots[3:5]] == [16, 16]
+    end = tree.root.pivots[3]
+    store(end, end + 1)
+    tree.validate()
+    assert tree.height == 3
+    assert list(tree) == model.ranges
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("rcu", [False, True], ids=["alone", "rcu"])
+@pytest.mark.parametrize("gaps", [False, True], ids=["range", "gaps"])
+def test_every_kind_of_store(gaps: bool, rcu: bool) -> None:
+    """Each two borders, storing and unsetting, with what stands beside set or unset, where a tree can have that."""
     kinds: set[Kind] = set()
-    for seed in range(6 if height == 3 else 1):
-        kinds |= walk(seed, 4, 8, gaps=gaps, rcu=rcu, plain=False, height=height)
+    for seed in range(6):
+        kinds |= walk(seed, 4, 8, gaps=gaps, rcu=rcu, plain=False)
     possible = {
         Kind(start, end, unsets, before, behind)
         for (start, end), unsets, before, behind in product(ENDS, SIDES, SIDES, SIDES)
-        if not (start == TREE and before)
-        and not (end == TREE and behind)
+        if not (start == TREE and before) and not (end == TREE and behind)
         # Only the last leaf of the tree may end unset, so nothing unset stands before another one.
         and not (start in (LEAF, INNER) and before)
     }
     assert possible - kinds == set()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("rcu", [False, True], ids=["alone", "rcu"])
+@pytest.mark.parametrize("gaps", [False, True], ids=["range", "gaps"])
+def test_stores_in_trees_of_four_levels(gaps: bool, rcu: bool) -> None:
+    kinds = walk(1, 1, 2, gaps=gaps, rcu=rcu, plain=False, height=4)
+    assert {(kind.start, kind.end) for kind in kinds} >= set(ENDS)
