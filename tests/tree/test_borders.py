@@ -93,7 +93,8 @@ def test_every_kind_of_store(gaps: bool, rcu: bool) -> None:
     possible = {
         Kind(start, end, unsets, before, behind)
         for (start, end), unsets, before, behind in product(ENDS, SIDES, SIDES, SIDES)
-        if not (start == TREE and before) and not (end == TREE and behind)
+        if not (start == TREE and before)
+        and not (end == TREE and behind)
         # Only the last leaf of the tree may end unset, so nothing unset stands before another one.
         and not (start in (LEAF, INNER) and before)
     }

@@ -263,6 +263,33 @@ def test_a_cursor_at_its_limit_looks_at_nothing(call: Any) -> None:
         assert (mas.index, mas.last, mas.state) == (50, 55, State.ACTIVE)
 
 
+@pytest.mark.parametrize("left", [None, "x"])
+@pytest.mark.parametrize(
+    ("call", "back"),
+    [
+        (MaState.next, False),
+        (MaState.next_range, False),
+        (MaState.find, False),
+        (MaState.find_range, False),
+        (MaState.prev, True),
+        (MaState.prev_range, True),
+        (MaState.find_rev, True),
+        (MaState.find_range_rev, True),
+    ],
+)
+def test_a_cursor_goes_on_in_a_tree_that_has_lost_its_nodes(call: Any, back: bool, left: str | None) -> None:
+    """It is sent back to the root, where there is nothing, or an entry at key 0. The kernel faults there."""
+    tree = filled(300, rcu=True)
+    mas: MaState[Any] = MaState(tree, 500)
+    assert mas.walk() == 50
+    tree.store_range(0, MAX, None)
+    tree.store(0, left)
+    assert call(mas) == (left if back else None)
+    assert not mas.is_active
+    mas.reset()
+    assert mas.find_rev() == left
+
+
 def test_a_cursor_at_the_root_entry_does_not_outlive_a_change() -> None:
     for rcu in (False, True):
         tree: MapleTree[Any] = MapleTree(rcu=rcu)
