@@ -7,6 +7,7 @@ import pytest
 from interval_model import IntervalModel
 from tree_replay import CountingNodes
 
+from lockdep.gfp import GFP_NOWAIT
 from tree import (
     MAX,
     ZERO_ENTRY,
@@ -288,6 +289,27 @@ def test_a_cursor_goes_on_in_a_tree_that_has_lost_its_nodes(call: Any, back: boo
     assert not mas.is_active
     mas.reset()
     assert mas.find_rev() == left
+
+
+def test_inserting_nothing_where_nothing_is_changes_nothing() -> None:
+    tree = filled()
+    before = tree.dump()
+    tree.insert_range(6, 8, None)
+    assert tree.dump() == before
+
+
+def test_a_store_that_may_not_block_gives_up_at_once() -> None:
+    source = CountingNodes()
+    tree: MapleTree[Any] = MapleTree(rcu=True, source=source)
+    tree.store(3, "x")
+    source.fail_mode, source.fail_count = "nowait", 2
+    mas: MaState[Any] = MaState(tree, 5, 9)
+    with pytest.raises(NoMemory):
+        mas.store_gfp("y", GFP_NOWAIT)
+    assert list(tree) == [(3, 3, "x")]
+    source.fail_count = 1
+    mas.store_gfp("y", GFP_NOWAIT)
+    assert list(tree) == [(3, 3, "x"), (5, 9, "y")]
 
 
 def test_a_cursor_at_the_root_entry_does_not_outlive_a_change() -> None:
