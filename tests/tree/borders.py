@@ -98,7 +98,7 @@ class Walk:
         self.rcu = rcu
         self.plain = plain
         self.height = height
-        self.size = ((180, 1600) if gaps else (340, 4500))[height - 3] if height else 3
+        self.size = ((240, 1600) if gaps else (420, 4500))[height - 3] if height else 3
         self.value = 0
         self.kinds: Counter[Kind] = Counter()
         self.build()
@@ -163,8 +163,11 @@ class Walk:
         if not path:
             return self.rng.randrange(3)
         leaf, low, slot = path[-1]
-        if self.rng.random() < 0.3:
+        drawn = self.rng.random()
+        if drawn < 0.25:
             slot = self.rng.choice([0, len(leaf.slots) - 1])
+        elif drawn < 0.6:
+            slot = min(slot + 1, len(leaf.slots) - 1)  # which may be unset
         begin = leaf.pivots[slot - 1] + 1 if slot else low
         if at == INSIDE:
             return min((begin + leaf.pivots[slot]) // 2 + first, leaf.pivots[slot])
@@ -211,8 +214,8 @@ class Walk:
         self.kinds[kind_of(self.tree, first, last, entry)] += 1
         WAYS[way](self, first, last, entry)
         self.check()
-        if self.tree.height < self.height:
-            self.build()
+        if self.height and (self.tree.height < self.height or len(self.tree.root.slots) < 3):
+            self.build()  # from one inner node to another one there must be one that is neither first nor last
 
     # The ways.
 
