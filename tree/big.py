@@ -6,10 +6,13 @@ here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tree.layout import MIN_SLOTS, SLOTS
+from tree.layout import LEAF_64, MIN_SLOTS, SLOTS
 from tree.node import MapleNode, max_gap
+
+if TYPE_CHECKING:
+    from tree.state import MaState
 
 
 class BigNode:
@@ -60,14 +63,17 @@ class BigNode:
         for at in range(max(begin, self.new_at), min(end, self.new_at + self.new_count)):
             self.slots[at].up = (node, at - begin)
 
-    def split_offset(self, *, bulk: bool) -> tuple[int, int]:
+    def split_offset(self, mas: MaState[Any]) -> tuple[int, int]:
         """The last slot of the left node, and that of the middle node if three are needed (else 0).
 
-        The parts are as equal as possible, and none ends unset. In a `bulk` load the right part is as small as can be.
+        The parts are as equal as possible, and none ends unset. In a bulk load the right part is as small as can be:
+        what is stored next goes there.
         """
         end = len(self.slots) - 1
-        if bulk:
+        if mas.bulk:
             split = end - MIN_SLOTS[self.kind]
+            if self.kind == LEAF_64:
+                mas.uneven = True
             return split - (self.slots[split] is None), 0
         limit = SLOTS[self.kind]
         split = end // 2

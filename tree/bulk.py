@@ -28,6 +28,9 @@ def nodes_for(count: int, *, gaps: bool) -> int:
 
 def finish(mas: MaState[Any]) -> None:
     """The last leaf of a bulk load may hold too little: even it out with the one before."""
+    if not mas.uneven:
+        return
+    mas.uneven = False
     reset(mas)
     start(mas, None)
     if mas.node is None:
@@ -41,16 +44,33 @@ def finish(mas: MaState[Any]) -> None:
 
 
 def _even_out(mas: MaState[Any], at: Place) -> None:
-    """Divide what the leaf in a slot and the one before it hold between two new leaves, below a new parent."""
+    """Divide what the leaf in a slot and the one before it hold evenly between the two."""
     parent = at.node
-    try:
-        need(mas, 3)
-    except NoMemory:
-        return  # the right-most leaf may be small
-    before, last = parent.slots[at.offset - 1 : at.offset + 1]
+    left, right = parent.slots[at.offset - 1 : at.offset + 1]
     split = SLOTS[LEAF_64] // 2
-    if before.slots[split] is None:
+    if left.slots[split] is None:
         split += 1
+    if mas.tree.rcu:
+        try:
+            need(mas, 3)
+        except NoMemory:
+            return  # the right-most leaf may be small
+        left, right = _exchange(mas, at, left, right, split)
+    else:
+        right.slots[:0] = left.slots[split + 1 :]
+        right.pivots[:0] = left.pivots[split + 1 :]
+        del left.slots[split + 1 :], left.pivots[split + 1 :]
+        parent.pivots[at.offset - 1] = left.pivots[-1]
+    begin = at.low if at.offset == 1 else parent.pivots[at.offset - 2] + 1
+    update_gap(mas.tree, left, begin)
+    update_gap(mas.tree, right, left.pivots[-1] + 1)
+
+
+def _exchange(
+    mas: MaState[Any], at: Place, before: MapleNode, last: MapleNode, split: int
+) -> tuple[MapleNode, MapleNode]:
+    """In RCU mode: two new leaves, below a new parent, since a reader may be in the old ones."""
+    parent = at.node
     left, right, top = (take(mas) for _ in range(3))
     left.fill(LEAF_64, before.slots[: split + 1], before.pivots[: split + 1])
     right.fill(LEAF_64, before.slots[split + 1 :] + last.slots, before.pivots[split + 1 :] + last.pivots)
@@ -62,7 +82,5 @@ def _even_out(mas: MaState[Any], at: Place) -> None:
     top.up = parent.up
     left.up = (top, at.offset - 1)
     right.up = (top, at.offset)
-    begin = at.low if at.offset == 1 else parent.pivots[at.offset - 2] + 1
     replace_subtree(mas, top, parent, at.low, mas.tree.height)
-    update_gap(mas.tree, left, begin)
-    update_gap(mas.tree, right, left.pivots[-1] + 1)
+    return left, right

@@ -106,7 +106,7 @@ def _distribute(mas: MaState[Any], big: BigNode) -> list[MapleNode]:
     if count <= SLOTS[big.kind]:
         bounds = [0, count]
     else:
-        split, middle = big.split_offset(bulk=mas.bulk)
+        split, middle = big.split_offset(mas)
         bounds = [0, split + 1, middle + 1, count] if middle else [0, split + 1, count]
     nodes = []
     for begin, end in pairwise(bounds):

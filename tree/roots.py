@@ -62,8 +62,8 @@ def new_root(mas: MaState[Any], entry: Any) -> None:
         need(mas, 1)
         mas.offset = 0
         _plant(mas, [entry], [MAX])
-    if isinstance(old, MapleNode):
-        destroy_subtree(tree, old)
+    assert isinstance(old, MapleNode)  # a tree without nodes takes every store in `store_root`
+    destroy_subtree(tree, old)
 
 
 def _plant(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:

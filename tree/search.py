@@ -87,35 +87,38 @@ def _find_setup(mas: MaState[Any], limit: int, rt: Runtime | None) -> tuple[bool
 
 def _find_rev_setup(mas: MaState[Any], limit: int, rt: Runtime | None) -> tuple[bool, Any]:
     state = mas.state
-    if state is not ACTIVE:
-        if state is PAUSE:
-            if mas.index <= limit:
-                mas.state = NONE
-                return True, None
-            mas.index -= 1
-            mas.last = mas.index
-            reset(mas)
-        elif state is NONE:
-            if mas.index <= limit:
-                return True, None
-            mas.last = mas.index
-            reset(mas)
-        elif state is OVERFLOW or state is UNDERFLOW:
-            if mas.last <= limit:
-                mas.state = UNDERFLOW
-                return True, None
-            reset(mas)
-        if mas.state is START:
-            if mas.index < limit:
-                return True, None
-            entry = walk(mas, rt)
-            if entry is not None:
-                return True, entry
-        if mas.state is ROOT:
+    if state is ACTIVE:
+        # At the limit there is nothing to go on to, so the node is not looked at: it may be dead, and to walk again
+        # from the root would find another entry, or another range, at the same key, for a loop that has ended.
+        return mas.index <= limit, None
+    if state is PAUSE:
+        if mas.index <= limit:
             mas.state = NONE
             return True, None
-        if mas.state is NONE:
-            return True, _root_entry(mas)
+        mas.index -= 1
+        mas.last = mas.index
+        reset(mas)
+    elif state is NONE:
+        if mas.index <= limit:
+            return True, None
+        mas.last = mas.index
+        reset(mas)
+    elif state is OVERFLOW or state is UNDERFLOW:
+        if mas.last <= limit:
+            mas.state = UNDERFLOW
+            return True, None
+        reset(mas)
+    if mas.state is START:
+        if mas.index < limit:
+            return True, None
+        entry = walk(mas, rt)
+        if entry is not None:
+            return True, entry
+    if mas.state is ROOT:
+        mas.state = NONE
+        return True, None
+    if mas.state is NONE:
+        return True, _root_entry(mas)
     return mas.index < limit, None
 
 
@@ -158,13 +161,12 @@ def _prev_setup(mas: MaState[Any], limit: int, rt: Runtime | None) -> tuple[bool
         entry = walk(mas, rt)
         if entry is not None:
             return True, entry
-    elif state is NONE or state is PAUSE or state is UNDERFLOW:
+    elif state is not START:
+        # A ROOT from before is not believed, either: in RCU mode the root word may hold a node by now, which the kernel
+        # would give as an entry.
         reset(mas)
     if mas.state is START:
         walk(mas, rt)
-    if mas.state is ROOT:
-        mas.index = mas.last = 0
-        return True, mas.tree.root
     if mas.state is NONE:
         return True, _root_entry(mas) if mas.index else None
     return False, None

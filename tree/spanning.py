@@ -44,10 +44,19 @@ def spanning_store(mas: MaState[Any], entry: Any) -> Any:
     slots.append(entry)
     pivots.append(mas.last)
     big = BigNode(LEAF_64, slots, pivots, None)
-    if right.high > mas.last:
-        big.append(right.node, right.offset)
+    _keep_behind(big, right, mas.last)
     divide_upwards(mas, big, left, right, height + 1)
     return content
+
+
+def _keep_behind(big: BigNode, right: Place, last: int) -> None:
+    """Add what the leaf on the right edge holds behind the store's last key, which may be nothing.
+
+    Whether there is something is told by the keys, not by the slot: where nothing is left, the slot is the leaf's last,
+    whose entry has just been stored over (bea07fd63192, CVE-2024-50200).
+    """
+    if right.high > last:
+        big.append(right.node, right.offset)
 
 
 def _leaf_at(mas: MaState[Any], key: int) -> Place:
@@ -55,7 +64,9 @@ def _leaf_at(mas: MaState[Any], key: int) -> Place:
     node, low = mas.node, mas.low
     while True:
         pivots = node.pivots
-        offset = bisect_left(pivots, key)
+        # A store that ends where this sub-tree ends has nothing behind it here: then the last slot, whose range ends
+        # at the store's last key, so that nothing of it is kept (the walk of mas_wr_walk_index() stops there, too).
+        offset = min(bisect_left(pivots, key), len(pivots) - 1)
         if node.kind == LEAF_64:
             return Place(node, low, pivots[-1], offset)
         if offset:

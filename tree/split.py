@@ -32,7 +32,7 @@ def split(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:
         replaced.append(here.node)
         sibling, middle = _push(here, big, to_left=True) or _push(here, big, to_left=False) or (None, 0)
         if sibling is None:
-            middle, _ = big.split_offset(bulk=mas.bulk)
+            middle, _ = big.split_offset(mas)
         else:
             replaced.append(sibling)
         left, right = take(mas), take(mas)

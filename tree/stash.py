@@ -27,17 +27,42 @@ CHUNK = 30
 def need(mas: MaState[Any], count: int, gfp: int = GFP_NOWAIT | GFP_NOWARN) -> None:
     """Have at least `count` nodes in the stash, or raise `NoMemory` and remember how many are missing.
 
-    Plain nodes never run out, so none is made before it is used.
+    Plain nodes never run out, so none is made before it is used. A bulk load goes on with what `expected_entries` has
+    taken, as long as anything is left of it (MA_STATE_PREALLOC in mas_alloc_nodes()).
     """
     missing = count - len(mas.stash)
-    if missing > 0 and not mas.tree.plain:
-        mas.requested = missing
-        _allocate(mas, gfp)
+    if missing <= 0 or mas.tree.plain:
+        return
+    if mas.bulk:
+        # The worst case of one store is more than what remains for all that are still to come: to ask for it, as every
+        # other store does, would allocate in the middle of a load whose nodes were paid for before it began.
+        mas.in_work = []
+        if mas.stash:
+            return
+    mas.requested = missing
+    _allocate(mas, gfp)
 
 
 def take(mas: MaState[Any]) -> MapleNode:
     """A node out of the stash, which `need` has filled."""
-    return MapleNode() if mas.tree.plain else mas.stash.pop()
+    if mas.tree.plain:
+        return MapleNode()
+    return _take_in_bulk(mas) if mas.bulk else mas.stash.pop()
+
+
+def _take_in_bulk(mas: MaState[Any]) -> MapleNode:
+    """A node for a store of a bulk load, which may be one more than are left if more is stored than was announced.
+
+    Then the kernel writes through a null pointer. Nothing is published before a store has all of its nodes, so those
+    that it has taken go back into the stash, and it fails as any other: `NoMemory`, with nothing changed.
+    """
+    node = mas.stash.pop() if mas.stash else mas.tree.source.alloc(GFP_NOWAIT | GFP_NOWARN)
+    if node is None:
+        mas.stash += mas.in_work
+        mas.in_work = []
+        raise NoMemory("no memory for a node of the tree: more is stored than expected_entries() was told")
+    mas.in_work.append(node)
+    return node
 
 
 def _allocate(mas: MaState[Any], gfp: int) -> None:

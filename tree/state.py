@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 E = TypeVar("E")
 
+ACTIVE = State.ACTIVE
+ROOT = State.ROOT
+
 
 class MaState(Generic[E]):
     """A cursor over a tree: its range `index`..`last` and its `state`.
@@ -34,6 +37,7 @@ class MaState(Generic[E]):
     __slots__ = (
         "bulk",
         "high",
+        "in_work",
         "index",
         "last",
         "low",
@@ -44,10 +48,15 @@ class MaState(Generic[E]):
         "stash",
         "state",
         "tree",
+        "uneven",
     )
 
     node: Any
     """The node that it is in, while `state` is ACTIVE."""
+    in_work: list[MapleNode]
+    """In a bulk load, what the store under way has taken out of the stash."""
+    uneven: bool
+    """A bulk load has split a leaf, so its last leaf may hold too little (MA_STATE_REBALANCE)."""
 
     def __init__(self, tree: MapleTree[E], first: int = 0, last: int | None = None) -> None:
         if last is None:
@@ -65,11 +74,13 @@ class MaState(Generic[E]):
         self.stash: list[MapleNode] = []
         self.requested = 0
         self.bulk = False
+        self.in_work: list[MapleNode] = []
+        self.uneven = False
 
     def _reading(self) -> Runtime | None:
         """Before every read: the lock check, and that the place is still good. Gives the runtime to step with."""
         tree = self.tree
-        if self.seen != tree.changes and self.state is State.ACTIVE and not tree.rcu:
+        if self.seen != tree.changes and not tree.rcu and (self.state is ACTIVE or self.state is ROOT):
             raise StaleState("the tree was changed since this state walked it; reset or pause it first")
         return None if active.runtime is None and not tree.external else guard.reader(tree)
 
@@ -118,7 +129,8 @@ class MaState(Generic[E]):
             check_range(self.index, self.last)
         if isinstance(entry, MapleNode):
             check_storable(entry)
-        if self.seen != tree.changes and self.state is State.ACTIVE:
+        if self.seen != tree.changes and (self.state is ACTIVE or self.state is ROOT):
+            # At ROOT as well: a store there takes the root word for its own, and would drop all nodes behind it.
             raise StaleState("the tree was changed since this state walked it; reset or pause it first")
         write.store_setup(self, entry)
 

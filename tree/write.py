@@ -54,6 +54,8 @@ def store(mas: MaState[Any], entry: Any) -> Any:
     """
     content = start(mas, None)
     if mas.state is not ACTIVE:
+        # Not what `start` gave: of a cursor that stands at ROOT already it does not look at the word.
+        content = None if mas.index else mas.tree.root
         store_root(mas, entry)
         return content
     if not descend(mas, entry):

@@ -13,7 +13,9 @@ import pytest
 
 from concurrency.operation import Access, Operation
 from concurrency.runtime import Runtime
-from tree import climb, gaps, preallocate, publish, spanning, stash, write
+from lockdep.gfp import GFP_NOWAIT
+from tree import climb, gaps, preallocate, publish, search, spanning, stash, write
+from tree.big import BigNode
 from tree.climb import DeadNode
 from tree.layout import LEAF_64, MAX, RANGE_64
 from tree.node import DEAD, MapleNode
@@ -123,6 +125,63 @@ def s6_right_side_ends_at_the_store(mas: Any, left: Place, right: Place) -> None
     _widen_null(mas, left, right)
 
 
+# S7: mt_destroy_walk() marks the nodes that it descends through; a root that is a leaf is none of them.
+def s7_root_leaf_stays_alive(tree: Any, top: MapleNode) -> None:
+    if not tree.rcu or top.kind != LEAF_64 or not top.is_root:
+        _destroy_subtree(tree, top)
+        return
+    tree.source.free_rcu([top])
+
+
+# S8: with MA_STATE_PREALLOC set, mas_alloc_nodes() is content if anything is left.
+_need = stash.need
+
+
+def s8_content_with_what_is_left(mas: Any, count: int, gfp: int = GFP_NOWAIT) -> None:
+    if not mas.stash:
+        _need(mas, count, gfp)
+
+
+# S9: in a bulk load, too, and then mas_pop_node() gives NULL.
+def s9_takes_from_an_empty_stash(mas: Any) -> MapleNode:
+    return mas.stash.pop()  # type: ignore[no-any-return]
+
+
+def right_edge_told_by_the_slot(big: BigNode, right: Place, last: int) -> None:
+    """bea07fd63192 (CVE-2024-50200): what was stored over last is kept."""
+    del last
+    if right.offset < len(right.node.slots):
+        big.append(right.node, right.offset)
+
+
+_find_rev_setup = search._find_rev_setup
+
+
+def reverse_search_passes_its_limit(mas: Any, limit: int, rt: Runtime | None) -> tuple[bool, Any]:
+    """An active cursor at its limit goes on, and walks again if its node is dead."""
+    if mas.is_active:
+        return mas.index < limit, None
+    return _find_rev_setup(mas, limit, rt)
+
+
+def bulk_load_asks_for_the_worst_case(mas: Any, count: int, gfp: int = GFP_NOWAIT) -> None:
+    """Each split of a bulk load wants what it can need at most, though what was taken ahead suffices."""
+    bulk, mas.bulk = mas.bulk, False
+    try:
+        _need(mas, count, gfp)
+    finally:
+        mas.bulk = bulk
+
+
+def null_is_not_widened_to_the_right(mas: Any, left: Place, right: Place) -> None:
+    """A spanning store of None leaves what is unset behind it: two unset ranges in a row."""
+    content = right.content
+    _widen_null(mas, left, right)
+    if content is None:
+        right.offset -= 1
+        mas.last = right.first - 1
+
+
 def no_dead_mark(node: MapleNode, rt: Runtime | None) -> None:
     """The mark is forgotten: a parked reader goes on in what has left the tree."""
 
@@ -224,6 +283,13 @@ TARGETS: dict[Any, Callable[..., Any]] = {
     s4_frees_a_wrong_address: publish.destroy_subtree,
     s5_follows_metadata: publish.destroy_subtree,
     s6_right_side_ends_at_the_store: spanning._widen_null,
+    s7_root_leaf_stays_alive: publish.destroy_subtree,
+    s8_content_with_what_is_left: stash.need,
+    s9_takes_from_an_empty_stash: stash._take_in_bulk,
+    right_edge_told_by_the_slot: spanning._keep_behind,
+    reverse_search_passes_its_limit: search._find_rev_setup,
+    bulk_load_asks_for_the_worst_case: stash.need,
+    null_is_not_widened_to_the_right: spanning._widen_null,
     no_dead_mark: publish.mark_dead,
     no_dead_test: climb.check_alive,
     no_grace_period: stash.discard,

@@ -5,11 +5,12 @@ from typing import Any
 
 import kernel_bugs
 import pytest
+from borders import INNER, RANGE, Walk
 from rcu_programs import CASES, equal_growth, load_reader, program
 from tree_replay import DATA, CountingNodes, Replay, recorded
 
 from concurrency import Kind, Verdict, check, explore, rcu_barrier, rcu_reader
-from tree import MapleTree, MaState
+from tree import Corrupt, MapleTree, MaState
 
 
 def break_it(monkeypatch: pytest.MonkeyPatch, bug: Callable[..., Any]) -> None:
@@ -85,6 +86,93 @@ def test_s6_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     break_it(monkeypatch, kernel_bugs.s6_right_side_ends_at_the_store)
     for name in ("25_nulls_f0.jsonl.gz", "15_spans_f0.jsonl.gz", "17_spans_f3.jsonl.gz"):
         assert differences(name) == []
+
+
+def test_s7_a_reader_in_a_root_leaf_goes_on_in_the_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen_behind() -> Any:
+        tree: MapleTree[int] = MapleTree(rcu=True)
+        for key in range(5):
+            tree.store(key, key)
+        mas: MaState[int] = MaState(tree, 2)
+        mas.walk()
+        tree.store_range(0, 2**64 - 1, None)
+        return mas.next()
+
+    assert seen_behind() is None
+    break_it(monkeypatch, kernel_bugs.s7_root_leaf_stays_alive)
+    assert seen_behind() == 3
+
+
+def test_s8_a_second_preallocation_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def store_after_two_requests() -> int:
+        source = CountingNodes()
+        tree: MapleTree[Any] = MapleTree(rcu=True, source=source)
+        for key in range(300):
+            tree.store_range(10 * key, 10 * key + 9, key)
+        mas: MaState[Any] = MaState(tree, 57, 59)
+        mas.preallocate("one leaf")
+        mas.set_range(5, 1203)
+        mas.preallocate("many")
+        taken = source.taken
+        mas.store_prealloc("many")
+        tree.validate()
+        return source.taken - taken
+
+    assert store_after_two_requests() == 0
+    break_it(monkeypatch, kernel_bugs.s8_content_with_what_is_left)
+    with pytest.raises(IndexError):  # where the kernel follows a null pointer
+        store_after_two_requests()
+
+
+def test_s9_a_bulk_load_takes_its_last_node_in_the_middle_of_a_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_more_than_was_announced() -> None:
+        tree: MapleTree[int] = MapleTree(source=CountingNodes())
+        mas: MaState[int] = MaState(tree)
+        mas.expected_entries(40)
+        for key in range(1000):
+            mas.set(2 * key)
+            mas.store(key)
+        mas.destroy()
+        tree.validate()
+
+    load_more_than_was_announced()
+    break_it(monkeypatch, kernel_bugs.s9_takes_from_an_empty_stash)
+    with pytest.raises(IndexError):
+        load_more_than_was_announced()
+
+
+@pytest.mark.parametrize(
+    "bug", [kernel_bugs.right_edge_told_by_the_slot, kernel_bugs.null_is_not_widened_to_the_right]
+)
+def test_stores_at_the_borders_of_nodes_find_it(
+    bug: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_it(monkeypatch, bug)
+    walk = Walk(1, gaps=True, rcu=True)
+    with pytest.raises((Corrupt, AssertionError)):
+        sixty_stores(walk)
+
+
+def sixty_stores(walk: Walk) -> None:
+    """Each ends where an inner node ends."""
+    for _ in range(60):
+        walk.step(RANGE, INNER, "store_range")
+
+
+@pytest.mark.parametrize(
+    ("bug", "file"),
+    [
+        (kernel_bugs.right_edge_told_by_the_slot, "43_inner_f1.jsonl.gz"),
+        (kernel_bugs.reverse_search_passes_its_limit, "51_cursor_f2.jsonl.gz"),
+        (kernel_bugs.bulk_load_asks_for_the_worst_case, "47_bulk_f0.jsonl.gz"),
+    ],
+)
+def test_the_kernels_answers_find_it(
+    bug: Callable[..., Any], file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_it(monkeypatch, bug)
+    replay = Replay()
+    assert any(replay.run(op) != kernel for _, op, kernel in recorded(DATA / file))
 
 
 PARKED = [

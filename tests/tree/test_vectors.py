@@ -50,7 +50,17 @@ def test_a_preallocation_that_the_kernel_makes_too_small_is_the_only_difference_
     assert sorted(differing) == ["prealloc"] * 18 + ["store_prealloc"] * 12
 
 
-COSTS = {"live", "prealloc", "store_prealloc", "store_cost", "rcu_unlock", "destroy"}
+COSTS = {
+    "live",
+    "prealloc",
+    "store_prealloc",
+    "store_cost",
+    "rcu_unlock",
+    "destroy",
+    "mas_expected",
+    "mas_stash",
+    "mas_destroy",
+}
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if "nomem" not in name])

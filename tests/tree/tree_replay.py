@@ -29,9 +29,13 @@ class CountingNodes:
         self.reading = False
         self.fail_mode = "off"
         self.fail_count: float = 0
+        self.pass_count = 0
 
     def _fails(self, gfp: int) -> bool:
         if self.fail_mode == "off" or not self.fail_count or (self.fail_mode == "nowait" and gfp & 0x400):
+            return False
+        if self.pass_count:
+            self.pass_count -= 1
             return False
         self.fail_count -= 1
         return True
@@ -51,8 +55,9 @@ class CountingNodes:
         self.live -= len(nodes)
         self.given += len(nodes)
         for node in nodes:
-            if hasattr(node, "slots"):
-                del node.slots, node.pivots, node.gaps, node.up
+            for word in ("slots", "pivots", "gaps", "up"):
+                if hasattr(node, word):  # one that was taken and not used has none
+                    delattr(node, word)
 
     def free_rcu(self, nodes: list[MapleNode]) -> None:
         self.queued.append(nodes)
@@ -84,7 +89,9 @@ class Replay:
             result = ERRNO[error.errno]
         if not self.source.reading:
             self.source.grace_period()
-        return result
+        if isinstance(result, list):
+            return ["zero" if found is ZERO_ENTRY else found for found in result]
+        return "zero" if result is ZERO_ENTRY else result
 
     def do_init(self, flags: int) -> int:
         source = None if self.plain else self.source
@@ -280,6 +287,29 @@ class Replay:
     def do_mas_store(self, entry: Any) -> list[Any]:
         self.mas.store_gfp(entry)
         return self._cursor(0)
+
+    def do_mas_range(self, first: int, last: int) -> list[Any]:
+        """`__mas_set_range`: the cursor stays where it is."""
+        self.mas.index, self.mas.last = first, last
+        return self._cursor(None)
+
+    def do_mas_expected(self, count: int) -> int:
+        self.mas.expected_entries(count)
+        return len(self.mas.stash)
+
+    def do_mas_bulk(self, first: int, last: int, entry: Any) -> list[Any]:
+        """A store of a bulk load. What it gives is left out, since the kernel gives it for stores in one leaf only."""
+        self.mas.index, self.mas.last = first, last
+        self.mas.store(entry)
+        return self._cursor(None)[1:]
+
+    def do_mas_stash(self) -> list[int]:
+        """The nodes that the cursor holds, and how many have been taken in all."""
+        return [len(self.mas.stash), self.source.taken]
+
+    def do_mas_destroy(self) -> int:
+        self.mas.destroy()
+        return self.source.live
 
     def search_highest(self, op: list[Any]) -> Any:
         """What `alloc_rrange` would take, or `empty_area_rev` find; nothing is stored."""
