@@ -17,7 +17,7 @@ from rich.text import Text
 from concurrency import DEFAULT_STRATEGY, STRATEGIES
 from stress.bug import Bug, all_bugs, find_bug
 from stress.console import Unusable, line, one_of, out, write_results
-from stress.hunt import DEFAULT_SCHEDULES, Hunt, Outcome, hunted
+from stress.hunt import DEFAULT_SCHEDULES, Hunt, Outcome, hunted, shown_by
 from stress.pages import write_pages
 from stress.results import Case
 
@@ -53,15 +53,20 @@ def catalogue_command(
                 show(outcomes)
         except KeyboardInterrupt:
             interrupted = True
-    missed = [outcome for outcome in outcomes if not outcome.found]
+    # Another check saw something: whether that is the bug, which `check=` then names wrongly, is for the reader to say.
+    otherwise = [outcome for outcome in outcomes if outcome.surprise]
+    missed = [outcome for outcome in outcomes if not outcome.found and not outcome.surprise]
     dirty = [outcome for outcome in outcomes if not outcome.fixed_clean]
     line(
-        f"{len(outcomes)} of {len(bugs)} bugs: {len(outcomes) - len(missed)} found, "
+        f"{len(outcomes)} of {len(bugs)} bugs: {len(outcomes) - len(missed) - len(otherwise)} found, "
+        f"{f'{len(otherwise)} found by another check, ' if otherwise else ''}"
         f"{len(outcomes) - len(dirty)} clean when fixed, {time.monotonic() - start:.0f} s"
         + (", interrupted" if interrupted else "")
     )
     for outcome in missed:
-        line(f"not found: {outcome.bug.name} {outcome.surprise}".rstrip())
+        line(f"not found: {outcome.bug.name}")
+    for outcome in otherwise:
+        line(_otherwise(outcome))
     for outcome in dirty:
         line(f"not clean: {outcome.bug.fixed.name} {_not_clean(outcome)}")
     if pages is not None:
@@ -71,14 +76,26 @@ def catalogue_command(
         print(json.dumps({"entries": [outcome.as_json() for outcome in outcomes]}))
     if interrupted:
         return 130
-    return int(bool(missed or dirty))
+    return int(bool(missed or otherwise or dirty))
 
 
 def _case(outcome: Outcome) -> Case:
-    wrong = [] if outcome.found else [(f"not found: {outcome.bug.name}", outcome.surprise)]
+    wrong = []
+    if outcome.surprise:
+        wrong.append((f"found by another check: {outcome.bug.name}", _otherwise(outcome)))
+    elif not outcome.found:
+        wrong.append((f"not found: {outcome.bug.name}", ""))
     if not outcome.fixed_clean:
         wrong.append((f"not clean: {outcome.bug.fixed.name}", _not_clean(outcome)))
     return Case(outcome.bug.name, _words(outcome), outcome.seconds, wrong)
+
+
+def _otherwise(outcome: Outcome) -> str:
+    bug = outcome.bug
+    return (
+        f"found by another check: {bug.name} shows itself by {outcome.surprise}; its entry says "
+        f"{shown_by(bug.kind, bug.check)}"
+    )
 
 
 def _not_clean(outcome: Outcome) -> str:
@@ -105,16 +122,26 @@ def _table(outcomes: list[Outcome]) -> Table:
     table = Table("id", "bug", "found after", "seconds", "preemptions", "fixed", box=None, pad_edge=False)
     for outcome in outcomes:
         bug: Bug = outcome.bug
-        found = Text(str(outcome.executions)) if outcome.found else Text("not found", style="bold red")
+        if outcome.found:
+            found = Text(str(outcome.executions))
+        else:
+            what = f"{outcome.executions}, by another check" if outcome.surprise else "not found"
+            found = Text(what, style="bold red")
         clean = Text("clean") if outcome.fixed_clean else Text("FAILS", style="bold red")
         table.add_row(bug.id, bug.name, found, f"{outcome.seconds:.2f}", _count(outcome.preemptions), clean)
     return table
 
 
 def _words(outcome: Outcome) -> str:
-    found = f"found after {outcome.executions} executions, {outcome.seconds:.2f} s"
+    found = (
+        f"found after {outcome.executions} executions, {outcome.seconds:.2f} s"
+        if outcome.found
+        else "NOT FOUND"
+    )
+    if outcome.surprise:
+        found = f"FOUND BY ANOTHER CHECK after {outcome.executions} executions, {outcome.seconds:.2f} s"
     return (
-        f"{outcome.bug.id:5} {outcome.bug.name}: {found if outcome.found else 'NOT FOUND'}, "
+        f"{outcome.bug.id:5} {outcome.bug.name}: {found}, "
         f"{_count(outcome.preemptions)} preemptions, fixed form {'clean' if outcome.fixed_clean else 'FAILS'}"
     )
 
