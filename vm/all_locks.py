@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrency import Mutex, RwSemaphore, domain
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
 from vm.mmu_notifier import NotifierSubscriptions
 from vm.vma import VmArea
@@ -30,9 +31,11 @@ def mm_take_all_locks(mm: MmStruct) -> None:
     for vma in vmas:
         # Faults that hold the lock of a VMA come before the rmap locks. Nothing here takes this back: see below.
         vma_start_write(vma)
-    for vma in vmas:
-        if vma.vm_file is not None:
-            _take(locks, vma.vm_file.i_mmap_rwsem, mm)
+    # Those of hugetlbfs are of a class that comes first (`vm.lock_order`).
+    for hugetlb in (True, False):
+        for vma in vmas:
+            if vma.vm_file is not None and is_vm_hugetlb_page(vma) is hugetlb:
+                _take(locks, vma.vm_file.i_mmap_rwsem, mm)
     for vma in vmas:
         for avc in vma.anon_vma_chain:
             _take(locks, avc.anon_vma.root.rwsem, mm)

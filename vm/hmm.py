@@ -12,9 +12,12 @@ from vm.mmu_notifier import (
     DEVICE_LOAD,
     DEVICE_STORE,
     MmuIntervalNotifier,
+    drop,
     install,
+    mmu_interval_notifier_remove,
     mmu_interval_read_begin,
     mmu_interval_read_retry,
+    notifier_cache,
 )
 from vm.pgtable import PTE_READ, PageTable, Present, pmdp_get, pte_index, ptep_get
 from vm.user import Killed
@@ -33,6 +36,14 @@ def device_store(sub: MmuIntervalNotifier, address: int, token: object) -> None:
     """Let the device write `token` over the page of `address`; raises `Killed` where the process could not."""
     while not perform(DEVICE_STORE, sub, (address, token)):
         _device_fault(sub, address, write=True)
+
+
+def device_close(sub: MmuIntervalNotifier) -> None:
+    """The device stops: it drops what it has, and is told nothing any more. Nobody may use it meanwhile."""
+    with sub.driver_lock:
+        drop(sub, sub.start, sub.end)
+    mmu_interval_notifier_remove(sub)
+    notifier_cache.free(sub)
 
 
 def _device_fault(sub: MmuIntervalNotifier, address: int, *, write: bool) -> None:

@@ -36,6 +36,7 @@ from concurrency import (
     Unshared,
     WaitQueue,
     active,
+    bug_on,
     checked,
     peek,
     perform,
@@ -132,7 +133,7 @@ def _step(op: Operation, subs: NotifierSubscriptions) -> None:
 
 
 def mmu_notifier_invalidate_range_start(mm: MmStruct, start: int, end: int) -> None:
-    """``[start, end)`` is about to change: whoever mirrors it drops it, and gets nothing of it until the end. It sleeps.
+    """``[start, end)`` is about to change: whoever mirrors it drops it, and gets nothing of it until the end. Sleeps.
 
     Needs mmap_lock, a VMA's lock or an rmap lock, and no page-table lock.
     """
@@ -167,6 +168,10 @@ def mn_itree_inv_end(subs: NotifierSubscriptions) -> None:
     """
     subs.lock.lock()
     subs.active_invalidate_ranges -= 1
+    bug_on(
+        READ_ONCE(subs, "active_invalidate_ranges") < 0,
+        "WARNING: mn_itree_inv_end(): active_invalidate_ranges < 0: an end whose beginning nobody was told of",
+    )
     if subs.active_invalidate_ranges or not READ_ONCE(subs, "invalidate_seq") & 1:
         subs.lock.unlock()
         return
@@ -223,24 +228,40 @@ def mmu_interval_notifier_insert(mm: MmStruct, start: int, end: int) -> MmuInter
     assert sub is not None
     subs.lock.lock()
     subs.mirrors.append(sub)
+    begin_to_mirror(subs, sub)
+    subs.lock.unlock()
+    return sub
+
+
+def begin_to_mirror(subs: NotifierSubscriptions, sub: MmuIntervalNotifier) -> None:
+    """Put `sub` in the list, or note it down for the end of the invalidations; needs the lock of the list.
+
+    Which ranges are being invalidated nobody knows any more, so it may be its own, even if nobody had to be told: then
+    the number is made odd now, and it waits for the end.
+    """
     seq = READ_ONCE(subs, "invalidate_seq")
+    if not subs.active_invalidate_ranges:
+        WRITE_ONCE(sub, "invalidate_seq", seq - 1)
+        _file(subs, sub, comes=True)
+        return
+    WRITE_ONCE(sub, "invalidate_seq", seq | 1)
     if seq & 1:
-        # It may be its range that is being invalidated: it waits for the end.
-        WRITE_ONCE(sub, "invalidate_seq", seq)
         _step(ITREE_WRITE, subs)
         subs.deferred.append((True, sub))
     else:
-        WRITE_ONCE(sub, "invalidate_seq", seq - 1)
+        WRITE_ONCE(subs, "invalidate_seq", seq | 1)
         _file(subs, sub, comes=True)
-    subs.lock.unlock()
-    return sub
 
 
 def mmu_interval_notifier_remove(sub: MmuIntervalNotifier) -> None:
     """The device mirrors nothing any more; afterwards nobody uses `sub`, and the caller frees it.
 
-    If there is an invalidation that may concern it, its end is waited for.
+    The device must have nothing of the range: as soon as it is out of the list it is not told of changes any more. If
+    there is an invalidation that may concern it, its end is waited for.
     """
+    assert not sub.sptes, (
+        "a device drops what it has, and fills no more in, before it leaves: vm.hmm.device_close()"
+    )
     subs = sub.subscriptions
     subs.lock.lock()
     seq = READ_ONCE(subs, "invalidate_seq")
@@ -255,7 +276,6 @@ def mmu_interval_notifier_remove(sub: MmuIntervalNotifier) -> None:
     subs.lock.unlock()
     if seq & 1:
         wait_for_invalidations(subs, seq)
-    drop(sub, sub.start, sub.end)
     subs.mirrors.remove(sub)
 
 

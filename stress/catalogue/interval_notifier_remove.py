@@ -12,16 +12,31 @@ from __future__ import annotations
 from concurrency import READ_ONCE, Kind, join, spawn
 from stress.bug import bug
 from stress.patch import patch
-from stress.workloads.mirrors import close, mirror
+from stress.workloads.mirrors import mirror
 from stress.workloads.pages import heap, page
 from vm import mmu_notifier
-from vm.mmu_notifier import NotifierSubscriptions
+from vm.hmm import device_close
+from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
+from vm.mmu_notifier import (
+    NotifierSubscriptions,
+    mmu_notifier_invalidate_range_end,
+    mmu_notifier_invalidate_range_start,
+)
 
 
 @patch(mmu_notifier.wait_for_invalidations)
 def wait_for_invalidations(subs: NotifierSubscriptions, seq: int) -> None:
     """Sleep until the number goes on, whatever is done afterwards by whoever let it go on."""
     subs.wq.wait_event(lambda: READ_ONCE(subs, "invalidate_seq") != seq)
+
+
+def change(mm: MmStruct) -> None:
+    """Some changes of the range: those who mirror it are told of the beginning and of the end of each."""
+    mmap_read_lock(mm)
+    for _ in range(4):
+        mmu_notifier_invalidate_range_start(mm, page(0), page(1))
+        mmu_notifier_invalidate_range_end(mm, page(0), page(1))
+    mmap_read_unlock(mm)
 
 
 @bug(
@@ -39,11 +54,11 @@ def wait_for_invalidations(subs: NotifierSubscriptions, seq: int) -> None:
     preemptions=3,
 )
 def interval_notifier_remove() -> None:
-    """Devices stop mirroring a range while the process gives it up."""
+    """Devices stop mirroring a range while it is being changed."""
     machine, process = heap(1)
-    devices = [mirror(process.mm, page(0), 1) for _ in range(3)]
+    devices = [mirror(process.mm, page(0), 1) for _ in range(2)]
     join(
-        spawn(process.dontneed, page(0), 1, name="madvise"),
-        *[spawn(close, sub, name="driver") for sub in devices],
+        spawn(change, process.mm, name="madvise"),
+        *[spawn(device_close, sub, name="driver") for sub in devices],
     )
     process.exit(machine)

@@ -14,11 +14,11 @@ from concurrency import WRITE_ONCE, Kind, join, spawn
 from stress.bug import bug
 from stress.patch import patch
 from stress.process import Process
-from stress.workloads.mirrors import close, mirror
+from stress.workloads.mirrors import mirror
 from stress.workloads.pages import heap, page
 from vm import mmu_notifier
 from vm.exit import exit_mmap
-from vm.hmm import device_load
+from vm.hmm import device_close, device_load
 from vm.layout import TASK_SIZE
 from vm.mm import MmStruct
 from vm.mmu_notifier import drop
@@ -70,5 +70,5 @@ def notifier_release() -> None:
         spawn(end_process, process, name="exit"),
         spawn(kswapd, machine.memory, 1, name="kswapd"),
     )
-    close(sub)
+    device_close(sub)
     machine.remove_mm(process.mm)

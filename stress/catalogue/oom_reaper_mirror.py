@@ -13,12 +13,12 @@ from __future__ import annotations
 from concurrency import Kind, join, spawn
 from stress.bug import bug
 from stress.patch import patch
-from stress.workloads.mirrors import close, mirror
+from stress.workloads.mirrors import mirror
 from stress.workloads.pages import heap, page
 from vm import oom
 from vm.exit import exit_mmap
 from vm.find import Mas
-from vm.hmm import device_load
+from vm.hmm import device_close, device_load
 from vm.layout import VM_LOCKED, VM_SHARED
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
 from vm.mmu_notifier import MmuIntervalNotifier
@@ -74,5 +74,5 @@ def oom_reaper_mirror() -> None:
     reaper = spawn(oom.oom_reap_task_mm, process.mm, name="oom_reaper")
     join(guest, reaper)
     exit_mmap(process.mm)
-    close(sub)
+    device_close(sub)
     machine.remove_mm(process.mm)

@@ -13,13 +13,13 @@ from concurrency import READ_ONCE, Kind, check, join, spawn
 from stress.bug import bug
 from stress.patch import patch
 from stress.process import Process
-from stress.workloads.mirrors import close, mirror
+from stress.workloads.mirrors import mirror
 from stress.workloads.pages import heap, page
 from vm import cow
 from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import ENOMEM
 from vm.folio import Folio, alloc_folio, folio_put
-from vm.hmm import device_load
+from vm.hmm import device_close, device_load
 from vm.layout import PAGE_SIZE
 from vm.memory import handle_user_fault
 from vm.mm import MmStruct
@@ -80,9 +80,9 @@ def store_and_ask(process: Process, sub: MmuIntervalNotifier) -> None:
     id="Z69",
     title="a guest reads the old page after the process has written to its copy",
     year=2012,
-    versions="2.6.33 to 3.6",
+    versions="before 3.7, as far as we know",
     fix="mm: mmu_notifier: fix inconsistent memory between secondary MMU and host",
-    evidence="as far as we know",
+    evidence="read",
     kind=Kind.CHECK,
     patches=(wp_page_copy,),
     tasks=2,
@@ -99,6 +99,6 @@ def set_pte_notify() -> None:
         spawn(populate, process.mm, name="populate"),
         spawn(store_and_ask, process, sub, name="vcpu"),
     )
-    close(sub)
+    device_close(sub)
     child.exit(machine)
     process.exit(machine)
