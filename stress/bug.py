@@ -4,8 +4,18 @@
     def brk_false_vma() -> None:
         "One line that `sugarbush list` shows."
 
-One program serves both forms: the scenario NAME runs it with the patches, NAME-fixed without them. The story of a bug
-is the docstring of its file.
+One program serves both forms: the scenario NAME runs it with the patches, NAME-fixed without them. A bug in an
+operation that the model lacks is a program without patches, and `fixed_program` is that with the operation put right:
+
+    def fixed() -> None:
+        run(with_the_new_operation_as_it_should_be)
+
+    @bug("my-operation", fixed_program=fixed, ...)
+    def my_operation() -> None:
+        "One line that `sugarbush list` shows."
+        run(with_the_new_operation_as_it_was_written_first)
+
+The story of a bug is the docstring of its file.
 """
 
 from __future__ import annotations
@@ -19,7 +29,7 @@ from typing import Any, Literal
 from concurrency import Kind, Observer, SugarbushError
 from stress.checks import model_observers
 from stress.patch import Patch
-from stress.scenario import Scenario, check_kinds, did_you_mean, scenario
+from stress.scenario import BadScenario, Scenario, check_kinds, did_you_mean, scenario
 
 _FIXED = "-fixed"
 
@@ -78,7 +88,8 @@ def bug(
     fix: str,
     evidence: Evidence,
     kind: Kind,
-    patches: tuple[Patch, ...],
+    patches: tuple[Patch, ...] = (),
+    fixed_program: Callable[[], Any] | None = None,
     check: str | None = None,
     cve: str | None = None,
     tasks: int | None = None,
@@ -90,9 +101,16 @@ def bug(
     memory: str = "sc",
     observers: Callable[[], Sequence[Observer]] = model_observers,
 ) -> Callable[[Callable[[], Any]], Bug]:
-    """Register the decorated workload as the bug `name`, with its patched scenario and the one called `fixed`."""
+    """Register the decorated workload as the bug `name`, with its patched scenario and the one called `fixed`.
+
+    The fixed form runs `fixed_program`, or else the same workload. Raises `BadScenario` if that makes both forms one.
+    """
 
     def register(program: Callable[[], Any]) -> Bug:
+        if not patches and fixed_program in (None, program):
+            raise BadScenario(
+                f"bug {name!r} has neither patches nor a fixed_program of its own, so its fixed form would be the bug"
+            )
         texts = {"id": id, "title": title, "versions": versions, "fix": fix, "evidence": evidence}
         check_kinds(
             f"bug {name!r}",
@@ -126,7 +144,7 @@ def bug(
             tasks=tasks,
             preemptions=preemptions,
             broken=scenario(name, expect=check or kind.value, patches=patches, **how)(program),
-            fixed=scenario(fixed or name + _FIXED, **how)(program),
+            fixed=scenario(fixed or name + _FIXED, **how)(fixed_program or program),
             story=inspect.getdoc(sys.modules[program.__module__]) or "",
         )
         return made

@@ -27,6 +27,7 @@ from vm.invariants import (
 from vm.lock_order import LockOrder
 from vm.machine import Machine
 from vm.mm import MmStruct
+from vm.mmu_notifier import stale_mirrors
 from vm.pgtable import PTE_SET
 from vm.rmap_invariants import anon_vma_chain, interval_tree, rmap_locks_free
 from vm.vma import VmArea
@@ -39,6 +40,7 @@ CHECKS = {
     "vma-index": "I4: the tree of VMAs agrees with the VMAs, whenever mmap_lock is free",
     "rights": "I5, I10: nothing is mapped outside of all VMAs or for more than they permit, whenever mmap_lock is free",
     "tlb": "I8: no CPU uses, or could use, a translation of a page that was freed",
+    "secondary-mmu": "no device uses, or could use, a mapping of a page that was freed",
     "huge-in-vma": "I6: a huge page lies wholly inside one VMA",
     "shared-in-vma": "I6: a page-table page that is shared lies wholly inside one VMA of each who shares it",
     "bad-pmd": "what is taken for a page-table page is one",
@@ -138,6 +140,9 @@ class ModelChecks(Observer):
         if dep is None:
             if op is FREE_FRAME and self._on["tlb"]:
                 _raise("tlb", stale_translations(self._machine().mms, arg))
+            if op is FREE_FRAME and self._on["secondary-mmu"]:
+                with quiet():
+                    _raise("secondary-mmu", stale_mirrors(self._machine().mms, arg))
             self._sharing |= op is PTS_ADD
             return
         if obj.name in _RMAP_LOCKS:

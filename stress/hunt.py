@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from concurrency import DEFAULT_STRATEGY, ConcurrencyError, Result, Verdict, Witness, explore, minimise
+from concurrency import DEFAULT_STRATEGY, ConcurrencyError, Kind, Result, Verdict, Witness, explore, minimise
 from concurrency.workers import processes
 from stress.bug import Bug, find_bug
 from stress.load import load_file, loaded_files
@@ -37,8 +37,8 @@ class Outcome:
     """What came of one bug.
 
     `executions` and `seconds` are what it took to find it, minimising apart. `witness` is the minimised one, None if
-    nothing was found, or something else than the catalogue says (`surprise`). `fixed` is the exploration of the fixed
-    form.
+    nothing was found, or something else than the catalogue says (`surprise`: by what kind of failure and
+    which check, and its headline). `fixed` is the exploration of the fixed form.
     """
 
     bug: Bug
@@ -151,11 +151,16 @@ def hunt(bug: Bug, how: Hunt) -> Outcome:
         witness = result.failures[0]
         failure = witness.failure
         if failure.kind is not bug.kind or failure.check != bug.check:
-            witness, surprise = None, f"{failure.kind.value}: {failure.headline}"
+            witness, surprise = None, f"{shown_by(failure.kind, failure.check)}: {failure.headline}"
         else:
             with applied(bug.broken.patches):
                 witness = minimise(bug.broken.program, witness, bug.broken.settings(), tries=_TRIES)
     return Outcome(bug, result.executions, seconds, witness, surprise, _explored(bug.fixed, how))
+
+
+def shown_by(kind: Kind, check: str | None) -> str:
+    """What kind of failure shows something, and which check sees it, in words."""
+    return f"{kind.value}, check {check!r}" if check else kind.value
 
 
 def _explored(scenario: Scenario, how: Hunt) -> Result:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import wrap
 
@@ -20,22 +22,40 @@ _NOTE = (
 def write_pages(outcomes: Sequence[Outcome], folder: Path) -> None:
     """Write ``NAME.md`` for each bug that was found, and the list of them all; what a clock says stays out.
 
+    What the list in `folder` says of bugs that were not hunted this time, and that have a page there, stays in it.
     Raises `UnusableFile`.
     """
     for outcome in outcomes:
         if outcome.found:
             save_text(folder / f"{outcome.bug.name}.md", page(outcome))
-    save_text(folder / INDEX, index(outcomes))
+    rows = {(outcome.bug.id, outcome.bug.name): _row(outcome) for outcome in outcomes}
+    hunted = {outcome.bug.name for outcome in outcomes}
+    for row, number, name in _rows_of(folder / INDEX):
+        if name not in hunted and (folder / f"{name}.md").exists():
+            rows[number, name] = row
+    save_text(folder / INDEX, index([row for _, row in sorted(rows.items())]))
 
 
-def index(outcomes: Sequence[Outcome]) -> str:
-    """The page that lists the bugs."""
-    rows = [
+def _rows_of(path: Path) -> Iterator[tuple[str, str, str]]:
+    """The rows of a list that was written before, each with the number and the name of its bug."""
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            found = re.match(r"\| ([^|]+) \| \[([^\]]+)\]\(", line)
+            if found is not None:
+                yield line, found[1], found[2]
+
+
+def _row(outcome: Outcome) -> str:
+    bug = outcome.bug
+    after = outcome.executions if outcome.found else "by another check" if outcome.surprise else "not found"
+    return (
         f"| {bug.id} | [{bug.name}]({bug.name}.md) | {bug.title} | {bug.year} | {bug.check or bug.kind.value} "
-        f"| {outcome.executions if outcome.found else 'not found'} | {_number(outcome.preemptions)} |"
-        for outcome in outcomes
-        for bug in [outcome.bug]
-    ]
+        f"| {after} | {_number(outcome.preemptions)} |"
+    )
+
+
+def index(rows: Sequence[str]) -> str:
+    """The page that lists the bugs."""
     return "\n".join(
         [
             "# The catalogue of known bugs",
@@ -58,15 +78,19 @@ def index(outcomes: Sequence[Outcome]) -> str:
 
 def facts(bug: Bug) -> list[tuple[str, str]]:
     """What is known of a bug, as rows of a table."""
-    patches = ", ".join(f"`{patch.name}`" for patch in bug.broken.patches)
-    file = f"stress/catalogue/{bug.broken.function.__module__.rpartition('.')[2]}.py"
+    means = [f"`{patch.name}`" for patch in bug.broken.patches]
+    if bug.fixed.function is not bug.broken.function:
+        means.append(f"`{bug.broken.function.__name__}` (right in `{bug.fixed.function.__name__}`)")
+    package, _, module = bug.broken.function.__module__.rpartition(".")
+    code = inspect.unwrap(bug.broken.function).__code__
+    file = f"{package.replace('.', '/')}/{module}.py" if package else Path(code.co_filename).name
     return [
         ("Number", bug.id),
         ("Name elsewhere", bug.cve or "none"),
         ("Year, versions", f"{bug.year}, {bug.versions}"),
         ("Fix", bug.fix),
         ("What we know", "read in the sources" if bug.evidence == "read" else bug.evidence),
-        ("Brought back by", f"{patches} in `{file}`"),
+        ("Brought back by", f"{', '.join(means)} in `{file}`"),
         ("Shown by", f"{bug.kind.value}, check `{bug.check}`" if bug.check else bug.kind.value),
         ("Tasks, preemptions that it needs", f"{_number(bug.tasks)}, {_number(bug.preemptions)}"),
     ]

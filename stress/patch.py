@@ -3,12 +3,14 @@
     @patch(brk.do_brk_munmap)
     def do_brk_munmap(mm, vma, newbrk, oldbrk): ...
 
-While a patch is applied, every module of `vm` and `tree` that knows the function by its name calls the replacement.
+While a patch is applied, whoever holds the function calls the replacement: modules that imported it by its name, those
+of the workload as well as those of the model, tables, partials, closures and default arguments (`stress.captures`).
+Only the replacement itself goes on calling the function of before, by `NAME.original` or by what it has captured.
 """
 
 from __future__ import annotations
 
-import sys
+import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from types import FunctionType
 from typing import Any
 
 from concurrency import SugarbushError
+from stress.captures import Changes, HeldFast
 
 _PATCHABLE = ("vm", "tree")
 
@@ -50,31 +53,20 @@ def patch(original: Callable[..., Any]) -> Callable[[Callable[..., Any]], Patch]
 
 @contextmanager
 def applied(patches: Iterable[Patch]) -> Iterator[None]:
-    """Apply the patches for the length of a `with` block."""
-    changed: list[tuple[object, str, object]] = []
+    """Apply the patches for the length of a `with` block; raises `PatchError` if one cannot be, and applies none."""
+    # A patch keeps its function, so that it can be called: it is no place that has to be changed.
+    changes = Changes((Patch,), (Patch, patch))
     try:
         for one in patches:
-            places = list(_places(one.original))
-            if not places:
-                raise PatchError(f"{one.name} is patched already")
-            for owner, name in places:
-                changed.append((owner, name, one.original))
-                setattr(owner, name, one.replacement)
+            try:
+                if not changes.replace(one.name, one.original, one.replacement, _replacements(one.original)):
+                    raise PatchError(f"{one.name} is patched already")
+            except HeldFast as error:
+                raise PatchError(str(error)) from None
         yield
     finally:
-        for owner, name, original in changed:
-            setattr(owner, name, original)
+        changes.undo()
 
 
-def _places(function: FunctionType) -> Iterator[tuple[object, str]]:
-    """Where the model knows `function` by a name: in modules, and in the classes that they define."""
-    for module_name, module in list(sys.modules.items()):
-        if module_name.partition(".")[0] not in _PATCHABLE:
-            continue
-        for name, value in list(vars(module).items()):
-            if value is function:
-                yield module, name
-            elif isinstance(value, type) and value.__module__ == module_name:
-                for attribute, member in list(vars(value).items()):
-                    if member is function:
-                        yield value, attribute
+def _replacements(original: FunctionType) -> list[Callable[..., Any]]:
+    return [one.replacement for one in gc.get_referrers(original) if isinstance(one, Patch)]

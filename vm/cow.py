@@ -17,6 +17,7 @@ from vm.mm import (
     add_mm_counter,
     mm_counter,
 )
+from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
     PTE_DIRTY,
     PTE_SWP_EXCLUSIVE,
@@ -113,6 +114,7 @@ def wp_page_copy(vma: VmArea, table: PageTable, address: int, pte: Present, old:
         folio_put(mm.memory, old)
         return ENOMEM
     new.token = READ_ONCE(old, "token")
+    mmu_notifier_invalidate_range_start(mm, address, address + PAGE_SIZE)
     with table.ptl:
         copied = ptep_get(table, address) == pte
         if copied:
@@ -126,6 +128,7 @@ def wp_page_copy(vma: VmArea, table: PageTable, address: int, pte: Present, old:
             set_pte(table, address, mk_pte(new, bits))
             folio_remove_rmap(old)
             trace("wp_page_copy", mm=mm.name, addr=hex(address), old=old.name, new=new.name)
+    mmu_notifier_invalidate_range_end(mm, address, address + PAGE_SIZE)
     if copied:
         free_page_and_swap_cache(mm.memory, old)
     else:
@@ -148,6 +151,8 @@ def copy_page_range(dst: VmArea, src: VmArea) -> int:
     mm = src.vm_mm
     cow = not src.vm_flags & VM_SHARED
     if cow:
+        if mm.notifier_subscriptions is not None:
+            mmu_notifier_invalidate_range_start(mm, src.vm_start, src.vm_end)
         mm.write_protect_seq = READ_ONCE(mm, "write_protect_seq") + 1
     result = 0
     for low, high in addresses(mm, src.vm_start, src.vm_end):
@@ -161,6 +166,8 @@ def copy_page_range(dst: VmArea, src: VmArea) -> int:
             break
     if cow:
         mm.write_protect_seq = READ_ONCE(mm, "write_protect_seq") + 1
+        if mm.notifier_subscriptions is not None:
+            mmu_notifier_invalidate_range_end(mm, src.vm_start, src.vm_end)
     return result
 
 

@@ -11,6 +11,7 @@ from vm.mm import (
     mmap_write_lock,
     mmap_write_unlock,
 )
+from vm.mmu_notifier import mmu_notifier_release
 from vm.munmap import remove_vma
 from vm.tlb import MmuGather, tlb_finish_mmu, tlb_gather_mmu
 from vm.vma import VmArea
@@ -27,6 +28,7 @@ def exit_mmap(mm: MmStruct) -> None:
         f"kernel BUG at kernel/fork.c: __mmput(): VM_BUG_ON(atomic_read(&mm->mm_users)) mm:{mm.name}",
     )
     mm.ended = True
+    mmu_notifier_release(mm)
     mm.era.tear_down(mm)
     for member, left in mm.rss.items():
         bug_on(left, f"BUG: Bad rss-counter state mm:{mm.name} type:{member} val:{left}", "rss")

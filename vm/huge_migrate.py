@@ -15,6 +15,7 @@ from vm.folio import (
     folio_put,
 )
 from vm.huge_pmd import change_pmd_bits, maps, pmdp_invalidate
+from vm.mmu_notifier import notified
 from vm.pgtable import (
     PTE_KEPT,
     PTE_SWP_EXCLUSIVE,
@@ -47,7 +48,7 @@ def migrate_locked_huge_folio(src: Folio, dst: Folio) -> int:
     result = EBUSY
     if anon_vma is not None:
         if dst.lock.trylock():
-            rmap_walk_anon(src, _try_to_migrate_one, folio_lock_anon_vma_read)
+            rmap_walk_anon(src, notified(_try_to_migrate_one), folio_lock_anon_vma_read)
             result = EAGAIN if folio_mapped(src) else _move_huge(dst, src)
             target = dst if result == 0 else src
 

@@ -17,6 +17,7 @@ from vm.folio import (
     total_mapcount,
 )
 from vm.huge_split_pmd import split_huge_pmd
+from vm.mmu_notifier import notified
 from vm.remove_migration import remove_migration_pte
 from vm.rmap import (
     folio_get_anon_vma,
@@ -42,7 +43,7 @@ def split_huge_page(memory: Memory, folio: Folio) -> int:
         pinned: list[Folio] = []
 
         def unmap_one(page: Folio, vma: VmArea, address: int) -> None:
-            if not unmap_folio_one(page, vma, address):
+            if not notified(unmap_folio_one)(page, vma, address):
                 pinned.append(page)
 
         rmap_walk_locked(folio, anon_vma, unmap_one)

@@ -13,6 +13,7 @@ from vm.folio import Folio, alloc_folio
 from vm.hugetlb_share import huge_pmd_share, huge_pmd_unshare, want_pmd_share
 from vm.hugetlbfs import HugetlbFile, hstate_file, hugetlb_vma_lock
 from vm.layout import PAGE_SIZE
+from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
     PTE_DIRTY,
     PTE_EXEC,
@@ -127,6 +128,9 @@ def hugetlb_change_protection(vma: VmArea, start: int, end: int, flags: int) -> 
     """
     mm, mapping = vma.vm_mm, hstate_file(vma)
     lock = hugetlb_vma_lock(vma)
+    # What is left unshared goes as a whole, whatever part of it the VMA has.
+    first, last = start & -mm.pmd_size, (end + mm.pmd_size - 1) & -mm.pmd_size
+    mmu_notifier_invalidate_range_start(mm, first, last)
     lock.down_write()
     i_mmap_lock_write(mapping)
     vma.vm_flags = flags
@@ -138,9 +142,10 @@ def hugetlb_change_protection(vma: VmArea, start: int, end: int, flags: int) -> 
             with table.ptl:
                 for address in range(low, high, PAGE_SIZE):
                     ptep_change(table, address, gained=rights, lost=_RIGHTS & ~rights)
-    flush_tlb_range(mm, start & -mm.pmd_size, (end + mm.pmd_size - 1) & -mm.pmd_size)
+    flush_tlb_range(mm, first, last)
     i_mmap_unlock_write(mapping)
     lock.up_write()
+    mmu_notifier_invalidate_range_end(mm, first, last)
     trace("mprotect", vma=vma.name, flags=hex(flags))
 
 

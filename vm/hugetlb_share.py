@@ -20,6 +20,7 @@ from concurrency import Access, Operation, active, perform, trace
 from vm.filemap import i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
 from vm.hugetlbfs import hstate_file
 from vm.layout import VM_LOCKED
+from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import PageTable, addresses, pmdp_get, pte_alloc, pte_index, pte_offset_map, set_pmd
 from vm.tlb import flush_tlb_range, tlb_remove_table_sync_one
 from vm.vma import VmArea, linear_page_index, vma_address
@@ -103,9 +104,11 @@ def huge_pmd_unshare(vma: VmArea, address: int) -> bool:
 
 def hugetlb_unshare_pmds(vma: VmArea, start: int, end: int) -> None:
     """Leave all shared page-table pages of ``[start, end)``; needs i_mmap_rwsem for writing."""
+    mmu_notifier_invalidate_range_start(vma.vm_mm, start, end)
     for low, _ in addresses(vma.vm_mm, start, end):
         huge_pmd_unshare(vma, low)
     flush_tlb_range(vma.vm_mm, start, end)
+    mmu_notifier_invalidate_range_end(vma.vm_mm, start, end)
 
 
 def hugetlb_split(vma: VmArea, address: int) -> None:

@@ -20,6 +20,7 @@ from vm.mm import (
     mmap_write_lock,
     mmap_write_unlock,
 )
+from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
     PTE_DIRTY,
     PTE_YOUNG,
@@ -92,9 +93,11 @@ def _collapse(vma: VmArea, start: int, table: PageTable, folio: Folio) -> int:
     anon_vma = vma.anon_vma
     assert anon_vma is not None
     anon_vma_lock_write(anon_vma)
+    mmu_notifier_invalidate_range_start(mm, start, start + mm.pmd_size)
     with mm.page_table_lock:
         pmdp_collapse_flush(mm, start)
         mm.detached[pmd_index(mm, start)] = table
+    mmu_notifier_invalidate_range_end(mm, start, start + mm.pmd_size)
     pages = collapse_isolate(mm, table, start)
     if pages is None:
         with mm.page_table_lock:

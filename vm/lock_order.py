@@ -21,6 +21,7 @@ FS_RECLAIM = "fs_reclaim"
 LOCK_ORDER = (
     "inode->i_rwsem",
     "mm->mmap_lock",
+    "mm_all_locks_mutex",
     "mapping->invalidate_lock",
     "hugetlb_fault_mutex",
     "hugetlb_vma_lock",
@@ -30,6 +31,8 @@ LOCK_ORDER = (
     FS_RECLAIM,
     "mapping->i_mmap_rwsem",
     "anon_vma->rwsem",
+    "driver_lock",
+    "subscriptions->lock",
     "mm->page_table_lock",
     "ptlock",
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from concurrency import trace
 from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.layout import PAGE_SIZE
+from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
     PageTable,
@@ -31,10 +32,12 @@ def migrate_vma_setup(vma: VmArea, start: int, end: int) -> list[Folio]:
     Needs mmap_lock for reading. Their entries are migration entries until `migrate_vma_finalize`.
     """
     pages: list[Folio] = []
+    mmu_notifier_invalidate_range_start(vma.vm_mm, start, end)
     for low, high in addresses(vma.vm_mm, start, end):
         table = pmdp_get(vma.vm_mm, low)
         if isinstance(table, PageTable):
             migrate_vma_collect_pmd(vma, table, low, high, pages)
+    mmu_notifier_invalidate_range_end(vma.vm_mm, start, end)
     return pages
 
 

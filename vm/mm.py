@@ -12,6 +12,7 @@ from vm.layout import PAGE_SIZE, TASK_SIZE
 if TYPE_CHECKING:
     from concurrency import Task
     from vm.era import Era
+    from vm.mmu_notifier import NotifierSubscriptions
     from vm.pgtable import PageTable, Pmd, Present
     from vm.uffd_copy import UserfaultfdCtx
     from vm.vma import VmArea
@@ -34,7 +35,7 @@ class MmStruct(Shared):
     learns that there is none. `era` says which components it is made of, `pmd_size` how many bytes one entry of the
     upper level spans. `oom_skip` (MMF_OOM_SKIP) says that there is nothing to reap any more. `mm_lock_seq` is the
     number of the current write section of mmap_lock, for the locks of single VMAs. `userfaultfd_ctx` is who fills it
-    from outside (`vm.uffd_copy`).
+    from outside (`vm.uffd_copy`), `notifier_subscriptions` who mirrors it (`vm.mmu_notifier`).
     """
 
     name: Unshared[str]
@@ -56,6 +57,7 @@ class MmStruct(Shared):
     write_protect_seq: Atomic[int] = 0
     pmds: Unshared[dict[int, Pmd]]
     userfaultfd_ctx: Unshared[UserfaultfdCtx | None] = None
+    notifier_subscriptions: Unshared[NotifierSubscriptions | None] = None
     deposits: Unshared[dict[int, PageTable]]
     detached: Unshared[dict[int, PageTable]]
     tlb: Unshared[dict[Task, dict[int, Present]]]

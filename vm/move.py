@@ -9,6 +9,7 @@ from vm.huge_pmd import deposit, pmdp_huge_get_and_clear, withdraw
 from vm.huge_split_pmd import split_huge_pmd
 from vm.layout import PAGE_SIZE
 from vm.mm import SINGLE_DEPTH_NESTING
+from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
     Migration,
     PageTable,
@@ -50,7 +51,8 @@ def move_page_tables(vma: VmArea, old: int, new: int, length: int, *, need_rmap_
     comes to the new one first it may miss a page that moves in between; then say `need_rmap_locks`.
     """
     mm = vma.vm_mm
-    end = old + length
+    start, end = old, old + length
+    mmu_notifier_invalidate_range_start(mm, start, end)
     while old < end:
         extent = min(end - old, mm.pmd_size - old % mm.pmd_size, mm.pmd_size - new % mm.pmd_size)
         pmd = pmdp_get(mm, old)
@@ -71,6 +73,7 @@ def move_page_tables(vma: VmArea, old: int, new: int, length: int, *, need_rmap_
                     move_ptes(vma, table, old, target, new, extent, need_rmap_locks=need_rmap_locks)
         old += extent
         new += extent
+    mmu_notifier_invalidate_range_end(mm, start, end)
     return length - (end - old)
 
 

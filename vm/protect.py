@@ -6,6 +6,7 @@ from concurrency import READ_ONCE
 from vm.huge import change_huge_pmd
 from vm.huge_split_pmd import split_huge_pmd
 from vm.layout import PAGE_SIZE, VM_SHARED
+from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
     PTE_RIGHTS,
     PTE_WRITE,
@@ -31,6 +32,7 @@ def change_protection(tlb: MmuGather, vma: VmArea, start: int, end: int, *, numa
     What is in force on other CPUs the caller flushes by the end of the gather. An entry that was writable because
     the page was the process's own becomes so again by the next write fault.
     """
+    mmu_notifier_invalidate_range_start(tlb.mm, start, end)
     for low, high in addresses(tlb.mm, start, end):
         pmd = pmdp_get(tlb.mm, low)
         if isinstance(pmd, (Present, Migration)):
@@ -41,6 +43,7 @@ def change_protection(tlb: MmuGather, vma: VmArea, start: int, end: int, *, numa
             pmd = pmdp_get(tlb.mm, low)
         if isinstance(pmd, PageTable):
             change_pte_range(tlb, vma, pmd, low, high, numa=numa)
+    mmu_notifier_invalidate_range_end(tlb.mm, start, end)
 
 
 def change_pte_range(

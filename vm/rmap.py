@@ -29,6 +29,7 @@ from vm.anon_vma import (
 from vm.filemap import AddressSpace, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
 from vm.folio import Folio, folio_mapped, folio_maybe_dma_pinned, folio_put
 from vm.interval_tree import interval_tree_foreach
+from vm.mmu_notifier import notified
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
     PageTable,
@@ -230,7 +231,7 @@ def _anon_vma_locked(folio: Folio) -> AnonVma | None:
 
 def try_to_migrate(folio: Folio) -> None:
     """The first walk: turn every entry that maps the locked `folio` into a migration entry."""
-    visited = rmap_walk(folio, try_to_migrate_one, folio_lock_anon_vma_read)
+    visited = rmap_walk(folio, notified(try_to_migrate_one), folio_lock_anon_vma_read)
     trace("try_to_migrate", page=folio.name, vmas=visited)
 
 

@@ -14,6 +14,7 @@ from vm.find import vma_lookup
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE, VM_UFFD_WP
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import PTE_UFFD_WP, PTE_WRITE, PageTable, Present, addresses, pmdp_get, ptep_change, ptep_get
 from vm.tlb import MmuGather, flush_tlb_batched_pending, tlb_finish_mmu, tlb_gather_mmu, tlb_remove_tlb_entry
 
@@ -42,10 +43,12 @@ def userfaultfd_writeprotect(mm: MmStruct, start: int, end: int, *, protect: boo
         mmap_read_unlock(mm)
         return EFAULT
     tlb = tlb_gather_mmu(mm)
+    mmu_notifier_invalidate_range_start(mm, start, end)
     for low, high in addresses(mm, start, end):
         table = pmdp_get(mm, low)
         if isinstance(table, PageTable):
             change_range(tlb, table, low, high, protect=protect)
+    mmu_notifier_invalidate_range_end(mm, start, end)
     tlb_finish_mmu(tlb)
     mmap_read_unlock(mm)
     trace("uffd_writeprotect", mm=mm.name, start=hex(start), end=hex(end), protect=protect)

@@ -8,6 +8,7 @@ from concurrency import trace
 from vm.folio import Folio, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.huge_split_pmd import split_huge_pmd
 from vm.mm import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter
+from vm.mmu_notifier import notified
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
     PTE_UFFD_WP,
@@ -61,7 +62,7 @@ def try_to_unmap(folio: Folio, batch: FlushBatch | None) -> None:
             split_huge_pmd(vma, address, folio=folio)
         _try_to_unmap_one(folio, vma, address, batch)
 
-    visited = rmap_walk(folio, one, folio_lock_anon_vma_read)
+    visited = rmap_walk(folio, notified(one), folio_lock_anon_vma_read)
     trace("try_to_unmap", page=folio.name, vmas=visited)
 
 

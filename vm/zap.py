@@ -11,6 +11,7 @@ from vm.hugetlb import unmap_hugepage_range
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE
 from vm.mm import MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter, mm_counter
+from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
     Migration,
     PageTable,
@@ -51,8 +52,10 @@ def unmap_region(mm: MmStruct, vmas: list[VmArea], floor: int, ceiling: int, sta
 
 def unmap_vmas(tlb: MmuGather, vmas: list[VmArea], start: int, end: int) -> None:
     """Clear the entries of what lies of each VMA in ``[start, end)``."""
+    mmu_notifier_invalidate_range_start(tlb.mm, start, end)
     for vma in vmas:
         unmap_single_vma(tlb, vma, max(vma.vm_start, start), min(vma.vm_end, end), final=True)
+    mmu_notifier_invalidate_range_end(tlb.mm, start, end)
 
 
 def unmap_single_vma(tlb: MmuGather, vma: VmArea, start: int, end: int, *, final: bool) -> None:
@@ -103,7 +106,9 @@ def zap_page_range(vma: VmArea, start: int, end: int) -> None:
     Kernel: zap_page_range_single(). When it returns nobody can reach what was there.
     """
     tlb = tlb_gather_mmu(vma.vm_mm)
+    mmu_notifier_invalidate_range_start(tlb.mm, start, end)
     unmap_single_vma(tlb, vma, start, end, final=False)
+    mmu_notifier_invalidate_range_end(tlb.mm, start, end)
     tlb_finish_mmu(tlb)
 
 

@@ -19,7 +19,7 @@ from lockdep.command import INTERRUPTED, UNUSABLE
 from lockdep.files import UnusableFile, check_writable
 from stress.bug import Bug, all_bugs, find_bug
 from stress.console import check_results, jobs_of, line, note, one_of, out, whole, write_results
-from stress.hunt import DEFAULT_SCHEDULES, Hunt, Outcome, hunted
+from stress.hunt import DEFAULT_SCHEDULES, Hunt, Outcome, hunted, shown_by
 from stress.pages import INDEX, write_pages
 from stress.results import Case
 
@@ -55,15 +55,20 @@ def catalogue_command(
                 show(outcomes)
         except KeyboardInterrupt:
             interrupted = True
-    missed = [outcome for outcome in outcomes if not outcome.found]
+    # Another check saw something: whether that is the bug, which `check=` then names wrongly, is for the reader to say.
+    otherwise = [outcome for outcome in outcomes if outcome.surprise]
+    missed = [outcome for outcome in outcomes if not outcome.found and not outcome.surprise]
     dirty = [outcome for outcome in outcomes if not outcome.fixed_clean]
     line(
-        f"{len(outcomes)} of {len(bugs)} bugs: {len(outcomes) - len(missed)} found, "
+        f"{len(outcomes)} of {len(bugs)} bugs: {len(outcomes) - len(missed) - len(otherwise)} found, "
+        f"{f'{len(otherwise)} found by another check, ' if otherwise else ''}"
         f"{len(outcomes) - len(dirty)} clean when fixed, {time.monotonic() - start:.0f} s"
         + (", interrupted" if interrupted else "")
     )
     for outcome in missed:
-        line(f"not found: {outcome.bug.name} {outcome.surprise}".rstrip())
+        line(f"not found: {outcome.bug.name}")
+    for outcome in otherwise:
+        line(_otherwise(outcome))
     for outcome in dirty:
         line(f"not clean: {outcome.bug.fixed.name} {_not_clean(outcome)}")
     problems = [write_results([_case(outcome) for outcome in outcomes], "catalogue", junit, markdown)]
@@ -79,14 +84,26 @@ def catalogue_command(
         note(problem)
     if interrupted:
         return INTERRUPTED
-    return int(bool(missed or dirty)) or (UNUSABLE if problem else 0)
+    return int(bool(missed or otherwise or dirty)) or (UNUSABLE if problem else 0)
 
 
 def _case(outcome: Outcome) -> Case:
-    wrong = [] if outcome.found else [(f"not found: {outcome.bug.name}", outcome.surprise)]
+    wrong = []
+    if outcome.surprise:
+        wrong.append((f"found by another check: {outcome.bug.name}", _otherwise(outcome)))
+    elif not outcome.found:
+        wrong.append((f"not found: {outcome.bug.name}", ""))
     if not outcome.fixed_clean:
         wrong.append((f"not clean: {outcome.bug.fixed.name}", _not_clean(outcome)))
     return Case(outcome.bug.name, _words(outcome), outcome.seconds, wrong)
+
+
+def _otherwise(outcome: Outcome) -> str:
+    bug = outcome.bug
+    return (
+        f"found by another check: {bug.name} shows itself by {outcome.surprise}; its entry says "
+        f"{shown_by(bug.kind, bug.check)}"
+    )
 
 
 def _not_clean(outcome: Outcome) -> str:
@@ -113,16 +130,26 @@ def _table(outcomes: list[Outcome]) -> Table:
     table = Table("id", "bug", "found after", "seconds", "preemptions", "fixed", box=None, pad_edge=False)
     for outcome in outcomes:
         bug: Bug = outcome.bug
-        found = Text(str(outcome.executions)) if outcome.found else Text("not found", style="bold red")
+        if outcome.found:
+            found = Text(str(outcome.executions))
+        else:
+            what = f"{outcome.executions}, by another check" if outcome.surprise else "not found"
+            found = Text(what, style="bold red")
         clean = Text("clean") if outcome.fixed_clean else Text("FAILS", style="bold red")
         table.add_row(bug.id, bug.name, found, f"{outcome.seconds:.2f}", _count(outcome.preemptions), clean)
     return table
 
 
 def _words(outcome: Outcome) -> str:
-    found = f"found after {outcome.executions} executions, {outcome.seconds:.2f} s"
+    found = (
+        f"found after {outcome.executions} executions, {outcome.seconds:.2f} s"
+        if outcome.found
+        else "NOT FOUND"
+    )
+    if outcome.surprise:
+        found = f"FOUND BY ANOTHER CHECK after {outcome.executions} executions, {outcome.seconds:.2f} s"
     return (
-        f"{outcome.bug.id:5} {outcome.bug.name}: {found if outcome.found else 'NOT FOUND'}, "
+        f"{outcome.bug.id:5} {outcome.bug.name}: {found}, "
         f"{_count(outcome.preemptions)} preemptions, fixed form {'clean' if outcome.fixed_clean else 'FAILS'}"
     )
 

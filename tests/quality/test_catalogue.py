@@ -35,6 +35,6 @@ def test_clean_when_fixed(bug: Bug) -> None:
 @pytest.mark.parametrize("bug", BUGS)
 def test_told_and_patched(bug: Bug) -> None:
     assert len([part for part in bug.story.split("\n\n") if part]) >= 2
-    assert bug.broken.patches
+    # The two forms differ in the patches, or where the model lacks the operation, in the program.
+    assert bool(bug.broken.patches) == (bug.broken.program is bug.fixed.program)
     assert not bug.fixed.patches
-    assert bug.broken.program is bug.fixed.program

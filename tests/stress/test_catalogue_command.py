@@ -8,16 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from concurrency import Schedule
-from stress.bug import Bug, _bugs, all_bugs, find_bug
+from concurrency import READ_ONCE, Kind, Mutex, Once, Schedule, Shared, check, join, spawn
+from stress.bug import Bug, _bugs, all_bugs, bug, find_bug
 from stress.cli import main
 from stress.hunt import Hunt, hunt
 from stress.pages import facts
+from stress.scenario import BadScenario, _registered
 
 PAGES = Path(__file__).parents[2] / "docs" / "catalogue"
 
@@ -115,8 +118,8 @@ def changed(bug: Bug, **values: object) -> Bug:
 def test_a_bug_that_is_not_found_is_said_and_makes_the_status_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bug = find_bug("Z01")
-    monkeypatch.setitem(_bugs, "never", changed(bug, id="never", broken=bug.fixed))
+    found = find_bug("Z01")
+    monkeypatch.setitem(_bugs, "never", changed(found, id="never", broken=found.fixed))
     assert run("never", "--schedules", "5") == 1
     assert "not found: brk-standard" in capsys.readouterr().out
 
@@ -141,16 +144,124 @@ def test_pages_are_written(tmp_path: Path) -> None:
 def test_another_failure_than_the_catalogue_says_is_not_the_bug() -> None:
     outcome = hunt(changed(find_bug("Z01"), check="mapcount"), Hunt(schedules=20))
     assert not outcome.found
-    assert outcome.surprise.startswith("invariant: coverage")
+    assert outcome.surprise.startswith("invariant, check 'coverage': coverage: ")
 
 
-@pytest.mark.parametrize("bug", [pytest.param(bug, id=bug.name) for bug in all_bugs()])
-def test_the_page_of_a_bug_says_what_the_code_says(bug: Bug) -> None:
-    page = (PAGES / f"{bug.name}.md").read_text(encoding="utf-8")
-    assert bug.story in page
-    for name, value in facts(bug):
+def test_a_bug_that_another_check_sees_is_told_as_that(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    guess = changed(find_bug("Z01"), id="guess", check="mapcount")
+    monkeypatch.setitem(_bugs, "guess", guess)
+    report = tmp_path / "junit.xml"
+    assert run("guess", "--schedules", "20", "--pages", str(tmp_path), "--junit", str(report)) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "brk-false-vma: FOUND BY ANOTHER CHECK after 1 executions" in told
+    assert "1 of 1 bugs: 0 found, 1 found by another check, 1 clean when fixed" in told
+    assert "brk-false-vma shows itself by invariant, check 'coverage': coverage: " in told
+    assert told.endswith("; its entry says invariant, check 'mapcount'")
+    assert "not found" not in told.lower()
+    assert "| by another check | - |" in (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "found by another check: brk-false-vma" in report.read_text(encoding="utf-8")
+    assert not (tmp_path / "brk-false-vma.md").exists()
+
+
+def test_the_list_keeps_what_it_says_of_the_bugs_that_were_not_hunted(tmp_path: Path) -> None:
+    run("Z46", "Z01", "--schedules", "60", "--pages", str(tmp_path))
+    both = (tmp_path / "README.md").read_text(encoding="utf-8")
+    run("Z46", "--schedules", "60", "--pages", str(tmp_path))
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == both
+    (tmp_path / "brk-false-vma.md").unlink()
+    run("Z46", "--schedules", "60", "--pages", str(tmp_path))
+    assert "brk-false-vma" not in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+# -- a bug in an operation of one's own ---------------------------------------------------------------------------
+
+WRITTEN: dict[str, Any] = {
+    "id": "N1",
+    "title": "a page is given up without its lock",
+    "year": 2026,
+    "versions": "never released",
+    "fix": "take the lock",
+    "evidence": "read",
+    "kind": Kind.CHECK,
+}
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    """What a test registers goes again."""
+    bugs, scenarios = set(_bugs), set(_registered)
+    yield
+    for name in set(_bugs) - bugs:
+        del _bugs[name]
+    for name in set(_registered) - scenarios:
+        del _registered[name]
+
+
+def lost_update(*, locked: bool) -> None:
+    """An operation that the model does not have: two of it at once."""
+    lock, count = Mutex("new"), Atomics()
+
+    def add() -> None:
+        if locked:
+            lock.lock()
+        count.value = READ_ONCE(count, "value") + 1
+        if locked:
+            lock.unlock()
+
+    join(spawn(add), spawn(add))
+    check(count.value == 2, "both have counted")
+
+
+class Atomics(Shared):
+    value: Once[int] = 0
+
+
+def right() -> None:
+    """Add, under a lock."""
+    lost_update(locked=True)
+
+
+def wrong() -> None:
+    """Add, without a lock."""
+    lost_update(locked=False)
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_bug_in_a_new_operation_has_its_line_its_page_and_its_count(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    made = bug("new-operation", fixed_program=right, **WRITTEN)(wrong)
+    assert run("new-operation", "--schedules", "300", "--pages", str(tmp_path)) == 0
+    told = capsys.readouterr().out
+    assert re.search(
+        r"^N1 +new-operation: found after \d+ executions.* fixed form clean$", told, re.MULTILINE
+    )
+    assert "1 of 1 bugs: 1 found, 1 clean when fixed" in told
+    page = (tmp_path / "new-operation.md").read_text(encoding="utf-8")
+    assert (
+        "| Brought back by | `wrong` (right in `right`) in `tests/stress/test_catalogue_command.py` |" in page
+    )
+    assert "schedule: s1:" in page
+    assert made.fixed.summary == "Add, under a lock."
+    assert made.broken.summary == "Add, without a lock."
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize("fixed_program", [None, wrong])
+def test_a_bug_whose_forms_are_one_program_is_refused(fixed_program: Callable[[], None] | None) -> None:
+    with pytest.raises(BadScenario, match="'same' has neither patches nor a fixed_program of its own, so"):
+        bug("same", fixed_program=fixed_program, **WRITTEN)(wrong)
+
+
+@pytest.mark.parametrize("one", [pytest.param(one, id=one.name) for one in all_bugs()])
+def test_the_page_of_a_bug_says_what_the_code_says(one: Bug) -> None:
+    page = (PAGES / f"{one.name}.md").read_text(encoding="utf-8")
+    assert one.story in page
+    for name, value in facts(one):
         assert f"| {name} | {value} |" in page
     schedule = re.search(r"^schedule: (s1:.*)$", page, re.MULTILINE)
     assert schedule is not None
     assert Schedule.parse(schedule[1]).choices
-    assert f"[{bug.name}]({bug.name}.md) | {bug.title} |" in (PAGES / "README.md").read_text(encoding="utf-8")
+    assert f"[{one.name}]({one.name}.md) | {one.title} |" in (PAGES / "README.md").read_text(encoding="utf-8")

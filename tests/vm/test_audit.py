@@ -17,6 +17,7 @@ KNOWN = (".ended", ".written", ".mms")
 the model keeps for its own checks."""
 SOME = (
     "brk-standard",
+    "interval-notifier-remove-fixed",
     "madvise-remove-order-fixed",
     "migrate-batch-fixed",
     "mrelease-after-exit-fixed",

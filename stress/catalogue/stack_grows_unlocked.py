@@ -1,0 +1,57 @@
+"""Since v6.4 a fault in anonymous memory holds the lock of its VMA and not mmap_lock. Since v6.4.1 stacks grow under
+mmap_lock for writing, but the VMA itself was not locked. So a thread may fault in the stack while another one lets it
+grow: vm_start is new and vm_pgoff still of before when the fault works out which page of the stack its address is. The
+page is then filed under a number at which nobody looks for it: reclaim and migration go past it.
+
+The fix locks the VMA before it is expanded; as far as we know it came with v6.4.3, after v6.4.1 had changed how stacks
+grow. That these are the fields that go apart is our reading of the fix, which says only that faults must be kept out.
+"""
+
+from __future__ import annotations
+
+from concurrency import Kind, join, spawn
+from stress.bug import bug
+from stress.patch import patch
+from stress.process import Process
+from stress.workloads.mappings import BASE, end, map_pages, page, read_back
+from vm import stack
+from vm.machine import boot
+from vm.mman import MAP_GROWSDOWN
+from vm.stack import expand_stack
+from vm.vma import VmArea
+
+
+@patch(stack.expand_stack_locked)
+def expand_stack_locked(vma: VmArea, address: int) -> int:
+    """The stack grows, and faults in it are not kept out."""
+    return expand_stack(vma, address)
+
+
+@bug(
+    "stack-grows-unlocked",
+    id="Z60",
+    title="a stack grows under mmap_lock while a fault holds its VMA",
+    year=2023,
+    versions="v6.4.1 and v6.4.2",
+    fix="c137381f71ae: mm: lock a vma before stack expansion",
+    evidence="read",
+    kind=Kind.INVARIANT,
+    check="coverage",
+    patches=(expand_stack_locked,),
+    tasks=2,
+    preemptions=1,
+    era="6.6",
+    without=("data-race",),
+)
+def stack_grows_unlocked() -> None:
+    """One thread goes deeper on a stack, another one uses a page of it for the first time."""
+    machine = boot(6, "6.6")
+    process = Process(machine.add_mm("java", BASE))
+    map_pages(process, 4, 2, extra=MAP_GROWSDOWN)
+    process.store(page(5), "the top of the stack")
+    join(
+        spawn(process.store, page(3), "a frame", name="deeper"),
+        spawn(process.store, page(4), "another frame", name="fault"),
+    )
+    read_back(process)
+    end(machine, process)
