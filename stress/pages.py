@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from textwrap import wrap
 
-from lockdep.files import save_text
+from lockdep.files import read_text, save_text
 from stress.bug import Bug
 from stress.hunt import Outcome
 from stress.timeline import WIDTH, drawn
@@ -39,7 +39,7 @@ def write_pages(outcomes: Sequence[Outcome], folder: Path) -> None:
 def _rows_of(path: Path) -> Iterator[tuple[str, str, str]]:
     """The rows of a list that was written before, each with the number and the name of its bug."""
     if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in read_text(path).splitlines():
             found = re.match(r"\| ([^|]+) \| \[([^\]]+)\]\(", line)
             if found is not None:
                 yield line, found[1], found[2]
