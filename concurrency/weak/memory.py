@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from concurrency.failure import Failure, Kind
 from concurrency.looks import same_value
 from concurrency.operation import Access, Fence, Operation
-from concurrency.runtime import checked, fail
+from concurrency.runtime import active, checked, fail
 from concurrency.shared import KEEP, Order, Shared
 from concurrency.site import caller
 from concurrency.waiting import label
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from concurrency.race import RaceDetector
     from concurrency.task import Task
     from concurrency.weak.runtime import WeakSimulated
+
+
+T = TypeVar("T")
 
 
 class Reads(IntEnum):
@@ -443,6 +446,26 @@ class WeakMemory:
             setattr(obj, op.word, value)
         if op.after is not None:
             self.barrier(task, op.after)
+
+
+def by_name(obj: Any, access: Callable[[], T]) -> T:
+    """Make an access to `obj` that no pointer led to: it depends on no read of one.
+
+    Python knows objects, not the expressions that led to them, so an access counts as one through whatever pointer to
+    its object the task has read. A litmus test says which it is: ``READ_ONCE(*x)`` depends on nothing, though `x` was
+    found in a pointer before (tools/memory-model: a dependency belongs to the address, not to where it leads).
+    """
+    memory = getattr(active.runtime, "memory", None)
+    if not isinstance(memory, WeakMemory) or active.runtime is None:
+        return access()
+    through = memory.known[active.runtime.current.id].through
+    led = through.pop(id(obj), None)
+    if led is None:
+        return access()
+    result = access()
+    # The access may have led here itself, by a pointer to its own object, or passed a barrier, which forgets them all.
+    through.setdefault(id(obj), led)
+    return result
 
 
 _LOADS = frozenset({Access.READ, Access.READ_ONCE, Access.ACQUIRE, Access.ACQ_REL})
