@@ -22,7 +22,9 @@ Value = Callable[[Registers, Places], Any]
 """The value of an expression, from the registers of its process and all locations."""
 State = Callable[[int | None, str], Any]
 """The final value of a location (``None, name``) or of a register (process, name)."""
-Question = Callable[[State], bool]
+Question = Callable[[State], bool | None]
+"""Whether a proposition holds; None if that is open, since values may still change (`State` gives `OPEN`)."""
+OPEN: Any = object()
 
 _COMPARES = {"==": lambda one, two: one == two, "!=": lambda one, two: one != two}
 _NUMBERS: dict[str, Callable[[int, int], int]] = {
@@ -269,23 +271,47 @@ class _Builder:
     def _proposition(self, node: Node) -> Question:
         kind = node[0]
         if kind == "equal":
-            _, place, wanted, line = node
-            asked = self._asked(place, line)
-            if isinstance(wanted, tuple):
-                other = self._asked(wanted, line)
-                return lambda state: bool(state(*asked) == state(*other))
-            if isinstance(wanted, str) and self.built.kinds.get(wanted) != "p":
-                self.bad(line, f"there is no location {wanted}")
-            return lambda state: bool(state(*asked) == wanted)
+            return self._equal(node)
         if kind in ("true", "false"):
             return lambda _state: kind == "true"
         if kind == "not":
             one = self._proposition(node[1])
-            return lambda state: not one(state)
+            return lambda state: None if (holds := one(state)) is None else not holds
         parts = [self._proposition(part) for part in node[1]]
-        if kind == "and":
-            return lambda state: all(part(state) for part in parts)
-        return lambda state: any(part(state) for part in parts)
+        # One part may decide while others are open.
+        decides = kind == "or"
+
+        def joined(state: State) -> bool | None:
+            found: bool | None = not decides
+            for part in parts:
+                holds = part(state)
+                if holds is decides:
+                    return decides
+                if holds is None:
+                    found = None
+            return found
+
+        return joined
+
+    def _equal(self, node: Node) -> Question:
+        _, place, wanted, line = node
+        asked = self._asked(place, line)
+        if isinstance(wanted, tuple):
+            other = self._asked(wanted, line)
+
+            def same(state: State) -> bool | None:
+                one, two = state(*asked), state(*other)
+                return None if one is OPEN or two is OPEN else bool(one == two)
+
+            return same
+        if isinstance(wanted, str) and self.built.kinds.get(wanted) != "p":
+            self.bad(line, f"there is no location {wanted}")
+
+        def equal(state: State) -> bool | None:
+            value = state(*asked)
+            return None if value is OPEN else bool(value == wanted)
+
+        return equal
 
 
 class _Process:

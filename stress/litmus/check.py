@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from concurrency import Kind, Settings, Witness, explore
 from stress.litmus.build import Built, build
-from stress.litmus.calls import Location
 from stress.litmus.engine import OBSERVED, answers, program, witness
 from stress.litmus.machine import DEADLOCK, Ended, Machine, search
 from stress.litmus.machine import State as Reached
@@ -16,6 +16,8 @@ from stress.litmus.source import Litmus
 
 BUDGET = 200_000
 """States of one test; a search that comes to more says so."""
+ENUMERATED = 5000
+"""So many states are looked at for what final states there are; after them only for what the question is about."""
 RACES = 1000
 """Executions in which a data race is looked for."""
 WITHOUT = frozenset({"lockdep", "leak", "data-race"})
@@ -31,9 +33,10 @@ class Outcome:
     calls the observation: whether the proposition holds in no final state (``Never``), in some or in all (``Always``);
     None if that is open. Executions that deadlock have no final state.
 
-    The search ends as soon as all of that is known; so `states`, the final values that it saw, are all of them only if
-    it was `exhaustive`. `executions` counts those that were followed to their end, `given_up` the states that were
-    reached once more. `witness` is the execution of an Allowed or Failed. `race` is the headline of a data race, if
+    The search ends as soon as all of that is known, and leaves out what can only answer as others have, once it has
+    reached `ENUMERATED` states. So `states`, the final values that it saw, are all of them only with `all_states`;
+    `exhaustive` says that it was not cut short. `executions` counts those that were followed to their end, `reached` the
+    states on the way. `witness` is the execution of an Allowed or Failed. `race` is the headline of a data race, if
     there is one; `race_open` says that it was not looked for in all executions. `deadlocks` says that some execution
     ends in one, whatever the verdict.
     """
@@ -44,8 +47,9 @@ class Outcome:
     question: str
     states: tuple[tuple[tuple[str, int | str], ...], ...]
     executions: int
-    given_up: int
+    reached: int
     exhaustive: bool
+    all_states: bool
     seconds: float
     witness: Witness | None
     race: str | None
@@ -74,13 +78,15 @@ class Outcome:
 
 
 class _Search:
-    """What a search has seen."""
+    """What a search has seen, and what it still wants to see."""
 
     def __init__(self, built: Built, machine: Machine) -> None:
         self.built = built
         self.machine = machine
         self.states: dict[tuple[Any, ...], None] = {}
         self.executions = 0
+        self.steps = 0
+        self.left_out = False
         self.holds = False
         self.fails = False
         self.answered: Reached | None = None
@@ -91,6 +97,25 @@ class _Search:
     def decided(self) -> bool:
         """Nothing that comes can change the verdict."""
         return self.holds and self.fails
+
+    def worth(self, state: Reached) -> bool:
+        """Something new may come of `state`: it may pass the filter, and may answer the question as no other has."""
+        if self.steps < ENUMERATED and self.built.filtered is None:
+            return True
+        if self.machine.follows_pointers(state):
+            return True
+        known = partial(self.machine.known, state)
+        built = self.built
+        if built.filtered is not None and built.filtered(known) is False:
+            return False
+        if self.steps < ENUMERATED:
+            return True
+        assert built.asks is not None
+        holds = built.asks(known)
+        if holds is None or (holds and not self.holds) or (not holds and not self.fails):
+            return True
+        self.left_out = True
+        return False
 
     def ended(self, ended: Ended) -> None:
         """An execution has come to its end."""
@@ -103,17 +128,7 @@ class _Search:
             self.broken = self.broken or reached
             return
         built = self.built
-        numbers = {code.number: at for at, code in enumerate(built.processes)}
-        codes = built.processes
-
-        def state(process: int | None, name: str) -> Any:
-            if process is None:
-                value = reached.hist[built.index(name)][-1].value
-            else:
-                at = numbers[process]
-                value = reached.registers[at][codes[at].names[name]]
-            return value.name if isinstance(value, Location) else value
-
+        state = partial(self.machine.known, reached)
         if built.filtered is not None and not built.filtered(state):
             return
         self.states[tuple(state(*asked) for asked in built.asked)] = None
@@ -132,13 +147,12 @@ def check(test: Litmus, *, memory: str = "weak", budget: int = BUDGET) -> Outcom
     built = build(test)
     found = _Search(built, Machine(built, weak=memory == "weak"))
     settings = Settings(without=WITHOUT, memory=memory)
-    steps = 0
     exhaustive = True
-    for ended in search(found.machine):
-        steps += 1
+    for ended in search(found.machine, found.worth):
+        found.steps += 1
         if ended is not None:
             found.ended(ended)
-        if found.decided or steps >= budget:
+        if found.decided or found.steps >= budget:
             exhaustive = False
             break
     verdict = _verdict(found, exhaustive=exhaustive)
@@ -156,8 +170,9 @@ def check(test: Litmus, *, memory: str = "weak", budget: int = BUDGET) -> Outcom
         question=built.spelt,
         states=tuple(tuple(zip(names, state, strict=True)) for state in sorted(found.states, key=repr)),
         executions=found.executions,
-        given_up=steps,
+        reached=found.steps,
         exhaustive=exhaustive,
+        all_states=exhaustive and not found.left_out,
         seconds=time.monotonic() - start,
         witness=None if shows is None else witness(built, shows, settings),
         race=race,

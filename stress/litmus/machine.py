@@ -18,13 +18,13 @@ barriers against each other, locks, and the begin of readers against that of gra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from concurrency import Order
 from concurrency.shared import KEEP
-from stress.litmus.build import Built, Code, Step
+from stress.litmus.build import OPEN, Built, Code, Step
 from stress.litmus.calls import Act, Location
 
 View = tuple[int, ...]
@@ -92,7 +92,7 @@ class State:
     `broken` is the line and the words of a rule that the last action broke.
     """
 
-    __slots__ = ("broken", "domains", "everywhere", "hist", "knows", "path", "pcs", "registers", "taints")
+    __slots__ = ("broken", "dead", "domains", "everywhere", "hist", "knows", "path", "pcs", "registers", "taints")
 
     pcs: list[int]
     registers: list[tuple[Any, ...]]
@@ -103,6 +103,8 @@ class State:
     domains: list[Domain]
     path: tuple[State, int, Step, int] | None
     broken: str
+    dead: int
+    """The places that nobody accesses any more, as bits."""
 
     def copy(self) -> State:
         """A state that may be changed."""
@@ -116,6 +118,7 @@ class State:
         made.domains = self.domains.copy()
         made.path = self.path
         made.broken = ""
+        made.dead = self.dead
         return made
 
     def key(self) -> tuple[Any, ...]:
@@ -135,7 +138,7 @@ class State:
 class Future:
     """What a process may do from some step on, as bits: the places that it `touches` and `writes`, the domains in
     which it begins `readers` and `graces` (bit 0: plain RCU); whether it passes full barriers, tells anybody anything,
-    and reads; and the registers that it looks at.
+    and reads; the registers that it looks at and those that it `sets`; and whether it follows `pointers`.
     """
 
     touches: int = 0
@@ -146,6 +149,8 @@ class Future:
     tells: bool = False
     reads: bool = False
     registers: frozenset[int] = frozenset()
+    sets: frozenset[int] = frozenset()
+    pointers: bool = False
 
     def joined(self, other: Future) -> Future:
         """What either may do."""
@@ -158,6 +163,8 @@ class Future:
             self.tells or other.tells,
             self.reads or other.reads,
             self.registers | other.registers,
+            self.sets | other.sets,
+            self.pointers or other.pointers,
         )
 
 
@@ -183,6 +190,9 @@ class Machine:
         self.places = [Location(name=name, index=index) for index, name in enumerate(self.names)]
         self._memory = sum(1 << index for index, kind in enumerate(kinds) if kind == "p")
         self._nothing: View = (0,) * len(kinds)
+        self._all = (1 << len(kinds)) - 1
+        self._place_of = {name: index for index, name in enumerate(self.names)}
+        self._number_of = {code.number: at for at, code in enumerate(self.codes)}
         srcu = [index for index, kind in enumerate(kinds) if kind == "s"]
         self._domains = {-1: 0} | {index: number for number, index in enumerate(srcu, 1)}
         self._futures = [self._futures_of(code) for code in self.codes]
@@ -190,6 +200,26 @@ class Machine:
             frozenset(code.names[name] for process, name in built.asked if process == code.number)
             for code in self.codes
         ]
+
+    def known(self, state: State, process: int | None, name: str) -> Any:
+        """The final value of a register (process number) or of a location; `OPEN` if it may still change."""
+        if process is None:
+            place = self._place_of[name]
+            for number, pc in enumerate(state.pcs):
+                if self._futures[number][pc].writes >> place & 1:
+                    return OPEN
+            value = state.hist[place][-1].value
+        else:
+            at = self._number_of[process]
+            register = self.codes[at].names[name]
+            if register in self._futures[at][state.pcs[at]].sets:
+                return OPEN
+            value = state.registers[at][register]
+        return value.name if isinstance(value, Location) else value
+
+    def follows_pointers(self, state: State) -> bool:
+        """A process may still go where a pointer leads, which may be nowhere."""
+        return any(self._futures[number][pc].pointers for number, pc in enumerate(state.pcs))
 
     # -- what is to come ------------------------------------------------------------------------------------------
 
@@ -209,8 +239,9 @@ class Machine:
     def _does(self, step: Step) -> Future:
         act = step.act
         looks = frozenset(step.led + step.fed)
+        sets = frozenset((step.into,)) if step.into >= 0 else frozenset()
         if act is None:
-            return Future(registers=looks)
+            return Future(registers=looks, sets=sets)
         place = (1 << step.at if step.at >= 0 else self._memory) if act in _WRITES or act in _READS else 0
         domain = 1 << self._domains.get(step.domain, 0)
         return Future(
@@ -222,6 +253,8 @@ class Machine:
             tells=act in _TELLS,
             reads=act in _READS,
             registers=looks,
+            sets=sets,
+            pointers=step.pointer is not None,
         )
 
     # -- views ----------------------------------------------------------------------------------------------------
@@ -270,9 +303,11 @@ class Machine:
         state.domains = [Domain(None, None, (), ())] * len(self._domains)
         state.path = None
         state.broken = ""
+        state.dead = 0
         for process in range(len(self.codes)):
             self._go_on(state, process)
-        self._forget(state)
+        for process in range(len(self.codes)):
+            self._forget(state, process)
         return state
 
     def over(self, state: State) -> bool:
@@ -317,58 +352,68 @@ class Machine:
                 made = view if made is None else self._join(state, made, view)
         return made
 
-    def _forget(self, state: State) -> None:
-        """Leave out of the state what nothing that is to come can look at."""
+    def _forget(self, state: State, process: int) -> None:
+        """Leave out of the state what nothing that is to come can look at, now that `process` has gone on."""
         futures = [self._futures[n][pc] for n, pc in enumerate(state.pcs)]
         nothing = self._nothing
         if not self.weak:
             self._forget_all(state)
-        touched = 0
-        barriers = False
-        for future in futures:
-            touched |= future.touches
-            barriers = barriers or future.barriers
-        dead = [place for place in range(len(nothing)) if not touched >> place & 1]
-        for place in dead:
-            history = state.hist[place]
-            if len(history) > 1 or history[0].number:
-                state.hist[place] = (Write(0, history[-1].value, nothing, nothing, nothing, False, -1, nothing),)
-        for process, future in enumerate(futures):
-            knows = state.knows[process]
-            if not future.touches and not future.tells:
-                state.knows[process] = Knows(
-                    nothing, nothing, nothing, nothing, nothing, nothing, None, knows.nesting
+        future = futures[process]
+        knows = state.knows[process]
+        if not future.tells:
+            if future.touches:
+                knows = Knows(
+                    knows.floor, nothing, nothing, nothing, nothing, knows.heard, None, knows.nesting
                 )
-            elif not future.tells:
-                state.knows[process] = knows._replace(
-                    seen=nothing, own=nothing, released=nothing, strong=nothing, given=None
-                )
-            elif not future.reads:
-                state.knows[process] = knows._replace(floor=nothing, heard=nothing)
-            wanted = future.registers | self._asked[process]
-            registers = state.registers[process]
-            state.registers[process] = tuple(
-                value if number in wanted else 0 for number, value in enumerate(registers)
-            )
-            taints = state.taints[process]
-            if any(taint is not None for taint in taints):
-                live = future.registers if future.reads else frozenset()
-                state.taints[process] = tuple(
-                    taint if number in live else None for number, taint in enumerate(taints)
-                )
-        if not barriers:
+            else:
+                knows = Knows(nothing, nothing, nothing, nothing, nothing, nothing, None, knows.nesting)
+            state.knows[process] = knows
+        elif not future.reads:
+            state.knows[process] = knows._replace(floor=nothing, heard=nothing)
+        self._forget_registers(state, process, future)
+        if state.everywhere != nothing and not any(future.barriers for future in futures):
             state.everywhere = nothing
         for number, domain in enumerate(state.domains):
             if domain.known is None and domain.before is None:
                 continue
             bit = 1 << number
-            if not any(future.readers & bit for future in futures):
+            if domain.known is not None and not any(future.readers & bit for future in futures):
                 domain = domain._replace(known=None)
-            if not any(future.graces & bit for future in futures):
+            if domain.before is not None and not any(future.graces & bit for future in futures):
                 domain = domain._replace(before=None)
             state.domains[number] = domain
+        touched = state.dead
+        for future in futures:
+            touched |= future.touches
+        dead = self._all & ~touched
         if dead:
-            self._blank(state, dead)
+            state.dead |= dead
+            places = [place for place in range(len(nothing)) if dead >> place & 1]
+            for place in places:
+                last = state.hist[place][-1]
+                if last.number:
+                    state.hist[place] = (
+                        Write(0, last.value, nothing, nothing, nothing, False, -1, nothing),
+                    )
+            self._blank(state, places)
+
+    def _forget_registers(self, state: State, process: int, future: Future) -> None:
+        wanted = future.registers | self._asked[process]
+        registers = state.registers[process]
+        for number, value in enumerate(registers):
+            if value != 0 and number not in wanted:
+                state.registers[process] = tuple(
+                    value if number in wanted else 0 for number, value in enumerate(registers)
+                )
+                break
+        taints = state.taints[process]
+        for taint in taints:
+            if taint is not None:
+                live = future.registers if future.touches else frozenset()
+                state.taints[process] = tuple(
+                    taint if number in live else None for number, taint in enumerate(taints)
+                )
+                break
 
     def _forget_all(self, state: State) -> None:
         """Under sequential consistency there is nothing to know but the newest value of each place."""
@@ -484,7 +529,7 @@ class Machine:
             after.path = (state, process, step, choice)
             if not after.broken:
                 self._go_on(after, process)
-                self._forget(after)
+                self._forget(after, process)
             made.append(after)
         return made
 
@@ -968,8 +1013,11 @@ class Ended:
     why: str = ""
 
 
-def search(machine: Machine) -> Iterator[Ended | None]:
-    """The executions of a test, depth first, those that come to a state that was seen only once; None for each step."""
+def search(machine: Machine, worth: Callable[[State], bool]) -> Iterator[Ended | None]:
+    """The executions of a test, depth first, those that come to a state that was seen only once; None for each step.
+
+    What comes of a state that is not `worth` it is left out.
+    """
     first = machine.start()
     seen = {first.key()}
     stack = [first]
@@ -977,6 +1025,9 @@ def search(machine: Machine) -> Iterator[Ended | None]:
         state = stack.pop()
         if state.broken:
             yield Ended(state, state.broken)
+            continue
+        if not worth(state):
+            yield None
             continue
         after = machine.successors(state)
         if not after:
