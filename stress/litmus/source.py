@@ -30,23 +30,45 @@ class BadLitmus(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Litmus:
-    """A litmus test. `text` is the source without comments, line for line; `stated` is what the kernel's model observes
-    as the file says it (`OBSERVATIONS`), `here` what ours does where it differs, `why` the reason; None if nothing is
-    said.
+    """A litmus test. `text` is the source without comments, line for line; `says` is what the kernel's model observes as
+    the file says it (a value of `OBSERVATIONS`), `says_here` what ours does where it differs, `why` the reason; None if
+    nothing is said.
     """
 
     path: Path
     name: str
     text: str
     tree: Parsed
-    stated: str | None
-    here: str | None
+    says: str | None
+    says_here: str | None
     why: str
 
     @property
+    def observes(self) -> str | None:
+        """The observation that the file leads to expect."""
+        return self.says_here or self.says
+
+    @property
+    def stated(self) -> str | None:
+        """The verdict of the kernel's model, as the file says it."""
+        return self._verdict(self.says)
+
+    @property
+    def here(self) -> str | None:
+        """The verdict of ours where it must differ."""
+        return self._verdict(self.says_here)
+
+    @property
     def expected(self) -> str | None:
-        """What the file leads to expect."""
-        return self.here or self.stated
+        """The verdict that the file leads to expect."""
+        return self._verdict(self.observes)
+
+    def _verdict(self, observed: str | None) -> str | None:
+        """What an observation means for the question: Allowed is a state that satisfies exists, or violates forall."""
+        if observed is None or observed == "DEADLOCK":
+            return None if observed is None else "Failed"
+        forall = any(clause.kind == "forall" for clause in self.tree.clauses)
+        return "Forbidden" if observed == ("Always" if forall else "Never") else "Allowed"
 
 
 def read(path: Path) -> Litmus:
@@ -87,8 +109,8 @@ def parse(source: str, path: Path) -> Litmus:
         name=header[1],
         text=body,
         tree=tree,
-        stated=None if result is None else OBSERVATIONS.get(result[1].lower()),
-        here=None if here is None else OBSERVATIONS[here[1].lower()],
+        says=None if result is None else OBSERVATIONS.get(result[1].lower()),
+        says_here=None if here is None else OBSERVATIONS[here[1].lower()],
         why="" if here is None else re.sub(r"[\s*]+", " ", here[2]).strip(),
     )
 
