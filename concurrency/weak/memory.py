@@ -21,13 +21,14 @@ from concurrency.failure import Failure, Kind
 from concurrency.looks import same_value
 from concurrency.operation import Access, Fence, Operation
 from concurrency.runtime import active, checked, fail
-from concurrency.shared import KEEP, Order, Shared
+from concurrency.shared import KEEP, NO_RESULT, Order, Shared
 from concurrency.site import caller
 from concurrency.waiting import label
 from concurrency.weak.history import KEPT, NOTHING, Home, Knowledge, Place, Sync, View, Write, joined, learn
 from concurrency.weak.prune import prune
 
 if TYPE_CHECKING:
+    from concurrency.lock import OwnedLock
     from concurrency.race import RaceDetector
     from concurrency.task import Task
     from concurrency.weak.runtime import WeakSimulated
@@ -46,6 +47,7 @@ class Reads(IntEnum):
 
 
 _PRUNE_AT = 64
+_WORD = "lock word"
 
 
 class WeakMemory:
@@ -190,6 +192,22 @@ class WeakMemory:
             acquires = reads is Reads.ACQUIRE or op.access is Access.ACQUIRE
             self._races.reads_from(self._runtime.current, write.clock, acquires=acquires)
 
+    def _pass_by(self, me: Knowledge, place: Place, write: Write) -> None:
+        """An atomic without a result has read `write`: a later smp_rmb() does not order that (`Knowledge.aside`)."""
+        aside = me.aside.copy()
+        have = aside.get(place)
+        if have is None or have.at < write.at:
+            aside[place] = write
+        learn(aside, write.view)
+        me.aside = aside
+        me.snapshot = None
+        if write.strong and write.strong is not me.strong:
+            me.strong = joined(me.strong, write.strong)
+            me.stamp = None
+        me.floor[place] = write
+        if write.clock is not None and self._races is not None:
+            self._races.reads_from(self._runtime.current, write.clock, acquires=False)
+
     def _lead(self, me: Knowledge, write: Write, obj: Any) -> None:
         """What is read through a pointer, or one of a tuple of them, comes after the read of the pointer."""
         before = me.through.get(id(obj))
@@ -217,7 +235,7 @@ class WeakMemory:
         me = self.known[self._runtime.current.id]
         history = place.history
         spot = len(history)
-        low = me.seen.get(place)
+        low = me.seen.get(place) if not me.aside else me.newest(place)
         if spot > 1 and low is not history[-1]:
             oldest = history[0].at if low is None else low.at
             spots = [
@@ -266,7 +284,7 @@ class WeakMemory:
         place = self._place(self._home(obj), field, newest)
         me = self.known[self._runtime.current.id]
         history = place.history
-        low = me.seen.get(place)
+        low = me.seen.get(place) if not me.aside else me.newest(place)
         oldest = history[0].at if low is None else low.at
         ways = []
         for n in range(len(history) - 1, len(history) - 1 - self._ways(me, obj, place), -1):
@@ -277,7 +295,10 @@ class WeakMemory:
         n, new, result = ways[self._runtime.choose(len(ways), f"value of {field}") if len(ways) > 1 else 0]
         old = history[n]
         acquires = order in (Order.FULL, Order.ACQUIRE) and new is not KEEP
-        self._read_from(me, op, place, old, Reads.ACQUIRE if acquires else Reads.POINTER, obj)
+        if result is NO_RESULT:
+            self._pass_by(me, place, old)
+        else:
+            self._read_from(me, op, place, old, Reads.ACQUIRE if acquires else Reads.POINTER, obj)
         if op.tracked and self._races is not None:
             self._races.compare(self._runtime.current, op, obj)
         self._runtime.wrote(kept=new is KEEP or (old is history[-1] and same_value(old.value, new)))
@@ -292,6 +313,40 @@ class WeakMemory:
         place.insert(n + 1, write)
         self._made(me, place, write)
         return result, new, place.history[-1] is write
+
+    def fails(
+        self, op: Operation, obj: Any, field: str, change: Callable[[Any], tuple[Any, Any]], newest: Any
+    ) -> tuple[Any, bool]:
+        """Before the barrier of a fully ordered read-modify-write: what it gives, if it fails, and whether it does.
+
+        One that fails is a READ_ONCE() and no barrier (tools/memory-model/linux-kernel.def and lib/CSem.ml of herd7,
+        CmpExchange). It can go on if something that it could read would not have it fail.
+        """
+        place = self._place(self._home(obj), field, newest)
+        me = self.known[self._runtime.current.id]
+        history = place.history
+        found = []
+        goes_on = False
+        for n in range(len(history) - 1, len(history) - 1 - self._ways(me, obj, place), -1):
+            new, result = change(history[n].value)
+            if new is KEEP:
+                found.append((history[n], result))
+            else:
+                goes_on = True
+        if not found:
+            return None, False
+        ways = len(found) + goes_on
+        chosen = self._runtime.choose(ways, f"value of {field}") if ways > 1 else 0
+        if goes_on:
+            if not chosen:
+                return None, False
+            chosen -= 1
+        write, result = found[chosen]
+        self._read_from(me, op, place, write, Reads.POINTER, obj)
+        if op.tracked and self._races is not None:
+            self._races.compare(self._runtime.current, op, obj)
+        self._runtime.wrote(kept=True)
+        return result, True
 
     def _may_be_unborn(self, me: Knowledge, birth: Place, obj: Any, place: Place | None) -> bool:
         """The task knows neither that the object was made nor a later write to the place."""
@@ -324,6 +379,9 @@ class WeakMemory:
             return
         if barrier is Fence.MB:
             learn(me.seen, self.everywhere)
+            if me.aside:
+                learn(me.seen, me.aside)
+                me.aside = NOTHING
             me.snapshot = None
             self.everywhere = me.released = me.strong = me.stamp = me.frozen()
             me.own = me.seen.copy()
@@ -379,6 +437,52 @@ class WeakMemory:
         sync.strong = me.strong if alone else joined(sync.strong, me.strong)
         if unlocks:
             me.given = (view, own)
+
+    # A lock that one task at a time can hold has a word: True is what a lock wrote (LKW in tools/memory-model/lock.cat,
+    # v6.6), False an unlock (UL). Only who fails, or looks, reads it; to take the lock needs the newest.
+
+    def holds(self, task: Task, lock: OwnedLock) -> None:
+        """`task` has taken `lock`."""
+        place = self._word(lock, held=False)
+        me = self.known[task.id]
+        last = place.history[-1]
+        # The write of a read-modify-write: whoever sees it is told what the unlock before told (rmw-sequence).
+        write = Write(True, last.at + 1, joined(me.told(), last.view), joined(me.strong, last.strong))
+        self._append(me, place, write)
+
+    def let_go(self, task: Task, lock: OwnedLock) -> None:
+        """`task` has given `lock` back."""
+        place = self._word(lock, held=True)
+        me = self.known[task.id]
+        self._append(me, place, Write(False, place.history[-1].at + 1, me.frozen(), me.strong))
+
+    def _word(self, lock: OwnedLock, *, held: bool) -> Place:
+        home = self._home(lock)
+        place = home.places.get(_WORD)
+        if place is None:
+            place = home.places[_WORD] = Place(held, home)
+        return place
+
+    def _append(self, me: Knowledge, place: Place, write: Write) -> None:
+        place.history.append(write)
+        if len(place.history) > KEPT:
+            place.forget(1)
+        me.floor[place] = me.seen[place] = me.own[place] = write
+        me.snapshot = None
+
+    def finds_held(self, task: Task, op: Operation, lock: OwnedLock, *, tries: bool) -> bool:
+        """What `task` sees in the word of `lock`; see `Runtime.finds_held`."""
+        me = self.known[task.id]
+        place = self._word(lock, held=not lock.unheld)
+        newest = place.history[-1]
+        ways = place.history[len(place.history) - self._ways(me, lock, place) :][::-1]
+        if tries:
+            ways = [write for write in ways if write.value or write is newest]
+        write = ways[self._runtime.choose(len(ways), "value of the lock") if len(ways) > 1 else 0]
+        if tries and not write.value:
+            return False
+        self._read_from(me, op, place, write, Reads.NOTHING, lock)
+        return bool(write.value)
 
     def touch(self, task: Task, op: Operation, obj: Any) -> None:
         """An access to an object that is not `Shared`: its value is always the newest, what it tells is not."""

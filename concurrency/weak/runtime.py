@@ -8,7 +8,7 @@ from typing import Any
 from concurrency.clock import run_clock
 from concurrency.execution import END, Execution
 from concurrency.fence import SMP_MB, Propagation
-from concurrency.lock import Lock
+from concurrency.lock import LOOKS_HELD, Lock, OwnedLock
 from concurrency.operation import Access, Dep, Fence, Operation
 from concurrency.race import Clock, RaceDetector
 from concurrency.rcu.domain import GracePeriods, RcuDomain
@@ -113,15 +113,24 @@ class WeakSimulated(Simulated):
         if whose is not None:
             for name in op.acquires:
                 memory.take(task, memory.sync(whose, name), locks=isinstance(whose, Lock))
+            if op.acquires and isinstance(whose, OwnedLock):
+                memory.holds(task, whose)
         if op.access is not Access.NONE:
             memory.touch(task, op, obj)
         if whose is not None:
             unlocks = op.dep in _UNLOCKS and isinstance(whose, Lock)
             for name in op.releases:
                 memory.give(task, memory.sync(whose, name), unlocks=unlocks)
+            if unlocks and isinstance(whose, OwnedLock):
+                memory.let_go(task, whose)
         if op.after is Fence.MB:
             self._barrier()
         return result
+
+    def finds_held(self, lock: Any, *, tries: bool) -> bool | None:
+        """See `Runtime.finds_held`."""
+        self.announce(LOOKS_HELD, lock)
+        return self.memory.finds_held(self.current, LOOKS_HELD, lock, tries=tries)
 
     # -- for `GraceOrder` -----------------------------------------------------------------------------------------
 

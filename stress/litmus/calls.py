@@ -31,7 +31,7 @@ from concurrency import (
     synchronize_rcu,
     synchronize_srcu,
 )
-from concurrency.shared import KEEP, modify
+from concurrency.shared import KEEP, NO_RESULT, modify
 
 
 class Location(Shared):
@@ -136,7 +136,7 @@ def _modifying(arguments: str, order: Order, change: Change, *, may_fail: bool =
     def does(*given: Any) -> Any:
         at = arguments.index("p")
         place, rest = given[at], given[:at] + given[at + 1 :]
-        return modify(place, "v", lambda old: change(old, *rest), order)
+        return modify(place, "v", lambda old: change(old, *rest), order, may_fail=may_fail)
 
     return Call(arguments, full if order is Order.FULL else _MODIFY, does, order, change)
 
@@ -166,6 +166,10 @@ def _fetches(operation: Callable[[Any, Any], Any]) -> Change:
     return lambda old, n: Changed(operation(old, n), old)
 
 
+def _silently(operation: Callable[[Any, Any], Any]) -> Change:
+    return lambda old, n: Changed(operation(old, n), NO_RESULT)
+
+
 def _tests(operation: Callable[[Any, Any], Any], test: Callable[[Any], bool]) -> Change:
     def change(old: Any, n: Any) -> Changed:
         new = operation(old, n)
@@ -193,9 +197,9 @@ def _atomics(prefix: str) -> dict[str, Call]:
         found[f"{prefix}_cmpxchg{order}"] = _modifying("pvv", order, _compare, may_fail=True)
         found[f"{prefix}_add_negative{order}"] = _modifying("vp", order, _tests(_sum, lambda new: new < 0))
     for name, operation in _OPERATIONS.items():
-        found[f"{prefix}_{name}"] = _modifying("vp", Order.RELAXED, _fetches(operation))._replace(silent=True)
+        found[f"{prefix}_{name}"] = _modifying("vp", Order.RELAXED, _silently(operation))._replace(silent=True)
     for name, n in (("inc", 1), ("dec", -1)):
-        found[f"{prefix}_{name}"] = _modifying("p", Order.RELAXED, _by(n, _fetches(_sum)))._replace(silent=True)
+        found[f"{prefix}_{name}"] = _modifying("p", Order.RELAXED, _by(n, _silently(_sum)))._replace(silent=True)
         tests = _by(n, _tests(_sum, lambda new: new == 0))
         found[f"{prefix}_{name}_and_test"] = _modifying("p", Order.FULL, tests)
     tests = _tests(_OPERATIONS["sub"], lambda new: new == 0)

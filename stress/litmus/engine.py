@@ -205,6 +205,9 @@ def witness(built: Built, reached: Reached, settings: Settings) -> Witness | Non
         state, process, step, choice = state.path
         if settings.memory == "weak" or not step.implied:
             path.append((task_of[process], choice))
+            if settings.memory == "weak" and step.act is Act.TRYLOCK and state.hist[step.at][-1].value == 0 and not choice:
+                # The engine looks before it takes it.
+                path.append((task_of[process], 0))
     path.reverse()
     follow: Any = Follow(path)
     made = program(built)
