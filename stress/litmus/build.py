@@ -116,6 +116,9 @@ class Step:
     domain: int = 0
     does: Callable[[Registers, Places], Any] | None = None
     implied: bool = False
+    completes: Act | None = None
+    """It is a barrier if this comes before it, or after it (`ahead`)."""
+    ahead: bool = False
     target: int = -1
     told: str = ""
 
@@ -328,6 +331,22 @@ class _Process:
         for name in first:
             self._register(name)
         self._statement(process.body)
+        self._spare_fences()
+
+    def _spare_fences(self) -> None:
+        """Barriers that complete an operation are none where it is missing.
+
+        ``smp_mb__before_atomic()`` orders what is before it against an atomic operation after it (linux-kernel.cat, v6.6:
+        ``[M] ; fencerel(Before-atomic) ; [RMW] ; po? ; [M]``), the others likewise.
+        """
+        steps = self.code.steps
+        for at, step in enumerate(steps):
+            if step.completes:
+                near = steps[at:] if step.completes is Act.MODIFY and step.ahead else steps[:at]
+                wanted = (Act.LOCK, Act.TRYLOCK) if step.completes is Act.LOCK else (step.completes,)
+                if not any(other.act in wanted and (other.domain >= 0 or step.completes is not Act.READER_ENDS) for other in near):
+                    steps[at] = spare = Step(step.line, target=at + 1)
+                    spare.number = step.number
 
     # -- statements -----------------------------------------------------------------------------------------------
 
@@ -622,6 +641,7 @@ class _Process:
             steps[0].does = does
         for step in steps:
             self._add(step)
+            step.completes, step.ahead = call.completes, call.ahead
         if call.acts[:1] == (Act.LOOK,):
             steps[0].target = len(self.code.steps)
         return self._of(into)

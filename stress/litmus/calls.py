@@ -82,7 +82,8 @@ class Call(NamedTuple):
     ``*`` is a location that is spelt ``*x``, ``p`` a pointer to one, ``v`` a value, ``l`` a spinlock, ``s`` a
     srcu_struct. `order` is that of the one access among the actions, `change` what it makes of the value if it is a
     read-modify-write. `silent` says that it gives no result (``atomic_inc``), which makes its read one that smp_rmb()
-    does not order (linux-kernel.cat: ``R4rmb = R \\ Noreturn``).
+    does not order (linux-kernel.cat: ``R4rmb = R \\ Noreturn``). A barrier that `completes` an action is one only if
+    the process has such an action before it, or after it (`ahead`).
     """
 
     arguments: str
@@ -91,10 +92,8 @@ class Call(NamedTuple):
     order: Order = Order.RELAXED
     change: Change | None = None
     silent: bool = False
-
-
-def _as_number(value: Any) -> Any:
-    return int(value) if isinstance(value, bool) else value
+    completes: Act | None = None
+    ahead: bool = False
 
 
 def _whole(value: int) -> int:
@@ -249,11 +248,11 @@ CALLS: dict[str, Call] = {
     "smp_mb": _MB,
     "smp_rmb": Call("", (Act.RMB,), smp_rmb),
     "smp_wmb": Call("", (Act.WMB,), smp_wmb),
-    "smp_mb__before_atomic": _MB,
-    "smp_mb__after_atomic": _MB,
-    "smp_mb__after_spinlock": _MB,
-    "smp_mb__after_unlock_lock": Call("", (Act.UNLOCK_LOCK_MB,), smp_mb),
-    "smp_mb__after_srcu_read_unlock": _MB,
+    "smp_mb__before_atomic": _MB._replace(completes=Act.MODIFY, ahead=True),
+    "smp_mb__after_atomic": _MB._replace(completes=Act.MODIFY),
+    "smp_mb__after_spinlock": _MB._replace(completes=Act.LOCK),
+    "smp_mb__after_unlock_lock": Call("", (Act.UNLOCK_LOCK_MB,), smp_mb, completes=Act.LOCK),
+    "smp_mb__after_srcu_read_unlock": _MB._replace(completes=Act.READER_ENDS),
     "barrier": Call("", (), _nothing),
     "spin_lock": Call("l", (Act.LOCK,), lambda lock: lock.lock(), Order.ACQUIRE),
     "spin_trylock": Call("l", (Act.TRYLOCK,), lambda lock: int(lock.trylock()), Order.ACQUIRE),

@@ -50,7 +50,8 @@ class Knows(NamedTuple):
     """What a process knows; see `concurrency.weak.history.Knowledge`.
 
     `heard` is what smp_rmb() will order: all that reads were told, but for those of atomics without a result. `given`
-    is what it had seen and written at its last unlock. `nesting` counts rcu_read_lock()s.
+    is what it had seen and written at its last unlock. `unlocked` is what was seen at an unlock that its last lock comes
+    after, if it passes smp_mb__after_unlock_lock() later on. `nesting` counts rcu_read_lock()s.
     """
 
     floor: View
@@ -60,6 +61,7 @@ class Knows(NamedTuple):
     strong: View
     heard: View
     given: tuple[View, View] | None
+    unlocked: View | None
     nesting: int
 
 
@@ -138,7 +140,8 @@ class State:
 class Future:
     """What a process may do from some step on, as bits: the places that it `touches` and `writes`, the domains in
     which it begins `readers` and `graces` (bit 0: plain RCU); whether it passes full barriers, tells anybody anything,
-    and reads; the registers that it looks at and those that it `sets`; and whether it follows `pointers`.
+    and reads; the registers that it looks at and those that it `sets`; whether it follows `pointers`, and
+    whether it passes smp_mb__after_unlock_lock() (`unlock_locks`).
     """
 
     touches: int = 0
@@ -151,6 +154,7 @@ class Future:
     registers: frozenset[int] = frozenset()
     sets: frozenset[int] = frozenset()
     pointers: bool = False
+    unlock_locks: bool = False
 
     def joined(self, other: Future) -> Future:
         """What either may do."""
@@ -165,6 +169,7 @@ class Future:
             self.registers | other.registers,
             self.sets | other.sets,
             self.pointers or other.pointers,
+            self.unlock_locks or other.unlock_locks,
         )
 
 
@@ -255,6 +260,7 @@ class Machine:
             registers=looks,
             sets=sets,
             pointers=step.pointer is not None,
+            unlock_locks=act is Act.UNLOCK_LOCK_MB,
         )
 
     # -- views ----------------------------------------------------------------------------------------------------
@@ -292,7 +298,7 @@ class Machine:
         state.pcs = [0] * len(self.codes)
         state.registers = [tuple(self.built.registers(code, self.places)) for code in self.codes]
         state.taints = [(None,) * code.size for code in self.codes]
-        knows = Knows(nothing, nothing, nothing, nothing, nothing, nothing, None, 0)
+        knows = Knows(nothing, nothing, nothing, nothing, nothing, nothing, None, None, 0)
         state.knows = [knows] * len(self.codes)
         state.hist = []
         for name in self.names:
@@ -363,10 +369,10 @@ class Machine:
         if not future.tells:
             if future.touches:
                 knows = Knows(
-                    knows.floor, nothing, nothing, nothing, nothing, knows.heard, None, knows.nesting
+                    knows.floor, nothing, nothing, nothing, nothing, knows.heard, None, None, knows.nesting
                 )
             else:
-                knows = Knows(nothing, nothing, nothing, nothing, nothing, nothing, None, knows.nesting)
+                knows = Knows(nothing, nothing, nothing, nothing, nothing, nothing, None, None, knows.nesting)
             state.knows[process] = knows
         elif not future.reads:
             state.knows[process] = knows._replace(floor=nothing, heard=nothing)
@@ -426,7 +432,7 @@ class Machine:
                 )
         for process, knows in enumerate(state.knows):
             state.knows[process] = Knows(
-                nothing, nothing, nothing, nothing, nothing, nothing, None, knows.nesting
+                nothing, nothing, nothing, nothing, nothing, nothing, None, None, knows.nesting
             )
             state.taints[process] = (None,) * len(state.taints[process])
 
@@ -455,6 +461,7 @@ class Machine:
                 blank(knows.strong),
                 blank(knows.heard),
                 None if given is None else (blank(given[0]), blank(given[1])),
+                None if knows.unlocked is None else blank(knows.unlocked),
                 knows.nesting,
             )
         for place, history in enumerate(state.hist):
@@ -781,8 +788,25 @@ class Machine:
             )
         return [(0, after)]
 
-    def _unlock_lock_mb(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
-        return self._mb(state, process, step)
+    def _unlock_lock_mb(self, state: State, process: int, _step: Step) -> list[tuple[int, State]]:
+        """A full barrier for what was seen at the unlock; linux-kernel.cat, v6.6:
+
+        ``[M] ; po ; [UL] ; (co | po) ; [LKW] ; fencerel(After-unlock-lock) ; [M]``.
+        """
+        after = self._past(state, process)
+        knows = after.knows[process]
+        if self.weak and knows.unlocked is not None:
+            was = knows.unlocked
+            everywhere = state.everywhere
+            after.everywhere = self._join(state, everywhere, was)
+            after.knows[process] = knows._replace(
+                floor=self._join(state, self._join(state, knows.floor, everywhere), was),
+                seen=self._join(state, knows.seen, everywhere),
+                own=self._join(state, knows.own, after.everywhere),
+                released=self._join(state, knows.released, after.everywhere),
+                strong=self._join(state, knows.strong, after.everywhere),
+            )
+        return [(0, after)]
 
     def _wmb(self, state: State, process: int, _step: Step) -> list[tuple[int, State]]:
         after = self._past(state, process)
@@ -818,11 +842,17 @@ class Machine:
             seen, own = knows.given
             floor = self._join(after, floor, seen)
             released = self._join(after, released, own)
+        unlocked = None
+        if self._futures[process][after.pcs[process]].unlock_locks:
+            unlocked = knows.unlocked if knows.given is None else knows.given[0]
+            if free.number:
+                unlocked = free.told if unlocked is None else self._join(after, unlocked, free.told)
         after.knows[process] = knows._replace(
             floor=floor,
             released=self._join(after, released, free.own),
             own=self._join(after, knows.own, free.own),
             given=None,
+            unlocked=unlocked,
         )
         self._rewrote(after, process, step, place, len(history) - 1, 1, self._nothing)
         self._give(after, process, step, 1, None)
