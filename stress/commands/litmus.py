@@ -69,6 +69,9 @@ def _print(outcome: Outcome, *, alone: bool) -> None:
         if outcome.verdict == "Failed":
             line(f"\n{outcome.witness.failure.headline}\n{outcome.witness.failure.detail}")
         line(f"\nschedule: {outcome.witness.schedule}")
+    elif outcome.verdict in ("Allowed", "Failed"):
+        # smp_mb__after_unlock_lock() is a full barrier there always, and more than 8 writes of a place are not kept.
+        line("  (the engine has stronger barriers, or keeps fewer writes, and so makes no execution that shows it)")
 
 
 def _entry(outcome: Outcome) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from concurrency import Failure, Kind, Order, fail
-from stress.litmus.calls import CALLS, Act, Call, Change, Location, NotANumber, number
+from stress.litmus.calls import CALLS, Act, Call, Change, Changed, Location, NotANumber, number
 from stress.litmus.source import BadLitmus, Litmus
 from stress.litmus.syntax import Clause, Node, Process
 
@@ -26,6 +26,8 @@ Question = Callable[[State], bool | None]
 """Whether a proposition holds; None if that is open, since values may still change (`State` gives `OPEN`)."""
 OPEN: Any = object()
 
+_LONGEST = 2000
+"""Steps of all processes; the search keeps for each what may come after it."""
 _COMPARES = {"==": lambda one, two: one == two, "!=": lambda one, two: one != two}
 _NUMBERS: dict[str, Callable[[int, int], int]] = {
     "<": lambda one, two: one < two,
@@ -423,6 +425,8 @@ class _Process:
 
     def _add(self, step: Step) -> None:
         self._built.steps += 1
+        if self._built.steps > _LONGEST:
+            self._builder.bad(step.line, f"the test is longer than any: more than {_LONGEST} steps")
         step.number = self._built.steps
         self.code.steps.append(step)
 
@@ -624,6 +628,8 @@ class _Process:
                 builder.bad(line, "an address is no number to compute with")
 
         main.values, main.fed, main.into = tuple(values), fed, into
+        if call.change is not None:
+            main.change = self._checked(call.change, line)
         if "s" not in call.arguments:
             # Plain RCU is no location.
             main.domain = -1
@@ -645,6 +651,18 @@ class _Process:
         if call.acts[:1] == (Act.LOOK,):
             steps[0].target = len(self.code.steps)
         return self._of(into)
+
+
+    def _checked(self, change: Change, line: int) -> Change:
+        builder = self._builder
+
+        def checked(*values: Any) -> Changed:
+            try:
+                return change(*values)
+            except NotANumber:
+                builder.bad(line, "an address is no number to compute with")
+
+        return checked
 
 
 def _gives(call: Call) -> bool:

@@ -16,7 +16,7 @@ from stress.litmus.source import Litmus
 
 BUDGET = 200_000
 """States of one test; a search that comes to more says so."""
-ENUMERATED = 5000
+ENUMERATED = 2000
 """So many states are looked at for what final states there are; after them only for what the question is about."""
 RACES = 1000
 """Executions in which a data race is looked for."""
@@ -123,11 +123,13 @@ class _Search:
         if ended.why == DEADLOCK:
             self.deadlocked = self.deadlocked or reached
             return
-        if ended.why:
-            self.broken = self.broken or reached
-            return
         built = self.built
         state = partial(self.machine.known, reached)
+        if ended.why:
+            # What the filter rules out has not happened, whatever it would have broken.
+            if built.filtered is None or built.filtered(state) is not False:
+                self.broken = self.broken or reached
+            return
         if built.filtered is not None and not built.filtered(state):
             return
         self.states[tuple(state(*asked) for asked in built.asked)] = None

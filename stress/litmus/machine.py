@@ -375,7 +375,14 @@ class Machine:
                 knows = Knows(nothing, nothing, nothing, nothing, nothing, nothing, None, None, knows.nesting)
             state.knows[process] = knows
         elif not future.reads:
-            state.knows[process] = knows._replace(floor=nothing, heard=nothing)
+            knows = state.knows[process] = knows._replace(floor=nothing, heard=nothing)
+        if knows.floor != nothing or knows.heard != nothing:
+            # Nobody else is told of these: they matter where the process itself still reads.
+            touches = future.touches
+            floor = tuple(write if touches >> place & 1 else 0 for place, write in enumerate(knows.floor))
+            heard = tuple(write if touches >> place & 1 else 0 for place, write in enumerate(knows.heard))
+            if floor != knows.floor or heard != knows.heard:
+                state.knows[process] = knows._replace(floor=floor, heard=heard)
         self._forget_registers(state, process, future)
         if state.everywhere != nothing and not any(future.barriers for future in futures):
             state.everywhere = nothing
@@ -512,7 +519,12 @@ class Machine:
             self._futures[other][pc] for other, pc in enumerate(state.pcs) if other != process
         ]
         if act in _BARRIERS:
-            return not self.weak or not any(other.barriers for other in others)
+            if not self.weak or not any(other.barriers for other in others):
+                return True
+            # Whose barrier makes nothing known that is not known already learns less now than later, and all that is
+            # known only forbids: what may come of it later may come of it now.
+            seen = state.knows[process].seen
+            return act is Act.MB and self._join(state, state.everywhere, seen) == state.everywhere
         if act is Act.READER:
             bit = 1 << self._domains[step.domain]
             return not any(other.graces & bit for other in others)
@@ -707,9 +719,9 @@ class Machine:
             after.pcs[process] = step.target
             taint = self._read_from(after, process, step, place, write, acquires=False, silent=False)
             self._give(after, process, step, result, taint)
-            made.append((len(made) + 1, after))
+            made.append((len(made), after))
         if succeeds:
-            made.insert(0, (0, self._past(state, process)))
+            made = [(0, self._past(state, process)), *((choice + 1, after) for choice, after in made)]
         return made
 
     def _changed(self, state: State, process: int, step: Step, value: Any) -> Any:

@@ -139,6 +139,9 @@ def _without_comments(source: str) -> tuple[str, str]:
         parts.append(source[at : match.start()])
         at = match.end()
         if found in "{}":
+            if not bodies and not depth and source[: match.start()].rstrip().endswith(")"):
+                line = source.count("\n", 0, match.start()) + 1
+                raise Wrong(line, "the initial state, as {}, is missing before the first process")
             depth += 1 if found == "{" else -1
             if depth <= 0:
                 # The first pair of braces holds the initial state, all later ones processes.
@@ -168,16 +171,17 @@ def _without_comments(source: str) -> tuple[str, str]:
 
 
 def _end_of_comment(source: str, start: int) -> int:
+    first = source.find("*)", start) + 2
+    if first < 2:
+        raise Wrong(source.count("\n", 0, start) + 1, "this comment does not end")
     depth = 0
     for match in _ML.finditer(source, start):
         depth += 1 if match[0] == "(*" else -1
         if not depth:
-            return match.end()
-    # Comments that hold "(*" themselves, in prose or in quoted code, end at the first end.
-    end = source.find("*)", start) + 2
-    if end < 2:
-        raise Wrong(source.count("\n", 0, start) + 1, "this comment does not end")
-    return end
+            # Prose that quotes READ_ONCE(*x) begins a comment that it does not end. Where the end would be found beyond
+            # a brace only, code may have been swallowed, so the first end counts.
+            return match.end() if not re.search(r"[{}]", source[first : match.end()]) else first
+    return first
 
 
 def _without_header(text: str, end: int) -> str:
