@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NoReturn, Self
 from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
 from concurrency.operation import Access, Dep, Operation
-from concurrency.runtime import checked, current_task, fail, looking_from_outside, of_oneself, perform
+from concurrency.runtime import active, checked, current_task, fail, looking_from_outside, of_oneself, perform
 from concurrency.site import caller, spell
 from concurrency.task import Task
 from concurrency.waiting import held_now, position

@@ -71,7 +71,9 @@ def _print(outcome: Outcome, *, alone: bool) -> None:
         line(f"\nschedule: {outcome.witness.schedule}")
     elif outcome.verdict in ("Allowed", "Failed"):
         # smp_mb__after_unlock_lock() is a full barrier there always, and more than 8 writes of a place are not kept.
-        line("  (the engine has stronger barriers, or keeps fewer writes, and so makes no execution that shows it)")
+        line(
+            "  (the engine has stronger barriers, or keeps fewer writes, and so makes no execution that shows it)"
+        )
 
 
 def _entry(outcome: Outcome) -> dict[str, Any]:

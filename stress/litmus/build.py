@@ -338,17 +338,21 @@ class _Process:
     def _spare_fences(self) -> None:
         """Barriers that complete an operation are none where it is missing.
 
-        ``smp_mb__before_atomic()`` orders what is before it against an atomic operation after it (linux-kernel.cat, v6.6:
+        ``smp_mb__before_atomic()`` orders what is before it against an atomic operation after it (linux-kernel.cat:
         ``[M] ; fencerel(Before-atomic) ; [RMW] ; po? ; [M]``), the others likewise.
         """
         steps = self.code.steps
         for at, step in enumerate(steps):
-            if step.completes:
-                near = steps[at:] if step.completes is Act.MODIFY and step.ahead else steps[:at]
-                wanted = (Act.LOCK, Act.TRYLOCK) if step.completes is Act.LOCK else (step.completes,)
-                if not any(other.act in wanted and (other.domain >= 0 or step.completes is not Act.READER_ENDS) for other in near):
-                    steps[at] = spare = Step(step.line, target=at + 1)
-                    spare.number = step.number
+            completes = step.completes
+            if completes is None:
+                continue
+            acts = (Act.LOCK, Act.TRYLOCK) if completes is Act.LOCK else (completes,)
+            near = [other for other in (steps[at:] if step.ahead else steps[:at]) if other.act in acts]
+            if completes is Act.READER_ENDS:
+                # smp_mb__after_srcu_read_unlock() says nothing of plain RCU.
+                near = [other for other in near if other.domain >= 0]
+            if not near:
+                steps[at] = Step(step.line, step.number, target=at + 1)
 
     # -- statements -----------------------------------------------------------------------------------------------
 
@@ -495,7 +499,10 @@ class _Process:
             try:
                 return value(registers, places)
             except NotANumber:
-                builder.bad(line, f"{operator} has no meaning for these values, one of which is an address or too large")
+                builder.bad(
+                    line,
+                    f"{operator} has no meaning for these values, one of which is an address or too large",
+                )
             except ZeroDivisionError:
                 builder.bad(line, f"{operator} divides by zero")
 
@@ -509,7 +516,9 @@ class _Process:
         if operator == "-":
             negative: Value = lambda registers, places: wrapped(-number(value(registers, places)))  # noqa: E731
             return self._computed(negative, operator, line), led
-        return self._computed(lambda registers, places: ~number(value(registers, places)), operator, line), led
+        return self._computed(
+            lambda registers, places: ~number(value(registers, places)), operator, line
+        ), led
 
     def _either(self, node: Node) -> tuple[Value, tuple[int, ...]]:
         """``&&`` and ``||``: what stands on the right is not done if the left decides."""
@@ -520,7 +529,9 @@ class _Process:
         truth: Value = lambda registers, places: int(_truth(value(registers, places)))  # noqa: E731
         self._set(register, (truth, led), line)
         held = self._of(register)[0]
-        skips = self._jump((lambda registers, places: int(held(registers, places) == wants), (register,)), line)
+        skips = self._jump(
+            (lambda registers, places: int(held(registers, places) == wants), (register,)), line
+        )
         right, fed = self._expression(two)
         both: Value = lambda registers, places: int(_truth(right(registers, places)))  # noqa: E731
         self._set(register, (both, _union(fed, (register,))), line)
@@ -592,7 +603,8 @@ class _Process:
         arguments: list[Value] = []
         values: list[Value] = []
         fed: tuple[int, ...] = ()
-        for want, part in zip(call.arguments, given, strict=True):
+        for want, argument in zip(call.arguments, given, strict=True):
+            part = argument
             if want in "*p":
                 if want == "*":
                     if part[0] != "load":
@@ -651,7 +663,6 @@ class _Process:
         if call.acts[:1] == (Act.LOOK,):
             steps[0].target = len(self.code.steps)
         return self._of(into)
-
 
     def _checked(self, change: Change, line: int) -> Change:
         builder = self._builder

@@ -77,12 +77,12 @@ Change = Callable[..., Changed]
 
 
 class Call(NamedTuple):
-    """A function: one letter for each argument, its actions, and what it does in the engine.
+    r"""A function: one letter for each argument, its actions, and what it does in the engine.
 
     ``*`` is a location that is spelt ``*x``, ``p`` a pointer to one, ``v`` a value, ``l`` a spinlock, ``s`` a
     srcu_struct. `order` is that of the one access among the actions, `change` what it makes of the value if it is a
     read-modify-write. `silent` says that it gives no result (``atomic_inc``), which makes its read one that smp_rmb()
-    does not order (linux-kernel.cat: ``R4rmb = R \\ Noreturn``). A barrier that `completes` an action is one only if
+    does not order (linux-kernel.cat: ``R4rmb = R \ Noreturn``). A barrier that `completes` an action is one only if
     the process has such an action before it, or after it (`ahead`).
     """
 
@@ -196,15 +196,21 @@ def _atomics(prefix: str) -> dict[str, Call]:
         found[f"{prefix}_cmpxchg{order}"] = _modifying("pvv", order, _compare, may_fail=True)
         found[f"{prefix}_add_negative{order}"] = _modifying("vp", order, _tests(_sum, lambda new: new < 0))
     for name, operation in _OPERATIONS.items():
-        found[f"{prefix}_{name}"] = _modifying("vp", Order.RELAXED, _silently(operation))._replace(silent=True)
+        found[f"{prefix}_{name}"] = _modifying("vp", Order.RELAXED, _silently(operation))._replace(
+            silent=True
+        )
     for name, n in (("inc", 1), ("dec", -1)):
-        found[f"{prefix}_{name}"] = _modifying("p", Order.RELAXED, _by(n, _silently(_sum)))._replace(silent=True)
+        found[f"{prefix}_{name}"] = _modifying("p", Order.RELAXED, _by(n, _silently(_sum)))._replace(
+            silent=True
+        )
         tests = _by(n, _tests(_sum, lambda new: new == 0))
         found[f"{prefix}_{name}_and_test"] = _modifying("p", Order.FULL, tests)
     tests = _tests(_OPERATIONS["sub"], lambda new: new == 0)
     found[f"{prefix}_sub_and_test"] = _modifying("vp", Order.FULL, tests)
     found[f"{prefix}_add_unless"] = _modifying("pvv", Order.FULL, _unless, may_fail=True)
-    found[f"{prefix}_inc_not_zero"] = _modifying("p", Order.FULL, lambda old: _unless(old, 1, 0), may_fail=True)
+    found[f"{prefix}_inc_not_zero"] = _modifying(
+        "p", Order.FULL, lambda old: _unless(old, 1, 0), may_fail=True
+    )
     found[f"{prefix}_read"] = Call("p", (Act.READ,), lambda at: READ_ONCE(at, "v"))
     found[f"{prefix}_read_acquire"] = CALLS["smp_load_acquire"]
     found[f"{prefix}_set"] = Call("pv", (Act.WRITE,), lambda at, value: WRITE_ONCE(at, "v", value))

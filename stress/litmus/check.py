@@ -35,8 +35,8 @@ class Outcome:
 
     The search ends as soon as all of that is known, and leaves out what can only answer as others have, once it has
     reached `ENUMERATED` states. So `states`, the final values that it saw, are all of them only with `all_states`;
-    `exhaustive` says that it was not cut short. `executions` counts those that were followed to their end, `reached` the
-    states on the way. `witness` is the execution of an Allowed or Failed. `race` is the headline of a data race, if
+    `exhaustive` says that it was not cut short. `executions` counts those that were followed to their end, `reached`
+    the states on the way. `witness` is the execution of an Allowed or Failed. `race` is the headline of a data race, if
     there is one; `race_open` says that it was not looked for in all executions. `deadlocks` says that some execution
     ends in one, whatever the verdict.
     """
@@ -175,7 +175,7 @@ def check(test: Litmus, *, memory: str = "weak", budget: int = BUDGET) -> Outcom
         exhaustive=exhaustive,
         all_states=exhaustive and not found.left_out,
         seconds=time.monotonic() - start,
-        witness=None if shows is None else witness(built, shows, settings),
+        witness=None if shows is None else witness(built, shows, settings, answered=verdict == "Allowed"),
         race=race,
         race_open=race_open,
         deadlocks=found.deadlocked is not None,

@@ -48,7 +48,9 @@ def _made(built: Built) -> Places:
     return places
 
 
-def program(built: Built, *, asks: bool = True, seen: dict[tuple[Any, ...], None] | None = None) -> Callable[[], None]:
+def program(
+    built: Built, *, asks: bool = True, seen: dict[tuple[Any, ...], None] | None = None
+) -> Callable[[], None]:
     """The test as a program; a final state that answers the question is a failure, unless nobody `asks`.
 
     The final values of what the test asks for are added to `seen`.
@@ -196,24 +198,32 @@ class Follow:
         """See `Strategy.end`."""
 
 
-def witness(built: Built, reached: Reached, settings: Settings) -> Witness | None:
-    """The execution that leads to a state of the search, made by the engine; None if it does not get there."""
-    task_of = {number: number + 1 for number in range(len(built.processes))}
+def witness(built: Built, reached: Reached, settings: Settings, *, answered: bool) -> Witness | None:
+    """The execution that leads to a state of the search, made by the engine; None if it does not get there.
+
+    The state has `answered` the question, or breaks a rule.
+    """
+    weak = settings.memory == "weak"
     path: list[tuple[int, int]] = []
     state: Reached | None = reached
     while state is not None and state.path is not None:
         state, process, step, choice = state.path
-        if settings.memory == "weak" or not step.implied:
-            path.append((task_of[process], choice))
-            if settings.memory == "weak" and step.act is Act.TRYLOCK and state.hist[step.at][-1].value == 0 and not choice:
-                # The engine looks before it takes it.
-                path.append((task_of[process], 0))
+        if weak and step.act is Act.TRYLOCK and not choice and not state.hist[step.at][-1].value:
+            # The engine looks at the lock before it takes it.
+            path.append((process + 1, 0))
+        if weak or not step.implied:
+            path.append((process + 1, choice))
     path.reverse()
     follow: Any = Follow(path)
     made = program(built)
     try:
         done = settings.runtime(follow).run(made)
-        if done.failure is None:
+        failure = done.failure
+        if (
+            failure is None
+            or failure.kind is Kind.EXCEPTION
+            or (failure.headline == OBSERVED) is not answered
+        ):
             return None
         return replay(made, done.schedule, settings=settings)
     except ConcurrencyError:

@@ -1,7 +1,7 @@
 """The search for what a litmus test may see: all executions, by the states that they pass through.
 
-The rules are those of `concurrency.weak` and `concurrency.rcu.order`, told once more for states that can be compared, so
-that executions which come to the same state are followed once. An Allowed is shown by the engine in the end
+The rules are those of `concurrency.weak` and `concurrency.rcu.order`, told once more for states that can be compared,
+so that executions which come to the same state are followed once. An Allowed is shown by the engine in the end
 (`stress.litmus.engine`), and the tests hold both to each other and to the axioms of the kernel's model.
 
 A view names for each place a write that is known, by its number; 0 is the initial one. `join` takes the newer one by
@@ -9,10 +9,10 @@ the order of the place's history, in which writes may come between later on, so 
 
 Two things keep the number of states small. What nothing can read any more is left out of them: the knowledge of
 processes that have ended or tell nobody, registers without a reader, places that nobody accesses again. And where one
-process can go on without taking anything from the others, it goes on alone (`_alone`): Godefroid's persistent sets of one
-task, for operations that may see older values. A write goes first always, since who comes later may still read what was
-there before, and may still write before it; so does whatever only gives (an unlock, the end of a reader), and what nobody
-else can meet any more. What is left to be ordered is reads and exchanges of places that others still write, full
+process can go on without taking anything from the others, it goes on alone (`_alone`): Godefroid's persistent sets of
+one task, for operations that may see older values. A write goes first always, since who comes later may still read what
+was there before, and may still write before it; so does whatever only gives (an unlock, the end of a reader), and what
+nobody else can meet any more. What is left to be ordered is reads and exchanges of places that others still write, full
 barriers against each other, locks, and the begin of readers against that of grace periods.
 """
 
@@ -50,8 +50,8 @@ class Knows(NamedTuple):
     """What a process knows; see `concurrency.weak.history.Knowledge`.
 
     `heard` is what smp_rmb() will order: all that reads were told, but for those of atomics without a result. `given`
-    is what it had seen and written at its last unlock. `unlocked` is what was seen at an unlock that its last lock comes
-    after, if it passes smp_mb__after_unlock_lock() later on. `nesting` counts rcu_read_lock()s.
+    is what it had seen and written at its last unlock. `unlocked` is what was seen at an unlock that its last lock
+    comes after, if it passes smp_mb__after_unlock_lock() later on. `nesting` counts rcu_read_lock()s.
     """
 
     floor: View
@@ -94,7 +94,18 @@ class State:
     `broken` is the line and the words of a rule that the last action broke.
     """
 
-    __slots__ = ("broken", "dead", "domains", "everywhere", "hist", "knows", "path", "pcs", "registers", "taints")
+    __slots__ = (
+        "broken",
+        "dead",
+        "domains",
+        "everywhere",
+        "hist",
+        "knows",
+        "path",
+        "pcs",
+        "registers",
+        "taints",
+    )
 
     pcs: list[int]
     registers: list[tuple[Any, ...]]
@@ -339,7 +350,7 @@ class Machine:
                 registers[step.into] = value
                 at += 1
             elif step.pointer is None or not step.pointer(
-                registers if registers is not None else state.registers[process], self.places  # type: ignore[arg-type]
+                list(state.registers[process]) if registers is None else registers, self.places
             ):
                 at = step.target
             else:
@@ -390,11 +401,9 @@ class Machine:
             if domain.known is None and domain.before is None:
                 continue
             bit = 1 << number
-            if domain.known is not None and not any(future.readers & bit for future in futures):
-                domain = domain._replace(known=None)
-            if domain.before is not None and not any(future.graces & bit for future in futures):
-                domain = domain._replace(before=None)
-            state.domains[number] = domain
+            known = domain.known if any(future.readers & bit for future in futures) else None
+            before = domain.before if any(future.graces & bit for future in futures) else None
+            state.domains[number] = domain._replace(known=known, before=before)
         touched = state.dead
         for future in futures:
             touched |= future.touches
@@ -405,9 +414,7 @@ class Machine:
             for place in places:
                 last = state.hist[place][-1]
                 if last.number:
-                    state.hist[place] = (
-                        Write(0, last.value, nothing, nothing, nothing, False, -1, nothing),
-                    )
+                    state.hist[place] = (Write(0, last.value, nothing, nothing, nothing, False, -1, nothing),)
             self._blank(state, places)
 
     def _forget_registers(self, state: State, process: int, future: Future) -> None:
@@ -515,9 +522,7 @@ class Machine:
         act = step.act
         if act in _FIRST and (self.weak or act not in (Act.WRITE, Act.UNLOCK)):
             return True
-        others = [
-            self._futures[other][pc] for other, pc in enumerate(state.pcs) if other != process
-        ]
+        others = [self._futures[other][pc] for other, pc in enumerate(state.pcs) if other != process]
         if act in _BARRIERS:
             if not self.weak or not any(other.barriers for other in others):
                 return True
@@ -596,7 +601,15 @@ class Machine:
         return low
 
     def _read_from(
-        self, state: State, process: int, step: Step, place: int, write: Write, *, acquires: bool, silent: bool
+        self,
+        state: State,
+        process: int,
+        step: Step,
+        place: int,
+        write: Write,
+        *,
+        acquires: bool,
+        silent: bool,
     ) -> View | None:
         """The process comes to know of `write`; gives what depends on its value knows."""
         knows = state.knows[process]
@@ -636,9 +649,7 @@ class Machine:
             after = self._past(state, process)
             write = history[at]
             acquires = step.order is Order.ACQUIRE
-            taint = self._read_from(
-                after, process, step, place, write, acquires=acquires, silent=False
-            )
+            taint = self._read_from(after, process, step, place, write, acquires=acquires, silent=False)
             self._give(after, process, step, write.value, taint)
             made.append((len(history) - 1 - at, after))
         return made
@@ -665,9 +676,7 @@ class Machine:
                 continue
             after = self._past(state, process)
             told = (
-                knows.seen
-                if step.order is Order.RELEASE
-                else self._join(state, knows.released, knows.strong)
+                knows.seen if step.order is Order.RELEASE else self._join(state, knows.released, knows.strong)
             )
             self._wrote(after, process, step, place, spot, value, told, knows.strong, fed)
             made.append((choice, after))
@@ -751,9 +760,7 @@ class Machine:
                 continue
             after = self._past(state, process)
             acquires = wrote and step.order in (Order.ACQUIRE, Order.FULL)
-            taint = self._read_from(
-                after, process, step, place, old, acquires=acquires, silent=step.silent
-            )
+            taint = self._read_from(after, process, step, place, old, acquires=acquires, silent=step.silent)
             if wrote:
                 self._rewrote(after, process, step, place, at, new, fed)
             self._give(after, process, step, result, taint)

@@ -30,9 +30,10 @@ class BadLitmus(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Litmus:
-    """A litmus test. `text` is the source without comments, line for line; `says` is what the kernel's model observes as
-    the file says it (a value of `OBSERVATIONS`), `says_here` what ours does where it differs, `why` the reason; None if
-    nothing is said.
+    """A litmus test.
+
+    `text` is the source without comments, line for line; `says` is what the kernel's model observes as the file says it
+    (a value of `OBSERVATIONS`), `says_here` what ours does where it differs, `why` the reason; None if nothing is said.
     """
 
     path: Path
@@ -139,7 +140,7 @@ def _without_comments(source: str) -> tuple[str, str]:
         parts.append(source[at : match.start()])
         at = match.end()
         if found in "{}":
-            if not bodies and not depth and source[: match.start()].rstrip().endswith(")"):
+            if not bodies and not depth and "".join(parts).rstrip().endswith(")"):
                 line = source.count("\n", 0, match.start()) + 1
                 raise Wrong(line, "the initial state, as {}, is missing before the first process")
             depth += 1 if found == "{" else -1

@@ -1,12 +1,12 @@
 """The syntax of litmus tests for C: from text without comments to trees of tuples, each with its line.
 
-The language is that of herd7's parser for C and for final states (lib/CParser.mly and lib/stateParser.mly there), as far
+The language is that of herd7's parser for C and for final states (lib/CParser.mly, lib/stateParser.mly there), as far
 as tests for the kernel use it. An expression is a tuple whose first part says what it is:
 
     ("number", 5)   ("name", "x", line)   ("load", address, line)   ("address", expression, line)
     ("call", "READ_ONCE", (arguments), line)   ("unary", "!", one, line)   ("binary", "+", one, other, line)
 
-Casts and parentheses leave nothing behind. `parse` is a recursive descent by hand: it says where it was in words, and it
+Casts and parentheses leave nothing behind. `parse` is a recursive descent by hand: it says where it was in words, and
 is several times as fast as tables.
 """
 
@@ -34,11 +34,12 @@ _LONGEST = 300
 _WIDEST = 64
 """Bits of a number."""
 
-TYPES = frozenset(
-    "int long char short bool _Bool void signed unsigned atomic_t atomic_long_t atomic_int spinlock_t raw_spinlock_t "
-    "srcu_struct intptr_t uintptr_t size_t ssize_t u8 u16 u32 u64 s8 s16 s32 s64 int8_t int16_t int32_t int64_t "
-    "uint8_t uint16_t uint32_t uint64_t uint".split()
-)
+TYPES = frozenset((
+    "int", "long", "char", "short", "bool", "_Bool", "void", "signed", "unsigned", "uint", "atomic_t", "atomic_long_t",
+    "atomic_int", "spinlock_t", "raw_spinlock_t", "srcu_struct", "intptr_t", "uintptr_t", "size_t", "ssize_t",
+    "u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64", "int8_t", "int16_t", "int32_t", "int64_t",
+    "uint8_t", "uint16_t", "uint32_t", "uint64_t",
+))  # fmt: skip
 _QUALIFIERS = frozenset(("volatile", "const", "struct", "_Atomic", "__percpu", "__rcu", "static"))
 _LOCKS = {"spinlock_t": "l", "raw_spinlock_t": "l", "srcu_struct": "s"}
 _LOOPS = frozenset(("while", "for", "do", "goto", "switch", "return", "break", "continue"))
@@ -516,7 +517,9 @@ class _Parser:
         else:
             self._stray()
         if self._is("->") or self._is("."):
-            raise Wrong(self._next.line, "fields of structures are not supported here: use one location for each")
+            raise Wrong(
+                self._next.line, "fields of structures are not supported here: use one location for each"
+            )
         if self._is("["):
             raise Wrong(self._next.line, "arrays are not supported here: use one location for each element")
         return one
@@ -577,7 +580,7 @@ class _Parser:
         return (None, self._name().text)
 
     def _proposition(self) -> Node:
-        """``a => b`` is ``~a \\/ b``, and binds least."""
+        """An implication is a disjunction, and binds least."""
         self._deeper()
         one = self._row("\\/", "or", lambda: self._row("/\\", "and", self._not))
         if self._took("=>"):

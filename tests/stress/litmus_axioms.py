@@ -1,8 +1,8 @@
 """The kernel's memory model as axioms, for litmus tests: candidate executions are made and judged one by one.
 
-The relations are those of tools/memory-model/linux-kernel.{def,bell,cat} and lock.cat, v6.6. Nothing is shared with what
-searches the tests but the parser. `loads_wait` adds what ours has in addition: a write depends on every earlier read of
-its process, so there is no load buffering.
+The relations are those of tools/memory-model/linux-kernel.{def,bell,cat} and lock.cat, v6.6. Nothing is shared with
+what searches the tests but the parser. `loads_wait` adds what ours has in addition: a write depends on every earlier
+read of its process, so there is no load buffering.
 
 A relation is a list of rows, one for each event, whose bits are the events that it is related to.
 """
@@ -278,9 +278,7 @@ def traces(test: Litmus, domains: dict[str, set[Any]]) -> list[list[Trace]]:
     names |= {init.value for init in tree.init if isinstance(init.value, str)}
     found = []
     for process in tree.processes:
-        first = {
-            init.name: _address(init.value) for init in tree.init if init.process == process.number
-        }
+        first = {init.name: _address(init.value) for init in tree.init if init.process == process.number}
         made: list[Trace] = []
         open_: list[tuple[Any, ...]] = [()]
         while open_:
@@ -327,11 +325,11 @@ def _settled(test: Litmus) -> tuple[list[list[Trace]], dict[str, Any]]:
 def _compose(one: Rows, other: Rows) -> Rows:
     made = []
     for row in one:
-        out = 0
-        while row:
-            low = row & -row
+        left, out = row, 0
+        while left:
+            low = left & -left
             out |= other[low.bit_length() - 1]
-            row ^= low
+            left ^= low
         made.append(out)
     return made
 
@@ -468,7 +466,9 @@ class Candidate:
         for at, event in enumerate(self.events):
             if event.kind == "W":
                 by_place.setdefault(event.place, []).append(at)
-        for lines in product(*([(first, *rest) for rest in permutations(later)] for first, *later in by_place.values())):
+        for lines in product(
+            *([(first, *rest) for rest in permutations(later)] for first, *later in by_place.values())
+        ):
             co = [0] * self.size
             fine = True
             for line in lines:
@@ -566,7 +566,11 @@ class Candidate:
             readers[unlock] |= 1 << lock
         # Grace periods and readers of one domain: that of plain RCU has no place.
         domain = [
-            sum(1 << b for b, other in enumerate(self.events) if other.kind == "F" and other.place == event.place)
+            sum(
+                1 << b
+                for b, other in enumerate(self.events)
+                if other.kind == "F" and other.place == event.place
+            )
             if event.kind == "F"
             else 0
             for event in self.events
@@ -594,9 +598,9 @@ def final_states(test: Litmus, *, loads_wait: bool) -> set[tuple[Any, ...]]:
     found, initial = _settled(test)
     asked = asked_for(test)
     states: set[tuple[Any, ...]] = set()
+    numbers = {process.number: at for at, process in enumerate(test.tree.processes)}
     for chosen in product(*found):
         candidate = Candidate(list(chosen), initial, loads_wait=loads_wait)
-        numbers = {process.number: at for at, process in enumerate(test.tree.processes)}
         orders = list(candidate.orders())
         for rf in candidate.sources():
             for co in orders:
