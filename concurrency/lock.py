@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NoReturn, Self
 from concurrency.context import might_sleep
 from concurrency.failure import Failure, Kind
 from concurrency.operation import Access, Dep, Operation
-from concurrency.runtime import active, checked, current_task, fail, looking_from_outside, of_oneself, perform
+from concurrency.runtime import checked, current_task, fail, looking_from_outside, of_oneself, perform
 from concurrency.site import caller, spell
 from concurrency.task import Task
 from concurrency.waiting import held_now, position
@@ -137,8 +137,6 @@ def _held(lock: Lock, _task: Task, _arg: object) -> bool:
 
 
 IS_LOCKED = Operation("is_locked", Access.READ_ONCE, effect=_held, local=True)
-LOOKS_HELD = Operation("looks whether it is held", Access.READ_ONCE, local=True)
-"""What a trylock that fails does under weak memory, and `is_locked`: it reads the lock's word."""
 
 
 def nested(subclass: int, nest_lock: Lock | None) -> Any:
@@ -190,17 +188,8 @@ class OwnedLock(Lock):
         perform(self._lock, self, nested(subclass, nest_lock))
 
     def trylock(self) -> bool:
-        """Take it if it is free now. One that fails is a READ_ONCE(): under weak memory it may see an older holder."""
-        rt = active.runtime
-        if rt is not None and rt.finds_held(self, tries=True):
-            return False
+        """Take it if it is free now."""
         return bool(perform(self._trylock, self))
-
-    def is_locked(self) -> bool:
-        """See `Lock.is_locked`."""
-        rt = active.runtime
-        held = None if rt is None else rt.finds_held(self, tries=False)
-        return super().is_locked() if held is None else held
 
     def unlock(self) -> None:
         """Give it back; only its owner may."""

@@ -107,7 +107,7 @@ class Runtime(Protocol):
         """Record a tracepoint."""
 
     def finds_held(self, lock: Any, *, tries: bool) -> bool | None:
-        """Whether the calling task sees that somebody holds an `OwnedLock`; None if it has one value for all tasks.
+        """Whether the calling task sees that somebody holds a `Spinlock`; None if it has one value for all tasks.
 
         If it `tries` to take the lock, False says that it may: it has not looked at older values that say so, too.
         """

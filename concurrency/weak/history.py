@@ -34,6 +34,16 @@ class Write:
         self.clock: Any = None
 
 
+class Taken(Write):
+    """What taking a lock writes to its word; `before` is what the unlock before told, or NOTHING if `view` has it."""
+
+    __slots__ = ("before",)
+
+    def __init__(self, value: Any, at: int, view: View, strong: View, onto: Write) -> None:
+        super().__init__(value, at, view, strong)
+        self.before = onto.view
+
+
 class Place:
     """The history of one field of one object, whose `Home` dies with the object."""
 

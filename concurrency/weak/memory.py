@@ -24,12 +24,24 @@ from concurrency.runtime import active, checked, fail
 from concurrency.shared import KEEP, NO_RESULT, Order, Shared
 from concurrency.site import caller
 from concurrency.waiting import label
-from concurrency.weak.history import KEPT, NOTHING, Home, Knowledge, Place, Sync, View, Write, joined, learn
+from concurrency.weak.history import (
+    KEPT,
+    NOTHING,
+    Home,
+    Knowledge,
+    Place,
+    Sync,
+    Taken,
+    View,
+    Write,
+    joined,
+    learn,
+)
 from concurrency.weak.prune import prune
 
 if TYPE_CHECKING:
-    from concurrency.lock import OwnedLock
     from concurrency.race import RaceDetector
+    from concurrency.spinlock import Spinlock
     from concurrency.task import Task
     from concurrency.weak.runtime import WeakSimulated
 
@@ -48,6 +60,8 @@ class Reads(IntEnum):
 
 _PRUNE_AT = 64
 _WORD = "lock word"
+LOOKS_HELD = Operation("looks whether it is held", Access.READ_ONCE, local=True)
+"""What a trylock that fails does, and `is_locked`: it reads the lock's word."""
 
 
 class WeakMemory:
@@ -438,25 +452,25 @@ class WeakMemory:
         if unlocks:
             me.given = (view, own)
 
-    # A lock that one task at a time can hold has a word: True is what a lock wrote (LKW in tools/memory-model/lock.cat,
+    # A spinlock has a word: True is what a lock wrote (LKW in tools/memory-model/lock.cat,
     # v6.6), False an unlock (UL). Only who fails, or looks, reads it; to take the lock needs the newest.
 
-    def holds(self, task: Task, lock: OwnedLock) -> None:
+    def holds(self, task: Task, lock: Spinlock) -> None:
         """`task` has taken `lock`."""
         place = self._word(lock, held=False)
         me = self.known[task.id]
         last = place.history[-1]
-        # The write of a read-modify-write: whoever sees it is told what the unlock before told (rmw-sequence).
-        write = Write(True, last.at + 1, joined(me.told(), last.view), joined(me.strong, last.strong))
-        self._append(me, place, write)
+        # The write of a read-modify-write: whoever sees it is told what the unlock before told, too (rmw-sequence).
+        # Hardly anybody does, so the two are joined then.
+        self._append(me, place, Taken(True, last.at + 1, me.told(), me.strong, last))
 
-    def let_go(self, task: Task, lock: OwnedLock) -> None:
+    def let_go(self, task: Task, lock: Spinlock) -> None:
         """`task` has given `lock` back."""
         place = self._word(lock, held=True)
         me = self.known[task.id]
         self._append(me, place, Write(False, place.history[-1].at + 1, me.frozen(), me.strong))
 
-    def _word(self, lock: OwnedLock, *, held: bool) -> Place:
+    def _word(self, lock: Spinlock, *, held: bool) -> Place:
         home = self._home(lock)
         place = home.places.get(_WORD)
         if place is None:
@@ -470,7 +484,7 @@ class WeakMemory:
         me.floor[place] = me.seen[place] = me.own[place] = write
         me.snapshot = None
 
-    def finds_held(self, task: Task, op: Operation, lock: OwnedLock, *, tries: bool) -> bool:
+    def finds_held(self, task: Task, op: Operation, lock: Spinlock, *, tries: bool) -> bool:
         """What `task` sees in the word of `lock`; see `Runtime.finds_held`."""
         me = self.known[task.id]
         place = self._word(lock, held=not lock.unheld)
@@ -481,6 +495,9 @@ class WeakMemory:
         write = ways[self._runtime.choose(len(ways), "value of the lock") if len(ways) > 1 else 0]
         if tries and not write.value:
             return False
+        if isinstance(write, Taken):
+            write.view = joined(write.view, write.before)
+            write.before = NOTHING
         self._read_from(me, op, place, write, Reads.NOTHING, lock)
         return bool(write.value)
 

@@ -8,16 +8,17 @@ from typing import Any
 from concurrency.clock import run_clock
 from concurrency.execution import END, Execution
 from concurrency.fence import SMP_MB, Propagation
-from concurrency.lock import LOOKS_HELD, Lock, OwnedLock
+from concurrency.lock import Lock
 from concurrency.operation import Access, Dep, Fence, Operation
 from concurrency.race import Clock, RaceDetector
 from concurrency.rcu.domain import GracePeriods, RcuDomain
 from concurrency.rcu.order import Flavour, Grace, GraceOrder, Reader
 from concurrency.simulated import Simulated
+from concurrency.spinlock import Spinlock
 from concurrency.task import Task
 from concurrency.weak.accessors import WEAK
 from concurrency.weak.history import Sync, View, joined
-from concurrency.weak.memory import WeakMemory
+from concurrency.weak.memory import LOOKS_HELD, WeakMemory
 
 Told = tuple[Sync, Clock | None]
 """What one task hands on to others: by the memory, and for the race detector."""
@@ -113,7 +114,7 @@ class WeakSimulated(Simulated):
         if whose is not None:
             for name in op.acquires:
                 memory.take(task, memory.sync(whose, name), locks=isinstance(whose, Lock))
-            if op.acquires and isinstance(whose, OwnedLock):
+            if op.acquires and isinstance(whose, Spinlock):
                 memory.holds(task, whose)
         if op.access is not Access.NONE:
             memory.touch(task, op, obj)
@@ -121,7 +122,7 @@ class WeakSimulated(Simulated):
             unlocks = op.dep in _UNLOCKS and isinstance(whose, Lock)
             for name in op.releases:
                 memory.give(task, memory.sync(whose, name), unlocks=unlocks)
-            if unlocks and isinstance(whose, OwnedLock):
+            if unlocks and isinstance(whose, Spinlock):
                 memory.let_go(task, whose)
         if op.after is Fence.MB:
             self._barrier()
