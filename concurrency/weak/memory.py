@@ -495,11 +495,19 @@ class WeakMemory:
         write = ways[self._runtime.choose(len(ways), "value of the lock") if len(ways) > 1 else 0]
         if tries and not write.value:
             return False
+        self._read_word(me, op, place, write, lock)
+        return bool(write.value)
+
+    def failed(self, task: Task, op: Operation, lock: Spinlock) -> None:
+        """`task` has not got `lock`, which somebody took after it had looked: so it has read that."""
+        place = self._word(lock, held=True)
+        self._read_word(self.known[task.id], op, place, place.history[-1], lock)
+
+    def _read_word(self, me: Knowledge, op: Operation, place: Place, write: Write, lock: Spinlock) -> None:
         if isinstance(write, Taken):
             write.view = joined(write.view, write.before)
             write.before = NOTHING
         self._read_from(me, op, place, write, Reads.NOTHING, lock)
-        return bool(write.value)
 
     def touch(self, task: Task, op: Operation, obj: Any) -> None:
         """An access to an object that is not `Shared`: its value is always the newest, what it tells is not."""

@@ -116,6 +116,8 @@ class WeakSimulated(Simulated):
                 memory.take(task, memory.sync(whose, name), locks=isinstance(whose, Lock))
             if op.acquires and isinstance(whose, Spinlock):
                 memory.holds(task, whose)
+        elif op.dep is Dep.TRY and isinstance(obj, Spinlock):
+            memory.failed(task, op, obj)
         if op.access is not Access.NONE:
             memory.touch(task, op, obj)
         if whose is not None:
