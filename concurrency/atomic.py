@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from concurrency.shared import KEEP, Order, Shared, modify
+from concurrency.shared import KEEP, NO_RESULT, Order, Shared, modify
 
 T = TypeVar("T")
 
@@ -20,7 +20,8 @@ def xchg(obj: Shared, name: str, value: T, order: Order = Order.FULL) -> T:
 
 def cmpxchg(obj: Shared, name: str, old: T, new: T, order: Order = Order.FULL) -> T:
     """Atomically replace the field if it equals `old`; gives what was there. If it fails it orders nothing."""
-    return modify(obj, name, lambda was: (new if was == old else KEEP, was), order)  # type: ignore[no-any-return]
+    change = lambda was: (new if was == old else KEEP, was)  # noqa: E731
+    return modify(obj, name, change, order, may_fail=True)  # type: ignore[no-any-return]
 
 
 def atomic_add_return(obj: Shared, name: str, n: int, order: Order = Order.FULL) -> int:
@@ -34,8 +35,8 @@ def atomic_fetch_add(obj: Shared, name: str, n: int, order: Order = Order.FULL) 
 
 
 def atomic_add(obj: Shared, name: str, n: int) -> None:
-    """Atomically add; orders nothing."""
-    modify(obj, name, lambda old: (old + n, None), Order.RELAXED)
+    """Atomically add; orders nothing, and smp_rmb() does not order what it read."""
+    modify(obj, name, lambda old: (old + n, NO_RESULT), Order.RELAXED)
 
 
 def atomic_inc(obj: Shared, name: str) -> None:
@@ -55,6 +56,5 @@ def atomic_dec_and_test(obj: Shared, name: str) -> bool:
 
 def atomic_add_unless(obj: Shared, name: str, n: int, unless: int) -> bool:
     """Atomically add unless the field is `unless`; whether it was not. Orders nothing if it was."""
-    return bool(
-        modify(obj, name, lambda old: (KEEP if old == unless else old + n, old != unless), Order.FULL)
-    )
+    change = lambda old: (KEEP if old == unless else old + n, old != unless)  # noqa: E731
+    return bool(modify(obj, name, change, Order.FULL, may_fail=True))

@@ -106,6 +106,12 @@ class Runtime(Protocol):
     def trace(self, event: str, fields: dict[str, object]) -> None:
         """Record a tracepoint."""
 
+    def finds_held(self, lock: Any, *, tries: bool) -> bool | None:
+        """Whether the calling task sees that somebody holds a `Spinlock`; None if it has one value for all tasks.
+
+        If it `tries` to take the lock, False says that it may: it has not looked at older values that say so, too.
+        """
+
     def might_alloc(self, gfp: int) -> None:
         """Tell the lock validator that the calling task may allocate with these flags here."""
 

@@ -59,6 +59,9 @@ class Order(StrEnum):
 KEEP: Any = object()
 """Given by the change of a read-modify-write that writes nothing after all, as a failed cmpxchg()."""
 
+NO_RESULT: Any = object()
+"""Given as the result of the change of a read-modify-write that has none, as atomic_inc()."""
+
 _KIND = re.compile(r"(?:\w+\.)*(Plain|Once|RcuPtr|Atomic|Unshared)\[")
 _CLASS_VARIABLE = re.compile(r"(?:\w+\.)*ClassVar\b")
 _UNSHARED = "Unshared"
@@ -390,15 +393,29 @@ def rcu_dereference(obj: Shared, name: str) -> Any:
     return rcu_dereference_check(obj, name, False)
 
 
-def modify(obj: Shared, name: str, change: Callable[[Any], tuple[Any, Any]], order: Order) -> Any:
-    """Atomically replace the field by what `change` makes of it (or `KEEP`); gives its second result.
+def modify(
+    obj: Shared,
+    name: str,
+    change: Callable[[Any], tuple[Any, Any]],
+    order: Order,
+    *,
+    may_fail: bool = False,
+) -> Any:
+    """Atomically replace the field by what `change` makes of it (or `KEEP`); gives its second result (or `NO_RESULT`).
 
-    `change` may be called more than once, so it must not do anything else.
+    `change` may be called more than once, so it must not do anything else. If it `may_fail`, one in full order that
+    gives `KEEP` is no barrier under weak memory, not even before it, as a cmpxchg() that fails.
     """
-    return _modify(obj, name, change, order)
+    return _modify(obj, name, change, order, may_fail)
 
 
-def _modify(obj: Shared, name: str, change: Callable[[Any], tuple[Any, Any]], order: Order) -> Any:
+def _modify(
+    obj: Shared,
+    name: str,
+    change: Callable[[Any], tuple[Any, Any]],
+    order: Order,
+    may_fail: bool,  # noqa: ARG001
+) -> Any:
     return perform(field_of(obj, name).modify[order], obj, change)
 
 
@@ -408,7 +425,7 @@ class Accessors(NamedTuple):
     property: Callable[[SharedField], property]
     read: Callable[[Shared, str, str], Any]
     write: Callable[[Shared, str, object, str], None]
-    modify: Callable[[Shared, str, Callable[[Any], tuple[Any, Any]], Order], Any]
+    modify: Callable[[Shared, str, Callable[[Any], tuple[Any, Any]], Order, bool], Any]
     init: Callable[..., None]
 
 

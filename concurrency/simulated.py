@@ -514,6 +514,10 @@ class Simulated(Liveness):
         for traced in self._on_traced:
             traced(self.current, event, fields)
 
+    def finds_held(self, lock: Any, *, tries: bool) -> bool | None:  # noqa: ARG002
+        """See `Runtime.finds_held`."""
+        return None
+
     def might_alloc(self, gfp: int) -> None:
         """See `Runtime.might_alloc`."""
         try:

@@ -374,6 +374,10 @@ class Threaded:
     def trace(self, event: str, fields: dict[str, object]) -> None:
         """Nobody listens."""
 
+    def finds_held(self, lock: Any, *, tries: bool) -> bool | None:  # noqa: ARG002
+        """See `Runtime.finds_held`."""
+        return None
+
     def might_alloc(self, gfp: int) -> None:
         """See `Runtime.might_alloc`."""
         with self._guard:

@@ -110,12 +110,34 @@ def _unlock(ssp: SrcuStruct, task: Task, index: int | None) -> None:
     ssp.holdouts.pop(index, None)
 
 
+def _up(ssp: SrcuStruct, task: Task, index: int | None) -> None:
+    if index is None:
+        # A search that makes effects on a copy has no argument.
+        index = next(iter(ssp.open), 0)
+    if index not in ssp.open:
+        open_ = ", ".join(map(str, ssp.open)) or "none"
+        fail(
+            Failure(
+                Kind.RCU,
+                "WARNING: bad unlock balance detected!",
+                f"srcu_up_read({ssp.name}, {index}) by {task.name}: this domain has no reader of that index; "
+                f"it has {open_}\nat {caller()}",
+            )
+        )
+    del ssp.open[index]
+    ssp.holdouts.pop(index, None)
+
+
 SRCU_READ_LOCK = Operation(
     "srcu_read_lock", effect=_lock, wakes=False, dep=Dep.ACQUIRE_RECURSIVE, rcu=Moment.BEGINS, local=True
 )
 SRCU_READ_UNLOCK = Operation(
     "srcu_read_unlock", effect=_unlock, wakes=True, dep=Dep.RELEASE, rcu=Moment.ENDS, local=True
 )
+# The lock validator knows no lock that one task takes and another one gives back, so it hears of neither, as in the
+# kernel (include/linux/srcu.h, v6.6: no srcu_lock_acquire() there).
+SRCU_DOWN_READ = Operation("srcu_down_read", effect=_lock, wakes=False, rcu=Moment.BEGINS, local=True)
+SRCU_UP_READ = Operation("srcu_up_read", effect=_up, wakes=True, rcu=Moment.ENDS, local=True)
 SRCU_WAITS = wait_operations("srcu", grace=False)._replace(
     begin=Operation(
         "synchronize_srcu", effect=begin_wait, dep=Dep.SYNC, rcu=Moment.WAIT, before=Fence.MB, local=True
@@ -132,6 +154,18 @@ def srcu_read_lock(ssp: SrcuStruct) -> int:
 def srcu_read_unlock(ssp: SrcuStruct, index: int) -> None:
     """End the reader of this index; a report unless the calling task began it in this domain."""
     perform(SRCU_READ_UNLOCK, ssp, index)
+    if active.runtime is None:
+        drain(ssp)
+
+
+def srcu_down_read(ssp: SrcuStruct) -> int:
+    """Begin a reader that any task may end, by `srcu_up_read` with the index that this gives."""
+    return int(perform(SRCU_DOWN_READ, ssp))
+
+
+def srcu_up_read(ssp: SrcuStruct, index: int) -> None:
+    """End a reader that `srcu_down_read` has begun, in whatever task; a report if there is none of this index."""
+    perform(SRCU_UP_READ, ssp, index)
     if active.runtime is None:
         drain(ssp)
 

@@ -3,6 +3,7 @@
 An operational form of the kernel's memory model without load buffering; docs/memory.md says what it does and what not.
 """
 
+from concurrency.weak.memory import by_name
 from concurrency.weak.runtime import WeakSimulated
 
-__all__ = ["WeakSimulated"]
+__all__ = ["WeakSimulated", "by_name"]

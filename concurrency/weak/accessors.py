@@ -81,15 +81,22 @@ def _write(obj: Shared, name: str, value: object, how: str) -> None:
     setattr(obj, field.slot, value)
 
 
-def _modify(obj: Shared, name: str, change: Callable[[Any], tuple[Any, Any]], order: Order) -> Any:
-    """A fully ordered one is a full barrier, the access, and a full barrier if it wrote."""
+def _modify(
+    obj: Shared, name: str, change: Callable[[Any], tuple[Any, Any]], order: Order, may_fail: bool
+) -> Any:
+    """A fully ordered one is a full barrier, the access, and a full barrier; no barrier at all if it writes nothing."""
     field = shared.field_of(obj, name)
     rt = _runtime()
     if rt is None:
-        return shared.STRONG.modify(obj, name, change, order)
-    if order is Order.FULL:
-        smp_mb()
+        return shared.STRONG.modify(obj, name, change, order, may_fail)
     op = field.modify[order]
+    if order is Order.FULL:
+        if may_fail:
+            rt.announce(op, obj)
+            result, failed = rt.memory.fails(op, obj, name, change, getattr(obj, field.slot))
+            if failed:
+                return result
+        smp_mb()
     rt.announce(op, obj)
     result, new, last = rt.memory.modify(op, obj, name, change, order, getattr(obj, field.slot))
     if last:

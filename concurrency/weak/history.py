@@ -34,6 +34,16 @@ class Write:
         self.clock: Any = None
 
 
+class Taken(Write):
+    """What taking a lock writes to its word; `before` is what the unlock before told, or NOTHING if `view` has it."""
+
+    __slots__ = ("before",)
+
+    def __init__(self, value: Any, at: int, view: View, strong: View, onto: Write) -> None:
+        super().__init__(value, at, view, strong)
+        self.before = onto.view
+
+
 class Place:
     """The history of one field of one object, whose `Home` dies with the object."""
 
@@ -122,10 +132,13 @@ class Knowledge:
     `floor`: its reads return nothing older. `seen`: what it has read and written, with what came along; its writes
     come later in each history. `own`: what it has written itself. `released`: what its next write tells of, and
     `strong` what that one tells of because a full barrier made it known to all. `through`: for an object, by its id,
-    what reads through the pointer know that led there.
+    what reads through the pointer know that led there. `aside`: what only reads of atomics without a result were told
+    (``atomic_inc``): `smp_rmb` does not order those (tools/memory-model/linux-kernel.cat, v6.6: R4rmb), all else that
+    goes by `seen` counts it.
     """
 
     __slots__ = (
+        "aside",
         "floor",
         "given",
         "own",
@@ -141,6 +154,7 @@ class Knowledge:
     def __init__(self) -> None:
         self.floor: View = {}
         self.seen: View = {}
+        self.aside: View = NOTHING
         self.own: View = {}
         self.released: View = NOTHING
         self.strong: View = NOTHING
@@ -156,11 +170,22 @@ class Knowledge:
         tools/memory-model/Documentation/explanation.txt, "Locking")."""
 
     def frozen(self) -> View:
-        """A copy of `seen` that never changes."""
+        """A copy of `seen` and `aside` that never changes."""
         copy = self.snapshot
         if copy is None:
             copy = self.snapshot = self.seen.copy()
+            if self.aside:
+                learn(copy, self.aside)
         return copy
+
+    def newest(self, place: Place) -> Write | None:
+        """The newest write of a place that it has seen; its own writes come after that."""
+        write = self.seen.get(place)
+        if self.aside:
+            other = self.aside.get(place)
+            if other is not None and (write is None or write.at < other.at):
+                return other
+        return write
 
     def told(self) -> View:
         """What a write tells of that releases nothing itself."""

@@ -15,22 +15,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from concurrency.failure import Failure, Kind
 from concurrency.looks import same_value
 from concurrency.operation import Access, Fence, Operation
-from concurrency.runtime import checked, fail
-from concurrency.shared import KEEP, Order, Shared
+from concurrency.runtime import active, checked, fail
+from concurrency.shared import KEEP, NO_RESULT, Order, Shared
 from concurrency.site import caller
 from concurrency.waiting import label
-from concurrency.weak.history import KEPT, NOTHING, Home, Knowledge, Place, Sync, View, Write, joined, learn
+from concurrency.weak.history import (
+    KEPT,
+    NOTHING,
+    Home,
+    Knowledge,
+    Place,
+    Sync,
+    Taken,
+    View,
+    Write,
+    joined,
+    learn,
+)
 from concurrency.weak.prune import prune
 
 if TYPE_CHECKING:
     from concurrency.race import RaceDetector
+    from concurrency.spinlock import Spinlock
     from concurrency.task import Task
     from concurrency.weak.runtime import WeakSimulated
+
+
+T = TypeVar("T")
 
 
 class Reads(IntEnum):
@@ -43,6 +59,9 @@ class Reads(IntEnum):
 
 
 _PRUNE_AT = 64
+_WORD = "lock word"
+LOOKS_HELD = Operation("looks whether it is held", Access.READ_ONCE, local=True)
+"""What a trylock that fails does, and `is_locked`: it reads the lock's word."""
 
 
 class WeakMemory:
@@ -187,6 +206,22 @@ class WeakMemory:
             acquires = reads is Reads.ACQUIRE or op.access is Access.ACQUIRE
             self._races.reads_from(self._runtime.current, write.clock, acquires=acquires)
 
+    def _pass_by(self, me: Knowledge, place: Place, write: Write) -> None:
+        """An atomic without a result has read `write`: a later smp_rmb() does not order that (`Knowledge.aside`)."""
+        aside = me.aside.copy()
+        have = aside.get(place)
+        if have is None or have.at < write.at:
+            aside[place] = write
+        learn(aside, write.view)
+        me.aside = aside
+        me.snapshot = None
+        if write.strong and write.strong is not me.strong:
+            me.strong = joined(me.strong, write.strong)
+            me.stamp = None
+        me.floor[place] = write
+        if write.clock is not None and self._races is not None:
+            self._races.reads_from(self._runtime.current, write.clock, acquires=False)
+
     def _lead(self, me: Knowledge, write: Write, obj: Any) -> None:
         """What is read through a pointer, or one of a tuple of them, comes after the read of the pointer."""
         before = me.through.get(id(obj))
@@ -214,7 +249,7 @@ class WeakMemory:
         me = self.known[self._runtime.current.id]
         history = place.history
         spot = len(history)
-        low = me.seen.get(place)
+        low = me.seen.get(place) if not me.aside else me.newest(place)
         if spot > 1 and low is not history[-1]:
             oldest = history[0].at if low is None else low.at
             spots = [
@@ -263,7 +298,7 @@ class WeakMemory:
         place = self._place(self._home(obj), field, newest)
         me = self.known[self._runtime.current.id]
         history = place.history
-        low = me.seen.get(place)
+        low = me.seen.get(place) if not me.aside else me.newest(place)
         oldest = history[0].at if low is None else low.at
         ways = []
         for n in range(len(history) - 1, len(history) - 1 - self._ways(me, obj, place), -1):
@@ -274,7 +309,10 @@ class WeakMemory:
         n, new, result = ways[self._runtime.choose(len(ways), f"value of {field}") if len(ways) > 1 else 0]
         old = history[n]
         acquires = order in (Order.FULL, Order.ACQUIRE) and new is not KEEP
-        self._read_from(me, op, place, old, Reads.ACQUIRE if acquires else Reads.POINTER, obj)
+        if result is NO_RESULT:
+            self._pass_by(me, place, old)
+        else:
+            self._read_from(me, op, place, old, Reads.ACQUIRE if acquires else Reads.POINTER, obj)
         if op.tracked and self._races is not None:
             self._races.compare(self._runtime.current, op, obj)
         self._runtime.wrote(kept=new is KEEP or (old is history[-1] and same_value(old.value, new)))
@@ -289,6 +327,40 @@ class WeakMemory:
         place.insert(n + 1, write)
         self._made(me, place, write)
         return result, new, place.history[-1] is write
+
+    def fails(
+        self, op: Operation, obj: Any, field: str, change: Callable[[Any], tuple[Any, Any]], newest: Any
+    ) -> tuple[Any, bool]:
+        """Before the barrier of a fully ordered read-modify-write: what it gives, if it fails, and whether it does.
+
+        One that fails is a READ_ONCE() and no barrier (tools/memory-model/linux-kernel.def and lib/CSem.ml of herd7,
+        CmpExchange). It can go on if something that it could read would not have it fail.
+        """
+        place = self._place(self._home(obj), field, newest)
+        me = self.known[self._runtime.current.id]
+        history = place.history
+        found = []
+        goes_on = False
+        for n in range(len(history) - 1, len(history) - 1 - self._ways(me, obj, place), -1):
+            new, result = change(history[n].value)
+            if new is KEEP:
+                found.append((history[n], result))
+            else:
+                goes_on = True
+        if not found:
+            return None, False
+        ways = len(found) + goes_on
+        chosen = self._runtime.choose(ways, f"value of {field}") if ways > 1 else 0
+        if goes_on:
+            if not chosen:
+                return None, False
+            chosen -= 1
+        write, result = found[chosen]
+        self._read_from(me, op, place, write, Reads.POINTER, obj)
+        if op.tracked and self._races is not None:
+            self._races.compare(self._runtime.current, op, obj)
+        self._runtime.wrote(kept=True)
+        return result, True
 
     def _may_be_unborn(self, me: Knowledge, birth: Place, obj: Any, place: Place | None) -> bool:
         """The task knows neither that the object was made nor a later write to the place."""
@@ -321,6 +393,9 @@ class WeakMemory:
             return
         if barrier is Fence.MB:
             learn(me.seen, self.everywhere)
+            if me.aside:
+                learn(me.seen, me.aside)
+                me.aside = NOTHING
             me.snapshot = None
             self.everywhere = me.released = me.strong = me.stamp = me.frozen()
             me.own = me.seen.copy()
@@ -376,6 +451,63 @@ class WeakMemory:
         sync.strong = me.strong if alone else joined(sync.strong, me.strong)
         if unlocks:
             me.given = (view, own)
+
+    # A spinlock has a word: True is what a lock wrote (LKW in tools/memory-model/lock.cat,
+    # v6.6), False an unlock (UL). Only who fails, or looks, reads it; to take the lock needs the newest.
+
+    def holds(self, task: Task, lock: Spinlock) -> None:
+        """`task` has taken `lock`."""
+        place = self._word(lock, held=False)
+        me = self.known[task.id]
+        last = place.history[-1]
+        # The write of a read-modify-write: whoever sees it is told what the unlock before told, too (rmw-sequence).
+        # Hardly anybody does, so the two are joined then.
+        self._append(me, place, Taken(True, last.at + 1, me.told(), me.strong, last))
+
+    def let_go(self, task: Task, lock: Spinlock) -> None:
+        """`task` has given `lock` back."""
+        place = self._word(lock, held=True)
+        me = self.known[task.id]
+        self._append(me, place, Write(False, place.history[-1].at + 1, me.frozen(), me.strong))
+
+    def _word(self, lock: Spinlock, *, held: bool) -> Place:
+        home = self._home(lock)
+        place = home.places.get(_WORD)
+        if place is None:
+            place = home.places[_WORD] = Place(held, home)
+        return place
+
+    def _append(self, me: Knowledge, place: Place, write: Write) -> None:
+        place.history.append(write)
+        if len(place.history) > KEPT:
+            place.forget(1)
+        me.floor[place] = me.seen[place] = me.own[place] = write
+        me.snapshot = None
+
+    def finds_held(self, task: Task, op: Operation, lock: Spinlock, *, tries: bool) -> bool:
+        """What `task` sees in the word of `lock`; see `Runtime.finds_held`."""
+        me = self.known[task.id]
+        place = self._word(lock, held=not lock.unheld)
+        newest = place.history[-1]
+        ways = place.history[len(place.history) - self._ways(me, lock, place) :][::-1]
+        if tries:
+            ways = [write for write in ways if write.value or write is newest]
+        write = ways[self._runtime.choose(len(ways), "value of the lock") if len(ways) > 1 else 0]
+        if tries and not write.value:
+            return False
+        self._read_word(me, op, place, write, lock)
+        return bool(write.value)
+
+    def failed(self, task: Task, op: Operation, lock: Spinlock) -> None:
+        """`task` has not got `lock`, which somebody took after it had looked: so it has read that."""
+        place = self._word(lock, held=True)
+        self._read_word(self.known[task.id], op, place, place.history[-1], lock)
+
+    def _read_word(self, me: Knowledge, op: Operation, place: Place, write: Write, lock: Spinlock) -> None:
+        if isinstance(write, Taken):
+            write.view = joined(write.view, write.before)
+            write.before = NOTHING
+        self._read_from(me, op, place, write, Reads.NOTHING, lock)
 
     def touch(self, task: Task, op: Operation, obj: Any) -> None:
         """An access to an object that is not `Shared`: its value is always the newest, what it tells is not."""
@@ -443,6 +575,26 @@ class WeakMemory:
             setattr(obj, op.word, value)
         if op.after is not None:
             self.barrier(task, op.after)
+
+
+def by_name(obj: Any, access: Callable[[], T]) -> T:
+    """Make an access to `obj` that no pointer led to: it depends on no read of one.
+
+    Python knows objects, not the expressions that led to them, so an access counts as one through whatever pointer to
+    its object the task has read. A litmus test says which it is: ``READ_ONCE(*x)`` depends on nothing, though `x` was
+    found in a pointer before (tools/memory-model: a dependency belongs to the address, not to where it leads).
+    """
+    memory = getattr(active.runtime, "memory", None)
+    if not isinstance(memory, WeakMemory) or active.runtime is None:
+        return access()
+    through = memory.known[active.runtime.current.id].through
+    led = through.pop(id(obj), None)
+    if led is None:
+        return access()
+    result = access()
+    # The access may have led here itself, by a pointer to its own object, or passed a barrier, which forgets them all.
+    through.setdefault(id(obj), led)
+    return result
 
 
 _LOADS = frozenset({Access.READ, Access.READ_ONCE, Access.ACQUIRE, Access.ACQ_REL})

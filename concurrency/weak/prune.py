@@ -54,7 +54,7 @@ def _floor(memory: WeakMemory, task: Task) -> View:
 def _views(memory: WeakMemory) -> list[View]:
     views = [memory.everywhere]
     for me in memory.known:
-        views += [me.floor, me.seen, me.own, me.released, me.strong]
+        views += [me.floor, me.seen, me.aside, me.own, me.released, me.strong]
         views += [view for view in (me.stamp, me.snapshot) if view is not None]
         views += [view for _, view in me.through.values()]
         views += me.given or ()

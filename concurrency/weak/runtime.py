@@ -14,10 +14,11 @@ from concurrency.race import Clock, RaceDetector
 from concurrency.rcu.domain import GracePeriods, RcuDomain
 from concurrency.rcu.order import Flavour, Grace, GraceOrder, Reader
 from concurrency.simulated import Simulated
+from concurrency.spinlock import Spinlock
 from concurrency.task import Task
 from concurrency.weak.accessors import WEAK
 from concurrency.weak.history import Sync, View, joined
-from concurrency.weak.memory import WeakMemory
+from concurrency.weak.memory import LOOKS_HELD, WeakMemory
 
 Told = tuple[Sync, Clock | None]
 """What one task hands on to others: by the memory, and for the race detector."""
@@ -113,15 +114,26 @@ class WeakSimulated(Simulated):
         if whose is not None:
             for name in op.acquires:
                 memory.take(task, memory.sync(whose, name), locks=isinstance(whose, Lock))
+            if op.acquires and isinstance(whose, Spinlock):
+                memory.holds(task, whose)
+        elif op.dep is Dep.TRY and isinstance(obj, Spinlock):
+            memory.failed(task, op, obj)
         if op.access is not Access.NONE:
             memory.touch(task, op, obj)
         if whose is not None:
             unlocks = op.dep in _UNLOCKS and isinstance(whose, Lock)
             for name in op.releases:
                 memory.give(task, memory.sync(whose, name), unlocks=unlocks)
+            if unlocks and isinstance(whose, Spinlock):
+                memory.let_go(task, whose)
         if op.after is Fence.MB:
             self._barrier()
         return result
+
+    def finds_held(self, lock: Any, *, tries: bool) -> bool | None:
+        """See `Runtime.finds_held`."""
+        self.announce(LOOKS_HELD, lock)
+        return self.memory.finds_held(self.current, LOOKS_HELD, lock, tries=tries)
 
     # -- for `GraceOrder` -----------------------------------------------------------------------------------------
 

@@ -818,7 +818,7 @@ kind(
 kind(
     "srcu by hand",
     READER,
-    "i{ident} = srcu_read_lock(srcu)\n{body}\nsrcu_read_unlock(srcu, i{ident})",
+    "i{ident} = srcu_down_read(srcu)\n{body}\nsrcu_up_read(srcu, i{ident})",
     weight=1,
     cost=2,
     adds="srcu",

@@ -202,7 +202,8 @@ class Happened:
                 elif event.op.region:
                     change = _region(event)
             elif event.obj is obj:
-                change = {"srcu_read_lock": 1, "srcu_read_unlock": -1}.get(name, 0)
+                begins, ends = ("srcu_read_lock", "srcu_down_read"), ("srcu_read_unlock", "srcu_up_read")
+                change = (name in begins) - (name in ends)
             if change:
                 was = depth.get(event.task, 0)
                 now = depth[event.task] = was + change

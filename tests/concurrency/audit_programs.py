@@ -81,7 +81,9 @@ from concurrency import (
     softirq,
     spawn,
     srcu_barrier,
+    srcu_down_read,
     srcu_reader,
+    srcu_up_read,
     start_poll_synchronize_rcu,
     start_poll_synchronize_srcu,
     synchronize_rcu,
@@ -225,6 +227,7 @@ def srcu() -> None:
     ssp = SrcuStruct("domain")
 
     def reader() -> None:
+        srcu_up_read(ssp, srcu_down_read(ssp))
         with srcu_reader(ssp):
             pass
 
