@@ -21,7 +21,12 @@ from vm.layout import VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK
 from vm.mm import MmStruct, mmap_write_lock, mmap_write_lock_nested, mmap_write_unlock
 from vm.munmap import remove_vma
 from vm.tlb import flush_tlb_mm
-from vm.uffd_copy import dup_userfaultfd, dup_userfaultfd_complete, dup_userfaultfd_fail
+from vm.uffd_copy import (
+    dup_userfaultfd,
+    dup_userfaultfd_complete,
+    dup_userfaultfd_fail,
+    dup_userfaultfd_vma,
+)
 from vm.vma import VmArea, vm_area_dup, vm_area_free
 from vm.vma_lock import vma_start_write
 
@@ -83,6 +88,7 @@ def dup_vma(mm: MmStruct, vma: VmArea) -> int:
         vm_area_free(copy)
         return ENOMEM
     copy.vm_flags &= ~VM_LOCKED
+    dup_userfaultfd_vma(copy)
     mapping = copy.vm_file
     if mapping is not None:
         get_file(mapping)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from concurrency import trace
 from vm.anon_vma_chain import anon_vma_prepare
-from vm.errno import ENOMEM
+from vm.errno import EFAULT, ENOMEM
 from vm.folio import alloc_huge, folio_get, folio_put, folio_wait_locked
 from vm.huge_pmd import change_pmd_bits, deposit
 from vm.huge_split_pmd import split_huge_pmd_locked
 from vm.layout import VM_HUGEPAGE
-from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter
+from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter, check_stable_address_space
 from vm.pgtable import (
     PTE_DIRTY,
     PTE_YOUNG,
@@ -34,7 +34,8 @@ FALLBACK = 1
 
 
 def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int:
-    """Map a huge page around `address`, unless somebody was faster. 0, -ENOMEM, or FALLBACK.
+    """Map a huge page around `address`, unless somebody was faster. 0, -ENOMEM, FALLBACK, or -EFAULT in a victim of the
+    OOM reaper.
 
     Needs mmap_lock, or the VMA's lock.
     """
@@ -54,8 +55,11 @@ def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int
     for page in folio.pages:
         page.token = 0
     bits = vma.vm_page_prot | maybe_mkwrite(vma) | PTE_YOUNG | (PTE_DIRTY if write else 0)
+    stable = True
     with mm.page_table_lock:
         installed = pmdp_get(mm, start) is None
+        if installed:
+            installed = stable = check_stable_address_space(mm)
         if installed:
             hugepage_add_new_anon_rmap(folio, vma, start)
             folio.lru = True
@@ -66,7 +70,7 @@ def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int
     if not installed:
         pte_cache.free(table)
         folio_put(mm.memory, folio)
-    return 0
+    return 0 if stable else EFAULT
 
 
 def do_huge_pmd_wp_page(vma: VmArea, address: int, pmd: Present) -> int:

@@ -10,7 +10,7 @@ from vm.huge_split_pmd import split_huge_pmd
 from vm.mm import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
-    PTE_UFFD_WP,
+    PTE_SWP_KEPT,
     PageTable,
     Present,
     Swap,
@@ -23,6 +23,7 @@ from vm.rmap import folio_lock_anon_vma_read, folio_remove_rmap, rmap_walk
 from vm.swap import swap_duplicate
 from vm.tlb import flush_tlb_mm, flush_tlb_page
 from vm.vma import VmArea
+from vm.zap import pte_install_uffd_wp_if_needed
 
 
 @dataclass(slots=True)
@@ -88,6 +89,7 @@ def _try_to_unmap_one(folio: Folio, vma: VmArea, address: int, batch: FlushBatch
         if folio_test_anon(folio):
             leave_swap_entry(folio, mm, table, address, pte)
         else:
+            pte_install_uffd_wp_if_needed(vma, table, address, pte)
             add_mm_counter(mm, MM_FILEPAGES, -1)
         trace("unmap_one", mm=mm.name, addr=hex(address), page=folio.name)
         folio_remove_rmap(folio)
@@ -99,7 +101,7 @@ def leave_swap_entry(folio: Folio, mm: MmStruct, table: PageTable, address: int,
     slot = folio.swap
     assert slot is not None, "an anonymous page is unmapped only after it has a slot"
     swap_duplicate(slot)
-    bits = pte.bits & PTE_UFFD_WP
+    bits = pte.bits & PTE_SWP_KEPT
     if folio.anon_exclusive:
         folio.anon_exclusive = False
         bits |= PTE_SWP_EXCLUSIVE
