@@ -239,6 +239,7 @@ def test_a_merge_that_fails_leaves_no_anon_vma_behind() -> None:
         mmap_write_lock(mm)
         below, above = vma_lookup(mm, page(0)), vma_lookup(mm, page(2))
         if touched and below is not None and above is not None:
+            assert active.runtime is not None
             active.runtime.faults = 1
             if vma_expand(below, page(0), page(3), below.vm_pgoff, above) == ENOMEM:
                 failed.append(1)
