@@ -7,7 +7,7 @@ from functools import partial
 from concurrency import READ_ONCE, bug_on, peek, trace
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.errno import EAGAIN, ENOMEM
-from vm.filemap import AddressSpace, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
+from vm.filemap import AddressSpace, i_mmap_lock_write, i_mmap_unlock_write, vma_interval_tree_foreach
 from vm.find import vma_lookup
 from vm.folio import Folio, alloc_huge, folio_put
 from vm.huge_pmd import deposit, pmdp_huge_get_and_clear
@@ -188,12 +188,13 @@ def collapse_isolate(mm: MmStruct, table: PageTable, start: int) -> list[Folio] 
 def retract_page_tables(mapping: AddressSpace, index: int) -> int:
     """Free the empty page-table pages that map the file from page `index` on, so that a huge page can be mapped there.
 
-    Takes i_mmap_rwsem for reading, and tries mmap_lock of each address space; gives how many were freed. A VMA with
-    private copies is left alone; that is looked at before the locks are taken, and again under them: a fault may have
-    made the first one meanwhile.
+    Takes i_mmap_rwsem for writing, and tries mmap_lock of each address space; gives how many were freed. A walk of the
+    file may have found a page-table page before it is taken away: it holds i_mmap_rwsem for reading. A VMA with private
+    copies is left alone; that is looked at before the locks are taken, and again under them: a fault may have made the
+    first one meanwhile. Kernel: v6.2; since v6.6 neither mmap_lock nor i_mmap_rwsem for writing is needed.
     """
     freed = 0
-    i_mmap_lock_read(mapping)
+    i_mmap_lock_write(mapping)
     for vma in vma_interval_tree_foreach(mapping, index, index):
         if READ_ONCE(vma, "anon_vma") is not None:
             continue
@@ -206,7 +207,7 @@ def retract_page_tables(mapping: AddressSpace, index: int) -> int:
         if READ_ONCE(vma, "anon_vma") is None and not userfaultfd_wp(vma):
             freed += collapse_and_free_pmd(mm, address)
         mmap_write_unlock(mm)
-    i_mmap_unlock_read(mapping)
+    i_mmap_unlock_write(mapping)
     return freed
 
 

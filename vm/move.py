@@ -62,7 +62,7 @@ def move_page_tables(vma: VmArea, old: int, new: int, length: int, *, need_rmap_
         extent = min(end - old, mm.pmd_size - old % mm.pmd_size, mm.pmd_size - new % mm.pmd_size)
         pmd = pmdp_get(mm, old)
         if isinstance(pmd, (Present, Migration)):
-            if extent == mm.pmd_size and not protected and move_huge_pmd(vma, old, new):
+            if extent == mm.pmd_size and not protected and move_huge_pmd(vma, old, new, need_rmap_locks):
                 trace("move_huge_pmd", mm=mm.name, old=hex(old), new=hex(new))
             else:
                 split_huge_pmd(vma, old)
@@ -99,17 +99,22 @@ def move_normal_pmd(vma: VmArea, old: int, new: int) -> bool:
     return moved
 
 
-def move_huge_pmd(vma: VmArea, old: int, new: int) -> bool:
-    """Move a huge page whole, with the page-table page deposited with it, if the place is free; else False."""
+def move_huge_pmd(vma: VmArea, old: int, new: int, need_rmap_locks: bool) -> bool:
+    """Move a huge page whole, with the page-table page deposited with it, if the place is free; else False.
+
+    The rmap locks as in `move_ptes`: a walk looks at the one entry at either place under its lock.
+    """
     mm = vma.vm_mm
-    take_rmap_locks(vma)
+    if need_rmap_locks:
+        take_rmap_locks(vma)
     with mm.page_table_lock:
         moved = isinstance(pmdp_get(mm, old), (Present, Migration)) and pmdp_get(mm, new) is None
         if moved:
             set_pmd(mm, new, pmdp_huge_get_and_clear(mm, old))
             deposit(mm, new, withdraw(mm, old))
             flush_tlb_range(mm, old, old + mm.pmd_size)
-    drop_rmap_locks(vma)
+    if need_rmap_locks:
+        drop_rmap_locks(vma)
     return moved
 
 

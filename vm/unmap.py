@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from concurrency import trace
 from vm.folio import Folio, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.huge_split_pmd import split_huge_pmd
+from vm.layout import VM_LOCKED
 from vm.mm import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
@@ -53,6 +54,8 @@ def try_to_unmap_flush(batch: FlushBatch) -> None:
 def try_to_unmap(folio: Folio, batch: FlushBatch | None) -> None:
     """Clear every entry that maps the locked `folio`, leaving swap entries if it is anonymous and has a slot.
 
+    Where memory is locked (VM_LOCKED) the entry stays, and with it the page.
+
     A huge page is mapped page by page first. With `batch` flushes are put off until `try_to_unmap_flush`; without, each
     entry is flushed at once. Kernel: TTU_BATCH_FLUSH, TTU_SPLIT_HUGE_PMD.
     """
@@ -73,7 +76,7 @@ def _try_to_unmap_one(folio: Folio, vma: VmArea, address: int, batch: FlushBatch
         return
     with table.ptl:
         pte = ptep_get(table, address)
-        if not isinstance(pte, Present) or pte.pfn != folio.pfn:
+        if not isinstance(pte, Present) or pte.pfn != folio.pfn or vma.vm_flags & VM_LOCKED:
             return
         pte = ptep_get_and_clear(table, address)
         assert isinstance(pte, Present)

@@ -32,17 +32,10 @@ def vma_wants_writenotify(_flags: int) -> bool:
 
 
 def snapshot(mm: MmStruct) -> None:
-    """Keep stores away, and copy the page in peace: it is the same at the beginning and at the end."""
-    userfaultfd_writeprotect(mm, page(0), page(1), protect=True)
-    first = user_load(mm, page(0))
-    check(user_load(mm, page(0)) == first, "nobody stores to a page while userfaultfd protects it")
+    """Copy the page in peace: it is the same at the beginning and at the end. Then let stores go on."""
+    for _ in range(2):
+        check(user_load(mm, page(0)) == "before", "nobody stores to a page while userfaultfd protects it")
     userfaultfd_writeprotect(mm, page(0), page(1), protect=False)
-
-
-def store(mm: MmStruct) -> None:
-    """Store to the page, again and again."""
-    for number in range(4):
-        user_store(mm, page(0), f"store {number}")
 
 
 @bug(
@@ -64,9 +57,10 @@ def uffd_wp_writenotify() -> None:
     sys_mmap(mm, BASE, PAGE_SIZE, READ_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED)
     user_store(mm, page(0), "before")
     userfaultfd_register(mm, page(0))
+    userfaultfd_writeprotect(mm, page(0), page(1), protect=True)
     join(
         spawn(snapshot, mm, name="monitor"),
-        spawn(store, mm, name="vcpu"),
+        spawn(user_store, mm, page(0), "store", name="vcpu"),
         spawn(compact_zone, machine.memory, name="kcompactd"),
     )
     exit_mmap(mm)

@@ -15,12 +15,14 @@ from vm.errno import EFAULT, ENOMEM
 from vm.exit import exit_mmap
 from vm.filemap import AddressSpace, fput
 from vm.find import vma_lookup
-from vm.khugepaged import collapse_huge_page
+from vm.khugepaged import collapse_huge_page, retract_page_tables
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.migrate import compact_zone
+from vm.mm import MM_SWAPENTS, MmStruct, get_mm_counter, mmap_write_lock, mmap_write_unlock
 from vm.mman import (
+    MADV_DONTNEED,
     MADV_HUGEPAGE,
     MADV_POPULATE_READ,
     MADV_REMOVE,
@@ -34,7 +36,7 @@ from vm.mman import (
 )
 from vm.mmap import sys_mmap
 from vm.oom import oom_reap_task_mm
-from vm.swap import SwapArea
+from vm.swap import SwapArea, swapon
 from vm.truncate import do_truncate
 from vm.user import Killed, user_load, user_store
 from vm.vmscan import kswapd
@@ -252,3 +254,61 @@ def test_a_merge_that_fails_leaves_no_anon_vma_behind() -> None:
 
     assert_clean(run_alone(program, executions=12))
     assert failed
+
+
+def test_locked_memory_is_not_swapped_out() -> None:
+    def program() -> None:
+        machine = boot(8)
+        swapon(machine.memory, 4)
+        process = Process(machine.add_mm("db", HEAP))
+        flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED
+        sys_mmap(process.mm, HEAP, PAGE_SIZE, READ_WRITE, flags | MAP_LOCKED)
+        sys_mmap(process.mm, page(4), PAGE_SIZE, READ_WRITE, flags)
+        for address in (HEAP, page(4)):
+            process.store(address, "written")
+        check(kswapd(machine.memory, 2) == 1, "one page is for the taking")
+        check(get_mm_counter(process.mm, MM_SWAPENTS) == 1, "the other one is locked")
+        child = process.fork(machine, "child")
+        assert child is not None
+        for one in (child, process):
+            one.load(HEAP)
+            one.exit(machine)
+
+    assert_clean(run_alone(program))
+
+
+def test_a_huge_page_that_nobody_else_has_is_used_as_it_is() -> None:
+    def program() -> None:
+        machine, process = heap(2, frames=4, huge=True)
+        child = process.fork(machine, "child")
+        assert child is not None
+        process.exit(machine)
+        child.store(HEAP, "the child's")
+        child.load(page(1))
+        check(len(machine.memory.free_list) == 2, "nothing was copied")
+        check(machine.memory.mem_map[0].order == 1, "and it is still huge")
+        child.exit(machine)
+
+    assert_clean(run_alone(program))
+
+
+def test_no_walk_of_a_file_is_in_a_page_table_page_that_khugepaged_frees() -> None:
+    """8d3c106e19e8: the walk holds i_mmap_rwsem for reading, so khugepaged holds it for writing."""
+
+    def program() -> None:
+        machine, file = boot(8), AddressSpace("lib.so")
+        mm, other = machine.add_mm("a", HEAP), machine.add_mm("b", HEAP)
+        for one in (mm, other):
+            sys_mmap(one, HEAP, 2 * PAGE_SIZE, READ_WRITE, MAP_SHARED | MAP_FIXED, file)
+            user_load(one, HEAP)
+        sys_madvise(mm, HEAP, 2 * PAGE_SIZE, MADV_DONTNEED)
+        join(
+            spawn(retract_page_tables, file, 0, name="khugepaged"),
+            spawn(compact_zone, machine.memory, name="kcompactd"),
+        )
+        for one in (mm, other):
+            exit_mmap(one)
+            machine.remove_mm(one)
+        fput(machine.memory, file)
+
+    assert_clean(run_alone(program, executions=60, strategy="pct"))
