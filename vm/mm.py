@@ -29,7 +29,8 @@ class MmStruct(Shared):
     `pmds` are the entries of the upper level of the page tables, written under `page_table_lock`; `deposits` the
     page-table pages that huge pages keep for the day when they are split; `detached` those that khugepaged has taken
     away from the processors and not emptied yet, for the invariants; `tlb` what the CPU of each task keeps
-    of them, page by page. `tlb_flush_batched` says that reclaim has put off flushes. `write_protect_seq` is odd
+    of them, page by page. `tlb_flush_batched` counts the flushes that reclaim has put off, and
+    how many of them were made up for (`vm.tlb`). `write_protect_seq` is odd
     while fork copies entries. `ended` is set by `exit_mmap` (mm_users is 0): whoever acts for the process then
     learns that there is none. `era` says which components it is made of, `pmd_size` how many bytes one entry of the
     upper level spans. `oom_skip` (MMF_OOM_SKIP) says that there is nothing to reap any more. `mm_lock_seq` is the
@@ -55,7 +56,7 @@ class MmStruct(Shared):
     oom_skip: Once[bool] = False
     unstable: Once[bool] = False
     tlb_flush_pending: Atomic[int] = 0
-    tlb_flush_batched: Once[bool] = False
+    tlb_flush_batched: Atomic[int] = 0
     write_protect_seq: Atomic[int] = 0
     pmds: Unshared[dict[int, Pmd]]
     userfaultfd_ctx: Unshared[UserfaultfdCtx | None] = None

@@ -55,6 +55,9 @@ def do_truncate(memory: Memory, mapping: AddressSpace, size: int) -> None:
             invalidate_mapping_page(memory, mapping, index)
             folio.lock.unlock()
             folio_put(memory, folio)
+    # A file that grows again reads as zeroes where it was cut off.
+    for index in [index for index in mapping.disk if index >= size]:
+        del mapping.disk[index]
     unmap_mapping_pages(mapping, size, MAX >> PAGE_SHIFT, even_cows=True)
     mapping.invalidate_lock.up_write()
     mapping.i_rwsem.up_write()

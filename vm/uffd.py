@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from concurrency import Access, Operation, might_sleep, perform, trace
-from vm.errno import EFAULT
+from concurrency import READ_ONCE, Access, Operation, might_sleep, perform, trace
+from vm.errno import EAGAIN, EFAULT
 from vm.find import vma_lookup
 from vm.huge_pmd import change_pmd_bits, is_leaf
 from vm.huge_split_pmd import split_huge_pmd
@@ -88,13 +88,18 @@ def userfaultfd_clear(vma: VmArea) -> None:
 
 
 def userfaultfd_writeprotect(mm: MmStruct, start: int, end: int, *, protect: bool) -> int:
-    """Protect ``[start, end)`` from stores, or take that protection away: 0 or -EFAULT.
+    """Protect ``[start, end)`` from stores, or take that protection away: 0, -EFAULT, or -EAGAIN while there is a fork
+    that the monitor has not read of.
 
     Takes mmap_lock only for reading, so faults and other calls like this go on beside it. The flush comes at the end.
     Taking the protection away makes nothing writable: the next store faults once more. Who waits is woken, after
     mmap_lock was given back.
     """
     mmap_read_lock(mm)
+    ctx = mm.userfaultfd_ctx
+    if ctx is not None and READ_ONCE(ctx, "mmap_changing"):
+        mmap_read_unlock(mm)
+        return EAGAIN
     vma = vma_lookup(mm, start)
     if vma is None or not vma.vm_flags & VM_UFFD_WP or vma.vm_end < end:
         mmap_read_unlock(mm)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from concurrency import trace
+from concurrency import atomic_inc, trace
 from vm.folio import Folio, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.huge_split_pmd import split_huge_pmd
 from vm.layout import VM_LOCKED
@@ -41,7 +41,7 @@ def set_tlb_ubc_flush_pending(batch: FlushBatch, mm: MmStruct) -> None:
     """
     if not any(one is mm for one in batch.mms):
         batch.mms.append(mm)
-    mm.tlb_flush_batched = True
+    atomic_inc(mm, "tlb_flush_batched")
 
 
 def try_to_unmap_flush(batch: FlushBatch) -> None:
