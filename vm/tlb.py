@@ -71,7 +71,7 @@ def ptep_clear_flush(mm: MmStruct, table: PageTable, address: int) -> Pte:
 
 FLUSH_BATCH_FLUSHED_SHIFT = 16
 FLUSH_BATCH_PENDING_MASK = (1 << FLUSH_BATCH_FLUSHED_SHIFT) - 1
-"""Half of `MmStruct.tlb_flush_batched` counts what was put off; no execution comes to its end, where v6.1 begins anew."""
+"""Half of `MmStruct.tlb_flush_batched` counts what was put off. Where it would overflow v6.1 begins anew; none does."""
 
 
 def flush_tlb_batched_pending(mm: MmStruct) -> None:

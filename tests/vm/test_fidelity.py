@@ -10,9 +10,11 @@ from vm_world import HEAP, assert_clean, run_alone
 from concurrency import active, check, join, spawn
 from stress.process import Process
 from stress.workloads.pages import heap, page
+from vm import tlb
 from vm.adjust import vma_expand
 from vm.errno import EFAULT, ENOMEM
 from vm.exit import exit_mmap
+from vm.file_io import generic_file_write
 from vm.filemap import AddressSpace, fput
 from vm.find import vma_lookup
 from vm.khugepaged import collapse_huge_page, retract_page_tables
@@ -38,6 +40,7 @@ from vm.mmap import sys_mmap
 from vm.oom import oom_reap_task_mm
 from vm.swap import SwapArea, swapon
 from vm.truncate import do_truncate
+from vm.unmap import FlushBatch, set_tlb_ubc_flush_pending
 from vm.user import Killed, user_load, user_store
 from vm.vmscan import kswapd
 
@@ -312,3 +315,49 @@ def test_no_walk_of_a_file_is_in_a_page_table_page_that_khugepaged_frees() -> No
         fput(machine.memory, file)
 
     assert_clean(run_alone(program, executions=60, strategy="pct"))
+
+
+def test_a_flush_that_is_put_off_during_another_is_made_up_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """5ee2fa2f0636: reclaim clears an entry of another page-table page between the flush and its note."""
+    flushed: list[MmStruct] = []
+    batch = FlushBatch()
+
+    def flush(mm: MmStruct) -> None:
+        flushed.append(mm)
+        if len(flushed) == 1:
+            set_tlb_ubc_flush_pending(batch, mm)
+
+    monkeypatch.setattr(tlb, "flush_tlb_mm", flush)
+    mm = boot(2).add_mm("cc1", HEAP)
+    set_tlb_ubc_flush_pending(batch, mm)
+    for _ in range(3):
+        tlb.flush_tlb_batched_pending(mm)
+    assert len(flushed) == 2
+
+
+def test_a_victim_has_no_children() -> None:
+    def program() -> None:
+        machine, process = heap(1)
+        join(spawn(oom_reap_task_mm, process.mm), forker := spawn(process.fork, machine, "child"))
+        child = forker.result
+        if child is not None:
+            child.load(HEAP)
+            child.exit(machine)
+        process.exit(machine)
+
+    assert_clean(run_alone(program, executions=20))
+
+
+def test_a_file_that_grows_again_reads_as_zeroes_where_it_was_cut_off() -> None:
+    def program() -> None:
+        machine, process = heap(1)
+        file = AddressSpace("file", 1)
+        file.disk[0] = "cut off"
+        do_truncate(machine.memory, file, 0)
+        assert generic_file_write(process.mm, file, 1, HEAP) == 0
+        sys_mmap(process.mm, page(8), PAGE_SIZE, READ_WRITE, MAP_SHARED | MAP_FIXED, file)
+        check(process.load(page(8)) == 0, "a hole")
+        process.exit(machine)
+        fput(machine.memory, file)
+
+    assert_clean(run_alone(program))
