@@ -44,6 +44,7 @@ CHECKS = {
     "huge-in-vma": "I6: a huge page lies wholly inside one VMA",
     "shared-in-vma": "I6: a page-table page that is shared lies wholly inside one VMA of each who shares it",
     "bad-pmd": "what is taken for a page-table page is one",
+    "pmd-none": "nobody fills the upper entry that khugepaged has emptied",
     "pmd-present": "an upper entry that is not present is taken for no page",
     "unmap-folio": "nothing maps a folio that is being split",
     "pinned-exclusive": "a page that is pinned for writing is exclusive to its process until it is unpinned",

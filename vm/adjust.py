@@ -99,16 +99,30 @@ def vma_complete(vp: VmaPrepare) -> None:
         vm_area_free(gone)
 
 
-def inherit_anon_vma(importer: VmArea, exporter: VmArea) -> bool:
+def inherit_anon_vma(importer: VmArea, exporter: VmArea, inherited: list[VmArea] | None = None) -> bool:
     """`importer` is about to cover pages of `exporter`: it needs the anon_vma that they are in. False without memory.
 
-    Kernel: dup_anon_vma(), v6.3. What `importer` has inherited it keeps when the change fails later.
+    Whoever got one now is added to `inherited`: when the change fails later, `give_back_anon_vma` undoes it. Kernel:
+    dup_anon_vma(), v6.7.
     """
     if exporter.anon_vma is None or importer.anon_vma is not None:
         return True
     vma_start_write(importer)
     importer.anon_vma = exporter.anon_vma
-    return anon_vma_clone(importer, exporter)
+    cloned = anon_vma_clone(importer, exporter)
+    if cloned and inherited is not None:
+        inherited.append(importer)
+    return cloned
+
+
+def give_back_anon_vma(inherited: list[VmArea]) -> None:
+    """The change failed: what was inherited for it goes again.
+
+    Else a VMA would count as touched that nobody ever wrote to: no neighbour with pages of its own could become one
+    with it any more, and a mremap would leave it the page offset of the old place. Kernel: 824135c46b00, v6.7.
+    """
+    for vma in inherited:
+        unlink_anon_vmas(vma)
 
 
 def vma_adjust(
@@ -180,14 +194,18 @@ def vma_expand(vma: VmArea, start: int, end: int, pgoff: int, following: VmArea 
     """Grow `vma` to ``[start, end)``, swallowing `following` if that ends there; 0 or -ENOMEM.
 
     If only `following` has an anon_vma, `vma` inherits it before the lock is chosen: the lock must be that of the
-    anon_vma that the pages are in. What `vma` has inherited it keeps when the memory for the tree is missing.
+    anon_vma that the pages are in.
     """
     swallowed: tuple[VmArea, ...] = ()
+    inherited: list[VmArea] = []
     if following is not None and following is not vma and following.vm_end == end:
         swallowed = (following,)
-        if not inherit_anon_vma(vma, following):
+        if not inherit_anon_vma(vma, following, inherited):
             return ENOMEM
-    return vma_adjust(vma, start, end, pgoff, removed=swallowed)
+    error = vma_adjust(vma, start, end, pgoff, removed=swallowed)
+    if error:
+        give_back_anon_vma(inherited)
+    return error
 
 
 def vma_shrink(vma: VmArea, start: int, end: int, pgoff: int) -> int:

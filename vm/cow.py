@@ -7,7 +7,7 @@ from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EAGAIN, ENOMEM
 from vm.folio import Folio, alloc_folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.huge import copy_huge_pmd
-from vm.layout import PAGE_SIZE, VM_SHARED, VM_UFFD_WP
+from vm.layout import PAGE_SIZE, VM_SHARED
 from vm.mm import (
     MM_ANONPAGES,
     MM_FILEPAGES,
@@ -38,6 +38,8 @@ from vm.pgtable import (
     ptep_get,
     ptep_set_wrprotect,
     set_pte,
+    userfaultfd_pte_wp,
+    userfaultfd_wp,
 )
 from vm.rmap import folio_add_new_anon_rmap, folio_dup_rmap, folio_remove_rmap
 from vm.swap import folio_free_swap, free_page_and_swap_cache, swap_duplicate
@@ -61,13 +63,13 @@ def do_wp_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> int
     with table.ptl:
         if ptep_get(table, address) != pte:
             return 0
-        if pte.bits & PTE_UFFD_WP:
+        if userfaultfd_pte_wp(vma, pte):
             return PROTECTED
-        if vma.vm_flags & VM_UFFD_WP and mm_tlb_flush_pending(mm):
+        if userfaultfd_wp(vma) and mm_tlb_flush_pending(mm):
             flush_tlb_page(mm, address)
         folio = mm.memory.mem_map[pte.pfn]
         if vma.vm_flags & VM_SHARED or (
-            folio_test_anon(folio) and (folio.anon_exclusive or _may_reuse(folio))
+            folio_test_anon(folio) and (folio.anon_exclusive or _may_reuse(folio, vma))
         ):
             wp_page_reuse(vma, table, address)
             return 0
@@ -75,11 +77,13 @@ def do_wp_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> int
     return wp_page_copy(vma, table, address, pte, folio)
 
 
-def _may_reuse(folio: Folio) -> bool:
+def _may_reuse(folio: Folio, vma: VmArea) -> bool:
     """Nobody else refers to the page, so it may become exclusive; needs the page-table lock.
 
     The count is looked at twice: cheaply, and under the folio lock, which is only tried here. The swap cache holds a
-    reference too; the page leaves it if no entry names the slot.
+    reference too; the page leaves it if no entry names the slot. The page moves to the anon_vma of `vma`, so that walks
+    for it do not visit the relatives who had it, too (page_move_anon_rmap()). Who walks by the old anon_vma holds the
+    folio lock.
     """
     if folio.head.order:
         return False
@@ -90,6 +94,7 @@ def _may_reuse(folio: Folio) -> bool:
         folio_free_swap(folio)
     alone = bool(READ_ONCE(folio, "refcount") == 1)
     if alone:
+        folio.mapping = vma.anon_vma
         folio.anon_exclusive = True
     folio.lock.unlock()
     return alone
@@ -146,7 +151,8 @@ def copy_page_range(dst: VmArea, src: VmArea) -> int:
     Needs mmap_lock of both for writing. Pages of a private mapping become read-only in both; the caller flushes the
     parent's translations once, at the end of the fork, with mmap_lock still held: no write fault copies before that.
     """
-    if src.anon_vma is None:
+    # Faults bring the pages of a file back, but not that they are protected (vma_needs_copy()).
+    if src.anon_vma is None and not userfaultfd_wp(dst):
         return 0
     mm = src.vm_mm
     cow = not src.vm_flags & VM_SHARED
@@ -192,11 +198,16 @@ def copy_pte_range(dst: VmArea, src: VmArea, table: PageTable, start: int, end: 
             pte = ptep_get(table, address)
             if pte is not None:
                 if isinstance(pte, Present):
-                    member = _copy_present_pte(src, table, copy, address)
+                    member = _copy_present_pte(dst, src, table, copy, address)
                 elif isinstance(pte, Migration):
-                    member = _copy_migration_pte(src.vm_mm, table, copy, address, pte)
+                    member = _copy_migration_pte(dst, src, table, copy, address, pte)
+                elif isinstance(pte, Swap):
+                    member = _copy_swap_pte(dst, src.vm_mm, table, copy, address, pte)
                 else:
-                    member = _copy_swap_pte(src.vm_mm, table, copy, address, pte)
+                    if userfaultfd_wp(dst):
+                        set_pte(copy, address, pte)
+                    address += PAGE_SIZE
+                    continue
                 if member is None and spare is not None and isinstance(pte, Present):
                     member = _copy_pinned_page(dst, copy, address, pte, spare)
                     spare = None
@@ -218,17 +229,32 @@ def copy_pte_range(dst: VmArea, src: VmArea, table: PageTable, start: int, end: 
     return result
 
 
+def _inherited(dst: VmArea, bits: int) -> int:
+    """The bits that the child's entry gets: a protection goes with the registration of its VMA, for nobody else would
+    take it away again.
+    """
+    return bits & ~PTE_UFFD_WP if bits & PTE_UFFD_WP and not userfaultfd_wp(dst) else bits
+
+
 def _copy_pinned_page(dst: VmArea, copy: PageTable, address: int, pte: Present, new: Folio) -> str:
     """Give the child a copy of a pinned page; kernel: copy_present_page()."""
     new.token = READ_ONCE(dst.vm_mm.memory.mem_map[pte.pfn], "token")
     folio_add_new_anon_rmap(new, dst, address)
     new.lru = True
-    set_pte(copy, address, mk_pte(new, dst.vm_page_prot | maybe_mkwrite(dst) | PTE_DIRTY))
+    bits = dst.vm_page_prot | maybe_mkwrite(dst) | PTE_DIRTY
+    if userfaultfd_pte_wp(dst, pte):
+        bits = bits & ~PTE_WRITE | PTE_UFFD_WP
+    set_pte(copy, address, mk_pte(new, bits))
     return MM_ANONPAGES
 
 
-def _copy_present_pte(src: VmArea, table: PageTable, copy: PageTable, address: int) -> str | None:
-    """The counter that the child's entry is in; None if the page is pinned, and must be copied at once."""
+def _copy_present_pte(
+    dst: VmArea, src: VmArea, table: PageTable, copy: PageTable, address: int
+) -> str | None:
+    """The counter that the child's entry is in; None if the page is pinned, and must be copied at once.
+
+    The child's entry of a shared page is clean: whoever stored to it has the dirty bit.
+    """
     pte = ptep_get(table, address)
     assert isinstance(pte, Present)
     folio = src.vm_mm.memory.mem_map[pte.pfn]
@@ -236,25 +262,31 @@ def _copy_present_pte(src: VmArea, table: PageTable, copy: PageTable, address: i
         return None
     folio_get(folio)
     folio_dup_rmap(folio)
-    if pte.write and not src.vm_flags & VM_SHARED:
+    shared = bool(pte.bits & (PTE_WRITE | PTE_DIRTY) and src.vm_flags & VM_SHARED)
+    if pte.write and not shared:
         pte = ptep_set_wrprotect(table, address)
         assert isinstance(pte, Present)
         pte = pte.lacking(PTE_WRITE)
-    set_pte(copy, address, pte.lacking(PTE_YOUNG))
+    bits = pte.bits & ~(PTE_YOUNG | PTE_DIRTY if shared else PTE_YOUNG)
+    set_pte(copy, address, Present(pte.pfn, pte.generation, _inherited(dst, bits)))
     return mm_counter(folio)
 
 
-def _copy_migration_pte(mm: MmStruct, table: PageTable, copy: PageTable, address: int, pte: Migration) -> str:
-    """Both entries become read-only and shared."""
-    folio = pfn_swap_entry_to_page(mm.memory, pte)
-    if pte.bits & (PTE_WRITE | PTE_SWP_EXCLUSIVE):
+def _copy_migration_pte(
+    dst: VmArea, src: VmArea, table: PageTable, copy: PageTable, address: int, pte: Migration
+) -> str:
+    """Both entries of a private page become read-only and shared."""
+    folio = pfn_swap_entry_to_page(src.vm_mm.memory, pte)
+    if pte.bits & (PTE_WRITE | PTE_SWP_EXCLUSIVE) and not src.vm_flags & VM_SHARED:
         pte = Migration(pte.pfn, pte.generation, pte.bits & ~(PTE_WRITE | PTE_SWP_EXCLUSIVE))
         set_pte(table, address, pte)
-    set_pte(copy, address, pte)
+    set_pte(copy, address, Migration(pte.pfn, pte.generation, _inherited(dst, pte.bits)))
     return mm_counter(folio)
 
 
-def _copy_swap_pte(mm: MmStruct, table: PageTable, copy: PageTable, address: int, pte: Swap) -> str:
+def _copy_swap_pte(
+    dst: VmArea, mm: MmStruct, table: PageTable, copy: PageTable, address: int, pte: Swap
+) -> str:
     """Both entries name the slot, and the page is exclusive to neither."""
     area = mm.memory.swap
     assert area is not None
@@ -262,5 +294,5 @@ def _copy_swap_pte(mm: MmStruct, table: PageTable, copy: PageTable, address: int
     if pte.bits & PTE_SWP_EXCLUSIVE:
         pte = Swap(pte.slot, pte.bits & ~PTE_SWP_EXCLUSIVE)
         set_pte(table, address, pte)
-    set_pte(copy, address, pte)
+    set_pte(copy, address, Swap(pte.slot, _inherited(dst, pte.bits)))
     return MM_SWAPENTS

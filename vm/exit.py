@@ -15,6 +15,7 @@ from vm.mmu_notifier import mmu_notifier_release
 from vm.munmap import remove_vma
 from vm.tlb import MmuGather, tlb_finish_mmu, tlb_gather_mmu
 from vm.vma import VmArea
+from vm.vma_lock import vma_start_write
 from vm.zap import free_pgtables, unmap_vmas
 
 
@@ -70,6 +71,8 @@ def _all_vmas(mm: MmStruct) -> list[VmArea]:
 
 def _free_all(mm: MmStruct, tlb: MmuGather, doomed: list[VmArea]) -> None:
     """Page tables, pages and VMAs; gives mmap_lock back, which is held for writing."""
+    for vma in doomed:
+        vma_start_write(vma)
     free_pgtables(tlb, doomed, 0, USER_PGTABLES_CEILING)
     tlb_finish_mmu(tlb)
     for vma in doomed:

@@ -8,16 +8,28 @@ from vm.errno import EFAULT, ENOMEM
 from vm.filemap import AddressSpace, add_folio, filemap_get_folio
 from vm.folio import Folio, alloc_folio, folio_put
 from vm.layout import VM_SHARED
-from vm.mm import MM_ANONPAGES, MM_FILEPAGES, add_mm_counter
-from vm.pgtable import PTE_DIRTY, PTE_YOUNG, maybe_mkwrite, mk_pte, pte_alloc, ptep_get, set_pte
+from vm.mm import MM_ANONPAGES, MM_FILEPAGES, add_mm_counter, check_stable_address_space
+from vm.pgtable import (
+    PTE_DIRTY,
+    PTE_UFFD_WP,
+    PTE_WRITE,
+    PTE_YOUNG,
+    Marker,
+    maybe_mkwrite,
+    mk_pte,
+    pte_alloc,
+    ptep_get,
+    set_pte,
+)
 from vm.rmap import folio_add_file_rmap, folio_add_new_anon_rmap
 from vm.vma import VmArea, linear_page_index
 
 
-def do_fault(vma: VmArea, address: int, *, write: bool) -> int:
+def do_fault(vma: VmArea, address: int, *, write: bool, marker: Marker | None = None) -> int:
     """Map the page of the file at `address`, or a copy of it for a store to a private mapping.
 
-    0, -ENOMEM, or -EFAULT behind the end of the file. Needs mmap_lock, or the VMA's lock.
+    0, -ENOMEM, or -EFAULT behind the end of the file. Needs mmap_lock, or the VMA's lock. `marker` is what the fault
+    found in place of an empty entry.
     """
     mapping = vma.vm_file
     assert mapping is not None
@@ -35,7 +47,7 @@ def do_fault(vma: VmArea, address: int, *, write: bool) -> int:
         return folio
     if new is not None:
         new.token = READ_ONCE(folio, "token")
-    result = finish_fault(vma, address, folio, new, write=write)
+    result = finish_fault(vma, address, folio, new, write=write, marker=marker)
     folio.lock.unlock()
     if new is not None:
         folio_put(mm.memory, folio)
@@ -74,18 +86,30 @@ def filemap_fault(vma: VmArea, mapping: AddressSpace, index: int) -> Folio | int
         folio_put(memory, folio)
 
 
-def finish_fault(vma: VmArea, address: int, folio: Folio, new: Folio | None, *, write: bool) -> int:
-    """Map the locked `folio`, or its copy `new`, unless somebody was faster; takes over a reference. 0 or -ENOMEM."""
+def finish_fault(
+    vma: VmArea, address: int, folio: Folio, new: Folio | None, *, write: bool, marker: Marker | None = None
+) -> int:
+    """Map the locked `folio`, or its copy `new`, unless somebody was faster; takes over a reference.
+
+    0, -ENOMEM, or -EFAULT in a victim of the OOM reaper, which empties private mappings only. Where a `marker` stood
+    the page is protected, and even the store that brought it here must fault once more.
+    """
     mm = vma.vm_mm
     mapped = folio if new is None else new
+    stable = True
     table = pte_alloc(mm, address)
     installed = False
     if table is not None:
         bits = vma.vm_page_prot | PTE_YOUNG
         if write:
             bits |= maybe_mkwrite(vma) | PTE_DIRTY
+        if marker is not None:
+            bits = bits & ~PTE_WRITE | PTE_UFFD_WP
         with table.ptl:
-            installed = ptep_get(table, address) is None
+            installed = ptep_get(table, address) == marker
+            if installed and not vma.vm_flags & VM_SHARED:
+                # v6.1 looks before it takes this lock: then another thread's copy may be made and reaped in between.
+                installed = stable = check_stable_address_space(mm)
             if installed:
                 if new is None:
                     add_mm_counter(mm, MM_FILEPAGES, 1)
@@ -98,4 +122,6 @@ def finish_fault(vma: VmArea, address: int, folio: Folio, new: Folio | None, *, 
                 trace("fault", mm=mm.name, addr=hex(address), page=mapped.name)
     if not installed:
         folio_put(mm.memory, mapped)
-    return ENOMEM if table is None else 0
+    if table is None:
+        return ENOMEM
+    return 0 if stable else EFAULT

@@ -63,10 +63,13 @@ def filemap_grab_folio(memory: Memory, mapping: AddressSpace, index: int) -> Fol
 
 
 def vfs_punch_hole(memory: Memory, mapping: AddressSpace, first: int, last: int) -> None:
-    """Take the pages `first` to `last` out of the file. Takes i_rwsem and invalidate_lock."""
+    """Take the pages `first` to `last` out of the file. Takes i_rwsem and invalidate_lock.
+
+    Private copies of them stay: they are not the file's (truncate_pagecache_range(), shmem_fallocate()).
+    """
     mapping.i_rwsem.down_write()
     mapping.invalidate_lock.down_write()
-    unmap_mapping_pages(mapping, first, last)
+    unmap_mapping_pages(mapping, first, last, even_cows=False)
     for index in range(first, last + 1):
         folio = filemap_get_folio(mapping, index)
         if folio is not None:
@@ -75,6 +78,6 @@ def vfs_punch_hole(memory: Memory, mapping: AddressSpace, first: int, last: int)
             folio.lock.unlock()
             folio_put(memory, folio)
         mapping.disk.pop(index, None)
-    unmap_mapping_pages(mapping, first, last)
+    unmap_mapping_pages(mapping, first, last, even_cows=False)
     mapping.invalidate_lock.up_write()
     mapping.i_rwsem.up_write()

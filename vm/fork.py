@@ -18,10 +18,21 @@ from vm.filemap import (
     vma_interval_tree_insert_after,
 )
 from vm.layout import VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_lock_nested, mmap_write_unlock
+from vm.mm import (
+    MmStruct,
+    check_stable_address_space,
+    mmap_write_lock,
+    mmap_write_lock_nested,
+    mmap_write_unlock,
+)
 from vm.munmap import remove_vma
 from vm.tlb import flush_tlb_mm
-from vm.uffd_copy import dup_userfaultfd, dup_userfaultfd_complete, dup_userfaultfd_fail
+from vm.uffd_copy import (
+    dup_userfaultfd,
+    dup_userfaultfd_complete,
+    dup_userfaultfd_fail,
+    dup_userfaultfd_vma,
+)
 from vm.vma import VmArea, vm_area_dup, vm_area_free
 from vm.vma_lock import vma_start_write
 
@@ -31,7 +42,7 @@ if TYPE_CHECKING:
 
 def sys_fork(machine: Machine, parent: MmStruct, name: str) -> MmStruct | None:
     """The address space of a child, named `name`, with copies of the parent's VMAs and all its pages; None without
-    memory, or if the parent has ended.
+    memory, or if the parent has ended or is a victim of the OOM reaper.
 
     Kernel: dup_mm(). A child that was only built in part is torn down as any other.
     """
@@ -58,7 +69,9 @@ def dup_mmap(mm: MmStruct, oldmm: MmStruct) -> int:
     """
     mmap_write_lock(oldmm)
     mmap_write_lock_nested(mm)
-    result = ENOMEM if oldmm.ended else 0
+    # What the OOM reaper took would be missing in the child, too, which nobody kills: v6.1 looks at the signal that the
+    # victim has (fatal_signal_pending()), later kernels at MMF_UNSTABLE itself.
+    result = ENOMEM if oldmm.ended or not check_stable_address_space(oldmm) else 0
     dup_userfaultfd(mm, oldmm)
     walk = oldmm.mm_mt.cursor()
     while result == 0 and (vma := walk.find()) is not None:
@@ -83,6 +96,7 @@ def dup_vma(mm: MmStruct, vma: VmArea) -> int:
         vm_area_free(copy)
         return ENOMEM
     copy.vm_flags &= ~VM_LOCKED
+    dup_userfaultfd_vma(copy)
     mapping = copy.vm_file
     if mapping is not None:
         get_file(mapping)

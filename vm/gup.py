@@ -6,6 +6,7 @@ stay so: fork copies it, and nobody takes it away.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from concurrency import (
@@ -18,13 +19,24 @@ from concurrency import (
     perform,
     trace,
 )
+from vm.cow import PROTECTED
 from vm.errno import EFAULT
 from vm.find import vma_lookup
 from vm.folio import Folio, folio_get, folio_put, folio_test_anon, folio_try_get
-from vm.layout import PAGE_SIZE, VM_MAYWRITE, VM_SHARED
+from vm.layout import PAGE_SIZE, VM_MAYWRITE, VM_SHARED, VM_WRITE
 from vm.memory import access_error, handle_mm_fault
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
-from vm.pgtable import PTE_READ, PageTable, Present, Pte, pmdp_get, pte_index, ptep_get
+from vm.pgtable import (
+    PTE_READ,
+    PageTable,
+    Present,
+    Pte,
+    pmdp_get,
+    pte_index,
+    ptep_get,
+    userfaultfd_pte_wp,
+)
+from vm.uffd import handle_userfault
 
 if TYPE_CHECKING:
     from concurrency import Task
@@ -52,10 +64,13 @@ def pin_user_page(mm: MmStruct, address: int) -> Folio | int:
     page = lockless_page_from_mm(mm, address)
     if page is not None:
         return page
-    mmap_read_lock(mm)
-    found = get_user_page(mm, address, pin=True)
-    mmap_read_unlock(mm)
-    return found
+    while True:
+        mmap_read_lock(mm)
+        found = get_user_page(mm, address, pin=True)
+        if found != PROTECTED:
+            mmap_read_unlock(mm)
+            return found
+        handle_userfault(mm, address & -PAGE_SIZE, partial(mmap_read_unlock, mm))
 
 
 def unpin_user_page(memory: Memory, page: Folio) -> None:
@@ -123,7 +138,8 @@ def gup_pte_range(mm: MmStruct, address: int) -> Folio | None:
 
 
 def get_user_page(mm: MmStruct, address: int, *, force: bool = False, pin: bool = False) -> Folio | int:
-    """The page at `address`, to be written to, with a reference or a pin; needs mmap_lock. -EFAULT or -ENOMEM.
+    """The page at `address`, to be written to, with a reference or a pin; needs mmap_lock. -EFAULT, -ENOMEM, or
+    PROTECTED: userfaultfd keeps stores away, and who may give mmap_lock back waits for the end of that.
 
     With `force` (FOLL_FORCE) a private mapping that is only readable counts as writable: the page is copied. Each
     fault may be undone before the page is looked up, so it is looked up until it is found. Kernel: __get_user_pages().
@@ -158,18 +174,18 @@ def follow_page(vma: VmArea, address: int, *, force: bool, pin: bool) -> Folio |
     pmd = pmdp_get(mm, address)
     if isinstance(pmd, PageTable):
         with pmd.ptl:
-            return _take(mm.memory, ptep_get(pmd, address), 0, force=force, pin=pin)
+            return _take(vma, ptep_get(pmd, address), 0, force=force, pin=pin)
     with mm.page_table_lock:
         pmd = pmdp_get(mm, address)
         entry = None if isinstance(pmd, PageTable) else pmd
-        return _take(mm.memory, entry, pte_index(mm, address), force=force, pin=pin)
+        return _take(vma, entry, pte_index(mm, address), force=force, pin=pin)
 
 
-def _take(memory: Memory, entry: Pte, offset: int, *, force: bool, pin: bool) -> Folio | None:
+def _take(vma: VmArea, entry: Pte, offset: int, *, force: bool, pin: bool) -> Folio | None:
     if not isinstance(entry, Present) or not entry.bits & PTE_READ:
         return None
-    page = memory.mem_map[entry.pfn + offset]
-    if not can_follow_write_pte(entry, page, force=force):
+    page = vma.vm_mm.memory.mem_map[entry.pfn + offset]
+    if not can_follow_write_pte(entry, page, vma, force=force):
         return None
     folio_get(page)
     if pin:
@@ -177,15 +193,24 @@ def _take(memory: Memory, entry: Pte, offset: int, *, force: bool, pin: bool) ->
     return page
 
 
-def can_follow_write_pte(pte: Present, page: Folio, *, force: bool) -> bool:
-    """The entry is writable; or a forced write may go to the page, since it is a copy of the process's own."""
-    return pte.write or (force and folio_test_anon(page) and page.anon_exclusive)
+def can_follow_write_pte(pte: Present, page: Folio, vma: VmArea, *, force: bool) -> bool:
+    """The entry is writable; or a forced write may go to the page, since it is a copy of the process's own.
+
+    Force goes past the rights of a private mapping. What its mapping permits takes a write fault like any store, and
+    what userfaultfd protects is a matter for the monitor, which only a fault asks.
+    """
+    if pte.write:
+        return True
+    if not force or vma.vm_flags & VM_WRITE or not _may_force(vma):
+        return False
+    return folio_test_anon(page) and page.anon_exclusive and not userfaultfd_pte_wp(vma, pte)
 
 
 def access_remote_vm(mm: MmStruct, address: int, token: object) -> int:
     """Write `token` to the page at `address` of another process, whatever its VMA permits, as a debugger does.
 
-    0 or -EFAULT or -ENOMEM. Takes mmap_lock for reading. Kernel: /proc/PID/mem, ptrace(2).
+    0 or -EFAULT or -ENOMEM. Takes mmap_lock for reading, and never waits for a monitor of userfaultfd: what it protects
+    gives -EFAULT, as a fault without FAULT_FLAG_ALLOW_RETRY is SIGBUS. Kernel: /proc/PID/mem, ptrace(2).
     """
     mmap_read_lock(mm)
     page = get_user_page(mm, address, force=True)
@@ -195,4 +220,6 @@ def access_remote_vm(mm: MmStruct, address: int, token: object) -> int:
         trace("access_remote_vm", mm=mm.name, addr=hex(address), page=page.name)
         folio_put(mm.memory, page)
     mmap_read_unlock(mm)
-    return page if isinstance(page, int) else 0
+    if isinstance(page, int):
+        return EFAULT if page == PROTECTED else page
+    return 0

@@ -12,6 +12,7 @@ from vm.pgtable import (
     PTE_RIGHTS,
     PTE_SOFT_DIRTY,
     PTE_SWP_EXCLUSIVE,
+    PTE_UFFD_WP,
     PTE_WRITE,
     PTE_YOUNG,
     Migration,
@@ -21,6 +22,7 @@ from vm.pgtable import (
     pmdp_get,
     pte_cache,
     set_pmd,
+    userfaultfd_wp,
 )
 from vm.tlb import MmuGather, flush_tlb_range, tlb_remove_tlb_entry
 from vm.vma import VmArea
@@ -78,14 +80,14 @@ def zap_huge_pmd(tlb: MmuGather, address: int) -> bool:
     return True
 
 
-def _share(child: MmStruct, mm: MmStruct, address: int, folio: Folio) -> None:
+def _share(child: MmStruct, mm: MmStruct, address: int, folio: Folio, lost: int) -> None:
     folio_get(folio)
     atomic_add_return(folio, "entire_mapcount", 1)
     for page in folio.pages:
         page.anon_exclusive = False
     pmd = change_pmd_bits(mm, address, lost=PTE_WRITE)
     assert isinstance(pmd, Present)
-    set_pmd(child, address, pmd.lacking(PTE_WRITE | PTE_YOUNG))
+    set_pmd(child, address, pmd.lacking(PTE_WRITE | PTE_YOUNG | lost))
 
 
 def copy_huge_pmd(dst: VmArea, src: VmArea, address: int) -> int:
@@ -100,18 +102,21 @@ def copy_huge_pmd(dst: VmArea, src: VmArea, address: int) -> int:
     child.page_table_lock.lock()
     mm.page_table_lock.lock(1)
     pmd = pmdp_get(mm, address)
+    # A protection goes with the registration of the child's VMA, as in `vm.cow`.
+    protected = isinstance(pmd, Present | Migration) and pmd.bits & PTE_UFFD_WP
+    lost = PTE_UFFD_WP if protected and not userfaultfd_wp(dst) else 0
     if isinstance(pmd, Present):
         folio = mm.memory.mem_map[pmd.pfn]
         if folio.anon_exclusive and folio_maybe_dma_pinned(folio):
             split_huge_pmd_locked(src, address, freeze=False)
             pmd = pmdp_get(mm, address)
         else:
-            _share(child, mm, address, folio)
+            _share(child, mm, address, folio, lost)
     elif isinstance(pmd, Migration):
         pfn_swap_entry_to_page(mm.memory, pmd)
         pmd = Migration(pmd.pfn, pmd.generation, pmd.bits & ~(PTE_WRITE | PTE_SWP_EXCLUSIVE))
         set_pmd(mm, address, pmd)
-        set_pmd(child, address, pmd)
+        set_pmd(child, address, Migration(pmd.pfn, pmd.generation, pmd.bits & ~lost))
     copied = is_leaf(pmd)
     if copied:
         deposit(child, address, table)

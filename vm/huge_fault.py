@@ -5,14 +5,14 @@ Simpler here: only anonymous memory that was advised so (MADV_HUGEPAGE) gets hug
 
 from __future__ import annotations
 
-from concurrency import trace
+from concurrency import READ_ONCE, trace
 from vm.anon_vma_chain import anon_vma_prepare
-from vm.errno import ENOMEM
-from vm.folio import alloc_huge, folio_get, folio_put, folio_wait_locked
+from vm.errno import EFAULT, ENOMEM
+from vm.folio import Folio, alloc_huge, folio_get, folio_put, folio_wait_locked
 from vm.huge_pmd import change_pmd_bits, deposit
 from vm.huge_split_pmd import split_huge_pmd_locked
 from vm.layout import VM_HUGEPAGE
-from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter
+from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter, check_stable_address_space
 from vm.pgtable import (
     PTE_DIRTY,
     PTE_YOUNG,
@@ -26,7 +26,7 @@ from vm.pgtable import (
     pte_cache,
     set_pmd,
 )
-from vm.rmap import hugepage_add_new_anon_rmap
+from vm.rmap import hugepage_add_new_anon_rmap, hugepage_set_anon_rmap
 from vm.vma import VmArea
 
 FALLBACK = 1
@@ -34,7 +34,8 @@ FALLBACK = 1
 
 
 def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int:
-    """Map a huge page around `address`, unless somebody was faster. 0, -ENOMEM, or FALLBACK.
+    """Map a huge page around `address`, unless somebody was faster. 0, -ENOMEM, FALLBACK, or -EFAULT in a victim of the
+    OOM reaper.
 
     Needs mmap_lock, or the VMA's lock.
     """
@@ -54,8 +55,11 @@ def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int
     for page in folio.pages:
         page.token = 0
     bits = vma.vm_page_prot | maybe_mkwrite(vma) | PTE_YOUNG | (PTE_DIRTY if write else 0)
+    stable = True
     with mm.page_table_lock:
         installed = pmdp_get(mm, start) is None
+        if installed:
+            installed = stable = check_stable_address_space(mm)
         if installed:
             hugepage_add_new_anon_rmap(folio, vma, start)
             folio.lru = True
@@ -66,22 +70,39 @@ def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int
     if not installed:
         pte_cache.free(table)
         folio_put(mm.memory, folio)
-    return 0
+    return 0 if stable else EFAULT
 
 
 def do_huge_pmd_wp_page(vma: VmArea, address: int, pmd: Present) -> int:
-    """A store met the read-only huge entry `pmd`: make it writable, or map it page by page. 0."""
+    """A store met the read-only huge entry `pmd`: make it writable, or map it page by page. 0.
+
+    As with small pages, one that nobody else refers to becomes exclusive, under the folio lock. That is only tried
+    here, where v6.1 drops `page_table_lock` and waits.
+    """
     mm = vma.vm_mm
     start = address & -mm.pmd_size
     with mm.page_table_lock:
         if pmdp_get(mm, start) != pmd:
             return 0
         folio = mm.memory.mem_map[pmd.pfn]
-        if all(page.anon_exclusive for page in folio.pages):
+        if all(page.anon_exclusive for page in folio.pages) or _may_reuse_huge(folio, vma, start):
             change_pmd_bits(mm, start, gained=maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG)
             return 0
         split_huge_pmd_locked(vma, start, freeze=False)
     return 0
+
+
+def _may_reuse_huge(folio: Folio, vma: VmArea, start: int) -> bool:
+    """Nobody else refers to the huge page: it becomes exclusive, and moves to the anon_vma of `vma`."""
+    if READ_ONCE(folio, "refcount") != 1 or not folio.lock.trylock():
+        return False
+    alone = bool(READ_ONCE(folio, "refcount") == 1)
+    if alone:
+        hugepage_set_anon_rmap(folio, vma, start)
+        for page in folio.pages:
+            page.anon_exclusive = True
+    folio.lock.unlock()
+    return alone
 
 
 def huge_pmd_set_accessed(mm: MmStruct) -> None:

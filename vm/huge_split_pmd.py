@@ -6,7 +6,9 @@ from concurrency import atomic_add_return, bug_on, trace
 from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_put
 from vm.huge_pmd import is_leaf, maps, pmd_folio, pmdp_invalidate, withdraw
 from vm.pgtable import (
+    PTE_RIGHTS,
     PTE_SWP_EXCLUSIVE,
+    PTE_WRITE,
     Migration,
     Present,
     make_migration_entry,
@@ -63,6 +65,8 @@ def split_huge_pmd_locked(vma: VmArea, start: int, *, freeze: bool) -> None:
             folio.dirty = True
         if folio.anon_exclusive and folio_maybe_dma_pinned(folio):
             freeze = False
+        # A hint of NUMA balancing is not handed on: small entries get the rights that the VMA has now.
+        bits = pmd.bits & ~PTE_RIGHTS | vma.vm_page_prot | pmd.bits & PTE_WRITE
         for number, page in enumerate(folio.pages):
             if freeze:
                 exclusive = PTE_SWP_EXCLUSIVE if page.anon_exclusive else 0
@@ -71,7 +75,7 @@ def split_huge_pmd_locked(vma: VmArea, start: int, *, freeze: bool) -> None:
             else:
                 folio_get(folio)
                 atomic_add_return(page, "mapcount", 1)
-                table.entries[number] = mk_pte(page, pmd.bits)
+                table.entries[number] = mk_pte(page, bits)
         atomic_add_return(folio, "entire_mapcount", -1)
         folio_put(mm.memory, folio)
     set_pmd(mm, start, table)

@@ -7,7 +7,7 @@ from functools import partial
 from concurrency import READ_ONCE, bug_on, peek, trace
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.errno import EAGAIN, ENOMEM
-from vm.filemap import AddressSpace, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
+from vm.filemap import AddressSpace, i_mmap_lock_write, i_mmap_unlock_write, vma_interval_tree_foreach
 from vm.find import vma_lookup
 from vm.folio import Folio, alloc_huge, folio_put
 from vm.huge_pmd import deposit, pmdp_huge_get_and_clear
@@ -23,6 +23,7 @@ from vm.mm import (
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
     PTE_DIRTY,
+    PTE_UFFD_WP,
     PTE_YOUNG,
     Migration,
     PageTable,
@@ -36,10 +37,12 @@ from vm.pgtable import (
     ptep_get,
     ptep_get_and_clear,
     set_pmd,
+    userfaultfd_wp,
 )
 from vm.rmap import folio_remove_rmap, hugepage_add_new_anon_rmap
 from vm.tlb import flush_tlb_range, tlb_remove_table_sync_one
 from vm.vma import VmArea, vma_address, vma_is_anonymous
+from vm.vma_lock import vma_start_write
 
 
 def collapse_huge_page(mm: MmStruct, start: int) -> int:
@@ -61,6 +64,8 @@ def collapse_huge_page(mm: MmStruct, start: int) -> int:
     if vma is None or not isinstance(table, PageTable):
         result = EAGAIN
     else:
+        # Since v6.4 a fault may come without mmap_lock: it would fill the upper entry that is emptied below.
+        vma_start_write(vma)
         result = _collapse(vma, start, table, folio)
     mmap_write_unlock(mm)
     if result:
@@ -86,8 +91,8 @@ def hugepage_vma_revalidate(mm: MmStruct, start: int) -> VmArea | None:
 def _collapse(vma: VmArea, start: int, table: PageTable, folio: Folio) -> int:
     """Under mmap_lock for writing. The page-table page is out of everybody's reach while its pages are looked at.
 
-    No fault comes, because of mmap_lock, and no rmap walk, because of the anon_vma lock; the processors are stopped by
-    the flush, and those that walk with interrupts off are waited for.
+    No fault comes, because of mmap_lock and the lock of the VMA, and no rmap walk, because of the anon_vma lock; the
+    processors are stopped by the flush, and those that walk with interrupts off are waited for.
     """
     mm = vma.vm_mm
     anon_vma = vma.anon_vma
@@ -101,6 +106,7 @@ def _collapse(vma: VmArea, start: int, table: PageTable, folio: Folio) -> int:
     pages = collapse_isolate(mm, table, start)
     if pages is None:
         with mm.page_table_lock:
+            _assert_pmd_none(mm, start)
             set_pmd(mm, start, mm.detached.pop(pmd_index(mm, start)))
         anon_vma_unlock_write(anon_vma)
         return EAGAIN
@@ -117,12 +123,23 @@ def _collapse(vma: VmArea, start: int, table: PageTable, folio: Folio) -> int:
         folio_put(mm.memory, old)
         folio_put(mm.memory, old)
     with mm.page_table_lock:
+        _assert_pmd_none(mm, start)
         hugepage_add_new_anon_rmap(folio, vma, start)
         folio.lru = True
         deposit(mm, start, table)
         set_pmd(mm, start, mk_pte(folio, vma.vm_page_prot | maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG))
     trace("collapse", mm=mm.name, addr=hex(start), page=folio.name)
     return 0
+
+
+def _assert_pmd_none(mm: MmStruct, start: int) -> None:
+    pmd = pmdp_get(mm, start)
+    bug_on(
+        pmd is not None,
+        "kernel BUG at mm/khugepaged.c: collapse_huge_page(): BUG_ON(!pmd_none(*pmd))",
+        "pmd-none",
+        f"a fault has filled the upper entry of {start:#x} meanwhile",
+    )
 
 
 def pmdp_collapse_flush(mm: MmStruct, start: int) -> None:
@@ -136,13 +153,19 @@ def pmdp_collapse_flush(mm: MmStruct, start: int) -> None:
 
 
 def collapse_isolate(mm: MmStruct, table: PageTable, start: int) -> list[Folio] | None:
-    """The pages of the table, locked and isolated, if nobody else refers to any; else None, and all as before."""
+    """The pages of the table, locked and isolated, if nobody else refers to any; else None, and all as before.
+
+    What userfaultfd protects stays small: the huge entry could not say which of its pages it was (dd47ac428c3f, v6.3;
+    before, only a look without the locks found it).
+    """
     pages: list[Folio] = []
     with table.ptl:
         for number in range(mm.memory.ptrs_per_pte):
             pte = ptep_get(table, start + number * PAGE_SIZE)
             page = mm.memory.mem_map[pte.pfn] if isinstance(pte, Present) else None
             if page is None or page.order or page.head is not page or not page.anon_exclusive:
+                break
+            if isinstance(pte, Present) and pte.bits & PTE_UFFD_WP:
                 break
             if READ_ONCE(page, "refcount") != 1 or not page.lock.trylock():
                 break
@@ -168,12 +191,13 @@ def collapse_isolate(mm: MmStruct, table: PageTable, start: int) -> list[Folio] 
 def retract_page_tables(mapping: AddressSpace, index: int) -> int:
     """Free the empty page-table pages that map the file from page `index` on, so that a huge page can be mapped there.
 
-    Takes i_mmap_rwsem for reading, and tries mmap_lock of each address space; gives how many were freed. A VMA with
-    private copies is left alone; that is looked at before the locks are taken, and again under them: a fault may have
-    made the first one meanwhile.
+    Takes i_mmap_rwsem for writing, and tries mmap_lock of each address space; gives how many were freed. A walk of the
+    file may have found a page-table page before it is taken away: it holds i_mmap_rwsem for reading. A VMA with private
+    copies is left alone; that is looked at before the locks are taken, and again under them: a fault may have made the
+    first one meanwhile. Kernel: v6.2; since v6.6 neither mmap_lock nor i_mmap_rwsem for writing is needed.
     """
     freed = 0
-    i_mmap_lock_read(mapping)
+    i_mmap_lock_write(mapping)
     for vma in vma_interval_tree_foreach(mapping, index, index):
         if READ_ONCE(vma, "anon_vma") is not None:
             continue
@@ -182,10 +206,11 @@ def retract_page_tables(mapping: AddressSpace, index: int) -> int:
             continue
         if not isinstance(pmdp_get(mm, address), PageTable) or not mm.mmap_lock.down_write_trylock():
             continue
-        if READ_ONCE(vma, "anon_vma") is None:
+        # Where userfaultfd may protect pages there are markers, which no fault brings back (v5.19).
+        if READ_ONCE(vma, "anon_vma") is None and not userfaultfd_wp(vma):
             freed += collapse_and_free_pmd(mm, address)
         mmap_write_unlock(mm)
-    i_mmap_unlock_read(mapping)
+    i_mmap_unlock_write(mapping)
     return freed
 
 

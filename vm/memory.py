@@ -19,11 +19,12 @@ from vm.huge_fault import (
 from vm.hugetlb import hugetlb_fault
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE, TASK_SIZE, VM_HUGEPAGE, VM_READ, VM_WRITE
-from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter
+from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter, check_stable_address_space
 from vm.numa import do_huge_pmd_numa_page, do_numa_page
 from vm.pgtable import (
     PTE_DIRTY,
     PTE_YOUNG,
+    Marker,
     Migration,
     PageTable,
     Present,
@@ -35,10 +36,11 @@ from vm.pgtable import (
     pte_alloc,
     ptep_get,
     set_pte,
+    userfaultfd_pte_wp,
 )
 from vm.rmap import folio_add_new_anon_rmap
 from vm.swap_fault import do_swap_page
-from vm.uffd import handle_userfault
+from vm.uffd import handle_userfault, pte_marker_handle
 from vm.vma import VmArea, vma_is_accessible, vma_is_anonymous
 from vm.vma_lock import holds_vma_lock
 
@@ -47,7 +49,8 @@ RETRY = 3
 
 
 def handle_user_fault(mm: MmStruct, address: int, *, write: bool = False) -> int:
-    """A user access found no entry that permits it: map the page. 0, -EFAULT (no VMA, or not permitted) or -ENOMEM.
+    """A user access found no entry that permits it: map the page. 0, -ENOMEM, or -EFAULT (no VMA, not permitted, behind
+    the end of a file, or what the OOM reaper may have taken).
 
     Kernel: do_user_addr_fault(). Takes mmap_lock for reading, or the lock of the VMA.
     """
@@ -62,9 +65,6 @@ def handle_user_fault(mm: MmStruct, address: int, *, write: bool = False) -> int
         if held is None:
             return EFAULT
         result = _handle_held(mm, held, address, write=write)
-    if result == PROTECTED:
-        handle_userfault(mm, address)
-        return 0
     return result
 
 
@@ -74,6 +74,9 @@ def _handle_held(mm: MmStruct, held: Hold, address: int, *, write: bool) -> int:
         result = EFAULT
     else:
         result = handle_mm_fault(mm, vma, address & -PAGE_SIZE, write=write)
+    if result == PROTECTED:
+        handle_userfault(mm, address & -PAGE_SIZE, release)
+        return 0
     release()
     return result
 
@@ -86,9 +89,9 @@ def access_error(vma: VmArea, *, write: bool) -> bool:
 def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> int:
     """Map the page at `address`, or wait for whoever is moving it; needs mmap_lock, or the VMA's lock.
 
-    0, -ENOMEM, or RETRY: what is swapped out needs mmap_lock, since its page is waited for, and a folio lock comes
-    before the VMA's lock. Kernel: handle_pte_fault(), as up to v6.5. The entry is read without its lock; whoever acts
-    on it looks again under the lock.
+    0, -ENOMEM, -EFAULT, PROTECTED, or RETRY: what is swapped out needs mmap_lock, since its page is waited for, and a
+    folio lock comes before the VMA's lock. Kernel: handle_pte_fault(), as up to v6.5. The entry is read without its
+    lock; whoever acts on it looks again under the lock.
     """
     if is_vm_hugetlb_page(vma):
         return hugetlb_fault(vma, address, write=write)
@@ -104,6 +107,8 @@ def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> 
         if pmd.protnone and vma_is_accessible(vma):
             return do_huge_pmd_numa_page(vma, address, pmd)
         if write and not pmd.write:
+            if userfaultfd_pte_wp(vma, pmd):
+                return PROTECTED
             return do_huge_pmd_wp_page(vma, address, pmd)
         huge_pmd_set_accessed(mm)
         return 0
@@ -113,6 +118,12 @@ def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> 
         if vma_is_anonymous(vma):
             return do_anonymous_page(mm, vma, address, write=write)
         return do_fault(vma, address, write=write)
+    if isinstance(pte, Marker):
+        return (
+            do_fault(vma, address, write=write, marker=pte)
+            if pte_marker_handle(vma, table, address, pte)
+            else 0
+        )
     if isinstance(pte, Migration):
         migration_entry_wait(mm, table, address)
     elif isinstance(pte, Swap):
@@ -128,7 +139,8 @@ def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> 
 
 
 def do_anonymous_page(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> int:
-    """Map a new page of zeroes at `address`, unless somebody was faster. 0 or -ENOMEM.
+    """Map a new page of zeroes at `address`, unless somebody was faster. 0, -ENOMEM, or -EFAULT in a victim of the OOM
+    reaper.
 
     Simpler here: a read gets a page of its own, too, not the zero page.
     """
@@ -140,8 +152,11 @@ def do_anonymous_page(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -
         return ENOMEM
     folio.token = 0
     bits = vma.vm_page_prot | maybe_mkwrite(vma) | PTE_YOUNG | (PTE_DIRTY if write else 0)
+    stable = True
     with table.ptl:
         installed = ptep_get(table, address) is None
+        if installed:
+            installed = stable = check_stable_address_space(mm)
         if installed:
             add_mm_counter(mm, MM_ANONPAGES, 1)
             folio_add_new_anon_rmap(folio, vma, address)
@@ -150,7 +165,7 @@ def do_anonymous_page(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -
             trace("fault", mm=mm.name, addr=hex(address), page=folio.name)
     if not installed:
         folio_put(mm.memory, folio)
-    return 0
+    return 0 if stable else EFAULT
 
 
 def migration_entry_wait(mm: MmStruct, table: PageTable, address: int) -> None:

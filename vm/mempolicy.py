@@ -13,6 +13,7 @@ from vm.lru import isolate_lru_page, putback_lru_page
 from vm.migrate import migrate_folio
 from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
 from vm.pgtable import PageTable, Present, addresses, pmdp_get, ptep_get
+from vm.vma_lock import vma_start_write
 from vm.workqueue import Workqueue, flush_workqueue
 
 
@@ -45,6 +46,8 @@ def move_range(mm: MmStruct, start: int, end: int) -> int:
     vma = vma_find(mm, start)
     if vma is None or vma.vm_start > start:
         return EFAULT
+    # Since v6.6 the walk locks each VMA that it comes to (PGWALK_WRLOCK).
+    vma_start_write(vma)
     folios: list[Folio] = []
     for low, high in addresses(vma.vm_mm, start, min(end, vma.vm_end)):
         table = pmdp_get(mm, low)

@@ -5,7 +5,7 @@ Everything here needs mmap_lock for writing, but `find_mergeable_anon_vma`, whic
 
 from __future__ import annotations
 
-from vm.adjust import inherit_anon_vma, vma_adjust
+from vm.adjust import give_back_anon_vma, inherit_anon_vma, vma_adjust
 from vm.anon_vma import AnonVma
 from vm.anon_vma_chain import list_is_singular
 from vm.filemap import AddressSpace
@@ -108,26 +108,35 @@ def _grow_up(prev: VmArea, current: VmArea | None, following: VmArea | None, end
         removed = (current,)
     elif current is not None:
         adjust, shift = current, end - current.vm_start
+    inherited: list[VmArea] = []
     for exporter in (current, following):
-        if exporter is not None and not inherit_anon_vma(prev, exporter):
+        if exporter is not None and not inherit_anon_vma(prev, exporter, inherited):
             return None
-    error = vma_adjust(prev, start, end, pgoff, adjust=adjust, shift=shift, removed=removed)
-    return None if error else prev
+    if vma_adjust(prev, start, end, pgoff, adjust=adjust, shift=shift, removed=removed):
+        give_back_anon_vma(inherited)
+        return None
+    return prev
 
 
 def _take_tail(prev: VmArea, following: VmArea, start: int) -> VmArea | None:
     """`following` takes what of `prev` lies above `start`: case 4."""
-    if not inherit_anon_vma(following, prev):
+    inherited: list[VmArea] = []
+    if not inherit_anon_vma(following, prev, inherited):
         return None
     shift = start - prev.vm_end
-    error = vma_adjust(prev, prev.vm_start, start, prev.vm_pgoff, adjust=following, shift=shift)
-    return None if error else following
+    if vma_adjust(prev, prev.vm_start, start, prev.vm_pgoff, adjust=following, shift=shift):
+        give_back_anon_vma(inherited)
+        return None
+    return following
 
 
 def _grow_down(following: VmArea, current: VmArea | None, start: int, pgoff: int) -> VmArea | None:
     """`following` grows down to `start`, over `current` if there is one: cases 3, 8."""
-    if current is not None and not inherit_anon_vma(following, current):
+    inherited: list[VmArea] = []
+    if current is not None and not inherit_anon_vma(following, current, inherited):
         return None
     removed = () if current is None else (current,)
-    error = vma_adjust(following, start, following.vm_end, pgoff, removed=removed)
-    return None if error else following
+    if vma_adjust(following, start, following.vm_end, pgoff, removed=removed):
+        give_back_anon_vma(inherited)
+        return None
+    return following

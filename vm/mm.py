@@ -30,12 +30,16 @@ class MmStruct(Shared):
     `pmds` are the entries of the upper level of the page tables, written under `page_table_lock`; `deposits` the
     page-table pages that huge pages keep for the day when they are split; `detached` those that khugepaged has taken
     away from the processors and not emptied yet, for the invariants; `tlb` what the CPU of each task keeps
-    of them, page by page. `tlb_flush_batched` says that reclaim has put off flushes. `write_protect_seq` is odd
+    of them, page by page. `tlb_flush_batched` counts the flushes that reclaim has put off, and
+    how many of them were made up for (`vm.tlb`). `write_protect_seq` is odd
     while fork copies entries. `ended` is set by `exit_mmap` (mm_users is 0): whoever acts for the process then
     learns that there is none. `era` says which components it is made of, `pmd_size` how many bytes one entry of the
     upper level spans. `oom_skip` (MMF_OOM_SKIP) says that there is nothing to reap any more. `mm_lock_seq` is the
     number of the current write section of mmap_lock, for the locks of single VMAs. `userfaultfd_ctx` is who fills it
-    from outside (`vm.uffd_copy`), `notifier_subscriptions` who mirrors it (`vm.mmu_notifier`).
+    from outside (`vm.uffd_copy`), `userfault_waiters` the tasks whose stores wait, and for which page (`vm.uffd`),
+    `notifier_subscriptions` who mirrors it (`vm.mmu_notifier`).
+    `unstable` (MMF_UNSTABLE) says that the OOM reaper takes pages away that the process still has: what is empty may
+    have been written to, so no fault may fill it with zeroes.
     """
 
     name: Unshared[str]
@@ -52,12 +56,14 @@ class MmStruct(Shared):
     pmd_size: Unshared[int]
     ended: Unshared[bool] = False
     oom_skip: Once[bool] = False
+    unstable: Once[bool] = False
     tlb_flush_pending: Atomic[int] = 0
-    tlb_flush_batched: Once[bool] = False
+    tlb_flush_batched: Atomic[int] = 0
     write_protect_seq: Atomic[int] = 0
     pmds: Unshared[dict[int, Pmd]]
     userfaultfd_ctx: Unshared[UserfaultfdCtx | None] = None
     notifier_subscriptions: Unshared[NotifierSubscriptions | None] = None
+    userfault_waiters: Unshared[dict[Task, int]]
     deposits: Unshared[dict[int, PageTable]]
     detached: Unshared[dict[int, PageTable]]
     tlb: Unshared[dict[Task, dict[int, Present]]]
@@ -80,6 +86,7 @@ class MmStruct(Shared):
             deposits={},
             detached={},
             tlb={},
+            userfault_waiters={},
             rss={MM_ANONPAGES: 0, MM_FILEPAGES: 0, MM_SWAPENTS: 0},
         )
 
@@ -107,6 +114,15 @@ def get_mm_counter(mm: MmStruct, member: str) -> int:
     """Resident pages of one kind, as /proc/PID/status shows them; never negative there."""
     count: int = perform(GET_MM_COUNTER, mm, member)
     return count
+
+
+def check_stable_address_space(mm: MmStruct) -> bool:
+    """An empty entry is one that nobody has written to; needs its page-table lock.
+
+    Else the OOM reaper may have emptied it: a thread of the victim that still runs would read zeroes where it wrote
+    something else, and might pass that on before it dies. It gets SIGBUS. Kernel: include/linux/oom.h.
+    """
+    return not mm.unstable
 
 
 def mm_counter(folio: Folio) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from concurrency import trace
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.filemap import i_mmap_lock_write, i_mmap_unlock_write
@@ -11,6 +13,8 @@ from vm.layout import PAGE_SIZE
 from vm.mm import SINGLE_DEPTH_NESTING
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
+    PTE_UFFD_WP,
+    Marker,
     Migration,
     PageTable,
     Present,
@@ -20,6 +24,7 @@ from vm.pgtable import (
     ptep_get_and_clear,
     set_pmd,
     set_pte,
+    userfaultfd_wp,
 )
 from vm.tlb import flush_tlb_batched_pending, flush_tlb_range
 from vm.vma import VmArea
@@ -48,22 +53,24 @@ def move_page_tables(vma: VmArea, old: int, new: int, length: int, *, need_rmap_
 
     Less than `length` without memory. Needs mmap_lock for writing. A walk visits the VMAs in the order of the tree:
     if it comes to `vma` before the VMA at the new place, it meets each page there or later at the new place. If it
-    comes to the new one first it may miss a page that moves in between; then say `need_rmap_locks`.
+    comes to the new one first it may miss a page that moves in between; then say `need_rmap_locks`. Where userfaultfd
+    may have protected pages, each entry is looked at.
     """
     mm = vma.vm_mm
     start, end = old, old + length
     mmu_notifier_invalidate_range_start(mm, start, end)
+    protected = userfaultfd_wp(vma)
     while old < end:
         extent = min(end - old, mm.pmd_size - old % mm.pmd_size, mm.pmd_size - new % mm.pmd_size)
         pmd = pmdp_get(mm, old)
         if isinstance(pmd, (Present, Migration)):
-            if extent == mm.pmd_size and move_huge_pmd(vma, old, new):
+            if extent == mm.pmd_size and not protected and move_huge_pmd(vma, old, new, need_rmap_locks):
                 trace("move_huge_pmd", mm=mm.name, old=hex(old), new=hex(new))
             else:
                 split_huge_pmd(vma, old)
             pmd = pmdp_get(mm, old)
         if pmd is not None:
-            if extent == mm.pmd_size and move_normal_pmd(vma, old, new):
+            if extent == mm.pmd_size and not protected and move_normal_pmd(vma, old, new):
                 trace("move_pmd", mm=mm.name, old=hex(old), new=hex(new))
             else:
                 table, target = pmdp_get(mm, old), pte_alloc(mm, new)
@@ -95,17 +102,22 @@ def move_normal_pmd(vma: VmArea, old: int, new: int) -> bool:
     return moved
 
 
-def move_huge_pmd(vma: VmArea, old: int, new: int) -> bool:
-    """Move a huge page whole, with the page-table page deposited with it, if the place is free; else False."""
+def move_huge_pmd(vma: VmArea, old: int, new: int, need_rmap_locks: bool) -> bool:
+    """Move a huge page whole, with the page-table page deposited with it, if the place is free; else False.
+
+    The rmap locks as in `move_ptes`: a walk looks at the one entry at either place under its lock.
+    """
     mm = vma.vm_mm
-    take_rmap_locks(vma)
+    if need_rmap_locks:
+        take_rmap_locks(vma)
     with mm.page_table_lock:
         moved = isinstance(pmdp_get(mm, old), (Present, Migration)) and pmdp_get(mm, new) is None
         if moved:
             set_pmd(mm, new, pmdp_huge_get_and_clear(mm, old))
             deposit(mm, new, withdraw(mm, old))
             flush_tlb_range(mm, old, old + mm.pmd_size)
-    drop_rmap_locks(vma)
+    if need_rmap_locks:
+        drop_rmap_locks(vma)
     return moved
 
 
@@ -137,6 +149,11 @@ def move_ptes(
             continue
         pte = ptep_get_and_clear(table, old + offset)
         flush |= isinstance(pte, Present)
+        if pte is not None and pte.bits & PTE_UFFD_WP:
+            # The new place is not registered, and there nobody would take the protection away (v6.13, 0cef0bb836e3).
+            if isinstance(pte, Marker):
+                continue
+            pte = replace(pte, bits=pte.bits & ~PTE_UFFD_WP)
         set_pte(target, new + offset, pte)
         trace("move_pte", mm=mm.name, old=hex(old + offset), new=hex(new + offset), pte=pte)
     if flush:

@@ -25,6 +25,8 @@ from vm.mman import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
 from vm.mmap import get_unmapped_area, vma_link
 from vm.move import move_page_tables
 from vm.munmap import do_mas_munmap, remove_vma
+from vm.pgtable import userfaultfd_wp
+from vm.uffd import userfaultfd_clear
 from vm.vma import VmArea, linear_page_index, vm_area_dup, vm_area_free, vma_is_anonymous
 from vm.vma_lock import vma_start_write
 
@@ -171,6 +173,10 @@ def move_vma(
         move_page_tables(new_vma, new_address, old_address, moved, need_rmap_locks=True)
         do_mas_munmap(mm, new_address, new_length)
         return ENOMEM
+    if userfaultfd_wp(new_vma):
+        # mremap_userfaultfd_prep() of a monitor that did not ask to hear of it.
+        vma_start_write(new_vma)
+        userfaultfd_clear(new_vma)
     if flags & MREMAP_DONTUNMAP:
         vma.vm_flags &= ~VM_LOCKED
         if vma is not new_vma and vma.vm_start == old_address and vma.vm_end == old_address + old_length:

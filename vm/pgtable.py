@@ -1,9 +1,9 @@
 """Page tables: two levels, what their entries say, and the lock of each page-table page.
 
-Kernel: arch/x86/include/asm/pgtable.h and include/linux/pgtable.h, v6.1. An entry is None, `Present`, `Migration` or
-`Swap`. At the upper level (PMD) it is a `PageTable`, or None, or a leaf: `Present` and `Migration` there mean a huge
-page. An entry keeps the generation of its frame, which no kernel has: the invariants use it to tell a frame from its
-next owner.
+Kernel: arch/x86/include/asm/pgtable.h and include/linux/pgtable.h, v6.1. An entry is None, `Present`, `Migration`,
+`Swap` or `Marker`. At the upper level (PMD) it is a `PageTable`, or None, or a leaf: `Present` and `Migration` there
+mean a huge page. An entry keeps the generation of its frame, which no kernel has: the invariants use it to tell a frame
+from its next owner.
 
 The processor sets the accessed and dirty bits of an entry at any time (`vm.user`), so whoever changes an entry that is
 present must do it in one step: `ptep_get_and_clear`, `ptep_set_wrprotect`.
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from concurrency import Access, KmemCache, Operation, Spinlock, active, bug_on, perform
 from lockdep.gfp import GFP_KERNEL
 from vm.folio import folio_test_locked
-from vm.layout import PAGE_SIZE
+from vm.layout import PAGE_SIZE, VM_UFFD_WP
 
 if TYPE_CHECKING:
     from vm.folio import Folio, Memory
@@ -36,6 +36,8 @@ PTE_SOFT_DIRTY = 0x800
 PTE_RIGHTS = PTE_READ | PTE_WRITE | PTE_EXEC
 PTE_KEPT = PTE_YOUNG | PTE_DIRTY | PTE_UFFD_WP | PTE_SOFT_DIRTY
 """What an entry keeps while its page is moved."""
+PTE_SWP_KEPT = PTE_UFFD_WP | PTE_SOFT_DIRTY
+"""What it keeps while its page is swapped out: pte_swp_mkuffd_wp(), pte_swp_mksoft_dirty()."""
 _LETTERS = ((PTE_WRITE, "W"), (PTE_DIRTY, "D"), (PTE_YOUNG, "A"), (PTE_UFFD_WP, "U"), (PTE_SOFT_DIRTY, "S"))
 
 
@@ -106,7 +108,21 @@ class Swap:
         return f"swap({self.slot})"
 
 
-Pte = Present | Migration | Swap | None
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Nothing is mapped, but the page of the file is protected by userfaultfd; kernel: PTE_MARKER_UFFD_WP, v5.19.
+
+    A page of a file leaves its entry when it is reclaimed or truncated, and the protection must outlive that. What is
+    anonymous has it in the swap entry. It has no count, no page, and no slot.
+    """
+
+    bits: int = PTE_UFFD_WP
+
+    def __str__(self) -> str:
+        return "marker(U)"
+
+
+Pte = Present | Migration | Swap | Marker | None
 
 
 class PageTable:
@@ -288,6 +304,16 @@ def addresses(mm: MmStruct, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 # -- what entries mean ------------------------------------------------------------------------------------------
+
+
+def userfaultfd_wp(vma: VmArea) -> bool:
+    """Pages of `vma` may be protected from stores by userfaultfd (`vm.uffd`)."""
+    return bool(vma.vm_flags & VM_UFFD_WP)
+
+
+def userfaultfd_pte_wp(vma: VmArea, pte: Present) -> bool:
+    """The page that `pte` maps is protected. The bit alone says nothing: it may be left over from before a mremap."""
+    return bool(pte.bits & PTE_UFFD_WP) and userfaultfd_wp(vma)
 
 
 def maybe_mkwrite(vma: VmArea) -> int:

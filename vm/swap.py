@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from concurrency import READ_ONCE, Operation, Shared, Unshared, bug_on, peek, perform, poke, trace
+from concurrency import READ_ONCE, Once, Operation, Shared, Unshared, bug_on, peek, perform, poke, trace
 from vm.folio import Folio, Memory, folio_mapped, folio_put
-from vm.zswap import ZswapEntry, zswap_search, zswap_store
+from vm.zswap import ZswapEntry, zswap_copy, zswap_invalidate, zswap_search
 
 
 class SwapSlot(Shared):
@@ -39,20 +39,32 @@ class SwapSlot(Shared):
         return not self.count and not self.has_cache
 
 
-class SwapArea:
+class SwapArea(Shared):
     """All slots. With `synchronous`, reading is so fast that a page with one user need not go through the cache.
 
-    With `zswap` pages are kept in memory as compressed copies first. With `thp` a huge page gets a row of slots, and
-    stays whole in the swap cache (CONFIG_THP_SWAP).
+    While `zswap` is set pages are kept in memory as compressed copies first; an administrator may switch it at any
+    time (/sys/module/zswap/parameters/enabled), so a slot may have a copy from before. `zswap_used` says that there may
+    be any. With `thp` a huge page gets a row of slots, and stays whole in the swap cache (CONFIG_THP_SWAP).
     """
 
-    name = "swap_info"
+    slots: Unshared[list[SwapSlot]]
+    synchronous: Unshared[bool]
+    zswap: Once[bool]
+    zswap_used: Unshared[bool] = False
+    thp: Unshared[bool]
 
     def __init__(self, slots: int, *, synchronous: bool, zswap: bool, thp: bool) -> None:
-        self.slots = [SwapSlot(number=number) for number in range(slots)]
-        self.synchronous = synchronous
-        self.zswap = zswap
-        self.thp = thp
+        super().__init__(
+            slots=[SwapSlot(number=number) for number in range(slots)],
+            synchronous=synchronous,
+            zswap=zswap,
+            thp=thp,
+        )
+
+    @property
+    def name(self) -> str:
+        """How traces call it."""
+        return "swap_info"
 
 
 def swapon(
@@ -267,12 +279,26 @@ def swap_writepage(memory: Memory, folio: Folio) -> None:
     for page in folio.pages:
         slot = page.swap
         assert slot is not None
-        if area.zswap:
-            zswap_store(slot, page)
-        else:
+        if not zswap_store(area, slot, page):
             swap_writepage_to_slot(slot, page)
         trace("swap_writepage", page=page.name, slot=slot.name)
     folio.writeback = False
+
+
+def zswap_store(area: SwapArea, slot: SwapSlot, folio: Folio) -> bool:
+    """Keep a copy of the locked `folio` instead of writing it to its slot; False if it must be written.
+
+    A copy that the slot has from before goes in any case: it would be read instead of what is written now, and could be
+    written over it. The locked page keeps the slot from anybody else. Kernel: mm/zswap.c, as since v6.8 (678e54d4bb9a)
+    and v6.6.17; up to v6.5 __frontswap_store() saw to it.
+    """
+    if area.zswap:
+        area.zswap_used = True
+        zswap_copy(slot, folio)
+        return True
+    if area.zswap_used:
+        zswap_invalidate(slot)
+    return False
 
 
 def swap_writepage_to_slot(slot: SwapSlot, folio: Folio) -> None:

@@ -9,6 +9,7 @@ from vm.mm import MM_ANONPAGES, MM_SWAPENTS, MmStruct, add_mm_counter
 from vm.pgtable import (
     PTE_DIRTY,
     PTE_SWP_EXCLUSIVE,
+    PTE_SWP_KEPT,
     PTE_UFFD_WP,
     PTE_WRITE,
     PTE_YOUNG,
@@ -148,7 +149,7 @@ def _map(
         if should_try_to_free_swap(area, folio, write=write):
             folio_free_swap(folio)
         exclusive = bool(pte.bits & PTE_SWP_EXCLUSIVE) or bool(READ_ONCE(folio.head, "refcount") == 1)
-        bits = vma.vm_page_prot | PTE_YOUNG | pte.bits & PTE_UFFD_WP
+        bits = vma.vm_page_prot | PTE_YOUNG | pte.bits & PTE_SWP_KEPT
         if write and exclusive and not pte.bits & PTE_UFFD_WP:
             bits |= maybe_mkwrite(vma) | PTE_DIRTY
         add_mm_counter(mm, MM_ANONPAGES, 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from concurrency import READ_ONCE, Operation, atomic_dec, atomic_inc, perform
+from concurrency import READ_ONCE, Operation, atomic_dec, atomic_inc, cmpxchg, perform
 from vm.folio import Folio, Memory
 from vm.layout import PAGE_SIZE, TASK_SIZE
 from vm.pgtable import PageTable, Present, Pte, pte_cache, ptep_get_and_clear
@@ -69,14 +69,23 @@ def ptep_clear_flush(mm: MmStruct, table: PageTable, address: int) -> Pte:
     return pte
 
 
+FLUSH_BATCH_FLUSHED_SHIFT = 16
+FLUSH_BATCH_PENDING_MASK = (1 << FLUSH_BATCH_FLUSHED_SHIFT) - 1
+"""Half of `MmStruct.tlb_flush_batched` counts what was put off. Where it would overflow v6.1 begins anew; none does."""
+
+
 def flush_tlb_batched_pending(mm: MmStruct) -> None:
     """Flush what reclaim has put off; under a page-table lock, before going by an entry that reclaim may have cleared.
 
-    Kernel: mm/rmap.c.
+    Reclaim may put off another flush at any time, under the lock of another page-table page. So not a flag is cleared
+    here, which could be that of a flush that came after ours; what was counted before it is noted as made up for, if
+    nothing was counted since. Kernel: mm/rmap.c, as since v5.17 (5ee2fa2f0636).
     """
-    if READ_ONCE(mm, "tlb_flush_batched"):
+    batch = READ_ONCE(mm, "tlb_flush_batched")
+    pending, flushed = batch & FLUSH_BATCH_PENDING_MASK, batch >> FLUSH_BATCH_FLUSHED_SHIFT
+    if pending != flushed:
         flush_tlb_mm(mm)
-        mm.tlb_flush_batched = False
+        cmpxchg(mm, "tlb_flush_batched", batch, pending | pending << FLUSH_BATCH_FLUSHED_SHIFT)
 
 
 # -- flushes that are put off -----------------------------------------------------------------------------------

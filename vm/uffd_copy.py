@@ -9,7 +9,7 @@ Simpler here: an address space is registered as a whole, and a fault does not wa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from concurrency import (
     READ_ONCE,
@@ -26,16 +26,15 @@ from concurrency import (
     trace,
 )
 from vm.anon_vma_chain import anon_vma_prepare
-from vm.errno import EAGAIN, EEXIST, EFAULT, ENOMEM
+from vm.errno import EAGAIN, EEXIST, EFAULT, EINVAL, ENOMEM
 from vm.find import vma_lookup
 from vm.folio import alloc_folio, folio_put
 from vm.hugetlbfs import is_vm_hugetlb_page
+from vm.layout import VM_SHARED, VM_UFFD_WP
 from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter, mmap_read_lock, mmap_read_unlock
-from vm.pgtable import PTE_DIRTY, maybe_mkwrite, mk_pte, pte_alloc, ptep_get, set_pte
+from vm.pgtable import PTE_DIRTY, Marker, maybe_mkwrite, mk_pte, pte_alloc, ptep_get, set_pte, userfaultfd_wp
 from vm.rmap import folio_add_new_anon_rmap
-
-if TYPE_CHECKING:
-    from vm.vma import VmArea
+from vm.vma import VmArea, vma_set_page_prot
 
 
 class UserfaultfdCtx(Shared):
@@ -95,14 +94,22 @@ def userfaultfd_read(ctx: UserfaultfdCtx) -> UserfaultfdCtx:
 
 
 def userfaultfd_copy(ctx: UserfaultfdCtx, address: int, token: object) -> int:
-    """UFFDIO_COPY of one page: 0, -EAGAIN while there is an event to read, -EEXIST, -EFAULT or -ENOMEM."""
+    """UFFDIO_COPY of one page: 0, -EAGAIN while there is an event to read, -EEXIST, -EFAULT, -EINVAL for a shared
+    mapping, or -ENOMEM.
+    """
     mm = ctx.mm
     mmap_read_lock(mm)
     if READ_ONCE(ctx, "mmap_changing"):
         result = EAGAIN
     else:
         vma = vma_lookup(mm, address)
-        result = EFAULT if vma is None or is_vm_hugetlb_page(vma) else mfill_atomic(vma, address, token)
+        if vma is None or is_vm_hugetlb_page(vma):
+            result = EFAULT
+        elif vma.vm_flags & VM_SHARED:
+            # The page would have to be the file's (shmem_mfill_atomic_pte()), which is not modelled.
+            result = EINVAL
+        else:
+            result = mfill_atomic(vma, address, token)
     mmap_read_unlock(mm)
     return result
 
@@ -117,7 +124,7 @@ def mfill_atomic(vma: VmArea, address: int, token: object) -> int:
     folio.token = token
     bits = vma.vm_page_prot | maybe_mkwrite(vma) | PTE_DIRTY
     with table.ptl:
-        result = 0 if ptep_get(table, address) is None else EEXIST
+        result = 0 if isinstance(ptep_get(table, address), Marker | None) else EEXIST
         if result == 0:
             add_mm_counter(mm, MM_ANONPAGES, 1)
             folio_add_new_anon_rmap(folio, vma, address)
@@ -135,6 +142,17 @@ def dup_userfaultfd(mm: MmStruct, oldmm: MmStruct) -> None:
     if ctx is not None:
         atomic_add_return(ctx, "mmap_changing", 1)
         mm.userfaultfd_ctx = UserfaultfdCtx(mm)
+
+
+def dup_userfaultfd_vma(vma: VmArea) -> None:
+    """The child's `vma`, which nobody knows yet, is registered only where a monitor hears of forks.
+
+    A child that nobody knows of would wait for ever at a page that is protected. Kernel: dup_userfaultfd(), v6.1, with
+    userfaultfd_set_vm_flags() of v6.2.
+    """
+    if vma.vm_mm.userfaultfd_ctx is None and userfaultfd_wp(vma):
+        vma.vm_flags &= ~VM_UFFD_WP
+        vma_set_page_prot(vma)
 
 
 def dup_userfaultfd_complete(mm: MmStruct, oldmm: MmStruct) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from concurrency import trace
+from concurrency import atomic_inc, trace
 from vm.folio import Folio, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.huge_split_pmd import split_huge_pmd
+from vm.layout import VM_LOCKED
 from vm.mm import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter
 from vm.mmu_notifier import notified
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
-    PTE_UFFD_WP,
+    PTE_SWP_KEPT,
     PageTable,
     Present,
     Swap,
@@ -24,6 +25,7 @@ from vm.rmap import folio_lock_anon_vma_read, folio_remove_rmap, rmap_walk
 from vm.swap import swap_duplicate
 from vm.tlb import flush_tlb_mm, flush_tlb_page
 from vm.vma import VmArea
+from vm.zap import pte_install_uffd_wp_if_needed
 
 
 @dataclass(slots=True)
@@ -40,7 +42,7 @@ def set_tlb_ubc_flush_pending(batch: FlushBatch, mm: MmStruct) -> None:
     """
     if not any(one is mm for one in batch.mms):
         batch.mms.append(mm)
-    mm.tlb_flush_batched = True
+    atomic_inc(mm, "tlb_flush_batched")
 
 
 def try_to_unmap_flush(batch: FlushBatch) -> None:
@@ -52,6 +54,8 @@ def try_to_unmap_flush(batch: FlushBatch) -> None:
 
 def try_to_unmap(folio: Folio, batch: FlushBatch | None) -> None:
     """Clear every entry that maps the locked `folio`, leaving swap entries if it is anonymous and has a slot.
+
+    Where memory is locked (VM_LOCKED) the entry stays, and with it the page.
 
     A huge page is mapped page by page first. With `batch` flushes are put off until `try_to_unmap_flush`; without, each
     entry is flushed at once. Kernel: TTU_BATCH_FLUSH, TTU_SPLIT_HUGE_PMD.
@@ -73,7 +77,7 @@ def _try_to_unmap_one(folio: Folio, vma: VmArea, address: int, batch: FlushBatch
         return
     with table.ptl:
         pte = ptep_get(table, address)
-        if not isinstance(pte, Present) or pte.pfn != folio.pfn:
+        if not isinstance(pte, Present) or pte.pfn != folio.pfn or vma.vm_flags & VM_LOCKED:
             return
         pte = ptep_get_and_clear(table, address)
         assert isinstance(pte, Present)
@@ -89,6 +93,7 @@ def _try_to_unmap_one(folio: Folio, vma: VmArea, address: int, batch: FlushBatch
         if folio_test_anon(folio):
             leave_swap_entry(folio, mm, table, address, pte)
         else:
+            pte_install_uffd_wp_if_needed(vma, table, address, pte)
             add_mm_counter(mm, MM_FILEPAGES, -1)
         trace("unmap_one", mm=mm.name, addr=hex(address), page=folio.name)
         folio_remove_rmap(folio)
@@ -100,7 +105,7 @@ def leave_swap_entry(folio: Folio, mm: MmStruct, table: PageTable, address: int,
     slot = folio.swap
     assert slot is not None, "an anonymous page is unmapped only after it has a slot"
     swap_duplicate(slot)
-    bits = pte.bits & PTE_UFFD_WP
+    bits = pte.bits & PTE_SWP_KEPT
     if folio.anon_exclusive:
         folio.anon_exclusive = False
         bits |= PTE_SWP_EXCLUSIVE

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from concurrency import bug_on, trace
 from vm.anon_vma_chain import unlink_anon_vmas
 from vm.filemap import unlink_file_vma
+from vm.folio import Memory, folio_test_anon
 from vm.huge import zap_huge_pmd
 from vm.huge_split_pmd import split_huge_pmd
 from vm.hugetlb import unmap_hugepage_range
@@ -13,6 +16,8 @@ from vm.layout import PAGE_SIZE
 from vm.mm import MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter, mm_counter
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
+    PTE_UFFD_WP,
+    Marker,
     Migration,
     PageTable,
     Present,
@@ -24,6 +29,8 @@ from vm.pgtable import (
     ptep_get,
     ptep_get_and_clear,
     set_pmd,
+    set_pte,
+    userfaultfd_wp,
 )
 from vm.rmap import folio_remove_rmap
 from vm.swap import free_swap_and_cache
@@ -35,7 +42,24 @@ from vm.tlb import (
     tlb_gather_mmu,
     tlb_remove_tlb_entry,
 )
-from vm.vma import VmArea
+from vm.vma import VmArea, vma_is_anonymous
+
+
+@dataclass(frozen=True, slots=True)
+class ZapDetails:
+    """What is spared; kernel: struct zap_details. Without one everything goes, but the protection of userfaultfd.
+
+    `even_cows`: private copies of pages of a file go, too. They are the process's own: a hole in the file leaves them,
+    only what is cut off behind its end goes with them. `drop_marker`: nothing remembers that a page of a file was
+    protected.
+    """
+
+    even_cows: bool = True
+    drop_marker: bool = False
+
+
+UNMAP = ZapDetails(drop_marker=True)
+"""The VMA goes, or all of the address space."""
 
 
 def unmap_region(mm: MmStruct, vmas: list[VmArea], floor: int, ceiling: int, start: int, end: int) -> None:
@@ -54,16 +78,18 @@ def unmap_vmas(tlb: MmuGather, vmas: list[VmArea], start: int, end: int) -> None
     """Clear the entries of what lies of each VMA in ``[start, end)``."""
     mmu_notifier_invalidate_range_start(tlb.mm, start, end)
     for vma in vmas:
-        unmap_single_vma(tlb, vma, max(vma.vm_start, start), min(vma.vm_end, end), final=True)
+        unmap_single_vma(tlb, vma, max(vma.vm_start, start), min(vma.vm_end, end), UNMAP)
     mmu_notifier_invalidate_range_end(tlb.mm, start, end)
 
 
-def unmap_single_vma(tlb: MmuGather, vma: VmArea, start: int, end: int, *, final: bool) -> None:
-    """Clear the entries of ``[start, end)``; `final` if the VMA goes, too."""
+def unmap_single_vma(
+    tlb: MmuGather, vma: VmArea, start: int, end: int, details: ZapDetails | None = None
+) -> None:
+    """Clear the entries of ``[start, end)``; with `UNMAP` the VMA goes, too."""
     if is_vm_hugetlb_page(vma):
-        unmap_hugepage_range(tlb, vma, start, end, final=final)
+        unmap_hugepage_range(tlb, vma, start, end, final=details is UNMAP)
     else:
-        unmap_page_range(tlb, vma, start, end)
+        unmap_page_range(tlb, vma, start, end, details)
 
 
 def free_pgtables(tlb: MmuGather, vmas: list[VmArea], floor: int, ceiling: int) -> None:
@@ -100,19 +126,21 @@ def free_pgd_range(tlb: MmuGather, start: int, end: int, floor: int, ceiling: in
         tlb.tables.append(table)
 
 
-def zap_page_range(vma: VmArea, start: int, end: int) -> None:
+def zap_page_range(vma: VmArea, start: int, end: int, details: ZapDetails | None = None) -> None:
     """Empty ``[start, end)`` of `vma`; needs mmap_lock for reading, or the rmap lock of its file.
 
     Kernel: zap_page_range_single(). When it returns nobody can reach what was there.
     """
     tlb = tlb_gather_mmu(vma.vm_mm)
     mmu_notifier_invalidate_range_start(tlb.mm, start, end)
-    unmap_single_vma(tlb, vma, start, end, final=False)
+    unmap_single_vma(tlb, vma, start, end, details)
     mmu_notifier_invalidate_range_end(tlb.mm, start, end)
     tlb_finish_mmu(tlb)
 
 
-def unmap_page_range(tlb: MmuGather, vma: VmArea, start: int, end: int) -> None:
+def unmap_page_range(
+    tlb: MmuGather, vma: VmArea, start: int, end: int, details: ZapDetails | None = None
+) -> None:
     """Clear all entries of ``[start, end)``. The upper entry is read without its lock; kernel: zap_pmd_range().
 
     A huge page goes whole, or is mapped page by page first if it goes only in part.
@@ -126,14 +154,17 @@ def unmap_page_range(tlb: MmuGather, vma: VmArea, start: int, end: int) -> None:
                 continue
             pmd = pmdp_get(tlb.mm, low)
         if isinstance(pmd, PageTable):
-            zap_pte_range(tlb, pmd, low, high)
+            zap_pte_range(tlb, vma, pmd, low, high, details)
 
 
-def zap_pte_range(tlb: MmuGather, table: PageTable, start: int, end: int) -> None:
+def zap_pte_range(
+    tlb: MmuGather, vma: VmArea, table: PageTable, start: int, end: int, details: ZapDetails | None = None
+) -> None:
     """Clear the entries of ``[start, end)`` in one page-table page, and take their pages out of the counts.
 
-    A migration entry counts as a page of the kind that it names; the page itself belongs to whoever moves it. If a page
-    of a file was dirty, all is flushed before the lock is dropped: a store that came later would be lost.
+    A migration entry counts as a page of the kind that it names; the page itself belongs to whoever moves it. What is
+    swapped out is anonymous. If a page of a file was dirty, all is flushed before the lock is dropped: a store that
+    came later would be lost.
     """
     mm = tlb.mm
     rss: dict[str, int] = {}
@@ -142,9 +173,10 @@ def zap_pte_range(tlb: MmuGather, table: PageTable, start: int, end: int) -> Non
         flush_tlb_batched_pending(mm)
         for address in range(start, end, PAGE_SIZE):
             pte = ptep_get(table, address)
-            if pte is None:
+            if pte is None or is_spared(mm.memory, pte, details):
                 continue
             pte = ptep_get_and_clear(table, address)
+            assert pte is not None
             if isinstance(pte, Present):
                 tlb_remove_tlb_entry(tlb, address, address + PAGE_SIZE)
                 folio = mm.memory.mem_map[pte.pfn]
@@ -155,14 +187,41 @@ def zap_pte_range(tlb: MmuGather, table: PageTable, start: int, end: int) -> Non
                 tlb.pages.append(folio)
             elif isinstance(pte, Migration):
                 member = mm_counter(pfn_swap_entry_to_page(mm.memory, pte))
-            else:
-                assert isinstance(pte, Swap)
+            elif isinstance(pte, Swap):
                 member = MM_SWAPENTS
                 assert mm.memory.swap is not None
                 free_swap_and_cache(mm.memory, mm.memory.swap.slots[pte.slot])
+            else:
+                continue
+            if not (details and details.drop_marker):
+                pte_install_uffd_wp_if_needed(vma, table, address, pte)
             rss[member] = rss.get(member, 0) - 1
             trace("zap", mm=mm.name, addr=hex(address), pte=pte)
         for member, value in rss.items():
             add_mm_counter(mm, member, value)
         if flush:
             tlb_flush_mmu_tlbonly(tlb)
+
+
+def is_spared(memory: Memory, pte: Present | Migration | Swap | Marker, details: ZapDetails | None) -> bool:
+    """The entry stays; needs its lock. Kernel: should_zap_cows(), should_zap_page(), v6.1."""
+    if isinstance(pte, Marker):
+        return not (details and details.drop_marker)
+    if details is None or details.even_cows:
+        return False
+    if isinstance(pte, Swap):
+        return True
+    if isinstance(pte, Migration):
+        return folio_test_anon(pfn_swap_entry_to_page(memory, pte))
+    return folio_test_anon(memory.mem_map[pte.pfn])
+
+
+def pte_install_uffd_wp_if_needed(
+    vma: VmArea, table: PageTable, address: int, pte: Present | Migration | Swap
+) -> None:
+    """`pte` was cleared: if it was protected, and its page can come back from the file, leave a marker; needs its lock.
+
+    Kernel: include/linux/mm_inline.h, v6.1.
+    """
+    if pte.bits & PTE_UFFD_WP and not vma_is_anonymous(vma) and userfaultfd_wp(vma):
+        set_pte(table, address, Marker())

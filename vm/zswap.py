@@ -40,8 +40,8 @@ SEARCH = Operation("zswap_rb_search", effect=_search, local=True)
 INVALIDATE = Operation("zswap_invalidate", effect=_invalidate, local=True)
 
 
-def zswap_store(slot: SwapSlot, folio: Folio) -> None:
-    """Keep a copy of the locked `folio` instead of writing it to its slot."""
+def zswap_copy(slot: SwapSlot, folio: Folio) -> None:
+    """Keep a copy of the locked `folio` for its slot, in place of the one that it may have."""
     perform(STORE, slot, folio)
 
 
@@ -52,5 +52,5 @@ def zswap_search(slot: SwapSlot) -> ZswapEntry | None:
 
 
 def zswap_invalidate(slot: SwapSlot) -> None:
-    """The copy is needed no more."""
+    """The copy is needed no more, if there is one."""
     perform(INVALIDATE, slot)

@@ -15,8 +15,9 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.mappings import BASE, fill, map_pages
 from vm import exit as exit_
+from vm import oom
 from vm.folio import folio_get, folio_put
-from vm.layout import PAGE_SIZE, TASK_SIZE, USER_PGTABLES_CEILING, VM_LOCKED
+from vm.layout import PAGE_SIZE, TASK_SIZE, USER_PGTABLES_CEILING, VM_LOCKED, VM_SHARED
 from vm.machine import boot
 from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
 from vm.mman import MAP_LOCKED
@@ -63,6 +64,12 @@ def old_exit_mmap(mm: MmStruct) -> None:
     mmap_write_unlock(mm)
 
 
+@patch(oom.may_reap)
+def may_reap(vma: VmArea) -> bool:
+    """Locked memory is left to the process, as then."""
+    return not vma.vm_flags & (VM_LOCKED | VM_SHARED)
+
+
 @bug(
     "exit-munlock-reaper",
     id="Z42",
@@ -74,7 +81,7 @@ def old_exit_mmap(mm: MmStruct) -> None:
     evidence="as far as we know",
     kind=Kind.BUG_ON,
     check="refcount",
-    patches=(old_exit_mmap,),
+    patches=(old_exit_mmap, may_reap),
     tasks=2,
     preemptions=1,
     era="5.19",

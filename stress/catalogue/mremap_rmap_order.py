@@ -34,7 +34,7 @@ AWAY = 8
 
 
 @patch(move.move_huge_pmd)
-def move_huge_pmd(vma: VmArea, old: int, new: int) -> bool:
+def move_huge_pmd(vma: VmArea, old: int, new: int, _need_rmap_locks: bool) -> bool:
     """The entry moves without the locks of rmap, wherever the destination stands."""
     mm = vma.vm_mm
     with mm.page_table_lock:

@@ -19,7 +19,6 @@ from vm import oom
 from vm.exit import exit_mmap
 from vm.find import Mas
 from vm.hmm import device_close, device_load
-from vm.layout import VM_LOCKED, VM_SHARED
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
 from vm.mmu_notifier import MmuIntervalNotifier
 from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
@@ -33,11 +32,12 @@ def oom_reap_task_mm(mm: MmStruct) -> bool:
     mmap_read_lock(mm)
     alive = not mm.oom_skip
     if alive:
+        mm.unstable = True
         mas: Mas = mm.mm_mt.cursor()
         while (vma := mas.find()) is not None:
-            if not vma.vm_flags & (VM_LOCKED | VM_SHARED):
+            if oom.may_reap(vma):
                 tlb = tlb_gather_mmu(mm)
-                unmap_single_vma(tlb, vma, vma.vm_start, vma.vm_end, final=False)
+                unmap_single_vma(tlb, vma, vma.vm_start, vma.vm_end)
                 tlb_finish_mmu(tlb)
     mmap_read_unlock(mm)
     return alive

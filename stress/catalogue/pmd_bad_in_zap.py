@@ -24,11 +24,13 @@ from vm.mman import MADV_HUGEPAGE
 from vm.pgtable import addresses, pmd_page_table, pmdp_get
 from vm.tlb import MmuGather
 from vm.vma import VmArea
-from vm.zap import zap_pte_range
+from vm.zap import ZapDetails, zap_pte_range
 
 
 @patch(zap.unmap_page_range)
-def unmap_page_range(tlb: MmuGather, vma: VmArea, start: int, end: int) -> None:
+def unmap_page_range(
+    tlb: MmuGather, vma: VmArea, start: int, end: int, details: ZapDetails | None = None
+) -> None:
     """Clear all entries of ``[start, end)``, looking at each upper entry twice."""
     for low, high in addresses(tlb.mm, start, end):
         if is_leaf(pmdp_get(tlb.mm, low)):
@@ -38,7 +40,7 @@ def unmap_page_range(tlb: MmuGather, vma: VmArea, start: int, end: int) -> None:
                 continue
         pmd = pmdp_get(tlb.mm, low)
         if pmd is not None:
-            zap_pte_range(tlb, pmd_page_table(pmd), low, high)
+            zap_pte_range(tlb, vma, pmd_page_table(pmd), low, high, details)
 
 
 def store(process: Process) -> None:

@@ -9,7 +9,7 @@ write fault whenever userfaultfd may have protected the page and a flush is pend
 
 from __future__ import annotations
 
-from concurrency import READ_ONCE, Completion, Kind, join, spawn
+from concurrency import READ_ONCE, Completion, Kind, join, perform, spawn
 from stress.bug import bug
 from stress.patch import patch
 from stress.workloads.pages import heap, page
@@ -20,7 +20,7 @@ from vm.memory import handle_user_fault
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
 from vm.pgtable import PTE_UFFD_WP, PageTable, Present, addresses, pmdp_get, ptep_get
 from vm.tlb import MmuGather, dec_tlb_flush_pending, inc_tlb_flush_pending, tlb_flush_mmu
-from vm.uffd import change_range, userfaultfd_register
+from vm.uffd import WAKE, change_range, userfaultfd_register
 from vm.vma import VmArea
 
 
@@ -59,6 +59,8 @@ def userfaultfd_writeprotect(mm: MmStruct, start: int, end: int, *, protect: boo
     tlb_flush_mmu(gather)
     dec_tlb_flush_pending(mm)
     mmap_read_unlock(mm)
+    if not protect:
+        perform(WAKE, mm, (start, end))
     return 0
 
 

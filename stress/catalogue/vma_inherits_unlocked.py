@@ -21,7 +21,7 @@ from vm.vma import VmArea
 
 
 @patch(adjust.inherit_anon_vma)
-def inherit_anon_vma(importer: VmArea, exporter: VmArea) -> bool:
+def inherit_anon_vma(importer: VmArea, exporter: VmArea, _inherited: list[VmArea] | None = None) -> bool:
     """`importer` is not locked."""
     if exporter.anon_vma is None or importer.anon_vma is not None:
         return True

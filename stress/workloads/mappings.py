@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from concurrency import active
 from stress.process import Process
 from vm import adjust
 from vm.exit import exit_mmap
@@ -71,6 +75,20 @@ def swallow(mm: MmStruct, lower: int, upper: int) -> None:
     if below.anon_vma is None or below.anon_vma is above.anon_vma:
         adjust.vma_expand(below, below.vm_start, above.vm_end, below.vm_pgoff, above)
     mmap_write_unlock(mm)
+
+
+@contextmanager
+def plenty() -> Iterator[None]:
+    """No allocation fails by choice inside: what may fail is what a workload is about. For when no other task runs."""
+    rt = active.runtime
+    if rt is None:
+        yield
+        return
+    kept, rt.faults = rt.faults, 0
+    try:
+        yield
+    finally:
+        rt.faults = kept
 
 
 def end(machine: Machine, *processes: Process) -> None:

@@ -26,6 +26,8 @@ SOME = (
     "stress-fork",
     "swap-build",
     "uffd-wp-copy-fixed",
+    "uffd-wp-writenotify-fixed",
+    "zswap-duplicate-fixed",
     "zswap-writeback-fixed",
 )
 
