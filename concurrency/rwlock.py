@@ -44,6 +44,11 @@ class RwLock(Lock):
         """The writer, or the readers, each once, in the order in which they came."""
         return tuple(dict.fromkeys(self._readers)) if self._writer is None else (self._writer,)
 
+    @property
+    def exclusive(self) -> Task | None:
+        """Who holds it alone, as seen from inside an effect or from outside the program: no operation, as `unheld`."""
+        return self._writer
+
     def as_seen(self) -> object:
         """The state as operations can see it: readers are in no order."""
         return self._writer, sorted(task.id for task in self._readers)

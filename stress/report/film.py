@@ -15,6 +15,8 @@ from concurrency import (
     Observer,
     Operation,
     Runtime,
+    RwLock,
+    RwSemaphore,
     Schedule,
     Task,
     Witness,
@@ -192,7 +194,7 @@ class _Camera(Observer):
 
 
 def _how(obj: Any, task: Task) -> str:
-    readers = getattr(obj, "readers", None)
-    if readers is None:
+    # Not by `readers`: to look at that is an operation, and we are in the middle of one.
+    if not isinstance(obj, RwSemaphore | RwLock):
         return "alone"
-    return "to read" if task in readers else "to write"
+    return "to write" if obj.exclusive is task else "to read"
