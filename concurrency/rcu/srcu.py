@@ -120,8 +120,14 @@ def _up(ssp: SrcuStruct, task: Task, index: int | None) -> None:
             Failure(
                 Kind.RCU,
                 "WARNING: bad unlock balance detected!",
-                f"srcu_up_read({ssp.name}, {index}) by {task.name}: this domain has no reader of that index; "
-                f"it has {open_}\nat {caller()}",
+                "\n".join(
+                    [
+                        f"srcu_up_read({ssp.name}, {index}) by {task.name}: this domain has no reader of that "
+                        f"index; it has {open_}",
+                        f"at {caller()}",
+                        *position(task),
+                    ]
+                ),
             )
         )
     del ssp.open[index]

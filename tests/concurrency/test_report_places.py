@@ -42,9 +42,11 @@ from concurrency.rcu import (
     rcu_read_lock,
     rcu_read_unlock,
     rcu_reader,
+    srcu_down_read,
     srcu_read_lock,
     srcu_read_unlock,
     srcu_reader,
+    srcu_up_read,
     synchronize_rcu,
     synchronize_srcu,
 )
@@ -210,6 +212,13 @@ def wrong_index() -> None:
     with Mutex("outer"):
         index = srcu_read_lock(srcu)
         srcu_read_unlock(srcu, index + 1)
+
+
+@reports("rcu/srcu.py:_up")
+def index_of_no_reader() -> None:
+    srcu = SrcuStruct("srcu")
+    with Mutex("outer"):
+        srcu_up_read(srcu, srcu_down_read(srcu) + 1)
 
 
 @reports("rcu/srcu.py:_clean_up")

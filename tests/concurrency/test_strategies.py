@@ -181,6 +181,10 @@ def test_leases_change_nothing_but_the_cost(make, settings: Settings) -> None:
         def knows(self) -> object:
             return self.inner.knows
 
+        @property
+        def teaches(self) -> object:
+            return self.inner.teaches
+
         def lessons(self) -> list[object]:
             return getattr(self.inner, "lessons", list)()
 

@@ -1,8 +1,25 @@
-"""Lets these tests import their helpers by name."""
+"""Lets these tests import their helpers by name, and takes back what a test has loaded."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from stress import bug, load, scenario
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_loaded() -> Iterator[None]:
+    """Files that a test loads would be named in the lines that later tests print, and their names be taken."""
+    loaded, scenarios, bugs = list(load._loaded), dict(scenario._registered), dict(bug._bugs)
+    yield
+    if load._loaded != loaded:
+        load._loaded[:] = loaded
+        for registry, before in ((scenario._registered, scenarios), (bug._bugs, bugs)):
+            registry.clear()
+            registry.update(before)  # type: ignore[arg-type]
