@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,3 +24,11 @@ def nothing_stays_loaded() -> Iterator[None]:
         for registry, before in ((scenario._registered, scenarios), (bug._bugs, bugs)):
             registry.clear()
             registry.update(before)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def commands_hear_that_their_terminal_closes() -> Iterator[None]:
+    """Whoever runs the tests by nohup has SIGHUP ignored, and a command that inherits that goes on ignoring it."""
+    was = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, was)

@@ -198,8 +198,6 @@ def test_an_interrupted_run_keeps_what_it_found(tmp_path: Path, ending: signal.S
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Whoever runs the tests by nohup has it ignored, and then a command goes on ignoring it.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     while not list(tmp_path.glob("*.json")):
         assert process.poll() is None
