@@ -38,7 +38,8 @@ class Outcome:
 
     `executions` and `seconds` are what it took to find it, minimising apart. `witness` is the minimised one, None if
     nothing was found, or something else than the catalogue says (`surprise`: by what kind of failure and
-    which check, and its headline). `fixed` is the exploration of the fixed form.
+    which check, and its headline). `met` says that two tasks have met in the patched form, `fixed` is the
+    exploration of the fixed one.
     """
 
     bug: Bug
@@ -46,6 +47,7 @@ class Outcome:
     seconds: float
     witness: Witness | None
     surprise: str
+    met: bool
     fixed: Result
 
     @property
@@ -60,8 +62,12 @@ class Outcome:
 
     @property
     def fixed_clean(self) -> bool:
-        """Nothing was found in the fixed form, in which there was something to find."""
-        return self.fixed.verdict not in (Verdict.FAILED, Verdict.UNEXPLORED)
+        """Nothing was found in the fixed form, in which there was something to find.
+
+        Some bugs need no other task: these show themselves in one, so that one task does without them is all there is.
+        """
+        alone = not self.met and self.fixed.verdict is Verdict.UNEXPLORED
+        return alone or self.fixed.verdict not in (Verdict.FAILED, Verdict.UNEXPLORED)
 
     def as_json(self) -> dict[str, Any]:
         """The entry that ``catalogue --json`` prints."""
@@ -155,7 +161,7 @@ def hunt(bug: Bug, how: Hunt) -> Outcome:
         else:
             with applied(bug.broken.patches):
                 witness = minimise(bug.broken.program, witness, bug.broken.settings(), tries=_TRIES)
-    return Outcome(bug, result.executions, seconds, witness, surprise, _explored(bug.fixed, how))
+    return Outcome(bug, result.executions, seconds, witness, surprise, result.met, _explored(bug.fixed, how))
 
 
 def shown_by(kind: Kind, check: str | None) -> str:

@@ -124,6 +124,21 @@ def test_a_bug_that_is_not_found_is_said_and_makes_the_status_1(
     assert "not found: brk-standard" in capsys.readouterr().out
 
 
+def test_a_bug_of_one_task_has_a_fixed_form_of_one_task(capsys: pytest.CaptureFixture[str]) -> None:
+    """No two tasks meet in either form, so there is nothing to explore, and nothing that was left out."""
+    assert run("Z18", "--schedules", "5") == 0
+    assert "fixed form clean" in capsys.readouterr().out
+
+
+def test_a_fixed_form_whose_tasks_do_not_meet_as_those_of_the_bug_do_is_not_clean(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, alone = find_bug("Z01"), find_bug("Z18")
+    monkeypatch.setitem(_bugs, "never", changed(found, id="never", fixed=alone.fixed))
+    assert run("never", "--schedules", "5") == 1
+    assert "nothing was explored" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "arguments",
     [("no-such-bug",), ("--schedules", "0"), ("--strategy", "no"), ("--seed", "-1"), ("--jobs", "0")],
