@@ -145,6 +145,34 @@ def nested(subclass: int, nest_lock: Lock | None) -> Any:
     return Nested(subclass, nest_lock) if subclass or nest_lock is not None else None
 
 
+class SharedLock(Lock):
+    """A lock that one task holds alone, or several hold for reading."""
+
+    __slots__ = ("_readers", "_writer")
+
+    def __init__(self, name: str, key: LockClassKey | None = None) -> None:
+        super().__init__(name, key)
+        self._writer: Task | None = None
+        self._readers: list[Task] = []
+
+    @property
+    def readers(self) -> tuple[Task, ...]:
+        """Who holds it for reading, at this moment, in the order in which they came."""
+        readers: tuple[Task, ...] = look_at(self, "_readers")
+        return readers
+
+    @property
+    def writer(self) -> Task | None:
+        """Who holds it alone, at this moment."""
+        writer: Task | None = look_at(self, "_writer")
+        return writer
+
+    @property
+    def exclusive(self) -> Task | None:
+        """Who holds it alone, as seen from inside an effect or from outside the program: no operation, as `unheld`."""
+        return self._writer
+
+
 class OwnedLock(Lock):
     """A lock that one task at a time can hold: mutex, spinlock, folio lock.
 

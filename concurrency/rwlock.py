@@ -9,45 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from concurrency.attribute import look_at
-from concurrency.lock import Lock, nested
+from concurrency.lock import Lock, SharedLock, nested
 from concurrency.operation import Dep, Operation
 from concurrency.runtime import checked, current_task, looking_from_outside, of_oneself, perform
 from concurrency.task import Task
 from lockdep import LockClassKey
 
 
-class RwLock(Lock):
+class RwLock(SharedLock):
     """A reader/writer spinlock: read_lock(), write_lock(), and their trylocks."""
 
-    __slots__ = ("_readers", "_writer")
+    __slots__ = ()
 
     def __init__(self, name: str = "rwlock", key: LockClassKey | None = None) -> None:
         super().__init__(name, key)
-        self._writer: Task | None = None
-        self._readers: list[Task] = []
-
-    @property
-    def readers(self) -> tuple[Task, ...]:
-        """Who holds it for reading, at this moment, in the order in which they came."""
-        readers: tuple[Task, ...] = look_at(self, "_readers")
-        return readers
-
-    @property
-    def writer(self) -> Task | None:
-        """Who holds it alone, at this moment."""
-        writer: Task | None = look_at(self, "_writer")
-        return writer
 
     @property
     def holders(self) -> tuple[Task, ...]:
         """The writer, or the readers, each once, in the order in which they came."""
         return tuple(dict.fromkeys(self._readers)) if self._writer is None else (self._writer,)
-
-    @property
-    def exclusive(self) -> Task | None:
-        """Who holds it alone, as seen from inside an effect or from outside the program: no operation, as `unheld`."""
-        return self._writer
 
     def as_seen(self) -> object:
         """The state as operations can see it: readers are in no order."""

@@ -9,38 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from concurrency.attribute import look_at
 from concurrency.context import might_sleep
-from concurrency.lock import HELD, QUEUED, Lock, nested
+from concurrency.lock import HELD, QUEUED, Lock, SharedLock, nested
 from concurrency.operation import Dep, Operation
 from concurrency.runtime import checked, current_task, looking_from_outside, of_oneself, perform
 from concurrency.task import Task
 from lockdep import LockClassKey
 
 
-class RwSemaphore(Lock):
+class RwSemaphore(SharedLock):
     """A sleeping reader/writer lock with downgrade and queued writers."""
 
-    __slots__ = ("_queue", "_readers", "_writer")
+    __slots__ = ("_queue",)
 
     def __init__(self, name: str = "rwsem", key: LockClassKey | None = None) -> None:
         super().__init__(name, key)
-        self._writer: Task | None = None
-        self._readers: list[Task] = []
         self._queue: list[tuple[Task, bool]] = []
         """Who waits, oldest first, and whether to write."""
-
-    @property
-    def readers(self) -> tuple[Task, ...]:
-        """Who holds it for reading, at this moment, in the order in which they came."""
-        readers: tuple[Task, ...] = look_at(self, "_readers")
-        return readers
-
-    @property
-    def writer(self) -> Task | None:
-        """Who holds it alone, at this moment."""
-        writer: Task | None = look_at(self, "_writer")
-        return writer
 
     @property
     def holders(self) -> tuple[Task, ...]:
@@ -51,11 +36,6 @@ class RwSemaphore(Lock):
     def unheld(self) -> bool:
         """See `Lock.unheld`."""
         return self._writer is None and not self._readers
-
-    @property
-    def exclusive(self) -> Task | None:
-        """Who holds it alone, as seen from inside an effect or from outside the program: no operation, as `unheld`."""
-        return self._writer
 
     def as_seen(self) -> object:
         """The state as operations can see it: readers next to each other are in no order."""

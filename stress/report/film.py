@@ -15,13 +15,12 @@ from concurrency import (
     Observer,
     Operation,
     Runtime,
-    RwLock,
-    RwSemaphore,
     Schedule,
     Task,
     Witness,
     quiet,
 )
+from concurrency.lock import SharedLock
 from concurrency.site import stack
 from concurrency.waiting import label
 from lockdep.draw import to_svg
@@ -195,6 +194,6 @@ class _Camera(Observer):
 
 def _how(obj: Any, task: Task) -> str:
     # Not by `readers`: to look at that is an operation, and we are in the middle of one.
-    if not isinstance(obj, RwSemaphore | RwLock):
+    if not isinstance(obj, SharedLock):
         return "alone"
     return "to write" if obj.exclusive is task else "to read"
