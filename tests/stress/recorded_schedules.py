@@ -1,0 +1,101 @@
+"""What 200 schedules did when they were recorded, in tests/data/schedules/recorded.jsonl: nothing since may change it.
+
+    python tests/stress/recorded_schedules.py
+
+writes the file anew. That is right only for a change that is meant to make other executions of the same schedules; the
+CHANGELOG marks such a change with **schedules**.
+"""
+
+# ruff: noqa: E402
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).parents[2])]
+
+import stress.scenarios  # noqa: F401 - registers them
+from concurrency import Observer, explore, replay
+from stress.bug import all_bugs
+from stress.patch import applied
+from stress.scenario import find_scenario
+
+FILE = Path(__file__).parents[1] / "data" / "schedules" / "recorded.jsonl"
+_COUNT = 200
+_TRIES = 3000
+
+
+class Steps(Observer):
+    """A digest of who announced which operation, in order."""
+
+    judges = False
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def announced(self, task: Any, op: Any, _obj: object) -> None:
+        """Names of operations are a part of what a schedule means to its reader; where they stand in the code is not."""
+        self._hash.update(f"{task.id} {op.name}\n".encode())
+
+    @property
+    def digest(self) -> str:
+        """Of all steps until now."""
+        return self._hash.hexdigest()[:16]
+
+
+def replayed(scenario: Any, schedule: str) -> dict[str, Any]:
+    """What comes of the schedule now."""
+    steps = Steps()
+    settings = scenario.settings()
+    observers = settings.observers
+    settings = replace(settings, observers=lambda: (steps, *observers()))
+    with applied(scenario.patches):
+        witness = replay(scenario.program, schedule, settings=settings)
+    failure = witness.failure
+    return {
+        "scenario": scenario.name,
+        "schedule": schedule,
+        "kind": failure.kind.value,
+        "check": failure.check,
+        "headline": failure.headline,
+        "task": failure.task,
+        "step": failure.step,
+        "steps": witness.steps,
+        "operations": steps.digest,
+    }
+
+
+def recorded() -> list[dict[str, Any]]:
+    """The lines of the file."""
+    return [json.loads(line) for line in FILE.read_text().splitlines()]
+
+
+def _found() -> Iterator[tuple[Any, str]]:
+    """The first witness of each bug, from one seed after the other."""
+    for seed in range(1, 10):
+        for bug in all_bugs():
+            scenario = bug.broken
+            with applied(scenario.patches):
+                result = explore(
+                    scenario.program, strategy="pct", executions=_TRIES, seed=seed, settings=scenario.settings()
+                )
+            if result.failures:
+                yield scenario, str(result.failures[0].schedule)
+
+
+def main() -> None:
+    lines = []
+    for scenario, schedule in _found():
+        lines.append(json.dumps(replayed(find_scenario(scenario.name), schedule)))
+        if len(lines) == _COUNT:
+            break
+    FILE.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
