@@ -11,7 +11,8 @@ from concurrency.atomic import (
     cmpxchg,
     xchg,
 )
-from concurrency.audit import Audit, WrongDeclaration, audit
+from concurrency.audit import Audit, WrongDeclaration
+from concurrency.auditing import audit
 from concurrency.barrier import Barrier
 from concurrency.clock import HZ, jiffies, ktime_get, mdelay, msleep
 from concurrency.completion import Completion

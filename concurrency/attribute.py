@@ -33,3 +33,6 @@ def look_at(obj: object, slot: str) -> Any:
 def look_at_task(task: Task, slot: str) -> Any:
     """The same of a task."""
     return perform(LOOK_AT_TASK, task, slot)
+
+
+Task._look_at = staticmethod(look_at_task)

@@ -64,7 +64,6 @@ from concurrency.waiting import label
 
 if TYPE_CHECKING:
     from concurrency.execution import Execution
-    from concurrency.settings import Settings
 
 Clock = dict[int, int]
 
@@ -94,39 +93,6 @@ class Audit:
     executions: int = 0
     operations: set[str] = field(default_factory=set)
     found: list[str] = field(default_factory=list)
-
-
-def audit(
-    program: Callable[[], Any],
-    *,
-    executions: int = 20,
-    seed: int = 1,
-    settings: Settings | None = None,
-    keep_going: bool = False,
-) -> Audit:
-    """Run `program` under random schedules and compare its operations with their declarations.
-
-    What the program itself does wrong is not looked at. Raises `WrongDeclaration` at the first thing that is found;
-    with `keep_going` all is collected in `Audit.found`.
-
-        audit(my_program)
-        explore(my_program, settings=Settings(audit=True))      # the same, under any strategy
-    """
-    # Here, since settings know all runtimes, and this is one.
-    from dataclasses import replace
-
-    from concurrency.settings import Settings
-    from concurrency.strategy.random_walk import RandomWalk
-
-    runtime = replace(settings or Settings(), audit=True).runtime(RandomWalk(seed))
-    assert isinstance(runtime, Audited)
-    runtime.report.found.clear()
-    runtime.keeps_going = keep_going
-    for number in range(executions):
-        runtime.executions = number
-        runtime.run(program)
-    runtime.settle()
-    return runtime.report
 
 
 class _Turn(NamedTuple):

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from concurrency.failure import Failure, Kind, WouldBlock
+from concurrency.failure import ConcurrencyError, Failure, Kind, WouldBlock
 from concurrency.operation import Operation
 from concurrency.task import OUTSIDE, Task
-from concurrency.unrun import check_ran
+from concurrency.unrun import check_ran, refused
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -135,6 +135,15 @@ class _Active:
 
 
 active = _Active()
+
+
+def _end_by(error: ConcurrencyError) -> None:
+    # The execution ends by it even if the program swallows what it calls raises.
+    if active.runtime is not None:
+        active.runtime.give_up(error)
+
+
+refused.append(_end_by)
 
 
 def perform(op: Operation, obj: object, arg: Any = None) -> Any:

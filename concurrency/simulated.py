@@ -40,8 +40,8 @@ from concurrency.strategy.base import (
     Watchful,
     starts_round,
 )
-from concurrency.task import MANY, Task, is_among, own_name, task_number
-from concurrency.unrun import SPAWN_HINT, check_ran, check_runs, role_of
+from concurrency.task import MANY, Task, is_among, own_name, role_of, task_number
+from concurrency.unrun import SPAWN_HINT, check_ran, check_runs
 from concurrency.waiting import circle, describe_circle, describe_deadlock, doings
 
 T = TypeVar("T")

@@ -5,15 +5,28 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from concurrency.look import Look
+from concurrency.operation import Operation
 from lockdep import TaskContext
 
 if TYPE_CHECKING:
-    from concurrency.liveness import Look
-    from concurrency.operation import Operation
-    from concurrency.wait import Sleep, WaitQueue
     from lockdep.trace import RawFrame
+
+
+class Sleep:
+    """Where tasks sleep: one by itself, or those of a wait queue (`concurrency.wait.WaitQueue`).
+
+    `asleep` has those whose state is not TASK_RUNNING, `late` the numbers of those whose deadline has passed.
+    """
+
+    __slots__ = ("asleep", "late", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asleep: list[Task] = []
+        self.late: dict[int, None] = {}
 
 
 class Task:
@@ -60,6 +73,9 @@ class Task:
         "yielding",
     )
 
+    _look_at: ClassVar[Callable[[Task, str], Any]]
+    """Makes the operation that a look at a slot is: `concurrency.attribute`, which stands above and so sets it."""
+
     def __init__(
         self, number: int, name: str, fn: Callable[..., Any], args: tuple[Any, ...] = (), daemon: bool = False
     ) -> None:
@@ -90,7 +106,7 @@ class Task:
         self.in_softirq = False
         self.inside: tuple[tuple[str, RawFrame | None], ...] = ()
         """What it is inside of, outermost first, and where that began; kept by `Sections` only."""
-        self.wait_queue: WaitQueue | None = None
+        self.wait_queue: Sleep | None = None
         """The queue that it has been put on by `prepare_to_wait`."""
         self.dozing = False
         """It has said that it will sleep, and has not slept since."""
@@ -123,17 +139,12 @@ class Task:
     @property
     def done(self) -> bool:
         """It has ended, at this moment; this orders nothing, as `join` does. An operation, see `attribute`."""
-        # What performs operations knows tasks, so it can be imported only when it is there.
-        from concurrency.attribute import look_at_task
-
-        return bool(look_at_task(self, "ended"))
+        return bool(Task._look_at(self, "ended"))
 
     @property
     def result(self) -> Any:
         """What its function has returned, None before that; this orders nothing, as `join` does."""
-        from concurrency.attribute import look_at_task
-
-        return look_at_task(self, "returned")
+        return Task._look_at(self, "returned")
 
     def __repr__(self) -> str:
         return f"<Task {self.id} {self.name}>"
@@ -183,3 +194,8 @@ def _nothing() -> None:
 
 OUTSIDE = Task(0, "outside", _nothing)
 """On whose behalf primitives act when no program runs."""
+
+
+def role_of(task: Task) -> str:
+    """What the function of a task is, in a message."""
+    return f"the function of the task {task.name}" if task.id else "the program"

@@ -25,8 +25,8 @@ from concurrency.shared import STRONG, use_accessors
 from concurrency.site import born, stack_of
 from concurrency.snapshot import describe
 from concurrency.spin import CPU_RELAX
-from concurrency.task import OUTSIDE, Task, own_name
-from concurrency.unrun import SPAWN_HINT, check_ran, check_runs, role_of
+from concurrency.task import OUTSIDE, Task, own_name, role_of
+from concurrency.unrun import SPAWN_HINT, check_ran, check_runs
 from concurrency.waiting import circle, describe_circle, describe_deadlock, is_ready
 from lockdep.trace import RawFrame
 

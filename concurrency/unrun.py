@@ -10,17 +10,16 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from types import AsyncGeneratorType, CodeType, CoroutineType, GeneratorType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from concurrency.failure import ConcurrencyError
-
-if TYPE_CHECKING:
-    from concurrency.task import Task
 
 _NEVER_RUNS = (
     inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 )
 T = TypeVar("T")
+refused: list[Callable[[ConcurrencyError], None]] = []
+"""Who is told of a refusal before it is raised: what runs programs, which stands above and so puts itself here."""
 SPAWN_HINT = "write spawn(work, 1), not spawn(work(1))"
 _UNRUN = (GeneratorType, CoroutineType, AsyncGeneratorType)
 
@@ -64,11 +63,6 @@ def check_ran(result: object, role: str, fn: Callable[..., Any]) -> None:
         _refuse(f"{role}, {_name(fn)}, gave back {kind}, which nobody runs: {_PLAIN}")
 
 
-def role_of(task: Task) -> str:
-    """What the function of a task is, in a message."""
-    return f"the function of the task {task.name}" if task.id else "the program"
-
-
 def holds(condition: Callable[[], T]) -> T:
     """What `condition()` says; raises `ConcurrencyError` if it has not run: a coroutine is true whatever is in it."""
     result = condition()
@@ -82,12 +76,9 @@ _PLAIN = "write a plain function"
 
 def _refuse(words: str) -> NoReturn:
     """Raise the error, and end the running execution by it even if the program swallows what it calls raises."""
-    # Imported here, since the runtime's own functions are checked by this module.
-    from concurrency.runtime import active
-
     error = ConcurrencyError(words)
-    if active.runtime is not None:
-        active.runtime.give_up(error)
+    for hear in refused:
+        hear(error)
     raise error
 
 

@@ -14,39 +14,24 @@ from concurrency.context import might_sleep
 from concurrency.failure import ConcurrencyError
 from concurrency.operation import Access, Fence, Operation, if_it_succeeds
 from concurrency.runtime import active, current_task, perform
-from concurrency.task import Task
+from concurrency.task import Sleep, Task
 from concurrency.unrun import holds
 
 TASK_RUNNING = 0
 TASK_UNINTERRUPTIBLE = 2
 
 
-class Sleep:
-    """Where one task sleeps that is on no queue."""
-
-    __slots__ = ("asleep", "late", "name")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.asleep: list[Task] = []
-        self.late: dict[int, None] = {}
-
-
-class WaitQueue:
+class WaitQueue(Sleep):
     """Who sleeps until something happens: `_entries` has each task and whether it wants to be woken alone.
-
-    `asleep` has those whose state is not TASK_RUNNING.
 
     Exclusive waiters stand behind the others, in the order in which they came. Kernel: struct wait_queue_head.
     """
 
-    __slots__ = ("_entries", "asleep", "late", "name")
+    __slots__ = ("_entries",)
 
     def __init__(self, name: str = "wait queue") -> None:
-        self.name = name
+        super().__init__(name)
         self._entries: list[tuple[Task, bool]] = []
-        self.asleep: list[Task] = []
-        self.late: dict[int, None] = {}
 
     def wait_event(self, condition: Callable[[], object], *, exclusive: bool = False) -> None:
         """Sleep until `condition()` holds; it is looked at now and after each wake-up."""
@@ -109,13 +94,13 @@ class WaitQueue:
         return f"<WaitQueue {self.name}: {', '.join(task.name for task, _ in self._entries) or 'empty'}>"
 
 
-def _fall_asleep(place: WaitQueue | Sleep, task: Task) -> None:
+def _fall_asleep(place: Sleep, task: Task) -> None:
     task.dozing = True
     if task not in place.asleep:
         place.asleep.append(task)
 
 
-def _awake(place: WaitQueue | Sleep, task: Task) -> bool:
+def _awake(place: Sleep, task: Task) -> bool:
     """Whether it slept."""
     sleeps = task in place.asleep
     if sleeps:
@@ -169,22 +154,22 @@ def _any(queue: WaitQueue, _task: Task, _arg: object) -> bool:
     return bool(queue._entries)
 
 
-def _set_asleep(place: WaitQueue | Sleep, task: Task, _arg: object) -> None:
+def _set_asleep(place: Sleep, task: Task, _arg: object) -> None:
     _fall_asleep(place, task)
 
 
-def _set_running(place: WaitQueue | Sleep, task: Task, _arg: object) -> None:
+def _set_running(place: Sleep, task: Task, _arg: object) -> None:
     _awake(place, task)
     task.dozing = False
 
 
-def _go_on(place: WaitQueue | Sleep, task: Task, _arg: object) -> bool:
+def _go_on(place: Sleep, task: Task, _arg: object) -> bool:
     """Whether it was woken, or not asleep at all: whose time was up has met nobody."""
     task.dozing = False
     return not _awake(place, task)
 
 
-def _may_run(place: WaitQueue | Sleep, task: Task) -> bool:
+def _may_run(place: Sleep, task: Task) -> bool:
     return task not in place.asleep or late(place, task)
 
 
@@ -267,7 +252,7 @@ def _sleep_of(task: Task) -> Sleep:
     return task.sleep
 
 
-def _place(task: Task) -> WaitQueue | Sleep:
+def _place(task: Task) -> Sleep:
     """Where `task` sleeps: in its queue, or by itself."""
     return _sleep_of(task) if task.wait_queue is None else task.wait_queue
 

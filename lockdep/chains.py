@@ -17,7 +17,7 @@ from lockdep.keys import LockClassKey, LockMap, WaitType
 from lockdep.trace import Trace
 
 if TYPE_CHECKING:
-    from lockdep.task import Maker
+    from lockdep.contexts import Maker
 
 # The key of a child, from the low bits up: read mode, then these flags, then subclass and class token.
 READ_MASK: Final = 3
@@ -40,12 +40,6 @@ SUBCLASS_LIMIT: Final = 1 << SUBCLASS_BITS
 """Subclasses of one key; the kernel has 8."""
 SUBCLASS_MASK: Final = ((1 << SUBCLASS_BITS) - 1) << SUBCLASS_SHIFT
 TOKEN_SHIFT: Final = SUBCLASS_SHIFT + SUBCLASS_BITS
-
-# Irq contexts; a chain never spans two of them.
-IN_SOFTIRQ: Final = 1
-IN_HARDIRQ: Final = 2
-IN_NMI: Final = 4
-CONTEXT_NAMES: Final = ("0", "softirq", "hardirq", "hardirq|softirq", "nmi", "nmi", "nmi", "nmi")
 
 
 class Chain:

@@ -1,15 +1,15 @@
-"""Lock classes: what the validator knows about all locks of one key and subclass."""
+"""Lock classes, and the dependencies between them: what the validator knows about all locks of one key and subclass."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from lockdep.keys import NO_VALIDATE, LockClassKey, LockMap, LockType, Order
+from lockdep.trace import RawFrame
 from lockdep.usage import usage_chars
 
 if TYPE_CHECKING:
-    from lockdep.graph import Edge
-    from lockdep.task import Maker
+    from lockdep.contexts import Maker
     from lockdep.trace import Trace
 
 
@@ -89,3 +89,55 @@ class LockClass:
 
     def __repr__(self) -> str:
         return f"<LockClass {self.number} {self.title}>"
+
+
+EN: Final = 1
+ER: Final = 2
+SN: Final = 4
+SR: Final = 8
+FROM_EXCLUSIVE: Final = EN | ER
+TO_BLOCKING: Final = EN | SN
+KIND_NAMES: Final = ((EN, "EN"), (ER, "ER"), (SN, "SN"), (SR, "SR"))
+
+
+def kind_of(held_read: int, wanted_read: int) -> int:
+    """The kind of one dependency, from how the first is held and how the second is wanted."""
+    if wanted_read == 2:
+        return SR if held_read else ER
+    return SN if held_read else EN
+
+
+class Made(NamedTuple):
+    """How an edge came to have a kind: who asked for `next` at `trace`, and where it had taken `prev`."""
+
+    kind: int
+    by: Maker
+    trace: Trace
+    held: RawFrame
+
+
+class Edge:
+    """A dependency between two classes (kernel: `struct lock_list`).
+
+    `distance` is 1 when the two were neighbours on a held stack. `made` tells for each of its kinds how it was seen
+    first, oldest first.
+    """
+
+    __slots__ = ("distance", "kinds", "made", "next", "prev")
+
+    def __init__(self, prev: LockClass, next_: LockClass, distance: int) -> None:
+        self.prev = prev
+        self.next = next_
+        self.kinds = 0
+        self.distance = distance
+        self.made: tuple[Made, ...] = ()
+
+    def add(self, made: Made) -> None:
+        """The edge has one more kind. One that it has already stays as it was."""
+        if not self.kinds & made.kind:
+            self.kinds |= made.kind
+            self.made += (made,)
+
+    def __repr__(self) -> str:
+        names = "|".join(name for kind, name in KIND_NAMES if self.kinds & kind)
+        return f"<Edge {self.prev.title} -({names})-> {self.next.title}>"

@@ -12,7 +12,6 @@ from types import FrameType
 from lockdep.acquire import Acquire, matches
 from lockdep.chains import (
     AGAIN,
-    IN_NMI,
     NESTED,
     READ_MASK,
     RECHECK,
@@ -26,6 +25,7 @@ from lockdep.chains import (
     Chain,
 )
 from lockdep.classes import LockClass
+from lockdep.contexts import IN_NMI
 from lockdep.ground import Ground
 from lockdep.keys import LockdepError, LockMap
 from lockdep.reporter import common, lock_line

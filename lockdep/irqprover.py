@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from lockdep.chains import HARDIRQS_ON, IN_HARDIRQ, IN_SOFTIRQ, SOFTIRQS_ON
-from lockdep.classes import LockClass
+from lockdep.chains import HARDIRQS_ON, SOFTIRQS_ON
+from lockdep.classes import LockClass, Made
+from lockdep.contexts import IN_HARDIRQ, IN_SOFTIRQ
 from lockdep.graph import (
-    Made,
     Path,
     has_usage,
     makings,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from lockdep.acquire import Acquire
 from lockdep.chains import AGAIN, Chain
-from lockdep.classes import Family, LockClass
-from lockdep.graph import Edge, Made, Path, find_cycle, implied, kind_of, makings
+from lockdep.classes import Edge, Family, LockClass, Made, kind_of
+from lockdep.graph import Path, find_cycle, implied, makings
 from lockdep.guards import Guards
 from lockdep.irqprover import IrqProver
 from lockdep.reporter import Reporter, class_line, common, held_line, lock_line

@@ -11,9 +11,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lockdep.chains import CONTEXT_NAMES, TRYLOCK, UNCHECKED, Chain
+from lockdep.chains import TRYLOCK, UNCHECKED, Chain
+from lockdep.classes import KIND_NAMES
+from lockdep.contexts import CONTEXT_NAMES
 from lockdep.files import UnusableFile, check_schema, read_json, save_text
-from lockdep.graph import KIND_NAMES, reach_counts
+from lockdep.graph import reach_counts
 from lockdep.keys import LockdepError
 from lockdep.reporter import held_line
 from lockdep.stats import statistics

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lockdep.chains import IN_HARDIRQ, IN_SOFTIRQ, TRYLOCK, UNCHECKED, Chain
+from lockdep.chains import TRYLOCK, UNCHECKED, Chain
 from lockdep.classes import LockClass
+from lockdep.contexts import IN_HARDIRQ, IN_SOFTIRQ
 from lockdep.task import TaskContext
 from lockdep.usage import ENABLED_MASK, STATE_NAMES, STATES, USED_IN_MASK, enabled, used_in
 

@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 from types import CodeType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from lockdep.chains import (
-    CONTEXT_NAMES,
-    HARDIRQS_ON,
-    IN_HARDIRQ,
-    IN_NMI,
-    IN_SOFTIRQ,
-    NO_CHAIN,
-    SOFTIRQS_ON,
-    Chain,
-)
+from lockdep.chains import HARDIRQS_ON, NO_CHAIN, SOFTIRQS_ON, Chain
+from lockdep.contexts import IN_HARDIRQ, IN_NMI, IN_SOFTIRQ, Maker
 from lockdep.keys import LockMap
 from lockdep.trace import RawFrame
 
@@ -37,18 +29,6 @@ class Extra:
 
 Held = tuple[LockMap, Chain, CodeType, int, Extra | None]
 """A held lock: map, the chain that ends in it, code object and offset of the acquire, rare parts."""
-
-
-class Maker(NamedTuple):
-    """Who did something that reports tell of later: the task, and the irq context in which it was."""
-
-    comm: str
-    pid: int
-    context: int
-
-    def __str__(self) -> str:
-        where = f" in {CONTEXT_NAMES[self.context]}" if self.context else ""
-        return f"{self.comm}/{self.pid}{where}"
 
 
 class IrqEvent:

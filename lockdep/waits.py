@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lockdep.chains import IN_HARDIRQ, IN_NMI, IN_SOFTIRQ, NOT_THREADED, Chain
+from lockdep.chains import NOT_THREADED, Chain
+from lockdep.contexts import IN_HARDIRQ, IN_NMI, IN_SOFTIRQ
 from lockdep.keys import LockType, WaitType
 from lockdep.reporter import Reporter, common, lock_line
 from lockdep.reports import ReportKind, WaitContextReport

@@ -6,16 +6,34 @@ else tells a reader that does not end from one that is not let go on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from concurrency.failure import Failure, Kind
 from concurrency.runtime import active, current_task
+from concurrency.task import Task
 from concurrency.waiting import where
 
-if TYPE_CHECKING:
-    from concurrency.rcu.domain import GracePeriods
-
 DEFAULT_TIMEOUT = 100_000
+
+
+class GracePeriods(Protocol):
+    """What is asked of the grace periods of one flavour, `concurrency.rcu.domain.GracePeriods`."""
+
+    begun: int
+    holdouts: dict[Any, int]
+
+    @property
+    def callbacks_left(self) -> int:
+        """How many callbacks have not run."""
+
+    def over(self, number: int) -> bool:
+        """Whether the grace period of this number has ended."""
+
+    def task_of(self, reader: Any) -> Task:
+        """Whose reader it is."""
+
+    def describe(self, reader: Any) -> str:
+        """The reader, in words."""
 
 
 class StallWatch:
@@ -27,7 +45,7 @@ class StallWatch:
 
     __slots__ = ("_flavour", "_number", "_rcu", "timeout")
 
-    def __init__(self, rcu: GracePeriods[Any], flavour: str) -> None:
+    def __init__(self, rcu: GracePeriods, flavour: str) -> None:
         self.timeout = DEFAULT_TIMEOUT
         self._flavour = flavour
         self._rcu = rcu

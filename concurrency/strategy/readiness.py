@@ -8,13 +8,11 @@ operations come between which need not (those of other readers, say), their effe
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from concurrency.operation import Operation
 from concurrency.runtime import quiet
 from concurrency.task import Task
-
-if TYPE_CHECKING:
-    from concurrency.strategy.trace import Trace
 
 _CONTAINERS = (list, dict, set, deque)
 _names: dict[type, tuple[str, ...]] = {}
@@ -75,8 +73,26 @@ def _counts(task: Task) -> tuple[int, int, bool]:
     return task.preempt_count, task.rcu_nesting, task.irqs_off
 
 
+class Events(Protocol):
+    """What is asked of an execution so far, `concurrency.strategy.trace.Trace`; events go by number."""
+
+    before: list[int]
+    ops: list[Operation | None]
+    objs: list[object]
+    states: dict[tuple[int, int], State]
+
+    def frees(self, event: int) -> bool:
+        """Whether the event frees an object."""
+
+    def state(self, obj: object, number: int) -> State | None:
+        """What `obj` was before event `number`, None if nobody knows."""
+
+    def done_to(self, obj: object, first: int) -> list[int]:
+        """The events on `obj` from `first` on."""
+
+
 def ready_without(
-    trace: Trace, task: Task, number: int, later: list[int], own: int
+    trace: Events, task: Task, number: int, later: list[int], own: int
 ) -> tuple[list[int], bool]:
     """Whether the next operation of `task` could go on had event `number` not happened, nor what is ordered after it.
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from concurrency import shared
 from concurrency.fence import smp_mb
+from concurrency.operation import Operation
 from concurrency.runtime import active
 from concurrency.shared import KEEP, FieldKind, Order, Shared, SharedField
-from concurrency.weak.memory import Reads
+from concurrency.weak.memory import Reads, WeakMemory
 
-if TYPE_CHECKING:
-    from concurrency.weak.runtime import WeakSimulated
+
+class Weak(Protocol):
+    """The runtime with weak memory, `concurrency.weak.runtime.WeakSimulated`, as fields see it."""
+
+    memory: WeakMemory
+
+    def announce(self, op: Operation, obj: object) -> None:
+        """A switch point before `op` on `obj`."""
+
 
 _ORDERS = {
     "read": Reads.NOTHING,
@@ -56,8 +64,8 @@ def _property(field: SharedField) -> property:
     return property(read, scope["write"])
 
 
-def _runtime() -> WeakSimulated | None:
-    return cast("WeakSimulated | None", active.runtime)
+def _runtime() -> Weak | None:
+    return cast("Weak | None", active.runtime)
 
 
 def _read(obj: Shared, name: str, how: str) -> Any:

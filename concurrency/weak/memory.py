@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from concurrency.failure import Failure, Kind
 from concurrency.looks import same_value
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from concurrency.race import RaceDetector
     from concurrency.spinlock import Spinlock
     from concurrency.task import Task
-    from concurrency.weak.runtime import WeakSimulated
 
 
 T = TypeVar("T")
@@ -64,10 +63,23 @@ LOOKS_HELD = Operation("looks whether it is held", Access.READ_ONCE, local=True)
 """What a trylock that fails does, and `is_locked`: it reads the lock's word."""
 
 
+class Host(Protocol):
+    """What the memory asks of the runtime that it is the memory of, `concurrency.weak.runtime.WeakSimulated`."""
+
+    current: Task
+    tasks: list[Task]
+
+    def choose(self, ways: int, what: str) -> int:
+        """One of so many ways, by choice of the strategy."""
+
+    def wrote(self, *, kept: bool) -> None:
+        """The task has written; with `kept` what was there already."""
+
+
 class WeakMemory:
     """The memory of one execution. `newest` in a method is what the field holds, the last of its history."""
 
-    def __init__(self, runtime: WeakSimulated, races: RaceDetector | None) -> None:
+    def __init__(self, runtime: Host, races: RaceDetector | None) -> None:
         self._runtime = runtime
         self._races = races
         self.known: list[Knowledge] = []

@@ -6,18 +6,24 @@ write left needs no view to say so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from concurrency.runtime import JOIN
 from concurrency.task import Task
-from concurrency.weak.history import Knowledge, Place, View, joined
-
-if TYPE_CHECKING:
-    from concurrency.weak.memory import WeakMemory
+from concurrency.weak.history import Home, Knowledge, Place, View, joined
 
 
-def prune(memory: WeakMemory, tasks: Sequence[Task]) -> int:
+class Known(Protocol):
+    """What is looked through: who knows what (`concurrency.weak.memory.WeakMemory`)."""
+
+    known: list[Knowledge]
+    everywhere: View
+    others: dict[int, Home]
+    handed_on: Callable[[], list[View]]
+
+
+def prune(memory: Known, tasks: Sequence[Task]) -> int:
     """Forget what can be forgotten; gives how many writes of places in doubt are left."""
     for task in tasks:
         if task.ended:
@@ -42,7 +48,7 @@ def prune(memory: WeakMemory, tasks: Sequence[Task]) -> int:
     return left
 
 
-def _floor(memory: WeakMemory, task: Task) -> View:
+def _floor(memory: Known, task: Task) -> View:
     """What a task that goes on knows at least: if it waits for another to end, all that this one knows already."""
     floor = memory.known[task.id].floor
     while task.op is JOIN and isinstance(task.obj, Task) and not task.obj.ended:
@@ -51,7 +57,7 @@ def _floor(memory: WeakMemory, task: Task) -> View:
     return floor
 
 
-def _views(memory: WeakMemory) -> list[View]:
+def _views(memory: Known) -> list[View]:
     views = [memory.everywhere]
     for me in memory.known:
         views += [me.floor, me.seen, me.aside, me.own, me.released, me.strong]

@@ -39,7 +39,7 @@ class Steps(Observer):
         self._hash = hashlib.sha256()
 
     def announced(self, task: Any, op: Any, _obj: object) -> None:
-        """Names of operations are a part of what a schedule means to its reader; where they stand in the code is not."""
+        """Names of operations are part of what a schedule means; where they stand in the code is not."""
         self._hash.update(f"{task.id} {op.name}\n".encode())
 
     @property
