@@ -15,13 +15,13 @@ from tree.publish import update_gap
 from tree.write import in_leaf, may_be_small, takes_largest_gap
 
 if TYPE_CHECKING:
-    from tree.maple import MapleTree
+    from tree.body import TreeBody
 
 LEAF_SLOTS = SLOTS[LEAF_64]
 LEAF_MIN = MIN_SLOTS[LEAF_64]
 
 
-def store_alone(tree: MapleTree[Any], first: int, last: int, entry: Any) -> bool:
+def store_alone(tree: TreeBody, first: int, last: int, entry: Any) -> bool:
     """Store an entry, not None, over a range of a tree that has nodes.
 
     False, with nothing changed, if more than one leaf must change.
@@ -68,7 +68,7 @@ def store_alone(tree: MapleTree[Any], first: int, last: int, entry: Any) -> bool
     return True
 
 
-def _exchange(tree: MapleTree[Any], node: MapleNode) -> MapleNode:
+def _exchange(tree: TreeBody, node: MapleNode) -> MapleNode:
     """Put a copy of a leaf in its place: in RCU mode cursors may be parked in it."""
     new = MapleNode()
     new.fill(LEAF_64, node.slots.copy(), node.pivots.copy())

@@ -12,7 +12,7 @@ from tree.layout import LEAF_64, MIN_SLOTS, SLOTS
 from tree.node import MapleNode, max_gap
 
 if TYPE_CHECKING:
-    from tree.state import MaState
+    from tree.cursor import Cursor
 
 
 class BigNode:
@@ -63,7 +63,7 @@ class BigNode:
         for at in range(max(begin, self.new_at), min(end, self.new_at + self.new_count)):
             self.slots[at].up = (node, at - begin)
 
-    def split_offset(self, mas: MaState[Any]) -> tuple[int, int]:
+    def split_offset(self, mas: Cursor) -> tuple[int, int]:
         """The last slot of the left node, and that of the middle node if three are needed (else 0).
 
         The parts are as equal as possible, and none ends unset. In a bulk load the right part is as small as can be:

@@ -5,7 +5,7 @@ Models mas_expected_entries() and mas_destroy_rebalance(), v6.6.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tree.errors import NoMemory
 from tree.layout import ARANGE_64, LEAF_64, MIN_SLOTS, RANGE_64, SLOTS
@@ -16,7 +16,7 @@ from tree.publish import replace_subtree, update_gap
 from tree.stash import need, take
 
 if TYPE_CHECKING:
-    from tree.state import MaState
+    from tree.cursor import Cursor
 
 
 def nodes_for(count: int, *, gaps: bool) -> int:
@@ -26,7 +26,7 @@ def nodes_for(count: int, *, gaps: bool) -> int:
     return leaves + inner + 3
 
 
-def finish(mas: MaState[Any]) -> None:
+def finish(mas: Cursor) -> None:
     """The last leaf of a bulk load may hold too little: even it out with the one before."""
     if not mas.uneven:
         return
@@ -43,7 +43,7 @@ def finish(mas: MaState[Any]) -> None:
     reset(mas)
 
 
-def _even_out(mas: MaState[Any], at: Place) -> None:
+def _even_out(mas: Cursor, at: Place) -> None:
     """Divide what the leaf in a slot and the one before it hold evenly between the two."""
     parent = at.node
     left, right = parent.slots[at.offset - 1 : at.offset + 1]
@@ -67,7 +67,7 @@ def _even_out(mas: MaState[Any], at: Place) -> None:
 
 
 def _exchange(
-    mas: MaState[Any], at: Place, before: MapleNode, last: MapleNode, split: int
+    mas: Cursor, at: Place, before: MapleNode, last: MapleNode, split: int
 ) -> tuple[MapleNode, MapleNode]:
     """In RCU mode: two new leaves, below a new parent, since a reader may be in the old ones."""
     parent = at.node

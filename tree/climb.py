@@ -7,14 +7,14 @@ mas_next_node(), mas_prev_node() and mas_ascend(), v6.6.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from concurrency.runtime import Runtime
 from tree.node import DEAD, MapleNode
 from tree.operations import LOAD_PARENT, LOAD_PIVOTS, LOAD_SLOT
 
 if TYPE_CHECKING:
-    from tree.state import MaState
+    from tree.cursor import Cursor
 
 
 class DeadNode(Exception):
@@ -35,7 +35,7 @@ def _parent(node: MapleNode, rt: Runtime | None) -> tuple[MapleNode, int]:
     return parent, slot
 
 
-def next_leaf(mas: MaState[Any], node: MapleNode, rt: Runtime | None) -> None:
+def next_leaf(mas: Cursor, node: MapleNode, rt: Runtime | None) -> None:
     """Move from `node` to the first slot of the next leaf. There is one, or `DeadNode` is raised."""
     low = mas.high + 1
     levels = 0
@@ -63,7 +63,7 @@ def next_leaf(mas: MaState[Any], node: MapleNode, rt: Runtime | None) -> None:
     mas.high = high
 
 
-def previous_leaf(mas: MaState[Any], node: MapleNode, rt: Runtime | None) -> None:
+def previous_leaf(mas: Cursor, node: MapleNode, rt: Runtime | None) -> None:
     """Move from `node` to the last slot of the previous leaf. There is one, or `DeadNode` is raised."""
     high = mas.low - 1
     levels = 0

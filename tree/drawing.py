@@ -10,7 +10,7 @@ from tree.layout import KIND_NAMES, LEAF_64, MAX
 from tree.node import MapleNode
 
 if TYPE_CHECKING:
-    from tree.maple import MapleTree
+    from tree.body import TreeBody
 
 CELL = 74
 ROW = 46
@@ -22,7 +22,7 @@ STYLE = (
 )
 
 
-def draw(tree: MapleTree[Any], *, hexadecimal: bool = True, entry: Callable[[Any], str] = repr) -> str:
+def draw(tree: TreeBody, *, hexadecimal: bool = True, entry: Callable[[Any], str] = repr) -> str:
     """An SVG document: nodes as rows of slots, each with its last key and its `entry`, as text, or its largest gap.
 
     Unset ranges are grey. Needs the lock, as `dump` does.
@@ -37,7 +37,7 @@ class _Drawing:
         self.parts: list[str] = []
         self.right = 0
 
-    def document(self, tree: MapleTree[Any]) -> str:
+    def document(self, tree: TreeBody) -> str:
         root = tree.root
         if isinstance(root, MapleNode):
             self._node(root, 0, 0)

@@ -14,7 +14,7 @@ from tree.layout import ARANGE_64, LEAF_64, MAX, NODE_SIZE, SLOTS
 from tree.node import MapleNode
 
 if TYPE_CHECKING:
-    from tree.maple import MapleTree
+    from tree.body import TreeBody
 
 TREE_ADDRESS = 0x100000000000
 FIRST_NODE = 0x100000001000
@@ -23,7 +23,7 @@ OBJECT_SIZE = 64
 LARGEST_VALUE = 2**63 - 1
 
 
-def dump(tree: MapleTree[Any], *, hexadecimal: bool = False) -> str:
+def dump(tree: TreeBody, *, hexadecimal: bool = False) -> str:
     """All nodes and entries, one a line, indented by depth; numbers are decimal unless `hexadecimal`."""
     return "\n".join(_Dump(hexadecimal).tree(tree)) + "\n"
 
@@ -34,7 +34,7 @@ class _Dump:
         self.nodes: dict[int, int] = {}
         self.objects: dict[int, int] = {}
 
-    def tree(self, tree: MapleTree[Any]) -> Iterator[str]:
+    def tree(self, tree: TreeBody) -> Iterator[str]:
         root = tree.root
         word = self._child(root) | 2 if isinstance(root, MapleNode) else self._word(root)
         yield (

@@ -5,17 +5,17 @@ Models __mt_dup(), lib/maple_tree.c, v6.12: every node is copied as it is, so no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tree.errors import BadRange, NoMemory
 from tree.layout import LEAF_64
 from tree.node import MapleNode
 
 if TYPE_CHECKING:
-    from tree.maple import MapleTree
+    from tree.body import TreeBody
 
 
-def duplicate(old: MapleTree[Any], new: MapleTree[Any], gfp: int) -> None:
+def duplicate(old: TreeBody, new: TreeBody, gfp: int) -> None:
     """Give the empty tree `new` a copy of every node of `old`. Both locks are held.
 
     Raises `BadRange` if `new` is not empty or tracks gaps where `old` does not (or the other way round), and
@@ -33,7 +33,7 @@ def duplicate(old: MapleTree[Any], new: MapleTree[Any], gfp: int) -> None:
     new.changes += 1
 
 
-def _copy_nodes(root: MapleNode, new: MapleTree[Any], gfp: int) -> MapleNode:
+def _copy_nodes(root: MapleNode, new: TreeBody, gfp: int) -> MapleNode:
     top = new.source.alloc(gfp)
     if top is None:
         raise NoMemory("no memory for a copy of the root")

@@ -6,7 +6,7 @@ Models mas_empty_area() and mas_empty_area_rev(), v6.6. Every search begins at t
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tree.cursor import State
 from tree.entries import check_key
@@ -15,10 +15,10 @@ from tree.lookup import reset, start
 from tree.node import MapleNode
 
 if TYPE_CHECKING:
-    from tree.state import MaState
+    from tree.cursor import Cursor
 
 
-def empty_area(mas: MaState[Any], low: int, high: int, size: int) -> None:
+def empty_area(mas: Cursor, low: int, high: int, size: int) -> None:
     """Set the cursor to the lowest fit."""
     _check(mas, low, high, size)
     if mas.state is not State.ACTIVE:
@@ -34,7 +34,7 @@ def empty_area(mas: MaState[Any], low: int, high: int, size: int) -> None:
     mas.last = first + size - 1
 
 
-def empty_area_rev(mas: MaState[Any], low: int, high: int, size: int) -> None:
+def empty_area_rev(mas: Cursor, low: int, high: int, size: int) -> None:
     """Set the cursor to the highest fit."""
     _check(mas, low, high, size)
     if mas.state is not State.ACTIVE:
@@ -50,7 +50,7 @@ def empty_area_rev(mas: MaState[Any], low: int, high: int, size: int) -> None:
     mas.index = last - size + 1
 
 
-def _check(mas: MaState[Any], low: int, high: int, size: int) -> None:
+def _check(mas: Cursor, low: int, high: int, size: int) -> None:
     if not mas.tree.track_gaps:
         raise NoGaps("the tree does not track gaps: make it with track_gaps=True")
     check_key(low)
@@ -63,7 +63,7 @@ def _check(mas: MaState[Any], low: int, high: int, size: int) -> None:
     start(mas, None)
 
 
-def _beside_root_entry(mas: MaState[Any], low: int, high: int, size: int) -> int:
+def _beside_root_entry(mas: Cursor, low: int, high: int, size: int) -> int:
     """In a tree without nodes all is unset, but for key 0 if there is an entry."""
     if mas.state is State.ROOT and low == 0:
         low = 1
@@ -72,7 +72,7 @@ def _beside_root_entry(mas: MaState[Any], low: int, high: int, size: int) -> int
     return low
 
 
-def _lowest(mas: MaState[Any], node: MapleNode, start: int, low: int, high: int, size: int) -> int | None:
+def _lowest(mas: Cursor, node: MapleNode, start: int, low: int, high: int, size: int) -> int | None:
     pivots = node.pivots
     slots = node.slots
     gaps = node.gaps
@@ -93,7 +93,7 @@ def _lowest(mas: MaState[Any], node: MapleNode, start: int, low: int, high: int,
     return None
 
 
-def _highest(mas: MaState[Any], node: MapleNode, start: int, low: int, high: int, size: int) -> int | None:
+def _highest(mas: Cursor, node: MapleNode, start: int, low: int, high: int, size: int) -> int | None:
     pivots = node.pivots
     slots = node.slots
     gaps = node.gaps
@@ -114,7 +114,7 @@ def _highest(mas: MaState[Any], node: MapleNode, start: int, low: int, high: int
     return None
 
 
-def _stand(mas: MaState[Any], node: MapleNode, low: int, offset: int) -> None:
+def _stand(mas: Cursor, node: MapleNode, low: int, offset: int) -> None:
     mas.node = node
     mas.low = low
     mas.high = node.pivots[-1]

@@ -14,20 +14,8 @@ from concurrency.failure import Failure, Kind
 from concurrency.rcu import rcu_read_lock_held
 from concurrency.runtime import Runtime, active, fail
 from tree.errors import NotLocked
+from tree.lock_kind import TreeLock
 from tree.operations import READ_TREE, WRITE_TREE
-
-
-class TreeLock(Protocol):
-    """What the tree asks of the lock that protects it."""
-
-    def held_by_me(self) -> bool:
-        """The calling task holds it, in any mode."""
-
-    def assert_held(self) -> None:
-        """Fail unless the calling task holds it, in any mode."""
-
-    def assert_held_write(self) -> None:
-        """Fail unless the calling task holds it alone."""
 
 
 class Guarded(Protocol):

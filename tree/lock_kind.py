@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Protocol
 
 from concurrency.spinlock import Spinlock
 from tree.layout import FLAG_LOCK_BH, FLAG_LOCK_IRQ
@@ -49,3 +50,16 @@ class LockKind(IntEnum):
             yield
         finally:
             self.give_back(lock)
+
+
+class TreeLock(Protocol):
+    """What the tree asks of the lock that protects it."""
+
+    def held_by_me(self) -> bool:
+        """The calling task holds it, in any mode."""
+
+    def assert_held(self) -> None:
+        """Fail unless the calling task holds it, in any mode."""
+
+    def assert_held_write(self) -> None:
+        """Fail unless the calling task holds it alone."""

@@ -20,7 +20,7 @@ from tree.node import DEAD, MapleNode
 from tree.operations import LOAD_PARENT, LOAD_PIVOTS, LOAD_ROOT, LOAD_SLOT, RESTART
 
 if TYPE_CHECKING:
-    from tree.state import MaState
+    from tree.cursor import Cursor
 
 START = State.START
 ACTIVE = State.ACTIVE
@@ -34,7 +34,7 @@ LIMIT: Final = object()
 """The search has come to its limit."""
 
 
-def start(mas: MaState[Any], rt: Runtime | None) -> Any:
+def start(mas: Cursor, rt: Runtime | None) -> Any:
     """Leave START for the root node, ROOT or NONE; gives the entry in the root word if it is at the cursor's key."""
     if mas.state is not START:
         return None
@@ -61,7 +61,7 @@ def start(mas: MaState[Any], rt: Runtime | None) -> Any:
     return _livelock(mas)
 
 
-def state_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
+def state_walk(mas: Cursor, rt: Runtime | None) -> Any:
     """Walk from the root to the cursor's key, again and again if need be; gives the entry there.
 
     A walk that starts again is one that a writer overtook, so a walk that does so without end is a livelock.
@@ -77,7 +77,7 @@ def state_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
     return _livelock(mas)
 
 
-def _livelock(mas: MaState[Any]) -> NoReturn:
+def _livelock(mas: Cursor) -> NoReturn:
     fail(
         Failure(
             Kind.LIVELOCK,
@@ -87,7 +87,7 @@ def _livelock(mas: MaState[Any]) -> NoReturn:
     )
 
 
-def _restart(mas: MaState[Any], key: int, rt: Runtime | None) -> None:
+def _restart(mas: Cursor, key: int, rt: Runtime | None) -> None:
     """After meeting a dead node: go back to the root, to look for `key` (`mas_rewalk`)."""
     mas.index = mas.last = key
     reset(mas)
@@ -95,7 +95,7 @@ def _restart(mas: MaState[Any], key: int, rt: Runtime | None) -> None:
         rt.perform(RESTART, mas.tree)
 
 
-def range_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
+def range_walk(mas: Cursor, rt: Runtime | None) -> Any:
     """Walk from the cursor's node down to its key; index and last become the range found there."""
     index = mas.index
     node = mas.node
@@ -127,13 +127,13 @@ def range_walk(mas: MaState[Any], rt: Runtime | None) -> Any:
     return entry
 
 
-def reset(mas: MaState[Any]) -> None:
+def reset(mas: Cursor) -> None:
     """Forget the place but not the range (`mas_reset`)."""
     mas.state = START
     mas.node = None
 
 
-def walk(mas: MaState[Any], rt: Runtime | None) -> Any:
+def walk(mas: Cursor, rt: Runtime | None) -> Any:
     """Go to the cursor's key from the root; index and last become the range there, set or unset (`mas_walk`)."""
     reset(mas)
     entry = state_walk(mas, rt)
@@ -151,7 +151,7 @@ def walk(mas: MaState[Any], rt: Runtime | None) -> Any:
     return entry
 
 
-def next_slot(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool, overflow: bool) -> Any:
+def next_slot(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool, overflow: bool) -> Any:
     """Go to the next slot, or the next that is set, unless it begins after `limit`.
 
     With `empty`, unset ranges count; with `overflow`, reaching the limit is remembered in the state.
@@ -173,7 +173,7 @@ def next_slot(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool,
     return None
 
 
-def prev_slot(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool, underflow: bool) -> Any:
+def prev_slot(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool, underflow: bool) -> Any:
     """Go to the previous slot, or the previous that is set, unless it ends before `limit`."""
     saved = mas.index
     entry = LIMIT
@@ -196,7 +196,7 @@ def prev_slot(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool,
     return None
 
 
-def _forward(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool) -> Any:
+def _forward(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool) -> Any:
     """One try: the next entry (or None, with `empty`), or LIMIT. Raises `DeadNode`."""
     node = mas.node
     if rt is not None:
@@ -233,7 +233,7 @@ def _forward(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool) 
         offset += 1  # a leaf that has a next one does not end unset
 
 
-def _backward(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool) -> Any:
+def _backward(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool) -> Any:
     """One try: the previous entry (or None, with `empty`), or LIMIT. Raises `DeadNode`."""
     node = mas.node
     if rt is not None:

@@ -9,22 +9,21 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from concurrency.rcu import rcu_reader
 from concurrency.runtime import active
-from concurrency.spinlock import Spinlock
 from lockdep.gfp import GFP_KERNEL
 from tree import guard
-from tree.alloc import PLAIN, NodeSource, default_source
+from tree.alloc import NodeSource
 from tree.alone import store_alone
+from tree.body import TreeBody
 from tree.dump import dump
 from tree.duplicate import duplicate
 from tree.entries import InternalEntry, check_allocatable, check_key, check_range, check_storable
 from tree.errors import Busy, Exists, TwoLocks
-from tree.guard import TreeLock
-from tree.layout import FLAG_GAPS, FLAG_HEIGHT_SHIFT, FLAG_LOCK_EXTERN, FLAG_RCU, MAX
-from tree.lock_kind import LockKind
+from tree.layout import MAX
+from tree.lock_kind import LockKind, TreeLock
 from tree.mapping import RangeMapping
 from tree.node import MapleNode, entries_below
 from tree.publish import destroy_subtree, set_root
@@ -37,7 +36,7 @@ NOTHING = nullcontext()
 SINGLE_DEPTH_NESTING = 1
 
 
-class MapleTree(RangeMapping[E]):
+class MapleTree(TreeBody, RangeMapping[E]):
     """A map from ranges of keys (0..2**64-1, both ends included) to entries; unset keys are None.
 
     `track_gaps` records the largest run of unset keys of every sub-tree, for the gap searches. `rcu` lets
@@ -57,36 +56,7 @@ class MapleTree(RangeMapping[E]):
     ) -> None:
         if lock is not None and lock_kind is not LockKind.PLAIN:
             raise TwoLocks("lock_kind is for the tree's own lock, and this tree is given one")
-        self.track_gaps = track_gaps
-        self.rcu = rcu
-        self.external = lock is not None
-        self._spinlock = Spinlock("ma_lock") if lock is None else None
-        self.lock_kind = lock_kind
-        self.lock: TreeLock = lock if lock is not None else self._own_lock
-        self.source = default_source() if source is None else source
-        self.plain = self.source is PLAIN
-        self.root: Any = None
-        self.height = 0
-        self.mending = False
-        """A writer has published a sub-tree and is telling its children where they hang now."""
-        self.changes = 0
-        """Counts the writes, so that a state notices those that it did not make."""
-
-    @property
-    def _own_lock(self) -> Spinlock:
-        assert self._spinlock is not None
-        return self._spinlock
-
-    @property
-    def flags(self) -> int:
-        """The kernel's flags word (`ma_flags`)."""
-        return (
-            FLAG_GAPS * self.track_gaps
-            | FLAG_RCU * self.rcu
-            | self.height << FLAG_HEIGHT_SHIFT
-            | FLAG_LOCK_EXTERN * self.external
-            | self.lock_kind
-        )
+        super().__init__(track_gaps, rcu, lock, source, lock_kind)
 
     def cursor(self, first: int = 0, last: int | None = None) -> MaState[E]:
         """A cursor at a range (`MA_STATE`)."""
@@ -315,13 +285,3 @@ class MapleTree(RangeMapping[E]):
         irqs_off = outer.lock_kind is LockKind.IRQ
         kind = LockKind.PLAIN if irqs_off else self.lock_kind
         return kind.held(self._own_lock, SINGLE_DEPTH_NESTING)
-
-    def drop_lock(self) -> None:
-        """Let go of the tree's own lock for an allocation that may sleep."""
-        if active.runtime is not None and not self.external:
-            self.lock_kind.give_back(self._own_lock)
-
-    def retake_lock(self) -> None:
-        """Take the tree's own lock again."""
-        if active.runtime is not None and not self.external:
-            self.lock_kind.take(self._own_lock)

@@ -10,13 +10,13 @@ node and looks at their words between later steps on that node, so the place of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from concurrency.operation import Access, Fence, Operation
 from concurrency.runtime import Runtime, active
 
 if TYPE_CHECKING:
-    from tree.maple import MapleTree
+    from tree.body import TreeBody
 
 READ_TREE: Final = Operation("maple_tree read", Access.READ, field="entries", local=True)
 WRITE_TREE: Final = Operation("maple_tree write", Access.WRITE, field="entries", local=True)
@@ -55,11 +55,11 @@ MARK_DEAD: Final = Operation(
 LINK_DEAD: Final = Operation("ma_free_rcu", Access.WRITE_ONCE, field="pivots", local=True, whole=True)
 
 
-def _is_mended(tree: MapleTree[Any], _task: object) -> bool:
+def _is_mended(tree: TreeBody, _task: object) -> bool:
     return not tree.mending
 
 
-def _mended(tree: MapleTree[Any], _task: object, _arg: object) -> None:
+def _mended(tree: TreeBody, _task: object, _arg: object) -> None:
     tree.mending = False
 
 
@@ -70,6 +70,6 @@ in the dead node again and again. The kernel's reader spins until the writer goe
 that it waits for is set after `STORE_SLOT` or `STORE_ROOT`, so the wait is not local."""
 
 
-def stepping(tree: MapleTree[Any]) -> Runtime | None:
+def stepping(tree: TreeBody) -> Runtime | None:
     """The runtime, if lock-free readers may see the steps of a store."""
     return active.runtime if tree.rcu else None

@@ -16,10 +16,10 @@ from tree.lookup import reset, start
 from tree.write import descend, slots_after, widen_null
 
 if TYPE_CHECKING:
-    from tree.state import MaState
+    from tree.cursor import Cursor
 
 
-def worst_case(mas: MaState[Any], entry: Any) -> int:
+def worst_case(mas: Cursor, entry: Any) -> int:
     """Walk to where `entry` will be stored over the cursor's range, and say how many nodes that can need."""
     tree = mas.tree
     if not mas.index and mas.last == MAX:

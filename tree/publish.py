@@ -18,11 +18,11 @@ from tree.operations import MARK_DEAD, MENDED, STORE_PARENT, STORE_ROOT, STORE_S
 from tree.stash import discard, link_dead
 
 if TYPE_CHECKING:
-    from tree.maple import MapleTree
-    from tree.state import MaState
+    from tree.body import TreeBody
+    from tree.cursor import Cursor
 
 
-def set_root(tree: MapleTree[Any], root: Any, height: int) -> None:
+def set_root(tree: TreeBody, root: Any, height: int) -> None:
     """Publish a new root word: None, an entry, or a node."""
     rt = stepping(tree)
     if rt is not None:
@@ -31,7 +31,7 @@ def set_root(tree: MapleTree[Any], root: Any, height: int) -> None:
     tree.height = height
 
 
-def put_in_tree(mas: MaState[Any], new: MapleNode, old: MapleNode, height: int) -> None:
+def put_in_tree(mas: Cursor, new: MapleNode, old: MapleNode, height: int) -> None:
     """Make `new` reachable in the place of `old`, then mark `old` dead; `height` is the tree's if `new` is its root."""
     tree = mas.tree
     parent, slot = new.up
@@ -54,14 +54,14 @@ def mark_dead(node: MapleNode, rt: Runtime | None) -> None:
         rt.store(MARK_DEAD, node, DEAD)
 
 
-def replace_node(mas: MaState[Any], new: MapleNode, old: MapleNode) -> None:
+def replace_node(mas: Cursor, new: MapleNode, old: MapleNode) -> None:
     """Exchange one node for another of the same range and the same children."""
     put_in_tree(mas, new, old, mas.tree.height)
     discard(mas, old)
 
 
 def replace_subtree(
-    mas: MaState[Any],
+    mas: Cursor,
     new: MapleNode,
     old: MapleNode,
     low: int,
@@ -106,7 +106,7 @@ def _adopt(top: MapleNode, rt: Runtime | None) -> None:
                 rt.store(STORE_PARENT, child, (node, slot))
 
 
-def _find_replaced(mas: MaState[Any], old: MapleNode, low: int) -> tuple[list[MapleNode], list[MapleNode]]:
+def _find_replaced(mas: Cursor, old: MapleNode, low: int) -> tuple[list[MapleNode], list[MapleNode]]:
     """What hung below `old` and was not adopted: single nodes, and tops of sub-trees that were stored over."""
     first, last = mas.index, mas.last
     whole: list[MapleNode] = []
@@ -127,7 +127,7 @@ def _find_replaced(mas: MaState[Any], old: MapleNode, low: int) -> tuple[list[Ma
     return replaced, whole
 
 
-def destroy_subtree(tree: MapleTree[Any], top: MapleNode) -> None:
+def destroy_subtree(tree: TreeBody, top: MapleNode) -> None:
     """Mark all nodes from `top` down dead and free them: at once, or by one callback in RCU mode."""
     rt = stepping(tree)
     nodes = [top]
@@ -143,7 +143,7 @@ def destroy_subtree(tree: MapleTree[Any], top: MapleNode) -> None:
         tree.source.free(nodes)
 
 
-def update_gap(tree: MapleTree[Any], node: MapleNode, low: int) -> None:
+def update_gap(tree: TreeBody, node: MapleNode, low: int) -> None:
     """Have the nodes above know the largest gap of `node`, which begins at key `low`."""
     if not tree.track_gaps:
         return

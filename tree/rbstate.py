@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from lockdep.gfp import GFP_KERNEL
 from tree import guard
 from tree.entries import check_range
 from tree.errors import StaleState
 from tree.layout import MAX
-
-if TYPE_CHECKING:
-    from tree.rbstore import RbStore
-    from tree.rbtree import RbNode
+from tree.rbtree import RbNode
 
 E = TypeVar("E")
+
+
+class Ranges(guard.Guarded, Protocol):
+    """What a cursor asks of what it goes over, `tree.rbstore.RbStore`."""
+
+    changes: int
+    final: RbNode | None
+
+    def find_node(self, index: int) -> RbNode | None:
+        """The first range that ends at or after a key."""
+
+    def store_range(self, first: int, last: int, entry: Any, gfp: int = ...) -> None:
+        """Put an entry, or None, over a range."""
+
+    def lowest_fit(self, low: int, high: int, size: int) -> int:
+        """Where the lowest run of unset keys of this size begins."""
+
+    def highest_fit(self, low: int, high: int, size: int) -> int:
+        """Where the highest one begins."""
 
 
 class RbState(Generic[E]):
@@ -22,7 +38,7 @@ class RbState(Generic[E]):
 
     __slots__ = ("_at", "_seen", "index", "last", "store")
 
-    def __init__(self, store: RbStore[E], first: int = 0, last: int | None = None) -> None:
+    def __init__(self, store: Ranges, first: int = 0, last: int | None = None) -> None:
         self.store = store
         self.set_range(first, first if last is None else last)
 

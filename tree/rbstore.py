@@ -16,8 +16,8 @@ from lockdep.gfp import GFP_KERNEL
 from tree import guard
 from tree.entries import check_key, check_range
 from tree.errors import BadRange, Busy, Corrupt, Exists
-from tree.guard import TreeLock
 from tree.layout import MAX
+from tree.lock_kind import TreeLock
 from tree.mapping import RangeMapping
 from tree.rbstate import RbState
 from tree.rbtree import RbNode, RbTree, in_order

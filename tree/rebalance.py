@@ -18,11 +18,11 @@ from tree.publish import replace_subtree
 from tree.stash import need, take
 
 if TYPE_CHECKING:
-    from tree.maple import MapleTree
-    from tree.state import MaState
+    from tree.body import TreeBody
+    from tree.cursor import Cursor
 
 
-def rebalance(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:
+def rebalance(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
     """Merge what the cursor's leaf should have had, too little, with the right or else the left sibling."""
     height = mas.tree.height
     need(mas, 2 * height - 1)
@@ -38,7 +38,7 @@ def rebalance(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:
     divide_upwards(mas, big, left, right, height)
 
 
-def divide_upwards(mas: MaState[Any], big: BigNode, left: Place, right: Place, levels: int) -> None:
+def divide_upwards(mas: Cursor, big: BigNode, left: Place, right: Place, levels: int) -> None:
     """Replace the nodes from `left` to `right` by new ones with the contents of `big`, and so on upwards.
 
     `levels` is how many levels this can take at most; drawing in a neighbour may add one.
@@ -81,7 +81,7 @@ def divide_upwards(mas: MaState[Any], big: BigNode, left: Place, right: Place, l
     range_walk(mas, None)
 
 
-def _settled(tree: MapleTree[Any], node: MapleNode) -> bool:
+def _settled(tree: TreeBody, node: MapleNode) -> bool:
     """Whether the nodes above would only be copied, and nobody could tell; the kernel copies them."""
     if tree.rcu and not tree.plain:
         return False
@@ -92,7 +92,7 @@ def _settled(tree: MapleTree[Any], node: MapleNode) -> bool:
     return True
 
 
-def _refresh_gap_offsets(tree: MapleTree[Any], node: MapleNode) -> None:
+def _refresh_gap_offsets(tree: TreeBody, node: MapleNode) -> None:
     """What copying the nodes above would have done: of equal gaps, point to the right-most."""
     while tree.track_gaps and node.up[0] is not tree:
         node = node.up[0]
@@ -100,7 +100,7 @@ def _refresh_gap_offsets(tree: MapleTree[Any], node: MapleNode) -> None:
         node.gap_offset = largest(node.gaps)
 
 
-def _distribute(mas: MaState[Any], big: BigNode) -> list[MapleNode]:
+def _distribute(mas: Cursor, big: BigNode) -> list[MapleNode]:
     """Fill one to three new nodes from the scratch node."""
     count = len(big.slots)
     if count <= SLOTS[big.kind]:

@@ -16,10 +16,10 @@ from tree.publish import destroy_subtree, set_root
 from tree.stash import need, take
 
 if TYPE_CHECKING:
-    from tree.state import MaState
+    from tree.cursor import Cursor
 
 
-def store_root(mas: MaState[Any], entry: Any) -> None:
+def store_root(mas: Cursor, entry: Any) -> None:
     """Store into a tree without nodes: an entry at key 0 alone fits in the root word, all else takes a leaf."""
     tree = mas.tree
     if entry is None:
@@ -51,7 +51,7 @@ def store_root(mas: MaState[Any], entry: Any) -> None:
     _plant(mas, slots, pivots)
 
 
-def new_root(mas: MaState[Any], entry: Any) -> None:
+def new_root(mas: Cursor, entry: Any) -> None:
     """Store over all keys: one leaf of one slot, or nothing, in the place of the whole tree."""
     tree = mas.tree
     old = tree.root
@@ -66,7 +66,7 @@ def new_root(mas: MaState[Any], entry: Any) -> None:
     destroy_subtree(tree, old)
 
 
-def _plant(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:
+def _plant(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
     node = take(mas)
     node.fill(LEAF_64, slots, pivots)
     node.up = (mas.tree, 0)

@@ -14,7 +14,7 @@ from tree.layout import MAX
 from tree.lookup import next_slot, prev_slot, reset, walk
 
 if TYPE_CHECKING:
-    from tree.state import MaState
+    from tree.cursor import Cursor
 
 START = State.START
 ACTIVE = State.ACTIVE
@@ -25,31 +25,31 @@ OVERFLOW = State.OVERFLOW
 UNDERFLOW = State.UNDERFLOW
 
 
-def find(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool) -> Any:
+def find(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool) -> Any:
     """The entry at the cursor's key or the first after it; when called again, the next one."""
     done, entry = _find_setup(mas, limit, rt)
     return entry if done else next_slot(mas, limit, rt, empty=empty, overflow=False)
 
 
-def find_rev(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool) -> Any:
+def find_rev(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool) -> Any:
     """The entry at the cursor's key or the first before it; when called again, the previous one."""
     done, entry = _find_rev_setup(mas, limit, rt)
     return entry if done else prev_slot(mas, limit, rt, empty=empty, underflow=False)
 
 
-def next_entry(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool) -> Any:
+def next_entry(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool) -> Any:
     """The next entry (or slot, with `empty`) after the range that holds the cursor's key."""
     done, entry = _next_setup(mas, limit, rt)
     return entry if done else next_slot(mas, limit, rt, empty=empty, overflow=True)
 
 
-def prev_entry(mas: MaState[Any], limit: int, rt: Runtime | None, *, empty: bool) -> Any:
+def prev_entry(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool) -> Any:
     """The previous entry (or slot, with `empty`) before the range that holds the cursor's key."""
     done, entry = _prev_setup(mas, limit, rt)
     return entry if done else prev_slot(mas, limit, rt, empty=empty, underflow=True)
 
 
-def _find_setup(mas: MaState[Any], limit: int, rt: Runtime | None) -> tuple[bool, Any]:
+def _find_setup(mas: Cursor, limit: int, rt: Runtime | None) -> tuple[bool, Any]:
     state = mas.state
     if state is ACTIVE:
         return mas.last >= limit, None
@@ -85,7 +85,7 @@ def _find_setup(mas: MaState[Any], limit: int, rt: Runtime | None) -> tuple[bool
     return mas.index == limit, None
 
 
-def _find_rev_setup(mas: MaState[Any], limit: int, rt: Runtime | None) -> tuple[bool, Any]:
+def _find_rev_setup(mas: Cursor, limit: int, rt: Runtime | None) -> tuple[bool, Any]:
     state = mas.state
     if state is ACTIVE:
         # At the limit there is nothing to go on to, so the node is not looked at: it may be dead, and to walk again
@@ -122,7 +122,7 @@ def _find_rev_setup(mas: MaState[Any], limit: int, rt: Runtime | None) -> tuple[
     return mas.index < limit, None
 
 
-def _next_setup(mas: MaState[Any], limit: int, rt: Runtime | None) -> tuple[bool, Any]:
+def _next_setup(mas: Cursor, limit: int, rt: Runtime | None) -> tuple[bool, Any]:
     state = mas.state
     if mas.last >= limit:
         mas.state = OVERFLOW
@@ -149,7 +149,7 @@ def _next_setup(mas: MaState[Any], limit: int, rt: Runtime | None) -> tuple[bool
     return mas.state is NONE, None
 
 
-def _prev_setup(mas: MaState[Any], limit: int, rt: Runtime | None) -> tuple[bool, Any]:
+def _prev_setup(mas: Cursor, limit: int, rt: Runtime | None) -> tuple[bool, Any]:
     state = mas.state
     if mas.index <= limit:
         mas.state = UNDERFLOW
@@ -172,7 +172,7 @@ def _prev_setup(mas: MaState[Any], limit: int, rt: Runtime | None) -> tuple[bool
     return False, None
 
 
-def _root_entry(mas: MaState[Any]) -> Any:
+def _root_entry(mas: Cursor) -> Any:
     """Beyond the only entry there can be: step down to it."""
     mas.index = mas.last = 0
     mas.state = ROOT

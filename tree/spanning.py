@@ -16,10 +16,10 @@ from tree.roots import new_root
 from tree.stash import need
 
 if TYPE_CHECKING:
-    from tree.state import MaState
+    from tree.cursor import Cursor
 
 
-def spanning_store(mas: MaState[Any], entry: Any) -> Any:
+def spanning_store(mas: Cursor, entry: Any) -> Any:
     """Store over the cursor's range, from the node where it was found to span; gives what was at its first key."""
     if not mas.index and mas.last == MAX:
         content = _leaf_at(mas, 0).content
@@ -59,7 +59,7 @@ def _keep_behind(big: BigNode, right: Place, last: int) -> None:
         big.append(right.node, right.offset)
 
 
-def _leaf_at(mas: MaState[Any], key: int) -> Place:
+def _leaf_at(mas: Cursor, key: int) -> Place:
     """The leaf that holds a key, from the cursor's node down, and the slot there."""
     node, low = mas.node, mas.low
     while True:
@@ -74,7 +74,7 @@ def _leaf_at(mas: MaState[Any], key: int) -> Place:
         node = node.slots[offset]
 
 
-def _widen_null(mas: MaState[Any], left: Place, right: Place) -> None:
+def _widen_null(mas: Cursor, left: Place, right: Place) -> None:
     """Let the store of None swallow what is unset before it in the left leaf and behind it in the right one."""
     if left.content is None:
         mas.index = left.first

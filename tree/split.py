@@ -16,10 +16,10 @@ from tree.publish import replace_subtree
 from tree.stash import need, take
 
 if TYPE_CHECKING:
-    from tree.state import MaState
+    from tree.cursor import Cursor
 
 
-def split(mas: MaState[Any], slots: list[Any], pivots: list[int]) -> None:
+def split(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
     """Divide the slots that the cursor's leaf should have had, more than fit, over new nodes."""
     need(mas, 2 * mas.tree.height + 1)
     here = Place(mas.node, mas.low, mas.high)

@@ -8,7 +8,7 @@ v6.6.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from concurrency.runtime import Runtime
 from lockdep.gfp import GFP_NOWAIT, GFP_NOWARN, gfpflags_allow_blocking
@@ -18,13 +18,13 @@ from tree.node import MapleNode
 from tree.operations import LINK_DEAD, stepping
 
 if TYPE_CHECKING:
-    from tree.state import MaState
+    from tree.cursor import Cursor
 
 CHUNK = 30
 """How many nodes one allocation node of the kernel holds; a bulk allocation asks for no more."""
 
 
-def need(mas: MaState[Any], count: int, gfp: int = GFP_NOWAIT | GFP_NOWARN) -> None:
+def need(mas: Cursor, count: int, gfp: int = GFP_NOWAIT | GFP_NOWARN) -> None:
     """Have at least `count` nodes in the stash, or raise `NoMemory` and remember how many are missing.
 
     Plain nodes never run out, so none is made before it is used. A bulk load goes on with what `expected_entries` has
@@ -43,14 +43,14 @@ def need(mas: MaState[Any], count: int, gfp: int = GFP_NOWAIT | GFP_NOWARN) -> N
     _allocate(mas, gfp)
 
 
-def take(mas: MaState[Any]) -> MapleNode:
+def take(mas: Cursor) -> MapleNode:
     """A node out of the stash, which `need` has filled."""
     if mas.tree.plain:
         return MapleNode()
     return _take_in_bulk(mas) if mas.bulk else mas.stash.pop()
 
 
-def _take_in_bulk(mas: MaState[Any]) -> MapleNode:
+def _take_in_bulk(mas: Cursor) -> MapleNode:
     """A node for a store of a bulk load, which may be one more than are left if more is stored than was announced.
 
     Then the kernel writes through a null pointer. Nothing is published before a store has all of its nodes, so those
@@ -65,7 +65,7 @@ def _take_in_bulk(mas: MaState[Any]) -> MapleNode:
     return node
 
 
-def _allocate(mas: MaState[Any], gfp: int) -> None:
+def _allocate(mas: Cursor, gfp: int) -> None:
     source = mas.tree.source
     stash = mas.stash
     if not stash:
@@ -82,7 +82,7 @@ def _allocate(mas: MaState[Any], gfp: int) -> None:
         mas.requested -= len(taken)
 
 
-def retry(mas: MaState[Any], gfp: int) -> bool:
+def retry(mas: Cursor, gfp: int) -> bool:
     """After `NoMemory`: take what is missing by the caller's flags, without the tree's own lock if they may sleep.
 
     Says whether the store is worth another try, which must begin at the root: the tree may have changed
@@ -102,7 +102,7 @@ def retry(mas: MaState[Any], gfp: int) -> bool:
     return True
 
 
-def give_back(mas: MaState[Any]) -> None:
+def give_back(mas: Cursor) -> None:
     """Return what is left to where it came from."""
     mas.requested = 0
     if mas.stash:
@@ -120,7 +120,7 @@ def link_dead(node: MapleNode, rt: Runtime | None) -> None:
         node.pivots = [ADDRESS, *node.pivots[1:]]
 
 
-def discard(mas: MaState[Any], node: MapleNode) -> None:
+def discard(mas: Cursor, node: MapleNode) -> None:
     """A node has left the tree: free it after a grace period in RCU mode, else keep it for the next use."""
     if mas.tree.rcu:
         link_dead(node, stepping(mas.tree))

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from concurrency.runtime import Runtime, active
 from lockdep.gfp import GFP_KERNEL
 from tree import bulk, gaps, guard, lookup, preallocate, search, stash, write
-from tree.cursor import State
+from tree.cursor import Cursor, State
 from tree.entries import check_range, check_storable
 from tree.errors import Exists, NoMemory, StaleState
 from tree.layout import MAX
 from tree.node import MapleNode
 
 if TYPE_CHECKING:
-    from tree.maple import MapleTree
+    pass
 
 E = TypeVar("E")
 
@@ -26,7 +26,7 @@ ACTIVE = State.ACTIVE
 ROOT = State.ROOT
 
 
-class MaState(Generic[E]):
+class MaState(Cursor, Generic[E]):
     """A cursor over a tree: its range `index`..`last` and its `state`.
 
     A call that gives an entry leaves `index` and `last` at the entry's range. Searches stop at an inclusive
@@ -34,48 +34,7 @@ class MaState(Generic[E]):
     again, else `StaleState` is raised; only in RCU mode may reads go on.
     """
 
-    __slots__ = (
-        "bulk",
-        "high",
-        "in_work",
-        "index",
-        "last",
-        "low",
-        "node",
-        "offset",
-        "requested",
-        "seen",
-        "stash",
-        "state",
-        "tree",
-        "uneven",
-    )
-
-    node: Any
-    """The node that it is in, while `state` is ACTIVE."""
-    in_work: list[MapleNode]
-    """In a bulk load, what the store under way has taken out of the stash."""
-    uneven: bool
-    """A bulk load has split a leaf, so its last leaf may hold too little (MA_STATE_REBALANCE)."""
-
-    def __init__(self, tree: MapleTree[E], first: int = 0, last: int | None = None) -> None:
-        if last is None:
-            last = first
-        check_range(first, last)
-        self.tree = tree
-        self.index = first
-        self.last = last
-        self.state = State.START
-        self.node = None
-        self.low = 0
-        self.high = MAX
-        self.offset = 0
-        self.seen = 0
-        self.stash: list[MapleNode] = []
-        self.requested = 0
-        self.bulk = False
-        self.in_work: list[MapleNode] = []
-        self.uneven = False
+    __slots__ = ()
 
     def _reading(self) -> Runtime | None:
         """Before every read: the lock check, and that the place is still good. Gives the runtime to step with."""

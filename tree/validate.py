@@ -14,10 +14,10 @@ from tree.layout import ARANGE_64, KIND_NAMES, LEAF_64, MAX, MIN_SLOTS, RANGE_64
 from tree.node import MapleNode, max_gap
 
 if TYPE_CHECKING:
-    from tree.maple import MapleTree
+    from tree.body import TreeBody
 
 
-def validate(tree: MapleTree[Any]) -> None:
+def validate(tree: TreeBody) -> None:
     """Raise `Corrupt`, saying what and where, unless the tree is well formed. Needs the lock."""
     if not isinstance(tree.root, MapleNode):
         _require(tree.height == 0, f"a tree without nodes has height {tree.height}")
@@ -34,7 +34,7 @@ def _require(condition: object, message: str) -> None:
 class _Check:
     """One walk over all nodes, left to right."""
 
-    def __init__(self, tree: MapleTree[Any]) -> None:
+    def __init__(self, tree: TreeBody) -> None:
         self.tree = tree
         self.inner_kind = ARANGE_64 if tree.track_gaps else RANGE_64
         self.seen: set[int] = set()

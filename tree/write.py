@@ -26,15 +26,15 @@ from tree.split import split
 from tree.stash import need, take
 
 if TYPE_CHECKING:
-    from tree.maple import MapleTree
-    from tree.state import MaState
+    from tree.body import TreeBody
+    from tree.cursor import Cursor
 
 LEAF_SLOTS = SLOTS[LEAF_64]
 LEAF_MIN = MIN_SLOTS[LEAF_64]
 ACTIVE = State.ACTIVE
 
 
-def store_setup(mas: MaState[Any], entry: Any) -> None:
+def store_setup(mas: Cursor, entry: Any) -> None:
     """Send a cursor back to the root unless the store begins and ends in its node (`mas_wr_store_setup`)."""
     if mas.state is State.START or mas.state is State.ROOT:
         return
@@ -47,7 +47,7 @@ def store_setup(mas: MaState[Any], entry: Any) -> None:
         reset(mas)
 
 
-def store(mas: MaState[Any], entry: Any) -> Any:
+def store(mas: Cursor, entry: Any) -> Any:
     """Store over the cursor's range; gives what was at its first key.
 
     Raises `NoMemory`, with nothing changed, if the nodes cannot be had without blocking.
@@ -75,7 +75,7 @@ def store(mas: MaState[Any], entry: Any) -> Any:
     return content
 
 
-def insert(mas: MaState[Any], entry: Any) -> None:
+def insert(mas: Cursor, entry: Any) -> None:
     """Store over the cursor's range if all of it is unset; raises `Exists` if not."""
     if start(mas, None) is not None:
         raise Exists(f"key {mas.index} is already set")
@@ -91,7 +91,7 @@ def insert(mas: MaState[Any], entry: Any) -> None:
         _modify(mas, entry, offset)
 
 
-def descend(mas: MaState[Any], entry: Any) -> bool:
+def descend(mas: Cursor, entry: Any) -> bool:
     """Walk to the leaf that holds the whole store; False at the node where it turns out to span several.
 
     Storing None up to the end of a leaf counts as spanning, since only the right-most leaf may end unset.
@@ -124,7 +124,7 @@ def descend(mas: MaState[Any], entry: Any) -> bool:
     return within
 
 
-def widen_null(mas: MaState[Any], node: MapleNode, offset_end: int) -> int:
+def widen_null(mas: Cursor, node: MapleNode, offset_end: int) -> int:
     """Let the store of None swallow what is unset on both sides; gives the new last slot."""
     slots = node.slots
     pivots = node.pivots
@@ -144,7 +144,7 @@ def widen_null(mas: MaState[Any], node: MapleNode, offset_end: int) -> int:
     return offset_end
 
 
-def slots_after(mas: MaState[Any], node: MapleNode, offset_end: int) -> int:
+def slots_after(mas: Cursor, node: MapleNode, offset_end: int) -> int:
     """How many slots the leaf would use after the store, less one (`mas_wr_new_end`)."""
     pivots = node.pivots
     offset = mas.offset
@@ -189,12 +189,12 @@ def takes_largest_gap(node: MapleNode, low: int, offset: int, beyond: int) -> bo
     return False
 
 
-def may_be_small(tree: MapleTree[Any], node: MapleNode, offset: int, count: int) -> bool:
+def may_be_small(tree: TreeBody, node: MapleNode, offset: int, count: int) -> bool:
     """Outside RCU mode a leaf with few slots is changed in place if it does not shrink, or is the root."""
     return count == len(node.slots) or offset == len(node.slots) - 1 or node.up[0] is tree
 
 
-def _modify(mas: MaState[Any], entry: Any, offset_end: int) -> None:
+def _modify(mas: Cursor, entry: Any, offset_end: int) -> None:
     """Change the cursor's leaf, or exchange it, so that the cursor's range holds the entry."""
     tree = mas.tree
     node = mas.node
@@ -250,7 +250,7 @@ def _modify(mas: MaState[Any], entry: Any, offset_end: int) -> None:
         rebalance(mas, new_slots, new_pivots)
 
 
-def _move_boundary(mas: MaState[Any], entry: Any, *, kept_before: bool) -> None:
+def _move_boundary(mas: Cursor, entry: Any, *, kept_before: bool) -> None:
     """In RCU mode: the store takes one slot whole and a part of its neighbour, so one slot and one pivot change.
 
     Each key goes from old to new once, whichever of the two a reader sees first.

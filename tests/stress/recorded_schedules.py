@@ -82,7 +82,11 @@ def _found() -> Iterator[tuple[Any, str]]:
             scenario = bug.broken
             with applied(scenario.patches):
                 result = explore(
-                    scenario.program, strategy="pct", executions=_TRIES, seed=seed, settings=scenario.settings()
+                    scenario.program,
+                    strategy="pct",
+                    executions=_TRIES,
+                    seed=seed,
+                    settings=scenario.settings(),
                 )
             if result.failures:
                 yield scenario, str(result.failures[0].schedule)
