@@ -22,8 +22,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import stress.scenarios  # noqa: F401  (registers the scenarios)
 from concurrency import explore
+from stress import registry
 from stress.artifact import load, save
 from stress.commands.report import draw_page
 from stress.patch import applied
@@ -60,6 +60,7 @@ requestAnimationFrame(frame);
 
 def found(steps: int, folder: Path) -> Path:
     """The artifact of the first failure with at least so many operations."""
+    registry.load()
     scenario = find_scenario(SCENARIO).given(PARAMETERS)
     settings = scenario.settings(WITHOUT)
     with applied(scenario.patches):

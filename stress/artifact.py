@@ -15,6 +15,7 @@ from typing import Any
 from concurrency import Schedule, Settings, SugarbushError, Witness
 from concurrency.simulated import DEFAULT_MAX_STEPS
 from lockdep.files import Identity, UnusableFile, check_schema, identity, read_json, shown, write_text
+from stress import artifact
 from stress.checks import CHECKS
 from stress.scenario import BadParameter, Scenario, UnknownScenario, find_scenario
 
@@ -185,3 +186,23 @@ def _checked(path: Path, data: dict[str, Any]) -> Artifact:
         step=failure["step"],
         found_by=data["found_by"],
     )
+
+
+@dataclass(slots=True)
+class Found:
+    """A witness, and the artifact that it was saved to; None with the reason if that could not be written.
+
+    `first` is the number of the execution in the whole campaign that first showed it. `times` counts the executions
+    that showed it, of which this is the simplest: those with the headline of one that was replayed and showed it.
+    """
+
+    witness: Witness
+    saved: artifact.Saved | None
+    problem: str = ""
+    first: int = 0
+    times: int = 0
+
+    @property
+    def path(self) -> Path | None:
+        """The file of the artifact."""
+        return None if self.saved is None else self.saved.path

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from concurrency import Result, Witness, explore
 from lockdep.command import undisturbed
 from lockdep.files import reason
 from stress import artifact, state
+from stress.artifact import Found
 from stress.counts import Counts
 from stress.merge import Identity, identity
 from stress.patch import applied
@@ -28,26 +29,6 @@ _ROUND_SECONDS = 20.0
 """Seconds of a round under the threaded runtime, which nobody can repeat anyway."""
 
 Progress = Callable[[Result, Counts], None]
-
-
-@dataclass(slots=True)
-class Found:
-    """A witness, and the artifact that it was saved to; None with the reason if that could not be written.
-
-    `first` is the number of the execution in the whole campaign that first showed it. `times` counts the executions
-    that showed it, of which this is the simplest: those with the headline of one that was replayed and showed it.
-    """
-
-    witness: Witness
-    saved: artifact.Saved | None
-    problem: str = ""
-    first: int = 0
-    times: int = 0
-
-    @property
-    def path(self) -> Path | None:
-        """The file of the artifact."""
-        return None if self.saved is None else self.saved.path
 
 
 class Campaign:

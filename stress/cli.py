@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 from loguru import logger
 
-import stress.scenarios  # noqa: F401 - registers them
 from lockdep.command import ended, hear_signals
+from stress import registry
 from stress.commands.catalogue import catalogue_command
 from stress.commands.list import list_command
 from stress.commands.litmus import litmus_command
@@ -25,6 +25,7 @@ from stress.commands.report import report_command
 from stress.commands.run import run_command
 from stress.load import load_file, place_of
 
+registry.load()
 _UsageError: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )

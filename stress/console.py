@@ -14,7 +14,7 @@ from rich.text import Text
 from concurrency import SugarbushError
 from lockdep.command import complain
 from lockdep.files import UnusableFile, check_writable, save_text, shown
-from stress.campaign import Found
+from stress.artifact import Found
 from stress.load import loaded_files
 from stress.results import Case, junit, markdown
 from stress.timeline import Marked, drawn, headline, timeline

@@ -13,6 +13,7 @@ from typing import Any
 
 from concurrency import DEFAULT_STRATEGY, ConcurrencyError, Kind, Result, Verdict, Witness, explore, minimise
 from concurrency.workers import processes
+from stress import registry
 from stress.bug import Bug, find_bug
 from stress.load import load_file, loaded_files
 from stress.patch import applied
@@ -140,8 +141,7 @@ def _there(futures: Iterable[Future[Outcome]]) -> Iterator[Outcome]:
 
 def _hunt_elsewhere(name: str, how: Hunt, files: tuple[str, ...]) -> Outcome:
     """What a worker does."""
-    import stress.scenarios  # noqa: F401 - registers them
-
+    registry.load()
     for file in files:
         load_file(Path(file))
     return hunt(find_bug(name), how)

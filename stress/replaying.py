@@ -9,8 +9,7 @@ from concurrency import BadSchedule, Observer, Witness, replay
 from concurrency.explain import Explanation, explain
 from concurrency.minimise import Minimised, minimised
 from lockdep.files import reason
-from stress.artifact import Artifact, saved
-from stress.campaign import Found
+from stress.artifact import Artifact, Found, saved
 from stress.patch import applied
 
 _MINIMISED = "-min"

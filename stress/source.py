@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from concurrency.batch import Opened
+from stress import registry
 from stress.load import load_file, loaded_files
 from stress.patch import applied
 from stress.scenario import Scenario, Value, find_scenario
@@ -34,8 +35,7 @@ class ScenarioSource:
     @contextmanager
     def opened(self) -> Iterator[Opened]:
         """See `Source.opened`; raises `UnknownScenario` if the worker does not know it."""
-        import stress.scenarios  # noqa: F401 - registers them
-
+        registry.load()
         for file in self.files:
             load_file(Path(file))
         scenario = find_scenario(self.name).given(self.values, self.faults)

@@ -19,12 +19,13 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[2])]
 
-import stress.scenarios  # noqa: F401 - registers them
 from concurrency import Observer, explore, replay
+from stress import registry
 from stress.bug import all_bugs
 from stress.patch import applied
 from stress.scenario import find_scenario
 
+registry.load()
 FILE = Path(__file__).parents[1] / "data" / "schedules" / "recorded.jsonl"
 _COUNT = 200
 _TRIES = 3000
