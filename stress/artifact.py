@@ -15,7 +15,6 @@ from typing import Any
 from concurrency import Schedule, Settings, SugarbushError, Witness
 from concurrency.simulated import DEFAULT_MAX_STEPS
 from lockdep.files import Identity, UnusableFile, check_schema, identity, read_json, shown, write_text
-from stress import artifact
 from stress.checks import CHECKS
 from stress.scenario import BadParameter, Scenario, UnknownScenario, find_scenario
 
@@ -197,7 +196,7 @@ class Found:
     """
 
     witness: Witness
-    saved: artifact.Saved | None
+    saved: Saved | None
     problem: str = ""
     first: int = 0
     times: int = 0
