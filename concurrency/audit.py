@@ -61,6 +61,7 @@ from concurrency.spin import CPU_RELAX
 from concurrency.strategy.readiness import _copy
 from concurrency.task import Task
 from concurrency.waiting import label
+from lockdep.trace import is_part
 
 if TYPE_CHECKING:
     from concurrency.execution import Execution
@@ -679,7 +680,7 @@ class _Watch:
         known += [cell.cell_contents for cell in function.__closure__ or () if not is_empty(cell)]
         # Not what the engine's own modules hold: those are its tables.
         # A function whose globals have no __name__ (made by `exec`) has no module.
-        if not str(function.__module__).startswith(ENGINE):
+        if not is_part(str(function.__module__), ENGINE):
             names = function.__code__.co_names
             known += [function.__globals__[name] for name in names if name in function.__globals__]
         for one in known:

@@ -36,6 +36,8 @@ from types import (
 )
 from typing import Any, NamedTuple
 
+from lockdep.trace import is_part
+
 MOST = 5000
 """So many values are taken down; who has more in reach is taken for one that may have changed."""
 
@@ -320,7 +322,7 @@ def _reaches(following: Mapping[int, set[int]], number: int) -> bool:
 
 # -- what a task has in its hands -------------------------------------------------------------------------------
 
-_ENGINE = frozenset(("concurrency", "lockdep", "greenlet"))
+_ENGINE = ("concurrency", "lockdep", "greenlet")
 _PLAIN = (int, str, bytes, bool, complex, type(None), type(Ellipsis), type(NotImplemented), range)
 _STATIC = frozenset(
     [
@@ -514,7 +516,7 @@ class _Taker:
         ):
             # Nothing in them changes; a bare object() is known by its identity, as sentinels are.
             pass
-        elif kind.__module__.partition(".")[0] not in _ENGINE:
+        elif not is_part(kind.__module__, _ENGINE):
             if kind.__module__ == "builtins" or not _is_plain_class(kind):
                 raise Hidden(f"a {kind.__name__} is in reach")
             self._attributes(value, kind)
@@ -628,8 +630,8 @@ def _is_gone_through(value: Any, kind: type) -> bool:
 @lru_cache(maxsize=1024)
 def _is_users(module: str | None) -> bool:
     """Whether a module of this name is a part of the program: neither the library's nor ours."""
-    top = (module or "").partition(".")[0]
-    return top not in _ENGINE and top not in sys.stdlib_module_names
+    module = module or ""
+    return not is_part(module, _ENGINE) and module.partition(".")[0] not in sys.stdlib_module_names
 
 
 @lru_cache(maxsize=1024)

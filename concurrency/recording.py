@@ -17,11 +17,12 @@ from typing import Any, Protocol
 
 from concurrency.operation import Operation
 from concurrency.task import Task
+from lockdep.trace import is_part
 
 CONTAINERS = (list, dict, set, deque)
 DEPTH = 3
 _HEAP_TYPE = 1 << 9
-ENGINE = ("concurrency.", "lockdep", "greenlet", "hypothesis", "_pytest", "pytest")
+ENGINE = ("concurrency", "lockdep", "greenlet", "hypothesis", "_pytest", "pytest")
 _OURS = (
     "concurrency.lock",
     "concurrency.mutex",
@@ -89,7 +90,7 @@ def make_recording(cls: type) -> type:
         # A class made by `exec` with globals that have no __name__ says that it is one of the builtins; those are not
         # on the heap.
         or (module != "builtins" and module.partition(".")[0] in sys.stdlib_module_names)
-        or (module.startswith(ENGINE) and module not in _OURS)
+        or (is_part(module, ENGINE) and module not in _OURS)
     ):
         return cls
 

@@ -43,6 +43,7 @@ from concurrency.strategy.base import (
 from concurrency.task import MANY, Task, is_among, own_name, role_of, task_number
 from concurrency.unrun import SPAWN_HINT, check_ran, check_runs
 from concurrency.waiting import circle, describe_circle, describe_deadlock, doings
+from lockdep.trace import is_part
 
 T = TypeVar("T")
 
@@ -236,7 +237,7 @@ class Simulated(Liveness):
             for task, op in waiting.items():
                 assert op.ready is not None
                 # The engine's own are audited in the suite: a primitive of ours that wakes nobody has that deadlock.
-                if str(op.ready.__module__).startswith("concurrency.") or self._can_go_on(task):
+                if is_part(str(op.ready.__module__), ("concurrency",)) or self._can_go_on(task):
                     continue
                 if op.ready(task.obj, task):
                     insort(self._runnable, task, key=task_number)

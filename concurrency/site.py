@@ -9,7 +9,7 @@ import sys
 from types import FrameType
 
 from concurrency.runtime import active
-from lockdep.trace import RawFrame, Tracer, resolve, short_path
+from lockdep.trace import RawFrame, Tracer, is_part, resolve, short_path
 
 GENERATED = "<concurrency.shared>"
 """The file name of the accessors of shared fields."""
@@ -55,7 +55,7 @@ def born(fn: object) -> RawFrame | None:
     """The place to keep for a task that runs `fn`: where it is spawned, if `fn` is not the user's own."""
     # A bound method of a lock, a partial of one: no frame of the task will ever be the user's.
     module = getattr(fn, "__module__", "") or ""
-    return place(2) if module.partition(".")[0] in ("concurrency", "functools") else None
+    return place(2) if is_part(module, ("concurrency", "functools")) else None
 
 
 def _born() -> RawFrame | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from types import CodeType, FrameType
 from typing import NamedTuple
 
@@ -94,6 +94,15 @@ _DATACLASS = "__create_fn__.<locals>."
 """How the code objects are called that `dataclasses` makes (3.11 to 3.13): `__init__`, `__eq__` and the like."""
 
 
+def is_part(module: str, packages: Iterable[str]) -> bool:
+    """Whether the module of this name is one of the packages, or lies in one.
+
+    >>> is_part("house.room.desk", ("house.room",)), is_part("house.roomy", ("house.room",))
+    (True, False)
+    """
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
 class Tracer:
     """Takes stacks for one validator, without the frames of the packages named `internal` and the standard library's.
 
@@ -123,8 +132,8 @@ class Tracer:
         path = frame.f_code.co_filename
         known = self.files.get(path)
         if known is None:
-            package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-            known = package not in self._internal and not _is_glue(frame.f_code)
+            module = str(frame.f_globals.get("__name__", ""))
+            known = not is_part(module, self._internal) and not _is_glue(frame.f_code)
             # Generated code shares names like <string>, whoever made it.
             if not path.startswith("<"):
                 self.files[path] = known

@@ -36,6 +36,8 @@ from typing import Any
 
 from greenlet import greenlet
 
+from lockdep.trace import is_part
+
 _RUNNING = (FrameType, GeneratorType, CoroutineType, AsyncGeneratorType, TracebackType, greenlet)
 """What holds local variables of code that is running: a value at hand, nothing that is called again later."""
 _DEPTH = 6
@@ -316,8 +318,12 @@ class _Own:
                     )
 
 
+MODEL = ("vm", "tree")
+"""What can be patched."""
+
+
 def _of_the_model(module: str | None) -> bool:
-    return (module or "").partition(".")[0] in ("vm", "tree")
+    return is_part(module or "", MODEL)
 
 
 def _contains(code: CodeType, codes: set[CodeType]) -> bool:

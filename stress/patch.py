@@ -18,9 +18,8 @@ from types import FunctionType
 from typing import Any
 
 from concurrency import SugarbushError
-from stress.captures import Changes, HeldFast
-
-_PATCHABLE = ("vm", "tree")
+from lockdep.trace import is_part
+from stress.captures import MODEL, Changes, HeldFast
 
 
 class PatchError(SugarbushError):
@@ -42,7 +41,7 @@ class Patch:
 
 def patch(original: Callable[..., Any]) -> Callable[[Callable[..., Any]], Patch]:
     """Make a `Patch` of the decorated function; raises `PatchError` for anything outside `vm` and `tree`."""
-    if not isinstance(original, FunctionType) or original.__module__.partition(".")[0] not in _PATCHABLE:
+    if not isinstance(original, FunctionType) or not is_part(original.__module__, MODEL):
         raise PatchError(f"{original!r} is no function of vm or tree, so there is nothing to patch")
 
     def make(replacement: Callable[..., Any]) -> Patch:
