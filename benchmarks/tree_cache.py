@@ -22,8 +22,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import tree.rbstore
-from tree import MapleTree, MaState, RbStore
+from tree import MapleTree, MaState, RbStore, rbstore
 from tree.alloc import PlainNodes
 from tree.layout import ARANGE_64, LEAF_64
 from tree.node import MapleNode
@@ -240,7 +239,7 @@ class RedBlack:
     name = "rbtree + list"
 
     def __init__(self) -> None:
-        tree.rbstore.RbNode = CountedNode  # type: ignore[misc]
+        rbstore.RbNode = CountedNode  # type: ignore[misc]
         self.store_: RbStore[Any] = RbStore()
         self.locks = {"find": "mmap_lock (read)", "next": "mmap_lock (read)"}
 

@@ -17,14 +17,14 @@ from concurrency.mutex import Mutex
 from concurrency.operation import Operation, if_it_succeeds
 from concurrency.runtime import perform
 from concurrency.task import Task
-from concurrency.unrun import holds
+from concurrency.unrun import condition_holds
 from concurrency.wait import for_no_reason
 
 T = TypeVar("T")
 
 
 class Condition:
-    """Tasks that hold `lock` wait until one that holds it notifies them; `with condition:` takes the lock.
+    """Tasks that hold `lock` wait until one that condition_holds it notifies them; `with condition:` takes the lock.
 
     `_waiters` has the tasks that wait. `_calls` has the notifications that nobody has answered yet, oldest first: of
     each the tasks among which one may go on.
@@ -60,7 +60,7 @@ class Condition:
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Wait until `predicate()` is true, at most `timeout` seconds; gives its last value."""
-        result = holds(predicate)
+        result = condition_holds(predicate)
         end = None
         while not result:
             if timeout is not None:
@@ -70,7 +70,7 @@ class Condition:
                     break
                 timeout = (end - now) / HZ
             self.wait(timeout)
-            result = holds(predicate)
+            result = condition_holds(predicate)
         return result
 
     def notify(self, n: int = 1) -> None:

@@ -63,7 +63,7 @@ def check_ran(result: object, role: str, fn: Callable[..., Any]) -> None:
         _refuse(f"{role}, {_name(fn)}, gave back {kind}, which nobody runs: {_PLAIN}")
 
 
-def holds(condition: Callable[[], T]) -> T:
+def condition_holds(condition: Callable[[], T]) -> T:
     """What `condition()` says; raises `ConcurrencyError` if it has not run: a coroutine is true whatever is in it."""
     result = condition()
     if result is not True and result is not False:

@@ -15,7 +15,7 @@ from concurrency.failure import ConcurrencyError
 from concurrency.operation import Access, Fence, Operation, if_it_succeeds
 from concurrency.runtime import active, current_task, perform
 from concurrency.task import Sleep, Task
-from concurrency.unrun import holds
+from concurrency.unrun import condition_holds
 
 TASK_RUNNING = 0
 TASK_UNINTERRUPTIBLE = 2
@@ -36,11 +36,11 @@ class WaitQueue(Sleep):
     def wait_event(self, condition: Callable[[], object], *, exclusive: bool = False) -> None:
         """Sleep until `condition()` holds; it is looked at now and after each wake-up."""
         might_sleep()
-        if holds(condition):
+        if condition_holds(condition):
             return
         while True:
             self.prepare_to_wait(exclusive=exclusive)
-            if holds(condition):
+            if condition_holds(condition):
                 break
             schedule()
         self.finish_wait()
@@ -48,11 +48,11 @@ class WaitQueue(Sleep):
     def wait_event_timeout(self, condition: Callable[[], object], timeout: int) -> int:
         """As `wait_event`, at most `timeout` jiffies; gives those left, at least 1, or 0 if it does not hold."""
         might_sleep()
-        if holds(condition):
+        if condition_holds(condition):
             return max(timeout, 1)
         while True:
             self.prepare_to_wait()
-            if holds(condition):
+            if condition_holds(condition):
                 timeout = max(timeout, 1)
                 break
             if timeout == 0:

@@ -7,11 +7,9 @@ from collections.abc import Callable
 import pytest
 from concurrency_programs import BARE
 
-import concurrency.simulated
-import concurrency.strategy.pct
-import concurrency.task
-from concurrency import Completion, Flag, Mutex, Settings, explore, join, spawn
+from concurrency import Completion, Flag, Mutex, Settings, explore, join, simulated, spawn, task
 from concurrency.simulated import Simulated
+from concurrency.strategy import pct
 from concurrency.strategy.pct import PCT
 from concurrency.strategy.random_walk import RandomWalk
 
@@ -75,6 +73,6 @@ def test_as_many_the_few_choose_the_same(
         return [([task.id for task in execution.who], execution.when) for execution in found]
 
     few = schedules()
-    for module in (concurrency.task, concurrency.simulated, concurrency.strategy.pct):
+    for module in (task, simulated, pct):
         monkeypatch.setattr(module, "MANY", 1)
     assert schedules() == few

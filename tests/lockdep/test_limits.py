@@ -93,7 +93,7 @@ def test_priming_knows_read_modes(world: World) -> None:
 def test_a_new_dependency_looks_at_each_reachable_one_once(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import lockdep.graph as graph
+    from lockdep import graph
 
     looked = 0
 
