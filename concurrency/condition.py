@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Condition:
-    """Tasks that hold `lock` wait until one that condition_holds it notifies them; `with condition:` takes the lock.
+    """Tasks that hold `lock` wait until one that holds it notifies them; `with condition:` takes the lock.
 
     `_waiters` has the tasks that wait. `_calls` has the notifications that nobody has answered yet, oldest first: of
     each the tasks among which one may go on.
