@@ -58,7 +58,7 @@ from concurrency.runtime import JOIN, active, quiet
 from concurrency.simulated import Simulated
 from concurrency.slab import FREE, FREE_STEPPED
 from concurrency.spin import CPU_RELAX
-from concurrency.strategy.readiness import _copy
+from concurrency.strategy.readiness import copied
 from concurrency.task import Task
 from concurrency.waiting import label
 from lockdep.trace import is_part
@@ -761,7 +761,7 @@ class _Watch:
 
     def _made(self, obj: object, *moves: tuple[Task, Operation, Any]) -> object:
         """What two operations leave behind in this order: results by task, the state, and who can go on then."""
-        copy = _copy(obj)
+        copy = copied(obj)
         counts = [(task, task.preempt_count, task.rcu_nesting, task.irqs_off) for task, _, _ in moves]
         results: dict[int, object] = {}
         try:

@@ -31,7 +31,7 @@ def _attributes(cls: type) -> tuple[str, ...]:
     return found
 
 
-def _copy(obj: Any) -> Any:
+def copied(obj: Any) -> Any:
     """A new object of the same class with the same attributes; containers are copied, too."""
     cls = type(obj)
     new = object.__new__(cls)
@@ -54,7 +54,7 @@ class State:
     __slots__ = ("_counts", "_task", "obj")
 
     def __init__(self, obj: object, task: Task) -> None:
-        self.obj = _copy(obj)
+        self.obj = copied(obj)
         self._task = task
         self._counts = _counts(task)
 
@@ -117,7 +117,7 @@ def ready_without(
     position = 0
     with quiet():
         try:
-            now = _copy(state.obj) if between else state.obj
+            now = copied(state.obj) if between else state.obj
             for position in range(len(between) + 1):
                 needed = any(own >> one & 1 for one in between[position:])
                 if not needed and op.ready(now, task):

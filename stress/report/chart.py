@@ -25,6 +25,31 @@ _MARGIN = 0.02
 _FONT = 12
 _LINE = 1.6
 """How far below the top of its lane, in rows, the line of a task is."""
+_CONFIG = {
+    "view": {"stroke": None},
+    "axis": {"labelFontSize": _FONT, "titleFontSize": _FONT},
+    "legend": {"orient": "bottom", "labelLimit": 240, "labelFontSize": _FONT, "titleFontSize": _FONT},
+}
+_NAME = {
+    "type": "text",
+    "align": "left",
+    "baseline": "bottom",
+    "dy": -3,
+    "fontWeight": "bold",
+    "fontSize": _FONT,
+}
+_WAITING = {
+    "type": "bar",
+    "height": _ROW - 3,
+    "fillOpacity": 0.08,
+    "fill": "#D55E00",
+    "stroke": "#D55E00",
+    "strokeDash": [3, 2],
+    "strokeWidth": 1.5,
+    "clip": True,
+}
+_CROSS = {"type": "point", "shape": "cross", "angle": 45, "size": 120, "filled": True, "color": _FAILURE}
+_TIP = [{"field": name, "type": "nominal"} for name in ("task", "what", "how", "from", "to")]
 
 
 def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -49,13 +74,7 @@ def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
         "axis": {"grid": False, "tickMinStep": 1, "format": "d", "labelOverlap": True, "labelSeparation": 8},
     }
     base = {task: rows[number] for number, task in enumerate(film.tasks)}
-    colour = {
-        "field": "what",
-        "type": "nominal",
-        "title": "lock",
-        "scale": {"domain": locks, "range": OKABE_ITO},
-    }
-    tip = [{"field": name, "type": "nominal"} for name in ("task", "what", "how", "from", "to")]
+    lanes = _lanes(film, base)
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "width": "container",
@@ -63,19 +82,10 @@ def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
         "autosize": {"type": "fit-x", "contains": "padding"},
         "background": None,
         "usermeta": {"lines": [base[task] + _LINE for task in film.tasks]},
-        "config": {
-            "view": {"stroke": None},
-            "axis": {"labelFontSize": _FONT, "titleFontSize": _FONT},
-            "legend": {
-                "orient": "bottom",
-                "labelLimit": 240,
-                "labelFontSize": _FONT,
-                "titleFontSize": _FONT,
-            },
-        },
+        "config": _CONFIG,
         "layer": [
             {
-                "data": {"values": _lanes(film, base)},
+                "data": {"values": lanes},
                 "mark": {"type": "bar", "height": 2, "color": "#8a8a8a", "clip": True},
                 "params": [
                     {"name": "zoom", "select": {"type": "interval", "encodings": ["x"]}, "bind": "scales"}
@@ -83,77 +93,71 @@ def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
                 "encoding": {"x": step, "x2": {"field": "end"}, "y": lane},
             },
             {
-                "data": {"values": _lanes(film, base)},
-                "mark": {
-                    "type": "text",
-                    "align": "left",
-                    "baseline": "bottom",
-                    "dy": -3,
-                    "fontWeight": "bold",
-                    "fontSize": _FONT,
-                },
+                "data": {"values": lanes},
+                "mark": _NAME,
                 "encoding": {"x": {"value": 4}, "y": lane, "text": {"field": "task", "type": "nominal"}},
             },
-            {
-                "data": {"values": [bar for bar in bars if bar["how"] != "waits"]},
-                "mark": {"type": "bar", "height": _ROW - 2, "clip": True, "aria": True},
-                "encoding": {
-                    "x": step,
-                    "x2": {"field": "end"},
-                    "y": lane,
-                    "color": colour,
-                    "opacity": {"condition": {"test": "datum.how === 'to read'", "value": 0.55}, "value": 1},
-                    "tooltip": tip,
-                },
-            },
-            {
-                "data": {"values": [bar for bar in bars if bar["how"] == "waits"]},
-                "mark": {
-                    "type": "bar",
-                    "height": _ROW - 3,
-                    "fillOpacity": 0.08,
-                    "fill": "#D55E00",
-                    "stroke": "#D55E00",
-                    "strokeDash": [3, 2],
-                    "strokeWidth": 1.5,
-                    "clip": True,
-                },
-                "encoding": {"x": step, "x2": {"field": "end"}, "y": lane, "tooltip": tip},
-            },
-            {
-                "data": {"name": TICKS},
-                "mark": {
-                    "type": "tick",
-                    "orient": "vertical",
-                    "size": 6,
-                    "thickness": 1,
-                    "clip": True,
-                    "color": "#777",
-                },
-                "encoding": {
-                    "x": step,
-                    "y": lane,
-                    "tooltip": [
-                        {"field": name, "type": "nominal"} for name in ("task", "operation", "at", "where")
-                    ],
-                },
-            },
+            _held(bars, locks, step, lane),
+            _waited(bars, step, lane),
+            _ticks(step, lane),
             *_arrows(pairs, base, step, lane),
             {
                 "data": {
                     "values": [{"start": film.failure.step, "lane": base.get(film.failure.task, 0) + _LINE}]
                 },
-                "mark": {
-                    "type": "point",
-                    "shape": "cross",
-                    "angle": 45,
-                    "size": 120,
-                    "filled": True,
-                    "color": _FAILURE,
-                },
+                "mark": _CROSS,
                 "encoding": {"x": step, "y": lane},
             },
         ],
+    }
+
+
+def _held(
+    bars: list[dict[str, Any]], locks: list[str], step: dict[str, Any], lane: dict[str, Any]
+) -> dict[str, Any]:
+    """What each task holds, a colour a lock; what it holds to read is paler."""
+    return {
+        "data": {"values": [bar for bar in bars if bar["how"] != "waits"]},
+        "mark": {"type": "bar", "height": _ROW - 2, "clip": True, "aria": True},
+        "encoding": {
+            "x": step,
+            "x2": {"field": "end"},
+            "y": lane,
+            "color": {
+                "field": "what",
+                "type": "nominal",
+                "title": "lock",
+                "scale": {"domain": locks, "range": OKABE_ITO},
+            },
+            "opacity": {"condition": {"test": "datum.how === 'to read'", "value": 0.55}, "value": 1},
+            "tooltip": _TIP,
+        },
+    }
+
+
+def _waited(bars: list[dict[str, Any]], step: dict[str, Any], lane: dict[str, Any]) -> dict[str, Any]:
+    """What each task waits for, and for how long."""
+    return {
+        "data": {"values": [bar for bar in bars if bar["how"] == "waits"]},
+        "mark": _WAITING,
+        "encoding": {"x": step, "x2": {"field": "end"}, "y": lane, "tooltip": _TIP},
+    }
+
+
+def _ticks(step: dict[str, Any], lane: dict[str, Any]) -> dict[str, Any]:
+    """What each task does, operation by operation."""
+    tip = [{"field": name, "type": "nominal"} for name in ("task", "operation", "at", "where")]
+    return {
+        "data": {"name": TICKS},
+        "mark": {
+            "type": "tick",
+            "orient": "vertical",
+            "size": 6,
+            "thickness": 1,
+            "clip": True,
+            "color": "#777",
+        },
+        "encoding": {"x": step, "y": lane, "tooltip": tip},
     }
 
 
