@@ -17,6 +17,7 @@ from vm.mm import (
     add_mm_counter,
     mm_counter,
 )
+from vm.mmlist import mmlist_add
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
     PTE_DIRTY,
@@ -291,6 +292,7 @@ def _copy_swap_pte(
     area = mm.memory.swap
     assert area is not None
     swap_duplicate(area.slots[pte.slot])
+    mmlist_add(dst.vm_mm, behind=mm)
     if pte.bits & PTE_SWP_EXCLUSIVE:
         pte = Swap(pte.slot, pte.bits & ~PTE_SWP_EXCLUSIVE)
         set_pte(table, address, pte)
