@@ -108,6 +108,16 @@ def hugepage_set_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
         page.index = index + number
 
 
+def folio_move_anon_rmap(folio: Folio, vma: VmArea, index: int) -> None:
+    """The locked, exclusive `folio` belongs to `vma` from now on, `index` pages into its object.
+
+    Whoever walks by the old anon_vma must be kept away, and so must what maps it: either nothing does, or its entry was
+    cleared under the page-table lock, which is held. Kernel: folio_move_anon_rmap(), and the store to the index beside it.
+    """
+    folio.mapping = vma.anon_vma
+    folio.index = index
+
+
 def folio_get_anon_vma(folio: Folio) -> AnonVma | None:
     """Pin the anon_vma of a mapped folio, or None if it is not mapped (any more).
 
