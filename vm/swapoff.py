@@ -107,27 +107,34 @@ def try_to_unuse(memory: Memory, area: SwapArea) -> int:
     the walk is made again and again.
     """
     while inuse_pages(area):
-        prev: MmStruct | None = None
-        while inuse_pages(area):
-            mm = _next_mm(memory, prev)
-            if prev is not None:
-                mmput(prev)
-            prev = mm
-            if mm is None:
-                break
-            error = unuse_mm(memory, area, mm)
-            if error:
-                mmput(mm)
-                return error
-            cond_resched()
-        if prev is not None:
-            mmput(prev)
+        error = unuse_mms(memory, area)
+        if error:
+            return error
         slot = find_next_to_unuse(area, -1) if inuse_pages(area) else None
         while slot is not None:
             unuse_cached(memory, slot)
             slot = find_next_to_unuse(area, slot.number) if inuse_pages(area) else None
-        cpu_relax()
+        if inuse_pages(area):
+            cpu_relax()
     return 0
+
+
+def unuse_mms(memory: Memory, area: SwapArea) -> int:
+    """Walk the list once, as long as anything is in use; 0 or -ENOMEM. The first loop of try_to_unuse()."""
+    prev: MmStruct | None = None
+    error = 0
+    while error == 0 and inuse_pages(area):
+        mm = _next_mm(memory, prev)
+        if prev is not None:
+            mmput(prev)
+        prev = mm
+        if mm is None:
+            break
+        error = unuse_mm(memory, area, mm)
+        cond_resched()
+    if prev is not None:
+        mmput(prev)
+    return error
 
 
 def _next_mm(memory: Memory, prev: MmStruct | None) -> MmStruct | None:

@@ -33,7 +33,7 @@ from vm.folio import Folio, Memory, folio_get, folio_maybe_dma_pinned, folio_put
 from vm.huge_pmd import pmd_folio
 from vm.huge_split import split_huge_page
 from vm.huge_split_pmd import split_huge_pmd
-from vm.layout import PAGE_SIZE, VM_ACCESS_FLAGS, VM_HUGETLB, VM_IO, VM_LOCKED, VM_SHARED, VM_WRITE
+from vm.layout import PAGE_SIZE, VM_ACCESS_FLAGS, VM_HUGETLB, VM_IO, VM_LOCKED, VM_MIXEDMAP, VM_PFNMAP, VM_SHARED, VM_WRITE
 from vm.memory import migration_entry_wait
 from vm.mm import SINGLE_DEPTH_NESTING, MmStruct, mmap_read_lock, mmap_read_unlock
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
@@ -106,7 +106,7 @@ def uffd_move_lock(mm: MmStruct, dst: int, src: int) -> tuple[VmArea, VmArea] | 
 
 def vma_move_compatible(vma: VmArea) -> bool:
     """Pages of `vma` are ordinary ones."""
-    return not vma.vm_flags & (VM_IO | VM_HUGETLB)
+    return not vma.vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP | VM_HUGETLB)
 
 
 def validate_move_areas(src_vma: VmArea, dst_vma: VmArea) -> bool:
