@@ -224,9 +224,10 @@ def mmap_region(mm: MmStruct, start: int, end: int, flags: int, file: AddressSpa
 def mmap_new_file_vma(mm: MmStruct, vma: VmArea, flags: int) -> int:
     """Let the driver of its file map the new `vma`, and link it; 0, or an error, and nothing is left of it.
 
-    All memory is reserved before the driver is asked: after it nothing can fail, so nothing that it did has to be undone
-    but by itself (since v6.12, 5de195060b2e, CVE-2024-53096). If it fails, what it has mapped already is unmapped, with no
-    file: its driver is told nothing more. If it has changed `vm_flags`, the VMA may be like a neighbour now.
+    All memory is reserved before the driver is asked: after it nothing can fail, so nothing that it did has to be
+    undone but by itself (since v6.12, 5de195060b2e, CVE-2024-53096). If it fails, what it has mapped already is
+    unmapped, with no file: its driver is told nothing more. If it has changed `vm_flags`, the VMA may be like a
+    neighbour now.
 
     Kernel: __mmap_new_vma(), __mmap_new_file_vma(), v6.12; a part of mmap_region() before.
     """

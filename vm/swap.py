@@ -13,11 +13,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from concurrency import READ_ONCE, ConcurrencyError, Once, Operation, Shared, Unshared, bug_on, peek, perform, poke, trace
+from concurrency import (
+    READ_ONCE,
+    ConcurrencyError,
+    Once,
+    Operation,
+    Shared,
+    Unshared,
+    bug_on,
+    peek,
+    perform,
+    poke,
+    trace,
+)
 from vm.folio import Folio, Memory, folio_mapped, folio_put
 from vm.percpu_ref import PercpuRef, percpu_ref_put, percpu_ref_tryget_live
 from vm.zswap import ZswapEntry, zswap_copy, zswap_invalidate, zswap_search
-
 
 SWP_USED = 0x1
 SWP_WRITEOK = 0x2
@@ -89,7 +100,9 @@ def swapon(
     Raises `ConcurrencyError` where there is one already.
     """
     if memory.swap is not None and peek(memory.swap, "flags") & SWP_USED:
-        raise ConcurrencyError("the machine has a swap area, and the model knows of one only: swapoff(memory) first")
+        raise ConcurrencyError(
+            "the machine has a swap area, and the model knows of one only: swapoff(memory) first"
+        )
     memory.swap = SwapArea(slots, synchronous=synchronous, zswap=zswap, thp=thp)
     return memory.swap
 

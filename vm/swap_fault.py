@@ -55,9 +55,7 @@ def do_swap_page(vma: VmArea, table: PageTable, address: int, pte: Swap, *, writ
     return result
 
 
-def swap_in(
-    area: SwapArea, vma: VmArea, table: PageTable, address: int, pte: Swap, *, write: bool
-) -> int:
+def swap_in(area: SwapArea, vma: VmArea, table: PageTable, address: int, pte: Swap, *, write: bool) -> int:
     """The part of do_swap_page() for which the area must be used; 0 or -ENOMEM.
 
     The page is looked up in the swap cache without a lock. So it is locked and looked at again, and then the entry.

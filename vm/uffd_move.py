@@ -1,21 +1,23 @@
-"""Moving pages from one place of an address space to another, by userfaultfd: UFFDIO_MOVE. Kernel: mm/userfaultfd.c, v6.8.
+"""Moving pages from one place of an address space to another, by userfaultfd: UFFDIO_MOVE. Kernel:
+mm/userfaultfd.c, v6.8.
 
-What lies at the source is taken away and put where nothing is yet. Only pages that nobody else has are moved: a page of
-anonymous memory that is exclusive, or the slot of one that was swapped out. mmap_lock is held only for reading, so faults,
-zaps, reclaim and other moves go on beside it, and whatever was read is looked at again under both page-table locks.
+What lies at the source is taken away and put where nothing is yet. Only pages that nobody else has are moved: a
+page of anonymous memory that is exclusive, or the slot of one that was swapped out. mmap_lock is held only for
+reading, so faults, zaps, reclaim and other moves go on beside it, and whatever was read is looked at again under
+both page-table locks.
 
-Walks find a page through its anon_vma and its index, and both change. So the page is locked, which keeps migration and
-reclaim away, and its anon_vma is locked for writing, since some walks go without the lock of the page
+Walks find a page through its anon_vma and its index, and both change. So the page is locked, which keeps migration
+and reclaim away, and its anon_vma is locked for writing, since some walks go without the lock of the page
 (folio_referenced()). The first lock is tried, and waited for only after the page tables were let go.
 
-With the fixes up to v6.17: what is in the swap cache moves with its entry (c50f8e6053b0), looked at again under its lock
-(0ea148a79919); a page that is pinned meanwhile stays what it was (d7a08838ab74); a huge page that is being migrated is
-waited for (aba6faec0103).
+With the fixes up to v6.17: what is in the swap cache moves with its entry (c50f8e6053b0), looked at again under its
+lock (0ea148a79919); a page that is pinned meanwhile stays what it was (d7a08838ab74); a huge page that is being
+migrated is waited for (aba6faec0103).
 
-Simpler here: an address space is registered as a whole; nobody waits for a page that is missing. mmap_lock is taken in
-every era, as in v6.8: since v6.9 the locks of both VMAs may do (uffd_move_lock()), but a folio lock comes before those in
-the order that v6.6 has. Each page is flushed by itself, as up to v6.17. Bits of an entry are made anew, as there: the
-protection of the source is not moved with a page, and is with a slot.
+Simpler here: an address space is registered as a whole; nobody waits for a page that is missing. mmap_lock is taken
+in every era, as in v6.8: since v6.9 the locks of both VMAs may do (uffd_move_lock()), but a folio lock comes before
+those in the order that v6.6 has. Each page is flushed by itself, as up to v6.17. Bits of an entry are made anew, as
+there: the protection of the source is not moved with a page, and is with a slot.
 """
 
 from __future__ import annotations
@@ -33,7 +35,17 @@ from vm.folio import Folio, Memory, folio_get, folio_maybe_dma_pinned, folio_put
 from vm.huge_pmd import pmd_folio
 from vm.huge_split import split_huge_page
 from vm.huge_split_pmd import split_huge_pmd
-from vm.layout import PAGE_SIZE, VM_ACCESS_FLAGS, VM_HUGETLB, VM_IO, VM_LOCKED, VM_MIXEDMAP, VM_PFNMAP, VM_SHARED, VM_WRITE
+from vm.layout import (
+    PAGE_SIZE,
+    VM_ACCESS_FLAGS,
+    VM_HUGETLB,
+    VM_IO,
+    VM_LOCKED,
+    VM_MIXEDMAP,
+    VM_PFNMAP,
+    VM_SHARED,
+    VM_WRITE,
+)
 from vm.memory import migration_entry_wait
 from vm.mm import SINGLE_DEPTH_NESTING, MmStruct, mmap_read_lock, mmap_read_unlock
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
@@ -69,12 +81,13 @@ _AGAIN = 1
 
 
 def userfaultfd_move(ctx: UserfaultfdCtx, dst: int, src: int, length: int, mode: int = 0) -> int:
-    """Move what is mapped at ``[src, src + length)`` to `dst`: how many bytes were moved, or an error if that is none.
+    """Move what is mapped at ``[src, src + length)`` to `dst`: how many bytes were moved, or an error if that is
+    none.
 
-    -EINVAL for what is not aligned, or no private, anonymous, writable memory of the same rights; -ENOENT where no VMA
-    or, without UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES, no page is; -EEXIST where something is mapped at `dst`; -EBUSY for a
-    page that others have, too, or that is pinned; -EAGAIN while there is a fork that the monitor has not read of;
-    -ENOMEM. Takes mmap_lock for reading. Kernel: fs/userfaultfd.c.
+    -EINVAL for what is not aligned, or no private, anonymous, writable memory of the same rights; -ENOENT where no
+    VMA or, without UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES, no page is; -EEXIST where something is mapped at `dst`; -EBUSY
+    for a page that others have, too, or that is pinned; -EAGAIN while there is a fork that the monitor has not read
+    of; -ENOMEM. Takes mmap_lock for reading. Kernel: fs/userfaultfd.c.
     """
     if (dst | src | length) & (PAGE_SIZE - 1) or length <= 0 or mode & ~UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES:
         return EINVAL
@@ -151,9 +164,7 @@ def move_pages(ctx: UserfaultfdCtx, dst: int, src: int, length: int, mode: int) 
     return moved or error
 
 
-def move_one(
-    dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, end: int, mode: int
-) -> tuple[int, int]:
+def move_one(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, end: int, mode: int) -> tuple[int, int]:
     """Move one page, or a huge page: 0 or an error, and how far that goes; -EAGAIN to do it once more.
 
     The body of the loop of move_pages(). A huge page goes whole if it fits the place at `dst` and lies before `end`;
@@ -187,8 +198,8 @@ def move_one(
 
 
 def is_shared_huge(memory: Memory, pmd: Pmd) -> bool:
-    """Others have the huge page, too, so it is not moved. One that is being migrated has no page to look at: it is split
-    like another, and then waited for (v6.17, aba6faec0103). Needs `page_table_lock`.
+    """Others have the huge page, too, so it is not moved. One that is being migrated has no page to look at: it is
+    split like another, and then waited for (v6.17, aba6faec0103). Needs `page_table_lock`.
     """
     return isinstance(pmd, Present) and not pmd_folio(memory, pmd).anon_exclusive
 
@@ -334,13 +345,11 @@ def is_pte_pages_stable(held: Source, dst: int, src: int, src_pte: Pte, mm: MmSt
     )
 
 
-def move_present_pte(
-    held: Source, dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, pte: Present
-) -> int:
+def move_present_pte(held: Source, dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, pte: Present) -> int:
     """Move the page, which is locked as well as its anon_vma; 0, -EAGAIN or -EBUSY.
 
-    Who pins a page without locks looks at the entry once more after that: so it is cleared first, and then the pins are
-    looked at again. The page changes only after that, when it is certain that it is moved (d7a08838ab74).
+    Who pins a page without locks looks at the entry once more after that: so it is cleared first, and then the pins
+    are looked at again. The page changes only after that, when it is certain that it is moved (d7a08838ab74).
     """
     mm = src_vma.vm_mm
     page = held.folio
@@ -412,8 +421,8 @@ def move_swap_pte(
     """Move the entry, and the cached page of its slot, which is locked; 0, -EBUSY or -EAGAIN.
 
     The page was found without its lock: it may have left the cache since, even for another slot. And where none was
-    found there may be one by now, if the page was read, mapped, and taken away again to the same slot: the entries look
-    as they did before. The lock of the page table orders that look (v6.16, 0ea148a79919).
+    found there may be one by now, if the page was read, mapped, and taken away again to the same slot: the entries
+    look as they did before. The lock of the page table orders that look (v6.16, 0ea148a79919).
     """
     mm = src_vma.vm_mm
     folio = held.folio

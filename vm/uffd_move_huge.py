@@ -18,9 +18,9 @@ from vm.vma import VmArea
 def move_pages_huge_pmd(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int) -> int:
     """Move the huge page at `src` whole to `dst`, where no page-table page is; 0, -EAGAIN, -EBUSY or -ENOENT.
 
-    Needs mmap_lock for reading. Locks the folio, which keeps migration away, and its anon_vma for writing, since a split
-    walks without the lock of the page; then `page_table_lock`, which is that of both upper entries, and looks again.
-    One that is being migrated is waited for.
+    Needs mmap_lock for reading. Locks the folio, which keeps migration away, and its anon_vma for writing, since a
+    split walks without the lock of the page; then `page_table_lock`, which is that of both upper entries, and looks
+    again. One that is being migrated is waited for.
     """
     mm = src_vma.vm_mm
     with mm.page_table_lock:

@@ -1,15 +1,17 @@
-"""What a driver or file system does when its file is mapped, and when VMAs of it come and go: f_op->mmap, vm_ops->open
-and vm_ops->close. Kernel: include/linux/fs.h and mm/util.c, v6.12; where VMAs are opened and closed, v6.1.
+"""What a driver or file system does when its file is mapped, and when VMAs of it come and go: f_op->mmap,
+vm_ops->open and vm_ops->close. Kernel: include/linux/fs.h and mm/util.c, v6.12; where VMAs are opened and closed,
+v6.1.
 
     file = AddressSpace("gpu")
     file.f_op = FileOperations(mmap=gpu_mmap)           # gpu_mmap(vma) gives 0 or an error
 
-The hook is called with mmap_lock held for writing, before the VMA is in any tree. It may change `vm_flags`, set `vm_ops`,
-map pages (`vm_insert_page`), or fail; it may not move the VMA. What it has set up for the VMA, `vm_ops.close` gives back;
-`vm_ops.open` is called for every further VMA of the mapping: the other part of a split, a copy of mremap or fork.
+The hook is called with mmap_lock held for writing, before the VMA is in any tree. It may change `vm_flags`, set
+`vm_ops`, map pages (`vm_insert_page`), or fail; it may not move the VMA. What it has set up for the VMA,
+`vm_ops.close` gives back; `vm_ops.open` is called for every further VMA of the mapping: the other part of a split,
+a copy of mremap or fork.
 
-Simpler here: faults are those of the file, so there is no vm_ops->fault, nor any other of its hooks; a driver keeps what is
-its own in the functions, so there is no vm_private_data.
+Simpler here: faults are those of the file, so there is no vm_ops->fault, nor any other of its hooks; a driver keeps
+what is its own in the functions, so there is no vm_private_data.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 class VmOperations:
     """struct vm_operations_struct: what is called for each VMA of a mapping. Both may sleep.
 
-    `open` is called under mmap_lock for writing, `close` under mmap_lock, be it only for reading, when the VMA is in no
-    tree any more.
+    `open` is called under mmap_lock for writing, `close` under mmap_lock, be it only for reading, when the VMA is
+    in no tree any more.
     """
 
     open: Callable[[VmArea], None] | None = None
@@ -55,8 +57,8 @@ vma_dummy_vm_ops = VmOperations()
 def mmap_file(file: AddressSpace, vma: VmArea) -> int:
     """Call the hook of `file` for the new `vma`; 0 or its error. Needs mmap_lock for writing.
 
-    After an error nobody knows what state the driver's things are in, so no other hook may be called for that VMA: since
-    v6.12 (3dd6ed34ce1f) it loses its vm_ops here.
+    After an error nobody knows what state the driver's things are in, so no other hook may be called for that VMA:
+    since v6.12 (3dd6ed34ce1f) it loses its vm_ops here.
     """
     if file.f_op is None:
         return 0

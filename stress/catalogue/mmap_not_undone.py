@@ -1,11 +1,11 @@
-"""A driver or file system is asked when a file of its is mapped (f_op->mmap), and what it sets up for the mapping it gives
-back when it is told of the end (vm_ops->close). After it was asked, nodes for the tree of VMAs had to be had, and where
-memory was missing mmap() failed and freed the VMA, without a word to the driver. syzbot found the reservation map of a file
-in hugetlbfs that nobody freed (hugetlb_reserve_pages()).
+"""A driver or file system is asked when a file of its is mapped (f_op->mmap), and what it sets up for the mapping
+it gives back when it is told of the end (vm_ops->close). After it was asked, nodes for the tree of VMAs had to be
+had, and where memory was missing mmap() failed and freed the VMA, without a word to the driver. syzbot found the
+reservation map of a file in hugetlbfs that nobody freed (hugetlb_reserve_pages()).
 
-The fix called close() on that way out. It was one of many ways out of mmap_region() that had to undo what hooks had done, and
-after several more such bugs v6.12 went the other way (5de195060b2e, CVE-2024-53096): all memory is had before the driver is
-asked, so that nothing fails afterwards. The model is as v6.12; the patch asks first.
+The fix called close() on that way out. It was one of many ways out of mmap_region() that had to undo what hooks had
+done, and after several more such bugs v6.12 went the other way (5de195060b2e, CVE-2024-53096): all memory is had
+before the driver is asked, so that nothing fails afterwards. The model is as v6.12; the patch asks first.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""A fault reads a swap entry without the lock of its table, and then looks at the slot: is its page cached, how often is it
-named, what is in it. Nothing kept the slot meanwhile. A swapoff could bring the page back, find that nothing is in use any
-more, and free the map of the slots, the cache and the file, while the fault was on its way to them.
+"""A fault reads a swap entry without the lock of its table, and then looks at the slot: is its page cached, how
+often is it named, what is in it. Nothing kept the slot meanwhile. A swapoff could bring the page back, find that
+nothing is in use any more, and free the map of the slots, the cache and the file, while the fault was on its way to
+them.
 
-Since v5.3 looks at the slot use the area (get_swap_device(), eb085574a752), and swapoff waits for those who do. A device as
-fast as memory was still read without it, until v5.14 let the whole fault use the area. The patch takes it from the fault.
+Since v5.3 looks at the slot use the area (get_swap_device(), eb085574a752), and swapoff waits for those who do. A
+device as fast as memory was still read without it, until v5.14 let the whole fault use the area. The patch takes it
+from the fault.
 """
 
 from __future__ import annotations
@@ -43,12 +45,12 @@ def do_swap_page(vma: VmArea, table: PageTable, address: int, pte: Swap, *, writ
     preemptions=1,
 )
 def swap_in_after_swapoff() -> None:
-    """Read pages that were swapped out while an administrator takes the swap area away."""
-    machine, process = heap(2, slots=2, synchronous=True)
-    kswapd(machine.memory, 2)
+    """Read a page that was swapped out while an administrator takes the swap area away."""
+    machine, process = heap(1, slots=2, synchronous=True)
+    kswapd(machine.memory, 1)
     join(
         spawn(process.load, page(0), name="cc1"),
-        spawn(process.load, page(1), name="as"),
         spawn(swapoff, machine.memory, name="swapoff"),
     )
+    process.load(page(0))
     process.exit(machine)

@@ -1,7 +1,7 @@
-"""UFFDIO_MOVE takes a huge page apart if it does not fit the new place as a whole. Before, it looks whether others have the
-page, too, since then it is not moved at all. The lock of the entry was held, and that the entry means a huge page was
-known; but it may be one that is being migrated. Such an entry holds the number of a frame in another form than one that is
-present, so the look went to a page that does not exist, and the kernel crashed.
+"""UFFDIO_MOVE takes a huge page apart if it does not fit the new place as a whole. Before, it looks whether others
+have the page, too, since then it is not moved at all. The lock of the entry was held, and that the entry means a
+huge page was known; but it may be one that is being migrated. Such an entry holds the number of a frame in another
+form than one that is present, so the look went to a page that does not exist, and the kernel crashed.
 
 The fix looks at the page only if the entry is present. One that is being migrated is split, and then waited for.
 """

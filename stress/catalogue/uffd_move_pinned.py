@@ -1,7 +1,7 @@
-"""UFFDIO_MOVE does not move a page that is pinned. A pin without locks may come at any moment: so after the entry was
-cleared the pins are counted once more, and if there is one now, the entry is put back and the move fails. But the page had
-been told of its new place already, its anon_vma and its index, and that was not put back. Walks looked for it where it is
-not: it could neither be swapped out nor moved, and walks of migration might have lost it.
+"""UFFDIO_MOVE does not move a page that is pinned. A pin without locks may come at any moment: so after the entry
+was cleared the pins are counted once more, and if there is one now, the entry is put back and the move fails. But
+the page had been told of its new place already, its anon_vma and its index, and that was not put back. Walks looked
+for it where it is not: it could neither be swapped out nor moved, and walks of migration might have lost it.
 
 The fix changes the page only when it is certain that it is moved. For huge pages it took another one (c0205eaf3af9).
 """
@@ -26,9 +26,7 @@ from vm.vma import VmArea, linear_page_index
 
 
 @patch(uffd_move.move_present_pte)
-def move_present_pte(
-    held: Source, dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, pte: Present
-) -> int:
+def move_present_pte(held: Source, dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, pte: Present) -> int:
     """The page is told of its new place before the pins are counted for the second time."""
     mm = src_vma.vm_mm
     folio = held.folio

@@ -1,10 +1,10 @@
-"""UFFDIO_MOVE moves a page that was swapped out by its entry alone: nothing maps the page, so nobody need be told. But the
-page may be in the swap cache still, with the anon_vma and the index of the place that it came from. The next fault at the
-new place finds it there and maps it, with both as they were. No walk finds such an entry, and __page_check_anon_rmap()
-stops the kernel where that is compiled in.
+"""UFFDIO_MOVE moves a page that was swapped out by its entry alone: nothing maps the page, so nobody need be told.
+But the page may be in the swap cache still, with the anon_vma and the index of the place that it came from. The
+next fault at the new place finds it there and maps it, with both as they were. No walk finds such an entry, and
+__page_check_anon_rmap() stops the kernel where that is compiled in.
 
-Phones met it, on which a garbage collector moves the heap while memory is short. The fix locks the page in the cache, and
-changes both.
+Phones met it, on which a garbage collector moves the heap while memory is short. The fix locks the page in the
+cache, and changes both.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from stress.process import Process
 from stress.workloads.moves import heap_and_room, move, room
 from stress.workloads.pages import page
 from vm import uffd_move
-from vm.pgtable import Swap
+from vm.errno import EAGAIN
+from vm.pgtable import Swap, ptep_get_and_clear, set_pte
 from vm.swap import SwapSlot
+from vm.tlb import flush_tlb_batched_pending
 from vm.uffd_copy import UserfaultfdCtx
 from vm.uffd_move import Source, double_pt_lock, is_pte_pages_stable
-from vm.errno import EAGAIN
-from vm.pgtable import ptep_get_and_clear, set_pte
-from vm.tlb import flush_tlb_batched_pending
 from vm.vma import VmArea
 from vm.vmscan import kswapd
 

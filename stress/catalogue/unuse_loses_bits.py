@@ -1,7 +1,8 @@
-"""A page that userfaultfd protects keeps its protection in the swap entry while it is swapped out. A fault that brings it
-back puts the bit into the new entry. swapoff brings pages back, too, and made the new entry out of nothing but the rights
-of the VMA: the bit was lost, and with it the bit by which a checkpoint tells that a page was written to (soft-dirty).
-Whoever took a snapshot of memory under the protection then had a page in it that was written meanwhile.
+"""A page that userfaultfd protects keeps its protection in the swap entry while it is swapped out. A fault that
+brings it back puts the bit into the new entry. swapoff brings pages back, too, and made the new entry out of
+nothing but the rights of the VMA: the bit was lost, and with it the bit by which a checkpoint tells that a page was
+written to (soft-dirty). Whoever took a snapshot of memory under the protection then had a page in it that was
+written meanwhile.
 
 Seen in review. The fix takes both bits over from the swap entry.
 """

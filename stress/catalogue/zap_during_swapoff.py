@@ -1,7 +1,7 @@
-"""Unmapping a page that was swapped out takes two steps: the slot is named once less, and if its page is still cached it
-goes from the cache. After the first step nothing keeps the slot. A swapoff that finds nothing in use any more need not
-wait for the lock of the page table, under which all this is done: it frees the map of the slots, and the second step looks
-into it.
+"""Unmapping a page that was swapped out takes two steps: the slot is named once less, and if its page is still
+cached it goes from the cache. After the first step nothing keeps the slot. A swapoff that finds nothing in use any
+more need not wait for the lock of the page table, under which all this is done: it frees the map of the slots, and
+the second step looks into it.
 
 The commit calls the window theoretical; it was found by reading, and got a CVE. The fix uses the area for both steps.
 """

@@ -13,13 +13,13 @@ from stress.workloads.pages import heap, page
 from vm.errno import EBUSY, EINVAL, ENOMEM
 from vm.exit import exit_mmap
 from vm.filemap import AddressSpace, fput
-from vm.invariants import mapped as ranges
 from vm.folio import Folio, Memory, alloc_folio, folio_put
 from vm.fork import sys_fork
+from vm.invariants import mapped as ranges
 from vm.layout import PAGE_SIZE, VM_DONTCOPY, VM_DONTEXPAND
 from vm.machine import Machine
-from vm.mman import MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE
 from vm.mm import MmStruct
+from vm.mman import MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE
 from vm.mmap import sys_mmap
 from vm.mprotect import sys_mprotect
 from vm.mremap import sys_mremap
@@ -215,7 +215,11 @@ def test_a_driver_that_changes_flags_may_make_its_vma_one_with_a_neighbour() -> 
         process.exit(machine)
         driver.end(file)
 
-    for flags, per_vma, expected in ((VM_DONTCOPY, False, 0), (VM_DONTCOPY, True, 1), (VM_DONTEXPAND, False, 1)):
+    for flags, per_vma, expected in (
+        (VM_DONTCOPY, False, 0),
+        (VM_DONTCOPY, True, 1),
+        (VM_DONTEXPAND, False, 1),
+    ):
         assert_clean(run_alone(lambda *a: program(flags, per_vma, expected)))  # noqa: B023
 
 
