@@ -5,8 +5,8 @@ A slot counts the entries that name it, and knows whether its page is cached; it
 here: one operation each stands for the locks of the area, of a cluster and of the cache's xarray; a slot is prepared
 for its page and gets it in one step; there is one area.
 
-Whoever looks at a slot without something that keeps it (an entry whose page table is locked, the locked page in its
-cache) first uses the area: `get_swap_device`. swapoff (`vm.swapoff`) frees the slots when nobody does any more.
+Whoever looks at a slot that nothing keeps (a locked entry, a locked page in its cache) first uses the area:
+`get_swap_device`. `vm.swapoff` frees the slots when nobody does any more.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class SwapSlot(Shared):
 
 class SwapArea(Shared):
     """All slots. `flags`: SWP_USED until swapoff is done, SWP_WRITEOK while slots are given away. `users` are those who
-    look at slots (`get_swap_device`).
+    look at slots (`get_swap_device`), `moved` counts the entries that were moved (`vm.swapoff`).
 
     With `synchronous`, reading is so fast that a page with one user need not go through the cache.
 
@@ -72,6 +72,7 @@ class SwapArea(Shared):
     slots: Unshared[list[SwapSlot]]
     flags: Once[int] = SWP_USED | SWP_WRITEOK
     users: Unshared[PercpuRef]
+    moved: Unshared[int] = 0
     synchronous: Unshared[bool]
     zswap: Once[bool]
     zswap_used: Unshared[bool] = False
@@ -97,7 +98,7 @@ def swapon(
 ) -> SwapArea:
     """Give the machine a swap area of so many pages; SWP_SYNCHRONOUS_IO is what zram has.
 
-    Raises `ConcurrencyError` where there is one already.
+    Raises `ConcurrencyError` where there is one.
     """
     if memory.swap is not None and peek(memory.swap, "flags") & SWP_USED:
         raise ConcurrencyError(
@@ -122,7 +123,7 @@ def _alloc_slots(area: SwapArea, _task: Any, folio: Folio) -> bool:
 
 def _full(area: SwapArea, _task: Any, _arg: Any) -> bool:
     if not peek(area, "flags") & SWP_WRITEOK:
-        # swapoff has taken all slots off both counts, so what is in use makes the free ones fewer than none.
+        # swapoff has taken all slots off both counts: what is in use makes the free ones fewer than none.
         return not all(slot.free for slot in area.slots)
     return 2 * sum(slot.free for slot in area.slots) < len(area.slots)
 
@@ -172,10 +173,6 @@ def _count(slot: SwapSlot, _task: Any, change: int) -> int:
     return slot.count
 
 
-def _delete(slot: SwapSlot, _task: Any, folio: Folio) -> None:
-    _uncache(slot, folio)
-
-
 def _remove(_slot: SwapSlot, _task: Any, folio: Folio) -> bool:
     if peek(folio, "refcount") != 1 + len(folio.pages) or peek(folio, "dirty"):
         return False
@@ -223,7 +220,7 @@ SWAP_FULL = Operation("vm_swap_full", effect=_full)
 TRY_CACHE = Operation("add_to_swap_cache", effect=_try_cache, wakes=True)
 LOOKUP = Operation("swap_cache_get_folio", effect=_lookup)
 COUNT = Operation("swap_count", effect=_count, local=True)
-DELETE = Operation("delete_from_swap_cache", effect=_delete, wakes=True)
+DELETE = Operation("delete_from_swap_cache", effect=lambda slot, _, folio: _uncache(slot, folio), wakes=True)
 REMOVE = Operation("__remove_mapping", effect=_remove, wakes=True)
 FREE_SWAP = Operation("folio_free_swap", effect=_free_swap, wakes=True)
 PREPARE = Operation("swapcache_prepare", effect=_prepare, local=True)
@@ -248,10 +245,7 @@ def add_to_swap(memory: Memory, folio: Folio) -> bool:
 
 
 def get_swap_device(area: SwapArea) -> bool:
-    """Keep the slots from being freed; False if swapoff is that far, and then no entry names any of them.
-
-    Whoever holds a spinlock may do so, too: nothing sleeps, and swapoff waits without locks. Kernel: v6.1.
-    """
+    """Keep the slots from being freed, be it under a spinlock; False once swapoff is that far: no entry names one."""
     return percpu_ref_tryget_live(area.users)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from concurrency import KmemCache, Operation, cond_resched, cpu_relax, peek, perform, poke, trace
+from concurrency import Access, KmemCache, Operation, cond_resched, cpu_relax, peek, perform, poke, trace
 from vm.errno import EINVAL, ENOMEM
 from vm.folio import Folio, Memory, folio_get, folio_put
 from vm.layout import PAGE_SIZE
@@ -64,9 +64,19 @@ def _inuse(area: SwapArea, _task: Any, _arg: Any) -> int:
     return sum(not slot.free for slot in area.slots)
 
 
+def _snapshot(area: SwapArea, _task: Any, _arg: Any) -> tuple[object, ...]:
+    return area.moved, *((slot.count, slot.has_cache, slot.folio is None) for slot in area.slots)
+
+
+def _moved(area: SwapArea, _task: Any, _arg: Any) -> None:
+    area.moved += 1
+
+
 BEGIN = Operation("swapoff", effect=_begin)
 REINSERT = Operation("reinsert_swap_info", effect=_reinsert)
 INUSE = Operation("inuse_pages", effect=_inuse)
+SNAPSHOT = Operation("swap_map", Access.READ_ONCE, effect=_snapshot)
+MOVED = Operation("swap_entry_moved", effect=_moved)
 
 
 def swapoff(memory: Memory) -> int:
@@ -99,14 +109,28 @@ def inuse_pages(area: SwapArea) -> int:
     return count
 
 
+def swap_entry_moved(area: SwapArea) -> None:
+    """An entry is at another place of its address space now, under mmap_lock for reading only: a walk of swapoff may
+    have missed it. No kernel has that, for it walks until nothing is in use.
+    """
+    perform(MOVED, area)
+
+
 def try_to_unuse(memory: Memory, area: SwapArea) -> int:
     """Bring everything back from `area`; 0 or -ENOMEM.
 
     An address space is kept from being torn down while it is walked, and keeps its place in the list, so the walk goes
     on behind it. One that is on its way out frees its slots by itself, at its own pace: nothing can be waited for, so
     the walk is made again and again.
+
+    Simpler here: a walk during which no slot has changed, and no entry was moved past it, would find the same again. So
+    the next one begins when that is so no more; the kernel walks all the time.
     """
+    before: object = None
     while inuse_pages(area):
+        while (now := perform(SNAPSHOT, area)) == before:
+            cpu_relax()
+        before = now
         error = unuse_mms(memory, area)
         if error:
             return error
@@ -114,8 +138,6 @@ def try_to_unuse(memory: Memory, area: SwapArea) -> int:
         while slot is not None:
             unuse_cached(memory, slot)
             slot = find_next_to_unuse(area, slot.number) if inuse_pages(area) else None
-        if inuse_pages(area):
-            cpu_relax()
     return 0
 
 

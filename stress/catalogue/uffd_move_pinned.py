@@ -13,7 +13,7 @@ from stress.bug import bug
 from stress.patch import patch
 from stress.workloads.moves import heap_and_room, move, room
 from stress.workloads.pages import page
-from vm import uffd_move
+from vm import uffd_move_pte
 from vm.errno import EAGAIN, EBUSY
 from vm.folio import folio_maybe_dma_pinned
 from vm.gup import pin_user_page, unpin_user_page
@@ -21,11 +21,11 @@ from vm.mm import MmStruct
 from vm.pgtable import PTE_DIRTY, Present, maybe_mkwrite, mk_pte, set_pte
 from vm.rmap import folio_move_anon_rmap
 from vm.tlb import ptep_clear_flush
-from vm.uffd_move import Source, double_pt_lock, is_pte_pages_stable
+from vm.uffd_move_pte import Source, double_pt_lock, is_pte_pages_stable
 from vm.vma import VmArea, linear_page_index
 
 
-@patch(uffd_move.move_present_pte)
+@patch(uffd_move_pte.move_present_pte)
 def move_present_pte(held: Source, dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, pte: Present) -> int:
     """The page is told of its new place before the pins are counted for the second time."""
     mm = src_vma.vm_mm

@@ -15,24 +15,24 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.moves import heap_and_room, move, room
 from stress.workloads.pages import page
-from vm import uffd_move
+from vm import uffd_move_pte
 from vm.errno import EAGAIN
 from vm.pgtable import Swap, ptep_get_and_clear, set_pte
 from vm.swap import SwapSlot
 from vm.tlb import flush_tlb_batched_pending
 from vm.uffd_copy import UserfaultfdCtx
-from vm.uffd_move import Source, double_pt_lock, is_pte_pages_stable
+from vm.uffd_move_pte import Source, double_pt_lock, is_pte_pages_stable
 from vm.vma import VmArea
 from vm.vmscan import kswapd
 
 
-@patch(uffd_move.lock_swap_cache)
+@patch(uffd_move_pte.lock_swap_cache)
 def lock_swap_cache(_held: Source, _slot: SwapSlot, _pte: Swap) -> int:
     """Nobody looks into the swap cache."""
     return 0
 
 
-@patch(uffd_move.move_swap_pte)
+@patch(uffd_move_pte.move_swap_pte)
 def move_swap_pte(
     held: Source, _dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, pte: Swap, _slot: SwapSlot
 ) -> int:
