@@ -43,7 +43,7 @@ from vm.swap import (
     swap_free,
     swap_map,
 )
-from vm.swap_fault import read_swap_cache_async
+from vm.swap_fault import is_page_of, read_swap_cache_async
 from vm.vma import VmArea
 
 swap_map_cache = KmemCache("swap_map", SwapSlot)
@@ -123,14 +123,17 @@ def try_to_unuse(memory: Memory, area: SwapArea) -> int:
     on behind it. One that is on its way out frees its slots by itself, at its own pace: nothing can be waited for, so
     the walk is made again and again.
 
-    Simpler here: a walk during which no slot has changed, and no entry was moved past it, would find the same again. So
-    the next one begins when that is so no more; the kernel walks all the time.
+    Simpler here: after two walks during which no slot has changed, and no entry was moved, the next one waits for that;
+    the kernel walks all the time. One is not enough: reclaim counts the slot before it writes the entry, and a walk
+    between the two misses it. But it has the page locked from the one to the other, and the page is in the cache: so
+    the end of that walk waits for it, and the second walk finds the entry.
     """
+    earlier: object = None
     before: object = None
     while inuse_pages(area):
-        while (now := perform(SNAPSHOT, area)) == before:
+        while (now := perform(SNAPSHOT, area)) == before == earlier:
             cpu_relax()
-        before = now
+        earlier, before = before, now
         error = unuse_mms(memory, area)
         if error:
             return error
@@ -221,24 +224,29 @@ def unuse_pte_range(
     """As `unuse_vma`, of one page-table page.
 
     An entry is read without a lock; its page is read back through the swap cache, locked, and mapped if the entry still
-    names the slot. It cannot name it anew with other content, for no slot is given away: so the page need not be looked
-    at again, as a fault must (`vm.swap_fault.is_page_of`).
+    names the slot. The page was found without its lock, too. By a fault it leaves the cache only together with the
+    entry, but zswap's write-back takes out what it has put there in vain: so the page is looked at again, as since
+    v6.18, and the entry is tried once more (there by the next walk).
     """
-    for address in range(start, end, PAGE_SIZE):
+    address = start
+    while address < end:
         pte = ptep_get(table, address)
-        if not isinstance(pte, Swap):
-            continue
-        slot = area.slots[pte.slot]
-        folio = read_swap_cache_async(memory, slot)
-        if isinstance(folio, int):
-            if folio == 0 or swap_map(slot) == (0, False):
-                continue
-            return ENOMEM
-        folio.head.lock.lock()
-        unuse_pte(vma, table, address, slot, folio)
-        folio_free_swap(folio)
-        folio.head.lock.unlock()
-        folio_put(memory, folio)
+        if isinstance(pte, Swap):
+            slot = area.slots[pte.slot]
+            folio = read_swap_cache_async(memory, slot)
+            if isinstance(folio, Folio):
+                folio.head.lock.lock()
+                same = is_page_of(folio, slot)
+                if same:
+                    unuse_pte(vma, table, address, slot, folio)
+                    folio_free_swap(folio)
+                folio.head.lock.unlock()
+                folio_put(memory, folio)
+                if not same:
+                    continue
+            elif folio != 0 and swap_map(slot) != (0, False):
+                return ENOMEM
+        address += PAGE_SIZE
     return 0
 
 
