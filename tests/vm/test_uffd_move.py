@@ -143,6 +143,16 @@ def test_beside_reclaim_migration_pins_faults_and_swapoff(strategy: str, huge: b
     assert_clean(run_alone(program, executions=25, strategy=strategy))
 
 
+def test_outside_a_program_all_that_is_ordinary_python() -> None:
+    machine, process, ctx = heap_and_room(2, slots=4)
+    kswapd(machine.memory, 2)
+    assert move(process, ctx, page(0), room(0)) == PAGE_SIZE
+    assert swapoff(machine.memory) == 0
+    assert (process.load(room(0)), process.load(page(1))) == ("cc1:0", "cc1:1")
+    process.exit(machine)
+    assert len(machine.memory.free_list) == 8
+
+
 def test_two_moves_that_cross_do_not_lock_each_other_out() -> None:
     def program() -> None:
         machine, process, ctx = heap_and_room(2)
