@@ -111,6 +111,13 @@ class KmemCache(Generic[T]):
             objects.append(obj)
         return objects
 
+    def adopt(self, obj: T) -> None:
+        """Count `obj`, which was made without the cache, as one of its own from here on: so it can be freed, and is a
+        leak if it is not. For what is there from the beginning, and whose end is the exception (vfree() of a swap map).
+        """
+        if active.runtime is not None:
+            domain(SlabDomain).alive[id(obj)] = (obj, self, _where())
+
     def free(self, obj: T) -> None:
         """Give `obj` back; any later touch of it is a use after free, freeing it again a double free."""
         rt = active.runtime

@@ -33,6 +33,7 @@ from vm.hugetlb_share import hugetlb_split
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.layout import PAGE_SHIFT
+from vm.vm_ops import vma_close, vma_open
 from vm.vma import VmArea, vm_area_dup, vm_area_free
 from vm.vma_lock import vma_mark_detached, vma_start_write
 
@@ -252,11 +253,13 @@ def split_vma(vma: VmArea, address: int, *, new_below: bool) -> int:
         return ENOMEM
     if new.vm_file is not None:
         get_file(new.vm_file)
+    vma_open(new)
     if new_below:
         error = vma_adjust(vma, address, end, middle, insert=new)
     else:
         error = vma_adjust(vma, start, address, pgoff, insert=new)
     if error:
+        vma_close(new)
         unlink_anon_vmas(new)
         if new.vm_file is not None:
             fput(new.vm_mm.memory, new.vm_file)

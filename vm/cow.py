@@ -7,7 +7,7 @@ from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EAGAIN, ENOMEM
 from vm.folio import Folio, alloc_folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.huge import copy_huge_pmd
-from vm.layout import PAGE_SIZE, VM_SHARED
+from vm.layout import PAGE_SIZE, VM_MIXEDMAP, VM_SHARED
 from vm.mm import (
     MM_ANONPAGES,
     MM_FILEPAGES,
@@ -17,6 +17,7 @@ from vm.mm import (
     add_mm_counter,
     mm_counter,
 )
+from vm.mmlist import mmlist_add
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
     PTE_DIRTY,
@@ -152,7 +153,8 @@ def copy_page_range(dst: VmArea, src: VmArea) -> int:
     parent's translations once, at the end of the fork, with mmap_lock still held: no write fault copies before that.
     """
     # Faults bring the pages of a file back, but not that they are protected (vma_needs_copy()).
-    if src.anon_vma is None and not userfaultfd_wp(dst):
+    # Nor the pages that a driver has mapped.
+    if src.anon_vma is None and not userfaultfd_wp(dst) and not src.vm_flags & VM_MIXEDMAP:
         return 0
     mm = src.vm_mm
     cow = not src.vm_flags & VM_SHARED
@@ -291,6 +293,7 @@ def _copy_swap_pte(
     area = mm.memory.swap
     assert area is not None
     swap_duplicate(area.slots[pte.slot])
+    mmlist_add(dst.vm_mm, behind=mm)
     if pte.bits & PTE_SWP_EXCLUSIVE:
         pte = Swap(pte.slot, pte.bits & ~PTE_SWP_EXCLUSIVE)
         set_pte(table, address, pte)

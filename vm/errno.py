@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 EPERM = -errno.EPERM
+ENOENT = -errno.ENOENT
 ESRCH = -errno.ESRCH
 ENOMEM = -errno.ENOMEM
 EFAULT = -errno.EFAULT

@@ -11,6 +11,7 @@ from vm.mm import (
     mmap_write_lock,
     mmap_write_unlock,
 )
+from vm.mmlist import mmlist_del, mmput_last
 from vm.mmu_notifier import mmu_notifier_release
 from vm.munmap import remove_vma
 from vm.tlb import MmuGather, tlb_finish_mmu, tlb_gather_mmu
@@ -22,15 +23,21 @@ from vm.zap import free_pgtables, unmap_vmas
 def exit_mmap(mm: MmStruct) -> None:
     """Tear the address space down, as its era does; no task of its process runs any more. Takes mmap_lock.
 
+    Where there is swap, a swapoff that is looking through the address space is waited for (`vm.mmlist`).
     Fails with the kernel's words if pages are still counted afterwards (check_mm() in kernel/fork.c).
     """
     bug_on(
         mm.ended,
         f"kernel BUG at kernel/fork.c: __mmput(): VM_BUG_ON(atomic_read(&mm->mm_users)) mm:{mm.name}",
     )
+    swap = mm.memory.swap is not None
+    if swap:
+        mmput_last(mm)
     mm.ended = True
     mmu_notifier_release(mm)
     mm.era.tear_down(mm)
+    if swap:
+        mmlist_del(mm)
     for member, left in mm.rss.items():
         bug_on(left, f"BUG: Bad rss-counter state mm:{mm.name} type:{member} val:{left}", "rss")
 

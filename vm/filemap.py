@@ -30,6 +30,7 @@ from vm.folio import Folio, Memory, alloc_folio, folio_put
 from vm.layout import PAGE_SHIFT, VM_NONLINEAR
 
 if TYPE_CHECKING:
+    from vm.vm_ops import FileOperations
     from vm.vma import VmArea
 
 I_MMAP_READ = Operation("vma_interval_tree_foreach", Access.READ, field="i_mmap", local=True)
@@ -42,7 +43,7 @@ class AddressSpace(Shared):
 
     `i_rwsem` is held by whoever writes to the file or truncates it, `invalidate_lock` by whoever adds pages (for
     reading) or takes them away. `disk` is what can be read, 0 where nothing stands. `i_size` is in pages; None for a
-    file that is as long as anybody asks.
+    file that is as long as anybody asks. `f_op` is what its driver does when it is mapped (`vm.vm_ops`).
     """
 
     name: Unshared[str]
@@ -55,6 +56,7 @@ class AddressSpace(Shared):
     i_mmap_nonlinear: Unshared[list[VmArea]]
     i_size: Once[int | None] = None
     f_count: Atomic[int] = 1
+    f_op: Unshared[FileOperations | None] = None
 
     def __init__(self, name: str, size: int | None = None) -> None:
         super().__init__(

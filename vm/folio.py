@@ -16,6 +16,7 @@ from concurrency import (
     Operation,
     OwnedLock,
     Shared,
+    Spinlock,
     Unshared,
     active,
     atomic_add_return,
@@ -36,6 +37,7 @@ from vm.layout import PTRS_PER_PTE
 if TYPE_CHECKING:
     from concurrency import Task
     from vm.filemap import AddressSpace
+    from vm.mm import MmStruct
     from vm.swap import SwapArea, SwapSlot
 
 
@@ -99,7 +101,7 @@ class Memory:
     The frames are shared out among the `nodes` in stretches of one length (`page_to_nid`). `affinity`
     says which tasks stay on the CPUs of which node (`vm.numa`). `irqs_off` are the CPUs that walk page tables with
     interrupts off (`vm.gup`). A page-table page has `ptrs_per_pte` entries, and a huge page as many pages
-    (HPAGE_PMD_NR).
+    (HPAGE_PMD_NR). `mmlist`, under `mmlist_lock`, are the address spaces that swapoff looks through (`vm.mmlist`).
     """
 
     name = "zone"
@@ -113,6 +115,8 @@ class Memory:
         self.deferred_split: list[Folio] = []
         self.affinity: dict[Task, int] = {}
         self.irqs_off: list[Task] = []
+        self.mmlist: list[MmStruct] = []
+        self.mmlist_lock = Spinlock("mmlist_lock")
 
 
 def page_to_nid(memory: Memory, folio: Folio) -> int:

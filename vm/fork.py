@@ -33,6 +33,7 @@ from vm.uffd_copy import (
     dup_userfaultfd_fail,
     dup_userfaultfd_vma,
 )
+from vm.vm_ops import vma_open
 from vm.vma import VmArea, vm_area_dup, vm_area_free
 from vm.vma_lock import vma_start_write
 
@@ -108,7 +109,11 @@ def dup_vma(mm: MmStruct, vma: VmArea) -> int:
     except NoMemory:
         unlink_anon_vmas(copy)
         unlink_file_vma(copy)
+        # Its driver has not been told of it, so it is not told of its end (fail_nomem_mas_store).
+        copy.vm_ops = None
         remove_vma(copy)
         return ENOMEM
     mm.map_count += 1
-    return 0 if wiped else copy_page_range(copy, vma)
+    result = 0 if wiped else copy_page_range(copy, vma)
+    vma_open(copy)
+    return result

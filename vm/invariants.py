@@ -22,6 +22,7 @@ from vm.layout import (
 )
 from vm.mm import MmStruct
 from vm.pgtable import PTE_READ, PTE_WRITE, Migration, PageTable, Pmd, Present, Swap
+from vm.swap import SWP_USED
 from vm.vma import VmArea, vma_is_temporary_stack
 
 
@@ -175,7 +176,7 @@ def stale_translations(mms: Iterable[MmStruct], folio: Folio) -> str | None:
 def swap_counts(mms: Iterable[MmStruct], memory: Memory) -> str | None:
     """I7: each slot is named by as many entries as it counts; pages whose table is locked may be in between."""
     area = memory.swap
-    if area is None:
+    if area is None or not area.flags & SWP_USED:
         return None
     named = [0] * len(area.slots)
     for mm in mms:

@@ -32,6 +32,7 @@ VM_MAYEXEC: Final = 0x40
 VM_MAYSHARE: Final = 0x80
 VM_GROWSDOWN: Final = 0x100
 VM_UFFD_MISSING: Final = 0x200
+VM_PFNMAP: Final = 0x400
 VM_UFFD_WP: Final = 0x1000
 VM_LOCKED: Final = 0x2000
 VM_IO: Final = 0x4000
@@ -46,12 +47,14 @@ VM_NONLINEAR: Final = 0x800000
 VM_WIPEONFORK: Final = 0x2000000
 VM_DONTDUMP: Final = 0x4000000
 VM_SOFTDIRTY: Final = 0x8000000
+VM_MIXEDMAP: Final = 0x10000000
 VM_HUGEPAGE: Final = 0x20000000
 VM_NOHUGEPAGE: Final = 0x40000000
 VM_MERGEABLE: Final = 0x80000000
 
 VM_ACCESS_FLAGS: Final = VM_READ | VM_WRITE | VM_EXEC
-VM_SPECIAL: Final = VM_IO | VM_DONTEXPAND
+VM_SPECIAL: Final = VM_IO | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP
+"""Never merged: what a driver has mapped, and how far, is its business."""
 VM_STACK_INCOMPLETE_SETUP: Final = VM_RAND_READ | VM_SEQ_READ
 """What marks the stack of an exec that is still being set up; no other VMA has both."""
 

@@ -35,6 +35,7 @@ LOCK_ORDER = (
     "subscriptions->lock",
     "mm->page_table_lock",
     "ptlock",
+    "mmlist_lock",
 )
 """From the outermost to the innermost."""
 

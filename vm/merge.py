@@ -16,7 +16,12 @@ from vm.vma import VmArea, vma_pages
 
 
 def is_mergeable_vma(vma: VmArea, flags: int, file: AddressSpace | None) -> bool:
-    """`vma` is like something with these flags and this file."""
+    """`vma` is like something with these flags and this file.
+
+    One whose driver wants to be told of its end becomes one with nothing, as up to v6.4.
+    """
+    if vma.vm_ops is not None and vma.vm_ops.close is not None:
+        return False
     return not (vma.vm_flags ^ flags) & ~VM_SOFTDIRTY and vma.vm_file is file
 
 

@@ -38,6 +38,8 @@ class MmStruct(Shared):
     number of the current write section of mmap_lock, for the locks of single VMAs. `userfaultfd_ctx` is who fills it
     from outside (`vm.uffd_copy`), `userfault_waiters` the tasks whose stores wait, and for which page (`vm.uffd`),
     `notifier_subscriptions` who mirrors it (`vm.mmu_notifier`).
+    `mm_users` counts who keeps it from being torn down, the process included; `mmlist` says that swapoff finds it
+    (`vm.mmlist`).
     `unstable` (MMF_UNSTABLE) says that the OOM reaper takes pages away that the process still has: what is empty may
     have been written to, so no fault may fill it with zeroes.
     """
@@ -60,6 +62,8 @@ class MmStruct(Shared):
     tlb_flush_pending: Atomic[int] = 0
     tlb_flush_batched: Atomic[int] = 0
     write_protect_seq: Atomic[int] = 0
+    mm_users: Atomic[int] = 1
+    mmlist: Once[bool] = False
     pmds: Unshared[dict[int, Pmd]]
     userfaultfd_ctx: Unshared[UserfaultfdCtx | None] = None
     notifier_subscriptions: Unshared[NotifierSubscriptions | None] = None

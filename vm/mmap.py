@@ -5,19 +5,21 @@ Calls return an address or a negative error number.
 
 from __future__ import annotations
 
+from concurrency import bug_on
 from lockdep.gfp import GFP_KERNEL
 from tree import Busy, NoMemory
 from vm.adjust import vma_expand
 from vm.errno import EEXIST, EINVAL, ENOMEM, EPERM, ESRCH
 from vm.filemap import (
     AddressSpace,
+    fput,
     get_file,
     i_mmap_lock_write,
     i_mmap_unlock_write,
     shmem_zero_setup,
     vma_interval_tree_insert,
 )
-from vm.find import vma_find, vma_prev, vma_store
+from vm.find import Mas, vma_find, vma_prev, vma_store
 from vm.hugetlbfs import HugetlbFile
 from vm.layout import (
     MAX_MAP_COUNT,
@@ -25,6 +27,7 @@ from vm.layout import (
     PAGE_SHIFT,
     PAGE_SIZE,
     TASK_SIZE,
+    USER_PGTABLES_CEILING,
     VM_ACCOUNT,
     VM_DONTEXPAND,
     VM_GROWSDOWN,
@@ -40,7 +43,7 @@ from vm.layout import (
     VM_WRITE,
     page_align,
 )
-from vm.merge import can_vma_merge_after, can_vma_merge_before
+from vm.merge import can_vma_merge_after, can_vma_merge_before, vma_merge
 from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
 from vm.mman import (
     MAP_ANONYMOUS,
@@ -54,8 +57,10 @@ from vm.mman import (
     calc_vm_prot_bits,
 )
 from vm.munmap import do_mas_munmap, remove_vma
-from vm.vma import VmArea, vm_area_alloc, vm_start_gap
+from vm.vm_ops import mmap_file
+from vm.vma import VmArea, vm_area_alloc, vm_area_free, vm_start_gap, vma_set_page_prot
 from vm.vma_lock import vma_start_write
+from vm.zap import unmap_region
 
 MAP_TYPE = MAP_SHARED | MAP_PRIVATE
 
@@ -193,9 +198,10 @@ def accountable_mapping(flags: int) -> bool:
 
 
 def mmap_region(mm: MmStruct, start: int, end: int, flags: int, file: AddressSpace | None, pgoff: int) -> int:
-    """Map the free range ``[start, end)``, growing a neighbour that is alike, or both into one: `start` or -ENOMEM.
+    """Map the free range ``[start, end)``, growing a neighbour that is alike, or both into one: `start`, -ENOMEM, or
+    what the driver of `file` says.
 
-    Needs mmap_lock for writing.
+    Needs mmap_lock for writing. A driver is asked for a new VMA only (`vm.vm_ops`).
     """
     if not flags & VM_SPECIAL and _expand_neighbour(mm, start, end, flags, file, pgoff):
         return start
@@ -206,11 +212,65 @@ def mmap_region(mm: MmStruct, start: int, end: int, flags: int, file: AddressSpa
         get_file(file)
     elif flags & VM_SHARED:
         shmem_zero_setup(vma)
+    if file is not None and file.f_op is not None:
+        return mmap_new_file_vma(mm, vma, flags) or start
     error = vma_link(mm, vma)
     if error:
         remove_vma(vma)
         return error
     return start
+
+
+def mmap_new_file_vma(mm: MmStruct, vma: VmArea, flags: int) -> int:
+    """Let the driver of its file map the new `vma`, and link it; 0, or an error, and nothing is left of it.
+
+    All memory is reserved before the driver is asked: after it nothing can fail, so nothing that it did has to be
+    undone but by itself (since v6.12, 5de195060b2e, CVE-2024-53096). If it fails, what it has mapped already is
+    unmapped, with no file: its driver is told nothing more. If it has changed `vm_flags`, the VMA may be like a
+    neighbour now.
+
+    Kernel: __mmap_new_vma(), __mmap_new_file_vma(), v6.12; a part of mmap_region() before.
+    """
+    file = vma.vm_file
+    assert file is not None
+    start, end = vma.vm_start, vma.vm_end
+    mas = mm.mm_mt.cursor(start, end - 1)
+    try:
+        mas.preallocate(vma, GFP_KERNEL)
+    except NoMemory:
+        fput(mm.memory, file)
+        vm_area_free(vma)
+        return ENOMEM
+    error = mmap_file(file, vma)
+    if error:
+        mas.destroy()
+        undo_mmap(mm, vma)
+        return error
+    bug_on(
+        (vma.vm_start, vma.vm_end) != (start, end),
+        f"WARNING: mmap_region(): WARN_ON_ONCE(addr != vma->vm_start): the driver of {file.name} has moved its VMA",
+    )
+    vma_link_reserved(mas, vma)
+    if vma.vm_flags != flags:
+        vma_set_page_prot(vma)
+        vma_merge(mm, vma_prev(mm, start), start, end, vma.vm_flags, None, vma.vm_file, vma.vm_pgoff)
+    return 0
+
+
+def undo_mmap(mm: MmStruct, vma: VmArea) -> None:
+    """Unmap what the driver of `vma`, which is in no tree, has mapped; give its file back, and free it.
+
+    Needs mmap_lock for writing. Kernel: the end of mmap_region().
+    """
+    file = vma.vm_file
+    assert file is not None
+    fput(mm.memory, file)
+    vma.vm_file = None
+    before, after = vma_prev(mm, vma.vm_start), vma_find(mm, vma.vm_end)
+    floor = 0 if before is None else before.vm_end
+    ceiling = USER_PGTABLES_CEILING if after is None else after.vm_start
+    unmap_region(mm, [vma], floor, ceiling, vma.vm_start, vma.vm_end)
+    vm_area_free(vma)
 
 
 def _expand_neighbour(
@@ -239,6 +299,13 @@ def vma_link(mm: MmStruct, vma: VmArea) -> int:
         mas.preallocate(vma, GFP_KERNEL)
     except NoMemory:
         return ENOMEM
+    vma_link_reserved(mas, vma)
+    return 0
+
+
+def vma_link_reserved(mas: Mas, vma: VmArea) -> None:
+    """As `vma_link`, with the memory that `mas` has reserved, so it cannot fail."""
+    mm = vma.vm_mm
     vma_start_write(vma)
     mapping = vma.vm_file
     if mapping is not None:
@@ -248,4 +315,3 @@ def vma_link(mm: MmStruct, vma: VmArea) -> int:
     if mapping is not None:
         vma_interval_tree_insert(vma, mapping)
         i_mmap_unlock_write(mapping)
-    return 0

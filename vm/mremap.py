@@ -27,6 +27,7 @@ from vm.move import move_page_tables
 from vm.munmap import do_mas_munmap, remove_vma
 from vm.pgtable import userfaultfd_wp
 from vm.uffd import userfaultfd_clear
+from vm.vm_ops import vma_open
 from vm.vma import VmArea, linear_page_index, vm_area_dup, vm_area_free, vma_is_anonymous
 from vm.vma_lock import vma_start_write
 
@@ -213,6 +214,7 @@ def copy_vma(vma: VmArea, address: int, length: int, pgoff: int) -> tuple[VmArea
         return None
     if new.vm_file is not None:
         get_file(new.vm_file)
+    vma_open(new)
     if vma_link(mm, new):
         unlink_anon_vmas(new)
         remove_vma(new)

@@ -14,6 +14,7 @@ from vm.filemap import fput
 from vm.find import vma_find, vma_prev
 from vm.layout import MAX_MAP_COUNT, PAGE_SIZE, TASK_SIZE, USER_PGTABLES_CEILING, VM_GROWSDOWN, page_align
 from vm.mm import MmStruct, mmap_read_unlock, mmap_write_downgrade, mmap_write_lock, mmap_write_unlock
+from vm.vm_ops import vma_close
 from vm.vma import VmArea, vm_area_free
 from vm.vma_lock import vma_mark_detached, vma_start_write
 from vm.zap import unmap_region
@@ -105,7 +106,8 @@ def may_downgrade(after: VmArea | None) -> bool:
 
 
 def remove_vma(vma: VmArea) -> None:
-    """The last of a VMA that is in no tree any more: its reference to its file, and itself."""
+    """The last of a VMA that is in no tree any more: its driver is told, its reference to its file goes, and itself."""
+    vma_close(vma)
     file = vma.vm_file
     if file is not None:
         fput(vma.vm_mm.memory, file)

@@ -59,7 +59,8 @@ def folio_add_new_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
 def folio_add_anon_rmap(folio: Folio, vma: VmArea, address: int, *, exclusive: bool) -> None:
     """One more mapping of an anonymous folio, or its only one; needs the page-table lock and the folio lock.
 
-    A page that comes from swap is anonymous only from here on. If it may be shared, it belongs to the oldest anon_vma.
+    A page that comes from swap is anonymous only from here on. If it may be shared, it belongs to the oldest
+    anon_vma.
     """
     if peek(folio, "mapping") is None:
         anon_vma = vma.anon_vma
@@ -106,6 +107,17 @@ def hugepage_set_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
     for number, page in enumerate(folio.pages):
         page.mapping = anon_vma
         page.index = index + number
+
+
+def folio_move_anon_rmap(folio: Folio, vma: VmArea, index: int) -> None:
+    """The locked, exclusive `folio` belongs to `vma` from now on, `index` pages into its object.
+
+    Whoever walks by the old anon_vma must be kept away, and so must what maps it: either nothing does, or its entry
+    was cleared under the page-table lock, which is held. Kernel: folio_move_anon_rmap(), and the store to the index
+    beside it.
+    """
+    folio.mapping = vma.anon_vma
+    folio.index = index
 
 
 def folio_get_anon_vma(folio: Folio) -> AnonVma | None:
@@ -243,8 +255,8 @@ def invalid_migration_vma(vma: VmArea) -> bool:
 def try_to_migrate_one(page: Folio, vma: VmArea, address: int, *, sync: bool = False) -> bool:
     """Turn the entry of `address`, if it maps `page`, into a migration entry; False if the page is pinned.
 
-    An entry that looks empty may belong to a task that has emptied it and not yet counted the mapping off. With `sync`
-    (TTU_SYNC) that task is waited for, so that afterwards the page counts as mapped only if it is.
+    An entry that looks empty may belong to a task that has emptied it and not yet counted the mapping off. With
+    `sync` (TTU_SYNC) that task is waited for, so that afterwards the page counts as mapped only if it is.
     """
     if invalid_migration_vma(vma):
         return True

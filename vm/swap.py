@@ -4,15 +4,34 @@ mm/swap_state.c, v6.1.
 A slot counts the entries that name it, and knows whether its page is cached; it is free when neither is so. Simpler
 here: one operation each stands for the locks of the area, of a cluster and of the cache's xarray; a slot is prepared
 for its page and gets it in one step; there is one area.
+
+Whoever looks at a slot that nothing keeps (a locked entry, a locked page in its cache) first uses the area:
+`get_swap_device`. `vm.swapoff` frees the slots when nobody does any more.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from concurrency import READ_ONCE, Once, Operation, Shared, Unshared, bug_on, peek, perform, poke, trace
+from concurrency import (
+    READ_ONCE,
+    ConcurrencyError,
+    Once,
+    Operation,
+    Shared,
+    Unshared,
+    bug_on,
+    peek,
+    perform,
+    poke,
+    trace,
+)
 from vm.folio import Folio, Memory, folio_mapped, folio_put
+from vm.percpu_ref import PercpuRef, percpu_ref_put, percpu_ref_tryget_live
 from vm.zswap import ZswapEntry, zswap_copy, zswap_invalidate, zswap_search
+
+SWP_USED = 0x1
+SWP_WRITEOK = 0x2
 
 
 class SwapSlot(Shared):
@@ -40,7 +59,10 @@ class SwapSlot(Shared):
 
 
 class SwapArea(Shared):
-    """All slots. With `synchronous`, reading is so fast that a page with one user need not go through the cache.
+    """All slots. `flags`: SWP_USED until swapoff is done, SWP_WRITEOK while slots are given away. `users` are those who
+    look at slots (`get_swap_device`), `moved` counts the entries that were moved (`vm.swapoff`).
+
+    With `synchronous`, reading is so fast that a page with one user need not go through the cache.
 
     While `zswap` is set pages are kept in memory as compressed copies first; an administrator may switch it at any
     time (/sys/module/zswap/parameters/enabled), so a slot may have a copy from before. `zswap_used` says that there may
@@ -48,6 +70,9 @@ class SwapArea(Shared):
     """
 
     slots: Unshared[list[SwapSlot]]
+    flags: Once[int] = SWP_USED | SWP_WRITEOK
+    users: Unshared[PercpuRef]
+    moved: Unshared[int] = 0
     synchronous: Unshared[bool]
     zswap: Once[bool]
     zswap_used: Unshared[bool] = False
@@ -56,6 +81,7 @@ class SwapArea(Shared):
     def __init__(self, slots: int, *, synchronous: bool, zswap: bool, thp: bool) -> None:
         super().__init__(
             slots=[SwapSlot(number=number) for number in range(slots)],
+            users=PercpuRef("swap_info.users"),
             synchronous=synchronous,
             zswap=zswap,
             thp=thp,
@@ -70,12 +96,21 @@ class SwapArea(Shared):
 def swapon(
     memory: Memory, slots: int, *, synchronous: bool = False, zswap: bool = False, thp: bool = False
 ) -> SwapArea:
-    """Give the machine a swap area of so many pages; SWP_SYNCHRONOUS_IO is what zram has."""
+    """Give the machine a swap area of so many pages; SWP_SYNCHRONOUS_IO is what zram has.
+
+    Raises `ConcurrencyError` where there is one.
+    """
+    if memory.swap is not None and peek(memory.swap, "flags") & SWP_USED:
+        raise ConcurrencyError(
+            "the machine has a swap area, and the model knows of one only: swapoff(memory) first"
+        )
     memory.swap = SwapArea(slots, synchronous=synchronous, zswap=zswap, thp=thp)
     return memory.swap
 
 
 def _alloc_slots(area: SwapArea, _task: Any, folio: Folio) -> bool:
+    if not peek(area, "flags") & SWP_WRITEOK:
+        return False
     size = len(folio.pages)
     for first in range(0, len(area.slots) - size + 1, size):
         row = area.slots[first : first + size]
@@ -87,6 +122,9 @@ def _alloc_slots(area: SwapArea, _task: Any, folio: Folio) -> bool:
 
 
 def _full(area: SwapArea, _task: Any, _arg: Any) -> bool:
+    if not peek(area, "flags") & SWP_WRITEOK:
+        # swapoff has taken all slots off both counts: what is in use makes the free ones fewer than none.
+        return not all(slot.free for slot in area.slots)
     return 2 * sum(slot.free for slot in area.slots) < len(area.slots)
 
 
@@ -135,10 +173,6 @@ def _count(slot: SwapSlot, _task: Any, change: int) -> int:
     return slot.count
 
 
-def _delete(slot: SwapSlot, _task: Any, folio: Folio) -> None:
-    _uncache(slot, folio)
-
-
 def _remove(_slot: SwapSlot, _task: Any, folio: Folio) -> bool:
     if peek(folio, "refcount") != 1 + len(folio.pages) or peek(folio, "dirty"):
         return False
@@ -173,6 +207,10 @@ def _read(slot: SwapSlot, _task: Any, _arg: Any) -> object:
     return slot.token
 
 
+def _swap_map(slot: SwapSlot, _task: Any, _arg: Any) -> tuple[int, bool]:
+    return slot.count, slot.has_cache
+
+
 def _settled(slot: SwapSlot, _task: Any) -> bool:
     return not slot.has_cache or slot.folio is not None
 
@@ -182,13 +220,14 @@ SWAP_FULL = Operation("vm_swap_full", effect=_full)
 TRY_CACHE = Operation("add_to_swap_cache", effect=_try_cache, wakes=True)
 LOOKUP = Operation("swap_cache_get_folio", effect=_lookup)
 COUNT = Operation("swap_count", effect=_count, local=True)
-DELETE = Operation("delete_from_swap_cache", effect=_delete, wakes=True)
+DELETE = Operation("delete_from_swap_cache", effect=lambda slot, _, folio: _uncache(slot, folio), wakes=True)
 REMOVE = Operation("__remove_mapping", effect=_remove, wakes=True)
 FREE_SWAP = Operation("folio_free_swap", effect=_free_swap, wakes=True)
 PREPARE = Operation("swapcache_prepare", effect=_prepare, local=True)
 CLEAR = Operation("swapcache_clear", effect=_clear, wakes=True, local=True)
 WRITE = Operation("swap_writepage", effect=_write)
 READ = Operation("swap_readpage", effect=_read, local=True)
+SWAP_MAP = Operation("swap_map", effect=_swap_map, local=True)
 WAIT = Operation("swapcache_wait", ready=_settled, local=True)
 
 
@@ -203,6 +242,16 @@ def add_to_swap(memory: Memory, folio: Folio) -> bool:
     folio.dirty = True
     trace("add_to_swap", page=folio.name)
     return True
+
+
+def get_swap_device(area: SwapArea) -> bool:
+    """Keep the slots from being freed, be it under a spinlock; False once swapoff is that far: no entry names one."""
+    return percpu_ref_tryget_live(area.users)
+
+
+def put_swap_device(area: SwapArea) -> None:
+    """The end of a `get_swap_device` that gave True."""
+    percpu_ref_put(area.users)
 
 
 def vm_swap_full(area: SwapArea) -> bool:
@@ -236,6 +285,12 @@ def swap_count(slot: SwapSlot) -> int:
     """How many entries name the slot."""
     count: int = perform(COUNT, slot, 0)
     return count
+
+
+def swap_map(slot: SwapSlot) -> tuple[int, bool]:
+    """How many entries name the slot, and whether its page is cached, or is about to be: READ_ONCE(si->swap_map[i])."""
+    found: tuple[int, bool] = perform(SWAP_MAP, slot)
+    return found
 
 
 def delete_from_swap_cache(slot: SwapSlot, folio: Folio) -> None:
@@ -328,8 +383,17 @@ def free_swap_cache(folio: Folio) -> None:
 
 
 def free_swap_and_cache(memory: Memory, slot: SwapSlot) -> None:
-    """One entry less names the slot; if it was the last, its page is dropped from the cache too."""
+    """One entry less names the slot; if it was the last, its page is dropped from the cache too.
+
+    After the entry is gone nothing keeps the slot, which is looked at once more: so the area is used up to the end, as
+    since v6.9 and v6.6.24 (82b1c07a0af6). Needs the lock of the page table that the entry was in.
+    """
+    area = memory.swap
+    assert area is not None
+    if not get_swap_device(area):
+        return
     swap_free(slot)
     folio = swap_cache_get_folio(slot)
     if folio is not None:
         free_page_and_swap_cache(memory, folio)
+    put_swap_device(area)

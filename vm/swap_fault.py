@@ -25,6 +25,8 @@ from vm.swap import (
     SwapArea,
     SwapSlot,
     folio_free_swap,
+    get_swap_device,
+    put_swap_device,
     swap_cache_get_folio,
     swap_count,
     swap_free,
@@ -41,13 +43,25 @@ from vm.vma import VmArea
 def do_swap_page(vma: VmArea, table: PageTable, address: int, pte: Swap, *, write: bool) -> int:
     """Map the page that the entry `pte` stands for, unless the entry has changed. 0 or -ENOMEM.
 
-    Needs mmap_lock, or the VMA's lock. The page is looked up in the swap cache without a lock, and `pte` was read
-    without one: so the page is locked and looked at again, and then the entry.
+    Needs mmap_lock, or the VMA's lock. `pte` was read without the lock of its table: so its slot may be gone by the
+    time it is looked at, and the area is used from before the first look to after the last (since v5.14, 2799e77529c2).
+    """
+    area = vma.vm_mm.memory.swap
+    assert area is not None
+    if not get_swap_device(area):
+        return 0
+    result = swap_in(area, vma, table, address, pte, write=write)
+    put_swap_device(area)
+    return result
+
+
+def swap_in(area: SwapArea, vma: VmArea, table: PageTable, address: int, pte: Swap, *, write: bool) -> int:
+    """The part of do_swap_page() for which the area must be used; 0 or -ENOMEM.
+
+    The page is looked up in the swap cache without a lock. So it is locked and looked at again, and then the entry.
     """
     mm = vma.vm_mm
     memory = mm.memory
-    area = memory.swap
-    assert area is not None
     slot = area.slots[pte.slot]
     found: Folio | int | None = swap_cache_get_folio(slot)
     direct = found is None and area.synchronous and swap_count(slot) == 1

@@ -9,6 +9,7 @@ from vm.folio import Folio, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.huge_split_pmd import split_huge_pmd
 from vm.layout import VM_LOCKED
 from vm.mm import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter
+from vm.mmlist import mmlist_add
 from vm.mmu_notifier import notified
 from vm.pgtable import (
     PTE_SWP_EXCLUSIVE,
@@ -101,10 +102,14 @@ def _try_to_unmap_one(folio: Folio, vma: VmArea, address: int, batch: FlushBatch
 
 
 def leave_swap_entry(folio: Folio, mm: MmStruct, table: PageTable, address: int, pte: Present) -> None:
-    """Let the entry name the slot of `folio`, and remember whether the page was exclusive to it. Needs the ptlock."""
+    """Let the entry name the slot of `folio`, and remember whether the page was exclusive to it. Needs the ptlock.
+
+    From before the entry is written swapoff finds `mm`: what it does not find stays in use, and it would walk for ever.
+    """
     slot = folio.swap
     assert slot is not None, "an anonymous page is unmapped only after it has a slot"
     swap_duplicate(slot)
+    mmlist_add(mm)
     bits = pte.bits & PTE_SWP_KEPT
     if folio.anon_exclusive:
         folio.anon_exclusive = False

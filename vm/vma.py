@@ -24,16 +24,17 @@ if TYPE_CHECKING:
     from vm.anon_vma import AnonVma, AnonVmaChain
     from vm.filemap import AddressSpace
     from vm.mm import MmStruct
+    from vm.vm_ops import VmOperations
 
 
 class VmArea(Shared):
     """The range ``[vm_start, vm_end)`` in bytes, `vm_pgoff` pages into `vm_file`, or into nothing if that is None.
 
     Writing start, end or pgoff needs mmap_lock for writing and, once the VMA is in an rmap tree, that tree's lock
-    for writing; reading them needs one of the two. `vm_flags` and `vm_page_prot` are written under
-    mmap_lock and read by rmap walks without it. `anon_vma` goes from None to its value under mmap_lock and
-    page_table_lock, and is read without. `vm_private_data` is the lock of a hugetlb mapping
-    (`vm.hugetlbfs`). The last three fields are of `vm.vma_lock`.
+    for writing; reading them needs one of the two. `vm_flags` and `vm_page_prot` are written under mmap_lock and
+    read by rmap walks without it. `anon_vma` goes from None to its value under mmap_lock and page_table_lock, and
+    is read without. `vm_private_data` is the lock of a hugetlb mapping (`vm.hugetlbfs`), `vm_ops` what its driver
+    wants to be called (`vm.vm_ops`). The last three fields are of `vm.vma_lock`.
     """
 
     vm_mm: Unshared[MmStruct]
@@ -43,6 +44,7 @@ class VmArea(Shared):
     vm_flags: Once[int]
     vm_page_prot: Once[int]
     vm_file: Unshared[AddressSpace | None]
+    vm_ops: Unshared[VmOperations | None] = None
     anon_vma: Once[AnonVma | None] = None
     anon_vma_chain: Unshared[list[AnonVmaChain]]
     vm_private_data: Plain[RwSemaphore | None]
@@ -85,7 +87,8 @@ def vm_area_alloc(
 def vm_area_dup(vma: VmArea, mm: MmStruct | None = None) -> VmArea | None:
     """A copy of `vma`, for `mm` if that is given, that is in no tree; None without memory.
 
-    It names the same anon_vma but has no link to it, and the same file but has no reference to it.
+    It names the same anon_vma but has no link to it, and the same file but has no reference to it; its driver has not
+    been told of it (`vm.vm_ops.vma_open`).
     """
     new = vm_area_alloc(
         vma.vm_mm if mm is None else mm, vma.vm_start, vma.vm_end, vma.vm_pgoff, vma.vm_flags, vma.vm_file
@@ -93,6 +96,7 @@ def vm_area_dup(vma: VmArea, mm: MmStruct | None = None) -> VmArea | None:
     if new is not None:
         new.vm_page_prot = vma.vm_page_prot
         new.anon_vma = vma.anon_vma
+        new.vm_ops = vma.vm_ops
     return new
 
 
@@ -119,16 +123,16 @@ def vma_pages(vma: VmArea) -> int:
 def vma_wants_writenotify(flags: int) -> bool:
     """The first store to a page of a shared mapping must fault, since userfaultfd may have protected the page.
 
-    Whoever makes an entry anew out of `vm_page_prot` (the second walk of a migration, mprotect, the end of a NUMA hint)
-    would else make a protected page writable. Kernel: mm/mmap.c, as since v6.2 and v6.1.2 (51d3d5eb74ff); the other
-    reasons to be told, dirty tracking by file systems and by soft-dirty bits, are not modelled.
+    Whoever makes an entry anew out of `vm_page_prot` (the second walk of a migration, mprotect, the end of a NUMA
+    hint) would else make a protected page writable. Kernel: mm/mmap.c, as since v6.2 and v6.1.2 (51d3d5eb74ff); the
+    other reasons to be told, dirty tracking by file systems and by soft-dirty bits, are not modelled.
     """
     return flags & (VM_WRITE | VM_SHARED | VM_UFFD_WP) == VM_WRITE | VM_SHARED | VM_UFFD_WP
 
 
 def vm_get_page_prot(flags: int) -> int:
-    """The access that an entry may give without a fault: a write only where pages are shared with the file, and nobody
-    wants to be told of it.
+    """The access that an entry may give without a fault: a write only where pages are shared with the file, and
+    nobody wants to be told of it.
 
     A private page is made writable by the fault that finds it to be the process's own (protection_map[]). As on
     x86-64, what may be written may be read.

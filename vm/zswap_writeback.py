@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from concurrency import trace
 from vm.folio import Memory, alloc_folio, folio_put
-from vm.swap import SwapSlot, delete_from_swap_cache, swap_writepage_to_slot, try_add_to_swap_cache
+from vm.swap import (
+    SwapSlot,
+    delete_from_swap_cache,
+    get_swap_device,
+    put_swap_device,
+    swap_writepage_to_slot,
+    try_add_to_swap_cache,
+)
 from vm.zswap import ZswapEntry, zswap_invalidate, zswap_search
 
 
@@ -15,10 +22,13 @@ def zswap_shrink(memory: Memory) -> int:
     """Write back every copy that can be; gives how many were."""
     area = memory.swap
     written = 0
-    for slot in () if area is None else area.slots:
+    if area is None or not get_swap_device(area):
+        return 0
+    for slot in area.slots:
         entry = zswap_search(slot)
         if entry is not None:
             written += zswap_writeback_entry(memory, slot, entry)
+    put_swap_device(area)
     return written
 
 

@@ -64,6 +64,22 @@ def test_alloc_gives_new_objects_and_free_takes_them(run) -> None:
     assert run(program) is None
 
 
+def test_what_was_made_without_the_cache_can_be_adopted_and_freed(run) -> None:
+    def program(freed: bool) -> None:
+        node = Node()
+        nodes.adopt(node)
+        if freed:
+            nodes.free(node)
+            node.value = 1
+
+    failure = run(lambda: program(freed=True))
+    assert failure is not None
+    assert failure.kind is Kind.USE_AFTER_FREE
+    failure = run(lambda: program(freed=False))
+    assert failure is not None
+    assert failure.kind is Kind.LEAK
+
+
 @pytest.mark.parametrize("touch", TOUCHES)
 def test_any_touch_of_a_freed_object_is_a_report_with_places(touch: str, run) -> None:
     def program() -> None:

@@ -27,6 +27,8 @@ SOME = (
     "swap-build",
     "uffd-wp-copy-fixed",
     "uffd-wp-writenotify-fixed",
+    "uffd-move-swap-cache-fixed",
+    "zap-during-swapoff-fixed",
     "zswap-duplicate-fixed",
     "zswap-writeback-fixed",
 )

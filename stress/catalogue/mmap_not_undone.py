@@ -1,0 +1,93 @@
+"""A driver or file system is asked when a file of its is mapped (f_op->mmap), and what it sets up for the mapping
+it gives back when it is told of the end (vm_ops->close). After it was asked, nodes for the tree of VMAs had to be
+had, and where memory was missing mmap() failed and freed the VMA, without a word to the driver. syzbot found the
+reservation map of a file in hugetlbfs that nobody freed (hugetlb_reserve_pages()).
+
+The fix called close() on that way out. It was one of many ways out of mmap_region() that had to undo what hooks had
+done, and after several more such bugs v6.12 went the other way (5de195060b2e, CVE-2024-53096): all memory is had
+before the driver is asked, so that nothing fails afterwards. The model is as v6.12; the patch asks first.
+"""
+
+from __future__ import annotations
+
+from concurrency import Kind, KmemCache
+from lockdep.gfp import GFP_KERNEL
+from stress.bug import bug
+from stress.patch import patch
+from stress.workloads.mappings import plenty
+from tree import NoMemory
+from vm import mmap
+from vm.errno import ENOMEM
+from vm.exit import exit_mmap
+from vm.filemap import AddressSpace, fput
+from vm.layout import PAGE_SIZE
+from vm.machine import boot
+from vm.mm import MmStruct
+from vm.mman import MAP_SHARED, PROT_READ
+from vm.mmap import sys_mmap, undo_mmap, vma_link_reserved
+from vm.vm_ops import FileOperations, VmOperations, mmap_file
+from vm.vma import VmArea
+
+
+@patch(mmap.mmap_new_file_vma)
+def mmap_new_file_vma(mm: MmStruct, vma: VmArea, _flags: int) -> int:
+    """The driver is asked first; then memory is had, or the VMA freed."""
+    file = vma.vm_file
+    assert file is not None
+    error = mmap_file(file, vma)
+    if error:
+        undo_mmap(mm, vma)
+        return error
+    mas = mm.mm_mt.cursor(vma.vm_start, vma.vm_end - 1)
+    try:
+        mas.preallocate(vma, GFP_KERNEL)
+    except NoMemory:
+        undo_mmap(mm, vma)
+        return ENOMEM
+    vma_link_reserved(mas, vma)
+    return 0
+
+
+class Reservation:
+    """The pages that a file system keeps for one mapping."""
+
+
+reservation_cache = KmemCache("resv_map", Reservation)
+
+
+def reserve(vma: VmArea) -> int:
+    """The hook of the file system: as hugetlbfs_file_mmap(), it keeps something for the mapping until its end."""
+    made = reservation_cache.alloc(GFP_KERNEL)
+    if made is None:
+        return ENOMEM
+    vma.vm_ops = VmOperations(close=lambda _: reservation_cache.free(made))
+    return 0
+
+
+@bug(
+    "mmap-not-undone",
+    id="Z82m",
+    title="what a file system has reserved for a mapping that fails is not given back",
+    year=2022,
+    versions="up to 6.1-rc2",
+    fix="5789151e48ac: mm/mmap: undo ->mmap() when mas_preallocate() fails",
+    evidence="read",
+    kind=Kind.LEAK,
+    check="leak",
+    patches=(mmap_new_file_vma,),
+    tasks=1,
+    preemptions=0,
+    faults=1,
+)
+def mmap_not_undone() -> None:
+    """Map a file whose file system keeps something for each mapping, while memory is short."""
+    with plenty():
+        machine = boot(2)
+        mm = machine.add_mm("cc1", 0x10_0000)
+        file = AddressSpace("hugetlbfs", 1)
+        file.f_op = FileOperations(reserve)
+    sys_mmap(mm, 0, PAGE_SIZE, PROT_READ, MAP_SHARED, file)
+    with plenty():
+        exit_mmap(mm)
+        machine.remove_mm(mm)
+        fput(machine.memory, file)
