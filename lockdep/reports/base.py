@@ -41,6 +41,13 @@ class ReportKind(StrEnum):
     SUBCLASS = "bad-subclass"
     WORKER_LEAK = "worker-leak"
     WW_MISUSE = "ww-api-misuse"
+    TABLE = "table-too-low"
+    """This and the following are read from logs of kernels only: our validator has no full tables and no hung tasks."""
+    HUNG = "hung-task"
+    STALL = "rcu-stall"
+    ALL_LOCKS = "all-locks-held"
+    DATA_RACE = "data-race"
+    UNKNOWN = "unknown-lock-report"
 
 
 @dataclass(frozen=True, slots=True)

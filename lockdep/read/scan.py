@@ -1,0 +1,215 @@
+"""From a stream of bytes to reports: in blocks, so that the memory does not grow with the log.
+
+A block without one of the words of `headlines.PARTS` is passed over unread: that is what makes it fast. While a report is
+open every line goes to the writer that it is of: two CPUs may print two reports at once.
+"""
+
+from __future__ import annotations
+
+import quopri
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import BinaryIO, Final
+
+from lockdep.read.build import built, is_report
+from lockdep.read.headlines import PARTS, Headline, headline_of, unheaded
+from lockdep.read.identity import key_of
+from lockdep.read.lines import Line, messages, stripped, unescaped
+from lockdep.read.model import LogReport
+from lockdep.read.reading import Reading
+from lockdep.read.titles import title
+
+BLOCK: Final = 1 << 20
+LONGEST: Final = 1 << 22
+"""Bytes of one line that are kept; a JSON file has a whole log in a line, an endless line has no end."""
+_BEFORE: Final = 2
+"""Lines that stay from a block that was passed over: the rule above a headline, or the half of one that was wrapped."""
+_LATER: Final = 300.0
+_PARTS: Final = tuple(part.encode() for part in PARTS)
+_WORDS: Final = re.compile("|".join(map(re.escape, PARTS)))
+_QP: Final = re.compile(rb"(?im)^content-transfer-encoding:\s*(?P<how>[\w-]+)")
+
+
+def read_stream(stream: BinaryIO, source: str = "") -> Iterator[LogReport]:
+    """The reports of a log, as they end; `source` is what they say they come from.
+
+    >>> import io
+    >>> log = b"[ 1.000000] WARNING: Nested lock was not taken\\n[ 1.000001] cook/6 is trying to lock:\\n"
+    >>> [(one.word, one.complete, one.task.comm) for one in read_stream(io.BytesIO(log))]
+    [('nest-lock', False, 'cook')]
+    """
+    scan = _Scan(source)
+    left = b""
+    while block := stream.read(BLOCK):
+        data = left + block
+        end = data.rfind(b"\n") + 1
+        if not end and len(data) < LONGEST:
+            left = data
+            continue
+        # A line without an end is read as if it ended here.
+        left = data[end:] if end else b""
+        yield from scan.block(data[:end] if end else data)
+    if left:
+        yield from scan.block(left)
+    yield from scan.end()
+
+
+def read_text(text: str, source: str = "") -> list[LogReport]:
+    """The reports in a text."""
+    scan = _Scan(source)
+    return [*scan.lines(text), *scan.end()]
+
+
+class _Scan:
+    """The reports that are open, by who prints them."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._open: dict[str, Reading] = {}
+        self._stamps: dict[str, float] = {}
+        self._number = 0
+        self._encoding = "utf-8"
+        self._is_first = True
+        self._qp = False
+        self._before: list[str] = []
+        self._last_who = ""
+        self._rule = False
+        self._half = ""
+
+    def block(self, data: bytes) -> Iterator[LogReport]:
+        """One block of whole lines."""
+        if self._is_first:
+            self._is_first = False
+            if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                self._encoding = "utf-16-le" if data[0] == 0xFF else "utf-16-be"
+        if self._encoding != "utf-8":
+            # Blocks end at a byte 0x0a, which is the half of a character: its other half begins the next block.
+            data = data.replace(b"\0", b"")
+        if not self._open and not any(part in data for part in _PARTS):
+            if not self._qp and b"=3D=3D" not in data and b"quoted-printable" not in data.lower():
+                self._number += data.count(b"\n")
+                self._before = []
+                return
+        yield from self.lines(self._decoded(data))
+
+    def _decoded(self, data: bytes) -> str:
+        for found in _QP.finditer(data):
+            self._qp = found["how"].lower() == b"quoted-printable"
+            if self._qp:
+                break
+        if self._qp or b"=3D=3D=3D=3D" in data:
+            data = quopri.decodestring(data)
+        if b"\0" in data:
+            data = data.replace(b"\0", b"")
+        return data.decode("utf-8", "replace")
+
+    def lines(self, text: str) -> Iterator[LogReport]:
+        """The lines of a block; where no report is open, only those around a word are looked at."""
+        at, size = 0, len(text)
+        while at < size:
+            if not self._open:
+                found = _WORDS.search(text, at)
+                if found is None:
+                    self._number += text.count("\n", at)
+                    return
+                start = text.rfind("\n", at, found.start()) + 1 or at
+                for _ in range(_BEFORE):
+                    start = text.rfind("\n", at, max(start - 1, at)) + 1 or at
+                self._number += text.count("\n", at, start)
+                at = start
+                stop = text.find("\n", found.end())
+                stop = size if stop < 0 else stop + 1
+            else:
+                stop = text.find("\n", at)
+                stop = size if stop < 0 else stop + 1
+            while at < stop:
+                end = text.find("\n", at)
+                end = size if end < 0 else end
+                self._number += 1
+                yield from self._raw(text[at:end])
+                at = end + 1
+
+    def end(self) -> Iterator[LogReport]:
+        """No more lines come."""
+        for who in list(self._open):
+            yield from self._close(who)
+
+    def _raw(self, raw: str) -> Iterator[LogReport]:
+        raw = raw.rstrip("\r")
+        if "\x1b" in raw or "&" in raw or "#012" in raw or "\\n" in raw or "^[[" in raw:
+            for one in unescaped(raw):
+                for part in messages(one):
+                    yield from self._line(stripped(part))
+            return
+        for part in messages(raw):
+            yield from self._line(stripped(part))
+
+    def _line(self, line: Line) -> Iterator[LogReport]:
+        text = line.text.strip()
+        headline = self._headline(text) if text else None
+        who = line.who
+        if headline is not None:
+            yield from self._close(who)
+            stamped = line.stamp is not None
+            time = "" if line.stamp is None else f"{line.stamp:.6f}"
+            reading = Reading(headline, self._source, self._number, time, stamped)
+            reading.framed = self._rule
+            self._open[who] = reading
+            self._last_who = who
+            if line.stamp is not None:
+                self._stamps[who] = line.stamp
+            if headline.rest:
+                reading.feed(headline.rest)
+            self._rule = False
+            return
+        if text:
+            self._rule = text.startswith("=====") and text == "=" * len(text)
+        if not line.marked and not who:
+            # dmesg indents what follows an embedded newline; what has no mark and no indent is of another program.
+            if line.indented:
+                who = self._last_who
+            else:
+                who = self._unstamped()
+        reading_or_none = self._open.get(who)
+        if reading_or_none is None:
+            return
+        if line.stamp is not None:
+            before = self._stamps.get(who, line.stamp)
+            if line.stamp < before - 1.0 or line.stamp > before + _LATER:
+                # Another boot, or long after.
+                yield from self._close(who)
+                return
+            self._stamps[who] = line.stamp
+            self._last_who = who
+        reading_or_none.feed(line.text)
+        if reading_or_none.done:
+            yield from self._close(who)
+
+    def _unstamped(self) -> str:
+        """Whose a line without any mark is: nobody's in a log that has stamps."""
+        reading = self._open.get("")
+        return "" if reading is not None and not reading.stamped else "?"
+
+    def _headline(self, text: str) -> Headline | None:
+        headline = headline_of(text)
+        if headline is None and self._half:
+            headline = headline_of(f"{self._half} {text}")
+        self._half = text if _HALF.match(text) and headline is None else ""
+        if headline is None and "" not in self._open:
+            headline = unheaded(text) if not self._open else None
+        return headline
+
+    def _close(self, who: str) -> Iterator[LogReport]:
+        reading = self._open.pop(who, None)
+        self._stamps.pop(who, None)
+        if reading is None:
+            return
+        reading.close()
+        if is_report(reading):
+            report = built(reading)
+            report = replace(report, key=key_of(report))
+            yield replace(report, title=title(report))
+
+
+_HALF: Final = re.compile(r"(?:=+ )?\[? ?(?:WARNING|INFO|BUG): .{0,60}$")
