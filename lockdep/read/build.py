@@ -7,9 +7,10 @@ report behind a cut one would else close a cycle that nobody printed.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-from lockdep.read.frames import stack_of
+from lockdep.read.frames import site_of, stack_of
 from lockdep.read.locks import class_line, class_name, lock_line
 from lockdep.read.model import NOBODY, NOWHERE, LogReport, TableRow, told_lock
 from lockdep.read.reading import Reading
@@ -71,7 +72,8 @@ def built(reading: Reading) -> LogReport:
         states=tuple(reading.states),
         chain=tuple(map(class_name, reading.chain)),
         table=tuple(TableRow(cpu, verb, class_name(name)) for cpu, verb, name in reading.table),
-        message=reading.message or reading.headline.fields.get("race", ""),
+        site=site_of(reading.site),
+        message=reading.message or re.sub(r"\+0x\S+", "", reading.headline.fields.get("race", "")),
         rows=tuple(
             HeldRow(comm, int(pid), tuple(told_lock(lock_line(found)) for found in found_all))
             for comm, pid, found_all in reading.held_rows

@@ -42,7 +42,7 @@ _FORMS: Final = (
         ReportKind.STALL,
         r"rcu_\w+ (?:self-)?detected (?:expedited )?stalls? on (?:CPUs/tasks|CPU|tasks)\b.{0,200}",
     ),
-    (ReportKind.DATA_RACE, r"KCSAN: (?:data-race|assert: race) in (?P<race>.{1,300})"),
+    (ReportKind.DATA_RACE, r"KCSAN: (?:data-race|assert: race) in (?P<race>[^\s+]+(?:\+0x\S+)?(?: / [^\s+]+(?:\+0x\S+)?)?)"),
     (
         ReportKind.WORKER_LEAK,
         r"workqueue leaked (?:lock or atomic|atomic, lock or RCU|lock, atomic or RCU): (?P<wcomm>.{1,64})/0x[0-9a-f]+/(?P<wpid>\d+).{0,80}",

@@ -85,6 +85,7 @@ class LogReport(Report):
     chain: tuple[str, ...] = ()
     table: tuple[TableRow, ...] = ()
     message: str = ""
+    site: Frame = NOWHERE
     rows: tuple[HeldRow, ...] = ()
     release: str = ""
     source: str = ""

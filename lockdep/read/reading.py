@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from lockdep.read.frames import frame_end, is_frame
+from lockdep.read.frames import frame_end, frame_of, is_frame
 from lockdep.read.headlines import Headline
 from lockdep.read.locks import LOCK, PARTIAL, joined
 from lockdep.reports.base import ReportKind
@@ -19,6 +19,7 @@ _TORN: Final = 40
 _MOST: Final = 4000
 """Lines that a report keeps; a stack or a list without an end is somebody's joke."""
 
+_ATOMIC: Final = re.compile(r"in_atomic\(\): .*\bpid: (?P<pid>\d+), name: (?P<comm>.{1,64})$")
 _TASK: Final = re.compile(
     r"(?P<comm>.{1,64})/(?P<pid>\d+)(?: \[(?P<tag>HC\S+)\])? (?P<does>is trying to acquire(?: lock)?:|is trying to lock:"
     r"|just changed the state of lock:|takes:|is trying to (?:release|contend) lock.*|is freeing memory .*"
@@ -57,6 +58,12 @@ _SPLIT: Final = re.compile(
     r"|(?<=-{10})\s+(?=\S)|(?<=already depends on the new lock\.)\s+(?=\S)|(?<=changed the state of lock:)\s+(?=\S)"
     r"|(?<=\] takes:)\s+(?=\S)|(?<=this task is already holding:)\s+(?=\S)"
 )
+_CRASH: Final = re.compile(
+    r"Unable to handle kernel|general protection fault|BUG: (?!sleeping|scheduling|workqueue|MAX_)|kernel BUG at|Oops: |KASAN: "
+    r"|-+\[ cut here|Linux version \d|watchdog: BUG|Internal error:|Rebooting in \d|sysrq: "
+)
+_CRASH_STARTS: Final = "UgBkOK-LwIRs"
+_LAST_FUNCTION: Final = re.compile(r"last function: (?P<function>[\w.]+)")
 _TRACES: Final = ("Call Trace:", "Call trace:", "Backtrace:", "Backtrace: ", "stack backtrace:", "[<TASK>]", "Stack trace:")
 _SLOTS: Final = {
     "but task is already holding lock:": "owned",
@@ -110,6 +117,7 @@ class Reading:
         self.table: list[tuple[int, str, str]] = []
         self.message = headline.fields.get("message", "")
         self.closing: list[str] = []
+        self.site = ""
         self.doubts: list[str] = []
         self.evidence = 0
         self._stack: list[str] | None = None
@@ -150,6 +158,10 @@ class Reading:
 
     def _one(self, line: str, raw: str) -> None:
         if self._torn and self._continued(line):
+            return
+        if line[0] in _CRASH_STARTS and _CRASH.match(line):
+            # The kernel fell over while it printed: what follows is of that.
+            self.done = True
             return
         if self._stack is not None and ("+0x" in line or self._stack or is_frame(line)) and self._is_frame(line):
             return
@@ -232,7 +244,7 @@ class Reading:
             self._slot, self._stack = slot, None
             self.evidence += 1
             return True
-        if line in _TRACES:
+        if line in _TRACES or line.startswith("Backtrace:"):
             self._trace(line)
             return True
         if self._slot == "table" and self._row(line, raw):
@@ -240,6 +252,12 @@ class Reading:
         if self._slot == "chain" and _CHAIN.match(line):
             self.chain = [name.strip() for name in line.split(" --> ")]
             return True
+        if self._slot == "site":
+            self._slot = ""
+            found = frame_of(line)
+            if found is not None:
+                self.site = line
+                return True
         if self._slot == "nest" and " " not in line.strip("()"):
             self.message, self._slot = line, ""
             return True
@@ -350,7 +368,7 @@ class Reading:
         released = _RELEASES.match(does)
         if released:
             self.message = released["name"]
-            self._slot = ""
+            self._slot = "site"
         if does.startswith("is freeing"):
             self._slot = "wanted"
 
@@ -365,6 +383,9 @@ class Reading:
             # What comes behind the list of one task is a list of all, or of another report.
             self.done = True
             return
+        if self.closing and self.kind is not ReportKind.NEST_LOCK:
+            # The list comes before the stack, so the stack is another task's, printed at the same time.
+            self.doubts.append("a stack before the held locks")
         self.holder = who
         self.announced = int(found["count"] or 0)
 
@@ -412,6 +433,8 @@ class Reading:
 
     def _plain(self, line: str) -> bool:
         """Lines that say who, where and in which kernel."""
+        if line.startswith("in_atomic()") and self._in_atomic(line):
+            return True
         if line.startswith(_IGNORED):
             return True
         if line[0] in "=-" and len(set(line)) == 1:
@@ -434,6 +457,11 @@ class Reading:
         if line in ("</TASK>", "]---") and self.closing and self.kind not in (ReportKind.STALL,):
             self.done = True
             return True
+        if self.kind is ReportKind.WORKER_LEAK and not self.message:
+            found = _LAST_FUNCTION.match(line)
+            if found is not None:
+                self.message = found["function"]
+                return True
         if self.kind is ReportKind.RCU and not self.message:
             found = _MESSAGE.match(line)
             if found is not None:
@@ -441,6 +469,16 @@ class Reading:
                 self.evidence += 1
                 return True
         return False
+
+    def _in_atomic(self, line: str) -> bool:
+        found = _ATOMIC.match(line)
+        if found is None:
+            return False
+        if self.closing:
+            self.doubts.append("a stack before the state")
+        self.task = found["comm"], found["pid"]
+        self.evidence += 1
+        return True
 
     def _ran(self, found: re.Match[str]) -> None:
         if self.closing:

@@ -16,7 +16,8 @@ from lockdep.trace import Frame
 
 _ALWAYS: Final = re.compile(
     # Reporting.
-    r"dump_stack|show_stack|print_|_bug$|_print|warn_slowpath|__warn|dump_backtrace|unwind_backtrace|show_regs|show_trace"
+    r"dump_stack|show_stack|print_|_bug$|_print|printk|console_(?:unlock|flush|trylock|emit)|should_fail|fail_dump|warn_alloc|^__?die|^oops_|"
+    r"warn_slowpath|__warn|dump_backtrace|unwind_backtrace|show_regs|show_trace"
     r"|report_bug|panic|fixup_bug|do_trap|do_error_trap|do_invalid_op|invalid_op|asm_exc_|exc_invalid|handle_bug|^exc_"
     r"|stack_trace|arch_stack_walk|save_trace|save_stack"
     # The validator.
@@ -26,19 +27,19 @@ _ALWAYS: Final = re.compile(
     # Locks.
     r"|spin_lock|spin_trylock|spin_unlock|raw_spin_rq|(?:read|write)_(?:lock|trylock|unlock)|^down|^up_(?:read|write)|__down"
     r"|^_*mutex_|^_*rt_mutex|rwsem|osq_|owner_on_cpu|^percpu_(?:down|up)|bh_(?:en|dis)able|queued_spin|seqprop|seqlock"
-    r"|seqcount|lock_timer_base|^rtlock|^__rt_|lock_acquired|_lock_nested$|^class_\w+_(?:con|de)structor|local_lock"
+    r"|seqcount|lock_timer_base|^rtlock|^__rt_|lock_acquired|^class_\w+_(?:con|de)structor|local_lock"
     # Waiting and work.
     r"|flush_work|__flush|start_flush|drain_workqueue|destroy_workqueue|cancel_(?:delayed_)?work|__cancel_work|queue_work"
     r"|queue_delayed_work|insert_work|wait_for_completion|^complete$|__wait_for|wait_for_common|__wake_up|finish_wait"
-    r"|prepare_to_wait|(?:del|mod|add)_timer|timer_(?:delete|shutdown)|sk_stop_timer|try_to_grab|kthread_stop"
+    r"|prepare_to_wait|^process_one_work$|^process_scheduled_works$|^worker_thread$|^kthread$|^ret_from_fork|(?:del|mod|add)_timer|timer_(?:delete|shutdown)|sk_stop_timer|try_to_grab|kthread_stop"
     # Memory and small helpers.
-    r"|kv?free|k?v?[mzc]alloc|krealloc|kmem_cache|kmalloc|slab|alloc_page|__alloc_|folio_alloc|kfree_skb|debug_object"
+    r"|kv?free|k?v?[mzc]alloc|krealloc|kmem_cache|kmalloc|slab_|allocate_slab|alloc_page|__alloc_(?:pages|frozen)|folio_alloc|kfree_skb|debug_object"
     r"|debug_check|timer_is_static|work_is_static|atomic\d*_(?:dec|inc|read|set|add|sub|fetch|xchg|cmpxchg|or|and|try)"
     r"|(?:set|clear|change|test)_bit|^refcount_|^kref_|mem(?:cpy|cmp|set|move|dup|chr)|str(?:n?cmp|n?cpy|l?cpy|len|n?dup|scpy)"
     r"|copy_(?:to|from)_(?:user|iter)|(?:get|put)_user|list_(?:add|del|move|replace)|kobject_|device_(?:add|del|unregister)"
     r"|^__init_|^iput|^ihold|put_device|perf_trace|kasan|kmsan|kcsan|instrument_|^arch_local|trace_(?:hard|soft)irqs"
     r"|register_lock|assign_lock|^lock_sock|^osq|lock_page|rcu_read|__schedule_bug|^sched(?:ule)?$|^__schedule"
-    r"|preempt_schedule|schedule_debug|^context_switch|irq_exit|irqentry_|exit_to_user_mode_loop|^klist_"
+    r"|preempt_schedule|schedule_debug|^context_switch|irq_exit|irqentry_|^entry_|^do_syscall_|^asm_|^ret_from_|^ret_fast|exit_to_user_mode_loop|^klist_"
 )
 _STARTS: Final = re.compile(r"start_kernel|do_initcalls?|do_one_initcall|kernel_init|rest_init|do_basic_setup")
 
@@ -87,7 +88,8 @@ def is_start_up(stack: Stack) -> bool:
 def title(report: LogReport) -> str:
     """The title, or "" where there is no function to name."""
     if report.kind is ReportKind.DATA_RACE:
-        return f"KCSAN: data-race in {report.message}"
+        what = "assert: race" if "assert: race" in report.headline else "data-race"
+        return f"KCSAN: {what} in {report.message}"
     if report.kind is ReportKind.TABLE:
         return report.headline
     form = _FORMS.get(report.kind)
@@ -108,8 +110,8 @@ def _function(report: LogReport) -> str:
     if report.kind in (ReportKind.CIRCULAR, ReportKind.RECURSIVE, ReportKind.INVERSION):
         lines = (report.wanted,) if report.kind is not ReportKind.CIRCULAR else (report.wanted, report.owned)
         sites += [line.site for line in lines if line is not None and is_own(line.site.function)]
-        sites += [own(report.links[-1].stack)] if report.links else []
-        sites += [closing, *map(own, stacks)]
+        # As printed, from the highest link on: where a workqueue's own functions are at both sites, that is who flushed it.
+        sites += [*map(own, stacks), closing]
     elif report.kind is ReportKind.IRQ_ORDER:
         sites += [own(usage.stack) for usage in report.usages] + [closing]
     elif report.kind in (ReportKind.RETURN_TO_USER, ReportKind.TASK_EXIT):
@@ -117,6 +119,10 @@ def _function(report: LogReport) -> str:
     elif report.kind is ReportKind.HUNG:
         waiting = [frame for frame in report.stack if not _WAITS.search(frame.function)]
         sites += [own(tuple(waiting)), closing]
+    elif report.kind is ReportKind.WORKER_LEAK and report.message:
+        return report.message
+    elif report.kind in (ReportKind.BAD_UNLOCK, ReportKind.BAD_CONTENTION):
+        sites += [closing, report.site]
     elif report.kind is ReportKind.HELD_FREED:
         sites += [report.wanted.site] if report.wanted else []
         sites += [closing]
@@ -124,4 +130,12 @@ def _function(report: LogReport) -> str:
         sites += [closing, report.wanted.site if report.wanted else None]
     else:
         sites += [closing, report.wanted.site if report.wanted else None]
-    return next((frame.function for frame in sites if frame is not None and frame.function != "unknown"), "")
+    # A primitive is better than nothing.
+    sites += [line.site for line in (report.wanted, report.owned) if line is not None]
+    return next((_plain(frame.function) for frame in sites if frame is not None and frame.function != "unknown"), "")
+
+
+def _plain(function: str) -> str:
+    """The name in a mangled one of C++ that has no namespace."""
+    found = re.match(r"_Z(\d+)", function)
+    return function[found.end() : found.end() + int(found[1])] if found and len(found[1]) < 4 else function
