@@ -21,6 +21,7 @@ _BARE: Final = re.compile(
 """Without an offset: ``f dir/file.h:3 [inline]`` and ``f (dir/file.c:12)``."""
 _ARM: Final = re.compile(r"\[<[0-9a-f]+>\] \((?P<function>[A-Za-z_][\w.]*)\)")
 _ADDRESS: Final = re.compile(r"\[<[0-9a-f]{8,16}>\]\s+(?P<function>[A-Za-z_][\w.]*)$")
+_PLAIN: Final = re.compile(r"(\w+)\+0x[0-9a-f]+/0x[0-9a-f]+$")
 _CLONE: Final = re.compile(r"\.(?:isra|part|constprop|cold|llvm|lto_priv)\b.*$")
 
 
@@ -33,14 +34,19 @@ def is_frame(text: str) -> bool:
 @lru_cache(maxsize=4096)
 def frame_of(text: str) -> Frame | None:
     """The frame in a line; None for a guess and for what is no frame. Clones of a function count as it."""
-    if text.startswith("? "):
+    if text[:2] == "? ":
         # The kernel found an address on the stack that no frame vouches for.
         return None
+    found = _PLAIN.match(text)
+    if found is not None:
+        return Frame(found[1], "", 0)
     for form in (_OFFSET, _BARE, _ARM, _ADDRESS):
         found = form.match(text)
         if found is not None:
             parts = found.groupdict()
-            function = _CLONE.sub("", parts["function"])
+            function = parts["function"]
+            if "." in function:
+                function = _CLONE.sub("", function)
             return Frame(function, parts.get("file") or "", int(parts.get("line") or 0))
     return None
 

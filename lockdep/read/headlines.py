@@ -55,21 +55,22 @@ _HEADLINE: Final = re.compile(
 )
 _LISTED: Final = re.compile(r"Showing all (?:blocking )?locks held in the system:$")
 _UNHEADED: Final = re.compile(r"(?P<comm>.{1,64})/(?P<pid>\d+) (?:\[HC\S+\] )?is trying to (?:acquire(?: lock)?|lock):$")
-_QUICK: Final = ("WARNING: ", "INFO: ", "BUG: ")
 
 PARTS: Final = (
     "locking de",
     "recursive locking",
     "-unsafe lock order",
     "lock inversion",
-    "lock state",
-    "lock usage",
+    " lock state",
+    " lock usage",
     "wait context",
-    " usage",
+    "RCU usage",
+    "check() usage",
     "unlock balance",
     "contention detected",
     "lock freed",
-    "lock held ",
+    "lock held when",
+    "lock held at task",
     "has locks held",
     "lock was not",
     "non-static key",
@@ -77,12 +78,15 @@ PARTS: Final = (
     "invalid subclass",
     "invalid context",
     "while atomic",
-    " blocked ",
-    "stall",
-    "KCSAN",
+    " blocked for more",
+    " blocked in ",
+    "detected stall",
+    "ed expedited stall",
+    "KCSAN: ",
     "workqueue leaked",
     "locks held in the",
-    "is trying to ",
+    "is trying to acquire",
+    "is trying to lock:",
 )
 
 
@@ -98,7 +102,7 @@ class Headline:
 
 def headline_of(text: str) -> Headline | None:
     """The headline that a line without prefix is, or None."""
-    if not any(word in text for word in _QUICK):
+    if "NG: " not in text and "FO: " not in text and "UG: " not in text:
         if _LISTED.match(text):
             return Headline(ReportKind.ALL_LOCKS, text, {})
         return None

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from lockdep.read.model import LogReport
 from lockdep.read.titles import own
 from lockdep.reports.base import ReportKind
 
-_NUMBER: Final = re.compile(r"#\d+(?=/|$)")
+_PARTED: Final = re.compile(r"(#\d+)?(/\d+)?$")
 _RLOCK: Final = re.compile(r"^&\(&(?P<lock>.+)\)->rlock$|^&(?P<plain>.+)->rlock$|^\(&(?P<paren>.+)\)->rlock$")
 _WORK: Final = re.compile(r"^\((?:work_completion\))?\(?(?P<work>&.+?)\)?\)?$")
 _INSTANCE: Final = re.compile(r"(?<=[A-Za-z_\-])\d+$")
@@ -25,6 +26,7 @@ _RENAMED: Final = {"mmap_sem": "mmap_lock", "i_mutex_key": "i_mutex_key", "cpu_h
 """Of fields that got another name (5.8: mmap_sem; 5.13 and before: cpu_hotplug_lock.rw_sem)."""
 
 
+@lru_cache(maxsize=4096)
 def plain(name: str) -> str:
     """A class name without what differs from boot to boot, in its newest spelling; ``#n`` and ``/m`` are left."""
     base, number, subclass = parted(name)
@@ -39,7 +41,8 @@ def plain(name: str) -> str:
         while inner.startswith("(") and inner.endswith(")"):
             inner = inner[1:-1]
         if inner.startswith("&(&") and inner.endswith(")->work"):
-            inner = inner[2:].replace(")->work", "->work") if False else f"&{inner[3:]}".replace(")->work", "->work")
+            # A delayed work is a work in a struct: both are told by the outer one.
+            inner = f"&{inner[3:]}".replace(")->work", "->work")
         base = f"(work_completion){inner}"
     base = _KEY.sub("__key", base)
     for old, new in _RENAMED.items():
@@ -50,8 +53,11 @@ def plain(name: str) -> str:
 
 def parted(name: str) -> tuple[str, str, str]:
     """A name as printed: base, ``#n`` or "", ``/m`` or ""."""
-    found = re.search(r"(#\d+)?(/\d+)?$", name)
-    assert found is not None
+    if name[-1:].isdigit():
+        found = _PARTED.search(name)
+        assert found is not None
+    else:
+        return name, "", ""
     return name[: found.start()], found[1] or "", found[2] or ""
 
 

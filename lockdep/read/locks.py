@@ -13,6 +13,11 @@ _ADDRESS: Final = r"(?:0x)?[0-9a-f]{4,16}|\(?_*ptrval_*\)?"
 _CLASS: Final = r"\((?P<name>.+?)\)\s*\{(?P<usage>[.+?\-]{4,8})\}(?:-\{(?P<outer>\d+):(?P<inner>\d+)\})?"
 LOCK: Final = re.compile(rf"(?:(?P<address>{_ADDRESS})\s*)?{_CLASS}(?:\s*,?\s*at:\s*(?P<site>\S.*))?")
 """A lock or class line from its address or name on."""
+WHOLE: Final = re.compile(
+    rf"(?:#(?P<held>\d+): +|-> #(?P<link>\d+) )?(?:(?P<address>{_ADDRESS}) )?{_CLASS}"
+    r"(?::|, at: (?P<site>(?:\[<[0-9a-f]+>\] )?[^\s+()]+\+0x[0-9a-f]+/0x[0-9a-f]+))$"
+)
+"""A record as kernels print nearly all: nothing to put together, and nothing run together with it."""
 PARTIAL: Final = re.compile(
     rf"(?:(?:{_ADDRESS})\s*)?"
     r"(?:\((?P<name>[^{}]{0,160}?)(?:\)\s*(?:\{[.+?\-]{0,8}(?:\}(?:-(?:\{(?:\d+(?::(?:\d+\}?)?)?)?)?)?"
@@ -25,7 +30,7 @@ _PRINTED: Final = re.compile(r"\s+\w+=.*$")
 
 def class_name(printed: str) -> str:
     """The name of the class, without what a printer added."""
-    return _PRINTED.sub("", printed.strip())
+    return _PRINTED.sub("", printed.strip()) if "=" in printed else printed.strip()
 
 
 def lock_line(found: re.Match[str]) -> LockLine:

@@ -8,7 +8,7 @@ from typing import Final
 
 from lockdep.read.frames import frame_end, frame_of, is_frame
 from lockdep.read.headlines import Headline
-from lockdep.read.locks import LOCK, PARTIAL, joined
+from lockdep.read.locks import LOCK, PARTIAL, WHOLE, joined
 from lockdep.reports.base import ReportKind
 
 _PATIENCE: Final = 14
@@ -64,6 +64,7 @@ _CRASH: Final = re.compile(
 )
 _CRASH_STARTS: Final = "UgBkOK-LwIRs"
 _LAST_FUNCTION: Final = re.compile(r"last function: (?P<function>[\w.]+)")
+_FRAME: Final = re.compile(r"(?:\? )?[\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+$")
 _TRACES: Final = ("Call Trace:", "Call trace:", "Backtrace:", "Backtrace: ", "stack backtrace:", "[<TASK>]", "Stack trace:")
 _SLOTS: Final = {
     "but task is already holding lock:": "owned",
@@ -144,12 +145,51 @@ class Reading:
             return
         if not line:
             return
+        if self._stack is not None and _FRAME.match(line):
+            # Half of all lines: as kernels have printed them since 4.16.
+            self._foreign = 0
+            self._stack.append(line)
+            return
+        if not self._torn and self._is_whole(line):
+            self._foreign = 0
+            self._last = ""
+            return
         if len(line) > 38 and _SPLIT.search(line):
             for part in _SPLIT.split(line):
                 if part:
                     self._one(part.strip(), text)
             return
         self._one(line, text)
+
+    def _is_whole(self, line: str) -> bool:
+        """The lines that are nearly all lines, first: they need neither patience nor a second look."""
+        slot = _SLOTS.get(line)
+        if slot is not None:
+            self._slot, self._stack = slot, None
+            self.evidence += 1
+            return True
+        if "){" not in line:
+            return False
+        found = WHOLE.match(line)
+        if found is None:
+            return False
+        if found["link"] is not None:
+            self._slot = ""
+            self._stack = []
+            self.links.append((int(found["link"]), found, self._stack))
+        elif found["site"] is None:
+            return False
+        elif found["held"] is not None:
+            if self.announced is None:
+                return False
+            self._keep(int(found["held"]), found)
+        elif self._slot in _SITED:
+            self.locks[self._slot] = found
+            self._stack = None
+        else:
+            return False
+        self.evidence += 1
+        return True
 
     def close(self) -> None:
         """There is no more: a record that is still torn is taken as far as it goes."""
@@ -335,6 +375,9 @@ class Reading:
     def _keep_held(self, index: int, body: str) -> None:
         found = LOCK.match(body)
         assert found is not None
+        self._keep(index, found)
+
+    def _keep(self, index: int, found: re.Match[str]) -> None:
         rows = self.held_rows[-1][2] if self.kind is ReportKind.ALL_LOCKS and self.held_rows else self.held
         if index < len(rows):
             rows[index] = found

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import quopri
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import BinaryIO, Final
 
 from lockdep.read.build import built, is_report
 from lockdep.read.headlines import PARTS, Headline, headline_of, unheaded
 from lockdep.read.identity import key_of
-from lockdep.read.lines import Line, messages, stripped, unescaped
+from lockdep.read.lines import STAMP, Line, messages, stripped, unescaped
 from lockdep.read.model import LogReport
 from lockdep.read.reading import Reading
 from lockdep.read.titles import title
@@ -27,7 +27,7 @@ _BEFORE: Final = 2
 """Lines that stay from a block that was passed over: the rule above a headline, or the half of one that was wrapped."""
 _LATER: Final = 300.0
 _PARTS: Final = tuple(part.encode() for part in PARTS)
-_WORDS: Final = re.compile("|".join(map(re.escape, PARTS)))
+_ESCAPES: Final = ("\x1b", "^[[", "&gt;", "&lt;", "&amp;", "&#", "&quot;", "#012", "\\n")
 _QP: Final = re.compile(rb"(?im)^content-transfer-encoding:\s*(?P<how>[\w-]+)")
 
 
@@ -59,6 +59,27 @@ def read_text(text: str, source: str = "") -> list[LogReport]:
     """The reports in a text."""
     scan = _Scan(source)
     return [*scan.lines(text), *scan.end()]
+
+
+def _positions(text: str) -> Iterator[int]:
+    """Where the words stand. One search for each is ten times as fast as one for all of them."""
+    for part in PARTS:
+        at = text.find(part)
+        while at >= 0:
+            yield at
+            at = text.find(part, at + 1)
+
+
+def _rows_of(text: str, positions: Sequence[int]) -> list[int]:
+    """The numbers of the lines in which these positions are."""
+    rows: list[int] = []
+    row = start = 0
+    for position in positions:
+        row += text.count("\n", start, position)
+        start = position
+        if not rows or rows[-1] != row:
+            rows.append(row)
+    return rows
 
 
 class _Scan:
@@ -106,29 +127,59 @@ class _Scan:
 
     def lines(self, text: str) -> Iterator[LogReport]:
         """The lines of a block; where no report is open, only those around a word are looked at."""
-        at, size = 0, len(text)
-        while at < size:
+        hits = sorted(_positions(text))
+        next_hit = 0
+        rows = text.split("\n")
+        if rows and not rows[-1]:
+            rows.pop()
+        if not hits and not self._open:
+            self._number += len(rows)
+            return
+        is_escaped = any(mark in text for mark in _ESCAPES)
+        wanted = _rows_of(text, hits)
+        first = self._number
+        at = 0
+        while at < len(rows):
             if not self._open:
-                found = _WORDS.search(text, at)
-                if found is None:
-                    self._number += text.count("\n", at)
-                    return
-                start = text.rfind("\n", at, found.start()) + 1 or at
-                for _ in range(_BEFORE):
-                    start = text.rfind("\n", at, max(start - 1, at)) + 1 or at
-                self._number += text.count("\n", at, start)
-                at = start
-                stop = text.find("\n", found.end())
-                stop = size if stop < 0 else stop + 1
+                while next_hit < len(wanted) and wanted[next_hit] < at:
+                    next_hit += 1
+                if next_hit == len(wanted):
+                    break
+                hit = wanted[next_hit]
+                at, stop = max(at, hit - _BEFORE), hit + 1
             else:
-                stop = text.find("\n", at)
-                stop = size if stop < 0 else stop + 1
+                stop = at + 1
             while at < stop:
-                end = text.find("\n", at)
-                end = size if end < 0 else end
-                self._number += 1
-                yield from self._raw(text[at:end])
-                at = end + 1
+                self._number = first + at + 1
+                raw = rows[at]
+                at += 1
+                if is_escaped or "\r" in raw:
+                    yield from self._raw(raw.rstrip("\r"))
+                    continue
+                found = STAMP.match(raw)
+                if found is not None and self._open and raw.find("[", found.end()) < 0:
+                    # Nearly all lines of a report: nothing in front but the stamp, and no second message in it.
+                    end = found.end()
+                    if end == len(raw):
+                        continue
+                    line = raw[end:]
+                    if "NG: " not in line and "FO: " not in line and "UG: " not in line and line[:7] != "Showing":
+                        who = found[2] or found[3] or ""
+                        reading = self._open.get(who)
+                        if reading is not None:
+                            stamp = float(found[1])
+                            before = self._stamps.get(who, stamp)
+                            if before - 1.0 <= stamp <= before + _LATER:
+                                self._stamps[who] = stamp
+                                self._last_who = who
+                                self._half = ""
+                                self._rule = line[:5] == "=====" and not line.strip("= ")
+                                reading.feed(line)
+                                if reading.done:
+                                    yield from self._close(who)
+                                continue
+                yield from self._raw(raw)
+        self._number = first + len(rows)
 
     def end(self) -> Iterator[LogReport]:
         """No more lines come."""
@@ -136,7 +187,6 @@ class _Scan:
             yield from self._close(who)
 
     def _raw(self, raw: str) -> Iterator[LogReport]:
-        raw = raw.rstrip("\r")
         if "\x1b" in raw or "&" in raw or "#012" in raw or "\\n" in raw or "^[[" in raw:
             for one in unescaped(raw):
                 for part in messages(one):
@@ -208,8 +258,7 @@ class _Scan:
         reading.close()
         if is_report(reading):
             report = built(reading)
-            report = replace(report, key=key_of(report))
-            yield replace(report, title=title(report))
+            yield replace(report, key=key_of(report), title=title(report))
 
 
 _HALF: Final = re.compile(r"(?:=+ )?\[? ?(?:WARNING|INFO|BUG): .{0,60}$")
