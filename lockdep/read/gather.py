@@ -1,0 +1,129 @@
+"""Many logs, each cycle once: how often it was seen, in which kernels, under which titles, first and last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from lockdep.files import UnusableFile, read_json
+from lockdep.read.identity import identity, path_of, steps_of
+from lockdep.read.model import LogReport
+from lockdep.reports.base import ReportKind
+
+FORMAT: Final = "sugarbush-lock-reports-1"
+
+
+@dataclass(slots=True)
+class Finding:
+    """One cause: its first report, whole if there is a whole one, and where it was seen.
+
+    An incomplete report has no identity; those of one kind and title are one finding, and `near` names the known cycles
+    that have one of their locks' orders.
+    """
+
+    identity: str
+    report: LogReport
+    count: int = 0
+    kernels: dict[str, int] = field(default_factory=dict)
+    titles: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, int] = field(default_factory=dict)
+    paths: dict[str, int] = field(default_factory=dict)
+    near: tuple[str, ...] = ()
+
+    def add(self, report: LogReport) -> None:
+        """One more report of this cause."""
+        self.count += 1
+        for table, value in (
+            (self.kernels, report.release),
+            (self.titles, report.title),
+            (self.sources, f"{report.source}:{report.line}"),
+            (self.paths, path_of(report)),
+        ):
+            if value:
+                table[value] = table.get(value, 0) + 1
+
+    @property
+    def first(self) -> str:
+        """Where it was seen first, in the order of reading."""
+        return next(iter(self.sources), "")
+
+    @property
+    def last(self) -> str:
+        """Where it was seen last."""
+        return next(reversed(self.sources), "") if self.sources else ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The report, and how often and where it was seen."""
+        return {
+            **self.report.to_json(),
+            "seen": self.count,
+            "kernels": dict(self.kernels),
+            "titles": dict(self.titles),
+            "first": self.first,
+            "last": self.last,
+            "paths": len(self.paths),
+            "near": list(self.near),
+        }
+
+
+def gather(reports: Iterable[LogReport]) -> list[Finding]:
+    """The findings, in the order in which each was met first.
+
+    >>> from lockdep.read import read_text
+    >>> log = "[ 1.000000] BUG: MAX_LOCKDEP_KEYS too low!\\n" * 3
+    >>> [(one.identity[:5], one.count) for one in gather(read_text(log, "a.log"))]
+    [('table', 3)]
+    """
+    found: dict[str, Finding] = {}
+    for report in reports:
+        name = identity(report)
+        key = name or f"?{report.word}?{report.title}?{report.headline}?{'?'.join(report.cycle)}"
+        if report.kind is ReportKind.ALL_LOCKS:
+            key = f"?{report.source}?{report.line}"
+        finding = found.get(key)
+        if finding is None:
+            finding = found[key] = Finding(name, report)
+        finding.add(report)
+    _find_near(found.values())
+    return list(found.values())
+
+
+def _find_near(findings: Iterable[Finding]) -> None:
+    """For each incomplete cycle, the known ones that go over its order of two locks."""
+    known = [(one.identity, steps_of(one.report)) for one in findings if one.identity]
+    for one in findings:
+        report = one.report
+        if one.identity or report.wanted is None or report.owned is None:
+            continue
+        from lockdep.read.identity import parted, plain
+
+        names = ["".join(parted(plain(line.name))[::2]) for line in (report.owned, report.wanted)]
+        step = (names[0], names[1])
+        one.near = tuple(name for name, has in known if step in has)
+
+
+def to_json(findings: Iterable[Finding]) -> dict[str, Any]:
+    """All findings as one object; also what `--baseline` reads."""
+    return {"format": FORMAT, "reports": [one.to_json() for one in findings]}
+
+
+def read_baseline(path: Path) -> frozenset[str]:
+    """The identities in a file that ``--json`` wrote, or a list of them, one a line; raises `UnusableFile`."""
+    from lockdep.files import read_text
+
+    text = read_text(path)
+    if not text.lstrip().startswith("{"):
+        return frozenset(word for line in text.splitlines() if (word := line.partition("#")[0].strip()))
+    data = read_json(path, "a baseline")
+    if data.get("format") != FORMAT or not isinstance(data.get("reports"), list):
+        raise UnusableFile(f"{path} is no baseline: save one with `sugarbush lockdep LOGS --json > {path.name}`")
+    found = (row.get("identity") for row in data["reports"] if isinstance(row, dict))
+    return frozenset(one for one in found if isinstance(one, str))
+
+
+def dumps(data: dict[str, Any]) -> str:
+    """JSON that is the same on every machine, and that any program reads: no control character, no lone surrogate."""
+    return json.dumps(data, ensure_ascii=True, indent=1)
