@@ -15,7 +15,7 @@ from typing import Final
 
 from lockdep.read.model import LogReport
 from lockdep.read.titles import own
-from lockdep.reports.base import ReportKind
+from lockdep.reports.base import ReportKind, Stack
 
 _PARTED: Final = re.compile(r"(#\d+)?(/\d+)?$")
 _RLOCK: Final = re.compile(r"^&\(&(?P<lock>.+)\)->rlock$|^&(?P<plain>.+)->rlock$|^\(&(?P<paren>.+)\)->rlock$")
@@ -85,7 +85,7 @@ def key_of(report: LogReport) -> str:
     if not report.complete:
         return ""
     if report.reporter != "lockdep":
-        return f"{report.reporter}:{report.word}: " + " -> ".join(turned(report.cycle) if report.cycle else (report.message,))
+        return _of_another(report)
     kind = report.word
     if report.kind is ReportKind.CIRCULAR:
         return f"{kind}: " + " -> ".join(turned(report.cycle))
@@ -110,6 +110,23 @@ def key_of(report: LogReport) -> str:
     return f"{kind}: {classes}{what}: {function}"
 
 
+def _of_another(report: LogReport) -> str:
+    """Other checkers number their locks, or give addresses: such a lock is told by who takes it."""
+    if not report.links:
+        return f"{report.reporter} {report.word}: {report.message}"
+    edges = report.edges
+    names = [
+        (f"lock of {_first(stack)}" if _NAMELESS.search(wanted) else wanted) for _, wanted, stack in edges
+    ]
+    return f"{report.reporter} {report.word}: " + " -> ".join(turned([*names[-1:], *names[:-1]]))
+
+
+def _first(stack: Stack) -> str:
+    frame = own(stack)
+    return frame.function if frame else "?"
+
+
+_NAMELESS: Final = re.compile(r"^M\d+$|^(?:.*@)?0x[0-9a-f]+$")
 _BY_HELD: Final = (
     ReportKind.WAIT_CONTEXT,
     ReportKind.RCU,

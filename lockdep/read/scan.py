@@ -17,6 +17,8 @@ from lockdep.read.headlines import PARTS, Headline, headline_of, unheaded
 from lockdep.read.identity import key_of
 from lockdep.read.lines import STAMP, Line, messages, stripped, unescaped
 from lockdep.read.model import LogReport
+from lockdep.read.others import PARTS as OTHER_PARTS
+from lockdep.read.others import OtherReading, opened
 from lockdep.read.reading import Reading
 from lockdep.read.titles import title
 
@@ -26,7 +28,8 @@ LONGEST: Final = 1 << 22
 _BEFORE: Final = 2
 """Lines that stay from a block that was passed over: the rule above a headline, or the half of one that was wrapped."""
 _LATER: Final = 300.0
-_PARTS: Final = tuple(part.encode() for part in PARTS)
+_ALL_PARTS: Final = (*PARTS, *OTHER_PARTS)
+_PARTS: Final = tuple(part.encode() for part in _ALL_PARTS)
 _ESCAPES: Final = ("\x1b", "^[[", "&gt;", "&lt;", "&amp;", "&#", "&quot;", "#012", "\\n")
 _QP: Final = re.compile(rb"(?im)^content-transfer-encoding:\s*(?P<how>[\w-]+)")
 
@@ -63,7 +66,7 @@ def read_text(text: str, source: str = "") -> list[LogReport]:
 
 def _positions(text: str) -> Iterator[int]:
     """Where the words stand. One search for each is ten times as fast as one for all of them."""
-    for part in PARTS:
+    for part in _ALL_PARTS:
         at = text.find(part)
         while at >= 0:
             yield at
@@ -82,12 +85,29 @@ def _rows_of(text: str, positions: Sequence[int]) -> list[int]:
     return rows
 
 
+class _Other:
+    """A report of another checker, as a scan sees it."""
+
+    def __init__(self, reading: OtherReading, number: int, stamped: bool) -> None:
+        self.reading, self.number, self.stamped = reading, number, stamped
+
+    @property
+    def done(self) -> bool:
+        return self.reading.done
+
+    def feed(self, text: str) -> None:
+        self.reading.feed(text)
+
+    def close(self) -> None:
+        """Nothing is kept back."""
+
+
 class _Scan:
     """The reports that are open, by who prints them."""
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._open: dict[str, Reading] = {}
+        self._open: dict[str, Reading | _Other] = {}
         self._stamps: dict[str, float] = {}
         self._number = 0
         self._encoding = "utf-8"
@@ -213,6 +233,13 @@ class _Scan:
                 reading.feed(headline.rest)
             self._rule = False
             return
+        if text and not (self._open.get(who) and isinstance(self._open[who], Reading)):
+            other = opened(line.text)
+            if other is not None:
+                yield from self._close(who)
+                self._open[who] = _Other(other, self._number, line.stamp is not None)
+                self._last_who = who
+                return
         if text:
             self._rule = text.startswith("=====") and text == "=" * len(text)
         if not line.marked and not who:
@@ -256,6 +283,11 @@ class _Scan:
         if reading is None:
             return
         reading.close()
+        if isinstance(reading, _Other):
+            other = reading.reading.report(self._source, reading.number)
+            if other is not None:
+                yield replace(other, key=key_of(other))
+            return
         if is_report(reading):
             report = built(reading)
             yield replace(report, key=key_of(report), title=title(report))
