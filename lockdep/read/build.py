@@ -12,12 +12,11 @@ from typing import Final
 
 from lockdep.read.frames import site_of, stack_of
 from lockdep.read.locks import class_line, class_name, lock_line
-from lockdep.read.model import NOBODY, NOWHERE, LogReport, TableRow, told_lock
+from lockdep.read.model import NOBODY, NOWHERE, LogReport, TableRow
 from lockdep.read.reading import Reading
 from lockdep.reports.base import ReportKind, TaskLine
 from lockdep.reports.irq import ClassBlock, UsageTrace
 from lockdep.reports.order import Link
-from lockdep.snapshot import HeldRow
 
 _ALONE: Final = (ReportKind.TABLE, ReportKind.DATA_RACE, ReportKind.SUBCLASS)
 """Kinds that one line says all of."""
@@ -74,9 +73,8 @@ def built(reading: Reading) -> LogReport:
         table=tuple(TableRow(cpu, verb, class_name(name)) for cpu, verb, name in reading.table),
         site=site_of(reading.site),
         message=reading.message or re.sub(r"\+0x\S+", "", reading.headline.fields.get("race", "")),
-        rows=tuple(
-            HeldRow(comm, int(pid), tuple(told_lock(lock_line(found)) for found in found_all))
-            for comm, pid, found_all in reading.held_rows
+        tasks=tuple(
+            (TaskLine(comm, int(pid)), tuple(map(lock_line, lines))) for comm, pid, lines in reading.held_rows
         ),
         release=reading.release,
         source=reading.source,

@@ -86,12 +86,17 @@ class LogReport(Report):
     table: tuple[TableRow, ...] = ()
     message: str = ""
     site: Frame = NOWHERE
-    rows: tuple[HeldRow, ...] = ()
+    tasks: tuple[tuple[TaskLine, tuple[LockLine, ...]], ...] = ()
     release: str = ""
     source: str = ""
     line: int = 0
     time: str = ""
     reporter: str = "lockdep"
+
+    @property
+    def rows(self) -> tuple[HeldRow, ...]:
+        """Of a list of all held locks the tasks, as a `Snapshot` has them."""
+        return tuple(HeldRow(task.comm, task.pid, tuple(map(told_lock, lines))) for task, lines in self.tasks)
 
     @property
     def word(self) -> str:
