@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from lockdep.files import UnusableFile, read_json
-from lockdep.read.identity import identity, path_of, steps_of
+from lockdep.files import UnusableFile, read_json, read_text, shown
+from lockdep.read.identity import base, identity, path_of, steps_of
 from lockdep.read.model import LogReport
 from lockdep.reports.base import ReportKind
 
@@ -93,16 +94,30 @@ def gather(reports: Iterable[LogReport]) -> list[Finding]:
 
 def _find_near(findings: Iterable[Finding]) -> None:
     """For each incomplete cycle, the known ones that go over its order of two locks."""
-    known = [(one.identity, steps_of(one.report)) for one in findings if one.identity]
+    known = [(one.identity, steps_of(one.report.cycle)) for one in findings if one.identity and one.report.edges]
     for one in findings:
-        report = one.report
-        if one.identity or report.wanted is None or report.owned is None:
-            continue
-        from lockdep.read.identity import parted, plain
+        step = _known_step(one)
+        one.near = tuple(name for name, has in known if step in has) if step else ()
 
-        names = ["".join(parted(plain(line.name))[::2]) for line in (report.owned, report.wanted)]
-        step = (names[0], names[1])
-        one.near = tuple(name for name, has in known if step in has)
+
+def _known_step(one: Finding) -> tuple[str, str] | None:
+    """The order that a cut report still tells: the lock that was held, and the one that was wanted."""
+    report = one.report
+    if one.identity or report.wanted is None or report.owned is None:
+        return None
+    return base(report.owned.name), base(report.wanted.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What is known already: identities, and the steps of the cycles, by which a cut report is known again."""
+
+    identities: frozenset[str]
+    steps: frozenset[tuple[str, str]]
+
+    def knows(self, one: Finding) -> bool:
+        """Whether a finding is none that is new. A cut one is known if its order stands in a known cycle."""
+        return one.identity in self.identities if one.identity else _known_step(one) in self.steps
 
 
 def to_json(findings: Iterable[Finding]) -> dict[str, Any]:
@@ -110,18 +125,26 @@ def to_json(findings: Iterable[Finding]) -> dict[str, Any]:
     return {"format": FORMAT, "reports": [one.to_json() for one in findings]}
 
 
-def read_baseline(path: Path) -> frozenset[str]:
-    """The identities in a file that ``--json`` wrote, or a list of them, one a line; raises `UnusableFile`."""
-    from lockdep.files import read_text
-
+def read_baseline(path: Path) -> Baseline:
+    """What ``--json`` wrote, or a list of identities, one a line (``#`` begins a remark); raises `UnusableFile`."""
     text = read_text(path)
     if not text.lstrip().startswith("{"):
-        return frozenset(word for line in text.splitlines() if (word := line.partition("#")[0].strip()))
+        words = [word for line in text.splitlines() if (word := line.partition("#")[0].strip())]
+        for word in words:
+            if not _IDENTITY.fullmatch(word):
+                raise UnusableFile(f"{path} is no baseline: {shown(word)} is no identity of a report")
+        return Baseline(frozenset(words), frozenset())
     data = read_json(path, "a baseline")
-    if data.get("format") != FORMAT or not isinstance(data.get("reports"), list):
+    rows = data.get("reports")
+    if data.get("format") != FORMAT or not isinstance(rows, list):
         raise UnusableFile(f"{path} is no baseline: save one with `sugarbush lockdep LOGS --json > {path.name}`")
-    found = (row.get("identity") for row in data["reports"] if isinstance(row, dict))
-    return frozenset(one for one in found if isinstance(one, str))
+    known = [row for row in rows if isinstance(row, dict) and isinstance(row.get("identity"), str)]
+    cycles = [row["cycle"] for row in known if row.get("kind") == "circular" and isinstance(row.get("cycle"), list)]
+    steps = [steps_of([name for name in cycle if isinstance(name, str)]) for cycle in cycles]
+    return Baseline(frozenset(row["identity"] for row in known), frozenset().union(*steps))
+
+
+_IDENTITY: Final = re.compile(r"[a-z-]+-[0-9a-f]{12}")
 
 
 def dumps(data: dict[str, Any]) -> str:

@@ -163,10 +163,13 @@ def path_of(report: LogReport) -> str:
     return f"{report.key} by {' -> '.join(min(turns))}"
 
 
-def steps_of(report: LogReport) -> frozenset[tuple[str, str]]:
-    """The steps between plain classes, for the coarser comparison: cycles that share one."""
-    cycle = report.cycle
-    if not report.complete or report.kind is not ReportKind.CIRCULAR:
-        return frozenset()
-    names = ["".join(parted(plain(name))[::2]) for name in cycle]
+def base(name: str) -> str:
+    """A class name without ``#n``, in its newest spelling."""
+    first, _, subclass = parted(plain(name))
+    return first + subclass
+
+
+def steps_of(cycle: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """The steps of a cycle between classes without ``#n``, for the coarser comparison: cycles that share one."""
+    names = [base(name) for name in cycle]
     return frozenset(zip(names, names[1:] + names[:1], strict=True))
