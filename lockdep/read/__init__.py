@@ -1,7 +1,8 @@
 """Reads lock reports that others printed: kernel logs of any version and shape, and what other checkers say.
 
-This is the only door. `read_stream` and `read_text` give `LogReport` values, which are `lockdep.Report`s; `gather` makes
-findings of them, each cause once; `told`, `to_json`, `to_sarif`, `to_page` and `snapshot_of` show findings.
+This is the only door. `read_stream` and `read_text` give `LogReport` values, which are `lockdep.Report`s;
+`gather` makes findings of them, each cause once; `told`, `to_json`, `to_sarif`, `to_page` and `snapshot_of`
+show findings.
 
 >>> import io
 >>> from lockdep.read import gather, read_stream

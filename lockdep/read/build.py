@@ -1,8 +1,8 @@
 """From what was read of a report to the report; and whether it is whole.
 
-A cycle is believed only if every part of the report says the same: the links are all there, the lowest is the wanted lock
-and the highest the held one, the table and the chain line name classes of it, and one task did it all. Lines of a second
-report behind a cut one would else close a cycle that nobody printed.
+A cycle is believed only if every part of the report says the same: the links are all there, the lowest is the
+wanted lock and the highest the held one, the table and the chain line name classes of it, and one task did it
+all. Lines of a second report behind a cut one would else close a cycle that nobody printed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from lockdep.reports.order import Link
 
 _ALONE: Final = (ReportKind.TABLE, ReportKind.DATA_RACE, ReportKind.SUBCLASS)
 """Kinds that one line says all of."""
-_WITH_STACK: Final = (ReportKind.KEY, ReportKind.SLEEP_IN_ATOMIC, ReportKind.SCHEDULE_IN_ATOMIC, ReportKind.HUNG, ReportKind.STALL, ReportKind.WORKER_LEAK)
+_WITH_STACK: Final = (
+    ReportKind.KEY,
+    ReportKind.SLEEP_IN_ATOMIC,
+    ReportKind.SCHEDULE_IN_ATOMIC,
+    ReportKind.HUNG,
+    ReportKind.STALL,
+    ReportKind.WORKER_LEAK,
+)
 
 
 def is_report(reading: Reading) -> bool:
@@ -112,7 +119,9 @@ def _cycle(reading: Reading, kind: ReportKind, names: dict[str, str]) -> tuple[t
         return known, len(known) == 2 and known[0] == known[1]
     if kind is ReportKind.IRQ_ORDER:
         path = [names[slot] for slot in ("safe", "owned", "wanted", "unsafe") if slot in names]
-        is_whole = len(path) == 4 and reading.dependency in (None, (path[1], path[2])) and len(reading.states) == 2
+        is_whole = (
+            len(path) == 4 and reading.dependency in (None, (path[1], path[2])) and len(reading.states) == 2
+        )
         return tuple(name for at, name in enumerate(path) if at == 0 or path[at - 1] != name), is_whole
     if kind is ReportKind.INVERSION:
         both = tuple(names[slot] for slot in ("wanted", "other") if slot in names)

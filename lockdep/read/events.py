@@ -2,13 +2,15 @@
 
 One JSON object a line:
 
-    {"task": "cook", "pid": 4711, "time": 37.1, "event": "acquire", "lock": "ffff888112345678", "class": "&oven->door_lock",
+    {"task": "cook", "pid": 4711, "time": 37.1, "event": "acquire", "lock": "ffff888112345678",
+     "class": "&oven->door_lock",
      "subclass": 0, "read": 0, "try": false, "check": true, "nest": null, "irq": "", "site": "oven_open_door"}
 
-``event`` is acquire, release, downgrade or free. ``read`` is 0 exclusive, 1 plain read, 2 recursive read. ``irq`` joins with
-``|`` what is so: softirq, hardirq, nmi (the context), hardirqs-off, bh-off. Only task, event and lock are needed; an acquire
-needs the class as well. `event_of` makes such an object of a raw tracepoint's arguments. ftrace's text cannot be used: it has
-neither subclass nor nest lock and one mode of read, so a nesting that is annotated would be reported as a recursion.
+``event`` is acquire, release, downgrade or free. ``read`` is 0 exclusive, 1 plain read, 2 recursive read.
+``irq`` joins with ``|`` what is so: softirq, hardirq, nmi (the context), hardirqs-off, bh-off. Only task,
+event and lock are needed; an acquire needs the class as well. `event_of` makes such an object of a raw
+tracepoint's arguments. ftrace's text cannot be used: it has neither subclass nor nest lock and one mode of
+read, so a nesting that is annotated would be reported as a recursion.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from lockdep.validator import Lockdep
 
 BATCH: Final = 512
 LOCKS: Final = 200_000
-"""Locks that are remembered; beyond, those of classes with several instances that nobody holds are forgotten."""
+"""Locks that are remembered; beyond, those of classes with several instances that nobody holds are forgotten.
+"""
 TASKS: Final = 50_000
 SITES: Final = 50_000
 LONGEST: Final = 1 << 16
@@ -39,9 +42,11 @@ _FTRACE: Final = (b"# tracer:", b"lock_acquire:", b"lock_release:")
 
 
 def event_of(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """An event of a raw tracepoint: ``lock_acquire(lock, subclass, trylock, read, check, nest_lock, ip)``, ``lock_release``.
+    """An event of a raw tracepoint: ``lock_acquire(lock, subclass, trylock, read, check, nest_lock, ip)``,
+    ``lock_release``.
 
-    `fields` has those arguments by name, with `lock_name` (``lock->name``), `comm`, `pid` and, where known, `irq`.
+    `fields` has those arguments by name, with `lock_name` (``lock->name``), `comm`, `pid` and, where known,
+    `irq`.
 
     >>> event_of("lock_release", {"lock": "ffff8881", "comm": "cook", "pid": 7})["event"]
     'release'
@@ -145,7 +150,8 @@ class Offline:
                 return
             self.lockdep.release(self._locks[lock])
             if len(task.taken) > 64 and not task.context.held:
-                # It holds nothing, so what it releases next it took before it is told here: as good as never taken.
+                # It holds nothing, so what it releases next it took before it is told here: as good as never
+                # taken.
                 task.taken.clear()
         elif what == "downgrade":
             if lock in task.taken:
@@ -173,7 +179,9 @@ class Offline:
         if len(self._locks) >= LOCKS:
             held = {id(entry[0]) for one in self._tasks.values() for entry in one.context.held}
             # A class of one instance can guard a cycle: it must not seem to get a second one, so it is kept.
-            for old in [key for key, one in self._locks.items() if id(one) not in held and self._counts[one.name] > 1]:
+            for old in [
+                key for key, one in self._locks.items() if id(one) not in held and self._counts[one.name] > 1
+            ]:
                 del self._locks[old]
         key = self._keys.get(name)
         if key is None:
@@ -186,7 +194,9 @@ class Offline:
         del self._locks[lock]
 
     def _site(self, site: Any) -> Callable[..., None]:
-        """A function of that name through which an acquire is made: so reports name the place that the event names."""
+        """A function of that name through which an acquire is made: so reports name the place that the event
+        names.
+        """
         if not isinstance(site, str):
             raise TypeError("site is a text")
         if len(self._sites) >= SITES:
@@ -247,7 +257,9 @@ class Offline:
 
 
 def _made_through() -> FunctionType:
-    """The function that `Offline._site` copies under other names; all of it is one line, so that the line can be chosen."""
+    """The function that `Offline._site` copies under other names; all of it is one line, so that the line can
+    be chosen.
+    """
     made: dict[str, Any] = {}
     exec(
         "def through(acquire, lock_map, read, trylock, subclass, nest_lock, check): "
@@ -306,9 +318,14 @@ def _batches(stream: BinaryIO, name: str) -> Iterator[tuple[int, list[bytes]]]:
     number = 1
     lines = _lines(stream, name)
     while batch := list(islice(lines, BATCH)):
-        if number == 1 and any(mark in line for line in batch[:20] for mark in _FTRACE) and not batch[0].startswith(b"{"):
+        if (
+            number == 1
+            and any(mark in line for line in batch[:20] for mark in _FTRACE)
+            and not batch[0].startswith(b"{")
+        ):
             raise UnusableFile(
-                f"{name} is text of ftrace, which has no subclass, no nest lock and one mode of read, so that reports of it"
+                f"{name} is text of ftrace, which has no subclass, no nest lock and one mode of "
+                "read, so that reports of it"
                 " would be wrong: record the raw tracepoints' arguments instead (docs/lock-reports.md)"
             )
         yield number, [line for line in batch if line.strip()]
@@ -321,7 +338,9 @@ def _lines(stream: BinaryIO, name: str) -> Iterable[bytes]:
         number += 1
         if not line.endswith(b"\n"):
             if len(line) >= LONGEST:
-                raise UnusableFile(f"{name}, line {number}: this is no lock event: it is longer than {LONGEST} bytes")
+                raise UnusableFile(
+                    f"{name}, line {number}: this is no lock event: it is longer than {LONGEST} bytes"
+                )
             try:
                 json.loads(line)
             except ValueError:

@@ -1,7 +1,8 @@
-"""What a report means: how each step took its lock, a schedule that runs, what would make it a false alarm, plain words.
+"""What a report means: how each step took its lock, a schedule that runs, what would make it a false alarm,
+plain words.
 
-A log says little of how a lock was taken: only the table (``rlock``, ``sync``) and the names of functions. What follows
-from a name is said as "probably"; what nothing tells is unknown, and nothing is made of it.
+A log says little of how a lock was taken: only the table (``rlock``, ``sync``) and the names of functions.
+What follows from a name is said as "probably"; what nothing tells is unknown, and nothing is made of it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,22 @@ from lockdep.read.titles import is_own, is_start_up, own
 from lockdep.reports.base import ReportKind, Stack
 
 _READ: Final = re.compile(r"down_read|read_lock|read_trylock|percpu_down_read|srcu_read|_read_acquire")
-_SYNC: Final = re.compile(r"synchronize_s?rcu|^__flush|flush_work|wait_for_completion|drain_workqueue|cancel_work")
+_SYNC: Final = re.compile(
+    r"synchronize_s?rcu|^__flush|flush_work|wait_for_completion|drain_workqueue|cancel_work"
+)
 _TRY: Final = re.compile(r"trylock|try_lock|down_trylock")
-_WRITE: Final = re.compile(r"mutex_lock|spin_lock|down_write|write_lock|_mutex_lock|percpu_down_write|rt_mutex|^down$")
+_WRITE: Final = re.compile(
+    r"mutex_lock|spin_lock|down_write|write_lock|_mutex_lock|percpu_down_write|rt_mutex|^down$"
+)
 _ANNOTATIONS: Final = (
-    ("fs_reclaim", "memory reclaim: is this allocation made with GFP_KERNEL, and can reclaim come to that lock at all?"),
-    ("cpuhp_state", "CPU hotplug states: do the two steps belong to one state, and to one CPU going the same way?"),
+    (
+        "fs_reclaim",
+        "memory reclaim: is this allocation made with GFP_KERNEL, and can reclaim come to that lock at all?",
+    ),
+    (
+        "cpuhp_state",
+        "CPU hotplug states: do the two steps belong to one state, and to one CPU going the same way?",
+    ),
     ("(wq_completion)", "a workqueue: does the work that takes the lock run on this very queue?"),
     ("(work_completion)", "a work item: is the work that is flushed the one that takes the lock?"),
     ("(completion)", "a completion: is the one that completes it the one that needs the lock?"),
@@ -92,7 +103,8 @@ def steps(report: LogReport) -> tuple[Step, ...]:
                 function.function if function else (stack[0].function if stack else ""),
                 stack,
                 mode,
-                # How the first lock of a step was taken is known only where a step wanted it, and of the held list.
+                # How the first lock of a step was taken is known only where a step wanted it, and of the held
+                # list.
                 "read" if closing and verbs.get((0, held)) == "rlock" else "",
                 closing,
             )
@@ -122,22 +134,32 @@ def questions(report: LogReport) -> tuple[Question, ...]:
     found: list[Question] = []
     names = list(dict.fromkeys(report.cycle))
     if every:
-        outer = [line.name for line in report.held if line.name not in (step.held for step in every if step.closing)]
+        outer = [
+            line.name
+            for line in report.held
+            if line.name not in (step.held for step in every if step.closing)
+        ]
         outer = [name for name in dict.fromkeys(outer) if name not in names]
-        where = ", ".join(dict.fromkeys(step.function for step in every if step.function and not step.closing))
+        where = ", ".join(
+            dict.fromkeys(step.function for step in every if step.function and not step.closing)
+        )
         also = f"The new step also held {', '.join(outer)}: do the other steps? " if outer else ""
         found.append(
             Question(
                 "Is there one lock that all steps hold outside, exclusively (a gate lock)? Then they cannot meet.",
-                f"{also}The report does not tell the outer locks of old steps: look at the callers of {where or 'each step'},"
+                f"{also}The report does not tell the outer locks of old steps: look at the callers "
+                f"of {where or 'each step'},"
                 " or give /proc/lockdep_chains of the same boot with --chains.",
             )
         )
-        for step in every:
-            if step.mode == "try":
-                found.append(
-                    Question(f"Is {step.wanted} only tried for in {step.function}? A trylock waits for nobody.", step.function)
-                )
+        found += [
+            Question(
+                f"Is {step.wanted} only tried for in {step.function}? A trylock waits for nobody.",
+                step.function,
+            )
+            for step in every
+            if step.mode == "try"
+        ]
     for name in names:
         base, _, subclass = parted(name)
         if subclass:
@@ -147,19 +169,27 @@ def questions(report: LogReport) -> tuple[Question, ...]:
                     f"whoever takes {base} with a nesting level",
                 )
             )
-        elif _WHAT_KERNELS_CALL_ONE.search(base) and report.kind in (ReportKind.CIRCULAR, ReportKind.RECURSIVE):
+        elif _WHAT_KERNELS_CALL_ONE.search(base) and report.kind in (
+            ReportKind.CIRCULAR,
+            ReportKind.RECURSIVE,
+        ):
             found.append(
                 Question(
                     f"{name} stands for all locks that one line initialises: is it one instance in all steps?",
                     f"where {base} is initialised, and which objects the steps work on",
                 )
             )
-        found += [Question(f"{name} is no lock but an annotation.", why) for mark, why in _ANNOTATIONS if mark in name]
+        found += [
+            Question(f"{name} is no lock but an annotation.", why)
+            for mark, why in _ANNOTATIONS
+            if mark in name
+        ]
     early = [step for step in every if is_start_up(step.stack)]
     if early:
         found.append(
             Question(
-                f"{early[0].held} -> {early[0].wanted} was seen only while the kernel or a module started: can it come again,"
+                f"{early[0].held} -> {early[0].wanted} was seen only while the kernel or a module "
+                "started: can it come again,"
                 " with the others running?",
                 early[0].function,
             )
@@ -167,7 +197,8 @@ def questions(report: LogReport) -> tuple[Question, ...]:
     if report.kind is ReportKind.RECURSIVE:
         found.append(
             Question(
-                "Are the two locks two instances, always taken in one order? Then a nesting level or an ordering function"
+                "Are the two locks two instances, always taken in one order? Then a nesting level or "
+                "an ordering function"
                 " says so.",
                 "the objects of both acquires",
             )
@@ -183,35 +214,54 @@ def words(report: LogReport) -> str:
         every = steps(report)
         if not every:
             return (
-                f"{task} wanted {name}{f' while it held {report.owned.name}' if report.owned else ''}, and that order contradicts"
+                f"{task} wanted "
+                f"{name}{f' while it held {report.owned.name}' if report.owned else ''}, and that "
+                "order contradicts"
                 " one that was seen before. The log ends, or has lost lines, before it says which: no cycle is told."
             )
         chain = "; ".join(
-            f"{'now ' if step.closing else ''}{step.wanted} was taken in {step.function or 'an unknown place'} with {step.held} held"
-            + (f" ({'probably ' if step.mode in ('read', 'try') else ''}{_MODES[step.mode]})" if step.mode in _MODES else "")
+            (
+                f"{'now ' if step.closing else ''}{step.wanted} was taken in "
+                f"{step.function or 'an unknown place'} with {step.held} held"
+            )
+            + (
+                f" ({'probably ' if step.mode in ('read', 'try') else ''}{_MODES[step.mode]})"
+                if step.mode in _MODES
+                else ""
+            )
             for step in every
         )
         return (
-            f"{len(every)} orders contradict each other: {chain}. If {len(every)} tasks do that at the same time, each holds what"
+            f"{len(every)} orders contradict each other: {chain}. If {len(every)} tasks do that at "
+            "the same time, each holds what"
             " the one before it wants, and none goes on. Nobody has hung yet: the report says that it can happen."
         )
     if report.kind is ReportKind.RECURSIVE and len(report.cycle) == 2:
-        return f"{task} wanted {name} while it held a lock of the same class. If that is the same lock, it waits for itself."
-    if report.kind is ReportKind.IRQ_ORDER and report.complete:
-        assert report.owned is not None and report.wanted is not None
         return (
-            f"{report.safe} is taken in {report.states[0]} context, and {report.unsafe} is taken with those interrupts on. Now"
-            f" {report.wanted.name} was wanted while {report.owned.name} was held, which joins them: a task that holds {report.unsafe}"
+            f"{task} wanted {name} while it held a lock of the same class. If that is the same lock, it "
+            "waits for itself."
+        )
+    if report.kind is ReportKind.IRQ_ORDER and report.complete:
+        assert report.owned is not None
+        assert report.wanted is not None
+        return (
+            f"{report.safe} is taken in {report.states[0]} context, and {report.unsafe} is taken "
+            "with those interrupts on. Now"
+            f" {report.wanted.name} was wanted while {report.owned.name} was held, which joins them: "
+            f"a task that holds {report.unsafe}"
             f" can be interrupted by a handler that waits for {report.safe}, whose holder waits for {report.unsafe}."
         )
     if report.kind is ReportKind.INVERSION and report.complete:
         return (
-            f"{report.cycle[0]} and {report.cycle[1]} are nested, one of them is taken in {report.states[0]} context and the other with"
-            " those interrupts on: a handler that comes in between waits for a lock whose holder waits for what it interrupted."
+            f"{report.cycle[0]} and {report.cycle[1]} are nested, one of them is taken in "
+            f"{report.states[0]} context and the other with"
+            " those interrupts on: a handler that comes in between waits for a lock whose holder "
+            "waits for what it interrupted."
         )
     if report.kind is ReportKind.INCONSISTENT and report.complete:
         return (
-            f"{name} is taken both {{{report.states[0]}}} and {{{report.states[1]}}}: the handler can come while the lock is held on the"
+            f"{name} is taken both {{{report.states[0]}}} and {{{report.states[1]}}}: the handler "
+            "can come while the lock is held on the"
             " same CPU, and wait for it for ever."
         )
     return _SHORT.get(report.kind, "")
@@ -221,7 +271,9 @@ _MODES: Final = {"read": "for read", "try": "tried", "wait": "waited for"}
 _SHORT: Final = {
     ReportKind.WAIT_CONTEXT: "A lock that may sleep (on PREEMPT_RT, or always) was wanted where nothing may.",
     ReportKind.RCU: "RCU was used outside of its rules: a pointer without a reader, or a sleep inside one.",
-    ReportKind.BAD_UNLOCK: "A lock was released that this task does not hold: released twice, or on a path that never took it.",
+    ReportKind.BAD_UNLOCK: (
+        "A lock was released that this task does not hold: released twice, or on a path that never took it."
+    ),
     ReportKind.HELD_FREED: "Memory was freed with a lock in it that the same task still holds.",
     ReportKind.RETURN_TO_USER: "A system call ended with a lock held.",
     ReportKind.TASK_EXIT: "A task ended with a lock held.",

@@ -22,15 +22,17 @@ from lockdep.read.scan import BLOCK, read_stream
 STDIN: Final = Path("-")
 _MAGIC: Final[tuple[tuple[bytes, Callable[[BinaryIO], object]], ...]] = (
     (b"\x1f\x8b", lambda raw: gzip.GzipFile(fileobj=raw)),
-    (b"BZh", lambda raw: bz2.BZ2File(raw)),
-    (b"\xfd7zXZ", lambda raw: lzma.LZMAFile(raw)),
+    (b"BZh", bz2.BZ2File),
+    (b"\xfd7zXZ", lzma.LZMAFile),
 )
 _OURS: Final = (b'"sugarbush"', b'"sugarbush-lockdep-')
 _PARTS: Final = tuple(part.encode() for part in PARTS)
 
 
 def is_log(path: Path) -> bool:
-    """Whether a path is to be read as logs: standard input, what is no JSON file of ours, a directory with any such file."""
+    """Whether a path is to be read as logs: standard input, what is no JSON file of ours, a directory with
+    any such file.
+    """
     if path == STDIN:
         return True
     if path.is_dir():
@@ -47,7 +49,9 @@ def is_log(path: Path) -> bool:
 
 
 def logs_in(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files that are meant: of a directory those in it, by name, without directories below and without our own JSON."""
+    """The files that are meant: of a directory those in it, by name, without directories below and without
+    our own JSON.
+    """
     for path in paths:
         if path != STDIN and path.is_dir():
             yield from (one for one in _inside(path) if is_log(one))
@@ -74,7 +78,9 @@ def reports_of(paths: Iterable[Path]) -> Iterator[LogReport]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """A log as a stream of bytes, uncompressed. Pipes are waited for, devices are refused: one may have no end."""
+    """A log as a stream of bytes, uncompressed. Pipes are waited for, devices are refused: one may have no
+    end.
+    """
     if path == STDIN:
         yield _plain(sys.stdin.buffer)
         return
@@ -83,7 +89,9 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         if stat.S_ISDIR(mode):
             raise UnusableFile(f"{path} cannot be read: it is a directory")
         if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
-            raise UnusableFile(f"{path} cannot be read: it is neither a file nor a pipe; save what it gives to a file first")
+            raise UnusableFile(
+                f"{path} cannot be read: it is neither a file nor a pipe; save what it gives to a file first"
+            )
         stream = path.open("rb")
     except (OSError, ValueError) as error:
         raise UnusableFile(f"{path} cannot be read: {reason(error)}") from None

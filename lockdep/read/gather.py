@@ -21,8 +21,8 @@ FORMAT: Final = "sugarbush-lock-reports-1"
 class Finding:
     """One cause: its first report, whole if there is a whole one, and where it was seen.
 
-    An incomplete report has no identity; those of one kind and title are one finding, and `near` names the known cycles
-    that have one of their locks' orders.
+    An incomplete report has no identity; those of one kind and title are one finding, and `near` names the
+    known cycles that have one of their locks' orders.
     """
 
     identity: str
@@ -71,10 +71,10 @@ class Finding:
 
 
 def gather(reports: Iterable[LogReport]) -> list[Finding]:
-    """The findings, in the order in which each was met first.
+    r"""The findings, in the order in which each was met first.
 
     >>> from lockdep.read import read_text
-    >>> log = "[ 1.000000] BUG: MAX_LOCKDEP_KEYS too low!\\n" * 3
+    >>> log = "[ 1.000000] BUG: MAX_LOCKDEP_KEYS too low!\n" * 3
     >>> [(one.identity[:5], one.count) for one in gather(read_text(log, "a.log"))]
     [('table', 3)]
     """
@@ -94,7 +94,9 @@ def gather(reports: Iterable[LogReport]) -> list[Finding]:
 
 def _find_near(findings: Iterable[Finding]) -> None:
     """For each incomplete cycle, the known ones that go over its order of two locks."""
-    known = [(one.identity, steps_of(one.report.cycle)) for one in findings if one.identity and one.report.edges]
+    known = [
+        (one.identity, steps_of(one.report.cycle)) for one in findings if one.identity and one.report.edges
+    ]
     for one in findings:
         step = _known_step(one)
         one.near = tuple(name for name, has in known if step in has) if step else ()
@@ -126,7 +128,9 @@ def to_json(findings: Iterable[Finding]) -> dict[str, Any]:
 
 
 def read_baseline(path: Path) -> Baseline:
-    """What ``--json`` wrote, or a list of identities, one a line (``#`` begins a remark); raises `UnusableFile`."""
+    """What ``--json`` wrote, or a list of identities, one a line (``#`` begins a remark); raises
+    `UnusableFile`.
+    """
     text = read_text(path)
     if not text.lstrip().startswith("{"):
         words = [word for line in text.splitlines() if (word := line.partition("#")[0].strip())]
@@ -137,9 +141,13 @@ def read_baseline(path: Path) -> Baseline:
     data = read_json(path, "a baseline")
     rows = data.get("reports")
     if data.get("format") != FORMAT or not isinstance(rows, list):
-        raise UnusableFile(f"{path} is no baseline: save one with `sugarbush lockdep LOGS --json > {path.name}`")
+        raise UnusableFile(
+            f"{path} is no baseline: save one with `sugarbush lockdep LOGS --json > {path.name}`"
+        )
     known = [row for row in rows if isinstance(row, dict) and isinstance(row.get("identity"), str)]
-    cycles = [row["cycle"] for row in known if row.get("kind") == "circular" and isinstance(row.get("cycle"), list)]
+    cycles = [
+        row["cycle"] for row in known if row.get("kind") == "circular" and isinstance(row.get("cycle"), list)
+    ]
     steps = [steps_of([name for name in cycle if isinstance(name, str)]) for cycle in cycles]
     return Baseline(frozenset(row["identity"] for row in known), frozenset().union(*steps))
 
@@ -148,5 +156,7 @@ _IDENTITY: Final = re.compile(r"[a-z-]+-[0-9a-f]{12}")
 
 
 def dumps(data: dict[str, Any]) -> str:
-    """JSON that is the same on every machine, and that any program reads: no control character, no lone surrogate."""
+    """JSON that is the same on every machine, and that any program reads: no control character, no lone
+    surrogate.
+    """
     return json.dumps(data, ensure_ascii=True, indent=1)

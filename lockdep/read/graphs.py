@@ -1,9 +1,10 @@
-"""Reports as a `Snapshot`: what our listings, pictures and merges take, with the orders that the reports tell."""
+"""Reports as a `Snapshot`: what our listings, pictures and merges take, with the orders that the reports
+tell.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-
 
 from lockdep.read.model import UNKNOWN, LogReport, told_frame
 from lockdep.read.titles import own
@@ -14,8 +15,8 @@ from lockdep.snapshot import ClassRow, EdgeRow, HeldRow, ReportRow, Snapshot
 def snapshot_of(reports: Iterable[LogReport]) -> Snapshot:
     """The classes, orders, held locks and reports of logs.
 
-    Operations, reach and kinds of edges are not in a log: 0 and (). Only orders that a report tells are edges: the steps
-    of a whole cycle, and of other reports the order of held and wanted lock.
+    Operations, reach and kinds of edges are not in a log: 0 and (). Only orders that a report tells are
+    edges: the steps of a whole cycle, and of other reports the order of held and wanted lock.
     """
     classes: dict[str, ClassLine | LockLine] = {}
     edges: dict[tuple[str, str], str] = {}
@@ -27,7 +28,9 @@ def snapshot_of(reports: Iterable[LogReport]) -> Snapshot:
         for before, wanted, where in _orders(report):
             edges.setdefault((before, wanted), where)
         held += report.rows
-        rows.append(ReportRow(str(report.kind), report.headline, report.is_failure, report.render(), _fields(report)))
+        rows.append(
+            ReportRow(str(report.kind), report.headline, report.is_failure, report.render(), _fields(report))
+        )
     numbers = {name: at for at, name in enumerate(classes)}
     return Snapshot(
         classes=tuple(
@@ -45,7 +48,8 @@ def snapshot_of(reports: Iterable[LogReport]) -> Snapshot:
             for name, line in classes.items()
         ),
         edges=tuple(
-            EdgeRow(numbers[before], numbers[wanted], (), 1, where) for (before, wanted), where in edges.items()
+            EdgeRow(numbers[before], numbers[wanted], (), 1, where)
+            for (before, wanted), where in edges.items()
         ),
         held=tuple(held),
         reports=tuple(rows),
@@ -54,7 +58,9 @@ def snapshot_of(reports: Iterable[LogReport]) -> Snapshot:
 
 def _lines(report: LogReport) -> list[ClassLine | LockLine]:
     lines: list[ClassLine | LockLine] = [line for line in (report.wanted, report.owned) if line is not None]
-    lines += [link.wanted for link in report.links] + [block.line for block in report.blocks] + list(report.held)
+    lines += (
+        [link.wanted for link in report.links] + [block.line for block in report.blocks] + list(report.held)
+    )
     known = {line.name for line in lines}
     lines += [ClassLine(name, "", UNKNOWN, UNKNOWN) for name in report.cycle if name not in known]
     return lines
@@ -65,10 +71,16 @@ def _orders(report: LogReport) -> list[tuple[str, str, str]]:
     for before, wanted, stack in report.edges:
         frame = own(stack)
         found.append((before, wanted, told_frame(frame) if frame else ""))
-    if not found and report.owned is not None and report.wanted is not None and report.owned.name != report.wanted.name:
+    if (
+        not found
+        and report.owned is not None
+        and report.wanted is not None
+        and report.owned.name != report.wanted.name
+    ):
         found.append((report.owned.name, report.wanted.name, told_frame(report.wanted.site)))
     if report.kind is ReportKind.IRQ_ORDER and report.complete:
-        assert report.owned is not None and report.wanted is not None
+        assert report.owned is not None
+        assert report.wanted is not None
         for before, wanted in ((report.safe, report.owned.name), (report.wanted.name, report.unsafe)):
             if before != wanted:
                 found.append((before, wanted, ""))

@@ -1,7 +1,7 @@
 """The lines that open a report, by kind; whole lines only, since source code and mails are full of the words.
 
-Wordings changed: ``[ INFO: ... ]`` up to 4.11, ``WARNING: ...`` from 4.12 on, ``[ BUG: ... ]`` where it was one from the
-beginning. `PARTS` are the words of `headline_of` that a search in bytes looks for first.
+Wordings changed: ``[ INFO: ... ]`` up to 4.11, ``WARNING: ...`` from 4.12 on, ``[ BUG: ... ]`` where it was
+one from the beginning. `PARTS` are the words of `headline_of` that a search in bytes looks for first.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ _FORMS: Final = (
     (ReportKind.RECURSIVE, r"possible recursive locking detected"),
     (
         ReportKind.IRQ_ORDER,
-        r"(?P<safe>[A-Z_]+(?:-READ)?|hard|soft)-safe -> (?P<unsafe>[A-Z_]+(?:-READ)?|hard|soft)-unsafe lock order detected",
+        (
+            r"(?P<safe>[A-Z_]+(?:-READ)?|hard|soft)-safe -> (?P<unsafe>[A-Z_]+(?:-READ)?|hard"
+            r"|soft)-unsafe lock order detected"
+        ),
     ),
     (ReportKind.INVERSION, r"possible irq lock inversion dependency detected"),
     (ReportKind.INCONSISTENT, r"(?:inconsistent lock state|illegal lock usage)"),
@@ -27,7 +30,10 @@ _FORMS: Final = (
     (ReportKind.BAD_CONTENTION, r"bad contention detected"),
     (ReportKind.HELD_FREED, r"held lock freed"),
     (ReportKind.RETURN_TO_USER, r"lock held when returning to user space"),
-    (ReportKind.TASK_EXIT, r"(?:(?P<comm>.{1,64})/(?P<pid>\d+) still has locks held|lock held at task exit time)"),
+    (
+        ReportKind.TASK_EXIT,
+        r"(?:(?P<comm>.{1,64})/(?P<pid>\d+) still has locks held|lock held at task exit time)",
+    ),
     (ReportKind.NEST_LOCK, r"Nested lock was not taken"),
     (ReportKind.KEY, r"trying to register non-static key"),
     (ReportKind.TABLE, r"MAX_[A-Z_]+ too low"),
@@ -37,24 +43,36 @@ _FORMS: Final = (
         ReportKind.SCHEDULE_IN_ATOMIC,
         r"scheduling while atomic: (?P<scomm>.{1,64})/(?P<spid>\d+)/(?P<count>0x[0-9a-f]+).{0,40}",
     ),
-    (ReportKind.HUNG, r"task (?P<hcomm>.{1,64}):(?P<hpid>\d+) (?:<[^>]*> )?blocked (?:in \S+ wait )?for more than \d+ seconds"),
+    (
+        ReportKind.HUNG,
+        r"task (?P<hcomm>.{1,64}):(?P<hpid>\d+) (?:<[^>]*> )?blocked (?:in \S+ wait )?for more than \d+ seconds",
+    ),
     (
         ReportKind.STALL,
         r"rcu_\w+ (?:self-)?detected (?:expedited )?stalls? on (?:CPUs/tasks|CPU|tasks)\b.{0,200}",
     ),
-    (ReportKind.DATA_RACE, r"KCSAN: (?:data-race|assert: race) in (?P<race>[^\s+]+(?:\+0x\S+)?(?: / [^\s+]+(?:\+0x\S+)?)?)"),
+    (
+        ReportKind.DATA_RACE,
+        r"KCSAN: (?:data-race|assert: race) in (?P<race>[^\s+]+(?:\+0x\S+)?(?: / [^\s+]+(?:\+0x\S+)?)?)",
+    ),
     (
         ReportKind.WORKER_LEAK,
-        r"workqueue leaked (?:lock or atomic|atomic, lock or RCU|lock, atomic or RCU): (?P<wcomm>.{1,64})/0x[0-9a-f]+/(?P<wpid>\d+).{0,80}",
+        (
+            r"workqueue leaked (?:lock or atomic|atomic, lock or RCU|lock, atomic or RCU): "
+            r"(?P<wcomm>.{1,64})/0x[0-9a-f]+/(?P<wpid>\d+).{0,80}"
+        ),
     ),
 )
 _ANY: Final = "|".join(f"(?P<k{at}>{form})" for at, (_, form) in enumerate(_FORMS))
 _HEADLINE: Final = re.compile(
-    rf"(?:=+ )?(?:(?:rcu|BUG|WARNING|INFO): )?(?:\[ (?:BUG|INFO|WARNING): |(?:BUG|INFO|WARNING): )(?:{_ANY})[.!?,]*(?: \])?"
+    r"(?:=+ )?(?:(?:rcu|BUG|WARNING|INFO): )?(?:\[ (?:BUG|INFO|WARNING): |(?:BUG|INFO|WARNING): "
+    rf")(?:{_ANY})[.!?,]*(?: \])?"
     r"(?P<rest> \d.*)?$"
 )
 _LISTED: Final = re.compile(r"Showing all (?:blocking )?locks held in the system:$")
-_UNHEADED: Final = re.compile(r"(?P<comm>.{1,64})/(?P<pid>\d+) (?:\[HC\S+\] )?is trying to (?:acquire(?: lock)?|lock):$")
+_UNHEADED: Final = re.compile(
+    r"(?P<comm>.{1,64})/(?P<pid>\d+) (?:\[HC\S+\] )?is trying to (?:acquire(?: lock)?|lock):$"
+)
 
 PARTS: Final = (
     "locking de",
@@ -110,7 +128,9 @@ def headline_of(text: str) -> Headline | None:
     if found is None:
         return None
     at = next(at for at in range(len(_FORMS)) if found[f"k{at}"] is not None)
-    fields = {name: value for name, value in found.groupdict().items() if value is not None and name[0] != "k"}
+    fields = {
+        name: value for name, value in found.groupdict().items() if value is not None and name[0] != "k"
+    }
     rest = fields.pop("rest", "").strip()
     kind = _FORMS[at][0]
     line = text.removesuffix(rest).strip() if rest else text

@@ -1,8 +1,10 @@
-"""What makes two reports one: the same cycle, whatever the log, the kernel, the addresses and the edge that closed it.
+"""What makes two reports one: the same cycle, whatever the log, the kernel, the addresses and the edge that
+closed it.
 
-A class is its name without the number of its registration (``#2`` differs by boot) and with its subclass; spellings that
-changed are the newer ones. Two classes of one base name in one cycle are two, numbered as the cycle meets them. A cycle is
-turned so that it is least: a report tells it from the edge that happened to be new. Direction matters.
+A class is its name without the number of its registration (``#2`` differs by boot) and with its subclass;
+spellings that changed are the newer ones. Two classes of one base name in one cycle are two, numbered as the
+cycle meets them. A cycle is turned so that it is least: a report tells it from the edge that happened to be
+new. Direction matters.
 """
 
 from __future__ import annotations
@@ -22,13 +24,20 @@ _RLOCK: Final = re.compile(r"^&\(&(?P<lock>.+)\)->rlock$|^&(?P<plain>.+)->rlock$
 _WORK: Final = re.compile(r"^\((?:work_completion\))?\(?(?P<work>&.+?)\)?\)?$")
 _INSTANCE: Final = re.compile(r"(?<=[A-Za-z_\-])\d+$")
 _KEY: Final = re.compile(r"__key\.\d+")
-_RENAMED: Final = {"mmap_sem": "mmap_lock", "i_mutex_key": "i_mutex_key", "cpu_hotplug.lock": "cpu_hotplug_lock", "cpu_hotplug_lock.rw_sem": "cpu_hotplug_lock"}
+_RENAMED: Final = {
+    "mmap_sem": "mmap_lock",
+    "i_mutex_key": "i_mutex_key",
+    "cpu_hotplug.lock": "cpu_hotplug_lock",
+    "cpu_hotplug_lock.rw_sem": "cpu_hotplug_lock",
+}
 """Of fields that got another name (5.8: mmap_sem; 5.13 and before: cpu_hotplug_lock.rw_sem)."""
 
 
 @lru_cache(maxsize=4096)
 def plain(name: str) -> str:
-    """A class name without what differs from boot to boot, in its newest spelling; ``#n`` and ``/m`` are left."""
+    """A class name without what differs from boot to boot, in its newest spelling; ``#n`` and ``/m`` are
+    left.
+    """
     base, number, subclass = parted(name)
     found = _RLOCK.match(base)
     if found is not None:
@@ -36,7 +45,7 @@ def plain(name: str) -> str:
         base = inner if inner.startswith("&") or inner.isidentifier() else f"&{inner}"
     if base.startswith("(wq_completion)"):
         base = _INSTANCE.sub("", base)
-    elif base.startswith("(&") or base.startswith("(work_completion)"):
+    elif base.startswith(("(&", "(work_completion)")):
         inner = base.removeprefix("(work_completion)")
         while inner.startswith("(") and inner.endswith(")"):
             inner = inner[1:-1]
@@ -93,7 +102,8 @@ def key_of(report: LogReport) -> str:
         return f"{kind}: " + " -> ".join(numbered(report.cycle))
     states = "/".join(report.states)
     if report.kind is ReportKind.IRQ_ORDER:
-        assert report.owned is not None and report.wanted is not None
+        assert report.owned is not None
+        assert report.wanted is not None
         path = (report.safe, report.owned.name, report.wanted.name, report.unsafe)
         return f"{kind}: {states}: " + " -> ".join(numbered(path))
     if report.kind in (ReportKind.INVERSION, ReportKind.INCONSISTENT):
@@ -106,7 +116,13 @@ def key_of(report: LogReport) -> str:
     if report.kind is ReportKind.ALL_LOCKS:
         return ""
     classes = " -> ".join(numbered(report.cycle))
-    what = report.message if report.kind is ReportKind.DATA_RACE else re.sub(r"\d+", "N", report.headline) if report.kind is ReportKind.TABLE else ""
+    what = (
+        report.message
+        if report.kind is ReportKind.DATA_RACE
+        else re.sub(r"\d+", "N", report.headline)
+        if report.kind is ReportKind.TABLE
+        else ""
+    )
     return f"{kind}: {classes}{what}: {function}"
 
 
@@ -146,7 +162,9 @@ def _function(report: LogReport) -> str:
 
 
 def identity(report: LogReport) -> str:
-    """A short name for `key_of`, for files and lists: the kind and twelve hexadecimal digits; "" if there is none."""
+    """A short name for `key_of`, for files and lists: the kind and twelve hexadecimal digits; "" if there is
+    none.
+    """
     key = report.key or key_of(report)
     return f"{report.word}-{hashlib.sha256(key.encode()).hexdigest()[:12]}" if key else ""
 

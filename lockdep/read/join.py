@@ -1,6 +1,7 @@
 """Cycles that no report tells, of orders that several do: what one boot would have reported, had it gone on.
 
-Orders of different kernels are not put together unless asked for: a fix between the two may have turned one of them.
+Orders of different kernels are not put together unless asked for: a fix between the two may have turned one
+of them.
 """
 
 from __future__ import annotations
@@ -58,7 +59,10 @@ def _path(graph: Graph, start: str, end: str) -> list[str]:
 
 def _report(graph: Graph, cycle: tuple[str, ...], release: str) -> LogReport:
     steps = list(zip(cycle, (*cycle[1:], cycle[0]), strict=True))
-    links = [Link(ClassLine(wanted, "", UNKNOWN, UNKNOWN), graph[held][wanted][1], "unknown", held, NOWHERE) for held, wanted in steps]
+    links = [
+        Link(ClassLine(wanted, "", UNKNOWN, UNKNOWN), graph[held][wanted][1], "unknown", held, NOWHERE)
+        for held, wanted in steps
+    ]
     upward = links[-1:] + links[:-1]
     sources = sorted({graph[held][wanted][2] for held, wanted in steps})
     report = LogReport(

@@ -1,7 +1,8 @@
-"""Lines of a log without what consoles, daemons, mails and pages put around them.
+r"""Lines of a log without what consoles, daemons, mails and pages put around them.
 
-A raw line becomes one or several `Line`: what the printing kernel wrote, who wrote it (``[T12]``, ``[C0]``, a host), and
-whether there was a time stamp. Escapes are undone: ANSI colours, HTML entities, ``#012`` of rsyslog, the ``\\n`` of JSON.
+A raw line becomes one or several `Line`: what the printing kernel wrote, who wrote it (``[T12]``, ``[C0]``, a
+host), and whether there was a time stamp. Escapes are undone: ANSI colours, HTML entities, ``#012`` of
+rsyslog, the ``\\n`` of JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _PREFIX: Final = re.compile(
     rf"|{_FACILITY} *: *{_LEVEL} *: ?"
     rf"|\[{_DAY} {_MONTH} +\d+ \d\d:\d\d:\d\d(?:\.\d+)? \d{{4}}\] ?"
     rf"|{_MONTH} +\d+ \d\d:\d\d:\d\d (?P<host>[\w.\-]+) kernel(?:\[\d+\])?: ?"
-    r"|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?Z| ?[+-]\d\d:?\d\d)?\]?(?: (?P<other>[\w.\-]+) kernel(?:\[\d+\])?:)? ?"
+    r"|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?Z| ?[+-]\d\d:?\d\d)?\]?(?: "
+    r"(?P<other>[\w.\-]+) kernel(?:\[\d+\])?:)? ?"
     r"|kernel: ?"
     r"|>+ ?|\| ?|\+ (?! )|\[\.\.\.\] ?"
     r"|[\w.\-]{1,40} login: (?=\[)"
@@ -35,7 +37,9 @@ _MESSAGES: Final = re.compile(r"(?<=.)(?=\[ *\d{1,7}\.\d{6}\](?:\[ *[TC]\d+\])? 
 
 
 class Line(NamedTuple):
-    """What one record says: `who` printed it, `stamp` seconds since boot (None: no stamp), `quoted` any other mark."""
+    """What one record says: `who` printed it, `stamp` seconds since boot (None: no stamp), `quoted` any other
+    mark.
+    """
 
     text: str
     who: str
@@ -56,8 +60,16 @@ def unescaped(raw: str) -> Iterator[str]:
     if "#012" in raw:
         raw = raw.replace("#012", "\n").replace("#011", "\t")
     if raw.count("\\n") >= _MANY:
-        raw = raw.replace("\\r", "").replace("\\n", "\n").replace("\\t", "\t").replace('\\"', '"').replace("\\/", "/")
-        raw = raw.replace("\\u003e", ">").replace("\\u003c", "<").replace("\\u0026", "&").replace("\\\\", "\\")
+        raw = (
+            raw.replace("\\r", "")
+            .replace("\\n", "\n")
+            .replace("\\t", "\t")
+            .replace('\\"', '"')
+            .replace("\\/", "/")
+        )
+        raw = (
+            raw.replace("\\u003e", ">").replace("\\u003c", "<").replace("\\u0026", "&").replace("\\\\", "\\")
+        )
     if "\n" in raw:
         yield from raw.split("\n")
     else:

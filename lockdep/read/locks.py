@@ -50,12 +50,17 @@ def lock_line(found: re.Match[str]) -> LockLine:
 def class_line(found: re.Match[str]) -> ClassLine:
     """The values of a class line."""
     return ClassLine(
-        class_name(found["name"]), found["usage"], int(found["outer"] or UNKNOWN), int(found["inner"] or UNKNOWN)
+        class_name(found["name"]),
+        found["usage"],
+        int(found["outer"] or UNKNOWN),
+        int(found["inner"] or UNKNOWN),
     )
 
 
 def joined(first: str, more: str) -> str:
-    """Two parts of one record. Words that a wrap parted get their blank back; parts of a torn one never had one."""
+    """Two parts of one record. Words that a wrap parted get their blank back; parts of a torn one never had
+    one.
+    """
     first, more = first.rstrip(), more.strip()
     word = first[-1:].isalnum() and more[:1].isalnum()
     return f"{first} {more}" if word or first.endswith(("at:", ",")) else first + more

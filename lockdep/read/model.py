@@ -1,4 +1,6 @@
-"""What a log says of one lock report, in the objects of our own validator, with what it did not say marked as unknown."""
+"""What a log says of one lock report, in the objects of our own validator, with what it did not say marked as
+unknown.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lockdep.reports.base import ClassLine, LockLine, Report, ReportKind, Stack, TaskLine, held_block, trace_block
+from lockdep.reports.base import (
+    ClassLine,
+    LockLine,
+    Report,
+    ReportKind,
+    Stack,
+    TaskLine,
+    held_block,
+    trace_block,
+)
 from lockdep.reports.irq import ClassBlock, UsageTrace
 from lockdep.reports.order import Link
 from lockdep.snapshot import HeldRow
@@ -58,16 +69,16 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogReport(Report):
-    """A report that somebody else printed.
+    r"""A report that somebody else printed.
 
-    `cycle` holds the class names as printed: of a circular report #0 (the lock that was wanted) first, each wanted while
-    the one before it was held; of an incomplete one only what is known, so that nothing closes it. `links` are the
-    steps as `CircularReport.chain` has them, the highest first. `stacks` counts nothing: it holds all stacks that the
-    log printed. `complete` is False when anything is missing or two parts contradict each other: then `key` is "",
-    since what was not said cannot be compared.
+    `cycle` holds the class names as printed: of a circular report #0 (the lock that was wanted) first, each
+    wanted while the one before it was held; of an incomplete one only what is known, so that nothing closes
+    it. `links` are the steps as `CircularReport.chain` has them, the highest first. `stacks` counts nothing:
+    it holds all stacks that the log printed. `complete` is False when anything is missing or two parts
+    contradict each other: then `key` is "", since what was not said cannot be compared.
 
     >>> from lockdep.read import read_text
-    >>> read_text("[ 1.000000] BUG: MAX_LOCKDEP_KEYS too low!\\n")[0].word
+    >>> read_text("[ 1.000000] BUG: MAX_LOCKDEP_KEYS too low!\n")[0].word
     'table'
     """
 
@@ -121,7 +132,9 @@ class LogReport(Report):
 
     @property
     def edges(self) -> tuple[tuple[str, str, Stack], ...]:
-        """The steps of a whole cycle from its first class on: held, wanted, and the stack of that; none if incomplete."""
+        """The steps of a whole cycle from its first class on: held, wanted, and the stack of that; none if
+        incomplete.
+        """
         if not self.complete or self.kind is not ReportKind.CIRCULAR or not self.links:
             return ()
         upward = self.links[::-1]
@@ -161,7 +174,13 @@ class LogReport(Report):
             "complete": self.complete,
             "cycle": list(self.cycle),
             "edges": [
-                {"held": held, "wanted": wanted, "kind": None, "closing": at == len(self.edges) - 1, "stack": _stack(stack)}
+                {
+                    "held": held,
+                    "wanted": wanted,
+                    "kind": None,
+                    "closing": at == len(self.edges) - 1,
+                    "stack": _stack(stack),
+                }
                 for at, (held, wanted, stack) in enumerate(self.edges)
             ],
             "wanted": _lock(self.wanted),
@@ -180,7 +199,10 @@ class LogReport(Report):
 
 
 def _stack(stack: Stack) -> list[dict[str, Any]]:
-    return [{"function": frame.function, "file": frame.file or None, "line": frame.line or None} for frame in stack]
+    return [
+        {"function": frame.function, "file": frame.file or None, "line": frame.line or None}
+        for frame in stack
+    ]
 
 
 def _lock(line: LockLine | None) -> dict[str, Any] | None:

@@ -1,4 +1,6 @@
-"""Findings as one HTML page without scripts: the graph first, then each finding. Names of a log are text in it, never markup."""
+"""Findings as one HTML page without scripts: the graph first, then each finding. Names of a log are text in
+it, never markup.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from lockdep.read.told import harmless, told
 _STYLE: Final = (
     "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#222}"
     "pre{background:#f6f6f4;padding:1rem;overflow-x:auto;border-radius:6px;font-size:13px}"
-    ".graph{overflow-x:auto}h2{border-top:1px solid #ccc;padding-top:1rem;font-size:1.1rem}td,th{text-align:left;padding:.2rem .8rem}"
+    ".graph{overflow-x:auto}h2{border-top:1px solid "
+    "#ccc;padding-top:1rem;font-size:1.1rem}td,th{text-align:left;padding:.2rem .8rem}"
 )
 
 
@@ -37,7 +40,12 @@ def _page(findings: list[Finding], title: str) -> Iterator[str]:
         yield "</div>"
     yield "<table><tr><th>identity</th><th>title</th><th>seen</th><th>kernels</th></tr>"
     for at, one in enumerate(findings):
-        cells = (one.identity or "incomplete", one.report.title or one.report.headline, str(one.count), ", ".join(one.kernels))
+        cells = (
+            one.identity or "incomplete",
+            one.report.title or one.report.headline,
+            str(one.count),
+            ", ".join(one.kernels),
+        )
         linked = f'<a href="#f{at}">{_text(cells[0])}</a>'
         yield f"<tr><td>{linked}</td>" + "".join(f"<td>{_text(cell)}</td>" for cell in cells[1:]) + "</tr>"
     yield "</table>"

@@ -1,4 +1,6 @@
-"""/proc/lockdep, lockdep_chains and lock_stat, read back: which orders exist between two locks, and who holds what there."""
+"""/proc/lockdep, lockdep_chains and lock_stat, read back: which orders exist between two locks, and who holds
+what there.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from lockdep.task import TaskContext
 from lockdep.validator import Lockdep
 
 _CLASS: Final = re.compile(
-    r"(?P<key>[0-9a-f]{8,16}) (?:OPS: *(?P<ops>\d+) )?(?:FD: *(?P<fd>\d+) )?(?:BD: *(?P<bd>\d+) )?(?P<usage>[.+?\-]{4,8}): (?P<name>\S.*)$"
+    r"(?P<key>[0-9a-f]{8,16}) (?:OPS: *(?P<ops>\d+) )?(?:FD: *(?P<fd>\d+) )?(?:BD: *(?P<bd>\d+) "
+    r")?(?P<usage>[.+?\-]{4,8}): (?P<name>\S.*)$"
 )
 _AFTER: Final = re.compile(r" -> \[(?P<key>[0-9a-f]{8,16})\] (?P<name>\S.*)$")
 _IN_CHAIN: Final = re.compile(r"\[(?P<key>[0-9a-f]{8,16})\] (?P<name>\S.*)$")
@@ -38,9 +41,9 @@ def is_proc(text: str) -> bool:
 
 
 def read_proc(text: str, name: str) -> Snapshot:
-    """One of the three files, or our own listings of that form; raises `UnusableFile` for anything else.
+    r"""One of the three files, or our own listings of that form; raises `UnusableFile` for anything else.
 
-    >>> read_proc("all lock chains:\\nirq_context: 0\\n[ffffffff81000000] a\\n[ffffffff81000010] b\\n", "x").chains[0].locks
+    >>> read_proc("all lock chains:\nirq_context: 0\n[ffffffff81000000] a\n[ffffffff81000010] b\n", "x").chains[0].locks
     ((0, 0), (1, 0))
     """
     start = text.lstrip()
@@ -86,7 +89,8 @@ def _chains(text: str) -> Snapshot:
     numbers: dict[str, int] = {}
     names: list[str] = []
     chains: list[ChainRow] = []
-    context, locks = "0", []
+    context = "0"
+    locks: list[int] = []
     for line in [*text.splitlines(), "irq_context: 0"]:
         found = _CONTEXT.match(line)
         if found is not None:
@@ -104,9 +108,12 @@ def _chains(text: str) -> Snapshot:
         after.setdefault(prev, {})[following] = None
     return Snapshot(
         classes=tuple(
-            ClassRow(number, name, "", UNKNOWN, UNKNOWN, 0, 0, 0, tuple(after.get(number, ()))) for number, name in enumerate(names)
+            ClassRow(number, name, "", UNKNOWN, UNKNOWN, 0, 0, 0, tuple(after.get(number, ())))
+            for number, name in enumerate(names)
         ),
-        edges=tuple(EdgeRow(prev, following, (), 1, "") for prev, more in after.items() for following in more),
+        edges=tuple(
+            EdgeRow(prev, following, (), 1, "") for prev, more in after.items() for following in more
+        ),
         chains=tuple(dict.fromkeys(chains)),
     )
 
@@ -118,10 +125,15 @@ def _stat(text: str) -> Snapshot:
         if found is None:
             continue
         numbers = found["numbers"].split()
-        columns = _COLUMNS if len(numbers) == 12 else tuple(one for one in _COLUMNS if not one.endswith("-avg"))
+        columns = (
+            _COLUMNS if len(numbers) == 12 else tuple(one for one in _COLUMNS if not one.endswith("-avg"))
+        )
         row: dict[str, Any] = {"name": found["name"]}
         row.update(
-            {column: float(value) if "time" in column else int(value) for column, value in zip(columns, numbers, strict=True)}
+            {
+                column: float(value) if "time" in column else int(value)
+                for column, value in zip(columns, numbers, strict=True)
+            }
         )
         rows.append({**dict.fromkeys(_COLUMNS, 0), **row, "contention points": {}, "contending points": {}})
     return Snapshot(lock_stat=tuple(rows))
@@ -140,7 +152,10 @@ class Orders:
     def lines(self) -> list[str]:
         """As text."""
         found = []
-        for path, one, other in ((self.forwards, self.first, self.second), (self.backwards, self.second, self.first)):
+        for path, one, other in (
+            (self.forwards, self.first, self.second),
+            (self.backwards, self.second, self.first),
+        ):
             found.append(f"{one} before {other}: {' -> '.join(path) if path else 'not seen'}")
         if self.forwards and self.backwards:
             found.append("both orders exist: together they are a cycle")
@@ -149,7 +164,9 @@ class Orders:
 
 
 def between(snapshots: Sequence[Snapshot], first: str, second: str) -> Orders:
-    """The orders that exist between two locks, by name, also without ``#n``; raises `UnusableFile` for an unknown name."""
+    """The orders that exist between two locks, by name, also without ``#n``; raises `UnusableFile` for an
+    unknown name.
+    """
     snapshot = merge(snapshots)
     names = snapshot.names
     starts, ends = _numbers(names, first), _numbers(names, second)
@@ -180,7 +197,9 @@ def _base(name: str) -> str:
     return base + subclass
 
 
-def _path(after: dict[int, list[int]], names: dict[int, str], starts: set[int], ends: set[int]) -> tuple[str, ...]:
+def _path(
+    after: dict[int, list[int]], names: dict[int, str], starts: set[int], ends: set[int]
+) -> tuple[str, ...]:
     """A shortest path; of direct orders only those that were seen."""
     came: dict[int, int | None] = dict.fromkeys(sorted(starts))
     pending = deque(came)
@@ -200,7 +219,9 @@ def _path(after: dict[int, list[int]], names: dict[int, str], starts: set[int], 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether the chains of the same boot show a cycle as possible, or guarded by locks that all who take part hold."""
+    """Whether the chains of the same boot show a cycle as possible, or guarded by locks that all who take
+    part hold.
+    """
 
     possible: bool
     guards: tuple[str, ...]
@@ -208,14 +229,21 @@ class Verdict:
     def __str__(self) -> str:
         if self.guards:
             return (
-                f"guarded by {', '.join(self.guards)}: if that is always held exclusively, the steps cannot meet (the file does not"
+                f"guarded by {', '.join(self.guards)}: if that is always held exclusively, the steps "
+                "cannot meet (the file does not"
                 " tell readers from writers)"
             )
-        return "possible: the chains show tasks that can wait for each other" if self.possible else "not in these chains"
+        return (
+            "possible: the chains show tasks that can wait for each other"
+            if self.possible
+            else "not in these chains"
+        )
 
 
 def judge(cycle: Iterable[str], snapshot: Snapshot) -> Verdict:
-    """What the chains of the same boot say of a cycle: `guards` looks for tasks that can wait for each other all at once."""
+    """What the chains of the same boot say of a cycle: `guards` looks for tasks that can wait for each other
+    all at once.
+    """
     names = snapshot.names
     wanted = {_base(name) for name in cycle}
     task = TaskContext("chains", 1)
@@ -229,9 +257,13 @@ def judge(cycle: Iterable[str], snapshot: Snapshot) -> Verdict:
             lockdep.acquire(maps[number], read=read)
         for number, _ in reversed(row.locks):
             lockdep.release(maps[number])
-    possible, guards = False, ()
+    possible = False
+    guards: tuple[str, ...] = ()
     for report in lockdep.reports:
-        if isinstance(report, CircularReport) and {_base(link.wanted.name) for link in report.chain} == wanted:
+        if (
+            isinstance(report, CircularReport)
+            and {_base(link.wanted.name) for link in report.chain} == wanted
+        ):
             possible = possible or report.kind is ReportKind.CIRCULAR
             guards = guards or report.guards
     return Verdict(possible, () if possible else guards)

@@ -1,4 +1,6 @@
-"""Findings as SARIF 2.1.0, which forges show beside the code (https://docs.oasis-open.org/sarif/sarif/v2.1.0/)."""
+"""Findings as SARIF 2.1.0, which forges show beside the code
+(https://docs.oasis-open.org/sarif/sarif/v2.1.0/).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """From a stream of bytes to reports: in blocks, so that the memory does not grow with the log.
 
-A block without one of the words of `headlines.PARTS` is passed over unread: that is what makes it fast. While a report is
-open every line goes to the writer that it is of: two CPUs may print two reports at once.
+A block without one of the words of `headlines.PARTS` is passed over unread: that is what makes it fast. While
+a report is open every line goes to the writer that it is of: two CPUs may print two reports at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ BLOCK: Final = 1 << 20
 LONGEST: Final = 1 << 22
 """Bytes of one line that are kept; a JSON file has a whole log in a line, an endless line has no end."""
 _BEFORE: Final = 2
-"""Lines that stay from a block that was passed over: the rule above a headline, or the half of one that was wrapped."""
+"""Lines that are read before one with a word: the rule above a headline, or the half of one that was wrapped.
+"""
 _LATER: Final = 300.0
 _ALL_PARTS: Final = (*PARTS, *OTHER_PARTS)
 _PARTS: Final = tuple(part.encode() for part in _ALL_PARTS)
@@ -35,10 +36,10 @@ _QP: Final = re.compile(rb"(?im)^content-transfer-encoding:\s*(?P<how>[\w-]+)")
 
 
 def read_stream(stream: BinaryIO, source: str = "") -> Iterator[LogReport]:
-    """The reports of a log, as they end; `source` is what they say they come from.
+    r"""The reports of a log, as they end; `source` is what they say they come from.
 
     >>> import io
-    >>> log = b"[ 1.000000] WARNING: Nested lock was not taken\\n[ 1.000001] cook/6 is trying to lock:\\n"
+    >>> log = b"[ 1.000000] WARNING: Nested lock was not taken\n[ 1.000001] cook/6 is trying to lock:\n"
     >>> [(one.word, one.complete, one.task.comm) for one in read_stream(io.BytesIO(log))]
     [('nest-lock', False, 'cook')]
     """
@@ -110,28 +111,21 @@ class _Scan:
         self._open: dict[str, Reading | _Other] = {}
         self._stamps: dict[str, float] = {}
         self._number = 0
-        self._encoding = "utf-8"
-        self._is_first = True
         self._qp = False
-        self._before: list[str] = []
         self._last_who = ""
         self._rule = False
         self._half = ""
 
     def block(self, data: bytes) -> Iterator[LogReport]:
         """One block of whole lines."""
-        if self._is_first:
-            self._is_first = False
-            if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                self._encoding = "utf-16-le" if data[0] == 0xFF else "utf-16-be"
-        if self._encoding != "utf-8":
-            # Blocks end at a byte 0x0a, which is the half of a character: its other half begins the next block.
-            data = data.replace(b"\0", b"")
-        if not self._open and not any(part in data for part in _PARTS):
-            if not self._qp and b"=3D=3D" not in data and b"quoted-printable" not in data.lower():
-                self._number += data.count(b"\n")
-                self._before = []
-                return
+        if b"\0" in data:
+            # UTF-16, of which the halves of ASCII are the rest, or what a crash left in a console. Blocks of UTF-16 end at
+            # a byte 0x0a, the half of a character: its other half begins the next block, and is dropped there.
+            data = data.replace(b"\0", b"").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
+        is_plain = not self._qp and b"=3D=3D" not in data and b"quoted-printable" not in data.lower()
+        if is_plain and not self._open and not any(part in data for part in _PARTS):
+            self._number += data.count(b"\n")
+            return
         yield from self.lines(self._decoded(data))
 
     def _decoded(self, data: bytes) -> str:
@@ -141,8 +135,6 @@ class _Scan:
                 break
         if self._qp or b"=3D=3D=3D=3D" in data:
             data = quopri.decodestring(data)
-        if b"\0" in data:
-            data = data.replace(b"\0", b"")
         return data.decode("utf-8", "replace")
 
     def lines(self, text: str) -> Iterator[LogReport]:
@@ -183,7 +175,12 @@ class _Scan:
                     if end == len(raw):
                         continue
                     line = raw[end:]
-                    if "NG: " not in line and "FO: " not in line and "UG: " not in line and line[:7] != "Showing":
+                    if (
+                        "NG: " not in line
+                        and "FO: " not in line
+                        and "UG: " not in line
+                        and line[:7] != "Showing"
+                    ):
                         who = found[2] or found[3] or ""
                         reading = self._open.get(who)
                         if reading is not None:

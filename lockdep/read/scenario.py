@@ -1,12 +1,13 @@
 """A report as a program that runs: one task for each step of its cycle, with the locks in these orders.
 
-The text is a scenario file for ``sugarbush --load``. It knows nothing but orders: what the log did not say is assumed, and
-the head of the file says each assumption. A gate lock and a turned step are options of the file, so that one can see which
-of them makes the deadlock go.
+The text is a scenario file for ``sugarbush --load``. It knows nothing but orders: what the log did not say is
+assumed, and the head of the file says each assumption. A gate lock and a turned step are options of the file,
+so that one can see which of them makes the deadlock go.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,9 @@ class _Step:
 
 
 def to_scenario(report: LogReport, name: str = "") -> str:
-    """The text of the file; raises `LockdepError` if the report is no whole cycle, or of a kind that has no orders."""
+    """The text of the file; raises `LockdepError` if the report is no whole cycle, or of a kind that has no
+    orders.
+    """
     found, assumed = _steps(report)
     kinds = _kinds(report, found, assumed)
     variables = _variables([step.held for step in found] + [step.wanted for step in found])
@@ -72,16 +75,21 @@ def _steps(report: LogReport) -> tuple[list[_Step], list[str]]:
     if report.kind is ReportKind.INCONSISTENT:
         assumed[0] = "The handler comes in while the lock is held, on the same CPU, with interrupts on."
         name = report.cycle[0]
-        return [_Step(name, name, "write", "write", _first(report.stack), _context(report.states[1]))], assumed
+        return [
+            _Step(name, name, "write", "write", _first(report.stack), _context(report.states[1]))
+        ], assumed
     if report.kind is ReportKind.IRQ_ORDER:
-        assert report.owned is not None and report.wanted is not None
+        assert report.owned is not None
+        assert report.wanted is not None
         path = [report.safe, report.owned.name, report.wanted.name, report.unsafe]
         return _of_path(report, path, assumed), assumed
     if report.kind is ReportKind.INVERSION:
         # "took another, unsafe lock": the changed lock is the safe one; "taken by another": the other is.
         path = list(report.cycle) if report.states[1] == "unsafe" else list(report.cycle[::-1])
         return _of_path(report, path, assumed), assumed
-    raise LockdepError(f"a report of kind {report.word!r} is about no order of locks: there is no scenario to write")
+    raise LockdepError(
+        f"a report of kind {report.word!r} is about no order of locks: there is no scenario to write"
+    )
 
 
 def _of_circle(report: LogReport, assumed: list[str]) -> list[_Step]:
@@ -90,27 +98,45 @@ def _of_circle(report: LogReport, assumed: list[str]) -> list[_Step]:
         mode = "read" if step.mode == "read" else "write"
         held_mode = "read" if step.held_mode == "read" else "write"
         if step.mode == "try":
-            assumed.append(f"{step.wanted} is waited for in {step.function}, though the name of a primitive says trylock.")
+            assumed.append(
+                f"{step.wanted} is waited for in {step.function}, though the name of a primitive says trylock."
+            )
         if step.mode == "read":
-            assumed.append(f"{step.wanted} is taken for read in {step.function}: the log says so only by names of functions.")
+            assumed.append(
+                f"{step.wanted} is taken for read in {step.function}: the log says so only by names of functions."
+            )
         if step.mode == "wait":
             assumed.append(f"{step.function} waits for all who hold {step.wanted}, as a writer would.")
         if held_mode == "write":
-            assumed.append(f"{step.held} is held exclusively in {step.function or f'step {at + 1}'}: nothing tells.")
+            assumed.append(
+                f"{step.held} is held exclusively in {step.function or f'step {at + 1}'}: nothing tells."
+            )
         found.append(_Step(step.held, step.wanted, held_mode, mode, step.function or f"step_{at + 1}"))
     return found
 
 
 def _of_path(report: LogReport, path: Sequence[str], assumed: list[str]) -> list[_Step]:
-    """A path from the lock that a handler takes to the one that is held with interrupts on; the handler closes it."""
+    """A path from the lock that a handler takes to the one that is held with interrupts on; the handler
+    closes it.
+    """
     names = [name for at, name in enumerate(path) if at == 0 or path[at - 1] != name]
     found = [
         _Step(held, wanted, "write", "write", _function_between(report, held, wanted, at))
-        for at, (held, wanted) in enumerate(zip(names, names[1:], strict=False))
+        for at, (held, wanted) in enumerate(itertools.pairwise(names))
     ]
     assumed.append(f"The handler comes in while {names[-1]} is held, on the same CPU, with interrupts on.")
     assumed.append("All of these locks are taken exclusively: nothing tells.")
-    return [*found, _Step(names[-1], names[0], "write", "write", _first(report.usages[0].stack if report.usages else report.stack), _context(report.states[0]))]
+    return [
+        *found,
+        _Step(
+            names[-1],
+            names[0],
+            "write",
+            "write",
+            _first(report.usages[0].stack if report.usages else report.stack),
+            _context(report.states[0]),
+        ),
+    ]
 
 
 def _function_between(report: LogReport, held: str, wanted: str, at: int) -> str:
@@ -132,13 +158,17 @@ def _first(stack: Stack) -> str:
 def _kinds(report: LogReport, found: Sequence[_Step], assumed: list[str]) -> dict[str, str]:
     """The primitive for each class, as far as names of functions tell."""
     stacks: dict[str, list[Stack]] = {}
-    for step in steps(report):
-        stacks.setdefault(step.wanted, []).append(step.stack)
+    for one in steps(report):
+        stacks.setdefault(one.wanted, []).append(one.stack)
     kinds: dict[str, str] = {}
     for step in found:
         for name in (step.held, step.wanted):
             words = " ".join(frame.function for stack in stacks.get(name, []) for frame in stack[:6])
-            if any(one.wanted_mode == "read" and one.wanted == name or one.held_mode == "read" and one.held == name for one in found):
+            if any(
+                (one.wanted_mode == "read" and one.wanted == name)
+                or (one.held_mode == "read" and one.held == name)
+                for one in found
+            ):
                 kinds[name] = "RwSemaphore"
             elif any(one.irq for one in found) or _SPIN.search(words):
                 kinds[name] = "Spinlock"
@@ -169,9 +199,62 @@ def _variables(names: Sequence[str]) -> dict[str, str]:
 
 
 _TAKEN: Final = frozenset(
-    "and as assert async await break class continue def del elif else except finally for from global if import in is lambda"
-    " nonlocal not or pass raise return try while with yield none true false match case type outer gate turned program mutex"
-    " take drop scenario explore settings spawn join step writer softirq hardirq".split()
+    [
+        "and",
+        "as",
+        "assert",
+        "async",
+        "await",
+        "break",
+        "class",
+        "continue",
+        "def",
+        "del",
+        "elif",
+        "else",
+        "except",
+        "finally",
+        "for",
+        "from",
+        "global",
+        "if",
+        "import",
+        "in",
+        "is",
+        "lambda",
+        "nonlocal",
+        "not",
+        "or",
+        "pass",
+        "raise",
+        "return",
+        "try",
+        "while",
+        "with",
+        "yield",
+        "none",
+        "true",
+        "false",
+        "match",
+        "case",
+        "type",
+        "outer",
+        "gate",
+        "turned",
+        "program",
+        "mutex",
+        "take",
+        "drop",
+        "scenario",
+        "explore",
+        "settings",
+        "spawn",
+        "join",
+        "step",
+        "writer",
+        "softirq",
+        "hardirq",
+    ]
 )
 
 
@@ -187,7 +270,10 @@ def _file(
     imports = sorted({*kinds.values(), "Mutex", "Settings", "explore", "join", "spawn", *contexts})
     yield f'"""{_doc(report.title or report.headline)}: the orders of a lock report, as a program.'
     yield ""
-    yield f"Read from {_doc(report.source or 'a log')}, line {report.line}. Run it, and look which change makes it safe:"
+    yield (
+        f"Read from {_doc(report.source or 'a log')}, line {report.line}. Run it, and look which change "
+        "makes it safe:"
+    )
     yield ""
     yield f"    sugarbush --load THIS_FILE run {name} --strategy pct"
     yield f"    sugarbush --load THIS_FILE run {name} --strategy pct --gate 1"
@@ -201,11 +287,17 @@ def _file(
     yield "from stress.scenario import scenario"
     yield ""
     yield "WITHOUT = frozenset({'lockdep', 'atomic-sleep', 'lock-order'})"
-    yield '"""What would end an execution at the wrong order itself: here it is to run until tasks wait for each other."""'
+    yield (
+        '"""What would end an execution at the wrong order itself: here it is to run until tasks wait '
+        'for each other."""'
+    )
     yield ""
     yield ""
     yield "def program(gate: int = 0, turned: int = 0) -> None:"
-    yield '    """The tasks of the cycle; `gate`: under one outer lock; `turned`: step so-and-so takes its locks the other way."""'
+    yield (
+        '    """The tasks of the cycle; `gate`: under one outer lock; `turned`: step so-and-so takes its '
+        'locks the other way."""'
+    )
     yield '    outer = Mutex("gate")'
     for lock, variable in variables.items():
         yield f"    {variable} = {kinds[lock]}({_literal(lock)})"

@@ -1,7 +1,8 @@
 """The title that a report has in syzbot's lists, and the functions that are nobody's own.
 
-A title names the first function that is the user's: not the validator, no lock, wait queue or workqueue primitive, no
-allocator and no reporting. The list is the work: see `docs/lock-reports.md` for how often it agrees.
+A title names the first function that is the user's: not the validator, no lock, wait queue or workqueue
+primitive, no allocator and no reporting. The list is the work: see `docs/lock-reports.md` for how often it
+agrees.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from lockdep.trace import Frame
 
 _ALWAYS: Final = re.compile(
     # Reporting.
-    r"dump_stack|show_stack|print_|_bug$|_print|printk|console_(?:unlock|flush|trylock|emit)|should_fail|fail_dump|warn_alloc|^__?die|^oops_|"
+    r"dump_stack|show_stack|print_|_bug$|_print|printk|console_(?:unlock|flush|trylock|emit)"
+    r"|should_fail|fail_dump|warn_alloc|^__?die|^oops_|"
     r"warn_slowpath|__warn|dump_backtrace|unwind_backtrace|show_regs|show_trace"
     r"|report_bug|panic|fixup_bug|do_trap|do_error_trap|do_invalid_op|invalid_op|asm_exc_|exc_invalid|handle_bug|^exc_"
     r"|stack_trace|arch_stack_walk|save_trace|save_stack"
@@ -25,23 +27,33 @@ _ALWAYS: Final = re.compile(
     r"|validate_chain|add_lock|noncircular|might_sleep|might_resched|might_fault|__cant_migrate|rcu_lock|lock_map"
     r"|lock_set_|_hardirqs|_softirqs|hardirqs_|softirqs_|bfs|usage_bug|lock_is_held|lock_commit|find_usage"
     # Locks.
-    r"|spin_lock|spin_trylock|spin_unlock|raw_spin_rq|(?:read|write)_(?:lock|trylock|unlock)|^down|^up_(?:read|write)|__down"
+    r"|spin_lock|spin_trylock|spin_unlock|raw_spin_rq|(?:read|write)_(?:lock|trylock|unlock)|^down"
+    r"|^up_(?:read|write)|__down"
     r"|^_*mutex_|^_*rt_mutex|rwsem|osq_|owner_on_cpu|^percpu_(?:down|up)|bh_(?:en|dis)able|queued_spin|seqprop|seqlock"
     r"|seqcount|lock_timer_base|^rtlock|^__rt_|lock_acquired|^class_\w+_(?:con|de)structor|local_lock"
     # Waiting and work.
-    r"|flush_work|__flush|start_flush|drain_workqueue|destroy_workqueue|cancel_(?:delayed_)?work|__cancel_work|queue_work"
+    r"|flush_work|__flush|start_flush|drain_workqueue|destroy_workqueue|cancel_(?:delayed_)?work"
+    r"|__cancel_work|queue_work"
     r"|queue_delayed_work|insert_work|wait_for_completion|^complete$|__wait_for|wait_for_common|__wake_up|finish_wait"
-    r"|prepare_to_wait|^process_one_work$|^process_scheduled_works$|^worker_thread$|^kthread$|^ret_from_fork|(?:del|mod|add)_timer|timer_(?:delete|shutdown)|sk_stop_timer|try_to_grab|kthread_stop"
+    r"|prepare_to_wait|^process_one_work$|^process_scheduled_works$|^worker_thread$|^kthread$"
+    r"|^ret_from_fork|(?:del|mod|add)_timer|timer_(?:delete|shutdown)|sk_stop_timer|try_to_grab"
+    r"|kthread_stop"
     # Memory and small helpers.
-    r"|kv?free|k?v?[mzc]alloc|krealloc|kmem_cache|kmalloc|slab_|allocate_slab|alloc_page|__alloc_(?:pages|frozen)|folio_alloc|kfree_skb|debug_object"
+    r"|kv?free|k?v?[mzc]alloc|krealloc|kmem_cache|kmalloc|slab_|allocate_slab|alloc_page"
+    r"|__alloc_(?:pages|frozen)|folio_alloc|kfree_skb|debug_object"
     r"|debug_check|timer_is_static|work_is_static|atomic\d*_(?:dec|inc|read|set|add|sub|fetch|xchg|cmpxchg|or|and|try)"
-    r"|(?:set|clear|change|test)_bit|^refcount_|^kref_|mem(?:cpy|cmp|set|move|dup|chr)|str(?:n?cmp|n?cpy|l?cpy|len|n?dup|scpy)"
-    r"|copy_(?:to|from)_(?:user|iter)|(?:get|put)_user|list_(?:add|del|move|replace)|kobject_|device_(?:add|del|unregister)"
+    r"|(?:set|clear|change|test)_bit|^refcount_|^kref_|mem(?:cpy|cmp|set|move|dup|chr)|str(?:n?cmp"
+    r"|n?cpy|l?cpy|len|n?dup|scpy)"
+    r"|copy_(?:to|from)_(?:user|iter)|(?:get|put)_user|list_(?:add|del|move|replace)|kobject_"
+    r"|device_(?:add|del|unregister)"
     r"|^__init_|^iput|^ihold|put_device|perf_trace|kasan|kmsan|kcsan|instrument_|^arch_local|trace_(?:hard|soft)irqs"
     r"|register_lock|assign_lock|^lock_sock|^osq|lock_page|rcu_read|__schedule_bug|^sched(?:ule)?$|^__schedule"
-    r"|preempt_schedule|schedule_debug|^context_switch|irq_exit|irqentry_|^entry_|^do_syscall_|^asm_|^ret_from_|^ret_fast|exit_to_user_mode_loop|^klist_"
+    r"|preempt_schedule|schedule_debug|^context_switch|irq_exit|irqentry_|^entry_|^do_syscall_|^asm_"
+    r"|^ret_from_|^ret_fast|exit_to_user_mode_loop|^klist_"
 )
-_STARTS: Final = re.compile(r"start_kernel|do_initcalls?|do_one_initcall|kernel_init|rest_init|do_basic_setup")
+_STARTS: Final = re.compile(
+    r"start_kernel|do_initcalls?|do_one_initcall|kernel_init|rest_init|do_basic_setup"
+)
 
 _FORMS: Final = {
     ReportKind.CIRCULAR: "possible deadlock in {}",
@@ -66,7 +78,9 @@ _FORMS: Final = {
     ReportKind.SUBCLASS: "BUG: looking up invalid subclass in {}",
 }
 _OLD: Final = ("BUG",)
-_WAITS: Final = re.compile(r"sched|_lock|_slowlock|^down|rwsem|completion|kthread|^io_schedule|wait|context_switch|^ret_from|rcu_barrier")
+_WAITS: Final = re.compile(
+    r"sched|_lock|_slowlock|^down|rwsem|completion|kthread|^io_schedule|wait|context_switch|^ret_from|rcu_barrier"
+)
 
 
 @lru_cache(maxsize=8192)
@@ -81,7 +95,9 @@ def own(stack: Stack) -> Frame | None:
 
 
 def is_start_up(stack: Stack) -> bool:
-    """Whether a stack was seen while the kernel, or a module, was starting: what runs alone then closes no cycle."""
+    """Whether a stack was seen while the kernel, or a module, was starting: what runs alone then closes no
+    cycle.
+    """
     return any(_STARTS.match(frame.function) for frame in stack)
 
 
@@ -110,7 +126,8 @@ def _function(report: LogReport) -> str:
     if report.kind in (ReportKind.CIRCULAR, ReportKind.RECURSIVE, ReportKind.INVERSION):
         lines = (report.wanted,) if report.kind is not ReportKind.CIRCULAR else (report.wanted, report.owned)
         sites += [line.site for line in lines if line is not None and is_own(line.site.function)]
-        # As printed, from the highest link on: where a workqueue's own functions are at both sites, that is who flushed it.
+        # As printed, from the highest link on: where a workqueue's own functions are at both sites, that is
+        # who flushed it.
         sites += [*map(own, stacks), closing]
     elif report.kind is ReportKind.IRQ_ORDER:
         sites += [own(usage.stack) for usage in report.usages] + [closing]
@@ -132,7 +149,9 @@ def _function(report: LogReport) -> str:
         sites += [closing, report.wanted.site if report.wanted else None]
     # A primitive is better than nothing.
     sites += [line.site for line in (report.wanted, report.owned) if line is not None]
-    return next((_plain(frame.function) for frame in sites if frame is not None and frame.function != "unknown"), "")
+    return next(
+        (_plain(frame.function) for frame in sites if frame is not None and frame.function != "unknown"), ""
+    )
 
 
 def _plain(function: str) -> str:

@@ -1,4 +1,6 @@
-"""Findings as text: the cycle as a path with each step's own function first, the schedule, plain words, questions."""
+"""Findings as text: the cycle as a path with each step's own function first, the schedule, plain words,
+questions.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,12 @@ from lockdep.read.titles import is_own
 from lockdep.reports.base import ReportKind, Stack
 
 _FRAMES: Final = 6
-_MODES: Final = {"read": "probably for read", "try": "probably a trylock", "wait": "a wait", "write": "exclusive"}
+_MODES: Final = {
+    "read": "probably for read",
+    "try": "probably a trylock",
+    "wait": "a wait",
+    "write": "exclusive",
+}
 
 
 def told(findings: Iterable[Finding]) -> str:
@@ -32,7 +39,11 @@ def _finding(one: Finding) -> Iterator[str]:
     report = one.report
     name = one.identity or f"{report.word}, incomplete"
     yield f"{name}: {report.title or report.headline or 'a lock report without its headline'}"
-    seen = f"seen {one.count} times, first {one.first}, last {one.last}" if one.count > 1 else f"seen at {one.first}"
+    seen = (
+        f"seen {one.count} times, first {one.first}, last {one.last}"
+        if one.count > 1
+        else f"seen at {one.first}"
+    )
     yield f"  {seen}" + (f"; kernels {', '.join(one.kernels)}" if one.kernels else "")
     others = [title for title in one.titles if title != report.title]
     if others:

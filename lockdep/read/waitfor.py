@@ -1,8 +1,8 @@
 """Who probably waits for whom, from the lists of held locks that a hang leaves in a log.
 
-The kernel lists a lock from the moment on at which it is asked for. So a lock that stands in the lists of two tasks is
-held by one of them, and the last line of a blocked task is often what it waits for. What is no more than likely is said as
-"probably"; where the list does not tell, nobody is named.
+The kernel lists a lock from the moment on at which it is asked for. So a lock that stands in the lists of two
+tasks is held by one of them, and the last line of a blocked task is often what it waits for. What is no more
+than likely is said as "probably"; where the list does not tell, nobody is named.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ _SHARED = ("rcu_read_lock", "rcu_callback", "srcu", "tasklist_lock")
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """`waiter` probably waits for `holder`, who has `lock`; `sure` if the holder's list goes on behind the lock."""
+    """`waiter` probably waits for `holder`, who has `lock`; `sure` if the holder's list goes on behind the
+    lock.
+    """
 
     waiter: TaskLine
     holder: TaskLine
@@ -43,7 +45,9 @@ def waits(reports: Iterable[LogReport]) -> tuple[Wait, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _of_list(tasks: tuple[tuple[TaskLine, tuple[LockLine, ...]], ...], blocked: set[tuple[str, int]]) -> Iterator[Wait]:
+def _of_list(
+    tasks: tuple[tuple[TaskLine, tuple[LockLine, ...]], ...], blocked: set[tuple[str, int]]
+) -> Iterator[Wait]:
     places: dict[object, list[tuple[TaskLine, bool]]] = {}
     names: dict[object, str] = {}
     for task, lines in tasks:
@@ -99,8 +103,10 @@ def told_waits(reports: Iterable[LogReport]) -> str:
     for wait in found:
         how = "which that one holds" if wait.sure else "which that one probably holds"
         lines.append(f"  {wait.waiter} waits for {wait.holder}: ({wait.lock}), {how}")
-    for ring in circles(found):
-        lines.append(f"  a circle: {' -> '.join(str(wait.waiter) for wait in ring)} -> {ring[0].waiter}")
+    lines += [
+        f"  a circle: {' -> '.join(str(wait.waiter) for wait in ring)} -> {ring[0].waiter}"
+        for ring in circles(found)
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -111,7 +117,9 @@ def waits_dot(reports: Iterable[LogReport]) -> str:
     lines = ["digraph waits {", "  node [shape=box, fontname=monospace];"]
     for wait in found:
         colour = ", color=red" if wait in red else ""
-        lines.append(f"  {_quoted(str(wait.waiter))} -> {_quoted(str(wait.holder))} [label={_quoted(wait.lock)}{colour}];")
+        lines.append(
+            f"  {_quoted(str(wait.waiter))} -> {_quoted(str(wait.holder))} [label={_quoted(wait.lock)}{colour}];"
+        )
     return "\n".join([*lines, "}", ""])
 
 

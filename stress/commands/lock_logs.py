@@ -1,4 +1,6 @@
-"""``sugarbush lockdep`` for what others printed: kernel logs, other checkers' reports, /proc files, lock events."""
+"""``sugarbush lockdep`` for what others printed: kernel logs, other checkers' reports, /proc files, lock
+events.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,9 @@ def events_snapshot(paths: Sequence[Path]) -> list[Snapshot]:
         with opened(path) as stream:
             offline = feed_stream(stream, str(path))
         if offline.passed_over:
-            note(f"{path}: {offline.passed_over} releases of locks that were taken before the events begin, passed over")
+            note(
+                f"{path}: {offline.passed_over} releases of locks that were taken before the events begin, passed over"
+            )
         found.append(offline.snapshot())
     return found
 
@@ -99,7 +103,9 @@ def show_between(snapshots: Sequence[Snapshot], pair: tuple[str, str]) -> int:
     return int(bool(found.forwards and found.backwards))
 
 
-def show_logs(paths: Sequence[Path], asked: Asked, graph: Path | None, draw: Callable[[Snapshot], str] | None) -> int:
+def show_logs(
+    paths: Sequence[Path], asked: Asked, graph: Path | None, draw: Callable[[Snapshot], str] | None
+) -> int:
     """Read logs, print or write what is asked for, and give the exit status."""
     reports = list(reports_of(paths))
     findings = gather(reports)
@@ -127,7 +133,10 @@ def _write_files(findings: Sequence[Finding], asked: Asked) -> None:
         save_text(asked.html, to_page(findings))
     if asked.scenario is not None:
         save_text(asked.scenario, to_scenario(_chosen(findings, asked.identity)))
-        note(f"scenario: {asked.scenario}, for `sugarbush --load {asked.scenario} run ...`; its head says what was assumed")
+        note(
+            f"scenario: {asked.scenario}, for `sugarbush --load {asked.scenario} run ...`; its head "
+            "says what was assumed"
+        )
 
 
 def _chosen(findings: Sequence[Finding], identity: str) -> LogReport:
@@ -137,27 +146,40 @@ def _chosen(findings: Sequence[Finding], identity: str) -> LogReport:
             return one.report
     if identity:
         raise Unusable(f"no report there has the identity {identity}: without --scenario they are all listed")
-    ordered = [one.report for one in findings if one.identity and one.report.word in ("recursive", "irq-order", "inversion", "inconsistent")]
+    ordered = [
+        one.report
+        for one in findings
+        if one.identity and one.report.word in ("recursive", "irq-order", "inversion", "inconsistent")
+    ]
     if not ordered:
         raise Unusable("no whole cycle is in these logs, so no scenario can be written of them")
     return ordered[0]
 
 
-def _print(findings: Sequence[Finding], new: Sequence[Finding], reports: Sequence[LogReport], asked: Asked) -> None:
-    shown = [one for one in findings if one in new or not one.report.is_failure] if asked.baseline else findings
+def _print(
+    findings: Sequence[Finding], new: Sequence[Finding], reports: Sequence[LogReport], asked: Asked
+) -> None:
+    shown = (
+        [one for one in findings if one in new or not one.report.is_failure] if asked.baseline else findings
+    )
     sys.stdout.write(told(shown))
     proc = [proc_snapshot(path) for path in asked.proc]
     for one in shown:
         if proc and one.report.edges:
             chains = Snapshot() if not proc else max(proc, key=lambda each: len(each.chains))
-            line(f"\nIn the chains of that boot {one.identity} is {harmless(str(judge(one.report.cycle, chains)))}.")
+            line(
+                f"\nIn the chains of that boot {one.identity} is {harmless(str(judge(one.report.cycle, chains)))}."
+            )
     for source in dict.fromkeys(report.source for report in reports):
         waits = told_waits(report for report in reports if report.source == source)
         if waits:
             sys.stdout.write("\n" + harmless(waits))
     if findings:
         logs = len({report.source for report in reports})
-        line(f"\n{len(reports)} reports in {logs} logs: {len(findings)} different" + (f", {len(new)} new" if asked.baseline else ""))
+        line(
+            f"\n{len(reports)} reports in {logs} logs: {len(findings)} different"
+            + (f", {len(new)} new" if asked.baseline else "")
+        )
     else:
         line("no lock report found")
 

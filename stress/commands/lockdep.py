@@ -36,7 +36,10 @@ _HEAD = 4096
 def lockdep_command(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="Logs, artifacts, files of /proc, directories of them; - is standard input.", metavar="PATH..."),
+        typer.Argument(
+            help="Logs, artifacts, files of /proc, directories of them; - is standard input.",
+            metavar="PATH...",
+        ),
     ],
     classes: Annotated[bool, typer.Option("--classes", help="Lock classes (/proc/lockdep).")] = False,
     chains: Annotated[bool, typer.Option("--chains", help="Stacks of locks (/proc/lockdep_chains).")] = False,
@@ -45,22 +48,31 @@ def lockdep_command(
     graph: Annotated[Path | None, typer.Option(help="Write the graph to this .dot or .svg file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as one JSON object.")] = False,
     sarif: Annotated[Path | None, typer.Option(help="Write the reports of logs to this SARIF file.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write the reports of logs to this page, the graph first.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the reports of logs to this page, the graph first.")
+    ] = None,
     baseline: Annotated[
         Path | None, typer.Option(help="Known reports (what --json wrote): only others are shown, and fail.")
     ] = None,
     scenario: Annotated[
         Path | None, typer.Option(help="Write a program with the orders of a report to this .py file.")
     ] = None,
-    identity: Annotated[str, typer.Option(help="The report that --scenario writes; the first cycle if not given.")] = "",
+    identity: Annotated[
+        str, typer.Option(help="The report that --scenario writes; the first cycle if not given.")
+    ] = "",
     proc: Annotated[
-        list[Path] | None, typer.Option(help="/proc/lockdep_chains of the same boot, to judge gate locks; repeatable.")
+        list[Path] | None,
+        typer.Option(help="/proc/lockdep_chains of the same boot, to judge gate locks; repeatable."),
     ] = None,
     between: Annotated[
         tuple[str, str] | None, typer.Option(help="The orders that exist between two locks.", metavar="A B")
     ] = None,
-    join: Annotated[bool, typer.Option("--join", help="Close cycles over the reports of one kernel.")] = False,
-    across: Annotated[bool, typer.Option("--across", help="With --join: over those of different kernels, too.")] = False,
+    join: Annotated[
+        bool, typer.Option("--join", help="Close cycles over the reports of one kernel.")
+    ] = False,
+    across: Annotated[
+        bool, typer.Option("--across", help="With --join: over those of different kernels, too.")
+    ] = False,
     events: Annotated[bool, typer.Option("--events", help="The files are lock events, JSON lines.")] = False,
 ) -> int:
     """Show lock reports: of kernel logs and other checkers, and what the lock validator saw of a run."""
@@ -86,14 +98,18 @@ def lockdep_command(
         asked = Asked(as_json, sarif, html, baseline, scenario, identity, (*asked.proc, *files), join, across)
         return show_logs(logs, asked, graph, None if graph is None else _DRAWINGS[graph.suffix])
     if asked.any:
-        raise Unusable("--sarif, --html, --baseline, --scenario, --proc and --join are for logs, and none is given")
+        raise Unusable(
+            "--sarif, --html, --baseline, --scenario, --proc and --join are for logs, and none is given"
+        )
     snapshots = _snapshots(paths, logs, files, events)
     if between is not None:
         return show_between(snapshots, between)
     return _show_snapshot(merge(snapshots), [text for one, text in listings if one], graph, as_json)
 
 
-def _snapshots(paths: Sequence[Path], logs: Sequence[Path], files: Sequence[Path], events: bool) -> list[Snapshot]:
+def _snapshots(
+    paths: Sequence[Path], logs: Sequence[Path], files: Sequence[Path], events: bool
+) -> list[Snapshot]:
     """What each path knows of the locks."""
     if events:
         return events_snapshot(paths)
@@ -102,7 +118,11 @@ def _snapshots(paths: Sequence[Path], logs: Sequence[Path], files: Sequence[Path
         found.append(drawing(logs))
     for path in paths:
         if path not in files and path not in logs:
-            found += [_saved(path)] if _is_saved(path) else [lock_snapshot(one) for one in read_artifacts(path, note)]
+            found += (
+                [_saved(path)]
+                if _is_saved(path)
+                else [lock_snapshot(one) for one in read_artifacts(path, note)]
+            )
     return found
 
 

@@ -1,4 +1,5 @@
-"""Reports of other checkers, after their documented shapes: the circle, who made each step, and no circle that is not there."""
+"""Reports of other checkers, after their documented shapes: the circle, who made each step, and no circle
+that is not there."""
 
 from __future__ import annotations
 
@@ -35,9 +36,11 @@ SUMMARY: ThreadSanitizer: lock-order-inversion (potential deadlock) /src/bakery.
 BCC = """\
 Potential Deadlock Detected!
 
-Cycle in lock order graph: Mutex M0 (main::oven 0x0000000000473c60) => Mutex M1 (0x00007fff6d738400) => Mutex M0 (main::oven 0x0000000000473c60)
+Cycle in lock order graph: Mutex M0 (main::oven 0x0000000000473c60) => Mutex M1 (0x00007fff6d738400) => Mutex
+M0 (main::oven 0x0000000000473c60)
 
-Mutex M1 (0x00007fff6d738400) acquired here while holding Mutex M0 (main::oven 0x0000000000473c60) in Thread 357250 (lockinversion):
+Mutex M1 (0x00007fff6d738400) acquired here while holding Mutex M0 (main::oven 0x0000000000473c60) in Thread
+357250 (lockinversion):
 @ 00000000004024d0 pthread_mutex_lock
 @ 0000000000406dd0 std::mutex::lock()
 @ 00000000004024e0 knead(int)
@@ -46,7 +49,8 @@ Mutex M0 (main::oven 0x0000000000473c60) previously acquired by the same Thread 
 @ 00000000004024d0 pthread_mutex_lock
 @ 00000000004024e0 preheat
 
-Mutex M0 (main::oven 0x0000000000473c60) acquired here while holding Mutex M1 (0x00007fff6d738400) in Thread 357251 (lockinversion):
+Mutex M0 (main::oven 0x0000000000473c60) acquired here while holding Mutex M1 (0x00007fff6d738400) in Thread
+357251 (lockinversion):
 @ 00000000004024d0 pthread_mutex_lock
 @ 00000000004024e1 bake
 
@@ -173,7 +177,10 @@ def test_the_circle_and_who_made_each_step(
     assert (report.reporter, report.word, report.complete) == (reporter, "circular", True)
     if cycle is not None:
         assert report.cycle == cycle
-    found = [next((f.function for f in s if not f.function.startswith(("mutex_lock", "rw_"))), "") for _, _, s in report.edges]
+    found = [
+        next((f.function for f in s if not f.function.startswith(("mutex_lock", "rw_"))), "")
+        for _, _, s in report.edges
+    ]
     assert sorted(found) == sorted(functions)
     assert identity(report)
 
@@ -197,7 +204,9 @@ def test_a_cut_report_has_no_other_circle(text: str) -> None:
     for end in range(len(lines)):
         for report in read_text("".join(lines[:end]), "log"):
             # Helgrind says the symbols last: until then the same two locks are their addresses.
-            cycle = {{"0x60106c": "oven_lock", "0x601094": "tray_lock"}.get(name, name) for name in report.cycle}
+            cycle = {
+                {"0x60106c": "oven_lock", "0x601094": "tray_lock"}.get(name, name) for name in report.cycle
+            }
             assert not report.complete or cycle == whole
 
 
@@ -211,7 +220,9 @@ def test_addresses_and_numbers_are_no_part_of_the_identity() -> None:
 
 def test_words_alone_are_no_report() -> None:
     prose = (
-        "We saw a lock order reversal: nobody knows why\nWARNING: ThreadSanitizer: lock-order-inversion (potential deadlock)\n"
-        'It said "Potential Deadlock Detected!" once.\nFound one Java-level deadlock:\nfatal error: all goroutines are asleep\n'
+        "We saw a lock order reversal: nobody knows why\nWARNING: ThreadSanitizer: "
+        "lock-order-inversion (potential deadlock)\n"
+        'It said "Potential Deadlock Detected!" once.\nFound one Java-level deadlock:\nfatal error: '
+        "all goroutines are asleep\n"
     )
     assert read_text(prose, "log") == []

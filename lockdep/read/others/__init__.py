@@ -1,4 +1,5 @@
-"""Readers of what other lock checkers print, one a file, behind the faces of `base`: `OtherReader` and `OtherReading`.
+"""Readers of what other lock checkers print, one a file, behind the faces of `base`: `OtherReader` and
+`OtherReading`.
 
 A new one is a file with a class like those, and its name in `READERS`.
 """

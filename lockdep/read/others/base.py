@@ -1,4 +1,6 @@
-"""What the readers of other reporters have in common: the face that a scan feeds, and a circle of steps as a report."""
+"""What the readers of other reporters have in common: the face that a scan feeds, and a circle of steps as a
+report.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ MOST: Final = 4000
 
 
 class OtherReading(Protocol):
-    """A report of another checker being read: lines go in until `done`, then `report` says what it was, or None."""
+    """A report of another checker being read: lines go in until `done`, then `report` says what it was, or
+    None.
+    """
 
     done: bool
 
@@ -83,14 +87,15 @@ def circular(
 ) -> LogReport:
     """A circle of steps as a report of the validator's; incomplete, and without links, if it does not close.
 
-    `names` gives locks the names that their own reporter found for them (a symbol, a class); others keep their number or
-    address, and are left out of the identity.
+    `names` gives locks the names that their own reporter found for them (a symbol, a class); others keep
+    their number or address, and are left out of the identity.
     """
     ordered, whole = circle(edges)
     called = names or {}
     ring = tuple(called.get(edge.held, edge.held) for edge in ordered)
     whole = whole and len(set(ring)) == len(ring)
-    # As in the kernel's chain: #k is taken while #k-1 is held, and #0 while the highest is; the last edge closes it.
+    # As in the kernel's chain: #k is taken while #k-1 is held, and #0 while the highest is; the last edge
+    # closes it.
     links = [
         Link(
             ClassLine(called.get(edge.wanted, edge.wanted), "", UNKNOWN, UNKNOWN),

@@ -12,7 +12,9 @@ from lockdep.reports.irq import UsageTrace
 from lockdep.trace import Frame
 
 _OPENS: Final = "fatal error: all goroutines are asleep - deadlock!"
-_ROUTINE: Final = re.compile(r"goroutine (?P<number>\d+)(?: gp=\S+ m=\S+(?: mp=\S+)?)? \[(?P<state>[^\]]+)\]:$")
+_ROUTINE: Final = re.compile(
+    r"goroutine (?P<number>\d+)(?: gp=\S+ m=\S+(?: mp=\S+)?)? \[(?P<state>[^\]]+)\]:$"
+)
 _FUNCTION: Final = re.compile(r"(?P<function>[\w./*()\-]+(?:\.func\d+)*)\((?:.*)\)$")
 _PLACE: Final = re.compile(r"\s+(?P<file>\S+):(?P<line>\d+)(?: \+0x[0-9a-f]+)?$")
 

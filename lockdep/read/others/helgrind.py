@@ -10,10 +10,16 @@ from lockdep.read.others.base import MOST, Edge, OtherReading, circular
 from lockdep.trace import Frame
 
 _PREFIX: Final = re.compile(r"^==\d+== ?")
-_OPENS: Final = re.compile(r"(?P<by>Thread #\d+): lock order \"(?P<first>0x[0-9A-Fa-f]+) before (?P<second>0x[0-9A-Fa-f]+)\" violated$")
+_OPENS: Final = re.compile(
+    r"(?P<by>Thread #\d+): lock order \"(?P<first>0x[0-9A-Fa-f]+) before (?P<second>0x[0-9A-Fa-f]+)\" violated$"
+)
 _ACQUIRED: Final = re.compile(r".*\bacquisition of lock at (?P<lock>0x[0-9A-Fa-f]+)$")
-_SYMBOL: Final = re.compile(r"\s*Address (?P<lock>0x[0-9a-fA-F]+) is \d+ bytes inside (?:data symbol|.*?) \"?(?P<name>[\w:.\[\]]+)\"?")
-_FRAME: Final = re.compile(r"\s+(?:at|by) 0x[0-9A-F]+: (?P<function>.+?) \((?:in (?P<object>\S+)|(?P<file>[^():]+):(?P<line>\d+))\)$")
+_SYMBOL: Final = re.compile(
+    r"\s*Address (?P<lock>0x[0-9a-fA-F]+) is \d+ bytes inside (?:data symbol|.*?) \"?(?P<name>[\w:.\[\]]+)\"?"
+)
+_FRAME: Final = re.compile(
+    r"\s+(?:at|by) 0x[0-9A-F]+: (?P<function>.+?) \((?:in (?P<object>\S+)|(?P<file>[^():]+):(?P<line>\d+))\)$"
+)
 
 
 class Helgrind:
@@ -69,6 +75,7 @@ class _Reading:
 
     def report(self, source: str, number: int) -> LogReport | None:
         """See `OtherReading.report`."""
-        # A lock without a symbol is told by who takes it: without the stacks of both orders there is nothing to compare.
+        # A lock without a symbol is told by who takes it: without the stacks of both orders there is nothing
+        # to compare.
         edges = [edge for edge in (self._old, self._new) if edge.stack] or [self._new]
         return circular("helgrind", self._headline, edges, source, number, names=self._names)

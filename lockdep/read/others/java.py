@@ -12,7 +12,8 @@ from lockdep.trace import Frame
 _OPENS: Final = re.compile(r"Found (?:one|a|\d+) Java-level deadlock:?$")
 _THREAD: Final = re.compile(r"\"(?P<name>.*)\":$")
 _WAITS: Final = re.compile(
-    r"\s+waiting (?:to lock monitor (?P<monitor>0x[0-9a-f]+)(?: \(object (?P<object>0x[0-9a-f]+), an? (?P<class>[\w.$\[\];]+)\))?"
+    r"\s+waiting (?:to lock monitor (?P<monitor>0x[0-9a-f]+)(?: \(object (?P<object>0x[0-9a-f]+), "
+    r"an? (?P<class>[\w.$\[\];]+)\))?"
     r"|for ownable synchronizer (?P<owned>0x[0-9a-f]+), \(an? (?P<owned_class>[\w.$]+)\)|to lock .*),?$"
 )
 _HELD_BY: Final = re.compile(r"\s*which is held by \"(?P<name>.*)\"$")
@@ -62,7 +63,9 @@ class _Reading:
             file, _, line = frame["place"].partition(":")
             name = frame["function"]
             shown = f"mutex_lock[{name}]" if name.startswith(("java.", "jdk.", "sun.")) else name
-            self._stacks.setdefault(self._thread, []).append(Frame(shown, file, int(line) if line.isdigit() else 0))
+            self._stacks.setdefault(self._thread, []).append(
+                Frame(shown, file, int(line) if line.isdigit() else 0)
+            )
         elif re.match(r"Found \d+ deadlocks?\.", text) or (_OPENS.match(text.strip()) and self._lines > 1):
             self.done = True
         self.done = self.done or self._lines > MOST
@@ -75,7 +78,9 @@ class _Reading:
             holder = self._held_by.get(thread)
             names[wanted] = f"{kind}@{wanted}"
             # What a thread holds is what the one that waits for it wants.
-            held = next((lock for other, (lock, _) in self._waits.items() if self._held_by.get(other) == thread), "")
+            held = next(
+                (lock for other, (lock, _) in self._waits.items() if self._held_by.get(other) == thread), ""
+            )
             if holder and held:
                 edges.append(Edge(held, wanted, thread, self._stacks.get(thread, [])))
         if not self._waits:

@@ -1,7 +1,10 @@
-"""OP-TEE's lockdep: the shortest cycle as addresses, then for each step who took what after what, with two stacks."""
+"""OP-TEE's lockdep: the shortest cycle as addresses, then for each step who took what after what, with two
+stacks.
+"""
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import ClassVar, Final
 
@@ -14,7 +17,9 @@ _CYCLE: Final = re.compile(r"\s*-> Shortest cycle:\s*(?P<first>.*)$")
 _LOCK: Final = re.compile(r"(?:[Ll]ock )?(?P<lock>0x[0-9a-f]+)")
 _ACQUIRED: Final = re.compile(r"\s*-> Thread (?P<by>\S+) acquired lock (?P<lock>0x[0-9a-f]+) at:?$")
 _AFTER: Final = re.compile(r"\s*\.\.\.\s*after acquiring lock (?P<lock>0x[0-9a-f]+) at:?$")
-_FRAME: Final = re.compile(r"\s*(?:#\d+ )?(?P<address>0x[0-9a-f]{6,16})(?: (?P<function>[\w.$]+)(?: at (?P<file>\S+):(?P<line>\d+))?)?")
+_FRAME: Final = re.compile(
+    r"\s*(?:#\d+ )?(?P<address>0x[0-9a-f]{6,16})(?: (?P<function>[\w.$]+)(?: at (?P<file>\S+):(?P<line>\d+))?)?"
+)
 
 
 class OpTee:
@@ -60,7 +65,9 @@ class _Reading:
         elif self._in_cycle and _LOCK.search(line):
             self._cycle += [one["lock"] for one in _LOCK.finditer(line)]
         elif (frame := _FRAME.match(line)) is not None and self._stack is not None:
-            self._stack.append(Frame(frame["function"] or frame["address"], frame["file"] or "", int(frame["line"] or 0)))
+            self._stack.append(
+                Frame(frame["function"] or frame["address"], frame["file"] or "", int(frame["line"] or 0))
+            )
         elif line.strip():
             self._foreign += 1
         self.done = self._foreign > 8 or self._lines > MOST
@@ -73,5 +80,5 @@ class _Reading:
         ring = self._cycle
         if len(ring) > 2 and ring[0] == ring[-1]:
             known = {(edge.held, edge.wanted): edge for edge in edges}
-            edges = [known.get(step) or Edge(*step) for step in zip(ring, ring[1:], strict=False)]
+            edges = [known.get(step) or Edge(*step) for step in itertools.pairwise(ring)]
         return circular("op-tee", self._headline, edges, source, number)

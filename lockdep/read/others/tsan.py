@@ -1,4 +1,6 @@
-"""ThreadSanitizer's ``lock-order-inversion`` and bcc's ``deadlock``, which copied its words (two stacks for an edge)."""
+"""ThreadSanitizer's ``lock-order-inversion`` and bcc's ``deadlock``, which copied its words (two stacks for
+an edge).
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,29 @@ _ACQUIRED: Final = re.compile(
     r"\s*Mutex (?P<wanted>M\d+)(?: \((?P<wname>[^)]*)\))? acquired here while holding [Mm]utex (?P<held>M\d+)"
     r"(?: \((?P<hname>[^)]*)\))?(?: in (?:the )?(?P<by>.*?))?:$"
 )
-_PREVIOUS: Final = re.compile(r"\s*Mutex (?P<lock>M\d+)(?: \([^)]*\))? previously acquired by the same .*here:$")
+_PREVIOUS: Final = re.compile(
+    r"\s*Mutex (?P<lock>M\d+)(?: \([^)]*\))? previously acquired by the same .*here:$"
+)
 _FRAME: Final = re.compile(
-    r"\s*#\d+ (?P<function>.+?) (?:<null>|(?P<file>[^\s:()]+)(?::(?P<line>\d+)(?::\d+)?)?) ?(?:\(.*\))?$|\s*#\d+ (?P<bare>\S+)$"
+    r"\s*#\d+ (?P<function>.+?) (?:<null>|(?P<file>[^\s:()]+)(?::(?P<line>\d+)(?::\d+)?)?) "
+    r"?(?:\(.*\))?$|\s*#\d+ (?P<bare>\S+)$"
 )
 _AT: Final = re.compile(r"\s*@ (?:[0-9a-f]{8,16}) (?P<function>.+)$")
 _MEMBER: Final = re.compile(r"(?:Mutex )?(?P<lock>M\d+)(?: \((?P<name>[^)]*)\))?")
-_LIBRARY: Final = re.compile(r"^(?:pthread_|__gthread_|__interceptor|std::|___?pthread|absl::|folly::|boost::)|^(?:lock|mutex_lock)$")
+_LIBRARY: Final = re.compile(
+    r"^(?:pthread_|__gthread_|__interceptor|std::|___?pthread|absl::|folly::|boost::)|^(?:lock|mutex_lock)$"
+)
 
 
 class Tsan:
     """Reads them."""
 
     name: ClassVar[str] = "tsan"
-    parts: ClassVar[tuple[str, ...]] = ("lock-order-inversion", "Potential Deadlock Detected", "Cycle in lock order graph")
+    parts: ClassVar[tuple[str, ...]] = (
+        "lock-order-inversion",
+        "Potential Deadlock Detected",
+        "Cycle in lock order graph",
+    )
 
     @staticmethod
     def opened(text: str) -> OtherReading | None:
@@ -84,7 +95,7 @@ class _Reading:
             self._stack = None
 
     def _name(self, lock: str, described: str | None) -> None:
-        """bcc says ``symbol 0xaddress`` where it knows the symbol; an address alone is no name."""
+        """Bcc says ``symbol 0xaddress`` where it knows the symbol; an address alone is no name."""
         symbol = (described or "").partition(" 0x")[0]
         if symbol and not symbol.startswith("0x"):
             self._names[lock] = symbol
@@ -98,7 +109,8 @@ class _Reading:
             ring = list(zip(self._cycle, self._cycle[1:], strict=False))
             known = {(edge.held, edge.wanted): edge for edge in edges}
             if set(ring) != set(known):
-                # A step without its stack, or one of another report: the circle that was printed is not vouched for.
+                # A step without its stack, or one of another report: the circle that was printed is not
+                # vouched for.
                 edges = [edge for edge in edges if (edge.held, edge.wanted) in ring][: max(len(ring) - 1, 1)]
             else:
                 edges = [known[step] for step in ring]

@@ -1,4 +1,6 @@
-"""``witness`` of FreeBSD, OpenBSD and NetBSD's kin: ``lock order reversal:`` with the lock that is held and the one wanted."""
+"""``witness`` of FreeBSD, OpenBSD and NetBSD's kin: ``lock order reversal:`` with the lock that is held and
+the one wanted.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,16 @@ from lockdep.read.model import LogReport
 from lockdep.read.others.base import MOST, Edge, OtherReading, circular
 from lockdep.trace import Frame
 
-_OPENS: Final = re.compile(r"(?:witness: )?lock order reversal:(?: \([^)]*\))?$|acquiring duplicate lock of same type: .*$")
+_OPENS: Final = re.compile(
+    r"(?:witness: )?lock order reversal:(?: \([^)]*\))?$|acquiring duplicate lock of same type: .*$"
+)
 _NUMBERED: Final = re.compile(
-    r"\s*(?P<which>1st|2nd|3rd) (?:0x)?[0-9a-fx]+ (?P<name>.+?)(?: \((?P<type>[^()]*(?:\([^)]*\))?[^()]*)\))?(?: @ (?P<file>\S+):(?P<line>\d+))?$"
+    r"\s*(?P<which>1st|2nd|3rd) (?:0x)?[0-9a-fx]+ (?P<name>.+?)(?: "
+    r"\((?P<type>[^()]*(?:\([^)]*\))?[^()]*)\))?(?: @ (?P<file>\S+):(?P<line>\d+))?$"
 )
 _ORDER: Final = re.compile(
-    r"\s*lock order \"?(?P<held>.+?)\"?(?:\([\w ]+\))? -> \"?(?P<wanted>.+?)\"?(?:\([\w ]+\))? (?P<how>first seen|established|attempted)(?: at)?:?$"
+    r"\s*lock order \"?(?P<held>.+?)\"?(?:\([\w ]+\))? -> \"?(?P<wanted>.+?)\"?(?:\([\w ]+\))? "
+    r"(?P<how>first seen|established|attempted)(?: at)?:?$"
 )
 _FRAME: Final = re.compile(r"\s*#\d+\s+(?:0x[0-9a-f]+ at )?(?P<function>[\w.]+)(?:\+0x[0-9a-f]+)?")
 _OLD: Final = re.compile(r"\s*(?P<function>[\w.]+)\(.*\) at (?P=function)\+0x[0-9a-f]+")
@@ -88,7 +94,8 @@ class _Reading:
         place = self._locks["2nd"][1]
         if place is not None and not new.stack:
             new.stack = [Frame(_base(place.file), place.file, place.line)]
-        # That the other order was seen is what the reporter says by its headline, also where it prints no stack of it.
+        # That the other order was seen is what the reporter says by its headline, also where it prints no
+        # stack of it.
         return circular("witness", self._headline, [old, new], source, number)
 
 
