@@ -26,11 +26,13 @@ _PREFIX: Final = re.compile(
     r"|\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?Z| ?[+-]\d\d:?\d\d)?\]?(?: "
     r"(?P<other>[\w.\-]+) kernel(?:\[\d+\])?:)? ?"
     r"|kernel: ?"
-    r"|>+ ?|\| ?|\+ (?! )|\[\.\.\.\] ?"
+    r"|>+ ?|\| ?|\+(?: |$)|[ \t]+(?=\[ *\d+\.\d{3,9}\]|<\d)|\[\.\.\.\] ?"
     r"|[\w.\-]{1,40} login: (?=\[)"
 )
 _STAMP_PREFIXES: Final = ("<", "[", *"0123456789", "k", "J", "F", "M", "A", "S", "O", "N", "D")
 _ENTITY: Final = re.compile(r"&(?:gt|lt|amp|quot|apos|nbsp|#\d+|#x[0-9a-fA-F]+);")
+_FIELD: Final = re.compile(r'^[\s{\[,]*(?:"[^"]*"\s*:\s*)?"')
+"""What stands before a text in JSON."""
 _MANY: Final = 3
 """So many escaped newlines in a line mean that it holds a text; one or two stand in source code."""
 _MESSAGES: Final = re.compile(r"(?<=.)(?=\[ *\d{1,7}\.\d{6}\](?:\[ *[TC]\d+\])? )")
@@ -60,6 +62,7 @@ def unescaped(raw: str) -> Iterator[str]:
     if "#012" in raw:
         raw = raw.replace("#012", "\n").replace("#011", "\t")
     if raw.count("\\n") >= _MANY:
+        raw = _FIELD.sub("", raw)
         raw = (
             raw.replace("\\r", "")
             .replace("\\n", "\n")

@@ -142,9 +142,11 @@ class Reading(Facts):
         both = joined(self._torn, line)
         body = self._body(both)
         found = LOCK.match(body)
-        if (found is not None and found["site"]) or PARTIAL.match(body):
+        is_class = self._slot in _CLASS_SLOTS or both.startswith("-> ")
+        is_whole = found is not None and bool(found["site"] or is_class)
+        if is_whole or PARTIAL.match(body):
             self._torn, self._torn_for = both, 0
-            if found is not None and (found["site"] or self._slot in _CLASS_SLOTS):
+            if is_whole:
                 self._settle()
             return True
         found = LOCK.match(self._body(self._torn))

@@ -6,6 +6,7 @@ a report is open every line goes to the writer that it is of: two CPUs may print
 
 from __future__ import annotations
 
+import base64
 import quopri
 import re
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,11 @@ _LATER: Final = 300.0
 _ALL_PARTS: Final = (*PARTS, *OTHER_PARTS)
 _PARTS: Final = tuple(part.encode() for part in _ALL_PARTS)
 _ESCAPES: Final = ("\x1b", "^[[", "&gt;", "&lt;", "&amp;", "&#", "&quot;", "#012", "\\n")
+_ENCODED: Final = (b"=3D=3D", b"quoted-printable", b"Quoted-Printable", b"QUOTED-PRINTABLE", b"ncoding: base64", b"ncoding: BASE64")
+"""By these a block is known that has to be decoded before the words can be found in it."""
+_BASE64: Final = re.compile(
+    rb"(?i)(?P<head>\ncontent-transfer-encoding: base64\r?\n(?:[^\r\n]+\r?\n)*\r?\n)(?P<body>(?:[A-Za-z0-9+/=]+\r?\n)+)"
+)
 _QP: Final = re.compile(rb"(?im)^content-transfer-encoding:\s*(?P<how>[\w-]+)")
 
 
@@ -63,6 +69,14 @@ def read_text(text: str, source: str = "") -> list[LogReport]:
     """The reports in a text."""
     scan = _Scan(source)
     return [*scan.lines(text), *scan.end()]
+
+
+def _unpacked(found: re.Match[bytes]) -> bytes:
+    """The body of a mail in base64 as what it says; as it is if that is none."""
+    try:
+        return found["head"] + base64.b64decode(found["body"]) + b"\n"
+    except ValueError:
+        return found[0]
 
 
 def _positions(text: str) -> Iterator[int]:
@@ -122,13 +136,15 @@ class _Scan:
             # UTF-16, of which the halves of ASCII are the rest, or what a crash left in a console. Blocks of UTF-16 end at
             # a byte 0x0a, the half of a character: its other half begins the next block, and is dropped there.
             data = data.replace(b"\0", b"").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
-        is_plain = not self._qp and b"=3D=3D" not in data and b"quoted-printable" not in data.lower()
+        is_plain = not self._qp and not any(mark in data for mark in _ENCODED)
         if is_plain and not self._open and not any(part in data for part in _PARTS):
             self._number += data.count(b"\n")
             return
         yield from self.lines(self._decoded(data))
 
     def _decoded(self, data: bytes) -> str:
+        if any(mark in data for mark in _ENCODED):
+            data = _BASE64.sub(_unpacked, data)
         for found in _QP.finditer(data):
             self._qp = found["how"].lower() == b"quoted-printable"
             if self._qp:
