@@ -70,10 +70,7 @@ def reports_of(paths: Iterable[Path]) -> Iterator[LogReport]:
     """The reports of logs, file by file; raises `UnusableFile` for one that cannot be read."""
     for path in logs_in(paths):
         with opened(path) as stream:
-            try:
-                yield from read_stream(stream, str(path))
-            except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-                raise UnusableFile(f"{path} cannot be read to its end: {reason(error)}") from None
+            yield from read_stream(stream, str(path))
 
 
 @contextmanager
@@ -81,22 +78,28 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """A log as a stream of bytes, uncompressed. Pipes are waited for, devices are refused: one may have no
     end.
     """
-    if path == STDIN:
-        yield _plain(sys.stdin.buffer)
-        return
+    try:
+        if path == STDIN:
+            yield _plain(sys.stdin.buffer)
+            return
+        with _file(path) as stream:
+            yield _plain(stream)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise UnusableFile(f"{path} cannot be read: {reason(error)}") from None
+
+
+def _file(path: Path) -> BinaryIO:
     try:
         mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise UnusableFile(f"{path} cannot be read: it is a directory")
-        if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
-            raise UnusableFile(
-                f"{path} cannot be read: it is neither a file nor a pipe; save what it gives to a file first"
-            )
-        stream = path.open("rb")
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise UnusableFile(f"{path} cannot be read: {reason(error)}") from None
-    with stream:
-        yield _plain(stream)
+    if stat.S_ISDIR(mode):
+        raise UnusableFile(f"{path} cannot be read: it is a directory")
+    if not stat.S_ISREG(mode) and not stat.S_ISFIFO(mode):
+        raise UnusableFile(
+            f"{path} cannot be read: it is neither a file nor a pipe; save what it gives to a file first"
+        )
+    return path.open("rb")
 
 
 def _plain(stream: BinaryIO) -> BinaryIO:

@@ -30,31 +30,25 @@ class Finding:
     count: int = 0
     kernels: dict[str, int] = field(default_factory=dict)
     titles: dict[str, int] = field(default_factory=dict)
-    sources: dict[str, int] = field(default_factory=dict)
+    logs: dict[str, int] = field(default_factory=dict)
+    first: str = ""
+    last: str = ""
     paths: dict[str, int] = field(default_factory=dict)
     near: tuple[str, ...] = ()
 
     def add(self, report: LogReport) -> None:
         """One more report of this cause."""
         self.count += 1
+        self.last = f"{report.source}:{report.line}"
+        self.first = self.first or self.last
         for table, value in (
             (self.kernels, report.release),
             (self.titles, report.title),
-            (self.sources, f"{report.source}:{report.line}"),
+            (self.logs, report.source),
             (self.paths, path_of(report)),
         ):
             if value:
                 table[value] = table.get(value, 0) + 1
-
-    @property
-    def first(self) -> str:
-        """Where it was seen first, in the order of reading."""
-        return next(iter(self.sources), "")
-
-    @property
-    def last(self) -> str:
-        """Where it was seen last."""
-        return next(reversed(self.sources), "") if self.sources else ""
 
     def to_json(self) -> dict[str, Any]:
         """The report, and how often and where it was seen."""
@@ -65,6 +59,7 @@ class Finding:
             "titles": dict(self.titles),
             "first": self.first,
             "last": self.last,
+            "logs": len(self.logs),
             "paths": len(self.paths),
             "near": list(self.near),
         }

@@ -11,7 +11,9 @@ from lockdep.reports.base import ClassLine, LockLine
 
 _ADDRESS: Final = r"(?:0x)?[0-9a-f]{4,16}|\(?_*ptrval_*\)?"
 _CLASS: Final = r"\((?P<name>.+?)\)\s*\{(?P<usage>[.+?\-]{4,8})\}(?:-\{(?P<outer>\d+):(?P<inner>\d+)\})?"
-LOCK: Final = re.compile(rf"(?:(?P<address>{_ADDRESS})\s*)?{_CLASS}(?:\s*,?\s*at:\s*(?P<site>(?:\[<[^>]*>\]\s*)?[^\s\[].*))?")
+LOCK: Final = re.compile(
+    rf"(?:(?P<address>{_ADDRESS})\s*)?{_CLASS}(?:\s*,?\s*at:\s*(?P<site>(?:\[<[^>]*>\]\s*)?[^\s\[].*))?"
+)
 """A lock or class line from its address or name on."""
 WHOLE: Final = re.compile(
     rf"(?:#(?P<held>\d+): +|-> #(?P<link>\d+) )?(?:(?P<address>{_ADDRESS}) )?{_CLASS}"

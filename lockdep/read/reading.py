@@ -16,6 +16,10 @@ _PATIENCE: Final = 14
 _LONG_PATIENCE: Final = 400
 _TORN: Final = 40
 """So many foreign lines may stand between two parts of one record."""
+_LONGEST: Final = 1 << 16
+"""Characters of a line in which a whole report may have been run together."""
+_LINE: Final = 2000
+"""Characters of one line of a report: no name is so long, and the forms below are made for lines."""
 _MOST: Final = 4000
 """Lines that a report keeps; a stack or a list without an end is somebody's joke."""
 
@@ -25,7 +29,7 @@ class Reading(Facts):
 
     def feed(self, text: str) -> None:
         """Read one more line, without its prefixes."""
-        line = text.strip()
+        line = text[:_LONGEST].strip()
         self._lines += 1
         if self._lines > _MOST:
             self.done = True
@@ -44,9 +48,9 @@ class Reading(Facts):
         if len(line) > 38 and forms.SPLIT.search(line):
             for part in forms.SPLIT.split(line):
                 if part:
-                    self._one(part.strip(), text)
+                    self._one(part[:_LINE].strip(), text)
             return
-        self._one(line, text)
+        self._one(line[:_LINE], text)
 
     def _is_whole(self, line: str) -> bool:
         """The lines that are nearly all lines, first: they need neither patience nor a second look."""

@@ -29,11 +29,20 @@ LONGEST: Final = 1 << 22
 _BEFORE: Final = 2
 """Lines that are read before one with a word: the rule above a headline, or the half of one that was wrapped.
 """
+_MOST_OPEN: Final = 64
+"""So many writers print reports at once at most; with more, the oldest is taken as it is."""
 _LATER: Final = 300.0
 _ALL_PARTS: Final = (*PARTS, *OTHER_PARTS)
 _PARTS: Final = tuple(part.encode() for part in _ALL_PARTS)
 _ESCAPES: Final = ("\x1b", "^[[", "&gt;", "&lt;", "&amp;", "&#", "&quot;", "#012", "\\n")
-_ENCODED: Final = (b"=3D=3D", b"quoted-printable", b"Quoted-Printable", b"QUOTED-PRINTABLE", b"ncoding: base64", b"ncoding: BASE64")
+_ENCODED: Final = (
+    b"=3D=3D",
+    b"quoted-printable",
+    b"Quoted-Printable",
+    b"QUOTED-PRINTABLE",
+    b"ncoding: base64",
+    b"ncoding: BASE64",
+)
 """By these a block is known that has to be decoded before the words can be found in it."""
 _BASE64: Final = re.compile(
     rb"(?i)(?P<head>\ncontent-transfer-encoding: base64\r?\n(?:[^\r\n]+\r?\n)*\r?\n)(?P<body>(?:[A-Za-z0-9+/=]+\r?\n)+)"
@@ -85,7 +94,9 @@ def _positions(text: str) -> Iterator[int]:
         at = text.find(part)
         while at >= 0:
             yield at
-            at = text.find(part, at + 1)
+            # One hit is enough for a line.
+            at = text.find("\n", at)
+            at = text.find(part, at) if at >= 0 else -1
 
 
 def _rows_of(text: str, positions: Sequence[int]) -> list[int]:
@@ -236,6 +247,8 @@ class _Scan:
             yield from self._close(who)
             stamped = line.stamp is not None
             time = "" if line.stamp is None else f"{line.stamp:.6f}"
+            while len(self._open) >= _MOST_OPEN:
+                yield from self._close(next(iter(self._open)))
             reading = Reading(headline, self._source, self._number, time, stamped)
             reading.framed = self._rule
             self._open[who] = reading

@@ -5,7 +5,7 @@ events.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from lockdep.read.waitfor import told_waits
 from lockdep.snapshot import Snapshot
 from stress.console import Unusable, line, note
 
+_MOST_LISTS = 1000
 _LARGEST = 256 << 20
 """Bytes of a file of /proc: lockdep_chains has two million chains at most."""
 
@@ -107,10 +108,21 @@ def show_logs(
     paths: Sequence[Path], asked: Asked, graph: Path | None, draw: Callable[[Snapshot], str] | None
 ) -> int:
     """Read logs, print or write what is asked for, and give the exit status."""
-    reports = list(reports_of(paths))
-    findings = gather(reports)
+    waiting: list[LogReport] = []
+    whole: list[LogReport] = []
+
+    def kept() -> Iterator[LogReport]:
+        # A log of gigabytes may have millions of reports: what is kept of each is counted, and the few that tell more.
+        for report in reports_of(paths):
+            if report.word in ("hung", "all-locks") and len(waiting) < _MOST_LISTS:
+                waiting.append(report)
+            if asked.join and report.edges:
+                whole.append(report)
+            yield report
+
+    findings = gather(kept())
     if asked.join:
-        findings += gather(joined(reports, asked.across))
+        findings += gather(joined(whole, asked.across))
     known = read_baseline(asked.baseline) if asked.baseline is not None else None
     new = [one for one in findings if one.report.is_failure and not (known and known.knows(one))]
     _write_files(findings, asked)
@@ -122,7 +134,7 @@ def show_logs(
             data["new"] = [one.identity for one in new]
         print(dumps(data))
     else:
-        _print(findings, new, reports, asked)
+        _print(findings, new, waiting, asked)
     return int(bool(new))
 
 
@@ -157,7 +169,7 @@ def _chosen(findings: Sequence[Finding], identity: str) -> LogReport:
 
 
 def _print(
-    findings: Sequence[Finding], new: Sequence[Finding], reports: Sequence[LogReport], asked: Asked
+    findings: Sequence[Finding], new: Sequence[Finding], waiting: Sequence[LogReport], asked: Asked
 ) -> None:
     shown = (
         [one for one in findings if one in new or not one.report.is_failure] if asked.baseline else findings
@@ -170,16 +182,15 @@ def _print(
             line(
                 f"\nIn the chains of that boot {one.identity} is {harmless(str(judge(one.report.cycle, chains)))}."
             )
-    for source in dict.fromkeys(report.source for report in reports):
-        waits = told_waits(report for report in reports if report.source == source)
+    for source in dict.fromkeys(report.source for report in waiting):
+        waits = told_waits(report for report in waiting if report.source == source)
         if waits:
             sys.stdout.write("\n" + harmless(waits))
     if findings:
-        logs = len({report.source for report in reports})
-        line(
-            f"\n{len(reports)} reports in {logs} logs: {len(findings)} different"
-            + (f", {len(new)} new" if asked.baseline else "")
-        )
+        logs = len({log for one in findings for log in one.logs})
+        total = sum(one.count for one in findings)
+        marked = f", {len(new)} new" if asked.baseline else ""
+        line(f"\n{total} reports in {logs} logs: {len(findings)} different{marked}")
     else:
         line("no lock report found")
 
