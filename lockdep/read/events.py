@@ -80,7 +80,6 @@ class _Task:
     context: TaskContext
     irq: str = ""
     contexts: tuple[str, ...] = ()
-    flags: frozenset[str] = frozenset()
     taken: set[Any] = field(default_factory=set)
 
 
@@ -224,32 +223,19 @@ class Offline:
             )
         contexts, flags = state
         lockdep, now = self.lockdep, task.contexts
-        while now and now != contexts[: len(now)]:
-            # The handler's own switches end with it.
+        while now != contexts[: len(now)]:
+            # What the handler switched ends with it.
             getattr(lockdep, f"{now[-1]}_exit")()
             now = now[:-1]
-            task.flags = frozenset() if not now else task.flags
-        if now == contexts and task.contexts == contexts:
-            self._flags(task, flags)
-        else:
-            for context in contexts[len(now) :]:
-                getattr(lockdep, f"{context}_enter")()
-            if not contexts:
-                self._flags(task, flags)
+        for context in contexts[len(now) :]:
+            getattr(lockdep, f"{context}_enter")()
         task.contexts, task.irq = contexts, irq
-
-    def _flags(self, task: _Task, flags: frozenset[str]) -> None:
-        if "hardirq" in task.contexts or "nmi" in task.contexts:
-            return
-        if ("bh-off" in flags) != ("bh-off" in task.flags) and "hardirqs-off" in task.flags:
-            # Bottom halves are switched with interrupts on; local_bh_enable() complains else.
-            self.lockdep.hardirqs_on()
-            task.flags -= {"hardirqs-off"}
-        if ("bh-off" in flags) != ("bh-off" in task.flags):
-            (self.lockdep.local_bh_disable if "bh-off" in flags else self.lockdep.local_bh_enable)()
-        if ("hardirqs-off" in flags) != ("hardirqs-off" in task.flags):
-            (self.lockdep.hardirqs_off if "hardirqs-off" in flags else self.lockdep.hardirqs_on)()
-        task.flags = flags
+        context = task.context
+        if not contexts and ("bh-off" in flags) != bool(context.bh_disabled):
+            (lockdep.local_bh_disable if "bh-off" in flags else lockdep.local_bh_enable)()
+        # In a hardirq handler or an NMI they are off, whether the event says so or not.
+        if contexts in ((), ("softirq",)) and ("hardirqs-off" in flags) == context.hardirqs_enabled:
+            (lockdep.hardirqs_off if "hardirqs-off" in flags else lockdep.hardirqs_on)()
 
     def snapshot(self) -> Snapshot:
         """What the validator knows."""

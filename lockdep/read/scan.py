@@ -144,8 +144,8 @@ class _Scan:
     def block(self, data: bytes) -> Iterator[LogReport]:
         """One block of whole lines."""
         if b"\0" in data:
-            # UTF-16, of which the halves of ASCII are the rest, or what a crash left in a console. Blocks of UTF-16 end at
-            # a byte 0x0a, the half of a character: its other half begins the next block, and is dropped there.
+            # UTF-16, of which the halves of ASCII are the rest, or what a crash left in a console. Blocks of UTF-16
+            # end at a byte 0x0a, the half of a character: its other half begins the next block, and is dropped there.
             data = data.replace(b"\0", b"").removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff")
         is_plain = not self._qp and not any(mark in data for mark in _ENCODED)
         if is_plain and not self._open and not any(part in data for part in _PARTS):

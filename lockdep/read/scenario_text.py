@@ -83,11 +83,9 @@ class Program:
             yield '    """The task; `turned`: with the change that makes it safe."""'
         else:
             yield "def program(gate: int = 0, turned: int = 0) -> None:"
-            yield '    """The tasks; `gate`: under one outer lock; `turned`: that step takes its locks the other way."""'
+            yield '    """The tasks; `gate`: under one outer lock; `turned`: that step takes them the other way."""'
             yield '    outer = Mutex("gate")'
-        yield from (
-            f"    {variable} = {self.kinds[lock]}({lock!a})" for lock, variable in variables.items()
-        )
+        yield from (f"    {variable} = {self.kinds[lock]}({lock!a})" for lock, variable in variables.items())
         yield from (
             _alone(self.steps[0], self.kinds, variables)
             if self.is_alone
@@ -108,7 +106,8 @@ class Program:
         yield '    assert [one.failure.kind for one in result.failures] == ["deadlock"]'
         yield ""
         yield ""
-        yield f"def test_{'the' if self.is_alone else 'a_gate_lock_or_one_turned_step'}_{'change_makes_it' if self.is_alone else 'makes_them'}_safe() -> None:"
+        what = "the_change_makes_it" if self.is_alone else "a_gate_lock_or_one_turned_step_makes_them"
+        yield f"def test_{what}_safe() -> None:"
         changes = "{'turned': 1}" if self.is_alone else "{'gate': 1}, {'turned': 1}"
         yield f"    for change in ({changes},):"
         yield "        result = explore("

@@ -1,7 +1,6 @@
 """What becomes of a log on its way to a bug report: prefixes, quotes, wraps, escapes, torn and woven lines.
 
-Each disguise takes the bare lines of a log, as the kernel wrote them, and gives the bytes of a file. The lines of one report
-have one writer, so that a second program can be woven in.
+Each disguise takes the bare lines of a log, as the kernel wrote them, and gives the bytes of a file.
 """
 
 from __future__ import annotations
@@ -42,7 +41,8 @@ def wrapped(width: int, prefix: str = "") -> Disguise:
 
     def disguise(lines: Sequence[str]) -> bytes:
         out: list[str] = []
-        for line in lines:
+        for whole in lines:
+            line = whole
             while len(line) > width and " " in line[1:width].strip():
                 cut = line.rindex(" ", 1, width)
                 if not line[:cut].strip():

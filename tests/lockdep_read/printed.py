@@ -1,4 +1,4 @@
-"""Prints circular reports of cycles that a test makes up, as kernels do: any length, readers, subclasses, any edge as the new one."""
+"""Prints circular reports of cycles that a test makes up, as kernels do."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_the_written_file_tests_itself_and_says_what_was_assumed() -> None:
 )
 def test_what_has_no_whole_cycle_becomes_no_program(name: str) -> None:
     report = next(iter(read_stream(io.BytesIO((CASES / name).read_bytes()), name)))
-    with pytest.raises(LockdepError, match="no scenario|nobody knows its cycle"):
+    with pytest.raises(LockdepError, match=r"no scenario|nobody knows its cycle"):
         to_scenario(report)
 
 
