@@ -181,12 +181,7 @@ class Facts:
             return True
         if line.startswith(forms.IGNORED):
             return True
-        if line[0] in "=-" and len(set(line)) == 1:
-            if self.kind is ReportKind.ALL_LOCKS and self.held_rows and line[0] == "=":
-                self.done = True
-            elif self.closing and line[0] == "=":
-                # The rule above the next report; whether one follows or not, this one is over.
-                self.done = True
+        if line[0] in "=-" and self._rule(line):
             return True
         if not self.release and line[0].isdigit():
             found = forms.RELEASE.match(line)
@@ -213,6 +208,14 @@ class Facts:
                 self.evidence += 1
                 return True
         return False
+
+    def _rule(self, line: str) -> bool:
+        """Whether a line is a rule; one above the next report, or below a list of all locks, ends this one."""
+        if line != line[0] * len(line):
+            return False
+        if line[0] == "=" and (self.closing or (self.kind is ReportKind.ALL_LOCKS and self.held_rows)):
+            self.done = True
+        return True
 
     def _in_atomic(self, line: str) -> bool:
         found = forms.ATOMIC.match(line)

@@ -129,3 +129,14 @@ IGNORED: Final = (
     "DR3:",
     "ORIG_RAX",
 )
+NOTHING: Final = frozenset(
+    {
+        "CPU0",
+        "----",
+        "CPU0                    CPU1",
+        "----                    ----",
+        "*** DEADLOCK ***",
+        "May be due to missing lock nesting notation",
+    }
+)
+"""Lines that say nothing that is not known."""

@@ -60,7 +60,11 @@ class Reading(Facts):
             self.evidence += 1
             return True
         if "){" not in line:
-            return False
+            if line in forms.NOTHING:
+                return True
+            if self._slot == "table" and line.endswith(";"):
+                return False
+            return line[0] in "=-" and line[1:3] != "> " and self._rule(line)
         found = WHOLE.match(line)
         if found is None:
             return False
