@@ -43,6 +43,7 @@ def _steps(report: LogReport) -> tuple[list[Step], list[str]]:
     assumed = [
         "Each step is made by a task of its own, and the tasks run at the same time.",
         "Each class is one lock: all steps mean the same instance.",
+        "Each step works for a while with its first lock alone, so the others can come as far.",
         "No outer lock keeps the steps apart: the report does not tell the outer locks of old steps (try --gate 1).",
     ]
     if report.kind is ReportKind.CIRCULAR:

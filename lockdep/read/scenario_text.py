@@ -54,7 +54,7 @@ class Program:
         contexts = sorted({step.irq for step in self.steps if step.irq})
         imports = {*self.kinds.values(), "Settings", "explore", "join", "spawn", *contexts}
         if not self.is_alone:
-            imports.add("Mutex")
+            imports |= {"Mutex", "mdelay"}
         run = f"    sugarbush --load THIS_FILE run {self.name} --strategy pct"
         yield f'"""{doc(self.title)}: the orders of a lock report, as a program.'
         yield ""
@@ -239,6 +239,9 @@ def _tasks(found: Sequence[Step], kinds: dict[str, str], variables: dict[str, st
         yield f"            {wanted}.{second_drop}()"
         yield "        else:"
         yield f"            {held}.{first}()"
+        # Between the two acquires time passes in any kernel. Without it a search that makes few preemptions would need
+        # one for every step but one, and six steps are more than PCT's depth has.
+        yield "            mdelay(1)"
         pad = "            "
         if step.irq:
             yield f"            with {step.irq}():"
