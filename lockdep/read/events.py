@@ -227,8 +227,8 @@ class Offline:
             # What the handler switched ends with it.
             getattr(lockdep, f"{now[-1]}_exit")()
             now = now[:-1]
-        for context in contexts[len(now) :]:
-            getattr(lockdep, f"{context}_enter")()
+        for entered in contexts[len(now) :]:
+            getattr(lockdep, f"{entered}_enter")()
         task.contexts, task.irq = contexts, irq
         context = task.context
         if not contexts and ("bh-off" in flags) != bool(context.bh_disabled):

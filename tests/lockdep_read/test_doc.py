@@ -31,7 +31,7 @@ def test_every_command_runs(
         statuses.append(exit_info.value.code)
         if target:
             (tmp_path / target).write_text(said.out)
-    # The log, the page, the scenario; it deadlocks, and is safe by a gate and turned; the directory; what is cut is new.
+    # The log, the page, the scenario; it deadlocks, is safe by a gate, and turned; the directory; a cut one is new.
     assert statuses == [1, 1, 1, 1, 0, 0, 1, 1, 1]
     for name in ("kiln.html", "kiln.svg", "kiln.py", "known.json"):
         assert (tmp_path / name).stat().st_size > 500

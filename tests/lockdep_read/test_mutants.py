@@ -15,6 +15,7 @@ from printed import Lock, circular
 
 from lockdep.read import (
     LogReport,
+    build,
     facts,
     headlines,
     identity,
