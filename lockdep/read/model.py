@@ -185,7 +185,8 @@ class LogReport(Report):
             ],
             "wanted": _lock(self.wanted),
             "owned": _lock(self.owned),
-            "held": [_lock(line) for line in self.held] or [line for row in self.rows for line in row.locks],
+            "held": [_lock(line) for line in self.held]
+            or [{**(_lock(line) or {}), "task": str(task)} for task, lines in self.tasks for line in lines],
             "stacks": [{"of": what, "frames": _stack(stack)} for what, stack in self.stacks],
             "states": list(self.states),
             "message": self.message or None,

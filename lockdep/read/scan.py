@@ -255,8 +255,9 @@ class _Scan:
             self._last_who = who
             if line.stamp is not None:
                 self._stamps[who] = line.stamp
-            if headline.rest:
-                reading.feed(headline.rest)
+            if headline.rest or not headline.text:
+                # What was run together with the headline; or there is none, and this line is the first section.
+                reading.feed(headline.rest or line.text)
             self._rule = False
             return
         if text and not (self._open.get(who) and isinstance(self._open[who], Reading)):

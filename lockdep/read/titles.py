@@ -30,7 +30,7 @@ _ALWAYS: Final = re.compile(
     r"|spin_lock|spin_trylock|spin_unlock|raw_spin_rq|(?:read|write)_(?:lock|trylock|unlock)|^down"
     r"|^up_(?:read|write)|__down"
     r"|^_*mutex_|^_*rt_mutex|rwsem|osq_|owner_on_cpu|^percpu_(?:down|up)|bh_(?:en|dis)able|queued_spin|seqprop|seqlock"
-    r"|seqcount|lock_timer_base|^rtlock|^__rt_|lock_acquired|^class_\w+_(?:con|de)structor|local_lock"
+    r"|seqcount|lock_timer_base|^rtlock|^__rt_|lock_acquired|lock_contended|^class_\w+_(?:con|de)structor|local_lock"
     # Waiting and work.
     r"|flush_work|__flush|start_flush|drain_workqueue|destroy_workqueue|cancel_(?:delayed_)?work"
     r"|__cancel_work|queue_work"

@@ -110,6 +110,22 @@ def told_waits(reports: Iterable[LogReport]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def waits_json(reports: Iterable[LogReport]) -> list[dict[str, object]]:
+    """The waits as values for JSON; `circle` says whether one is part of a circle."""
+    found = waits(reports)
+    in_circles = {wait for ring in circles(found) for wait in ring}
+    return [
+        {
+            "waiter": str(wait.waiter),
+            "holder": str(wait.holder),
+            "lock": wait.lock,
+            "sure": wait.sure,
+            "circle": wait in in_circles,
+        }
+        for wait in found
+    ]
+
+
 def waits_dot(reports: Iterable[LogReport]) -> str:
     """The waits for Graphviz; those of a circle are red."""
     found = waits(reports)

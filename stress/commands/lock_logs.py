@@ -28,7 +28,7 @@ from lockdep.read.files import opened, reports_of
 from lockdep.read.join import joined
 from lockdep.read.procfs import between, is_proc, judge, read_proc
 from lockdep.read.scenario import to_scenario
-from lockdep.read.waitfor import told_waits
+from lockdep.read.waitfor import told_waits, waits_json
 from lockdep.snapshot import Snapshot
 from stress.console import Unusable, line, note
 
@@ -130,6 +130,12 @@ def show_logs(
         save_text(graph, harmless(draw(snapshot_of(one.report for one in findings))))
     if asked.as_json:
         data = to_json(findings)
+        sources = dict.fromkeys(one.source for one in waiting)
+        data["waits"] = [
+            {**wait, "source": source}
+            for source in sources
+            for wait in waits_json(one for one in waiting if one.source == source)
+        ]
         if known is not None:
             data["new"] = [one.identity for one in new]
         print(dumps(data))

@@ -79,7 +79,7 @@ def test_a_disguise_changes_nothing(name: str) -> None:
         assert [told(report) for report in read(DISGUISES[name](lines))] == before, entry["file"]
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_what_is_cut_or_lost_never_closes_another_cycle(data: st.DataObject) -> None:
     entry = data.draw(st.sampled_from(INDEX))
@@ -94,7 +94,7 @@ def test_what_is_cut_or_lost_never_closes_another_cycle(data: st.DataObject) -> 
     assert orders(b"".join(kept)) <= whole
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_two_reports_that_run_into_each_other_close_no_third_cycle(data: st.DataObject) -> None:
     """The end of one is lost, and the beginning of the next: what is left may look like one."""
@@ -108,7 +108,7 @@ def test_two_reports_that_run_into_each_other_close_no_third_cycle(data: st.Data
         assert not report.complete or turned(report.cycle) in whole
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_addresses_numbers_order_and_kernel_are_no_part_of_the_identity(data: st.DataObject) -> None:
     names = data.draw(
@@ -160,18 +160,19 @@ def test_two_classes_of_one_name_are_two_and_a_subclass_is_another_one() -> None
     assert turned(("a/1", "b")) != turned(("a", "b"))
 
 
-def test_a_directory_of_a_thousand_logs_is_as_many_findings_as_it_has_cycles() -> None:
+@pytest.mark.parametrize("count", [120, pytest.param(1000, marks=pytest.mark.exhaustive)])
+def test_many_logs_are_as_many_findings_as_they_have_cycles(count: int) -> None:
     chance = random.Random(5)
     locks = [Lock(f"&{word}->lock") for word in ("oven", "tray", "dough", "menu", "jar", "bell")]
     cycles = [locks[:2], locks[:3], locks[1:3], locks[2:6], locks[::2], locks[::-1]]
     names = sorted(DISGUISES)
     reports: list[LogReport] = []
-    for at in range(1000):
+    for at in range(count):
         cycle = cycles[at % len(cycles)]
         lines = circular(
             cycle, turn=chance.randrange(len(cycle)), seed=at + 1, release=f"6.{at % 9}.{at % 5}"
         )
         reports += read(DISGUISES[chance.choice(names)](lines))
     findings = gather(reports)
-    assert sorted(one.count for one in findings) == [166, 166, 167, 167, 167, 167]
+    assert sorted(one.count for one in findings) == sorted(len(range(at, count, 6)) for at in range(6))
     assert all(one.identity for one in findings)
