@@ -30,22 +30,32 @@ _PARTS: Final = tuple(part.encode() for part in PARTS)
 
 
 def is_log(path: Path) -> bool:
-    """Whether a path is to be read as logs: standard input, what is no JSON file of ours, a directory with
-    any such file.
+    """Whether a path is to be read as logs: standard input, what is no JSON file of ours, a directory without one.
+
+    A directory in which a run has left artifacts has other files of that run, too: it is one of artifacts.
     """
     if path == STDIN:
         return True
     if path.is_dir():
-        return any(is_log(one) for one in _inside(path))
+        return not any(map(_is_ours, inside := _inside(path))) and any(map(is_log, inside))
     if path.suffix != ".json":
         return True
+    head = _head(path)
+    return not _is_ours(path) and any(part in head for part in _PARTS)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file is an artifact, or what a validator saved."""
+    return path.suffix == ".json" and any(mark in _head(path)[:4096] for mark in _OURS)
+
+
+def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
-            head = stream.read(BLOCK)
+            return stream.read(BLOCK)
     except OSError:
         # Whoever reads it next says why it cannot be read.
-        return False
-    return not any(mark in head[:4096] for mark in _OURS) and any(part in head for part in _PARTS)
+        return b""
 
 
 def logs_in(paths: Iterable[Path]) -> Iterator[Path]:

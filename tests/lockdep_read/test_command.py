@@ -108,6 +108,9 @@ def test_directories_standard_input_and_compressed_logs(
     (tmp_path / "b.log").write_bytes((CASES / "40-nothing.txt").read_bytes())
     status, said, _ = run(capsys, "lockdep", str(tmp_path))
     assert (status, "1 reports in 1 logs" in said) == (1, True)
+    # Artifacts make it a directory of artifacts, whatever else the run has left there.
+    (tmp_path / "found.json").write_text('{"sugarbush": 2}')
+    assert "artifact" in run(capsys, "lockdep", str(tmp_path))[2]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(data))))  # type: ignore[arg-type]
     assert "seen at -:3" in run(capsys, "lockdep", "-")[1]
     assert run(capsys, "lockdep", str(CASES / "40-nothing.txt"))[:2] == (0, "no lock report found\n")
