@@ -18,8 +18,6 @@ from lockdep.draw import to_dot, to_svg
 from lockdep.files import save_text
 from lockdep.keys import LockdepError
 from lockdep.listings import chains_text, held_text, lock_stat_text, lockdep_text, reports_text, stats_text
-from lockdep.read import gather, snapshot_of
-from lockdep.read.files import is_log, reports_of
 from lockdep.snapshot import Snapshot, load
 
 LISTINGS = {
@@ -49,10 +47,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         raise LockdepError(f"--json has everything: leave out --{chosen[0]}")
     if options.graph is not None and options.graph.suffix not in _DRAWINGS:
         raise LockdepError(f"a graph is written as .dot or .svg, not as {options.graph.name}")
-    if is_log(options.file):
-        snapshot = _of_log(options.file)
-    else:
-        snapshot = load(options.file)
+    snapshot = _snapshot(options.file)
     if options.graph is not None:
         if not os.path.isdir(options.graph.parent):
             raise LockdepError(
@@ -69,8 +64,14 @@ def _run(arguments: Sequence[str] | None) -> int:
 _DRAWINGS = {".dot": to_dot, ".svg": to_svg}
 
 
-def _of_log(path: Path) -> Snapshot:
-    """The reports of a kernel log, each cause once; ``sugarbush lockdep`` tells more of them."""
+def _snapshot(path: Path) -> Snapshot:
+    """What a file says: one that we saved, or the reports of a log, each once (``sugarbush lockdep`` tells more)."""
+    # Imported here: the readers' forms take a moment to be compiled.
+    from lockdep.read import gather, snapshot_of
+    from lockdep.read.files import is_log, reports_of
+
+    if path.is_dir() or not is_log(path):
+        return load(path)
     return snapshot_of(one.report for one in gather(reports_of([path])))
 
 

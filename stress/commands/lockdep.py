@@ -14,17 +14,7 @@ from lockdep.draw import to_dot, to_svg
 from lockdep.files import check_writable, save_text
 from lockdep.listings import chains_text, lock_stat_text, lockdep_text, reports_text, stats_text
 from lockdep.merge import merge
-from lockdep.read.files import STDIN, is_log
 from lockdep.snapshot import FORMAT, Snapshot, from_json
-from stress.commands.lock_logs import (
-    Asked,
-    drawing,
-    events_snapshot,
-    is_proc_file,
-    proc_snapshot,
-    show_between,
-    show_logs,
-)
 from stress.commands.report import read_artifacts
 from stress.console import Unusable, note
 from stress.locks import lock_snapshot
@@ -76,6 +66,10 @@ def lockdep_command(
     events: Annotated[bool, typer.Option("--events", help="The files are lock events, JSON lines.")] = False,
 ) -> int:
     """Show lock reports: of kernel logs and other checkers, and what the lock validator saw of a run."""
+    # Imported here: the readers' forms take a moment to be compiled, and most commands read no log.
+    from lockdep.read.files import STDIN, is_log
+    from stress.commands.lock_logs import Asked, is_proc_file, show_between, show_logs
+
     listings = (
         (classes, lockdep_text),
         (chains, chains_text),
@@ -111,6 +105,8 @@ def _snapshots(
     paths: Sequence[Path], logs: Sequence[Path], files: Sequence[Path], events: bool
 ) -> list[Snapshot]:
     """What each path knows of the locks."""
+    from stress.commands.lock_logs import drawing, events_snapshot, proc_snapshot
+
     if events:
         return events_snapshot(paths)
     found = [proc_snapshot(path) for path in files]

@@ -36,25 +36,22 @@ SUMMARY: ThreadSanitizer: lock-order-inversion (potential deadlock) /src/bakery.
 BCC = """\
 Potential Deadlock Detected!
 
-Cycle in lock order graph: Mutex M0 (main::oven 0x0000000000473c60) => Mutex M1 (0x00007fff6d738400) => Mutex
-M0 (main::oven 0x0000000000473c60)
+Cycle in lock order graph: Mutex M0 (main::oven 0x473c60) => Mutex M1 (0x7fff6d738400) => Mutex M0 (main::oven 0x473c60)
 
-Mutex M1 (0x00007fff6d738400) acquired here while holding Mutex M0 (main::oven 0x0000000000473c60) in Thread
-357250 (lockinversion):
+Mutex M1 (0x7fff6d738400) acquired here while holding Mutex M0 (main::oven 0x473c60) in Thread 357250 (bakery):
 @ 00000000004024d0 pthread_mutex_lock
 @ 0000000000406dd0 std::mutex::lock()
 @ 00000000004024e0 knead(int)
 
-Mutex M0 (main::oven 0x0000000000473c60) previously acquired by the same Thread 357250 (lockinversion) here:
+Mutex M0 (main::oven 0x473c60) previously acquired by the same Thread 357250 (bakery) here:
 @ 00000000004024d0 pthread_mutex_lock
 @ 00000000004024e0 preheat
 
-Mutex M0 (main::oven 0x0000000000473c60) acquired here while holding Mutex M1 (0x00007fff6d738400) in Thread
-357251 (lockinversion):
+Mutex M0 (main::oven 0x473c60) acquired here while holding Mutex M1 (0x7fff6d738400) in Thread 357251 (bakery):
 @ 00000000004024d0 pthread_mutex_lock
 @ 00000000004024e1 bake
 
-Thread 357250 created by Thread 350790 (lockinversion) here:
+Thread 357250 created by Thread 350790 (bakery) here:
 @ 00007fd4496564e1 __clone
 """
 OPENBSD = """\
