@@ -18,7 +18,7 @@ from lockdep.draw import to_dot, to_svg
 from lockdep.files import save_text
 from lockdep.keys import LockdepError
 from lockdep.listings import chains_text, held_text, lock_stat_text, lockdep_text, reports_text, stats_text
-from lockdep.snapshot import load
+from lockdep.snapshot import Snapshot, load
 
 LISTINGS = {
     "classes": (lockdep_text, "the lock classes and their direct dependencies (/proc/lockdep)"),
@@ -47,7 +47,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         raise LockdepError(f"--json has everything: leave out --{chosen[0]}")
     if options.graph is not None and options.graph.suffix not in _DRAWINGS:
         raise LockdepError(f"a graph is written as .dot or .svg, not as {options.graph.name}")
-    snapshot = load(options.file)
+    snapshot = _snapshot(options.file)
     if options.graph is not None:
         if not os.path.isdir(options.graph.parent):
             raise LockdepError(
@@ -64,6 +64,17 @@ def _run(arguments: Sequence[str] | None) -> int:
 _DRAWINGS = {".dot": to_dot, ".svg": to_svg}
 
 
+def _snapshot(path: Path) -> Snapshot:
+    """What a file says: one that we saved, or the reports of a log, each once (``sugarbush lockdep`` tells more)."""
+    # Imported here: the readers' forms take a moment to be compiled.
+    from lockdep.read import gather, snapshot_of
+    from lockdep.read.files import is_log, reports_of
+
+    if path.is_dir() or not is_log(path):
+        return load(path)
+    return snapshot_of(one.report for one in gather(reports_of([path])))
+
+
 class _Parser(argparse.ArgumentParser):
     """Wrong arguments are one line, as everything else that cannot be used."""
 
@@ -74,7 +85,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="lockdep", description="Show what a run of the lock validator saved.")
-    parser.add_argument("file", type=Path, help="a file written by Snapshot.save")
+    parser.add_argument("file", type=Path, help="a file written by Snapshot.save, or a kernel log")
     for name, (_, meaning) in LISTINGS.items():
         parser.add_argument(f"--{name}", action="store_true", help=meaning)
     parser.add_argument("--json", action="store_true", help="everything, as one JSON object")

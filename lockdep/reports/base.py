@@ -41,6 +41,25 @@ class ReportKind(StrEnum):
     SUBCLASS = "bad-subclass"
     WORKER_LEAK = "worker-leak"
     WW_MISUSE = "ww-api-misuse"
+    TABLE = "table-too-low"
+    HUNG = "hung-task"
+    STALL = "rcu-stall"
+    ALL_LOCKS = "all-locks-held"
+    DATA_RACE = "data-race"
+    UNKNOWN = "unknown-lock-report"
+
+
+LOG_KINDS = frozenset(
+    (
+        ReportKind.TABLE,
+        ReportKind.HUNG,
+        ReportKind.STALL,
+        ReportKind.ALL_LOCKS,
+        ReportKind.DATA_RACE,
+        ReportKind.UNKNOWN,
+    )
+)
+"""Kinds that are only read from logs of kernels: our validator has no full tables and no hung tasks."""
 
 
 @dataclass(frozen=True, slots=True)
