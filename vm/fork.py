@@ -34,7 +34,7 @@ from vm.uffd_copy import (
     dup_userfaultfd_vma,
 )
 from vm.vma import VmArea, vm_area_dup, vm_area_free
-from vm.vma_lock import vma_start_write
+from vm.vma_lock import vma_mark_attached, vma_start_write
 
 if TYPE_CHECKING:
     from vm.machine import Machine
@@ -110,5 +110,6 @@ def dup_vma(mm: MmStruct, vma: VmArea) -> int:
         unlink_file_vma(copy)
         remove_vma(copy)
         return ENOMEM
+    vma_mark_attached(copy)
     mm.map_count += 1
     return 0 if wiped else copy_page_range(copy, vma)

@@ -55,7 +55,7 @@ from vm.mman import (
 )
 from vm.munmap import do_mas_munmap, remove_vma
 from vm.vma import VmArea, vm_area_alloc, vm_start_gap
-from vm.vma_lock import vma_start_write
+from vm.vma_lock import vma_mark_attached, vma_start_write
 
 MAP_TYPE = MAP_SHARED | MAP_PRIVATE
 
@@ -243,6 +243,7 @@ def vma_link(mm: MmStruct, vma: VmArea) -> int:
     mapping = vma.vm_file
     if mapping is not None:
         i_mmap_lock_write(mapping)
+    vma_mark_attached(vma)
     vma_store(mas, vma)
     mm.map_count += 1
     if mapping is not None:
