@@ -30,8 +30,8 @@ def _attributes(cls: type) -> tuple[str, ...]:
         for base in cls.__mro__:
             own = base.__dict__.get("__slots__", ())
             slots += [own] if isinstance(own, str) else own
-        # A slot that a subclass has put a shared field in front of is never filled, and its name is no slot any more: to
-        # read it would be an operation.
+        # A slot that a subclass has put a shared field in front of is never filled, and its name is no slot any more:
+        # to read it would be an operation.
         slots = [
             name
             for name in slots
