@@ -27,6 +27,7 @@ SOME = (
     "swap-build",
     "uffd-wp-copy-fixed",
     "uffd-wp-writenotify-fixed",
+    "vma-end-read-error-fixed",
     "zswap-duplicate-fixed",
     "zswap-writeback-fixed",
 )
