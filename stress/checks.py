@@ -56,6 +56,7 @@ CHECKS = {
     "brk": "I14: mm->brk and the mapped heap have moved together, whenever no writer holds mmap_lock",
     "refcount": "no page is used or dropped without a reference",
     "page-tables": "no page-table page is freed with entries in it",
+    "vma-refcount": "no VMA is freed or attached while somebody has a reference, and none is dropped twice (era 6.15)",
     "lock-order": "I12: locks are taken in the order of mm/rmap.c",
     "lockdep": "I12: the lock validator",
     "atomic-sleep": "nothing sleeps under a spinlock or in an RCU reader",

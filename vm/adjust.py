@@ -35,7 +35,7 @@ from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.layout import PAGE_SHIFT
 from vm.vm_ops import vma_close, vma_open
 from vm.vma import VmArea, vm_area_dup, vm_area_free
-from vm.vma_lock import vma_mark_detached, vma_start_write
+from vm.vma_lock import vma_mark_attached, vma_mark_detached, vma_start_write
 
 
 @dataclass(slots=True)
@@ -174,8 +174,11 @@ def vma_adjust(
     vma_set_range(vma, start, end, pgoff)
     if adjust is not None:
         vma_set_range(adjust, adjust.vm_start + shift, adjust.vm_end, adjust.vm_pgoff + (shift >> PAGE_SHIFT))
+    if stored is insert:
+        vma_mark_attached(insert)
     vma_store(mas, stored)
     if insert is not None and stored is not insert:
+        vma_mark_attached(insert)
         vma_store(mas, insert)
     vma_complete(vp)
     trace("vma_adjust", vma=vma.name)

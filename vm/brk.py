@@ -22,7 +22,7 @@ from vm.layout import (
 from vm.merge import can_vma_merge_after
 from vm.mm import MmStruct, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
 from vm.vma import VmArea, vm_area_alloc, vm_area_free, vm_start_gap
-from vm.vma_lock import vma_start_write
+from vm.vma_lock import vma_mark_attached, vma_start_write
 
 
 def sys_brk(mm: MmStruct, brk: int) -> int:
@@ -103,5 +103,6 @@ def do_brk_flags(mm: MmStruct, heap: VmArea | None, address: int, length: int) -
     except NoMemory:
         vm_area_free(vma)
         return ENOMEM
+    vma_mark_attached(vma)
     mm.map_count += 1
     return 0

@@ -1,6 +1,7 @@
 """Eras: which kernel an address space is of, as the components that it is made of.
 
-Nothing else in the model asks which era it is. Sources: mm/mmap.c of v5.19, v6.1 and v6.6.
+Nothing else in the model asks which era it is. Sources: mm/mmap.c of v5.19, v6.1 and v6.6. An era is what its
+components are: of v6.15 it is the locks of VMAs and their memory, and all else is as in v6.6.
 """
 
 from __future__ import annotations
@@ -11,9 +12,16 @@ from typing import TYPE_CHECKING
 
 from concurrency import ConcurrencyError, RwSemaphore, Spinlock
 from tree import MapleTree, RbStore, VmaStore
-from vm.exit import tear_down_as_reader_first, tear_down_as_writer
-from vm.fault_lock import Hold, grow_under_read_lock, hold_mmap_lock, lock_vma_or_mm
+from vm.exit import tear_down_and_detach, tear_down_as_reader_first, tear_down_as_writer
+from vm.fault_lock import (
+    Hold,
+    grow_under_read_lock,
+    hold_mmap_lock,
+    lock_counted_vma_or_mm,
+    lock_vma_or_mm,
+)
 from vm.vma_lock import NONE, PER_VMA, VmaLocks
+from vm.vma_lock_refcnt import REFCOUNTS
 
 if TYPE_CHECKING:
     from vm.mm import MmStruct
@@ -77,7 +85,8 @@ class Era:
 V5_19 = Era("5.19", rbtree_and_list, NONE, grow_under_read_lock, tear_down_as_writer)
 V6_1 = Era("6.1", maple_tree, NONE, hold_mmap_lock, tear_down_as_reader_first)
 V6_6 = Era("6.6", rcu_maple_tree, PER_VMA, lock_vma_or_mm, tear_down_as_reader_first)
-ERAS = {era.name: era for era in (V5_19, V6_1, V6_6)}
+V6_15 = Era("6.15", rcu_maple_tree, REFCOUNTS, lock_counted_vma_or_mm, tear_down_and_detach)
+ERAS = {era.name: era for era in (V5_19, V6_1, V6_6, V6_15)}
 
 
 def era_named(name: str) -> Era:

@@ -16,7 +16,7 @@ from vm.mmu_notifier import mmu_notifier_release
 from vm.munmap import remove_vma
 from vm.tlb import MmuGather, tlb_finish_mmu, tlb_gather_mmu
 from vm.vma import VmArea
-from vm.vma_lock import vma_start_write
+from vm.vma_lock import vma_mark_detached, vma_start_write
 from vm.zap import free_pgtables, unmap_vmas
 
 
@@ -58,6 +58,18 @@ def tear_down_as_reader_first(mm: MmStruct) -> None:
     """As since v6.0: the pages go under the lock for reading, beside the OOM reaper, which is then told that there is
     nothing left; page tables and VMAs go under the lock for writing, since rmap walks may still come by.
     """
+    _tear_down(mm, detach=False)
+
+
+def tear_down_and_detach(mm: MmStruct) -> None:
+    """As `tear_down_as_reader_first`; each VMA is detached before it is freed, as since v6.15.
+
+    A task of another address space may have come by with an old pointer, and have a reference for a moment.
+    """
+    _tear_down(mm, detach=True)
+
+
+def _tear_down(mm: MmStruct, *, detach: bool) -> None:
     tlb = tlb_gather_mmu(mm, fullmm=True)
     mmap_read_lock(mm)
     doomed = _all_vmas(mm)
@@ -65,7 +77,7 @@ def tear_down_as_reader_first(mm: MmStruct) -> None:
     mmap_read_unlock(mm)
     mm.oom_skip = True
     mmap_write_lock(mm)
-    _free_all(mm, tlb, doomed)
+    _free_all(mm, tlb, doomed, detach=detach)
 
 
 def _all_vmas(mm: MmStruct) -> list[VmArea]:
@@ -76,13 +88,15 @@ def _all_vmas(mm: MmStruct) -> list[VmArea]:
     return found
 
 
-def _free_all(mm: MmStruct, tlb: MmuGather, doomed: list[VmArea]) -> None:
+def _free_all(mm: MmStruct, tlb: MmuGather, doomed: list[VmArea], *, detach: bool = False) -> None:
     """Page tables, pages and VMAs; gives mmap_lock back, which is held for writing."""
     for vma in doomed:
         vma_start_write(vma)
     free_pgtables(tlb, doomed, 0, USER_PGTABLES_CEILING)
     tlb_finish_mmu(tlb)
     for vma in doomed:
+        if detach:
+            vma_mark_detached(vma)
         remove_vma(vma)
     bug_on(
         len(doomed) != mm.map_count,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from vm import vma_lock_refcnt
 from vm.find import vma_find
 from vm.layout import VM_GROWSDOWN
 from vm.mm import (
@@ -74,4 +75,12 @@ def lock_vma_or_mm(mm: MmStruct, address: int) -> Hold | None:
     vma = lock_vma_under_rcu(mm, address)
     if vma is not None:
         return vma, partial(vma_end_read, vma)
+    return lock_mm_and_find_vma(mm, address)
+
+
+def lock_counted_vma_or_mm(mm: MmStruct, address: int) -> Hold | None:
+    """Since v6.15: the same, by a reference to the VMA."""
+    vma = vma_lock_refcnt.lock_vma_under_rcu(mm, address)
+    if vma is not None:
+        return vma, partial(vma_lock_refcnt.vma_end_read, vma)
     return lock_mm_and_find_vma(mm, address)

@@ -35,7 +35,7 @@ from vm.uffd_copy import (
 )
 from vm.vm_ops import vma_open
 from vm.vma import VmArea, vm_area_dup, vm_area_free
-from vm.vma_lock import vma_start_write
+from vm.vma_lock import vma_mark_attached, vma_start_write
 
 if TYPE_CHECKING:
     from vm.machine import Machine
@@ -113,6 +113,7 @@ def dup_vma(mm: MmStruct, vma: VmArea) -> int:
         copy.vm_ops = None
         remove_vma(copy)
         return ENOMEM
+    vma_mark_attached(copy)
     mm.map_count += 1
     result = 0 if wiped else copy_page_range(copy, vma)
     vma_open(copy)

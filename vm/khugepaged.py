@@ -18,6 +18,7 @@ from vm.mm import (
     mmap_read_lock,
     mmap_read_unlock,
     mmap_write_lock,
+    mmap_write_trylock,
     mmap_write_unlock,
 )
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
@@ -204,7 +205,7 @@ def retract_page_tables(mapping: AddressSpace, index: int) -> int:
         mm, address = vma.vm_mm, vma_address(vma, index)
         if address is None or address % mm.pmd_size or vma.vm_end < address + mm.pmd_size:
             continue
-        if not isinstance(pmdp_get(mm, address), PageTable) or not mm.mmap_lock.down_write_trylock():
+        if not isinstance(pmdp_get(mm, address), PageTable) or not mmap_write_trylock(mm):
             continue
         # Where userfaultfd may protect pages there are markers, which no fault brings back (v5.19).
         if READ_ONCE(vma, "anon_vma") is None and not userfaultfd_wp(vma):

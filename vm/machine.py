@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from concurrency import ConcurrencyError, KmemCache, domain, peek
+from concurrency import ConcurrencyError, domain, peek
 from lockdep.gfp import GFP_KERNEL, GFP_NOFAIL
 from vm.era import V6_1, Era, era_named
 from vm.folio import Memory
 from vm.layout import PTRS_PER_PTE
-from vm.mm import MmStruct
+from vm.mm import MmStruct, mm_cache
 
 _MOST_PTRS = 512
-
-mm_cache = KmemCache("mm_struct", MmStruct, object_size=1024)
 
 
 class Machine:
@@ -44,15 +42,15 @@ class Machine:
     def remove_mm(self, mm: MmStruct) -> None:
         """Forget an address space that was torn down."""
         self.mms.remove(mm)
-        mm_cache.free(mm)
+        mm.era.vma_locks.drop_mm(mm)
 
 
 def boot(frames: int, era: str = V6_1.name, nodes: int = 1, ptrs_per_pte: int = PTRS_PER_PTE) -> Machine:
     """The machine of this execution, with so many frames of 4096 bytes on so many nodes, and no address space yet.
 
-    `era` names the kernel whose components its address spaces are made of: "5.19", "6.1" or "6.6". A page-table page
-    has `ptrs_per_pte` entries, and a huge page as many pages: a power of two from 2 to 512 (x86-64). An era that there
-    is not, or another number, raises `ConcurrencyError`.
+    `era` names the kernel whose components its address spaces are made of: "5.19", "6.1", "6.6" or "6.15". A
+    page-table page has `ptrs_per_pte` entries, and a huge page as many pages: a power of two from 2 to 512 (x86-64).
+    An era that there is not, or another number, raises `ConcurrencyError`.
     """
     if not 2 <= ptrs_per_pte <= _MOST_PTRS or ptrs_per_pte & ptrs_per_pte - 1:
         raise ConcurrencyError(

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from concurrency import Atomic, Once, Operation, Plain, RwSemaphore, Shared, Spinlock, Unshared, perform
+from concurrency import (
+    Atomic,
+    KmemCache,
+    Once,
+    Operation,
+    Plain,
+    RwSemaphore,
+    Shared,
+    Spinlock,
+    Unshared,
+    atomic_dec_and_test,
+    atomic_inc,
+    might_sleep,
+    perform,
+)
 from tree import VmaStore
 from vm.folio import Folio, Memory, folio_test_anon
 from vm.layout import PAGE_SIZE, TASK_SIZE
@@ -40,6 +54,8 @@ class MmStruct(Shared):
     `notifier_subscriptions` who mirrors it (`vm.mmu_notifier`).
     `mm_users` counts who keeps it from being torn down, the process included; `mmlist` says that swapoff finds it
     (`vm.mmlist`).
+    `mm_count` are those who keep the object itself, of which its process is one, `vma_writer_wait` is where a writer
+    waits for the readers of a VMA (`vm.rcuwait`); only the era 6.15 uses these two.
     `unstable` (MMF_UNSTABLE) says that the OOM reaper takes pages away that the process still has: what is empty may
     have been written to, so no fault may fill it with zeroes.
     """
@@ -54,6 +70,8 @@ class MmStruct(Shared):
     start_brk: Plain[int] = 0
     brk: Plain[int] = 0
     mm_lock_seq: Once[int] = 0
+    mm_count: Atomic[int] = 1
+    vma_writer_wait: Unshared[list[Task]]
     mmap_base: Unshared[int] = TASK_SIZE
     pmd_size: Unshared[int]
     ended: Unshared[bool] = False
@@ -90,9 +108,25 @@ class MmStruct(Shared):
             deposits={},
             detached={},
             tlb={},
+            vma_writer_wait=[],
             userfault_waiters={},
             rss={MM_ANONPAGES: 0, MM_FILEPAGES: 0, MM_SWAPENTS: 0},
         )
+
+
+mm_cache = KmemCache("mm_struct", MmStruct, object_size=1024)
+
+
+def mmgrab(mm: MmStruct) -> None:
+    """Keep the object, though not what it maps; `mm` must not be gone yet. Kernel: include/linux/sched/mm.h."""
+    atomic_inc(mm, "mm_count")
+
+
+def mmdrop(mm: MmStruct) -> None:
+    """The end of `mmgrab`, and of the process itself; the last one frees the object, which may sleep."""
+    if atomic_dec_and_test(mm, "mm_count"):
+        might_sleep()
+        mm_cache.free(mm)
 
 
 def _add_rss(mm: MmStruct, _task: Any, arg: tuple[str, int]) -> None:
@@ -147,11 +181,21 @@ def mmap_read_unlock(mm: MmStruct) -> None:
 def mmap_write_lock(mm: MmStruct) -> None:
     """Lock the address space for changing it."""
     mm.mmap_lock.down_write()
+    mm.era.vma_locks.begin_write(mm)
+
+
+def mmap_write_trylock(mm: MmStruct) -> bool:
+    """As `mmap_write_lock`, if nobody has it and nobody waits."""
+    taken = mm.mmap_lock.down_write_trylock()
+    if taken:
+        mm.era.vma_locks.begin_write(mm)
+    return taken
 
 
 def mmap_write_lock_nested(mm: MmStruct) -> None:
     """As `mmap_write_lock`, of a child that nobody knows yet, under the lock of its parent."""
     mm.mmap_lock.down_write(SINGLE_DEPTH_NESTING)
+    mm.era.vma_locks.begin_write(mm)
 
 
 def mmap_write_unlock(mm: MmStruct) -> None:

@@ -59,7 +59,7 @@ from vm.mman import (
 from vm.munmap import do_mas_munmap, remove_vma
 from vm.vm_ops import mmap_file
 from vm.vma import VmArea, vm_area_alloc, vm_area_free, vm_start_gap, vma_set_page_prot
-from vm.vma_lock import vma_start_write
+from vm.vma_lock import vma_mark_attached, vma_start_write
 from vm.zap import unmap_region
 
 MAP_TYPE = MAP_SHARED | MAP_PRIVATE
@@ -310,6 +310,7 @@ def vma_link_reserved(mas: Mas, vma: VmArea) -> None:
     mapping = vma.vm_file
     if mapping is not None:
         i_mmap_lock_write(mapping)
+    vma_mark_attached(vma)
     vma_store(mas, vma)
     mm.map_count += 1
     if mapping is not None:

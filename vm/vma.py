@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from concurrency import KmemCache, Once, Plain, RwSemaphore, Shared, Unshared, peek
+from concurrency import WRITE_ONCE, KmemCache, Once, Plain, RwSemaphore, Shared, Unshared, peek, perform
 from lockdep.gfp import GFP_KERNEL
 from vm.layout import (
     PAGE_SHIFT,
@@ -19,6 +19,7 @@ from vm.layout import (
     VM_UFFD_WP,
     VM_WRITE,
 )
+from vm.vma_refcnt import REFCOUNT_SET, VmRefcnt
 
 if TYPE_CHECKING:
     from vm.anon_vma import AnonVma, AnonVmaChain
@@ -34,7 +35,8 @@ class VmArea(Shared):
     for writing; reading them needs one of the two. `vm_flags` and `vm_page_prot` are written under mmap_lock and
     read by rmap walks without it. `anon_vma` goes from None to its value under mmap_lock and page_table_lock, and
     is read without. `vm_private_data` is the lock of a hugetlb mapping (`vm.hugetlbfs`), `vm_ops` what its driver
-    wants to be called (`vm.vm_ops`). The last three fields are of `vm.vma_lock`.
+    wants to be called (`vm.vm_ops`). The last four fields are of
+    `vm.vma_lock` and `vm.vma_lock_refcnt`.
     """
 
     vm_mm: Unshared[MmStruct]
@@ -51,6 +53,7 @@ class VmArea(Shared):
     vm_lock: Unshared[RwSemaphore | None]
     vm_lock_seq: Once[int] = -1
     detached: Once[bool] = False
+    vm_refcnt: Unshared[VmRefcnt | None] = None
 
     def __init__(
         self, mm: MmStruct, start: int, end: int, pgoff: int, flags: int, file: AddressSpace | None = None
@@ -74,14 +77,50 @@ class VmArea(Shared):
         return f"vma[{peek(self, 'vm_start'):#x}, {peek(self, 'vm_end'):#x})"
 
 
+class TypesafeVmArea(VmArea):
+    """A VMA as since v6.15, whose memory may be another VMA at any moment for whoever has no reference (`vm_refcnt`).
+
+    So `vm_mm` is looked at by tasks of other address spaces, and each look at it is an operation.
+    """
+
+    vm_mm: Plain[MmStruct]
+
+    def __init__(
+        self, mm: MmStruct, start: int, end: int, pgoff: int, flags: int, file: AddressSpace | None = None
+    ) -> None:
+        refcnt = getattr(self, "vm_refcnt", None)
+        if refcnt is None:
+            super().__init__(mm, start, end, pgoff, flags, file)
+            self.vm_refcnt = VmRefcnt()
+            return
+        # Others may look at this memory while it is made a VMA again, with an old pointer to it: so these are stores as
+        # any, in the order of vma_init() and of its callers. The count is 0, and nobody gets a reference before
+        # `vma_mark_attached`, which releases them.
+        perform(REFCOUNT_SET, refcnt, 0)
+        self.vm_mm = mm
+        WRITE_ONCE(self, "vm_lock_seq", -1)
+        self.anon_vma = None
+        self.anon_vma_chain = []
+        self.vm_file = file
+        self.vm_start = start
+        self.vm_end = end
+        self.vm_pgoff = pgoff
+        self.vm_flags = flags
+        self.vm_page_prot = vm_get_page_prot(flags)
+        self.vm_private_data = RwSemaphore("hugetlb_vma_lock") if flags & VM_HUGETLB else None
+
+
 vma_cache = KmemCache("vm_area_struct", VmArea, object_size=152)
+vma_typesafe_cache: KmemCache[VmArea] = KmemCache(
+    "vm_area_struct", TypesafeVmArea, object_size=192, typesafe_by_rcu=True
+)
 
 
 def vm_area_alloc(
     mm: MmStruct, start: int, end: int, pgoff: int, flags: int, file: AddressSpace | None = None
 ) -> VmArea | None:
     """A VMA that is in no tree, without a reference to `file`; None without memory."""
-    return vma_cache.alloc(GFP_KERNEL, mm, start, end, pgoff, flags, file)
+    return mm.era.vma_locks.cache.alloc(GFP_KERNEL, mm, start, end, pgoff, flags, file)
 
 
 def vm_area_dup(vma: VmArea, mm: MmStruct | None = None) -> VmArea | None:

@@ -1,17 +1,19 @@
 """The locks of single VMAs, under which a page fault needs no mmap_lock. Kernel: include/linux/mm.h, v6.6.
 
 A writer of mmap_lock locks each VMA that it changes by writing the number of its write section into the VMA; all of
-them are unlocked at once when that number goes on. A reader holds the VMA's rw_semaphore. Two components say the
-same to callers: `PER_VMA` since v6.4, and `NONE` for the kernels before, where all of this is nothing.
+them are unlocked at once when that number goes on. A reader holds the VMA's rw_semaphore. Three components say the
+same to callers: `PER_VMA` since v6.4, `NONE` for the kernels before, where all of this is nothing, and the one of
+`vm.vma_lock_refcnt` since v6.15.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from concurrency import (
     READ_ONCE,
     WRITE_ONCE,
+    KmemCache,
     RwSemaphore,
     call_rcu,
     rcu_read_lock,
@@ -19,6 +21,7 @@ from concurrency import (
     smp_load_acquire,
     smp_store_release,
 )
+from vm.mm import mm_cache
 from vm.vma import VmArea, vma_cache, vma_is_anonymous
 
 if TYPE_CHECKING:
@@ -26,10 +29,16 @@ if TYPE_CHECKING:
 
 
 class VmaLocks(Protocol):
-    """What an address space asks of the locks of its VMAs."""
+    """What an address space asks of the locks of its VMAs, and of what they need to be sure of."""
+
+    cache: ClassVar[KmemCache[VmArea]]
+    """Where VMAs come from."""
 
     def make(self) -> RwSemaphore | None:
         """The lock of a new VMA."""
+
+    def begin_write(self, mm: MmStruct) -> None:
+        """mmap_lock has been taken for writing."""
 
     def start_write(self, vma: VmArea) -> None:
         """Lock `vma` for changing it, until mmap_lock is given back; needs mmap_lock for writing."""
@@ -37,19 +46,33 @@ class VmaLocks(Protocol):
     def end_write_all(self, mm: MmStruct) -> None:
         """Unlock all VMAs; needs mmap_lock for writing."""
 
+    def mark_attached(self, vma: VmArea) -> None:
+        """`vma` is new, and about to be in the tree, or is in it as of now."""
+
     def mark_detached(self, vma: VmArea) -> None:
         """`vma`, which is locked, is in the tree no more."""
 
+    def held_by_me(self, vma: VmArea) -> bool:
+        """The calling task has `vma` locked for looking at it."""
+
     def free(self, vma: VmArea) -> None:
         """Free `vma` when nobody can look at it any more."""
+
+    def drop_mm(self, mm: MmStruct) -> None:
+        """`mm` has been torn down, and its process needs it no more."""
 
 
 class NoVmaLocks:
     """Up to v6.3: whoever looks at a VMA holds mmap_lock."""
 
+    cache: ClassVar[KmemCache[VmArea]] = vma_cache
+
     def make(self) -> RwSemaphore | None:
         """See `VmaLocks`."""
         return None
+
+    def begin_write(self, mm: MmStruct) -> None:
+        """See `VmaLocks`."""
 
     def start_write(self, vma: VmArea) -> None:
         """See `VmaLocks`."""
@@ -57,16 +80,32 @@ class NoVmaLocks:
     def end_write_all(self, mm: MmStruct) -> None:
         """See `VmaLocks`."""
 
+    def mark_attached(self, vma: VmArea) -> None:
+        """See `VmaLocks`."""
+
     def mark_detached(self, vma: VmArea) -> None:
         """See `VmaLocks`."""
+
+    def held_by_me(self, vma: VmArea) -> bool:  # noqa: ARG002
+        """See `VmaLocks`."""
+        return False
 
     def free(self, vma: VmArea) -> None:
         """See `VmaLocks`."""
         vma_cache.free(vma)
 
+    def drop_mm(self, mm: MmStruct) -> None:
+        """See `VmaLocks`: nobody else keeps it (mm_count is 1)."""
+        mm_cache.free(mm)
+
 
 class PerVmaLocks:
     """Since v6.4."""
+
+    cache: ClassVar[KmemCache[VmArea]] = vma_cache
+
+    def begin_write(self, mm: MmStruct) -> None:
+        """See `VmaLocks`."""
 
     def make(self) -> RwSemaphore | None:
         """See `VmaLocks`."""
@@ -89,13 +128,24 @@ class PerVmaLocks:
         mm.mmap_lock.assert_held_write()
         smp_store_release(mm, "mm_lock_seq", READ_ONCE(mm, "mm_lock_seq") + 1)
 
+    def mark_attached(self, vma: VmArea) -> None:
+        """See `VmaLocks`: up to v6.13 a new VMA is born attached."""
+
     def mark_detached(self, vma: VmArea) -> None:
         """See `VmaLocks`."""
         vma.detached = True
 
+    def held_by_me(self, vma: VmArea) -> bool:
+        """See `VmaLocks`."""
+        return vma.vm_lock is not None and vma.vm_lock.held_by_me()
+
     def free(self, vma: VmArea) -> None:
         """After a grace period: a reader may have found the VMA just before it left the tree."""
         call_rcu(vma_cache.free, vma)
+
+    def drop_mm(self, mm: MmStruct) -> None:
+        """See `VmaLocks`: nobody else keeps it (mm_count is 1)."""
+        mm_cache.free(mm)
 
 
 NONE: VmaLocks = NoVmaLocks()
@@ -107,6 +157,11 @@ def vma_start_write(vma: VmArea) -> None:
     vma.vm_mm.era.vma_locks.start_write(vma)
 
 
+def vma_mark_attached(vma: VmArea) -> None:
+    """`vma` is new, and its tree is about to have it; or has it, if that store could fail."""
+    vma.vm_mm.era.vma_locks.mark_attached(vma)
+
+
 def vma_mark_detached(vma: VmArea) -> None:
     """`vma`, which is locked for writing, is in the tree no more."""
     vma.vm_mm.era.vma_locks.mark_detached(vma)
@@ -114,7 +169,7 @@ def vma_mark_detached(vma: VmArea) -> None:
 
 def holds_vma_lock(vma: VmArea) -> bool:
     """The calling task keeps `vma` by the VMA's own lock, not by mmap_lock."""
-    return vma.vm_lock is not None and vma.vm_lock.held_by_me()
+    return vma.vm_mm.era.vma_locks.held_by_me(vma)
 
 
 def vma_start_read(vma: VmArea) -> bool:

@@ -8,6 +8,8 @@ operations come between which need not (those of other readers, say), their effe
 from __future__ import annotations
 
 from collections import deque
+from inspect import getattr_static
+from types import MemberDescriptorType
 from typing import Any, Protocol
 
 from concurrency.operation import Operation
@@ -26,7 +28,14 @@ def _attributes(cls: type) -> tuple[str, ...]:
         for base in cls.__mro__:
             own = base.__dict__.get("__slots__", ())
             slots += [own] if isinstance(own, str) else own
-        slots = [name for name in slots if name not in ("__weakref__", "__dict__")]
+        # A slot that a subclass has put a shared field in front of is never filled, and its name is no slot any more:
+        # to read it would be an operation.
+        slots = [
+            name
+            for name in slots
+            if name not in ("__weakref__", "__dict__")
+            and isinstance(getattr_static(cls, name, None), MemberDescriptorType)
+        ]
         found = _names[cls] = (*slots, *([""] if cls.__dictoffset__ else []))
     return found
 

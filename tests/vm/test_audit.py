@@ -29,6 +29,7 @@ SOME = (
     "uffd-wp-writenotify-fixed",
     "uffd-move-swap-cache-fixed",
     "zap-during-swapoff-fixed",
+    "vma-end-read-error-fixed",
     "zswap-duplicate-fixed",
     "zswap-writeback-fixed",
 )
