@@ -54,6 +54,7 @@ class Finding:
         """The report, and how often and where it was seen."""
         return {
             **self.report.to_json(),
+            "identity": self.identity or None,
             "seen": self.count,
             "kernels": dict(self.kernels),
             "titles": dict(self.titles),

@@ -161,15 +161,12 @@ class LogReport(Report):
         yield from self.backtrace()
 
     def to_json(self) -> dict[str, Any]:
-        """What the log said, unknown as null; `identity` is null for an incomplete report."""
-        from lockdep.read.identity import identity
-
+        """What the log said, unknown as null; `lockdep.read.gather` adds what identifies it."""
         return {
             "kind": self.word,
             "report_kind": str(self.kind),
             "headline": self.headline,
             "title": self.title,
-            "identity": identity(self) or None,
             "key": self.key or None,
             "complete": self.complete,
             "cycle": list(self.cycle),
