@@ -41,6 +41,12 @@ class ReportKind(StrEnum):
     SUBCLASS = "bad-subclass"
     WORKER_LEAK = "worker-leak"
     WW_MISUSE = "ww-api-misuse"
+    WAIT_UNDER_LOCK = "wait-under-lock"
+    POOL = "pool-waits-for-itself"
+    LOOP = "event-loop-waits-for-itself"
+    DEADLOCK = "deadlock"
+    BLOCKING = "blocking-under-lock"
+    FORK = "lock-held-at-fork"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,342 @@
+"""Locks that behave as those of `threading` do, and tell a watcher.
+
+What a known acquire costs is paid for every lock operation of a program: `acquire` of `Lock` is written out, and what is
+rare is behind one test each. The order of things is the rule that nothing of ours may outlive an exception: whoever tells
+the validator before it blocks untells it on any `BaseException`.
+"""
+
+from __future__ import annotations
+
+import _thread
+from collections.abc import Callable
+from sys import _getframe
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from lockdep.python.context import PythonMap, ThreadContext
+
+if TYPE_CHECKING:
+    from lockdep.python.watcher import LockWatcher
+
+RealLock: Callable[[], Any] = _thread.allocate_lock
+RealRLock: Any = _thread.RLock
+LockType: type = _thread.LockType
+DIRECT = 1
+GLUE = 2
+
+
+class _Watched:
+    """What both kinds share: the real lock within, its map, the way to the watcher."""
+
+    __slots__ = ("__weakref__", "_acquire", "_home", "_lock", "_map", "_pairs", "_release", "_tls")
+
+    _acquire: Callable[..., bool]
+    _release: Callable[[], None]
+    _lock: Any
+    _map: PythonMap
+    _home: LockWatcher
+
+    def _set_up(self, home: LockWatcher, lock: Any, lock_map: PythonMap) -> None:
+        self._home = home
+        self._tls = home.tls
+        self._pairs = home.pairs
+        self._lock = lock
+        self._acquire = lock.acquire
+        self._release = lock.release
+        self._map = lock_map
+
+    @property
+    def dep_map(self) -> PythonMap:
+        """What the validator knows the lock by."""
+        return self._map
+
+    def __repr__(self) -> str:
+        return repr(self._lock)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Raises, in the words of the real one.
+        return self._lock.__reduce_ex__(protocol)
+
+    def __getattr__(self, name: str) -> Any:
+        # What a later Python adds to its locks.
+        if name in _Watched.__slots__:
+            raise AttributeError(name)
+        return getattr(self._lock, name)
+
+    def _slowly(self, ctx: ThreadContext, blocking: bool = True, timeout: float = -1) -> bool:
+        """Takes the lock with all checks, or, if it may end without it, tells afterwards that it was taken."""
+        home, lock_map = self._home, self._map
+        if not blocking or timeout != -1:
+            if not self._acquire(blocking, timeout):
+                return False
+            try:
+                home.taken(ctx, lock_map)
+                lock_map.owner = ctx
+            except BaseException:
+                home.untell(ctx, lock_map)
+                self._release()
+                raise
+            return True
+        home.wanted(ctx, lock_map)
+        try:
+            if not self._acquire(False):
+                self._wait(ctx)
+            lock_map.owner = ctx
+        except BaseException:
+            self._undo(ctx)
+            raise
+        home.got(ctx, lock_map)
+        return True
+
+    def _wait(self, ctx: ThreadContext) -> None:
+        """Waits, and says meanwhile that the thread only waits."""
+        ctx.wanted = self._map
+        try:
+            self._home.contended(ctx, self._map)
+            self._acquire()
+        finally:
+            ctx.wanted = None
+
+    def _undo(self, ctx: ThreadContext) -> None:
+        """An exception came while the lock was waited for: it was not asked for, as far as anybody knows."""
+        self._home.untell(ctx, self._map)
+
+    def _given(self, ctx: ThreadContext) -> None:
+        """The lock is about to be given back: the rare ways."""
+        home, lock_map = self._home, self._map
+        if not home.untell(ctx, lock_map):
+            owner = lock_map.owner
+            if owner is not None and owner is not ctx:
+                home.handed_over(lock_map, owner)
+        lock_map.owner = None
+        home.gave(ctx, lock_map)
+
+
+class Lock(_Watched):
+    """A `threading.Lock` that tells the validator. Any thread may give it back."""
+
+    __slots__ = ()
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """See `threading.Lock.acquire`. A wait that may end without the lock counts as a trylock."""
+        try:
+            ctx = self._tls.ctx
+        except AttributeError:
+            ctx = self._home.new_context()
+        if blocking is not True or timeout != -1:
+            return self._slowly(ctx, blocking, timeout)
+        lock_map = self._map
+        chain = ctx.chain.next.get(lock_map.token | ctx.state)
+        if chain is None or ctx.slow:
+            return self._slowly(ctx)
+        frame: FrameType = _getframe(1)
+        code = frame.f_code
+        back = frame.f_back
+        how = self._pairs.get((id(code), id(back.f_code) if back is not None else 0))
+        if how != DIRECT:
+            where = self._home.site(frame, how, ctx)
+            if where is None:
+                return self._slowly(ctx)
+            code, lasti = where
+        else:
+            lasti = frame.f_lasti
+        if lock_map.last is not ctx.unit:
+            lock_map.saw(ctx.unit, (code, lasti))
+        chain.hits += 1
+        ctx.held.append((lock_map, chain, code, lasti, None))
+        ctx.chain = chain
+        try:
+            # Tried first, so that a lock that is free costs no more.
+            if not self._acquire(False):
+                self._wait(ctx)
+            lock_map.owner = ctx
+        except BaseException:
+            self._undo(ctx)
+            raise
+        return True
+
+    __enter__ = acquire
+    acquire_lock = acquire
+
+    def release(self) -> None:
+        """See `threading.Lock.release`."""
+        try:
+            ctx = self._tls.ctx
+            held = ctx.held
+            if held and not ctx.slow:
+                top = held[-1]
+                if top[0] is self._map and top[4] is None and top[1] is ctx.chain:
+                    held.pop()
+                    ctx.chain = top[1].parent
+                    top[0].owner = None
+                    return
+            self._given(ctx)
+        except AttributeError:
+            # A thread that has not met a lock yet gives back one that another has taken, or nobody.
+            self._given(self._home.current())
+        finally:
+            self._release()
+
+    release_lock = release
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        try:
+            ctx = self._tls.ctx
+            held = ctx.held
+            if held and not ctx.slow:
+                top = held[-1]
+                if top[0] is self._map and top[4] is None and top[1] is ctx.chain:
+                    held.pop()
+                    ctx.chain = top[1].parent
+                    top[0].owner = None
+                    return
+            self._given(ctx)
+        finally:
+            self._release()
+
+    def locked(self) -> bool:
+        """See `threading.Lock.locked`."""
+        return bool(self._lock.locked())
+
+    locked_lock = locked
+
+    def _at_fork_reinit(self) -> None:
+        self._home.reborn(self._map)
+        self._lock._at_fork_reinit()
+
+    def _undo(self, ctx: ThreadContext) -> None:
+        super()._undo(ctx)
+        # The exception may have come in the one moment between the lock being taken and us knowing it: then nobody owns
+        # it, and it would stay taken for ever.
+        if self._map.owner is ctx or (self._map.owner is None and self._lock.locked()):
+            self._map.owner = None
+            self._release()
+
+
+class RLock(_Watched):
+    """A `threading.RLock` that tells the validator, of its outermost acquire and release only."""
+
+    __slots__ = ("_depth", "_owned")
+
+    _depth: int
+    _owned: Callable[[], bool]
+
+    def _set_up(self, home: LockWatcher, lock: Any, lock_map: PythonMap) -> None:
+        super()._set_up(home, lock, lock_map)
+        self._depth = 0
+        self._owned = lock._is_owned
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """See `threading.RLock.acquire`."""
+        if self._owned():
+            taken = self._acquire(blocking, timeout)
+            self._depth += 1
+            return taken
+        try:
+            ctx = self._tls.ctx
+        except AttributeError:
+            ctx = self._home.new_context()
+        lock_map = self._map
+        chain = ctx.chain.next.get(lock_map.token | ctx.state)
+        if chain is None or ctx.slow or blocking is not True or timeout != -1:
+            if self._slowly(ctx, blocking, timeout):
+                self._depth = 1
+                return True
+            return False
+        frame: FrameType = _getframe(1)
+        code = frame.f_code
+        back = frame.f_back
+        how = self._pairs.get((id(code), id(back.f_code) if back is not None else 0))
+        if how != DIRECT:
+            where = self._home.site(frame, how, ctx)
+            if where is None:
+                self._slowly(ctx)
+                self._depth = 1
+                return True
+            code, lasti = where
+        else:
+            lasti = frame.f_lasti
+        if lock_map.last is not ctx.unit:
+            lock_map.saw(ctx.unit, (code, lasti))
+        chain.hits += 1
+        ctx.held.append((lock_map, chain, code, lasti, None))
+        ctx.chain = chain
+        try:
+            if not self._acquire(False):
+                self._wait(ctx)
+            self._depth = 1
+            lock_map.owner = ctx
+        except BaseException:
+            self._undo(ctx)
+            raise
+        return True
+
+    __enter__ = acquire
+
+    def release(self) -> None:
+        """See `threading.RLock.release`."""
+        if self._owned():
+            if self._depth > 1:
+                self._depth -= 1
+            else:
+                self._depth = 0
+                try:
+                    ctx = self._tls.ctx
+                    held = ctx.held
+                    top = held[-1] if held and not ctx.slow else None
+                    if top is not None and top[0] is self._map and top[4] is None and top[1] is ctx.chain:
+                        held.pop()
+                        ctx.chain = top[1].parent
+                        top[0].owner = None
+                    else:
+                        self._given(ctx)
+                finally:
+                    self._release()
+                return
+        self._release()
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.release()
+
+    # The private face that `Condition` looks for.
+
+    def _is_owned(self) -> bool:
+        return self._owned()
+
+    def _recursion_count(self) -> int:
+        return self._depth if self._owned() else 0
+
+    def _release_save(self) -> Any:
+        if not self._owned():
+            return self._lock._release_save()
+        depth, self._depth = self._depth, 0
+        self._given(self._home.current())
+        return depth, self._lock._release_save()
+
+    def _acquire_restore(self, saved: Any) -> None:
+        depth, state = saved
+        ctx, home, lock_map = self._home.current(), self._home, self._map
+        home.wanted(ctx, lock_map)
+        ctx.wanted = lock_map
+        try:
+            self._lock._acquire_restore(state)
+            self._depth = depth
+            lock_map.owner = ctx
+        except BaseException:
+            self._undo(ctx)
+            raise
+        finally:
+            ctx.wanted = None
+        home.got(ctx, lock_map)
+
+    def _at_fork_reinit(self) -> None:
+        self._home.reborn(self._map)
+        self._depth = 0
+        self._lock._at_fork_reinit()
+
+    def _undo(self, ctx: ThreadContext) -> None:
+        super()._undo(ctx)
+        if self._owned():
+            self._depth = 0
+            self._map.owner = None
+            self._release()

@@ -1,0 +1,130 @@
+"""Where locks are made, and what they are called: a class for each place, named by its owner.
+
+A lock that `queue.Queue` makes belongs to the line of the program that made the queue, and to the line of queue.py: two
+locks of one queue are two classes, and the queues of two lines are.
+"""
+
+from __future__ import annotations
+
+import linecache
+import re
+from sys import _getframe
+from types import CodeType, FrameType
+
+from lockdep.keys import LockClassKey
+from lockdep.python.context import PythonMap
+from lockdep.trace import Frame, Tracer, resolve, short_path
+
+_ASSIGNED = re.compile(r"^\s*(?:(?:self|cls)\.)?([A-Za-z_][\w.]*(?:\[[^\]]*\])?)\s*(?::[^=]*)?=[^=]")
+_SELF = re.compile(r"^\s*(?:self|cls)\.")
+_KEYWORD = re.compile(r"\b([A-Za-z_]\w*)\s*=\s*[\w.]*(?:Lock|RLock|Condition|Semaphore|Event|Queue)\s*\(")
+_INNERMOST = 12
+
+
+class SiteKey(LockClassKey):
+    """The class of all locks that one place makes."""
+
+    __slots__ = ("codes", "kind", "made")
+
+    def __init__(self, name: str, made: Frame, kind: str, codes: tuple[CodeType, ...]) -> None:
+        super().__init__(name)
+        self.made = made
+        self.kind = kind
+        self.codes = codes
+
+    @property
+    def place(self) -> str:
+        """Where the locks are made."""
+        return f"{self.made.file}:{self.made.line}"
+
+
+class Sites:
+    """The classes of the locks that a program makes, by place."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._keys: dict[tuple[object, ...], SiteKey] = {}
+        self._named: dict[str, int] = {}
+
+    def key(self, frame: FrameType, kind: str) -> SiteKey:
+        """The class of a lock that is made here."""
+        inner = outer = frame
+        is_user = self._tracer.is_user
+        while not is_user(outer) and outer.f_back is not None:
+            outer = outer.f_back
+        if not is_user(outer):
+            outer = frame
+        # By file and first line, not by the code object: a program that executes one text again and again has one class.
+        ours, theirs = outer.f_code, inner.f_code
+        known = (
+            ours.co_filename,
+            ours.co_firstlineno,
+            outer.f_lasti,
+            theirs.co_filename,
+            theirs.co_firstlineno,
+            inner.f_lasti,
+        )
+        key = self._keys.get(known)
+        if key is None:
+            key = self._keys[known] = self._make(frame, outer, kind)
+        return key
+
+    def _make(self, inner: FrameType, outer: FrameType, kind: str) -> SiteKey:
+        made = resolve((outer.f_code, outer.f_lasti))
+        name = _named(made, outer.f_globals)
+        codes = []
+        at: FrameType | None = inner
+        while at is not None and len(codes) < _INNERMOST:
+            codes.append(at.f_code)
+            at = at.f_back
+        frame: FrameType | None = inner
+        parts = []
+        # The queue's own name for its lock, the condition's for its own.
+        while frame is not None and frame is not outer:
+            part = _assigned(resolve((frame.f_code, frame.f_lasti)))
+            if part and part[0].isalpha():
+                parts.append(part)
+            frame = frame.f_back
+        if parts and parts[-1] not in {"lock"}:
+            name += f".{parts[-1]}"
+        count = self._named[name] = self._named.get(name, 0) + 1
+        return SiteKey(name if count == 1 else f"{name}({count})", made, kind, tuple(codes))
+
+
+def _assigned(made: Frame) -> str:
+    line = linecache.getline(made.file, made.line)
+    found = _ASSIGNED.match(line)
+    return found[1] if found else ""
+
+
+def _named(made: Frame, names: dict[str, object]) -> str:
+    """What a line of the program calls what it makes: ``Pool.lock`` for ``self.lock = Lock()`` in a method of Pool."""
+    line = linecache.getline(made.file, made.line)
+    found = _ASSIGNED.match(line)
+    owner, _, function = made.function.rpartition(".")
+    owner = owner.removesuffix("<locals>").rstrip(".").rpartition(".<locals>.")[2]
+    if found is None:
+        keyword = _KEYWORD.search(line)
+        if keyword is None:
+            return f"lock of {short_path(made.file)}:{made.line}"
+        found = keyword
+    what = found[1]
+    if _SELF.match(line):
+        return f"{owner}.{what}" if owner else what
+    if made.function == "<module>":
+        module = str(names.get("__name__", ""))
+        return what if module in {"", "__main__"} else f"{module}.{what}"
+    if not made.function.endswith(">") and function[:1].isupper() and "__init__" not in function:
+        # The body of a class.
+        return f"{made.function.rpartition('.<locals>.')[2]}.{what}"
+    return f"{what} of {made.function.rpartition('.<locals>.')[2]}()"
+
+
+def caller(depth: int) -> FrameType:
+    """The frame so many calls up."""
+    return _getframe(depth + 1)
+
+
+def new_map(key: LockClassKey, *, reentrant: bool) -> PythonMap:
+    """The map of a new lock."""
+    return PythonMap(key, reentrant=reentrant)

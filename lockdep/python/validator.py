@@ -1,0 +1,380 @@
+"""The validator of a Python program: the kernel's rules, with what is different where locks are objects.
+
+Three things are. Locks of one class may be nested as long as no circle of *instances* can close (`instances`). A cycle of
+classes whose instances lived side by side, and were yet never nested both ways, is an order of instances as well (stages of a
+pipeline), while instances that never met stand for each other (the same pair of objects in two tests). And an interrupt
+that takes a lock of its own thread again waits for itself only if the lock is no RLock.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Collection
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, NamedTuple
+
+from lockdep.acquire import Acquire
+from lockdep.classes import LockClass
+from lockdep.graph import Path, has_usage, makings, no_irq_path, search_backwards, search_forwards
+from lockdep.irqprover import INVERSION_HEADLINE, IrqProver
+from lockdep.keys import LockMap
+from lockdep.prover import Prover, _made
+from lockdep.python.context import PythonMap, ThreadContext
+from lockdep.python.instances import InstanceOrder, Seen
+from lockdep.python.locks import RealRLock
+from lockdep.python.watcher import Passed
+from lockdep.reporter import class_line, common, held_line, lock_line
+from lockdep.reports import CircularReport, InversionReport, Link, Report, ReportKind
+from lockdep.task import Held, TaskContext
+from lockdep.trace import RawFrame, Trace, resolve
+from lockdep.usage import ENABLED_BIT, HARDIRQ, STATE_NAMES, USED, opposite, used_in
+from lockdep.validator import Lockdep
+
+if TYPE_CHECKING:
+    from lockdep.reporter import Reporter
+
+PATIENCE = 2.0
+_PAIRS = 4
+
+
+class _Bounded:
+    """The validator's own lock, which is never waited for without end.
+
+    A finaliser or a signal handler that runs while a thread is in here may wait for a lock of the program whose owner is
+    waiting for this one: a deadlock of our own making. The one who waits too long passes on, unwatched.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = RealRLock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=PATIENCE):
+            raise Passed
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+
+class PlainLockdep(Lockdep):
+    """The kernel's rules for threads: what `ThreadMonitor` has."""
+
+    def __init__(
+        self,
+        current: Callable[[], TaskContext],
+        *,
+        internal: Collection[str] = ("lockdep",),
+        on_report: Callable[[Report], None] | None = None,
+    ) -> None:
+        super().__init__(current, internal=internal, on_report=on_report)
+        self.fresh_lock()
+
+    def fresh_lock(self) -> None:
+        """The lock of the validator is free: for the child of a fork."""
+        self._lock = _Bounded()  # type: ignore[assignment]
+
+    def is_user(self, frame: FrameType) -> bool:
+        """Whether a frame is the user's."""
+        return self._tracer.is_user(frame)
+
+    def place(self, frame: FrameType) -> RawFrame:
+        """The innermost user's frame from here."""
+        return self._tracer.site(frame)
+
+    def capture(self) -> Trace:
+        """The stack of the caller."""
+        return self._tracer.capture()
+
+    def stand(self, ctx: TaskContext) -> None:
+        """Puts a task where its held locks say."""
+        self._stand(ctx)
+
+
+class Candidate(NamedTuple):
+    """A lock that a finaliser took: it counts once it is known not to be the dying object's own."""
+
+    lock: weakref.ref[LockMap]
+    lock_class: LockClass
+    ctx: ThreadContext
+    trace: Trace
+
+
+class PythonIrqProver(IrqProver):
+    """The collector's finalisers are hardware interrupts, signal handlers are softirqs; RLocks may be taken again."""
+
+    __slots__ = ("candidates", "private")
+
+    def __init__(self, reporter: Reporter, operations: Callable[[LockClass], int]) -> None:
+        super().__init__(reporter, operations)
+        self.candidates: list[Candidate] = []
+        self.private: Callable[[LockMap], bool] = lambda _: True
+
+    def mark_acquire(self, acquire: Acquire) -> None:
+        ctx = acquire.ctx
+        assert isinstance(ctx, ThreadContext)
+        if not ctx.finalising:
+            super().mark_acquire(acquire)
+            return
+        if not acquire.trylock and acquire.checked:
+            bit = used_in(HARDIRQ, False)
+            if not acquire.lock_class.usage >> bit & 1:
+                one = Candidate(weakref.ref(acquire.lock_map), acquire.lock_class, ctx, acquire.trace)
+                assert isinstance(acquire.lock_map, PythonMap)
+                if acquire.lock_map.owner is ctx or not self.private(acquire.lock_map):
+                    self.confirm(one, acquire.lock_map)
+                else:
+                    self.candidates.append(one)
+        acquire.lock_class.usage |= 1 << USED
+        acquire.lock_class.traces.setdefault(USED, acquire.trace)
+        acquire.lock_class.makers.setdefault(USED, ctx.maker)
+
+    def settle(self, ctx: ThreadContext | None) -> None:
+        """Looks again at what finalisers of a thread (None: of all) took: a lock that outlived one is no part of it."""
+        if not self.candidates:
+            return
+        now = [one for one in self.candidates if ctx is None or one.ctx is ctx]
+        self.candidates = [one for one in self.candidates if not (ctx is None or one.ctx is ctx)]
+        for one in now:
+            lock_map = one.lock()
+            if lock_map is not None:
+                self.confirm(one, lock_map)
+
+    def confirm(self, one: Candidate, lock_map: LockMap) -> None:
+        """Others can have the lock when the collector runs the finaliser."""
+        bit = used_in(HARDIRQ, False)
+        if not one.lock_class.usage >> bit & 1:
+            self._mark_class(one.ctx, lock_map, one.lock_class, 0, bit, one.trace)
+
+    def _mark_class(
+        self, ctx: TaskContext, lock_map: LockMap, lock_class: LockClass, read: int, bit: int, trace: Trace
+    ) -> None:
+        if not getattr(lock_map, "reentrant", False) or bit >= USED:
+            super()._mark_class(ctx, lock_map, lock_class, read, bit, trace)
+            return
+        # The thread that is interrupted may take its own RLock again; what others hold it may have to wait for.
+        self._seen |= 1 << bit
+        lock_class.usage |= 1 << bit
+        lock_class.traces[bit] = trace
+        lock_class.makers[bit] = ctx.maker
+        ends = has_usage(opposite(1 << bit))
+        forwards = not bit & ENABLED_BIT
+        search = search_forwards if forwards else search_backwards
+        weak = read > 0
+        found = search(lock_class, weak, lambda at, weak: at is not lock_class and ends(at, weak), no_irq_path)
+        if found is None:
+            return
+        state = STATE_NAMES[bit // 4]
+        cause = f"{state}|{lock_class.title}|{found.at.title}|{forwards}"
+        self._reporter.add(
+            ctx,
+            InversionReport(
+                **common(ctx, ReportKind.INVERSION, INVERSION_HEADLINE, cause, trace),
+                changed=lock_line(lock_map, lock_class, trace.site),
+                other=class_line(found.at),
+                state=state,
+                forwards=forwards,
+                path=self._blocks(found.path, makings(found.path, weak, forwards=forwards), lock_class),
+            ),
+        )
+
+
+Pair = tuple["weakref.ref[LockMap]", "weakref.ref[LockMap]", int, int]
+
+
+class PythonProver(Prover):
+    """Classes as the kernel has them; instances where two of one class meet, or a cycle of classes is none of objects."""
+
+    __slots__ = ("_order", "_pairs", "changed", "watched")
+
+    def __init__(self, reporter: Reporter, irqs: IrqProver) -> None:
+        super().__init__(reporter, irqs)
+        self._order = InstanceOrder()
+        self._pairs: dict[tuple[int, int], list[Pair]] = {}
+        self.watched: set[int] = set()
+        self.changed = False
+
+    def _check_recursion(self, acquire: Acquire, entries: list[Held]) -> bool:
+        wanted = acquire.lock_map
+        for entry in entries:
+            if entry[0] is wanted:
+                return super()._check_recursion(acquire, [entry])
+        for entry in entries:
+            if entry[1].lock_class is acquire.lock_class:
+                self._nest(acquire, entry, entries)
+        return True
+
+    def _add_edge(self, acquire: Acquire, entry: Held, distance: int) -> None:
+        prev, next_ = entry[1].lock_class, acquire.lock_class
+        pairs = self._pairs.setdefault((prev.number, next_.number), [])
+        # The first ones that are seen, and the latest.
+        if len(pairs) >= _PAIRS:
+            pairs.pop()
+        pairs.append(
+            (weakref.ref(entry[0]), weakref.ref(acquire.lock_map), entry[0].number, acquire.lock_map.number)
+        )
+        super()._add_edge(acquire, entry, distance)
+        if prev.number in self.watched and next_.number in self.watched:
+            self._nest(acquire, entry, acquire.context_entries())
+
+    def _nest(self, acquire: Acquire, entry: Held, entries: list[Held]) -> None:
+        """Two instances whose order counts by itself."""
+        held, wanted = entry[0], acquire.lock_map
+        assert isinstance(held, PythonMap)
+        assert isinstance(wanted, PythonMap)
+        guards = frozenset(one[0].number for one in entries if one[0] is not held)
+        made = _made(acquire, entry, 0)
+        seen = Seen(guards, made, entry[1].lock_class.title, acquire.lock_class.title)
+        found = self._order.add(held, wanted, seen)
+        if found is None:
+            return
+        steps, guarded = found
+        self._report_instances(acquire, entry, steps or guarded, guarded=not steps)
+
+    def _report_instances(self, acquire: Acquire, entry: Held, steps: list[Seen], *, guarded: bool) -> None:
+        ctx, kind = acquire.ctx, ReportKind.GUARDED if guarded else ReportKind.CIRCULAR
+        names = sorted({f"{step.held} -> {step.wanted}" for step in steps})
+        cause = ", ".join(names) + "|" + "|".join(sorted({str(resolve(step.made.trace.site)) for step in steps}))
+        links = [
+            Link(
+                class_line(acquire.lock_class) if step.wanted == acquire.lock_class.title else class_line(
+                    entry[1].lock_class
+                ),
+                step.made.trace.resolve(),
+                str(step.made.by),
+                step.held,
+                resolve(step.made.held),
+            )
+            for step in steps
+        ]
+        common_guards: frozenset[int] = frozenset()
+        if guarded:
+            common_guards = frozenset.intersection(*[step.guards for step in steps])
+        headline = "INFO: guarded circular locking dependency detected" if guarded else (
+            "WARNING: possible circular locking dependency detected"
+        )
+        titles = tuple(
+            one[1].lock_class.title for one in acquire.context_entries() if one[0].number in common_guards
+        )
+        self._reporter.add(
+            ctx,
+            CircularReport(
+                **common(ctx, kind, headline, cause, acquire.trace),
+                wanted=lock_line(acquire.lock_map, acquire.lock_class, acquire.trace.site),
+                wanted_read=0,
+                sync=False,
+                owned=held_line(entry),
+                owned_read=0,
+                chain=tuple(links),
+                guards=titles or (("another lock",) if guarded else ()),
+                witness=(),
+            ),
+        )
+
+    def _report_cycle(self, acquire: Acquire, entry: Held, path: Path) -> None:
+        joined = self._joined(acquire, entry, path)
+        if joined:
+            super()._report_cycle(acquire, entry, path)
+            return
+        fresh = {edge.prev.number for edge in path} | {edge.next.number for edge in path}
+        if not fresh <= self.watched:
+            self.watched |= fresh
+            self.changed = True
+
+    def _joined(self, acquire: Acquire, entry: Held, path: Path) -> bool:
+        """Whether the edges of a cycle of classes can be one of objects."""
+        steps = [self._pairs.get((edge.prev.number, edge.next.number), []) for edge in path]
+        steps.append(
+            [(weakref.ref(entry[0]), weakref.ref(acquire.lock_map), entry[0].number, acquire.lock_map.number)]
+        )
+        classes = [edge.next for edge in path] + [acquire.lock_class]
+        # A lock of the class that is wanted is held below: the stack itself shows the order of the two.
+        same = any(
+            one[1].lock_class is acquire.lock_class and one[0] is not acquire.lock_map
+            for one in acquire.context_entries()
+        )
+        apart = []
+        for index, pairs in enumerate(steps):
+            following = steps[(index + 1) % len(steps)]
+            known = classes[index]
+            if known.family.instances <= 1 or not pairs or not following:
+                continue
+            if {pair[3] for pair in pairs} & {pair[2] for pair in following}:
+                continue
+            # Gone is gone: nobody will ever know whether the two would have been nested, so one stands for the other.
+            if any(pair[1]() is None for pair in pairs) or any(pair[0]() is None for pair in following):
+                continue
+            apart.append(known)
+        if not apart:
+            return True
+        hub = all(known.family.instances == 1 for known in classes if known not in apart)
+        return len(apart) == 1 and len(classes) > 1 and hub and not same
+
+
+class PythonLockdep(PlainLockdep):
+    """The validator that `install()` uses."""
+
+    _prover: PythonProver
+    _irqs: PythonIrqProver
+
+    def __init__(
+        self, current: Callable[[], TaskContext], *, on_report: Callable[[Report], None] | None = None
+    ) -> None:
+        super().__init__(current, on_report=on_report)
+        self._irqs = PythonIrqProver(self._reporter, self.operations)
+        self._prover = PythonProver(self._reporter, self._irqs)
+
+    @property
+    def irqs(self) -> PythonIrqProver:
+        """The part that knows of interrupts."""
+        return self._irqs
+
+    def _by_instance(self, ctx: TaskContext, lock_class: LockClass) -> bool:
+        assert isinstance(ctx, ThreadContext)
+        if ctx.finalising:
+            return True
+        if self._prover.changed:
+            self._forget_looked_up()
+        return bool(ctx.held) and (
+            lock_class.number in self._prover.watched
+            or any(entry[1].lock_class is lock_class for entry in ctx.held)
+        )
+
+    def _forget_looked_up(self) -> None:
+        """The instances of more classes decide now: stacks with them are looked at each time."""
+        self._prover.changed = False
+        watched = self._prover.watched
+        pending = list(self.roots)
+        while pending:
+            chain = pending.pop()
+            if not chain.is_root:
+                chain.next = {
+                    key: up for key, up in chain.next.items() if up.lock_class.number not in watched
+                }
+            pending.extend(chain.next.values())
+
+    def add(self, ctx: TaskContext, report: Report) -> None:
+        """Keeps and delivers a report that another part has made."""
+        with self._lock:
+            self._reporter.add(ctx, report)
+        self._reporter.deliver(ctx)
+
+    def deliver(self, ctx: TaskContext) -> None:
+        """Hands over what is pending."""
+        self._reporter.deliver(ctx)
+
+    def known(self, key: object) -> LockClass | None:
+        """The class of a key."""
+        return next((one for one in self._registry.classes if one.key is key), None)
+
+    def no_order(self, lock_class: LockClass) -> None:
+        """Nothing is to be said of the order of a class any more: its edges go, and none is added."""
+        with self._lock:
+            lock_class.checked = False
+            self._prover.forget([lock_class])
+            for number in list(lock_class.after):
+                lock_class.after.pop(number).next.before.pop(lock_class.number, None)
+            for number in list(lock_class.before):
+                lock_class.before.pop(number).prev.after.pop(lock_class.number, None)
