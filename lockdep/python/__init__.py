@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from lockdep.python import blocking as blocking_calls
 from lockdep.python import interrupts, stdlib
 from lockdep.python.adopt import Adopter
 from lockdep.python.factories import Current, WatchedLock, WatchedRLock
@@ -36,12 +37,18 @@ class _Installed:
 
 
 def install(
-    on_report: Callable[[Report], None] | None = None, *, kernel: bool = False, show: bool = True, adopt: bool = True
+    on_report: Callable[[Report], None] | None = None,
+    *,
+    kernel: bool = False,
+    show: bool = True,
+    adopt: bool = True,
+    blocking: bool = False,
 ) -> Program:
     """Watches all locks of the process from now on; a second call gives the program of the first.
 
     `on_report` gets each new failure in the thread that caused it. `show` writes reports to standard error at once, in
-    Python's words or, with `kernel`, in the kernel's shape. `adopt` watches locks that modules and objects have already.
+    Python's words or, with `kernel`, in the kernel's shape. `adopt` watches locks that modules and objects have already. With `blocking`,
+    calls that block (sleep, socket, subprocess) under a lock are reported.
     """
     if Current.program is not None:
         return Current.program
@@ -56,6 +63,8 @@ def install(
         adopter.modules()
         adopter.objects()
     stdlib.install(program, patches)
+    if blocking:
+        blocking_calls.install(program, patches)
     _Installed.interrupts = interrupts.Interrupts(program, patches)
     _Installed.patches = patches
     return program

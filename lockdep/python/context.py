@@ -137,7 +137,8 @@ class Watcher:
 
     def new_context(self) -> ThreadContext:
         """Makes the context of the running thread."""
-        ctx = ThreadContext(thread_name(), next(self._numbers), slow=self.always_slow or not self.live)
+        name = getattr(self.tls, "name", None) or thread_name()
+        ctx = ThreadContext(name, next(self._numbers), slow=self.always_slow or not self.live)
         # A collection in the middle of this may run a finaliser that takes a lock, and has made one then.
         known: ThreadContext | None = getattr(self.tls, "ctx", None)
         if known is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
-import weakref
 from _thread import get_ident
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,12 +15,12 @@ from typing import Any
 
 from lockdep.chains import HARDIRQS_ON, NOT_THREADED, SOFTIRQS_ON
 from lockdep.keys import LockMap
-from lockdep.python.context import PythonMap, ThreadContext, Unit
+from lockdep.python.context import PythonMap, ThreadContext
 from lockdep.python.locks import Lock, LockType, RealLock, RealRLock, RLock
 from lockdep.python.sites import SiteKey, Sites
 from lockdep.python.told import tell
 from lockdep.python.validator import PythonLockdep
-from lockdep.python.waits import Under, Wait, make, report_work
+from lockdep.python.waits import Under, make, report_work
 from lockdep.python.watcher import LockWatcher
 from lockdep.reports import Report, ReportKind
 from lockdep.reports.base import Stack
@@ -50,7 +50,7 @@ class Program(LockWatcher):
         self.waited: dict[tuple[int, str], Under] = {}
         self.collecting = True
         self.signals = False
-        self.blocking: float | None = None
+        self.plain_signal: Callable[..., Any] = signal.signal
 
     # Locks.
 
@@ -188,13 +188,14 @@ class Program(LockWatcher):
                 at = at.waits.target if at.waits is not None else None
             if at is not None and at.ended:
                 return
-        if at is not ctx or (len(ring) == 1 and ctx.wanted is not None and getattr(ctx.wanted, "reentrant", False)):
+        if at is not ctx or len(ring) == 1:
+            # One that waits for itself was told when it asked.
             return
         frames = sys._current_frames()
         parts = []
         for one in ring:
             frame = frames.get(one.ident)
-            stack: Stack = _whole(frame, self) if frame is not None else ()
+            stack: Stack = whole_stack(frame, self) if frame is not None else ()
             parts.append((f"thread {one.comm!r} {self.says(one)}:", stack))
         names = tuple(dict.fromkeys(one.wanted.name for one in ring if one.wanted is not None))
         self.report(
@@ -292,18 +293,11 @@ def _made_by(finaliser: CodeType, codes: tuple[CodeType, ...]) -> bool:
     )
 
 
-def _whole(frame: FrameType | None, program: Program) -> Stack:
+def whole_stack(frame: FrameType | None, program: Program) -> Stack:
+    """The user's frames of any thread."""
     stack = []
     while frame is not None:
         if program.lockdep.is_user(frame):
             stack.append(resolve((frame.f_code, frame.f_lasti)))
         frame = frame.f_back
     return tuple(stack)
-
-
-def wait_words(what: str, target: ThreadContext | None = None) -> Wait:
-    """What a thread waits for."""
-    return Wait(what, target)
-
-
-__all__ = ["COLLECTOR", "Program", "Unit", "wait_words", "weakref", "write"]

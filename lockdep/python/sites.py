@@ -78,14 +78,19 @@ class Sites:
             codes.append(at.f_code)
             at = at.f_back
         frame: FrameType | None = inner
-        parts = []
+        parts: list[str] = []
         # The queue's own name for its lock, the condition's for its own.
         while frame is not None and frame is not outer:
             part = _assigned(resolve((frame.f_code, frame.f_lasti)))
             if part and part[0].isalpha():
                 parts.append(part)
             frame = frame.f_back
-        if parts and parts[-1] not in {"lock"}:
+        owner = made.function.rpartition(".")[0].rpartition(".<locals>.")[2].removesuffix("<locals>")
+        if parts and not name and owner:
+            name = f"{owner}.{parts[-1]}"
+        elif not name:
+            name = f"lock of {short_path(made.file)}:{made.line}"
+        elif parts and parts[-1] != "lock":
             name += f".{parts[-1]}"
         count = self._named[name] = self._named.get(name, 0) + 1
         return SiteKey(name if count == 1 else f"{name}({count})", made, kind, tuple(codes))
@@ -106,7 +111,7 @@ def _named(made: Frame, names: dict[str, object]) -> str:
     if found is None:
         keyword = _KEYWORD.search(line)
         if keyword is None:
-            return f"lock of {short_path(made.file)}:{made.line}"
+            return ""
         found = keyword
     what = found[1]
     if _SELF.match(line):

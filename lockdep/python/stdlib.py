@@ -61,7 +61,6 @@ def _threads(program: Program, patches: Patches) -> None:
             started = self.__dict__.get(_NOTE)
             program.tls.name = self.name
             ctx = program.current()
-            ctx.comm = self.name
             if started is not None:
                 started.ctx = ctx
                 ctx.next_unit(started.told)

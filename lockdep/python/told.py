@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import linecache
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 from lockdep.reports import (
     CircularReport,
@@ -20,7 +22,60 @@ from lockdep.trace import Frame
 Made = Callable[[str], str]
 """Says for the name of a class where its locks are made; "" where that is not known."""
 
+RULE = "=" * 78
 _DEEP = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A report as sentences: one heading, the locks in it, what each thread did and where, what to do."""
+
+    heading: str
+    locks: tuple[tuple[str, str], ...] = ()
+    parts: tuple[tuple[str, Stack], ...] = ()
+    advice: tuple[str, ...] = ()
+    text: str = field(default="")
+
+    def lines(self) -> Iterator[str]:
+        """The story as lines of text."""
+        yield f"lockdep: {self.heading}"
+        for name, made in self.locks:
+            yield f"  {name} (made at {made})" if made else f"  {name}"
+        yield ""
+        for sentence, stack in self.parts:
+            yield sentence
+            yield from stack_lines(stack)
+            yield ""
+        if self.text:
+            yield from self.text.splitlines()
+        yield from self.advice
+
+
+def tell(report: Report, made: Made = lambda _: "") -> str:
+    """The report as text."""
+    return "\n".join((RULE, *story(report, made).lines(), RULE)) + "\n"
+
+
+def story(report: Report, made: Made = lambda _: "") -> Story:
+    """The report as sentences."""
+    told = getattr(report, "story", None)
+    if told is not None:
+        own: Story = told(made)
+        return own
+    for kind, teller in _TELLERS:
+        if isinstance(report, kind):
+            return teller(report, made)  # type: ignore[operator,no-any-return]
+    if report.kind is ReportKind.TASK_EXIT:
+        return _at_exit(report, made)
+    return Story(report.headline, text=report.render())
+
+
+def fingerprint(report: Report) -> str:
+    """What stays the same when lines move: the kind, the locks, and the functions in which they are taken."""
+    one = story(report)
+    functions = [stack[0].function for _, stack in one.parts if stack]
+    text = "|".join((report.kind, *sorted(name for name, _ in one.locks), *sorted(functions)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def thread_of(by: str) -> str:
@@ -33,156 +88,134 @@ def thread_of(by: str) -> str:
 
 def stack_lines(stack: Iterable[Frame], indent: str = "    ") -> Iterator[str]:
     """A stack as tracebacks show it, the innermost line last."""
-    frames = list(stack)[:_DEEP]
-    for frame in reversed(frames):
+    for frame in reversed(list(stack)[:_DEEP]):
         yield f'{indent}File "{frame.file}", line {frame.line}, in {frame.function}'
         text = linecache.getline(frame.file, frame.line).strip()
         if text:
             yield f"{indent}  {text}"
 
 
-def _lock(name: str, made: Made) -> str:
-    where = made(name)
-    return f"{name} (made at {where})" if where else name
-
-
-def _at(frame: Frame) -> str:
+def at(frame: Frame) -> str:
+    """A line, as everybody writes it."""
     return f"{frame.file}:{frame.line}"
 
 
-def tell(report: Report, made: Made = lambda _: "") -> str:
-    """The report as text."""
-    if isinstance(report, CircularReport):
-        lines = _circular(report, made)
-    elif isinstance(report, RecursiveReport):
-        lines = _recursive(report, made)
-    elif isinstance(report, InconsistentReport):
-        lines = _inconsistent(report, made)
-    elif isinstance(report, InversionReport):
-        lines = _inversion(report, made)
-    elif isinstance(report, IrqOrderReport):
-        lines = _irq_order(report, made)
-    elif report.kind is ReportKind.TASK_EXIT:
-        lines = _at_exit(report)
-    elif hasattr(report, "told"):
-        lines = report.told(made)
-    else:
-        lines = iter(report.render().splitlines())
-    return "\n".join((RULE, *lines, RULE)) + "\n"
+def _locks(names: Iterable[str], made: Made) -> tuple[tuple[str, str], ...]:
+    return tuple((name, made(name)) for name in dict.fromkeys(names))
 
 
-RULE = "=" * 78
-
-
-def _circular(report: CircularReport, made: Made) -> Iterator[str]:
+def _circular(report: CircularReport, made: Made) -> Story:
     guarded = report.kind is ReportKind.GUARDED
-    if guarded:
-        yield "lockdep: locks are taken in two orders, but a common lock keeps that from a deadlock"
-    else:
-        yield "lockdep: possible deadlock: locks are taken in two orders"
-    names = list(dict.fromkeys(name for link in report.chain for name in (link.held, link.wanted.name)))
-    for name in names:
-        yield f"  {_lock(name, made)}"
-    yield ""
+    names = [name for link in report.chain for name in (link.held, link.wanted.name)]
+    one_class = len(set(names)) == 1
     *older, newest = report.chain
-    for link in older:
-        yield f"{thread_of(link.by)} took {link.held} at {_at(link.held_at)}, then {link.wanted.name} here:"
-        yield from stack_lines(link.stack)
-        yield ""
-    first = older[0] if older else newest
-    verb = "takes" if newest.by != first.by else "now takes"
-    yield (
-        f"{thread_of(newest.by)} {verb} {newest.held} at {_at(newest.held_at)}, then {newest.wanted.name} here:"
-    )
-    yield from stack_lines(newest.stack)
-    yield ""
+    parts = []
+    for link in (*older, newest):
+        verb = "now takes" if link is newest and older and newest.by == older[0].by else "took"
+        if link is newest and verb == "took":
+            verb = "takes"
+        other = f"that of another object ({link.wanted.name})" if one_class else link.wanted.name
+        parts.append((f"{thread_of(link.by)} {verb} {link.held} at {at(link.held_at)}, then {other} here:", link.stack))
     if guarded:
-        yield f"Not a deadlock as long as everybody does so under {', '.join(report.guards)}."
+        heading = "locks are taken in two orders, but a common lock keeps that from a deadlock"
+        advice: tuple[str, ...] = (f"Not a deadlock as long as all do so under {', '.join(report.guards)}.",)
     else:
-        yield (
-            "Two threads that do so at the same time wait for each other for ever"
-            + (" (here the threads did not meet)." if True else ".")
+        heading = "possible deadlock: locks are taken in two orders"
+        advice = (
+            "Threads that do so at the same time wait for each other for ever.",
+            "Take the locks in one order everywhere, or let the first one go before the second is taken.",
         )
-        yield "Take the locks in one order everywhere, or let the first one go before the second is taken."
+    return Story(heading, _locks(names, made), tuple(parts), advice)
 
 
-def _recursive(report: RecursiveReport, made: Made) -> Iterator[str]:
-    yield "lockdep: deadlock: a thread takes a lock that it has already"
-    yield f"  {_lock(report.wanted.name, made)}"
-    yield ""
-    yield f"thread {report.task.comm!r} took it at {_at(report.owned.site)}, and takes it again here:"
-    yield from stack_lines(report.stack)
-    yield ""
-    yield "It is no RLock: the thread waits for itself. (If other threads give such locks back, ignore this.)"
+def _recursive(report: RecursiveReport, made: Made) -> Story:
+    return Story(
+        "deadlock: a thread takes a lock that it has already",
+        _locks((report.wanted.name,), made),
+        (
+            (
+                f"thread {report.task.comm!r} took it at {at(report.owned.site)}, and takes it again here:",
+                report.stack,
+            ),
+        ),
+        ("It is no RLock: the thread waits for itself, unless another one gives the lock back.",),
+    )
 
 
-def _inconsistent(report: InconsistentReport, made: Made) -> Iterator[str]:
+def _inconsistent(report: InconsistentReport, made: Made) -> Story:
     signal = "SOFTIRQ" in report.after or "SOFTIRQ" in report.before
     what = "a signal handler" if signal else "a finaliser"
-    yield f"lockdep: possible deadlock: {what} takes a lock that the code it interrupts may hold"
-    yield f"  {_lock(report.wanted.name, made)}"
-    yield ""
-    inside_now = report.after.startswith("IN-")
-    inside = report.stack if inside_now else report.registered
-    outside = report.registered if inside_now else report.stack
-    inside_by = str(report.task) if inside_now else report.registered_by
-    outside_by = report.registered_by if inside_now else str(report.task)
-    yield f"{thread_of(inside_by.partition(' in ')[0])} took it in {what} here:"
-    yield from stack_lines(inside)
-    yield ""
-    yield f"{thread_of(outside_by.partition(' in ')[0])} took it outside of one here:"
-    yield from stack_lines(outside)
-    yield ""
+    now = report.after.startswith("IN-")
+    here, there = (str(report.task), report.stack), (report.registered_by, report.registered)
+    (inside_by, inside), (outside_by, outside) = (here, there) if now else (there, here)
     if signal:
-        yield "A signal that comes while the main thread has the lock runs the handler there, and it waits for itself."
-        yield "Let the handler set a flag only (or write to a pipe, or use queue.SimpleQueue)."
+        advice = (
+            "A signal that comes while the main thread has the lock runs the handler there: it waits for itself.",
+            "Let the handler set a flag only (or write to a pipe, or use queue.SimpleQueue).",
+        )
     else:
-        yield "The collector may run the finaliser in any thread at any allocation, also in the one that has the lock."
-        yield "Let the finaliser only put the work aside (collections.deque.append, queue.SimpleQueue.put)."
+        advice = (
+            "The collector may run it in any thread at any allocation, also in the one that has the lock.",
+            "Let it only put the work aside (collections.deque.append, queue.SimpleQueue.put).",
+        )
+    return Story(
+        f"possible deadlock: {what} takes a lock that the code it interrupts may hold",
+        _locks((report.wanted.name,), made),
+        (
+            (f"{thread_of(inside_by.partition(' in ')[0])} took it in {what} here:", inside),
+            (f"{thread_of(outside_by.partition(' in ')[0])} took it outside of one here:", outside),
+        ),
+        advice,
+    )
 
 
-def _chain(blocks: Iterable[object]) -> Iterator[str]:
-    for block in blocks:
-        stack: Stack = getattr(block, "acquired", ())
-        if stack:
-            yield f"{thread_of(getattr(block, 'by', ''))} took {getattr(block, 'line').name} under it here:"
-            yield from stack_lines(stack)
-            yield ""
-
-
-def _inversion(report: InversionReport, made: Made) -> Iterator[str]:
+def _inversion(report: InversionReport, made: Made) -> Story:
     what = "a signal handler" if report.state == "SOFTIRQ" else "a finaliser"
     inside, outside = report.changed.name, report.other.name
     if not report.forwards:
         inside, outside = outside, inside
-    yield f"lockdep: possible deadlock: {what} takes a lock under which another one is taken that it may interrupt"
-    yield f"  {_lock(inside, made)}: taken in {what}"
-    yield f"  {_lock(outside, made)}: taken under it, and held where {what} may come"
-    yield ""
-    yield f"thread {report.task.comm!r} closed the circle here:"
-    yield from stack_lines(report.stack)
-    yield ""
-    yield from _chain(report.path)
+    parts = [(f"thread {report.task.comm!r} closed the circle here:", report.stack)]
+    parts += [
+        (f"{thread_of(block.by)} took {block.line.name} under {block.held} here:", block.acquired)
+        for block in report.path
+        if block.acquired
+    ]
+    return Story(
+        f"possible deadlock: {what} takes a lock under which another one is taken that it may interrupt",
+        _locks((inside, outside), made),
+        tuple(parts),
+        (f"{inside} is taken in {what}; {outside} is taken under it, and held elsewhere when {what} may come.",),
+    )
 
 
-def _irq_order(report: IrqOrderReport, made: Made) -> Iterator[str]:
+def _irq_order(report: IrqOrderReport, made: Made) -> Story:
     what = "a signal handler" if report.safe_state.startswith("SOFTIRQ") else "a finaliser"
-    yield f"lockdep: possible deadlock: {what} takes a lock under which another one is taken that it may interrupt"
-    yield f"  {_lock(report.safe.name, made)}: taken in {what}"
-    yield f"  {_lock(report.unsafe.name, made)}: held where {what} may come"
-    yield ""
-    yield f"{thread_of(report.safe_by.partition(' in ')[0])} took {report.safe.name} in {what} here:"
-    yield from stack_lines(report.safe_stack)
-    yield ""
-    yield f"{thread_of(report.unsafe_by)} took {report.unsafe.name} outside of one here:"
-    yield from stack_lines(report.unsafe_stack)
-    yield ""
-    yield f"thread {report.task.comm!r} took {report.wanted.name} under {report.owned.name} here:"
-    yield from stack_lines(report.stack)
+    safe, unsafe = report.safe.name, report.unsafe.name
+    return Story(
+        f"possible deadlock: {what} takes a lock under which another one is taken that it may interrupt",
+        _locks((safe, unsafe, report.owned.name, report.wanted.name), made),
+        (
+            (f"{thread_of(report.safe_by.partition(' in ')[0])} took {safe} in {what} here:", report.safe_stack),
+            (f"{thread_of(report.unsafe_by)} took {unsafe} outside of one here:", report.unsafe_stack),
+            (f"thread {report.task.comm!r} took {report.wanted.name} under {report.owned.name} here:", report.stack),
+        ),
+        (f"{what} may come while a thread has {unsafe}, and wait for {safe}, whose owner waits for {unsafe}.",),
+    )
 
 
-def _at_exit(report: Report) -> Iterator[str]:
-    yield f"lockdep: thread {report.task.comm!r} ended with locks that it still holds"
-    for line in report.held:
-        yield f"  {line.name}, taken at {_at(line.site)}"
-    yield "Whoever waits for one of them waits for ever, unless another thread gives it back."
+def _at_exit(report: Report, made: Made) -> Story:
+    return Story(
+        f"thread {report.task.comm!r} ended with locks that it still holds",
+        _locks((line.name for line in report.held), made),
+        tuple((f"it took {line.name} here:", (line.site,)) for line in report.held),
+        ("Whoever waits for one of them waits for ever, unless another thread gives it back.",),
+    )
+
+
+_TELLERS = (
+    (CircularReport, _circular),
+    (RecursiveReport, _recursive),
+    (InconsistentReport, _inconsistent),
+    (InversionReport, _inversion),
+    (IrqOrderReport, _irq_order),
+)

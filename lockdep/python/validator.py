@@ -26,7 +26,7 @@ from lockdep.python.watcher import Passed
 from lockdep.reporter import class_line, common, held_line, lock_line
 from lockdep.reports import CircularReport, InversionReport, Link, Report, ReportKind
 from lockdep.task import Held, TaskContext
-from lockdep.trace import RawFrame, Trace, resolve
+from lockdep.trace import Frame, RawFrame, Trace, resolve
 from lockdep.usage import ENABLED_BIT, HARDIRQ, STATE_NAMES, USED, opposite, used_in
 from lockdep.validator import Lockdep
 
@@ -83,6 +83,10 @@ class PlainLockdep(Lockdep):
     def place(self, frame: FrameType) -> RawFrame:
         """The innermost user's frame from here."""
         return self._tracer.site(frame)
+
+    def line(self, site: RawFrame) -> Frame:
+        """The line of a place."""
+        return resolve(site)
 
     def capture(self) -> Trace:
         """The stack of the caller."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from lockdep.python.context import PythonMap, ThreadContext, Unit
-from lockdep.python.told import Made, stack_lines
+from lockdep.python.told import Made, Story
 from lockdep.reporter import common
 from lockdep.reports import Report, ReportKind
 from lockdep.reports.base import Stack
@@ -42,21 +42,12 @@ class WaitReport(Report):
     parts: tuple[tuple[str, Stack], ...]
     advice: tuple[str, ...]
 
-    def told(self, made: Made) -> Iterator[str]:
+    def story(self, made: Made) -> Story:
         """The report in Python's words."""
-        yield f"lockdep: {self.heading}"
-        for name in self.locks:
-            where = made(name)
-            yield f"  {name} (made at {where})" if where else f"  {name}"
-        yield ""
-        for sentence, stack in self.parts:
-            yield sentence
-            yield from stack_lines(stack)
-            yield ""
-        yield from self.advice
+        return Story(self.heading, tuple((name, made(name)) for name in self.locks), self.parts, self.advice)
 
     def body(self) -> Iterator[str]:
-        yield from self.told(lambda _: "")
+        yield from self.story(lambda _: "").lines()
 
 
 class Under(NamedTuple):
