@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from _thread import get_ident
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lockdep.keys import LockClassKey, LockMap
+from lockdep.keys import LockClassKey, LockMap, Order
 from lockdep.task import TaskContext
 from lockdep.trace import RawFrame
 
@@ -46,10 +48,19 @@ class Unit:
 class PythonMap(LockMap):
     """The map of one lock of a Python program: who has it now, and which stretches of work took it."""
 
-    __slots__ = ("__weakref__", "last", "owner", "reentrant", "takers")
+    __slots__ = ("__weakref__", "last", "owner", "rank", "reentrant", "takers")
 
-    def __init__(self, key: LockClassKey, name: str | None = None, *, reentrant: bool = False) -> None:
-        super().__init__(key, name)
+    def __init__(
+        self,
+        key: LockClassKey,
+        name: str | None = None,
+        *,
+        reentrant: bool = False,
+        subclass: int = 0,
+        order: Order | None = None,
+    ) -> None:
+        super().__init__(key, name, subclass=subclass, order=order)
+        self.rank: Any = None
         self.owner: ThreadContext | None = None
         self.last: Unit | None = None
         self.takers: dict[int, tuple[Unit, RawFrame]] = {}
@@ -121,6 +132,7 @@ class Watcher:
     """Who watches locks: one context for each thread, and what is known of the places from which locks are taken."""
 
     def __init__(self) -> None:
+        _WATCHERS.add(self)
         self.tls = threading.local()
         self.live = True
         self.always_slow = False
@@ -150,3 +162,20 @@ class Watcher:
 
     def begins(self, ctx: ThreadContext) -> None:
         """A thread takes its first lock."""
+
+    def forked(self) -> None:
+        """The process is the child of a fork: the other threads are gone, and what they had stays taken."""
+        me = getattr(self.tls, "ctx", None)
+        self.contexts = {} if me is None else {me.ident: me}
+
+
+_WATCHERS: weakref.WeakSet[Watcher] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for watcher in list(_WATCHERS):
+        watcher.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

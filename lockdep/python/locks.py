@@ -63,7 +63,14 @@ class _Watched:
             raise AttributeError(name)
         return getattr(self._lock, name)
 
-    def _slowly(self, ctx: ThreadContext, blocking: bool = True, timeout: float = -1) -> bool:
+    def _slowly(
+        self,
+        ctx: ThreadContext,
+        blocking: bool = True,
+        timeout: float = -1,
+        subclass: int = 0,
+        nest_lock: _Watched | None = None,
+    ) -> bool:
         """Takes the lock with all checks, or, if it may end without it, tells afterwards that it was taken."""
         home, lock_map = self._home, self._map
         if not blocking or timeout != -1:
@@ -77,7 +84,10 @@ class _Watched:
                 self._release()
                 raise
             return True
-        home.wanted(ctx, lock_map)
+        if subclass or nest_lock is not None:
+            home.wanted_nested(ctx, lock_map, subclass, None if nest_lock is None else nest_lock.dep_map)
+        else:
+            home.wanted(ctx, lock_map)
         try:
             if not self._acquire(False):
                 self._wait(ctx)
@@ -117,14 +127,24 @@ class Lock(_Watched):
 
     __slots__ = ()
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """See `threading.Lock.acquire`. A wait that may end without the lock counts as a trylock."""
+    def acquire(
+        self,
+        blocking: bool = True,
+        timeout: float = -1,
+        *,
+        subclass: int = 0,
+        nest_lock: _Watched | None = None,
+    ) -> bool:
+        """See `threading.Lock.acquire`. A wait that may end without the lock counts as a trylock.
+
+        `subclass` and `nest_lock` say how a lock may be taken under another one of its class.
+        """
         try:
             ctx = self._tls.ctx
         except AttributeError:
             ctx = self._home.new_context()
-        if blocking is not True or timeout != -1:
-            return self._slowly(ctx, blocking, timeout)
+        if blocking is not True or timeout != -1 or subclass or nest_lock is not None:
+            return self._slowly(ctx, blocking, timeout, subclass, nest_lock)
         lock_map = self._map
         chain = ctx.chain.next.get(lock_map.token | ctx.state)
         if chain is None or ctx.slow:
@@ -226,8 +246,15 @@ class RLock(_Watched):
         self._depth = 0
         self._owned = lock._is_owned
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """See `threading.RLock.acquire`."""
+    def acquire(
+        self,
+        blocking: bool = True,
+        timeout: float = -1,
+        *,
+        subclass: int = 0,
+        nest_lock: _Watched | None = None,
+    ) -> bool:
+        """See `threading.RLock.acquire`, and for the rest `Lock.acquire`."""
         if self._owned():
             taken = self._acquire(blocking, timeout)
             self._depth += 1
@@ -238,8 +265,15 @@ class RLock(_Watched):
             ctx = self._home.new_context()
         lock_map = self._map
         chain = ctx.chain.next.get(lock_map.token | ctx.state)
-        if chain is None or ctx.slow or blocking is not True or timeout != -1:
-            if self._slowly(ctx, blocking, timeout):
+        if (
+            chain is None
+            or ctx.slow
+            or blocking is not True
+            or timeout != -1
+            or subclass
+            or nest_lock is not None
+        ):
+            if self._slowly(ctx, blocking, timeout, subclass, nest_lock):
                 self._depth = 1
                 return True
             return False

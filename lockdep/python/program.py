@@ -19,7 +19,7 @@ from lockdep.python.context import PythonMap, ThreadContext
 from lockdep.python.locks import Lock, LockType, RealLock, RealRLock, RLock
 from lockdep.python.sites import SiteKey, Sites
 from lockdep.python.told import tell
-from lockdep.python.validator import PythonLockdep
+from lockdep.python.validator import INTERNAL, PythonLockdep
 from lockdep.python.waits import Under, make, report_work
 from lockdep.python.watcher import LockWatcher
 from lockdep.reports import Report, ReportKind
@@ -45,7 +45,7 @@ class Program(LockWatcher):
         self.show = show
         self.lockdep = PythonLockdep(self.current, on_report=self._reported)
         self.lockdep.irqs.private = self._is_private
-        self.sites = Sites(Tracer(("lockdep",)))
+        self.sites = Sites(Tracer(INTERNAL))
         self.main = get_ident()
         self.waited: dict[tuple[int, str], Under] = {}
         self.collecting = True
@@ -93,7 +93,7 @@ class Program(LockWatcher):
         ctx.ended = True
         self.contexts.pop(ctx.ident, None)
 
-    def wanted(self, ctx: ThreadContext, lock_map: PythonMap, nest: PythonMap | None = None) -> None:
+    def wanted(self, ctx: ThreadContext, lock_map: PythonMap) -> None:
         if ctx.slow and not self._catch_up(ctx):
             return
         if ctx.busy:

@@ -6,8 +6,10 @@ locks of one queue are two classes, and the queues of two lines are.
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import re
+from itertools import islice
 from sys import _getframe
 from types import CodeType, FrameType
 
@@ -15,9 +17,8 @@ from lockdep.keys import LockClassKey
 from lockdep.python.context import PythonMap
 from lockdep.trace import Frame, Tracer, resolve, short_path
 
-_ASSIGNED = re.compile(r"^\s*(?:(?:self|cls)\.)?([A-Za-z_][\w.]*(?:\[[^\]]*\])?)\s*(?::[^=]*)?=[^=]")
-_SELF = re.compile(r"^\s*(?:self|cls)\.")
-_KEYWORD = re.compile(r"\b([A-Za-z_]\w*)\s*=\s*[\w.]*(?:Lock|RLock|Condition|Semaphore|Event|Queue)\s*\(")
+_ASSIGNED = re.compile(r"((?:\b(?:self|cls)\.)?[A-Za-z_][\w.]*(?:\[[^\]=]*\])?)\s*(?::[^=;]+)?=(?!=)[^=;]*$")
+_SELF = re.compile(r"^(?:self|cls)\.")
 _INNERMOST = 12
 
 
@@ -46,8 +47,8 @@ class Sites:
         self._keys: dict[tuple[object, ...], SiteKey] = {}
         self._named: dict[str, int] = {}
 
-    def key(self, frame: FrameType, kind: str) -> SiteKey:
-        """The class of a lock that is made here."""
+    def key(self, frame: FrameType, kind: str, name: str | None = None) -> SiteKey:
+        """The class of a lock that is made here, under a name of its own if it has one."""
         inner = outer = frame
         is_user = self._tracer.is_user
         while not is_user(outer) and outer.f_back is not None:
@@ -63,26 +64,29 @@ class Sites:
             theirs.co_filename,
             theirs.co_firstlineno,
             inner.f_lasti,
+            name,
         )
         key = self._keys.get(known)
         if key is None:
-            key = self._keys[known] = self._make(frame, outer, kind)
+            key = self._keys[known] = self._make(frame, outer, kind, name)
         return key
 
-    def _make(self, inner: FrameType, outer: FrameType, kind: str) -> SiteKey:
+    def _make(self, inner: FrameType, outer: FrameType, kind: str, given: str | None) -> SiteKey:
         made = resolve((outer.f_code, outer.f_lasti))
-        name = _named(made, outer.f_globals)
+        name = _named(outer, made)
         codes = []
         at: FrameType | None = inner
         while at is not None and len(codes) < _INNERMOST:
             codes.append(at.f_code)
             at = at.f_back
+        if given is not None:
+            return SiteKey(given, made, kind, tuple(codes))
         frame: FrameType | None = inner
         parts: list[str] = []
         # The queue's own name for its lock, the condition's for its own.
         while frame is not None and frame is not outer:
-            part = _assigned(resolve((frame.f_code, frame.f_lasti)))
-            if part and part[0].isalpha():
+            part = _SELF.sub("", _assigned(frame))
+            if part:
                 parts.append(part)
             frame = frame.f_back
         owner = made.function.rpartition(".")[0].rpartition(".<locals>.")[2].removesuffix("<locals>")
@@ -96,33 +100,34 @@ class Sites:
         return SiteKey(name if count == 1 else f"{name}({count})", made, kind, tuple(codes))
 
 
-def _assigned(made: Frame) -> str:
-    line = linecache.getline(made.file, made.line)
-    found = _ASSIGNED.match(line)
+def _assigned(frame: FrameType) -> str:
+    """To what a frame assigns what it makes just now: ``self.lock`` for ``self.lock = Lock()``; "" for nothing."""
+    code, lasti = frame.f_code, frame.f_lasti
+    line, _, column, _ = next(islice(code.co_positions(), lasti // 2, None), (None, None, None, None))
+    if line is None or column is None:
+        return ""
+    text = linecache.getline(code.co_filename, line).encode()[:column].decode(errors="replace")
+    found = _ASSIGNED.search(text)
     return found[1] if found else ""
 
 
-def _named(made: Frame, names: dict[str, object]) -> str:
-    """What a line of the program calls what it makes: ``Pool.lock`` for ``self.lock = Lock()`` in a method of Pool."""
-    line = linecache.getline(made.file, made.line)
-    found = _ASSIGNED.match(line)
+def _named(frame: FrameType, made: Frame) -> str:
+    """What the program calls what it makes: ``Pool.lock`` for ``self.lock = Lock()`` in a method of Pool."""
+    what = _assigned(frame)
+    if not what:
+        return ""
     owner, _, function = made.function.rpartition(".")
     owner = owner.removesuffix("<locals>").rstrip(".").rpartition(".<locals>.")[2]
-    if found is None:
-        keyword = _KEYWORD.search(line)
-        if keyword is None:
-            return ""
-        found = keyword
-    what = found[1]
-    if _SELF.match(line):
+    if _SELF.match(what):
+        what = _SELF.sub("", what)
         return f"{owner}.{what}" if owner else what
     if made.function == "<module>":
-        module = str(names.get("__name__", ""))
+        module = str(frame.f_globals.get("__name__", ""))
         return what if module in {"", "__main__"} else f"{module}.{what}"
-    if not made.function.endswith(">") and function[:1].isupper() and "__init__" not in function:
+    if not frame.f_code.co_flags & inspect.CO_OPTIMIZED:
         # The body of a class.
         return f"{made.function.rpartition('.<locals>.')[2]}.{what}"
-    return f"{what} of {made.function.rpartition('.<locals>.')[2]}()"
+    return f"{what} of {function}()" if not owner else f"{what} of {owner}.{function}()"
 
 
 def caller(depth: int) -> FrameType:

@@ -26,13 +26,15 @@ from lockdep.python.watcher import Passed
 from lockdep.reporter import class_line, common, held_line, lock_line
 from lockdep.reports import CircularReport, InversionReport, Link, Report, ReportKind
 from lockdep.task import Held, TaskContext
-from lockdep.trace import Frame, RawFrame, Trace, resolve
+from lockdep.trace import Frame, RawFrame, Trace, Tracer, resolve
 from lockdep.usage import ENABLED_BIT, HARDIRQ, STATE_NAMES, USED, opposite, used_in
 from lockdep.validator import Lockdep
 
 if TYPE_CHECKING:
     from lockdep.reporter import Reporter
 
+INTERNAL = ("lockdep", "_pytest", "pluggy", "xdist", "execnet", "pytest_timeout")
+"""Packages whose frames are passed over: how a test was called says nothing of it."""
 PATIENCE = 2.0
 _PAIRS = 4
 
@@ -83,6 +85,11 @@ class PlainLockdep(Lockdep):
     def place(self, frame: FrameType) -> RawFrame:
         """The innermost user's frame from here."""
         return self._tracer.site(frame)
+
+    def use_tracer(self, tracer: Tracer) -> None:
+        """Stacks are what this says: for what another process has seen."""
+        self._tracer = tracer
+        self._files = tracer.files
 
     def line(self, site: RawFrame) -> Frame:
         """The line of a place."""
@@ -326,9 +333,14 @@ class PythonLockdep(PlainLockdep):
     def __init__(
         self, current: Callable[[], TaskContext], *, on_report: Callable[[Report], None] | None = None
     ) -> None:
-        super().__init__(current, on_report=on_report)
+        super().__init__(current, internal=INTERNAL, on_report=on_report)
         self._irqs = PythonIrqProver(self._reporter, self.operations)
         self._prover = PythonProver(self._reporter, self._irqs)
+
+    @property
+    def by_instance(self) -> set[int]:
+        """The classes whose instances decide."""
+        return self._prover.watched
 
     @property
     def irqs(self) -> PythonIrqProver:

@@ -6,13 +6,17 @@ import gc
 import weakref
 from collections.abc import Collection
 from types import CodeType, FrameType
+from typing import TYPE_CHECKING
 
 from lockdep.acquire import context_entries, matches
+from lockdep.keys import LockMap
 from lockdep.lockstat import LockStat
 from lockdep.python.context import PythonMap, ThreadContext, Watcher
 from lockdep.python.locks import DIRECT, GLUE
 from lockdep.trace import RawFrame
-from lockdep.validator import Lockdep
+
+if TYPE_CHECKING:
+    from lockdep.python.validator import PlainLockdep
 
 _SUSPECT = 3
 _KEPT = 50_000
@@ -30,7 +34,7 @@ class LockWatcher(Watcher):
     standard library's on behalf of one (`GLUE`), or may be a finaliser (then it is looked at each time).
     """
 
-    lockdep: Lockdep
+    lockdep: PlainLockdep
 
     def __init__(self, stat: LockStat | None = None) -> None:
         super().__init__()
@@ -40,16 +44,33 @@ class LockWatcher(Watcher):
         self._codes: list[CodeType] = []
         self.interrupting: set[int] = set()
 
-    def wanted(self, ctx: ThreadContext, lock_map: PythonMap, nest: PythonMap | None = None) -> None:
+    def wanted(self, ctx: ThreadContext, lock_map: PythonMap) -> None:
         """A thread is about to wait for a lock."""
         self._tell(ctx, lock_map, False)
+
+    def wanted_nested(
+        self, ctx: ThreadContext, lock_map: PythonMap, subclass: int, nest_lock: LockMap | None
+    ) -> None:
+        """A thread is about to wait for a lock, and says how it may be taken under another one of its class."""
+        self._tell(ctx, lock_map, False, subclass, nest_lock)
+
+    def forked(self) -> None:
+        super().forked()
+        self.lockdep.fresh_lock()
 
     def taken(self, ctx: ThreadContext, lock_map: PythonMap) -> None:
         """A thread has taken a lock that it would not have waited for without end."""
         self._tell(ctx, lock_map, True)
         self.got(ctx, lock_map)
 
-    def _tell(self, ctx: ThreadContext, lock_map: PythonMap, trylock: bool) -> None:
+    def _tell(
+        self,
+        ctx: ThreadContext,
+        lock_map: PythonMap,
+        trylock: bool,
+        subclass: int = 0,
+        nest_lock: LockMap | None = None,
+    ) -> None:
         if ctx.slow and not self._catch_up(ctx):
             return
         if ctx.busy:
@@ -57,7 +78,7 @@ class LockWatcher(Watcher):
             return
         ctx.busy = True
         try:
-            self.lockdep.acquire(lock_map, trylock=trylock)
+            self.lockdep.acquire(lock_map, trylock=trylock, subclass=subclass, nest_lock=nest_lock)
         except Passed:
             pass
         finally:
