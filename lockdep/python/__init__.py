@@ -19,10 +19,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from lockdep.python import aio, interrupts, semaphores, stdlib
 from lockdep.python import blocking as blocking_calls
-from lockdep.python import interrupts, stdlib
 from lockdep.python.adopt import Adopter
 from lockdep.python.factories import Current, WatchedLock, WatchedRLock
+from lockdep.python.late import LateHooks
 from lockdep.python.patches import Patches
 from lockdep.python.program import Program
 from lockdep.python.told import tell
@@ -34,6 +35,7 @@ __all__ = ["Program", "install", "installed", "tell", "uninstall"]
 class _Installed:
     patches: Patches | None = None
     interrupts: interrupts.Interrupts | None = None
+    late: LateHooks | None = None
 
 
 def install(
@@ -63,6 +65,9 @@ def install(
         adopter.modules()
         adopter.objects()
     stdlib.install(program, patches)
+    late = _Installed.late = LateHooks()
+    semaphores.install(program, patches, late)
+    aio.install(program, patches, late)
     if blocking:
         blocking_calls.install(program, patches)
     _Installed.interrupts = interrupts.Interrupts(program, patches)
@@ -84,8 +89,10 @@ def uninstall() -> None:
     Current.program = None
     for ctx in list(program.contexts.values()):
         ctx.slow = True
+    if _Installed.late is not None:
+        _Installed.late.undo()
     if _Installed.interrupts is not None:
         _Installed.interrupts.undo()
     if _Installed.patches is not None:
         _Installed.patches.undo()
-    _Installed.interrupts = _Installed.patches = None
+    _Installed.interrupts = _Installed.patches = _Installed.late = None

@@ -50,6 +50,8 @@ class Program(LockWatcher):
         self.waited: dict[tuple[int, str], Under] = {}
         self.collecting = True
         self.signals = False
+        self.lost: set[int] = set()
+        self.safe: set[int] = set()
         self.plain_signal: Callable[..., Any] = signal.signal
 
     # Locks.
@@ -98,6 +100,8 @@ class Program(LockWatcher):
             return
         if ctx.busy:
             return
+        if self.lost and lock_map.takers:
+            self._after_fork(ctx, lock_map)
         kind = self._interrupted(ctx, _getframe(2))
         if not kind:
             if self.lockdep.irqs.candidates:
@@ -168,9 +172,63 @@ class Program(LockWatcher):
     def handed_over(self, lock_map: PythonMap, owner: ThreadContext) -> None:
         super().handed_over(lock_map, owner)
         # It is a signal, not a lock that is held: nothing can be said of its order.
+        self.signals_only(lock_map)
+
+    def signals_only(self, lock_map: PythonMap) -> None:
+        """A lock that is none: one takes it, another gives it back."""
         lock_class = self.lockdep.known(lock_map.key)
         if lock_class is not None and lock_class.checked:
             self.lockdep.no_order(lock_class)
+
+    def task_context(self, name: str) -> ThreadContext:
+        """The context of something that holds locks as a thread does, and is none."""
+        ctx = ThreadContext(name, next(self._numbers))
+        ctx.ident = -ctx.pid
+        self.begins(ctx)
+        ctx.state &= ~SOFTIRQS_ON
+        return ctx
+
+    def forked(self) -> None:
+        others = {ctx.pid for ctx in self.contexts.values()} if self.live else set()
+        super().forked()
+        self.contexts_at_fork(others)
+
+    def contexts_at_fork(self, others: set[int]) -> None:
+        """In the child of a fork: what other threads used to take may have been theirs at that moment."""
+        ctx = self.current()
+        others.discard(ctx.pid)
+        self.lost = others
+        self.safe = {entry[0].number for entry in ctx.held}
+        if others:
+            self.always_slow = ctx.slow = True
+
+    def reborn(self, lock_map: PythonMap) -> None:
+        super().reborn(lock_map)
+        lock_map.takers.clear()
+        lock_map.last = None
+
+    def _after_fork(self, ctx: ThreadContext, lock_map: PythonMap) -> None:
+        if lock_map.number in self.safe:
+            return
+        for number, (unit, site) in list(lock_map.takers.items()):
+            if number not in self.lost:
+                continue
+            lock_class = self.lockdep.known(lock_map.key)
+            title = lock_class.title if lock_class is not None else lock_map.name
+            trace = self.lockdep.capture()
+            self.report(
+                ctx,
+                ReportKind.FORK,
+                f"{title}|fork",
+                "possible deadlock: a child process takes a lock that another thread of its parent may have at the fork",
+                (title,),
+                (
+                    (f"thread {unit.ctx.comm!r} of the parent takes {title} here:", (resolve(site),)),
+                    ("the child, in which that thread does not exist, takes it here:", trace.resolve()),
+                ),
+                ("Take the lock in os.register_at_fork(before=...), make it anew in the child, or start it by 'spawn'.",),
+            )
+            return
 
     def contended(self, ctx: ThreadContext, lock_map: PythonMap) -> None:
         self.look_for_deadlock(ctx)

@@ -207,6 +207,19 @@ def _channels(program: Program, patches: Patches) -> None:
 
         return put
 
+    def queue_join(real: Callable[..., Any]) -> Callable[..., Any]:
+        def join(self: queue.Queue[Any]) -> None:
+            if program.live:
+                ctx = program.current()
+                if ctx.held:
+                    done = self.all_tasks_done
+                    channel = _channel(done, "for a notification")
+                    channel.wait(program, ctx, getattr(done._lock, "_map", None))  # type: ignore[attr-defined]
+            real(self)
+
+        return join
+
+    patches.wrap(queue.Queue, "join", queue_join)
     patches.wrap(threading.Condition, "wait", wait)
     patches.wrap(threading.Condition, "notify", notify)
     patches.wrap(threading.Event, "wait", event_wait)
@@ -303,6 +316,10 @@ def _futures(program: Program, patches: Patches) -> None:
                     _own_pool(program, ctx, task)
                     if ctx.held:
                         judge_work(program, ctx, task.label, task.unit)
+                elif ctx.held:
+                    # Whoever sets it wakes those who wait at its condition, whether there are any or not.
+                    condition = self._condition
+                    _channel(condition, "for a notification").wait(program, ctx, getattr(condition._lock, "_map", None))
                 ctx.waits = Wait("for the result of a future", None)
             try:
                 return real(self, timeout)
