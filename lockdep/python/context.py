@@ -21,22 +21,35 @@ _KEPT_UNITS = 16
 
 
 class Unit:
-    """A stretch of a thread's work: from its start, or the end of a wait, to the next wait or wake-up.
+    """A stretch of a thread's work: from its start, a wait or a wake-up to the next one.
 
     `number` counts the stretches of one thread; `heard` says for other threads, by their numbers, up to which of their
     stretches everything happened before this one (by start, join, queue, event, future; never by a lock). `label`
     names the work, if somebody handed it to the thread. From stretch `floor` on the thread's own order counts: which piece
-    of work a pool's thread did before this one is chance.
+    of work a pool's thread did before this one is chance. `since` is the stretch that the thread's last wait began.
     """
 
-    __slots__ = ("ctx", "floor", "heard", "label", "number")
+    __slots__ = ("ctx", "floor", "heard", "label", "number", "since")
 
-    def __init__(self, ctx: ThreadContext, number: int, heard: dict[int, int], label: str, floor: int = 0) -> None:
+    def __init__(
+        self,
+        ctx: ThreadContext,
+        number: int,
+        heard: dict[int, int],
+        label: str,
+        floor: int = 0,
+        since: int | None = None,
+    ) -> None:
         self.floor = floor
+        self.since = number if since is None else since
         self.ctx = ctx
         self.number = number
         self.heard = heard
         self.label = label
+
+    def leads_to(self, other: Unit) -> bool:
+        """Whether the thread came from here to the other stretch without waiting for anybody."""
+        return self.ctx is other.ctx and self.since == other.since and self.number <= other.number
 
     def before(self, other: Unit) -> bool:
         """Whether all of this stretch happened before the other one, whatever the scheduler does."""
@@ -99,8 +112,8 @@ class ThreadContext(TaskContext):
         self.unit = Unit(self, 0, {}, "")
         self.waits: Wait | None = None
 
-    def next_unit(self, heard: dict[int, int] | None = None, label: str | None = None) -> None:
-        """The thread begins a new stretch, after all that it has heard of."""
+    def next_unit(self, heard: dict[int, int] | None = None, *, waited: bool = True) -> None:
+        """The thread begins a new stretch, after all that it has heard of; `waited` says that it waited for that."""
         old = self.unit
         merged = old.heard
         if heard:
@@ -108,7 +121,8 @@ class ThreadContext(TaskContext):
             for number, at in heard.items():
                 if merged.get(number, -1) < at:
                     merged[number] = at
-        self.unit = Unit(self, old.number + 1, merged, old.label if label is None else label, old.floor)
+        since = None if waited else old.since
+        self.unit = Unit(self, old.number + 1, merged, old.label, old.floor, since)
 
     def begin_work(self, heard: dict[int, int], label: str) -> None:
         """The thread begins with what somebody has given to it: what it did before has nothing to do with that."""
@@ -118,7 +132,7 @@ class ThreadContext(TaskContext):
     def tell(self) -> dict[int, int]:
         """What somebody who is woken by the thread may rely on; the thread begins a new stretch."""
         told = {**self.unit.heard, self.pid: self.unit.number}
-        self.next_unit()
+        self.next_unit(waited=False)
         return told
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lockdep.chains import HARDIRQS_ON, SOFTIRQS_ON
 from lockdep.python.patches import Patches
+from lockdep.python.validator import INTERNAL
 
 if TYPE_CHECKING:
     from lockdep.python.program import Program
@@ -163,6 +164,8 @@ class Interrupts:
 
 def _is_program(handler: Any) -> bool:
     """Whether a handler is Python code that takes what it likes: the default one of Ctrl-C only raises."""
-    return callable(handler) and handler is not signal.default_int_handler and not isinstance(
-        handler, signal.Handlers
-    )
+    if not callable(handler) or handler is signal.default_int_handler or isinstance(handler, signal.Handlers):
+        return False
+    function = getattr(handler, "func", handler)
+    # What ends a test that takes too long is no part of the program.
+    return str(getattr(function, "__module__", "")).partition(".")[0] not in (*INTERNAL, "asyncio", "faulthandler")

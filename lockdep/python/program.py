@@ -21,7 +21,7 @@ from lockdep.python.sites import SiteKey, Sites
 from lockdep.python.told import tell
 from lockdep.python.validator import INTERNAL, PythonLockdep
 from lockdep.python.waits import Under, make, report_work
-from lockdep.python.watcher import LockWatcher
+from lockdep.python.watcher import HOOK, LockWatcher
 from lockdep.reports import Report, ReportKind
 from lockdep.reports.base import Stack
 from lockdep.trace import RawFrame, Tracer, resolve
@@ -121,6 +121,9 @@ class Program(LockWatcher):
         finally:
             ctx.finalising = ""
             ctx.state = state
+        if self.lockdep.irqs.candidates:
+            # The next lock that the thread takes outside shows whether this one is still there.
+            ctx.slow = True
 
     def _interrupted(self, ctx: ThreadContext, frame: FrameType) -> str:
         if ctx.interrupts:
@@ -131,7 +134,7 @@ class Program(LockWatcher):
         unit = ctx.unit
         if unit.label and self.waited:
             under = self.waited.get((lock_map.number, unit.label))
-            if under is not None and under.lock() is lock_map and ctx.held and not under.unit.before(unit):
+            if under is not None and under.lock() is lock_map and ctx.held:
                 site = ctx.held[-1][2:4]
                 report_work(self, ctx, under, unit.label, unit, site, under.trace, under.name, under.held)
 
@@ -142,6 +145,8 @@ class Program(LockWatcher):
 
     def _is_private(self, lock_map: LockMap) -> bool:
         """Whether a lock may be a part of the object that is being finalised: made while that was being made."""
+        if self.current().finalising == HOOK:
+            return False
         key = lock_map.key
         codes = key.codes if isinstance(key, SiteKey) else ()
         frame: FrameType | None = _getframe(1)

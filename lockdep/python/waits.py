@@ -95,7 +95,7 @@ class Channel:
         for number, at in (*unit.heard.items(), (ctx.pid, unit.number)):
             if told.get(number, -1) < at:
                 told[number] = at
-        ctx.next_unit()
+        ctx.next_unit(waited=False)
 
     def wait(self, program: Program, ctx: ThreadContext, own: object = None) -> None:
         """The running thread is about to wait without a limit; `own` is the lock that the wait gives back."""
@@ -120,7 +120,7 @@ class Channel:
         found: tuple[Woke, RawFrame] | None = None
         for woke in others:
             taken = lock_map.takers.get(woke.unit.ctx.pid)
-            needs = lock_map.number in woke.holds or (taken is not None and taken[0] is woke.unit)
+            needs = lock_map.number in woke.holds or (taken is not None and taken[0].leads_to(woke.unit))
             if not needs or taken is None:
                 return
             if taken[0].before(under.unit) or under.unit.before(taken[0]):
@@ -187,8 +187,6 @@ def judge_work(program: Program, ctx: ThreadContext, label: str, unit: Unit | No
             )
         for worker, site in lock_map.takers.values():
             if worker.ctx is ctx or not (worker is unit or (label and worker.label == label)):
-                continue
-            if worker.before(ctx.unit) and worker is not unit:
                 continue
             report_work(program, ctx, program.waited.get((lock_map.number, label)), label, worker, site, trace, title,
                         entry[2:4])

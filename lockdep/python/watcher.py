@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from collections.abc import Collection
 from types import CodeType, FrameType
@@ -18,7 +19,9 @@ from lockdep.trace import RawFrame
 if TYPE_CHECKING:
     from lockdep.python.validator import PlainLockdep
 
+HOOK = "a hook"
 _SUSPECT = 3
+_NEAR = 5
 _KEPT = 50_000
 _DEPTH = 60
 
@@ -166,13 +169,14 @@ class LockWatcher(Watcher):
         return self.lockdep.place(frame)
 
     def _look(self, frame: FrameType) -> int:
-        if self.finaliser(frame):
+        if self.finaliser(frame) or _near_finaliser(frame):
             return _SUSPECT
         return DIRECT if self.lockdep.is_user(frame) else GLUE
 
     def finaliser(self, frame: FrameType | None) -> str:
         """What kind of interrupt a place is in, by the functions that led there; "" for none."""
         depth = 0
+        traced = id(getattr(sys.gettrace(), "__code__", None))
         while frame is not None and depth < _DEPTH:
             code = frame.f_code
             name = code.co_name
@@ -180,13 +184,28 @@ class LockWatcher(Watcher):
                 return "a finaliser"
             if name == "__call__" and code.co_qualname == "finalize.__call__":
                 return "a finaliser (weakref.finalize)"
-            if id(code) in self.interrupting:
-                return "a hook"
+            if id(code) == traced or id(code) in self.interrupting:
+                return HOOK
             if code.co_argcount and _dead_reference(frame):
                 return "a weakref callback"
             frame = frame.f_back
             depth += 1
         return ""
+
+
+def _near_finaliser(frame: FrameType | None) -> bool:
+    """Whether a method of an object that has a finaliser led here: ``__del__`` may call it as well."""
+    for _ in range(_NEAR):
+        if frame is None:
+            return False
+        code = frame.f_code
+        if code.co_argcount:
+            for value in gc.get_referents(frame):
+                kind = type(value)
+                if hasattr(kind, "__del__") and getattr(kind, code.co_name, None) is not None:
+                    return True
+        frame = frame.f_back
+    return False
 
 
 def _dead_reference(frame: FrameType) -> bool:
