@@ -67,7 +67,9 @@ class Adopter:
                 continue
             for attribute, value in list(names.items()):
                 if type(value) is LockType or type(value) is RealRLock:
-                    self._patches.put(one, attribute, self._around(value, kind.__qualname__, attribute, kind.__module__))
+                    self._patches.put(
+                        one, attribute, self._around(value, kind.__qualname__, attribute, kind.__module__)
+                    )
         for condition in conditions:
             self._condition(condition)
 

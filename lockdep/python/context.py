@@ -54,7 +54,9 @@ class Unit:
     def before(self, other: Unit) -> bool:
         """Whether all of this stretch happened before the other one, whatever the scheduler does."""
         if self.ctx is other.ctx:
-            return other.floor <= self.number < other.number or other.heard.get(self.ctx.pid, -1) >= self.number
+            return (
+                other.floor <= self.number < other.number or other.heard.get(self.ctx.pid, -1) >= self.number
+            )
         return other.heard.get(self.ctx.pid, -1) >= self.number
 
 

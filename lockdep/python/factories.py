@@ -68,7 +68,9 @@ class WatchedRLock(_Posing, RLock):
             return RealRLock()
         assert program is not None or Current.program is None
         if program is None:
-            raise TypeError("lockdep was uninstalled: this subclass was made of a watched lock, and can make none now")
+            raise TypeError(
+                "lockdep was uninstalled: this subclass was made of a watched lock, and can make none now"
+            )
         return program.new_rlock(cls, frame)
 
 

@@ -45,7 +45,9 @@ def to_sarif(reports: Sequence[Report], made: Made) -> str:
                 "ruleId": str(report.kind),
                 "ruleIndex": kinds.index(str(report.kind)),
                 "level": "error" if report.is_failure else "note",
-                "message": {"text": f"{one.heading}: {', '.join(name for name, _ in one.locks)}".rstrip(": ")},
+                "message": {
+                    "text": f"{one.heading}: {', '.join(name for name, _ in one.locks)}".rstrip(": ")
+                },
                 "locations": [{key: place[key] for key in ("physicalLocation",)} for place in places[-1:]],
                 "relatedLocations": [{"id": number, **place} for number, place in enumerate(places)],
                 "partialFingerprints": {"sugarbushLockdep/v1": fingerprint(report)},

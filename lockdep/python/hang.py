@@ -24,10 +24,7 @@ def dump(program: Program) -> str:
     ring = _ring(list(contexts.values()))
     lines = ["lockdep: what every thread is doing"]
     if ring:
-        lines.append(
-            "DEADLOCK: "
-            + "; ".join(f"{one.comm!r} {program.says(one)}" for one in ring)
-        )
+        lines.append("DEADLOCK: " + "; ".join(f"{one.comm!r} {program.says(one)}" for one in ring))
     names = {thread.ident: thread.name for thread in list(threading._active.values())}  # type: ignore[attr-defined]
     order = [one.ident for one in ring] + [one for one in frames if contexts.get(one) not in ring]
     for ident in order:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from lockdep.chains import HARDIRQS_ON, SOFTIRQS_ON
 from lockdep.python.patches import Patches
-from lockdep.python.validator import INTERNAL
 
 if TYPE_CHECKING:
     from lockdep.python.program import Program
@@ -162,10 +161,21 @@ class Interrupts:
         return addaudithook
 
 
+_TIMEOUTS = frozenset(
+    (
+        "pytest_timeout",
+        "concurrency.pytest_plugin",
+        "lockdep.command",
+        "asyncio.runners",
+        "asyncio.unix_events",
+    )
+)
+
+
 def _is_program(handler: Any) -> bool:
     """Whether a handler is Python code that takes what it likes: the default one of Ctrl-C only raises."""
     if not callable(handler) or handler is signal.default_int_handler or isinstance(handler, signal.Handlers):
         return False
     function = getattr(handler, "func", handler)
     # What ends a test that takes too long is no part of the program.
-    return str(getattr(function, "__module__", "")).partition(".")[0] not in (*INTERNAL, "asyncio", "faulthandler")
+    return str(getattr(function, "__module__", "")) not in _TIMEOUTS

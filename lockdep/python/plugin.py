@@ -31,18 +31,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Watch all locks: a possible deadlock fails the test that showed it (or, with =report, is told at the end).",
     )
     group.addoption(
-        "--lockdep-baseline", type=Path, metavar="FILE", help="Reports in this file are known and fail nothing."
+        "--lockdep-baseline",
+        type=Path,
+        metavar="FILE",
+        help="Reports in this file are known and fail nothing.",
     )
     group.addoption(
-        "--lockdep-update-baseline", action="store_true", help="Write what is found to the baseline, and fail nothing."
+        "--lockdep-update-baseline",
+        action="store_true",
+        help="Write what is found to the baseline, and fail nothing.",
     )
     group.addoption(
-        "--lockdep-hang", type=float, metavar="SECONDS", help="Say who waits for whom when a test takes so long."
+        "--lockdep-hang",
+        type=float,
+        metavar="SECONDS",
+        help="Say who waits for whom when a test takes so long.",
     )
-    group.addoption("--lockdep-kernel", action="store_true", help="Reports in the shape of the Linux kernel's.")
-    group.addoption("--lockdep-blocking", action="store_true", help="Report calls that block under a lock, too.")
+    group.addoption(
+        "--lockdep-kernel", action="store_true", help="Reports in the shape of the Linux kernel's."
+    )
+    group.addoption(
+        "--lockdep-blocking", action="store_true", help="Report calls that block under a lock, too."
+    )
     for form in _FORMS:
-        group.addoption(f"--lockdep-{form}", type=Path, metavar="FILE", help=f"Write the reports as {form.upper()}.")
+        group.addoption(
+            f"--lockdep-{form}", type=Path, metavar="FILE", help=f"Write the reports as {form.upper()}."
+        )
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
@@ -58,7 +72,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options, and hook in."""
     option = config.option
     if not option.lockdep:
-        given = [f"--lockdep-{name}" for name in ("baseline", "hang", *_FORMS) if getattr(option, f"lockdep_{name}")]
+        given = [
+            f"--lockdep-{name}"
+            for name in ("baseline", "hang", *_FORMS)
+            if getattr(option, f"lockdep_{name}")
+        ]
         if option.lockdep_update_baseline:
             given.append("--lockdep-update-baseline")
         if given:
@@ -97,4 +115,6 @@ def read_baseline(path: Path) -> dict[str, str]:
             f"{path} is not there: --lockdep-update-baseline writes it from what a run finds"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise pytest.UsageError(f"{path} is no baseline of lockdep: {type(error).__name__}: {error}") from None
+        raise pytest.UsageError(
+            f"{path} is no baseline of lockdep: {type(error).__name__}: {error}"
+        ) from None

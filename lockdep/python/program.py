@@ -231,7 +231,9 @@ class Program(LockWatcher):
                     (f"thread {unit.ctx.comm!r} of the parent takes {title} here:", (resolve(site),)),
                     ("the child, in which that thread does not exist, takes it here:", trace.resolve()),
                 ),
-                ("Take the lock in os.register_at_fork(before=...), make it anew in the child, or start it by 'spawn'.",),
+                (
+                    "Take the lock in os.register_at_fork(before=...), make it anew in the child, or start it by 'spawn'.",
+                ),
             )
             return
 
@@ -278,7 +280,8 @@ class Program(LockWatcher):
         if ctx.wanted is not None:
             owner = getattr(ctx.wanted, "owner", None)
             words.append(
-                f"waits for {ctx.wanted.name}" + (f", which thread {owner.comm!r} holds" if owner is not None else "")
+                f"waits for {ctx.wanted.name}"
+                + (f", which thread {owner.comm!r} holds" if owner is not None else "")
             )
         elif ctx.waits is not None:
             words.append(f"waits {ctx.waits.what}")
@@ -352,7 +355,8 @@ def write(text: str) -> None:
 def _made_by(finaliser: CodeType, codes: tuple[CodeType, ...]) -> bool:
     owner = finaliser.co_qualname.rpartition(".")[0]
     return any(
-        code.co_filename == finaliser.co_filename and code.co_qualname.rpartition(".")[0] == owner for code in codes
+        code.co_filename == finaliser.co_filename and code.co_qualname.rpartition(".")[0] == owner
+        for code in codes
     )
 
 

@@ -37,19 +37,31 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROG, description="Run a Python program with its locks watched.", allow_abbrev=False)
+    parser = _Parser(
+        prog=PROG, description="Run a Python program with its locks watched.", allow_abbrev=False
+    )
     parser.add_argument("--kernel", action="store_true", help="reports in the shape of the Linux kernel's")
-    parser.add_argument("--guarded", action="store_true", help="show cycles that a common lock makes harmless, too")
+    parser.add_argument(
+        "--guarded", action="store_true", help="show cycles that a common lock makes harmless, too"
+    )
     parser.add_argument("--quiet", action="store_true", help="no last line when nothing was found")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the reports to this file")
-    parser.add_argument("--sarif", type=Path, metavar="FILE", help="the same for code-scanning pages (SARIF 2.1.0)")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="the same as a page")
-    parser.add_argument("--hang", type=float, metavar="SECONDS", help="say who waits for whom when it runs so long")
     parser.add_argument(
-        "--blocking", action="store_true", help="report calls that block (sleep, socket, subprocess) under a lock"
+        "--sarif", type=Path, metavar="FILE", help="the same for code-scanning pages (SARIF 2.1.0)"
+    )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="the same as a page")
+    parser.add_argument(
+        "--hang", type=float, metavar="SECONDS", help="say who waits for whom when it runs so long"
+    )
+    parser.add_argument(
+        "--blocking",
+        action="store_true",
+        help="report calls that block (sleep, socket, subprocess) under a lock",
     )
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, metavar="MODULE", help="run a module")
-    parser.add_argument("script", nargs=argparse.REMAINDER, metavar="SCRIPT", help="the program and its arguments")
+    parser.add_argument(
+        "script", nargs=argparse.REMAINDER, metavar="SCRIPT", help="the program and its arguments"
+    )
     return parser
 
 

@@ -40,7 +40,9 @@ def install(program: Program, patches: Patches, late: LateHooks) -> None:
             lock_map = self.__dict__.get(_NOTE)
             if lock_map is None or not program.live:
                 return bool(real(self, blocking, timeout))
-            return _taken(program, lock_map, blocking and timeout is None, lambda: real(self, blocking, timeout))
+            return _taken(
+                program, lock_map, blocking and timeout is None, lambda: real(self, blocking, timeout)
+            )
 
         return acquire
 

@@ -37,7 +37,9 @@ def graph_of(program: Program) -> dict[str, Any]:
                 "locks": [
                     {
                         "name": entry.lock_class.title,
-                        "made": entry.lock_class.key.place if isinstance(entry.lock_class.key, SiteKey) else "",
+                        "made": entry.lock_class.key.place
+                        if isinstance(entry.lock_class.key, SiteKey)
+                        else "",
                         "many": entry.lock_class.family.instances > 1,
                         "try": not entry.waits,
                         "stack": [tuple(frame) for frame in entry.trace.resolve()],
@@ -101,7 +103,9 @@ def united(graphs: Iterable[dict[str, Any]]) -> tuple[list[Report], dict[str, st
 
 def _raw(function: str, file: str, line: int) -> RawFrame:
     code: CodeType = compile("", file, "exec")
-    code = code.replace(co_name=function.rpartition(".")[2], co_qualname=function, co_firstlineno=max(line, 0))
+    code = code.replace(
+        co_name=function.rpartition(".")[2], co_qualname=function, co_firstlineno=max(line, 0)
+    )
     # No instruction is there: a line is then the first one of the code.
     raw = code, -1
     assert resolve(raw).line == max(line, 0)

@@ -319,7 +319,9 @@ def _futures(program: Program, patches: Patches) -> None:
                 elif ctx.held:
                     # Whoever sets it wakes those who wait at its condition, whether there are any or not.
                     condition = self._condition
-                    _channel(condition, "for a notification").wait(program, ctx, getattr(condition._lock, "_map", None))
+                    _channel(condition, "for a notification").wait(
+                        program, ctx, getattr(condition._lock, "_map", None)
+                    )
                 ctx.waits = Wait("for the result of a future", None)
             try:
                 return real(self, timeout)
@@ -354,8 +356,10 @@ def _futures(program: Program, patches: Patches) -> None:
             "possible deadlock: a task waits for a later task of its own pool, and such tasks can fill it",
             (),
             (
-                (f"thread {ctx.comm!r}, at work on {name}, waits for the result of {task.label.partition(' (')[0]} here:",
-                 program.lockdep.capture().resolve()),
+                (
+                    f"thread {ctx.comm!r}, at work on {name}, waits for the result of {task.label.partition(' (')[0]} here:",
+                    program.lockdep.capture().resolve(),
+                ),
             ),
             (
                 f"The pool has {size} worker{'s' if size != 1 else ''}, and {len(together)} of its tasks wait so: when they run"

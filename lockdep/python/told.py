@@ -82,7 +82,9 @@ def thread_of(by: str) -> str:
     """The name of a thread, from the name and number that the validator keeps."""
     name, _, rest = by.partition(" in ")
     name = name.rpartition("/")[0] or name
-    where = {"hardirq": ", in a finaliser that the collector ran", "softirq": ", in a signal handler"}.get(rest, "")
+    where = {"hardirq": ", in a finaliser that the collector ran", "softirq": ", in a signal handler"}.get(
+        rest, ""
+    )
     return f"thread {name!r}{where}"
 
 
@@ -115,7 +117,9 @@ def _circular(report: CircularReport, made: Made) -> Story:
         if link is newest and verb == "took":
             verb = "takes"
         other = f"that of another object ({link.wanted.name})" if one_class else link.wanted.name
-        parts.append((f"{thread_of(link.by)} {verb} {link.held} at {at(link.held_at)}, then {other} here:", link.stack))
+        parts.append(
+            (f"{thread_of(link.by)} {verb} {link.held} at {at(link.held_at)}, then {other} here:", link.stack)
+        )
     if guarded:
         heading = "locks are taken in two orders, but a common lock keeps that from a deadlock"
         advice: tuple[str, ...] = (f"Not a deadlock as long as all do so under {', '.join(report.guards)}.",)
@@ -184,7 +188,9 @@ def _inversion(report: InversionReport, made: Made) -> Story:
         f"possible deadlock: {what} takes a lock under which another one is taken that it may interrupt",
         _locks((inside, outside), made),
         tuple(parts),
-        (f"{inside} is taken in {what}; {outside} is taken under it, and held elsewhere when {what} may come.",),
+        (
+            f"{inside} is taken in {what}; {outside} is taken under it, and held elsewhere when {what} may come.",
+        ),
     )
 
 
@@ -195,11 +201,19 @@ def _irq_order(report: IrqOrderReport, made: Made) -> Story:
         f"possible deadlock: {what} takes a lock under which another one is taken that it may interrupt",
         _locks((safe, unsafe, report.owned.name, report.wanted.name), made),
         (
-            (f"{thread_of(report.safe_by.partition(' in ')[0])} took {safe} in {what} here:", report.safe_stack),
+            (
+                f"{thread_of(report.safe_by.partition(' in ')[0])} took {safe} in {what} here:",
+                report.safe_stack,
+            ),
             (f"{thread_of(report.unsafe_by)} took {unsafe} outside of one here:", report.unsafe_stack),
-            (f"thread {report.task.comm!r} took {report.wanted.name} under {report.owned.name} here:", report.stack),
+            (
+                f"thread {report.task.comm!r} took {report.wanted.name} under {report.owned.name} here:",
+                report.stack,
+            ),
         ),
-        (f"{what} may come while a thread has {unsafe}, and wait for {safe}, whose owner waits for {unsafe}.",),
+        (
+            f"{what} may come while a thread has {unsafe}, and wait for {safe}, whose owner waits for {unsafe}.",
+        ),
     )
 
 

@@ -174,7 +174,9 @@ class PythonIrqProver(IrqProver):
         forwards = not bit & ENABLED_BIT
         search = search_forwards if forwards else search_backwards
         weak = read > 0
-        found = search(lock_class, weak, lambda at, weak: at is not lock_class and ends(at, weak), no_irq_path)
+        found = search(
+            lock_class, weak, lambda at, weak: at is not lock_class and ends(at, weak), no_irq_path
+        )
         if found is None:
             return
         state = STATE_NAMES[bit // 4]
@@ -247,12 +249,14 @@ class PythonProver(Prover):
     def _report_instances(self, acquire: Acquire, entry: Held, steps: list[Seen], *, guarded: bool) -> None:
         ctx, kind = acquire.ctx, ReportKind.GUARDED if guarded else ReportKind.CIRCULAR
         names = sorted({f"{step.held} -> {step.wanted}" for step in steps})
-        cause = ", ".join(names) + "|" + "|".join(sorted({str(resolve(step.made.trace.site)) for step in steps}))
+        cause = (
+            ", ".join(names) + "|" + "|".join(sorted({str(resolve(step.made.trace.site)) for step in steps}))
+        )
         links = [
             Link(
-                class_line(acquire.lock_class) if step.wanted == acquire.lock_class.title else class_line(
-                    entry[1].lock_class
-                ),
+                class_line(acquire.lock_class)
+                if step.wanted == acquire.lock_class.title
+                else class_line(entry[1].lock_class),
                 step.made.trace.resolve(),
                 str(step.made.by),
                 step.held,
@@ -263,8 +267,10 @@ class PythonProver(Prover):
         common_guards: frozenset[int] = frozenset()
         if guarded:
             common_guards = frozenset.intersection(*[step.guards for step in steps])
-        headline = "INFO: guarded circular locking dependency detected" if guarded else (
-            "WARNING: possible circular locking dependency detected"
+        headline = (
+            "INFO: guarded circular locking dependency detected"
+            if guarded
+            else ("WARNING: possible circular locking dependency detected")
         )
         titles = tuple(
             one[1].lock_class.title for one in acquire.context_entries() if one[0].number in common_guards

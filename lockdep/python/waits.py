@@ -138,8 +138,10 @@ class Channel:
             f"possible deadlock: a thread waits {self.what} while it holds a lock that whoever wakes it takes first",
             (under.name,),
             (
-                (f"thread {waiter.comm!r} took {under.name} at {_at(under.held)}, and waits {self.what} here:",
-                 under.trace.resolve()),
+                (
+                    f"thread {waiter.comm!r} took {under.name} at {_at(under.held)}, and waits {self.what} here:",
+                    under.trace.resolve(),
+                ),
                 (f"thread {waker.comm!r} takes {under.name} here, before it can wake:", (resolve(site),)),
                 *((("and wakes here:", wakes),) if wakes else ()),
             ),
@@ -165,11 +167,15 @@ def judge_join(program: Program, ctx: ThreadContext, name: str, joined: ThreadCo
             "possible deadlock: a thread waits for another one to end while it holds a lock that the other takes",
             (title,),
             (
-                (f"thread {ctx.comm!r} took {title} at {_at(entry[2:4])}, and joins thread {name!r} here:",
-                 trace.resolve()),
+                (
+                    f"thread {ctx.comm!r} took {title} at {_at(entry[2:4])}, and joins thread {name!r} here:",
+                    trace.resolve(),
+                ),
                 (f"thread {name!r} takes {title} here:", (resolve(taken[1]),)),
             ),
-            ("If the other thread has not come so far yet, each waits for the other. Join without the lock.",),
+            (
+                "If the other thread has not come so far yet, each waits for the other. Join without the lock.",
+            ),
         )
 
 
@@ -188,8 +194,17 @@ def judge_work(program: Program, ctx: ThreadContext, label: str, unit: Unit | No
         for worker, site in lock_map.takers.values():
             if worker.ctx is ctx or not (worker is unit or (label and worker.label == label)):
                 continue
-            report_work(program, ctx, program.waited.get((lock_map.number, label)), label, worker, site, trace, title,
-                        entry[2:4])
+            report_work(
+                program,
+                ctx,
+                program.waited.get((lock_map.number, label)),
+                label,
+                worker,
+                site,
+                trace,
+                title,
+                entry[2:4],
+            )
             break
 
 
@@ -214,9 +229,15 @@ def report_work(
         "possible deadlock: a thread waits for a result while it holds a lock that the work takes",
         (title,),
         (
-            (f"thread {waiter.comm!r} took {title} at {_at(under.held if under else held)}, and waits for the result"
-             f" of {label or 'the work'} here:", waits.resolve()),
-            (f"thread {worker.ctx.comm!r}, at work on {label or 'it'}, takes {title} here:", (resolve(site),)),
+            (
+                f"thread {waiter.comm!r} took {title} at {_at(under.held if under else held)}, and waits for the result"
+                f" of {label or 'the work'} here:",
+                waits.resolve(),
+            ),
+            (
+                f"thread {worker.ctx.comm!r}, at work on {label or 'it'}, takes {title} here:",
+                (resolve(site),),
+            ),
         ),
         ("Wait for the result without the lock.",),
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gc
+import inspect
 import sys
 import weakref
-from collections.abc import Collection
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING
 
@@ -198,25 +197,30 @@ def _near_finaliser(frame: FrameType | None) -> bool:
     for _ in range(_NEAR):
         if frame is None:
             return False
-        code = frame.f_code
-        if code.co_argcount:
-            for value in gc.get_referents(frame):
-                kind = type(value)
-                if hasattr(kind, "__del__") and getattr(kind, code.co_name, None) is not None:
-                    return True
+        first = _first_argument(frame)
+        if hasattr(first, "__del__") and getattr(first, frame.f_code.co_name, None) is not None:
+            return True
         frame = frame.f_back
     return False
 
 
 def _dead_reference(frame: FrameType) -> bool:
-    """Whether a function has a reference to what is gone: so it is that weakref callbacks are called."""
-    # Not f_locals: before 3.13 that makes a dictionary which keeps the locals alive as long as the frame.
-    for value in gc.get_referents(frame):
-        if type(value) is weakref.ReferenceType and value() is None:
-            return True
-    return False
+    """Whether a function was given a reference to what is gone: so it is that weakref callbacks are called."""
+    return _first_argument(frame) is weakref.ReferenceType
 
 
-def python_internal() -> Collection[str]:
-    """The packages whose frames are passed over."""
-    return ("lockdep",)
+def _first_argument(frame: FrameType) -> type | None:
+    """The class of a function's first argument; `ReferenceType` for a weak reference to what is gone only."""
+    code = frame.f_code
+    if not code.co_argcount or not code.co_flags & inspect.CO_OPTIMIZED:
+        return None
+    names = frame.f_locals
+    value = names.get(code.co_varnames[0])
+    kind: type | None = type(value)
+    if isinstance(value, weakref.ReferenceType):
+        kind = weakref.ReferenceType if type(value) is weakref.ReferenceType and value() is None else None
+    del value
+    if sys.version_info < (3, 13):
+        # The frame keeps this copy: what it names would live until the function returns, and be finalised later.
+        names.clear()
+    return kind

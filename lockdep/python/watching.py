@@ -175,15 +175,20 @@ class Session:
     def _save(self, config: pytest.Config) -> None:
         option = config.option
         reports = [report for _, _, report in self._told]
-        wanted: dict[str, Path | None] = {form: getattr(option, f"lockdep_{form}") for form in ("json", "sarif", "html")}
-        save(reports, lambda name: self._places.get(name) or self.program.made(name), wanted, "Locks of the tests")
+        wanted: dict[str, Path | None] = {
+            form: getattr(option, f"lockdep_{form}") for form in ("json", "sarif", "html")
+        }
+        save(
+            reports,
+            lambda name: self._places.get(name) or self.program.made(name),
+            wanted,
+            "Locks of the tests",
+        )
         if option.lockdep_update_baseline:
             rows = {row["fingerprint"]: row for row in [*map(self._row, reports), *self._rows]}
             text = {
                 "format": FORMAT,
-                "reports": [
-                    {"fingerprint": mark, "heading": rows[mark]["heading"]} for mark in sorted(rows)
-                ],
+                "reports": [{"fingerprint": mark, "heading": rows[mark]["heading"]} for mark in sorted(rows)],
             }
             save_text(option.lockdep_baseline, json.dumps(text, indent=1) + "\n")
 
@@ -191,7 +196,9 @@ class Session:
         """What was found, in one place."""
         config = self._config
         assert config is not None
-        told = [(test, text) for test, text, _ in self._told] + [(row["test"], row["text"]) for row in self._rows]
+        told = [(test, text) for test, text, _ in self._told] + [
+            (row["test"], row["text"]) for row in self._rows
+        ]
         hints = sum(not report.is_failure for report in self.program.lockdep.reports)
         known = len(self._met & self._known.keys())
         gone = len(self._known.keys() - self._met)

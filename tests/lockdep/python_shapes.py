@@ -917,13 +917,14 @@ def a_server_is_shut_down_under_a_lock_that_its_handler_takes(bad: bool) -> None
         def service_actions(self) -> None:
             with lock:
                 pass
-            stepped.set()
+            steps.append(1)
 
-    stepped = threading.Event()
+    steps: list[int] = []
     with Server(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:
         thread = threading.Thread(target=lambda: server.serve_forever(0.001))
         thread.start()
-        stepped.wait()
+        while len(steps) < 3:
+            pass
         if bad:
             server._BaseServer__shutdown_request = True  # type: ignore[attr-defined]
             while thread.is_alive():

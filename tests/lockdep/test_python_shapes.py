@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,6 @@ sys.path.pop(0)
 def program() -> Iterator[Program]:
     if watched.installed() is not None:
         pytest.skip("these tests install lockdep themselves: run them without --lockdep")
-    gc.collect()
     program = watched.install(show=False, adopt=False)
     try:
         yield program

@@ -223,7 +223,9 @@ def test_a_collection_in_the_middle_of_everything_finds_the_monitor_whole() -> N
     assert monitor.current().held == []
 
 
-def test_a_report_reaches_standard_error_at_once_in_words_of_python(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_reaches_standard_error_at_once_in_words_of_python(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monitor = ThreadMonitor()
 
     class Pool:
