@@ -25,13 +25,15 @@ _INNERMOST = 12
 class SiteKey(LockClassKey):
     """The class of all locks that one place makes."""
 
-    __slots__ = ("codes", "kind", "made")
+    __slots__ = ("codes", "count", "kind", "made")
 
     def __init__(self, name: str, made: Frame, kind: str, codes: tuple[CodeType, ...]) -> None:
         super().__init__(name)
         self.made = made
         self.kind = kind
         self.codes = codes
+        self.count = 0
+        """How many locks of the class were made so far."""
 
     @property
     def place(self) -> str:
@@ -69,6 +71,7 @@ class Sites:
         key = self._keys.get(known)
         if key is None:
             key = self._keys[known] = self._make(frame, outer, kind, name)
+        key.count += 1
         return key
 
     def _make(self, inner: FrameType, outer: FrameType, kind: str, given: str | None) -> SiteKey:

@@ -316,7 +316,7 @@ class PythonProver(Prover):
         for index, pairs in enumerate(steps):
             following = steps[(index + 1) % len(steps)]
             known = classes[index]
-            if known.family.instances <= 1 or not pairs or not following:
+            if not pairs or not following:
                 continue
             if {pair[3] for pair in pairs} & {pair[2] for pair in following}:
                 continue
@@ -326,8 +326,13 @@ class PythonProver(Prover):
             apart.append(known)
         if not apart:
             return True
-        hub = all(known.family.instances == 1 for known in classes if known not in apart)
+        hub = all(_single(known) for known in classes if known not in apart)
         return len(apart) == 1 and len(classes) > 1 and hub and not same
+
+
+def _single(known: LockClass) -> bool:
+    """Whether there is one lock of a class only, those counted that nobody has taken yet."""
+    return known.family.instances == 1 and getattr(known.key, "count", 1) <= 1
 
 
 class PythonLockdep(PlainLockdep):

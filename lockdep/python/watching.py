@@ -144,6 +144,7 @@ class Session:
         if self._late and self._fails:
             session.exitstatus = _RAISED.get(int(session.exitstatus), session.exitstatus)
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: Any) -> None:  # noqa: ARG002
         """A worker of pytest-xdist has ended."""
         text = getattr(node, "workeroutput", {}).get("lockdep")
