@@ -5,8 +5,9 @@
     with accounts: ...
     for report in monitor.lockdep.reports: print(report.render())
 
-A lock made without a key shares one with all locks made at the same line, as the kernel's initialisers do it. Two locks of
-one class are nested under an annotation only: a `subclass`, a `nest_lock`, a `rank`, or an `order` of one's own.
+A lock made without a key shares one with all locks made at the same line, as the kernel's initialisers do it.
+Two locks of one class are nested under an annotation only: a `subclass`, a `nest_lock`, a `rank`, or an
+`order` of one's own.
 
     parent, child = monitor.Lock("node"), monitor.Lock("node", subclass=1)     # one line, two classes
     first, second = (monitor.Lock("account", rank=number) for number in (1, 2))
@@ -57,8 +58,9 @@ class RLock(_RLock):
 class ThreadMonitor(LockWatcher):
     """Watches the locks that it makes, for all threads of the process.
 
-    `on_report` gets each failure in the thread that caused it; without it reports are written to standard error at once,
-    since a program that hangs takes with it what it has not written. With `stat`, contention and hold times are counted.
+    `on_report` gets each failure in the thread that caused it; without it reports are written to standard
+    error at once, since a program that hangs takes with it what it has not written. With `stat`, contention
+    and hold times are counted.
     """
 
     def __init__(

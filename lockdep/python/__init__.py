@@ -10,8 +10,8 @@ is reported are waits that *can* end in a deadlock, though in this run nothing h
 
 Who lives here: `locks` (what stands for a lock), `factories` (what stands for `threading.Lock`), `adopt` (locks made
 before), `sites` (classes by place, named by owner), `context` (threads and stretches of their work), `watcher` and
-`program` (from lock to validator), `validator` and `instances` (the rules that differ from the kernel's), `stdlib` and `waits`
-(waits that are no locks), `interrupts` (collector, signals, hooks), `told` (reports in words).
+`program` (from lock to validator), `validator` and `instances` (the rules that differ from the kernel's),
+`stdlib` and `waits` (waits that are no locks), `interrupts` (collector, signals, hooks), `told` (reports in words).
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def install(
     """Watches all locks of the process from now on; a second call gives the program of the first.
 
     `on_report` gets each new failure in the thread that caused it. `show` writes reports to standard error at once, in
-    Python's words or, with `kernel`, in the kernel's shape. `adopt` watches locks that modules and objects have already. With `blocking`,
-    calls that block (sleep, socket, subprocess) under a lock are reported.
+    Python's words or, with `kernel`, in the kernel's shape. `adopt` watches locks that modules and objects
+    have already. With `blocking`, calls that block (sleep, socket, subprocess) under a lock are reported.
     """
     if Current.program is not None:
         return Current.program

@@ -65,7 +65,7 @@ def install(program: Program, patches: Patches, late: LateHooks) -> None:
 
 def _locks(program: Program, patches: Patches, module: ModuleType) -> None:
     tasks = Tasks(program)
-    lock_class: Any = module.Lock  # type: ignore[attr-defined]
+    lock_class: Any = module.Lock
 
     def init(real: Callable[..., Any]) -> Callable[..., Any]:
         def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807

@@ -25,8 +25,9 @@ class Unit:
 
     `number` counts the stretches of one thread; `heard` says for other threads, by their numbers, up to which of their
     stretches everything happened before this one (by start, join, queue, event, future; never by a lock). `label`
-    names the work, if somebody handed it to the thread. From stretch `floor` on the thread's own order counts: which piece
-    of work a pool's thread did before this one is chance. `since` is the stretch that the thread's last wait began.
+    names the work, if somebody handed it to the thread. From stretch `floor` on the thread's own order counts:
+    which piece of work a pool's thread did before this one is chance. `since` is the stretch that the thread's
+    last wait began.
     """
 
     __slots__ = ("ctx", "floor", "heard", "label", "number", "since")
@@ -95,9 +96,9 @@ class PythonMap(LockMap):
 class ThreadContext(TaskContext):
     """A thread, as the validator sees it.
 
-    `slow` sends its acquires past the look-up: it is in an interrupt, another thread gave back a lock of its (`gone`), or it is
-    `busy` in the validator itself, which a collection or a signal may enter again. `waits` says what it waits for that is
-    no lock.
+    `slow` sends its acquires past the look-up: it is in an interrupt, or another thread gave back a lock of its
+    (`gone`). It is `busy` while it is in the validator itself, which a collection or a signal may enter again. `waits`
+    says what it waits for that is no lock.
     """
 
     __slots__ = ("busy", "ended", "finalising", "gone", "ident", "interrupts", "slow", "unit", "waits")

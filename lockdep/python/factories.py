@@ -26,9 +26,9 @@ class _Posing:
 
     __slots__ = ()
 
-    @property
-    def __class__(self) -> type:  # type: ignore[override]
-        return type(self._lock)  # type: ignore[attr-defined,no-any-return]
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self._lock)  # type: ignore[attr-defined]
 
 
 class _OfLocks(type):

@@ -1,9 +1,9 @@
 """The order of single locks: two of one class may be nested, as long as no circle of instances can close.
 
 The kernel lets a class be nested in itself under an annotation only, since its rules are those of classes. An ordinary
-program has parents and children, accounts sorted by number, hand-over-hand lists: all are right as long as no two threads
-can wait for each other's *instances*. So an edge here joins two numbers, and keeps under which other locks it was seen:
-a circle is real when its edges can be made by threads that exclude each other by nothing.
+program has parents and children, accounts sorted by number, hand-over-hand lists: all are right as long as no
+two threads can wait for each other's *instances*. So an edge here joins two numbers, and keeps under which
+other locks it was seen: a circle is real when its edges can be made by threads that exclude each other by nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class InstanceOrder:
         self._prune_at = _LARGE
 
     def add(self, held: PythonMap, wanted: PythonMap, seen: Seen) -> tuple[list[Seen], list[Seen]] | None:
-        """Adds a nesting; a new circle as its steps (the newest last) and, if it is guarded, only the second of the two."""
+        """Adds a nesting. Gives a new circle by its steps, the newest last; second of the two if it is guarded."""
         ways = self._after.setdefault(held.number, {}).setdefault(wanted.number, [])
         for number, lock_map in ((held.number, held), (wanted.number, wanted)):
             if number not in self._alive:

@@ -1,9 +1,9 @@
 """The interrupts of Python: the collector, signals, hooks.
 
-A finaliser that the collector runs, and a signal handler, run in the middle of whatever their thread does: what they wait for
-may be what that has. They are told to the validator as the kernel's interrupts are (the collector is a hardware
-interrupt of all threads, a signal a soft one of the main thread), and so a lock taken inside and outside is reported though
-the two have never met.
+A finaliser that the collector runs, and a signal handler, run in the middle of whatever their thread does:
+what they wait for may be what that has. They are told to the validator as the kernel's interrupts are (the
+collector is a hardware interrupt of all threads, a signal a soft one of the main thread), and so a lock taken
+inside and outside is reported though the two have never met.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Interrupts:
         patches.wrap(gc, "disable", self._collector)
         patches.wrap(gc, "enable", self._collector)
         self._set = signal.signal
+        self._get: Callable[..., Any] = signal.getsignal
         self._blocked = getattr(signal, "pthread_sigmask", None)
         patches.wrap(signal, "signal", self._signal)
         patches.wrap(signal, "getsignal", self._getsignal)
@@ -56,7 +57,7 @@ class Interrupts:
                 gc.callbacks.remove(one)
         if threading.current_thread() is threading.main_thread():
             for number in tuple(self._watched):
-                handler = self._set.__call__ and signal.getsignal(number)
+                handler = self._get(number)
                 if handler in self._handlers:
                     with contextlib.suppress(OSError, ValueError):
                         self._set(number, self._handlers[handler])

@@ -1,8 +1,8 @@
 """Locks that behave as those of `threading` do, and tell a watcher.
 
-What a known acquire costs is paid for every lock operation of a program: `acquire` of `Lock` is written out, and what is
-rare is behind one test each. The order of things is the rule that nothing of ours may outlive an exception: whoever tells
-the validator before it blocks untells it on any `BaseException`.
+What a known acquire costs is paid for every lock operation of a program: `acquire` of `Lock` is written out,
+and what is rare is behind one test each. The order of things is the rule that nothing of ours may outlive an exception:
+whoever tells the validator before it blocks untells it on any `BaseException`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         nargs="?",
         const="fail",
         choices=("fail", "report"),
-        help="Watch all locks: a possible deadlock fails the test that showed it (or, with =report, is told at the end).",
+        help="Watch all locks: a possible deadlock fails its test, or, with =report, is told at the end.",
     )
     group.addoption(
         "--lockdep-baseline",

@@ -225,19 +225,19 @@ class Program(LockWatcher):
                 ctx,
                 ReportKind.FORK,
                 f"{title}|fork",
-                "possible deadlock: a child process takes a lock that another thread of its parent may have at the fork",
+                "possible deadlock: a child process takes a lock that a thread of its parent may have at the fork",
                 (title,),
                 (
                     (f"thread {unit.ctx.comm!r} of the parent takes {title} here:", (resolve(site),)),
                     ("the child, in which that thread does not exist, takes it here:", trace.resolve()),
                 ),
                 (
-                    "Take the lock in os.register_at_fork(before=...), make it anew in the child, or start it by 'spawn'.",
+                    "Take it in os.register_at_fork(before=...), make it anew in the child, or start that by 'spawn'.",
                 ),
             )
             return
 
-    def contended(self, ctx: ThreadContext, lock_map: PythonMap) -> None:
+    def contended(self, ctx: ThreadContext, lock_map: PythonMap) -> None:  # noqa: ARG002
         self.look_for_deadlock(ctx)
 
     def look_for_deadlock(self, ctx: ThreadContext) -> None:

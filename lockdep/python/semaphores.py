@@ -65,7 +65,9 @@ def install(program: Program, patches: Patches, late: LateHooks) -> None:
 
 def _of(frame: Any, one: object) -> bool:
     # A subclass: its constructor is not the place that made the semaphore.
-    return any(frame.f_code is getattr(kind.__init__, "__code__", None) for kind in type(one).__mro__)
+    return any(
+        frame.f_code is getattr(vars(kind).get("__init__"), "__code__", None) for kind in type(one).__mro__
+    )
 
 
 def _taken(program: Program, lock_map: PythonMap, endless: bool, take: Callable[[], Any]) -> bool:
@@ -104,7 +106,7 @@ def _given(program: Program, lock_map: PythonMap) -> None:
 
 
 def _multiprocessing(program: Program, patches: Patches, module: ModuleType) -> None:
-    semlock: Any = module.SemLock  # type: ignore[attr-defined]
+    semlock: Any = module.SemLock
 
     def make_methods(real: Callable[..., Any]) -> Callable[..., Any]:
         def _make_methods(self: Any) -> None:
@@ -140,7 +142,7 @@ def _multiprocessing(program: Program, patches: Patches, module: ModuleType) -> 
         return __enter__
 
     def leave(real: Callable[..., Any]) -> Callable[..., Any]:  # noqa: ARG001
-        def __exit__(self: Any, *error: object) -> Any:  # noqa: N807
+        def __exit__(self: Any, *_: object) -> Any:  # noqa: N807
             return self.release()
 
         return __exit__

@@ -1,8 +1,8 @@
 """What one process has seen, for another one to add to what it knows: the workers of pytest-xdist.
 
-A stack of locks in which a thread waited is plain values on its way: classes by name and place, lines, threads. The receiver
-lets a validator of its own take the stacks of all, one after the other: an inversion between two processes, or a cycle that a
-common lock guards, comes out as in one.
+A stack of locks in which a thread waited is plain values on its way: classes by name and place, lines,
+threads. The receiver lets a validator of its own take the stacks of all, one after the other: an inversion
+between two processes, or a cycle that a common lock guards, comes out as in one.
 """
 
 from __future__ import annotations

@@ -57,7 +57,8 @@ class Sites:
             outer = outer.f_back
         if not is_user(outer):
             outer = frame
-        # By file and first line, not by the code object: a program that executes one text again and again has one class.
+        # By file and first line, not by the code object: a program that executes one text again and again has
+        # one class.
         ours, theirs = outer.f_code, inner.f_code
         known = (
             ours.co_filename,
@@ -77,7 +78,7 @@ class Sites:
     def _make(self, inner: FrameType, outer: FrameType, kind: str, given: str | None) -> SiteKey:
         made = resolve((outer.f_code, outer.f_lasti))
         name = _named(outer, made)
-        codes = []
+        codes: list[CodeType] = []
         at: FrameType | None = inner
         while at is not None and len(codes) < _INNERMOST:
             codes.append(at.f_code)

@@ -75,7 +75,8 @@ def _threads(program: Program, patches: Patches) -> None:
         def join(self: threading.Thread, timeout: float | None = None) -> None:
             started = self.__dict__.get(_NOTE)
             if started is None or started.ctx is None or not program.live:
-                return real(self, timeout)
+                real(self, timeout)
+                return
             ctx = program.current()
             if timeout is None:
                 if ctx.held:
@@ -95,7 +96,6 @@ def _threads(program: Program, patches: Patches) -> None:
             if not self.is_alive():
                 unit = started.ctx.unit
                 ctx.next_unit({**unit.heard, started.ctx.pid: unit.number})
-            return None
 
         return join
 
@@ -190,7 +190,8 @@ def _channels(program: Program, patches: Patches) -> None:
     def put(real: Callable[..., Any]) -> Callable[..., Any]:
         def put(self: queue.Queue[Any], item: Any, block: bool = True, timeout: float | None = None) -> None:
             if not program.live:
-                return real(self, item, block, timeout)
+                real(self, item, block, timeout)
+                return
             ctx = program.current()
             if block and timeout is None and self.maxsize > 0:
                 room = _channel(self, "for room in a queue", _NOTE + "_room")
@@ -203,7 +204,6 @@ def _channels(program: Program, patches: Patches) -> None:
                 real(self, item, block, timeout)
             finally:
                 ctx.waits = None
-            return None
 
         return put
 
@@ -357,19 +357,19 @@ def _futures(program: Program, patches: Patches) -> None:
             (),
             (
                 (
-                    f"thread {ctx.comm!r}, at work on {name}, waits for the result of {task.label.partition(' (')[0]} here:",
+                    f"thread {ctx.comm!r}, at work on {name}, waits for {task.label.partition(' (')[0]} here:",
                     program.lockdep.capture().resolve(),
                 ),
             ),
             (
-                f"The pool has {size} worker{'s' if size != 1 else ''}, and {len(together)} of its tasks wait so: when they run"
-                " at the same time, nobody is left for what they wait for.",
+                f"The pool has {size} worker{'s' if size != 1 else ''}, and {len(together)} of its tasks wait so:"
+                " when they run at the same time, nobody is left for what they wait for.",
                 "Give the later task to another pool, or let it be called where it is needed.",
             ),
         )
 
     patches.wrap(pools.ThreadPoolExecutor, "submit", submit)
-    patches.wrap(pools._WorkItem, "__init__", init)  # type: ignore[attr-defined]
-    patches.wrap(pools._WorkItem, "run", run)  # type: ignore[attr-defined]
+    patches.wrap(pools._WorkItem, "__init__", init)
+    patches.wrap(pools._WorkItem, "run", run)
     patches.wrap(concurrent.futures.Future, "result", result)
     patches.wrap(concurrent.futures.Future, "exception", result)

@@ -6,6 +6,7 @@ import hashlib
 import linecache
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from lockdep.reports import (
     CircularReport,
@@ -64,7 +65,7 @@ def story(report: Report, made: Made = lambda _: "") -> Story:
         return own
     for kind, teller in _TELLERS:
         if isinstance(report, kind):
-            return teller(report, made)  # type: ignore[operator,no-any-return]
+            return teller(report, made)
     if report.kind is ReportKind.TASK_EXIT:
         return _at_exit(report, made)
     return Story(report.headline, text=report.render())
@@ -226,7 +227,7 @@ def _at_exit(report: Report, made: Made) -> Story:
     )
 
 
-_TELLERS = (
+_TELLERS: tuple[tuple[type[Report], Callable[[Any, Made], Story]], ...] = (
     (CircularReport, _circular),
     (RecursiveReport, _recursive),
     (InconsistentReport, _inconsistent),

@@ -1,9 +1,10 @@
 """The validator of a Python program: the kernel's rules, with what is different where locks are objects.
 
-Three things are. Locks of one class may be nested as long as no circle of *instances* can close (`instances`). A cycle of
-classes whose instances lived side by side, and were yet never nested both ways, is an order of instances as well (stages of a
-pipeline), while instances that never met stand for each other (the same pair of objects in two tests). And an interrupt
-that takes a lock of its own thread again waits for itself only if the lock is no RLock.
+Three things are. Locks of one class may be nested as long as no circle of *instances* can close (`instances`).
+A cycle of
+classes whose instances lived side by side, and were yet never nested both ways, is an order of instances as
+well (stages of a pipeline), while instances that never met stand for each other (the same pair of objects in
+two tests). And an interrupt that takes a lock of its own thread again waits for itself only if the lock is no RLock.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ _PAIRS = 4
 class _Bounded:
     """The validator's own lock, which is never waited for without end.
 
-    A finaliser or a signal handler that runs while a thread is in here may wait for a lock of the program whose owner is
-    waiting for this one: a deadlock of our own making. The one who waits too long passes on, unwatched.
+    A finaliser or a signal handler that runs while a thread is in here may wait for a lock of the program
+    whose owner is waiting for this one: a deadlock of our own making. The one who waits too long passes on, unwatched.
     """
 
     __slots__ = ("_lock",)
@@ -194,11 +195,18 @@ class PythonIrqProver(IrqProver):
         )
 
 
-Pair = tuple["weakref.ref[LockMap]", "weakref.ref[LockMap]", int, int]
+class Pair(NamedTuple):
+    """Two instances that were nested, by which an edge between their classes is remembered."""
+
+    held: weakref.ref[LockMap]
+    wanted: weakref.ref[LockMap]
+    held_number: int
+    wanted_number: int
+    seen: Seen
 
 
 class PythonProver(Prover):
-    """Classes as the kernel has them; instances where two of one class meet, or a cycle of classes is none of objects."""
+    """Classes as in the kernel; instances where two of one class meet, or a cycle of classes is none of objects."""
 
     __slots__ = ("_order", "_pairs", "changed", "watched")
 
@@ -225,9 +233,7 @@ class PythonProver(Prover):
         # The first ones that are seen, and the latest.
         if len(pairs) >= _PAIRS:
             pairs.pop()
-        pairs.append(
-            (weakref.ref(entry[0]), weakref.ref(acquire.lock_map), entry[0].number, acquire.lock_map.number)
-        )
+        pairs.append(_pair(acquire, entry))
         super()._add_edge(acquire, entry, distance)
         if prev.number in self.watched and next_.number in self.watched:
             self._nest(acquire, entry, acquire.context_entries())
@@ -237,9 +243,7 @@ class PythonProver(Prover):
         held, wanted = entry[0], acquire.lock_map
         assert isinstance(held, PythonMap)
         assert isinstance(wanted, PythonMap)
-        guards = frozenset(one[0].number for one in entries if one[0] is not held)
-        made = _made(acquire, entry, 0)
-        seen = Seen(guards, made, entry[1].lock_class.title, acquire.lock_class.title)
+        seen = _seen(acquire, entry, entries)
         found = self._order.add(held, wanted, seen)
         if found is None:
             return
@@ -299,13 +303,21 @@ class PythonProver(Prover):
         if not fresh <= self.watched:
             self.watched |= fresh
             self.changed = True
+            self._begin_with_known()
+
+    def _begin_with_known(self) -> None:
+        """The instances that were nested before anybody watched them count as well, as far as they are remembered."""
+        for (prev, next_), pairs in self._pairs.items():
+            if prev in self.watched and next_ in self.watched:
+                for pair in pairs:
+                    held, wanted = pair.held(), pair.wanted()
+                    if isinstance(held, PythonMap) and isinstance(wanted, PythonMap):
+                        self._order.add(held, wanted, pair.seen)
 
     def _joined(self, acquire: Acquire, entry: Held, path: Path) -> bool:
         """Whether the edges of a cycle of classes can be one of objects."""
         steps = [self._pairs.get((edge.prev.number, edge.next.number), []) for edge in path]
-        steps.append(
-            [(weakref.ref(entry[0]), weakref.ref(acquire.lock_map), entry[0].number, acquire.lock_map.number)]
-        )
+        steps.append([_pair(acquire, entry)])
         classes = [edge.next for edge in path] + [acquire.lock_class]
         # A lock of the class that is wanted is held below: the stack itself shows the order of the two.
         same = any(
@@ -318,16 +330,27 @@ class PythonProver(Prover):
             known = classes[index]
             if not pairs or not following:
                 continue
-            if {pair[3] for pair in pairs} & {pair[2] for pair in following}:
+            if {pair.wanted_number for pair in pairs} & {pair.held_number for pair in following}:
                 continue
             # Gone is gone: nobody will ever know whether the two would have been nested, so one stands for the other.
-            if any(pair[1]() is None for pair in pairs) or any(pair[0]() is None for pair in following):
+            if any(pair.wanted() is None for pair in pairs) or any(pair.held() is None for pair in following):
                 continue
             apart.append(known)
         if not apart:
             return True
         hub = all(_single(known) for known in classes if known not in apart)
         return len(apart) == 1 and len(classes) > 1 and hub and not same
+
+
+def _seen(acquire: Acquire, entry: Held, entries: list[Held]) -> Seen:
+    guards = frozenset(one[0].number for one in entries if one[0] is not entry[0])
+    return Seen(guards, _made(acquire, entry, 0), entry[1].lock_class.title, acquire.lock_class.title)
+
+
+def _pair(acquire: Acquire, entry: Held) -> Pair:
+    held, wanted = entry[0], acquire.lock_map
+    seen = _seen(acquire, entry, acquire.context_entries())
+    return Pair(weakref.ref(held), weakref.ref(wanted), held.number, wanted.number, seen)
 
 
 def _single(known: LockClass) -> bool:

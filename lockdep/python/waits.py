@@ -1,9 +1,9 @@
 """Waits for what is no lock: threads, events, conditions, queues, futures.
 
-Nobody owns an event. What can be said is this: a thread waits, without a time limit, while it holds lock L; and all who ever
-woke such a waiter took L in the same stretch of work, before they did. Then a waker that comes too late waits for L, and
-the waiter for the waker. A stretch that happened before the wait in any case (by start, join, another event) is no such
-waker, and one who wakes without L makes all well.
+Nobody owns an event. What can be said is this: a thread waits, without a time limit, while it holds lock L;
+and all who ever woke such a waiter took L in the same stretch of work, before they did. Then a waker that
+comes too late waits for L, and the waiter for the waker. A stretch that happened before the wait in any case
+(by start, join, another event) is no such waker, and one who wakes without L makes all well.
 """
 
 from __future__ import annotations

@@ -133,23 +133,23 @@ class LockWatcher(Watcher):
         self.untell(self.current(), lock_map)
         lock_map.owner = None
 
-    def contended(self, ctx: ThreadContext, lock_map: PythonMap) -> None:
+    def contended(self, ctx: ThreadContext, lock_map: PythonMap) -> None:  # noqa: ARG002
         """A lock has to be waited for."""
         if self.stat is not None:
             self.lockdep.lock_contended(lock_map)
             self.stat.contended(lock_map)
 
-    def got(self, ctx: ThreadContext, lock_map: PythonMap) -> None:
+    def got(self, ctx: ThreadContext, lock_map: PythonMap) -> None:  # noqa: ARG002
         """A lock was taken."""
         if self.stat is not None:
             self.stat.acquired(lock_map)
 
-    def gave(self, ctx: ThreadContext, lock_map: PythonMap) -> None:
+    def gave(self, ctx: ThreadContext, lock_map: PythonMap) -> None:  # noqa: ARG002
         """A lock is given back."""
         if self.stat is not None and self.live:
             self.stat.released(lock_map)
 
-    def site(self, frame: FrameType, how: int | None, ctx: ThreadContext) -> RawFrame | None:
+    def site(self, frame: FrameType, how: int | None, ctx: ThreadContext) -> RawFrame | None:  # noqa: ARG002
         """The user's line that takes a lock; None when all checks are to be made, since it may be a finaliser."""
         if how is None:
             back = frame.f_back

@@ -1,4 +1,7 @@
-"""Classic shapes of lock bugs in Python programs, each with its repaired form. None hangs: the coincidence never happens."""
+"""Classic shapes of lock bugs in Python programs, each with its repaired form.
+
+None hangs: the coincidence never happens.
+"""
 
 from __future__ import annotations
 

@@ -78,9 +78,10 @@ def test_a_script_runs_as_it_is_and_what_was_found_is_told_and_saved(tmp_path: P
     assert sarif["version"] == "2.1.0"
     (result,) = sarif["runs"][0]["results"]
     assert result["level"] == "error"
-    assert {
-        place["physicalLocation"]["region"]["startLine"] for place in result["relatedLocations"]
-    } == {9, 11}
+    assert {place["physicalLocation"]["region"]["startLine"] for place in result["relatedLocations"]} == {
+        9,
+        11,
+    }
     assert "Pool.lock" in (tmp_path / "out.html").read_text()
 
 
@@ -98,7 +99,9 @@ def test_the_programs_own_end_is_its_end(tmp_path: Path) -> None:
     assert module.returncode == 1
 
 
-@pytest.mark.parametrize("wrong", [["nowhere.py"], ["-m", "nowhere_at_all"], [], ["--json", ".", "program.py"]])
+@pytest.mark.parametrize(
+    "wrong", [["nowhere.py"], ["-m", "nowhere_at_all"], [], ["--json", ".", "program.py"]]
+)
 def test_what_cannot_be_run_is_one_line(tmp_path: Path, wrong: list[str]) -> None:
     done = lockdep(tmp_path, *wrong, text="")
     assert done.returncode == 2
@@ -154,7 +157,17 @@ os.waitpid(child, 0); go.set(); thread.join()
 
 def pytest_run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "lockdep.python.plugin", "-p", "no:cacheprovider", "-q", *arguments],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "lockdep.python.plugin",
+            "-p",
+            "no:cacheprovider",
+            "-q",
+            *arguments,
+        ],
         cwd=path,
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{path}", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
@@ -195,7 +208,9 @@ def test_a_baseline_holds_what_is_known(suite: Path) -> None:
 
 
 def test_an_inversion_between_two_workers_is_seen(suite: Path) -> None:
-    done = pytest_run(suite, "--lockdep", "-p", "xdist.plugin", "-p", "xdist.looponfail", "-n", "2", "--dist", "loadfile")
+    done = pytest_run(
+        suite, "--lockdep", "-p", "xdist.plugin", "-p", "xdist.looponfail", "-n", "2", "--dist", "loadfile"
+    )
     assert "2 passed" in done.stdout
     assert "lockdep: 1 possible deadlock" in done.stdout
     assert done.returncode == 1
