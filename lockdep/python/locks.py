@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 RealLock: Callable[[], Any] = _thread.allocate_lock
 RealRLock: Any = _thread.RLock
 LockType: type = _thread.LockType
+OFTEN = 32
+SOMETIMES = 127
 DIRECT = 1
 GLUE = 2
 
@@ -109,6 +111,7 @@ class _Watched:
 
     def _undo(self, ctx: ThreadContext) -> None:
         """An exception came while the lock was waited for: it was not asked for, as far as anybody knows."""
+        ctx.wanted = None
         self._home.untell(ctx, self._map)
 
     def _given(self, ctx: ThreadContext) -> None:
@@ -151,8 +154,9 @@ class Lock(_Watched):
             return self._slowly(ctx)
         frame: FrameType = _getframe(1)
         code = frame.f_code
-        back = frame.f_back
-        how = self._pairs.get((id(code), id(back.f_code) if back is not None else 0))
+        hits = chain.hits = chain.hits + 1
+        # Who called whom is looked at the first times, and now and then: it may be a finaliser this time.
+        how = self._pairs.get(id(code)) if hits > OFTEN and hits & SOMETIMES else None
         if how != DIRECT:
             where = self._home.site(frame, how, ctx)
             if where is None:
@@ -162,21 +166,63 @@ class Lock(_Watched):
             lasti = frame.f_lasti
         if lock_map.last is not ctx.unit:
             lock_map.saw(ctx.unit, (code, lasti))
-        chain.hits += 1
         ctx.held.append((lock_map, chain, code, lasti, None))
         ctx.chain = chain
         try:
-            # Tried first, so that a lock that is free costs no more.
-            if not self._acquire(False):
+            # Methods without arguments, of the lock itself: anything else costs more than all the rest of this.
+            if lock_map.owner is not None:
                 self._wait(ctx)
+            else:
+                ctx.wanted = lock_map
+                self._lock.acquire()
+                ctx.wanted = None
             lock_map.owner = ctx
         except BaseException:
             self._undo(ctx)
             raise
         return True
 
-    __enter__ = acquire
     acquire_lock = acquire
+
+    def __enter__(self) -> bool:
+        # The same again without what `acquire` may be given: this is what most programs call.
+        try:
+            ctx = self._tls.ctx
+        except AttributeError:
+            ctx = self._home.new_context()
+        lock_map = self._map
+        chain = ctx.chain.next.get(lock_map.token | ctx.state)
+        if chain is None or ctx.slow:
+            return self._slowly(ctx)
+        frame: FrameType = _getframe(1)
+        code = frame.f_code
+        hits = chain.hits = chain.hits + 1
+        # Who called whom is looked at the first times, and now and then: it may be a finaliser this time.
+        how = self._pairs.get(id(code)) if hits > OFTEN and hits & SOMETIMES else None
+        if how != DIRECT:
+            where = self._home.site(frame, how, ctx)
+            if where is None:
+                return self._slowly(ctx)
+            code, lasti = where
+        else:
+            lasti = frame.f_lasti
+        if lock_map.last is not ctx.unit:
+            lock_map.saw(ctx.unit, (code, lasti))
+        ctx.held.append((lock_map, chain, code, lasti, None))
+        ctx.chain = chain
+        try:
+            # Methods without arguments, of the lock itself: anything else costs more than all the rest of this.
+            if lock_map.owner is not None:
+                self._wait(ctx)
+            else:
+                ctx.wanted = lock_map
+                self._lock.acquire()
+                ctx.wanted = None
+            lock_map.owner = ctx
+        except BaseException:
+            self._undo(ctx)
+            raise
+        return True
 
     def release(self) -> None:
         """See `threading.Lock.release`."""
@@ -184,18 +230,18 @@ class Lock(_Watched):
             ctx = self._tls.ctx
             held = ctx.held
             if held and not ctx.slow:
-                top = held[-1]
-                if top[0] is self._map and top[4] is None and top[1] is ctx.chain:
+                lock_map, chain, _, _, extra = held[-1]
+                if lock_map is self._map and extra is None and chain is ctx.chain:
                     held.pop()
-                    ctx.chain = top[1].parent
-                    top[0].owner = None
+                    ctx.chain = chain.parent
+                    lock_map.owner = None
                     return
             self._given(ctx)
         except AttributeError:
             # A thread that has not met a lock yet gives back one that another has taken, or nobody.
             self._given(self._home.current())
         finally:
-            self._release()
+            self._lock.release()
 
     release_lock = release
 
@@ -204,15 +250,15 @@ class Lock(_Watched):
             ctx = self._tls.ctx
             held = ctx.held
             if held and not ctx.slow:
-                top = held[-1]
-                if top[0] is self._map and top[4] is None and top[1] is ctx.chain:
+                lock_map, chain, _, _, extra = held[-1]
+                if lock_map is self._map and extra is None and chain is ctx.chain:
                     held.pop()
-                    ctx.chain = top[1].parent
-                    top[0].owner = None
+                    ctx.chain = chain.parent
+                    lock_map.owner = None
                     return
             self._given(ctx)
         finally:
-            self._release()
+            self._lock.release()
 
     def locked(self) -> bool:
         """See `threading.Lock.locked`."""
@@ -255,7 +301,7 @@ class RLock(_Watched):
         nest_lock: _Watched | None = None,
     ) -> bool:
         """See `threading.RLock.acquire`, and for the rest `Lock.acquire`."""
-        if self._owned():
+        if self._lock._is_owned():
             taken = self._acquire(blocking, timeout)
             self._depth += 1
             return taken
@@ -279,8 +325,9 @@ class RLock(_Watched):
             return False
         frame: FrameType = _getframe(1)
         code = frame.f_code
-        back = frame.f_back
-        how = self._pairs.get((id(code), id(back.f_code) if back is not None else 0))
+        hits = chain.hits = chain.hits + 1
+        # Who called whom is looked at the first times, and now and then: it may be a finaliser this time.
+        how = self._pairs.get(id(code)) if hits > OFTEN and hits & SOMETIMES else None
         if how != DIRECT:
             where = self._home.site(frame, how, ctx)
             if where is None:
@@ -292,12 +339,15 @@ class RLock(_Watched):
             lasti = frame.f_lasti
         if lock_map.last is not ctx.unit:
             lock_map.saw(ctx.unit, (code, lasti))
-        chain.hits += 1
         ctx.held.append((lock_map, chain, code, lasti, None))
         ctx.chain = chain
         try:
-            if not self._acquire(False):
+            if lock_map.owner is not None:
                 self._wait(ctx)
+            else:
+                ctx.wanted = lock_map
+                self._lock.acquire()
+                ctx.wanted = None
             self._depth = 1
             lock_map.owner = ctx
         except BaseException:
@@ -309,7 +359,7 @@ class RLock(_Watched):
 
     def release(self) -> None:
         """See `threading.RLock.release`."""
-        if self._owned():
+        if self._lock._is_owned():
             if self._depth > 1:
                 self._depth -= 1
             else:
@@ -325,9 +375,9 @@ class RLock(_Watched):
                     else:
                         self._given(ctx)
                 finally:
-                    self._release()
+                    self._lock.release()
                 return
-        self._release()
+        self._lock.release()
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self.release()

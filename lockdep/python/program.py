@@ -59,13 +59,17 @@ class Program(LockWatcher):
     def new_lock(self, cls: type[Lock], frame: FrameType) -> Lock:
         """A lock that is made at a place."""
         lock = object.__new__(cls)
-        lock._set_up(self, RealLock(), PythonMap(self.sites.key(frame, "Lock")))
+        lock_map = PythonMap(self.sites.key(frame, "Lock"))
+        self.lockdep.enrol(lock_map)
+        lock._set_up(self, RealLock(), lock_map)
         return lock
 
     def new_rlock(self, cls: type[RLock], frame: FrameType) -> RLock:
         """A reentrant lock that is made at a place."""
         lock = object.__new__(cls)
-        lock._set_up(self, RealRLock(), PythonMap(self.sites.key(frame, "RLock"), reentrant=True))
+        lock_map = PythonMap(self.sites.key(frame, "RLock"), reentrant=True)
+        self.lockdep.enrol(lock_map)
+        lock._set_up(self, RealRLock(), lock_map)
         return lock
 
     def adopt(self, real: Any, key: SiteKey) -> Lock | RLock:

@@ -130,7 +130,8 @@ def _channels(program: Program, patches: Patches) -> None:
     def notify(real: Callable[..., Any]) -> Callable[..., Any]:
         def notify(self: threading.Condition, n: int = 1) -> None:
             if program.live:
-                _channel(self, "for a notification").wake(program, program.current())
+                own = getattr(self._lock, "_map", None)  # type: ignore[attr-defined]
+                _channel(self, "for a notification").wake(program, program.current(), own)
             real(self, n)
 
         return notify

@@ -371,6 +371,18 @@ class PythonLockdep(PlainLockdep):
         self._irqs = PythonIrqProver(self._reporter, self.operations)
         self._prover = PythonProver(self._reporter, self._irqs)
 
+    def enrol(self, lock_map: PythonMap) -> None:
+        """Makes a new lock one more of its class, if that has several already: its first acquire need not look then."""
+        registry = self._registry
+        if not registry.has(lock_map.key) or registry.family(lock_map.key).instances < 2:
+            # The second one opens cycles that the first one guarded, which takes the long way.
+            return
+        try:
+            with self._lock:
+                registry.enrol(lock_map)
+        except Passed:
+            return
+
     @property
     def by_instance(self) -> set[int]:
         """The classes whose instances decide."""

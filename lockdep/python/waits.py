@@ -79,9 +79,9 @@ class Channel:
         self.woke: dict[int, Woke] = {}
         self.told: dict[int, int] = {}
 
-    def wake(self, program: Program, ctx: ThreadContext) -> None:
-        """The running thread wakes a waiter, or would."""
-        holds = frozenset(entry[0].number for entry in ctx.held)
+    def wake(self, program: Program, ctx: ThreadContext, own: object = None) -> None:
+        """The running thread wakes a waiter, or would; `own` is the lock that the waiter gives back meanwhile."""
+        holds = frozenset(entry[0].number for entry in ctx.held if entry[0] is not own)
         unit = ctx.unit
         self.woke.pop(ctx.pid, None)
         self.woke[ctx.pid] = Woke(unit, holds, program.lockdep.capture() if self.under or holds else None)

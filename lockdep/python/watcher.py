@@ -32,8 +32,8 @@ class Passed(Exception):
 class LockWatcher(Watcher):
     """Tells a validator of the locks of a program with threads.
 
-    `pairs` says for a place that takes locks, and the place that called it, whether it is a user's own (`DIRECT`), the
-    standard library's on behalf of one (`GLUE`), or may be a finaliser (then it is looked at each time).
+    `pairs` says for a function that takes locks, by the number of its code, whether it is a user's own (`DIRECT`), the
+    standard library's on behalf of one (`GLUE`), or may be a finaliser's (then it is looked at each time).
     """
 
     lockdep: PlainLockdep
@@ -42,7 +42,7 @@ class LockWatcher(Watcher):
         super().__init__()
         self.stat = stat
         self.always_slow = stat is not None
-        self.pairs: dict[tuple[int, int], int] = {}
+        self.pairs: dict[int, int] = {}
         self._codes: list[CodeType] = []
         self.interrupting: set[int] = set()
 
@@ -152,15 +152,16 @@ class LockWatcher(Watcher):
     def site(self, frame: FrameType, how: int | None, ctx: ThreadContext) -> RawFrame | None:  # noqa: ARG002
         """The user's line that takes a lock; None when all checks are to be made, since it may be a finaliser."""
         if how is None:
-            back = frame.f_back
             how = self._look(frame)
-            if len(self._codes) > _KEPT:
-                self.pairs.clear()
-                self._codes.clear()
-            self._codes.append(frame.f_code)
-            if back is not None:
-                self._codes.append(back.f_code)
-            self.pairs[id(frame.f_code), id(back.f_code) if back is not None else 0] = how
+            code = frame.f_code
+            if id(code) not in self.pairs:
+                if len(self._codes) > _KEPT:
+                    self.pairs.clear()
+                    self._codes.clear()
+                # As long as it is kept, its number is nobody else's.
+                self._codes.append(code)
+            if self.pairs.get(id(code)) != _SUSPECT:
+                self.pairs[id(code)] = how
         if how == _SUSPECT and self.finaliser(frame):
             return None
         if how == DIRECT:

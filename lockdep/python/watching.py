@@ -216,7 +216,8 @@ class Session:
             words += f", {known} known ones" + (f" ({gone} of the baseline did not show)" if gone else "")
         if hints:
             words += f", {hints} guarded"
-        terminalreporter.write_line(words)
+        classes = len(self.program.lockdep.state().classes)
+        terminalreporter.write_line(f"{words}; {classes} kinds of locks were taken")
 
     def _watch_timeouts(self) -> None:
         """pytest-timeout ends a test that hangs: what it waits for is told before."""
