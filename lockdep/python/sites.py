@@ -18,6 +18,7 @@ from lockdep.python.context import PythonMap
 from lockdep.trace import Frame, Tracer, resolve, short_path
 
 _ASSIGNED = re.compile(r"((?:\b(?:self|cls)\.)?[A-Za-z_][\w.]*(?:\[[^\]=]*\])?)\s*(?::[^=;]+)?=(?!=)[^=;]*$")
+_SEVERAL = re.compile(r"((?:[A-Za-z_][\w.]*\s*,\s*)+[A-Za-z_][\w.]*)\s*=(?!=)([^=;]*)$")
 _SELF = re.compile(r"^(?:self|cls)\.")
 _INNERMOST = 12
 
@@ -111,8 +112,24 @@ def _assigned(frame: FrameType) -> str:
     if line is None or column is None:
         return ""
     text = linecache.getline(code.co_filename, line).encode()[:column].decode(errors="replace")
+    several = _SEVERAL.search(text)
+    if several is not None:
+        # ``a, b = Lock(), Lock()``: the one that stands where this call does.
+        names = [name.strip() for name in several[1].split(",")]
+        place = _commas(several[2])
+        if place < len(names):
+            return names[place]
     found = _ASSIGNED.search(text)
     return found[1] if found else ""
+
+
+def _commas(text: str) -> int:
+    """The commas that stand within no bracket."""
+    depth = count = 0
+    for char in text:
+        depth += (char in "([{") - (char in ")]}")
+        count += char == "," and not depth
+    return count
 
 
 def _named(frame: FrameType, made: Frame) -> str:

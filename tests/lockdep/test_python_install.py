@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import threading
@@ -365,3 +366,50 @@ def test_a_program_that_replaces_threading_lock_itself_keeps_its_own(program: Pr
     finally:
         threading.Lock = ours  # type: ignore[misc]
     assert program.failures == []
+
+
+STRESS = """
+import sys, threading
+assert not getattr(sys, "_is_gil_enabled", lambda: True)() or "--with-gil" in sys.argv
+import lockdep.python
+program = lockdep.python.install()
+locks = [threading.Lock() for _ in range(2)]
+a, b, c = threading.Lock(), threading.RLock(), threading.Lock()
+start = threading.Barrier(8)
+def work():
+    start.wait()
+    for _ in range(500):
+        with a, b, c: pass
+        with a, c: pass
+        with b: pass
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert program.failures == [], program.failures
+edges = sorted((one.title, next_.next.title) for one in program.lockdep.state().classes for next_ in one.after.values())
+assert [pair for pair in edges if set(pair) <= {"a", "b", "c"}] == [("a", "b"), ("a", "c"), ("b", "c")], edges
+with c, a: pass
+assert [str(report.kind) for report in program.failures] == ["circular-locking"], program.failures
+"""
+
+
+def test_eight_threads_keep_one_graph_with_and_without_the_gil(tmp_path: Path) -> None:
+    (tmp_path / "stress.py").write_text(STRESS)
+
+    def run(python: str, *words: str) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [python, str(tmp_path / "stress.py"), *words],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    run(sys.executable, "--with-gil")
+    free = next(filter(None, map(shutil.which, ("python3.14t", "python3.13t"))), None)
+    if free is None:
+        pytest.skip("there is no free-threaded Python here (python3.13t or later): the run without the GIL is left out")
+    run(free)
