@@ -73,7 +73,9 @@ def main() -> int:
         bound = 8 if "rlock" in name else 6
         ratio = ours_took / plain
         worst = max(worst, int(ratio > bound))
-        print(f"{name:34} {plain:7.0f} ns bare, {ours_took:7.0f} ns watched, {ratio:5.1f} x (at most {bound})")
+        print(
+            f"{name:34} {plain:7.0f} ns bare, {ours_took:7.0f} ns watched, {ratio:5.1f} x (at most {bound})"
+        )
     print(f"{'with lock, under another one':34} {'':16} {nested:7.0f} ns watched")
     return worst
 

@@ -7,6 +7,7 @@ import threading
 import weakref
 from _thread import get_ident
 from itertools import count
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from lockdep.keys import LockClassKey, LockMap, Order
@@ -64,7 +65,7 @@ class Unit:
 class PythonMap(LockMap):
     """The map of one lock of a Python program: who has it now, and which stretches of work took it."""
 
-    __slots__ = ("__weakref__", "last", "owner", "rank", "reentrant", "takers")
+    __slots__ = ("__weakref__", "code", "last", "owner", "rank", "reentrant", "takers")
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class PythonMap(LockMap):
     ) -> None:
         super().__init__(key, name, subclass=subclass, order=order)
         self.rank: Any = None
+        self.code: CodeType | None = None
         self.owner: ThreadContext | None = None
         self.last: Unit | None = None
         self.takers: dict[int, tuple[Unit, RawFrame]] = {}

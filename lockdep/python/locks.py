@@ -156,14 +156,16 @@ class Lock(_Watched):
         code = frame.f_code
         hits = chain.hits = chain.hits + 1
         # Who called whom is looked at the first times, and now and then: it may be a finaliser this time.
-        how = self._pairs.get(id(code)) if hits > OFTEN and hits & SOMETIMES else None
-        if how != DIRECT:
+        if code is lock_map.code and hits & SOMETIMES:
+            lasti = frame.f_lasti
+        else:
+            how = self._pairs.get(id(code)) if hits > OFTEN and hits & SOMETIMES else None
             where = self._home.site(frame, how, ctx)
             if where is None:
                 return self._slowly(ctx)
+            if hits > OFTEN and where[0] is code and self._pairs.get(id(code)) == DIRECT:
+                lock_map.code = code
             code, lasti = where
-        else:
-            lasti = frame.f_lasti
         if lock_map.last is not ctx.unit:
             lock_map.saw(ctx.unit, (code, lasti))
         ctx.held.append((lock_map, chain, code, lasti, None))
@@ -198,14 +200,16 @@ class Lock(_Watched):
         code = frame.f_code
         hits = chain.hits = chain.hits + 1
         # Who called whom is looked at the first times, and now and then: it may be a finaliser this time.
-        how = self._pairs.get(id(code)) if hits > OFTEN and hits & SOMETIMES else None
-        if how != DIRECT:
+        if code is lock_map.code and hits & SOMETIMES:
+            lasti = frame.f_lasti
+        else:
+            how = self._pairs.get(id(code)) if hits > OFTEN and hits & SOMETIMES else None
             where = self._home.site(frame, how, ctx)
             if where is None:
                 return self._slowly(ctx)
+            if hits > OFTEN and where[0] is code and self._pairs.get(id(code)) == DIRECT:
+                lock_map.code = code
             code, lasti = where
-        else:
-            lasti = frame.f_lasti
         if lock_map.last is not ctx.unit:
             lock_map.saw(ctx.unit, (code, lasti))
         ctx.held.append((lock_map, chain, code, lasti, None))
@@ -327,16 +331,18 @@ class RLock(_Watched):
         code = frame.f_code
         hits = chain.hits = chain.hits + 1
         # Who called whom is looked at the first times, and now and then: it may be a finaliser this time.
-        how = self._pairs.get(id(code)) if hits > OFTEN and hits & SOMETIMES else None
-        if how != DIRECT:
+        if code is lock_map.code and hits & SOMETIMES:
+            lasti = frame.f_lasti
+        else:
+            how = self._pairs.get(id(code)) if hits > OFTEN and hits & SOMETIMES else None
             where = self._home.site(frame, how, ctx)
             if where is None:
                 self._slowly(ctx)
                 self._depth = 1
                 return True
+            if hits > OFTEN and where[0] is code and self._pairs.get(id(code)) == DIRECT:
+                lock_map.code = code
             code, lasti = where
-        else:
-            lasti = frame.f_lasti
         if lock_map.last is not ctx.unit:
             lock_map.saw(ctx.unit, (code, lasti))
         ctx.held.append((lock_map, chain, code, lasti, None))

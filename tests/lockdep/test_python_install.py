@@ -411,5 +411,7 @@ def test_eight_threads_keep_one_graph_with_and_without_the_gil(tmp_path: Path) -
     run(sys.executable, "--with-gil")
     free = next(filter(None, map(shutil.which, ("python3.14t", "python3.13t"))), None)
     if free is None:
-        pytest.skip("there is no free-threaded Python here (python3.13t or later): the run without the GIL is left out")
+        pytest.skip(
+            "there is no free-threaded Python here (python3.13t or later): the run without the GIL is left out"
+        )
     run(free)
