@@ -27,8 +27,8 @@ from lockdep.lockstat import LockStat
 from lockdep.python.context import PythonMap
 from lockdep.python.locks import Lock as _Lock
 from lockdep.python.locks import RealLock, RealRLock
-from lockdep.python.locks import RLock as _RLock
 from lockdep.python.program import write
+from lockdep.python.relocks import RLock as _RLock
 from lockdep.python.sites import SiteKey, Sites
 from lockdep.python.told import tell
 from lockdep.python.validator import PlainLockdep

@@ -9,8 +9,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lockdep.python.factories import WatchedLock, WatchedRLock
-from lockdep.python.locks import Lock, LockType, RealLock, RealRLock, RLock
+from lockdep.python.locks import Lock, LockType, RealLock, RealRLock
 from lockdep.python.patches import Patches
+from lockdep.python.relocks import RLock
 from lockdep.python.sites import SiteKey
 from lockdep.trace import Frame
 

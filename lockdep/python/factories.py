@@ -6,7 +6,8 @@ import threading
 from sys import _getframe
 from typing import TYPE_CHECKING, Any
 
-from lockdep.python.locks import Lock, LockType, RealLock, RealRLock, RLock
+from lockdep.python.locks import Lock, LockType, RealLock, RealRLock
+from lockdep.python.relocks import RLock
 
 if TYPE_CHECKING:
     from lockdep.python.program import Program

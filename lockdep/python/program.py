@@ -16,7 +16,8 @@ from typing import Any
 from lockdep.chains import HARDIRQS_ON, NOT_THREADED, SOFTIRQS_ON
 from lockdep.keys import LockMap
 from lockdep.python.context import PythonMap, ThreadContext
-from lockdep.python.locks import Lock, LockType, RealLock, RealRLock, RLock
+from lockdep.python.locks import Lock, LockType, RealLock, RealRLock
+from lockdep.python.relocks import RLock
 from lockdep.python.sites import SiteKey, Sites
 from lockdep.python.told import tell
 from lockdep.python.validator import INTERNAL, PythonLockdep
