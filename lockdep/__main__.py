@@ -2,6 +2,11 @@
 
 import sys
 
+if sys.argv[1:2] == ["run"]:
+    from lockdep.python.runner import main as run_program
+
+    sys.exit(run_program(sys.argv[2:]))
+
 from lockdep.cli import main
 
 sys.exit(main())

@@ -146,7 +146,7 @@ class Core(Ground):
             flags |= NESTED
             extra = extra or Extra(nest_lock)
         in_nmi = bool(ctx.chain.context & IN_NMI)
-        if in_nmi or lock_class.order is not None:
+        if in_nmi or self._by_instance(ctx, lock_class):
             flags |= RECHECK
         key = (lock_class.family.token | lock_class.subclass << SUBCLASS_SHIFT) | flags
         parent = ctx.chain
@@ -185,6 +185,10 @@ class Core(Ground):
         else:
             parent.next[key] = chain
         return None if sync else (chain, extra)
+
+    def _by_instance(self, ctx: TaskContext, lock_class: LockClass) -> bool:  # noqa: ARG002
+        """Whether the instances decide, so that no look-up by classes answers for this acquire."""
+        return lock_class.order is not None
 
     def _merge(self, ctx: TaskContext, lock_class: LockClass, maps: list[LockMap]) -> bool:
         """Puts more locks into the top entry if it is of their class: a nest lock serialises them."""

@@ -7,9 +7,16 @@ import sys
 def main() -> None:
     """The console script; with several jobs the server of worker processes starts beside our own imports."""
     try:
+        if sys.argv[1:3] == ["lockdep", "run"]:
+            # Before anything else is loaded: the program is to find the interpreter as it would be.
+            from lockdep.python.runner import main as run_program
+
+            sys.exit(run_program(sys.argv[3:]))
         if any(word.partition("=")[0] == "--jobs" for word in sys.argv[1:]):
             _start_server()
         from stress.cli import main as run
+    except SystemExit:
+        raise
     except BaseException as error:
         # Nothing of ours is loaded that could say more; but 1, Python's status for this, says that a bug was found.
         if isinstance(error, KeyboardInterrupt):

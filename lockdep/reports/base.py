@@ -47,6 +47,12 @@ class ReportKind(StrEnum):
     ALL_LOCKS = "all-locks-held"
     DATA_RACE = "data-race"
     UNKNOWN = "unknown-lock-report"
+    WAIT_UNDER_LOCK = "wait-under-lock"
+    POOL = "pool-waits-for-itself"
+    LOOP = "event-loop-waits-for-itself"
+    DEADLOCK = "deadlock"
+    BLOCKING = "blocking-under-lock"
+    FORK = "lock-held-at-fork"
 
 
 LOG_KINDS = frozenset(

@@ -206,7 +206,7 @@ MUTANTS = [
     Mutant(
         "an ordering function is asked each time",
         "core.py",
-        "if in_nmi or lock_class.order is not None:",
+        "if in_nmi or self._by_instance(ctx, lock_class):",
         "if in_nmi:",
         DEPENDENCIES,
     ),

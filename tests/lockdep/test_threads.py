@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import pickle
+import signal
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +14,7 @@ import pytest
 from lockdep import LockClassKey, ReportKind
 from lockdep.listings import lock_stat_text
 from lockdep.lockstat import LockStat
-from lockdep.reports import CircularReport, Report
+from lockdep.reports import CircularReport
 from lockdep.snapshot import take
 from lockdep.task import TaskContext
 from lockdep.threads import ThreadMonitor
@@ -70,19 +74,175 @@ def test_lock_behaves_like_threadings() -> None:
         lock.release()
 
 
-def test_a_lock_is_given_back_even_if_its_release_is_reported() -> None:
-    class Stop(Exception):
+def test_another_thread_may_give_a_lock_back_and_no_cycle_comes_of_it() -> None:
+    monitor = ThreadMonitor()
+    lock, other = monitor.Lock("lock"), monitor.Lock("other")
+    lock.acquire()
+    run(lock.release)
+    assert not lock.locked()
+    with other:
+        pass
+    with other, lock:
+        pass
+    assert monitor.lockdep.reports == []
+    assert monitor.current().held == []
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_an_exception_out_of_a_wait_leaves_nothing_held(kind: str) -> None:
+    class Stop(BaseException):
         pass
 
-    def stop(report: Report) -> None:
-        raise Stop(report.headline)
+    monitor = ThreadMonitor()
+    lock, other = getattr(monitor, kind)("lock"), monitor.Lock("other")
+    holds, go = threading.Event(), threading.Event()
 
-    monitor = ThreadMonitor(on_report=stop)
-    lock = monitor.Lock("lock")
-    run(lambda: lock.__enter__() and None)
-    with pytest.raises(Stop, match="bad unlock"):
-        lock.release()
-    assert not lock.locked()
+    def holder() -> None:
+        with lock:
+            holds.set()
+            go.wait()
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    thread = threading.Thread(target=holder)
+    thread.start()
+    holds.wait()
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        with pytest.raises(Stop):
+            lock.acquire()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        go.set()
+        thread.join()
+    assert monitor.current().held == []
+    with other, lock:
+        pass
+    assert monitor.lockdep.reports == []
+
+
+def test_a_condition_works_with_either_lock() -> None:
+    monitor = ThreadMonitor()
+    for lock in (monitor.Lock("lock"), monitor.RLock("rlock")):
+        condition, ready = threading.Condition(lock), []
+
+        def body(condition: threading.Condition = condition, ready: list[int] = ready) -> None:
+            with condition:
+                ready.append(1)
+                condition.notify()
+
+        with condition:
+            thread = threading.Thread(target=body)
+            thread.start()
+            assert condition.wait_for(lambda ready=ready: ready, timeout=60)
+        thread.join()
+    rlock = monitor.RLock("deep")
+    deep = threading.Condition(rlock)
+    with rlock, deep:
+        assert not deep.wait(timeout=0.001)
+    with pytest.raises(RuntimeError):
+        deep.notify()
+    assert monitor.lockdep.reports == []
+    assert monitor.current().held == []
+
+
+def test_parent_and_child_are_right_with_a_subclass_a_nest_lock_or_ranks() -> None:
+    monitor = ThreadMonitor()
+    key = LockClassKey("node")
+    parent, child = monitor.Lock("node", key=key), monitor.Lock("node", key=key, subclass=1)
+    with parent, child:
+        pass
+    first, second = monitor.Lock("item"), monitor.Lock("item")
+    with parent:
+        first.acquire(nest_lock=parent)
+        second.acquire(nest_lock=parent)
+        second.release()
+        first.release()
+    with first:
+        second.acquire(subclass=1)
+        second.release()
+    ranked = [monitor.Lock("account", rank=rank) for rank in (1, 2)]
+    with ranked[0], ranked[1]:
+        pass
+    assert monitor.lockdep.reports == []
+    with ranked[1], ranked[0]:
+        pass
+    assert [report.kind for report in monitor.lockdep.reports] == [ReportKind.RECURSIVE]
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_locks_are_weakly_referenced_hashed_and_refused_by_pickle_as_real_ones_are(kind: str) -> None:
+    lock = getattr(ThreadMonitor(), kind)("lock")
+    real = getattr(threading, kind)()
+    assert weakref.ref(lock)() is lock
+    assert {lock: 1}[lock] == 1
+    with pytest.raises(TypeError) as raised:
+        pickle.dumps(lock)
+    with pytest.raises(TypeError) as expected:
+        pickle.dumps(real)
+    assert str(raised.value) == str(expected.value)
+    assert set(dir(real)) <= set(dir(lock)) | {"__doc__"}
+    for wrong in ((True, -2), (False, 1)):
+        with pytest.raises(ValueError, match=r"timeout") as raised_too:
+            lock.acquire(*wrong)
+        with pytest.raises(ValueError, match=r"timeout") as expected_too:
+            real.acquire(*wrong)
+        assert str(raised_too.value) == str(expected_too.value)
+
+
+def test_a_collection_in_the_middle_of_everything_finds_the_monitor_whole() -> None:
+    monitor = ThreadMonitor()
+    locks = [monitor.Lock(f"lock{index}") for index in range(4)]
+    shared = monitor.Lock("finaliser's own")
+
+    class Noisy:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            with shared:
+                pass
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+
+        def body() -> None:
+            for first in locks:
+                for second in locks[locks.index(first) + 1 :]:
+                    Noisy()
+                    with first, second:
+                        Noisy()
+
+        run(body, body)
+    finally:
+        gc.set_threshold(*threshold)
+    assert [report for report in monitor.lockdep.reports if report.kind is not ReportKind.CIRCULAR] == []
+    assert monitor.current().held == []
+
+
+def test_a_report_reaches_standard_error_at_once_in_words_of_python(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monitor = ThreadMonitor()
+
+    class Pool:
+        def __init__(self) -> None:
+            self.lock = monitor.Lock()
+            self.free = monitor.Lock()
+
+    pool = Pool()
+    with pool.lock, pool.free:
+        pass
+    with pool.free, pool.lock:
+        told = capsys.readouterr().err
+    assert "possible deadlock" in told
+    assert f"Pool.lock (made at {__file__}:" in told
+    assert "with pool.free, pool.lock:" in told
+    for word in ("CPU0", "{+.+.}", "tainted"):
+        assert word not in told
 
 
 def test_a_failed_try_leaves_nothing_held_and_a_good_one_makes_no_cycle() -> None:

@@ -100,6 +100,7 @@ def test_all_errors_have_one_root() -> None:
     assert own == {
         "concurrency.failure.Failure",
         "concurrency.frames.Hidden",
+        "lockdep.python.watcher.Passed",
         "stress.captures.HeldFast",
         "stress.litmus.calls.NotANumber",
         "stress.litmus.syntax.Wrong",

@@ -1,0 +1,102 @@
+"""Locks and factories that modules have made, or taken hold of, before the program was watched."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from lockdep.python.factories import WatchedLock, WatchedRLock
+from lockdep.python.locks import Lock, LockType, RealLock, RealRLock
+from lockdep.python.patches import Patches
+from lockdep.python.relocks import RLock
+from lockdep.python.sites import SiteKey
+from lockdep.trace import Frame
+
+if TYPE_CHECKING:
+    from lockdep.python.program import Program
+
+# Their locks are the ground on which watching itself stands: imports, threads, the collector's own.
+_LEFT_ALONE = frozenset(
+    ("threading", "_thread", "importlib", "_weakrefset", "weakref", "sys", "builtins", "faulthandler", "signal", "gc",
+     "linecache", "tokenize", "re", "enum", "io", "greenlet", "gevent", "eventlet", "lockdep", "_pytest", "pluggy")
+)  # fmt: skip
+_CONDITION = ("acquire", "release", "_release_save", "_acquire_restore", "_is_owned")
+
+
+class Adopter:
+    """Puts watched locks where real ones are held, around the very same locks."""
+
+    def __init__(self, program: Program, patches: Patches) -> None:
+        self._program = program
+        self._patches = patches
+        self._known: dict[int, tuple[Any, Lock | RLock]] = {}
+        self._keys: dict[tuple[str, str], SiteKey] = {}
+        self._factories = {
+            id(RealLock): WatchedLock,
+            id(RealRLock): WatchedRLock,
+            id(threading.Lock): WatchedLock,
+            id(threading.RLock): WatchedRLock,
+        }
+
+    def modules(self) -> None:
+        """What stands in modules."""
+        for name, module in list(sys.modules.items()):
+            if isinstance(module, ModuleType) and name.partition(".")[0] not in _LEFT_ALONE:
+                file = getattr(module, "__file__", None) or name
+                for attribute, value in list(vars(module).items()):
+                    factory = self._factories.get(id(value))
+                    if factory is not None:
+                        self._patches.put(module, attribute, factory)
+                    elif type(value) is LockType or type(value) is RealRLock:
+                        self._patches.put(module, attribute, self._around(value, name, attribute, file))
+
+    def objects(self) -> None:
+        """What stands in attributes of objects: handlers, queues, conditions."""
+        conditions = []
+        for one in gc.get_objects():
+            kind = type(one)
+            if kind.__module__.partition(".")[0] in _LEFT_ALONE and kind is not threading.Condition:
+                continue
+            if kind is threading.Condition:
+                conditions.append(one)
+                continue
+            names = getattr(one, "__dict__", None) if kind.__flags__ & _HEAP else None
+            if type(names) is not dict:
+                continue
+            for attribute, value in list(names.items()):
+                if type(value) is LockType or type(value) is RealRLock:
+                    self._patches.put(
+                        one, attribute, self._around(value, kind.__qualname__, attribute, kind.__module__)
+                    )
+        for condition in conditions:
+            self._condition(condition)
+
+    def _condition(self, condition: threading.Condition) -> None:
+        """A condition calls the methods of its lock by names of its own."""
+        names = vars(condition)
+        known = self._known.get(id(names.get("_lock")))
+        if known is None:
+            return
+        lock = known[1]
+        names["_lock"] = lock
+        for name in _CONDITION:
+            if name in names:
+                names[name] = getattr(lock, name)
+
+    def _around(self, real: Any, owner: str, attribute: str, file: str) -> Lock | RLock:
+        known = self._known.get(id(real))
+        if known is None:
+            name = f"{owner}.{attribute}"
+            kind = "Lock" if type(real) is LockType else "RLock"
+            key = self._keys.get((owner, attribute))
+            if key is None:
+                made = Frame("before lockdep was installed", file, 0)
+                key = self._keys[owner, attribute] = SiteKey(name, made, kind, ())
+            known = self._known[id(real)] = real, self._program.adopt(real, key)
+        return known[1]
+
+
+_HEAP = 1 << 9

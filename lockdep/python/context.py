@@ -1,0 +1,200 @@
+"""What is kept for each thread, and for each stretch of work that it does."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from _thread import get_ident
+from itertools import count
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+from lockdep.keys import LockClassKey, LockMap, Order
+from lockdep.task import TaskContext
+from lockdep.trace import RawFrame
+
+if TYPE_CHECKING:
+    from lockdep.python.waits import Wait
+
+_KEPT_UNITS = 16
+"""For each lock, the threads whose last use of it is remembered; the ones longest ago are forgotten."""
+
+
+class Unit:
+    """A stretch of a thread's work: from its start, a wait or a wake-up to the next one.
+
+    `number` counts the stretches of one thread; `heard` says for other threads, by their numbers, up to which of their
+    stretches everything happened before this one (by start, join, queue, event, future; never by a lock). `label`
+    names the work, if somebody handed it to the thread. From stretch `floor` on the thread's own order counts:
+    which piece of work a pool's thread did before this one is chance. `since` is the stretch that the thread's
+    last wait began.
+    """
+
+    __slots__ = ("ctx", "floor", "heard", "label", "number", "since")
+
+    def __init__(
+        self,
+        ctx: ThreadContext,
+        number: int,
+        heard: dict[int, int],
+        label: str,
+        floor: int = 0,
+        since: int | None = None,
+    ) -> None:
+        self.floor = floor
+        self.since = number if since is None else since
+        self.ctx = ctx
+        self.number = number
+        self.heard = heard
+        self.label = label
+
+    def leads_to(self, other: Unit) -> bool:
+        """Whether the thread came from here to the other stretch without waiting for anybody."""
+        return self.ctx is other.ctx and self.since == other.since and self.number <= other.number
+
+    def before(self, other: Unit) -> bool:
+        """Whether all of this stretch happened before the other one, whatever the scheduler does."""
+        if self.ctx is other.ctx:
+            return (
+                other.floor <= self.number < other.number or other.heard.get(self.ctx.pid, -1) >= self.number
+            )
+        return other.heard.get(self.ctx.pid, -1) >= self.number
+
+
+class PythonMap(LockMap):
+    """The map of one lock of a Python program: who has it now, and which stretches of work took it."""
+
+    __slots__ = ("__weakref__", "code", "last", "owner", "rank", "reentrant", "takers")
+
+    def __init__(
+        self,
+        key: LockClassKey,
+        name: str | None = None,
+        *,
+        reentrant: bool = False,
+        subclass: int = 0,
+        order: Order | None = None,
+    ) -> None:
+        super().__init__(key, name, subclass=subclass, order=order)
+        self.rank: Any = None
+        self.code: CodeType | None = None
+        self.owner: ThreadContext | None = None
+        self.last: Unit | None = None
+        self.takers: dict[int, tuple[Unit, RawFrame]] = {}
+        self.reentrant = reentrant
+
+    def saw(self, unit: Unit, site: RawFrame) -> None:
+        """A stretch of work takes the lock for the first time."""
+        self.last = unit
+        takers = self.takers
+        number = unit.ctx.pid
+        takers.pop(number, None)
+        takers[number] = unit, site
+        if len(takers) > _KEPT_UNITS:
+            del takers[next(iter(takers))]
+
+
+class ThreadContext(TaskContext):
+    """A thread, as the validator sees it.
+
+    `slow` sends its acquires past the look-up: it is in an interrupt, or another thread gave back a lock of its
+    (`gone`). It is `busy` while it is in the validator itself, which a collection or a signal may enter again. `waits`
+    says what it waits for that is no lock.
+    """
+
+    __slots__ = ("busy", "ended", "finalising", "gone", "ident", "interrupts", "slow", "unit", "waits")
+
+    def __init__(self, comm: str, pid: int, *, slow: bool = False) -> None:
+        super().__init__(comm, pid)
+        self.slow = slow
+        self.busy = False
+        self.finalising = ""
+        self.ended = False
+        self.gone: list[PythonMap] = []
+        self.ident = get_ident()
+        self.interrupts: list[str] = []
+        self.unit = Unit(self, 0, {}, "")
+        self.waits: Wait | None = None
+
+    def next_unit(self, heard: dict[int, int] | None = None, *, waited: bool = True) -> None:
+        """The thread begins a new stretch, after all that it has heard of; `waited` says that it waited for that."""
+        old = self.unit
+        merged = old.heard
+        if heard:
+            merged = dict(merged)
+            for number, at in heard.items():
+                if merged.get(number, -1) < at:
+                    merged[number] = at
+        since = None if waited else old.since
+        self.unit = Unit(self, old.number + 1, merged, old.label, old.floor, since)
+
+    def begin_work(self, heard: dict[int, int], label: str) -> None:
+        """The thread begins with what somebody has given to it: what it did before has nothing to do with that."""
+        number = self.unit.number + 1
+        self.unit = Unit(self, number, dict(heard), label, number)
+
+    def tell(self) -> dict[int, int]:
+        """What somebody who is woken by the thread may rely on; the thread begins a new stretch."""
+        told = {**self.unit.heard, self.pid: self.unit.number}
+        self.next_unit(waited=False)
+        return told
+
+
+def thread_name() -> str:
+    """The name of the running thread, without making a dummy for one that `threading` does not know."""
+    known = threading._active.get(get_ident())  # type: ignore[attr-defined]
+    return known.name if known is not None else f"thread-{get_ident()}"
+
+
+class Watcher:
+    """Who watches locks: one context for each thread, and what is known of the places from which locks are taken."""
+
+    def __init__(self) -> None:
+        _WATCHERS.add(self)
+        self.tls = threading.local()
+        self.live = True
+        self.always_slow = False
+        self.contexts: dict[int, ThreadContext] = {}
+        self._numbers = count(1)
+
+    def current(self) -> ThreadContext:
+        """The running thread's context."""
+        try:
+            ctx: ThreadContext = self.tls.ctx
+        except AttributeError:
+            return self.new_context()
+        return ctx
+
+    def new_context(self) -> ThreadContext:
+        """Makes the context of the running thread."""
+        name = getattr(self.tls, "name", None) or thread_name()
+        ctx = ThreadContext(name, next(self._numbers), slow=self.always_slow or not self.live)
+        # A collection in the middle of this may run a finaliser that takes a lock, and has made one then.
+        known: ThreadContext | None = getattr(self.tls, "ctx", None)
+        if known is not None:
+            return known
+        self.tls.ctx = ctx
+        self.contexts[ctx.ident] = ctx
+        self.begins(ctx)
+        return ctx
+
+    def begins(self, ctx: ThreadContext) -> None:
+        """A thread takes its first lock."""
+
+    def forked(self) -> None:
+        """The process is the child of a fork: the other threads are gone, and what they had stays taken."""
+        me = getattr(self.tls, "ctx", None)
+        self.contexts = {} if me is None else {me.ident: me}
+
+
+_WATCHERS: weakref.WeakSet[Watcher] = weakref.WeakSet()
+
+
+def _in_child() -> None:
+    for watcher in list(_WATCHERS):
+        watcher.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

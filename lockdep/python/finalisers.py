@@ -1,0 +1,116 @@
+"""Which locks interrupts of Python take: the collector's finalisers are hardware interrupts, signal handlers softirqs.
+
+What a finaliser takes counts once it is known that others can have it: a lock that dies with its object is
+that object's own.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from lockdep.acquire import Acquire
+from lockdep.classes import LockClass
+from lockdep.graph import has_usage, makings, no_irq_path, search_backwards, search_forwards
+from lockdep.irqprover import INVERSION_HEADLINE, IrqProver
+from lockdep.keys import LockMap
+from lockdep.python.context import PythonMap, ThreadContext
+from lockdep.reporter import class_line, common, lock_line
+from lockdep.reports import InversionReport, ReportKind
+from lockdep.task import TaskContext
+from lockdep.trace import Trace
+from lockdep.usage import ENABLED_BIT, HARDIRQ, STATE_NAMES, USED, opposite, used_in
+
+if TYPE_CHECKING:
+    from lockdep.reporter import Reporter
+
+
+class Candidate(NamedTuple):
+    """A lock that a finaliser took: it counts once it is known not to be the dying object's own."""
+
+    lock: weakref.ref[LockMap]
+    lock_class: LockClass
+    ctx: ThreadContext
+    trace: Trace
+
+
+class PythonIrqProver(IrqProver):
+    """The collector's finalisers are hardware interrupts, signal handlers are softirqs; RLocks may be taken again."""
+
+    __slots__ = ("candidates", "private")
+
+    def __init__(self, reporter: Reporter, operations: Callable[[LockClass], int]) -> None:
+        super().__init__(reporter, operations)
+        self.candidates: list[Candidate] = []
+        self.private: Callable[[LockMap], bool] = lambda _: True
+
+    def mark_acquire(self, acquire: Acquire) -> None:
+        ctx = acquire.ctx
+        assert isinstance(ctx, ThreadContext)
+        if not ctx.finalising:
+            super().mark_acquire(acquire)
+            return
+        if not acquire.trylock and acquire.checked:
+            bit = used_in(HARDIRQ, False)
+            if not acquire.lock_class.usage >> bit & 1:
+                one = Candidate(weakref.ref(acquire.lock_map), acquire.lock_class, ctx, acquire.trace)
+                assert isinstance(acquire.lock_map, PythonMap)
+                if acquire.lock_map.owner is ctx or not self.private(acquire.lock_map):
+                    self.confirm(one, acquire.lock_map)
+                else:
+                    self.candidates.append(one)
+        acquire.lock_class.usage |= 1 << USED
+        acquire.lock_class.traces.setdefault(USED, acquire.trace)
+        acquire.lock_class.makers.setdefault(USED, ctx.maker)
+
+    def settle(self, ctx: ThreadContext | None) -> None:
+        """Looks again at what finalisers of a thread (None: of all) took: a lock that outlived one is no part of it."""
+        if not self.candidates:
+            return
+        now = [one for one in self.candidates if ctx is None or one.ctx is ctx]
+        self.candidates = [one for one in self.candidates if not (ctx is None or one.ctx is ctx)]
+        for one in now:
+            lock_map = one.lock()
+            if lock_map is not None:
+                self.confirm(one, lock_map)
+
+    def confirm(self, one: Candidate, lock_map: LockMap) -> None:
+        """Others can have the lock when the collector runs the finaliser."""
+        bit = used_in(HARDIRQ, False)
+        if not one.lock_class.usage >> bit & 1:
+            self._mark_class(one.ctx, lock_map, one.lock_class, 0, bit, one.trace)
+
+    def _mark_class(
+        self, ctx: TaskContext, lock_map: LockMap, lock_class: LockClass, read: int, bit: int, trace: Trace
+    ) -> None:
+        if not getattr(lock_map, "reentrant", False) or bit >= USED:
+            super()._mark_class(ctx, lock_map, lock_class, read, bit, trace)
+            return
+        # The thread that is interrupted may take its own RLock again; what others hold it may have to wait for.
+        self._seen |= 1 << bit
+        lock_class.usage |= 1 << bit
+        lock_class.traces[bit] = trace
+        lock_class.makers[bit] = ctx.maker
+        ends = has_usage(opposite(1 << bit))
+        forwards = not bit & ENABLED_BIT
+        search = search_forwards if forwards else search_backwards
+        weak = read > 0
+        found = search(
+            lock_class, weak, lambda at, weak: at is not lock_class and ends(at, weak), no_irq_path
+        )
+        if found is None:
+            return
+        state = STATE_NAMES[bit // 4]
+        cause = f"{state}|{lock_class.title}|{found.at.title}|{forwards}"
+        self._reporter.add(
+            ctx,
+            InversionReport(
+                **common(ctx, ReportKind.INVERSION, INVERSION_HEADLINE, cause, trace),
+                changed=lock_line(lock_map, lock_class, trace.site),
+                other=class_line(found.at),
+                state=state,
+                forwards=forwards,
+                path=self._blocks(found.path, makings(found.path, weak, forwards=forwards), lock_class),
+            ),
+        )

@@ -1,0 +1,283 @@
+"""Locks that behave as those of `threading` do, and tell a watcher.
+
+What a known acquire costs is paid for every lock operation of a program: `acquire` of `Lock` is written out,
+and what is rare is behind one test each. The order of things is the rule that nothing of ours may outlive an exception:
+whoever tells the validator before it blocks untells it on any `BaseException`.
+"""
+
+from __future__ import annotations
+
+import _thread
+from collections.abc import Callable
+from sys import _getframe
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from lockdep.python.context import PythonMap, ThreadContext
+
+if TYPE_CHECKING:
+    from lockdep.python.watcher import LockWatcher
+
+RealLock: Callable[[], Any] = _thread.allocate_lock
+RealRLock: Any = _thread.RLock
+LockType: type = _thread.LockType
+OFTEN = 32
+SOMETIMES = 127
+DIRECT = 1
+GLUE = 2
+
+
+class Watched:
+    """What both kinds share: the real lock within, its map, the way to the watcher."""
+
+    __slots__ = ("__weakref__", "_acquire", "_home", "_lock", "_map", "_pairs", "_release", "_tls")
+
+    _acquire: Callable[..., bool]
+    _release: Callable[[], None]
+    _lock: Any
+    _map: PythonMap
+    _home: LockWatcher
+
+    def _set_up(self, home: LockWatcher, lock: Any, lock_map: PythonMap) -> None:
+        self._home = home
+        self._tls = home.tls
+        self._pairs = home.pairs
+        self._lock = lock
+        self._acquire = lock.acquire
+        self._release = lock.release
+        self._map = lock_map
+
+    @property
+    def dep_map(self) -> PythonMap:
+        """What the validator knows the lock by."""
+        return self._map
+
+    def __repr__(self) -> str:
+        return repr(self._lock)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Raises, in the words of the real one.
+        return self._lock.__reduce_ex__(protocol)
+
+    def __getattr__(self, name: str) -> Any:
+        # What a later Python adds to its locks.
+        if name in Watched.__slots__:
+            raise AttributeError(name)
+        return getattr(self._lock, name)
+
+    def _slowly(
+        self,
+        ctx: ThreadContext,
+        blocking: bool = True,
+        timeout: float = -1,
+        subclass: int = 0,
+        nest_lock: Watched | None = None,
+    ) -> bool:
+        """Takes the lock with all checks, or, if it may end without it, tells afterwards that it was taken."""
+        home, lock_map = self._home, self._map
+        if not blocking or timeout != -1:
+            if not self._acquire(blocking, timeout):
+                return False
+            try:
+                home.taken(ctx, lock_map)
+                lock_map.owner = ctx
+            except BaseException:
+                home.untell(ctx, lock_map)
+                self._release()
+                raise
+            return True
+        if subclass or nest_lock is not None:
+            home.wanted_nested(ctx, lock_map, subclass, None if nest_lock is None else nest_lock.dep_map)
+        else:
+            home.wanted(ctx, lock_map)
+        try:
+            if not self._acquire(False):
+                self._wait(ctx)
+            lock_map.owner = ctx
+        except BaseException:
+            self._undo(ctx)
+            raise
+        home.got(ctx, lock_map)
+        return True
+
+    def _wait(self, ctx: ThreadContext) -> None:
+        """Waits, and says meanwhile that the thread only waits."""
+        ctx.wanted = self._map
+        try:
+            self._home.contended(ctx, self._map)
+            self._acquire()
+        finally:
+            ctx.wanted = None
+
+    def _undo(self, ctx: ThreadContext) -> None:
+        """An exception came while the lock was waited for: it was not asked for, as far as anybody knows."""
+        ctx.wanted = None
+        self._home.untell(ctx, self._map)
+
+    def _given(self, ctx: ThreadContext) -> None:
+        """The lock is about to be given back: the rare ways."""
+        home, lock_map = self._home, self._map
+        if not home.untell(ctx, lock_map):
+            owner = lock_map.owner
+            if owner is not None and owner is not ctx:
+                home.handed_over(lock_map, owner)
+        lock_map.owner = None
+        home.gave(ctx, lock_map)
+
+
+class Lock(Watched):
+    """A `threading.Lock` that tells the validator. Any thread may give it back."""
+
+    __slots__ = ()
+
+    def acquire(
+        self,
+        blocking: bool = True,
+        timeout: float = -1,
+        *,
+        subclass: int = 0,
+        nest_lock: Watched | None = None,
+    ) -> bool:
+        """See `threading.Lock.acquire`. A wait that may end without the lock counts as a trylock.
+
+        `subclass` and `nest_lock` say how a lock may be taken under another one of its class.
+        """
+        try:
+            ctx = self._tls.ctx
+        except AttributeError:
+            ctx = self._home.new_context()
+        if blocking is not True or timeout != -1 or subclass or nest_lock is not None:
+            return self._slowly(ctx, blocking, timeout, subclass, nest_lock)
+        lock_map = self._map
+        chain = ctx.chain.next.get(lock_map.token | ctx.state)
+        if chain is None or ctx.slow:
+            return self._slowly(ctx)
+        frame: FrameType = _getframe(1)
+        code = frame.f_code
+        hits = chain.hits = chain.hits + 1
+        # Who called whom is looked at the first times, and now and then: it may be a finaliser this time.
+        if code is lock_map.code and hits & SOMETIMES:
+            lasti = frame.f_lasti
+        else:
+            how = self._pairs.get(id(code)) if hits > OFTEN and hits & SOMETIMES else None
+            where = self._home.site(frame, how, ctx)
+            if where is None:
+                return self._slowly(ctx)
+            if hits > OFTEN and where[0] is code and self._pairs.get(id(code)) == DIRECT:
+                lock_map.code = code
+            code, lasti = where
+        if lock_map.last is not ctx.unit:
+            lock_map.saw(ctx.unit, (code, lasti))
+        ctx.held.append((lock_map, chain, code, lasti, None))
+        ctx.chain = chain
+        try:
+            # Methods without arguments, of the lock itself: anything else costs more than all the rest of this.
+            if lock_map.owner is not None:
+                self._wait(ctx)
+            else:
+                ctx.wanted = lock_map
+                self._lock.acquire()
+                ctx.wanted = None
+            lock_map.owner = ctx
+        except BaseException:
+            self._undo(ctx)
+            raise
+        return True
+
+    acquire_lock = acquire
+
+    def __enter__(self) -> bool:
+        # The same again without what `acquire` may be given: this is what most programs call.
+        try:
+            ctx = self._tls.ctx
+        except AttributeError:
+            ctx = self._home.new_context()
+        lock_map = self._map
+        chain = ctx.chain.next.get(lock_map.token | ctx.state)
+        if chain is None or ctx.slow:
+            return self._slowly(ctx)
+        frame: FrameType = _getframe(1)
+        code = frame.f_code
+        hits = chain.hits = chain.hits + 1
+        # Who called whom is looked at the first times, and now and then: it may be a finaliser this time.
+        if code is lock_map.code and hits & SOMETIMES:
+            lasti = frame.f_lasti
+        else:
+            how = self._pairs.get(id(code)) if hits > OFTEN and hits & SOMETIMES else None
+            where = self._home.site(frame, how, ctx)
+            if where is None:
+                return self._slowly(ctx)
+            if hits > OFTEN and where[0] is code and self._pairs.get(id(code)) == DIRECT:
+                lock_map.code = code
+            code, lasti = where
+        if lock_map.last is not ctx.unit:
+            lock_map.saw(ctx.unit, (code, lasti))
+        ctx.held.append((lock_map, chain, code, lasti, None))
+        ctx.chain = chain
+        try:
+            # Methods without arguments, of the lock itself: anything else costs more than all the rest of this.
+            if lock_map.owner is not None:
+                self._wait(ctx)
+            else:
+                ctx.wanted = lock_map
+                self._lock.acquire()
+                ctx.wanted = None
+            lock_map.owner = ctx
+        except BaseException:
+            self._undo(ctx)
+            raise
+        return True
+
+    def release(self) -> None:
+        """See `threading.Lock.release`."""
+        try:
+            ctx = self._tls.ctx
+            held = ctx.held
+            if held and not ctx.slow:
+                lock_map, chain, _, _, extra = held[-1]
+                if lock_map is self._map and extra is None and chain is ctx.chain:
+                    held.pop()
+                    ctx.chain = chain.parent
+                    lock_map.owner = None
+                    return
+            self._given(ctx)
+        except AttributeError:
+            # A thread that has not met a lock yet gives back one that another has taken, or nobody.
+            self._given(self._home.current())
+        finally:
+            self._lock.release()
+
+    release_lock = release
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        try:
+            ctx = self._tls.ctx
+            held = ctx.held
+            if held and not ctx.slow:
+                lock_map, chain, _, _, extra = held[-1]
+                if lock_map is self._map and extra is None and chain is ctx.chain:
+                    held.pop()
+                    ctx.chain = chain.parent
+                    lock_map.owner = None
+                    return
+            self._given(ctx)
+        finally:
+            self._lock.release()
+
+    def locked(self) -> bool:
+        """See `threading.Lock.locked`."""
+        return bool(self._lock.locked())
+
+    locked_lock = locked
+
+    def _at_fork_reinit(self) -> None:
+        self._home.reborn(self._map)
+        self._lock._at_fork_reinit()
+
+    def _undo(self, ctx: ThreadContext) -> None:
+        super()._undo(ctx)
+        # The exception may have come in the one moment between the lock being taken and us knowing it: then nobody owns
+        # it, and it would stay taken for ever.
+        if self._map.owner is ctx or (self._map.owner is None and self._lock.locked()):
+            self._map.owner = None
+            self._release()
