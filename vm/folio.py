@@ -32,6 +32,7 @@ from concurrency import (
 from lockdep.gfp import GFP_DIRECT_RECLAIM, GFP_HIGHUSER_MOVABLE, gfpflags_allow_blocking
 from vm.anon_vma import AnonVma
 from vm.layout import PTRS_PER_PTE
+from vm.zero_page import ZERO_PFN, HugeZero
 
 if TYPE_CHECKING:
     from concurrency import Task
@@ -87,7 +88,7 @@ class Folio(Shared):
     @property
     def name(self) -> str:
         """How traces call it."""
-        return f"pfn{self.pfn}"
+        return "the zero page" if self.pfn == ZERO_PFN else f"pfn{self.pfn}"
 
     def __repr__(self) -> str:
         return f"<Folio {self.name} generation {self.generation}>"
@@ -99,7 +100,7 @@ class Memory:
     The frames are shared out among the `nodes` in stretches of one length (`page_to_nid`). `affinity`
     says which tasks stay on the CPUs of which node (`vm.numa`). `irqs_off` are the CPUs that walk page tables with
     interrupts off (`vm.gup`). A page-table page has `ptrs_per_pte` entries, and a huge page as many pages
-    (HPAGE_PMD_NR).
+    (HPAGE_PMD_NR). The `zero_page` is no frame of `mem_map`, the one of `huge_zero` is (`vm.zero_page`).
     """
 
     name = "zone"
@@ -113,6 +114,10 @@ class Memory:
         self.deferred_split: list[Folio] = []
         self.affinity: dict[Task, int] = {}
         self.irqs_off: list[Task] = []
+        self.zero_page = Folio(ZERO_PFN)
+        poke(self.zero_page, "refcount", 1)
+        poke(self.zero_page, "token", 0)
+        self.huge_zero = HugeZero()
 
 
 def page_to_nid(memory: Memory, folio: Folio) -> int:

@@ -24,6 +24,7 @@ from vm.remove_migration import remove_migration_ptes
 from vm.rmap import folio_remove_rmap
 from vm.tlb import flush_tlb_batched_pending, flush_tlb_range
 from vm.vma import VmArea
+from vm.zero_page import vm_normal_page
 
 
 def migrate_vma_setup(vma: VmArea, start: int, end: int) -> list[Folio]:
@@ -56,7 +57,7 @@ def collect_entries(vma: VmArea, table: PageTable, start: int, end: int, pages: 
     unmapped = 0
     for address in range(start, end, PAGE_SIZE):
         pte = ptep_get(table, address)
-        page = memory.mem_map[pte.pfn] if isinstance(pte, Present) else None
+        page = vm_normal_page(memory, pte) if isinstance(pte, Present) else None
         if page is None or page.head.order or not folio_test_anon(page) or not page.anon_exclusive:
             continue
         if folio_maybe_dma_pinned(page) or not page.lock.trylock():

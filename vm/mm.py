@@ -38,6 +38,7 @@ class MmStruct(Shared):
     number of the current write section of mmap_lock, for the locks of single VMAs. `userfaultfd_ctx` is who fills it
     from outside (`vm.uffd_copy`), `userfault_waiters` the tasks whose stores wait, and for which page (`vm.uffd`),
     `notifier_subscriptions` who mirrors it (`vm.mmu_notifier`).
+    `huge_zero_page` (MMF_HUGE_ZERO_PAGE) says that it has a reference to that page (`vm.huge_zero`).
     `unstable` (MMF_UNSTABLE) says that the OOM reaper takes pages away that the process still has: what is empty may
     have been written to, so no fault may fill it with zeroes.
     """
@@ -57,6 +58,7 @@ class MmStruct(Shared):
     ended: Unshared[bool] = False
     oom_skip: Once[bool] = False
     unstable: Once[bool] = False
+    huge_zero_page: Atomic[bool] = False
     tlb_flush_pending: Atomic[int] = 0
     tlb_flush_batched: Atomic[int] = 0
     write_protect_seq: Atomic[int] = 0

@@ -43,6 +43,7 @@ from vm.tlb import (
     tlb_remove_tlb_entry,
 )
 from vm.vma import VmArea, vma_is_anonymous
+from vm.zero_page import vm_normal_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +180,10 @@ def zap_pte_range(
             assert pte is not None
             if isinstance(pte, Present):
                 tlb_remove_tlb_entry(tlb, address, address + PAGE_SIZE)
-                folio = mm.memory.mem_map[pte.pfn]
+                folio = vm_normal_page(mm.memory, pte)
+                if folio is None:
+                    trace("zap", mm=mm.name, addr=hex(address), pte=pte)
+                    continue
                 member = mm_counter(folio)
                 if pte.dirty and member is MM_FILEPAGES:
                     folio.dirty = flush = True
@@ -213,7 +217,8 @@ def is_spared(memory: Memory, pte: Present | Migration | Swap | Marker, details:
         return True
     if isinstance(pte, Migration):
         return folio_test_anon(pfn_swap_entry_to_page(memory, pte))
-    return folio_test_anon(memory.mem_map[pte.pfn])
+    page = vm_normal_page(memory, pte)
+    return page is not None and folio_test_anon(page)
 
 
 def pte_install_uffd_wp_if_needed(
