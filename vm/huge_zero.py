@@ -74,7 +74,10 @@ def shrink_huge_zero_page_scan(memory: Memory) -> int:
     if cmpxchg(zero, "refcount", _SHRINKER, 0) != _SHRINKER:
         return 0
     folio = xchg(zero, "page", None)
-    bug_on(folio is None, "kernel BUG at mm/huge_memory.c: shrink_huge_zero_page_scan(): BUG_ON(zero_page == NULL)")
+    bug_on(
+        folio is None,
+        "kernel BUG at mm/huge_memory.c: shrink_huge_zero_page_scan(): BUG_ON(zero_page == NULL)",
+    )
     assert folio is not None
     size = len(folio.pages)
     folio_put(memory, folio)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from concurrency import trace
+from vm.collapse import madvise_collapse
 from vm.errno import EACCES, EAGAIN, EINVAL, ENOMEM, EPERM, ESRCH
 from vm.file_io import vfs_punch_hole
 from vm.filemap import fput, get_file
@@ -34,6 +35,7 @@ from vm.memory import handle_user_fault
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
 from vm.mman import (
     MADV_COLD,
+    MADV_COLLAPSE,
     MADV_DODUMP,
     MADV_DOFORK,
     MADV_DONTDUMP,
@@ -94,7 +96,7 @@ def sys_madvise(mm: MmStruct, start: int, length: int, advice: int) -> int:
     -EPERM to break pages; -ESRCH for an address space that has ended. Holes in the range are passed over and give
     -ENOMEM in the end.
 
-    Simpler here: there is no MADV_COLLAPSE. MADV_WILLNEED, MADV_COLD and MADV_PAGEOUT change nothing, for no page ages
+    Simpler here: MADV_WILLNEED, MADV_COLD and MADV_PAGEOUT change nothing, for no page ages
     and none is read ahead; MADV_FREE drops the pages at once.
     """
     size = page_align(length)
@@ -259,6 +261,7 @@ _VISITS: dict[int, Visit] = {
     MADV_COLD: _cold,
     MADV_PAGEOUT: _cold,
     MADV_DONTNEED_LOCKED: _dontneed_locked,
+    MADV_COLLAPSE: madvise_collapse,
 }
 _POPULATE = (MADV_POPULATE_READ, MADV_POPULATE_WRITE)
 _INJECT = (MADV_HWPOISON, MADV_SOFT_OFFLINE)
