@@ -1,9 +1,10 @@
-"""Who has huge pages made of small ones: khugepaged by and by, MADV_COLLAPSE at once. Kernel: mm/khugepaged.c, v6.1.
+"""Who has huge pages made of small ones: khugepaged by and by, MADV_COLLAPSE at once. Kernel: mm/khugepaged.c,
+v6.1.
 
-Both look at the small pages under mmap_lock for reading and the lock of the page table (`hpage_collapse_scan_pmd`). If
-they are fit, mmap_lock is given back for as long as it takes to get a huge page, and all is looked at anew
-(`vm.khugepaged.collapse_huge_page`). So whoever goes on afterwards has no VMA any more, but looks it up again, and takes
-no more of it than he was asked for.
+Both look at the small pages under mmap_lock for reading and the lock of the page table
+(`hpage_collapse_scan_pmd`). If they are fit, mmap_lock is given back for as long as it takes to get a huge
+page, and all is looked at anew (`vm.khugepaged.collapse_huge_page`). So whoever goes on afterwards has no VMA
+any more, but looks it up again, and takes no more of it than he was asked for.
 
 Simpler here: what is swapped out or being moved is not waited for, and no page is left alone because it is old.
 """
@@ -36,8 +37,8 @@ from vm.zero_page import vm_normal_page
 
 
 def hpage_collapse_scan_pmd(mm: MmStruct, vma: VmArea, start: int, cc: CollapseControl) -> tuple[Scan, bool]:
-    """Look at the small pages at `start` and make a huge one of them, if they are fit; and whether mmap_lock is still
-    held. Needs mmap_lock for reading, and gives it back before it tries.
+    """Look at the small pages at `start` and make a huge one of them, if they are fit; and whether mmap_lock is
+    still held. Needs mmap_lock for reading, and gives it back before it tries.
     """
     result = find_pmd_or_thp_or_none(mm, start)
     table = pmdp_get(mm, start) if result is Scan.SUCCEED else None
@@ -83,11 +84,11 @@ def _scan_ptes(vma: VmArea, table: PageTable, start: int, cc: CollapseControl) -
 
 
 def madvise_collapse(vma: VmArea, _prev: VmArea | None, start: int, end: int) -> VmArea | int | None:
-    """Make huge pages of all of ``[start, end)`` of `vma` that can be; the VMA, None if mmap_lock was given back and
-    taken again, or an error. Needs mmap_lock for reading.
+    """Make huge pages of all of ``[start, end)`` of `vma` that can be; the VMA, None if mmap_lock was given
+    back and taken again, or an error. Needs mmap_lock for reading.
 
-    While it was given back anything may have happened to the VMA: each further round looks it up. It may even be longer
-    than before, but no more of it was asked for than up to `end`.
+    While it was given back anything may have happened to the VMA: each further round looks it up. It may even
+    be longer than before, but no more of it was asked for than up to `end`.
     """
     mm, size = vma.vm_mm, vma.vm_mm.pmd_size
     if not hugepage_vma_check(vma, MADVISE):
@@ -128,7 +129,8 @@ def limit_of_collapse(vma: VmArea, last: int) -> int:
 
 
 def khugepaged_scan_mm_slot(mm: MmStruct) -> int:
-    """One visit of khugepaged to an address space: the first place that is fit becomes a huge page; gives how many did.
+    """One visit of khugepaged to an address space: the first place that is fit becomes a huge page; gives how
+    many did.
 
     mmap_lock is only tried, and given back as soon as something was made: then the VMAs may be others.
     """

@@ -7,6 +7,8 @@ from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EAGAIN, ENOMEM
 from vm.folio import Folio, alloc_folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.huge import copy_huge_pmd
+from vm.hugetlb_cow import copy_hugetlb_page_range
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE, VM_SHARED
 from vm.mm import (
     MM_ANONPAGES,
@@ -164,6 +166,7 @@ def copy_page_range(dst: VmArea, src: VmArea) -> int:
         return 0
     mm = src.vm_mm
     cow = not src.vm_flags & VM_SHARED
+    hugetlb = is_vm_hugetlb_page(src)
     if cow:
         if mm.notifier_subscriptions is not None:
             mmu_notifier_invalidate_range_start(mm, src.vm_start, src.vm_end)
@@ -174,7 +177,9 @@ def copy_page_range(dst: VmArea, src: VmArea) -> int:
         if isinstance(pmd, (Present, Migration)):
             result = copy_huge_pmd(dst, src, low & -mm.pmd_size)
             pmd = pmdp_get(mm, low) if result == EAGAIN else None
-        if isinstance(pmd, PageTable):
+        if isinstance(pmd, PageTable) and hugetlb:
+            result = copy_hugetlb_page_range(dst, src, pmd, low, high)
+        elif isinstance(pmd, PageTable):
             result = copy_pte_range(dst, src, pmd, low, high)
         if result:
             break

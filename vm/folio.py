@@ -1,7 +1,8 @@
 """Folios and the frames that they live in.
 
-A frame is a `Folio` for ever, as a struct page is in mem_map; freeing it bumps its generation, so that whoever kept
-its number can be told apart from whoever owns it now. Kernel: struct folio, mm/page_alloc.c, v6.1; only order 0.
+A frame is a `Folio` for ever, as a struct page is in mem_map; freeing it bumps its generation, so that whoever
+kept its number can be told apart from whoever owns it now. Kernel: struct folio, mm/page_alloc.c, v6.1; only
+order 0.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from vm.zero_page import ZERO_PFN, HugeZero
 if TYPE_CHECKING:
     from concurrency import Task
     from vm.filemap import AddressSpace
+    from vm.hugetlbfs import HugetlbFile
     from vm.swap import SwapArea, SwapSlot
 
 
@@ -51,14 +53,16 @@ class FolioLock(OwnedLock):
 class Folio(Shared):
     """One frame and what is in it.
 
-    `refcount` and `mapcount` count as the kernel shows them (0 = free, not mapped). `mapping` is an `AnonVma`, an
-    `AddressSpace` or None; `index` the page offset in it. `token` stands for the 4096 bytes of content. An anonymous
-    page is `anon_exclusive` while only one entry can refer to it, so that a write fault may use it as it is. `swap` is
-    its slot while it is in the swap cache.
+    `refcount` and `mapcount` count as the kernel shows them (0 = free, not mapped). `mapping` is an `AnonVma`,
+    an `AddressSpace` or None; `index` the page offset in it. `token` stands for the 4096 bytes of content. An
+    anonymous page is `anon_exclusive` while only one entry can refer to it, so that a write fault may use it as
+    it is. `swap` is its slot while it is in the swap cache. `hugetlb` is the pool that it is of,
+    `restore_reserve` of `vm.hugetlb_reserve`.
 
-    The `pages` of a large folio are the `head` and the tails behind it. The head's are the lock, the references, and
-    `entire_mapcount`, how often it is mapped whole; each page's are its content, how often it is mapped by itself, and
-    `anon_exclusive`. Simpler here: a tail has its own `mapping` and `index`, which the kernel derives from the head's.
+    The `pages` of a large folio are the `head` and the tails behind it. The head's are the lock, the
+    references, and `entire_mapcount`, how often it is mapped whole; each page's are its content, how often it
+    is mapped by itself, and `anon_exclusive`. Simpler here: a tail has its own `mapping` and `index`, which the
+    kernel derives from the head's.
     """
 
     pfn: Unshared[int]
@@ -76,6 +80,8 @@ class Folio(Shared):
     swap: Once[SwapSlot | None] = None
     token: Once[object] = None
     generation: Unshared[int] = 0
+    hugetlb: Unshared[HugetlbFile | None] = None
+    restore_reserve: Once[bool] = False
     order: Unshared[int] = 0
     head: Unshared[Folio]
     pages: Unshared[tuple[Folio, ...]]
@@ -290,7 +296,9 @@ def folio_wait_locked(folio: Folio) -> None:
 
 
 def migration_entry_wait_on_locked(folio: Folio) -> None:
-    """Sleep until nobody holds the folio lock, without a reference: nothing of the folio is looked at afterwards."""
+    """Sleep until nobody holds the folio lock, without a reference: nothing of the folio is looked at
+    afterwards.
+    """
     might_sleep()
     perform(WAIT_LOCKED, folio.head.lock)
 
@@ -308,7 +316,9 @@ def folio_mapped(folio: Folio) -> bool:
 
 
 def folio_maybe_dma_pinned(page: Folio) -> bool:
-    """Somebody has pinned the page and may write to it by its frame, so it must stay where it is, with its process."""
+    """Somebody has pinned the page and may write to it by its frame, so it must stay where it is, with its
+    process.
+    """
     return bool(READ_ONCE(page.head, "pincount") > 0)
 
 
@@ -348,4 +358,12 @@ def folio_put(memory: Memory, folio: Folio) -> None:
             not folio.lock.unheld, f"BUG: Bad page state: {folio.name} is freed with PG_locked", "refcount"
         )
         trace("mm_page_free", page=folio.name)
+        pool = folio.hugetlb
+        if pool is None:
+            perform(FREE_FRAME, memory, folio)
+            return
+        # The frame may have another owner before the pool is told.
+        folio.hugetlb, promised = None, folio.restore_reserve
+        folio.restore_reserve = False
         perform(FREE_FRAME, memory, folio)
+        pool.free_huge_page(promised=promised)

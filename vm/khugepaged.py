@@ -111,7 +111,9 @@ def hugepage_vma_check(vma: VmArea, cc: CollapseControl) -> bool:
 
 
 def hugepage_vma_revalidate(mm: MmStruct, start: int, cc: CollapseControl = KHUGEPAGED) -> VmArea | None:
-    """The VMA that a huge page at `start` would be in, if it may have one; needs mmap_lock, which was just taken."""
+    """The VMA that a huge page at `start` would be in, if it may have one; needs mmap_lock, which was just
+    taken.
+    """
     vma = None if mm.ended else vma_lookup(mm, start)
     if (
         vma is None
@@ -128,8 +130,8 @@ def _collapse(
 ) -> Scan:
     """Under mmap_lock for writing. The page-table page is out of everybody's reach while its pages are looked at.
 
-    No fault comes, because of mmap_lock and the lock of the VMA, and no rmap walk, because of the anon_vma lock; the
-    processors are stopped by the flush, and those that walk with interrupts off are waited for.
+    No fault comes, because of mmap_lock and the lock of the VMA, and no rmap walk, because of the anon_vma
+    lock; the processors are stopped by the flush, and those that walk with interrupts off are waited for.
     """
     mm = vma.vm_mm
     anon_vma = vma.anon_vma
@@ -209,12 +211,12 @@ def may_be_hole(pte: Pte) -> bool:
 def collapse_isolate(
     vma: VmArea, table: PageTable, start: int, cc: CollapseControl, pages: list[Folio | None]
 ) -> Scan:
-    """Put the pages of the table into `pages`, locked and isolated, and None for holes, if nobody else refers to any;
-    else all is as before, and `pages` is empty.
+    """Put the pages of the table into `pages`, locked and isolated, and None for holes, if nobody else refers
+    to any; else all is as before, and `pages` is empty.
 
-    What userfaultfd protects stays small: the huge entry could not say which of its pages it was. That was found before
-    by a look under mmap_lock for reading, but the monitor may have protected it since (dd47ac428c3f, v6.3). Where it may
-    do so, no hole is filled either.
+    What userfaultfd protects stays small: the huge entry could not say which of its pages it was. That was
+    found before by a look under mmap_lock for reading, but the monitor may have protected it since
+    (dd47ac428c3f, v6.3). Where it may do so, no hole is filled either.
     """
     mm, size = vma.vm_mm, vma.vm_mm.memory.ptrs_per_pte
     result, writable = Scan.SUCCEED, False
@@ -247,7 +249,7 @@ def collapse_isolate(
 
 
 def is_protected(pte: Present) -> bool:
-    """userfaultfd keeps stores to the page away."""
+    """Stores to the page are kept away by userfaultfd."""
     return bool(pte.bits & PTE_UFFD_WP)
 
 
@@ -275,12 +277,14 @@ def _isolate(memory: Memory, page: Folio) -> Scan:
 
 
 def retract_page_tables(mapping: AddressSpace, index: int) -> int:
-    """Free the empty page-table pages that map the file from page `index` on, so that a huge page can be mapped there.
+    """Free the empty page-table pages that map the file from page `index` on, so that a huge page can be mapped
+    there.
 
-    Takes i_mmap_rwsem for writing, and tries mmap_lock of each address space; gives how many were freed. A walk of the
-    file may have found a page-table page before it is taken away: it holds i_mmap_rwsem for reading. A VMA with private
-    copies is left alone; that is looked at before the locks are taken, and again under them: a fault may have made the
-    first one meanwhile. Kernel: v6.2; since v6.6 neither mmap_lock nor i_mmap_rwsem for writing is needed.
+    Takes i_mmap_rwsem for writing, and tries mmap_lock of each address space; gives how many were freed. A walk
+    of the file may have found a page-table page before it is taken away: it holds i_mmap_rwsem for reading. A
+    VMA with private copies is left alone; that is looked at before the locks are taken, and again under them: a
+    fault may have made the first one meanwhile. Kernel: v6.2; since v6.6 neither mmap_lock nor i_mmap_rwsem for
+    writing is needed.
     """
     freed = 0
     i_mmap_lock_write(mapping)

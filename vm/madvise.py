@@ -10,7 +10,6 @@ from vm.errno import EACCES, EAGAIN, EINVAL, ENOMEM, EPERM, ESRCH
 from vm.file_io import vfs_punch_hole
 from vm.filemap import fput, get_file
 from vm.find import find_vma_prev, vma_find, vma_lookup
-from vm.hugetlbfs import HugetlbFile
 from vm.layout import (
     PAGE_SHIFT,
     PAGE_SIZE,
@@ -185,10 +184,10 @@ def may_punch(vma: VmArea) -> bool:
 def madvise_remove(vma: VmArea, _prev: VmArea | None, start: int, end: int) -> VmArea | int | None:
     """Punch the range out of the file, without mmap_lock: i_rwsem stands outside of it. A reference keeps the file.
 
-    Needs mmap_lock for reading, gives it back and takes it again. Simpler here: there are no holes in hugetlb files.
+    Needs mmap_lock for reading, gives it back and takes it again.
     """
     mm, flags, mapping = vma.vm_mm, vma.vm_flags, vma.vm_file
-    if flags & VM_LOCKED or mapping is None or isinstance(mapping, HugetlbFile):
+    if flags & VM_LOCKED or mapping is None:
         return EINVAL
     if not may_punch(vma):
         return EACCES

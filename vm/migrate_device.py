@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from concurrency import trace
 from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
@@ -33,6 +34,8 @@ def migrate_vma_setup(vma: VmArea, start: int, end: int) -> list[Folio]:
     Needs mmap_lock for reading. Their entries are migration entries until `migrate_vma_finalize`.
     """
     pages: list[Folio] = []
+    if is_vm_hugetlb_page(vma):
+        return pages
     mmu_notifier_invalidate_range_start(vma.vm_mm, start, end)
     for low, high in addresses(vma.vm_mm, start, end):
         table = pmdp_get(vma.vm_mm, low)

@@ -23,17 +23,19 @@ from vm.layout import (
 if TYPE_CHECKING:
     from vm.anon_vma import AnonVma, AnonVmaChain
     from vm.filemap import AddressSpace
+    from vm.hugetlbfs import ResvMap
     from vm.mm import MmStruct
 
 
 class VmArea(Shared):
     """The range ``[vm_start, vm_end)`` in bytes, `vm_pgoff` pages into `vm_file`, or into nothing if that is None.
 
-    Writing start, end or pgoff needs mmap_lock for writing and, once the VMA is in an rmap tree, that tree's lock
-    for writing; reading them needs one of the two. `vm_flags` and `vm_page_prot` are written under
+    Writing start, end or pgoff needs mmap_lock for writing and, once the VMA is in an rmap tree, that tree's
+    lock for writing; reading them needs one of the two. `vm_flags` and `vm_page_prot` are written under
     mmap_lock and read by rmap walks without it. `anon_vma` goes from None to its value under mmap_lock and
-    page_table_lock, and is read without. `vm_private_data` is the lock of a hugetlb mapping
-    (`vm.hugetlbfs`). The last three fields are of `vm.vma_lock`.
+    page_table_lock, and is read without. `vm_private_data` is the lock of a shared hugetlb mapping, or the
+    reservations of a private one (`vm.hugetlbfs`): a child's is written by its parent, which holds no lock of
+    the child's (`vm.hugetlb_cow`). The last three fields are of `vm.vma_lock`.
     """
 
     vm_mm: Unshared[MmStruct]
@@ -45,7 +47,7 @@ class VmArea(Shared):
     vm_file: Unshared[AddressSpace | None]
     anon_vma: Once[AnonVma | None] = None
     anon_vma_chain: Unshared[list[AnonVmaChain]]
-    vm_private_data: Plain[RwSemaphore | None]
+    vm_private_data: Once[RwSemaphore | ResvMap | str | None]
     vm_lock: Unshared[RwSemaphore | None]
     vm_lock_seq: Once[int] = -1
     detached: Once[bool] = False
@@ -62,7 +64,9 @@ class VmArea(Shared):
             vm_page_prot=vm_get_page_prot(flags),
             vm_file=file,
             anon_vma_chain=[],
-            vm_private_data=RwSemaphore("hugetlb_vma_lock") if flags & VM_HUGETLB else None,
+            vm_private_data=RwSemaphore("hugetlb_vma_lock")
+            if flags & VM_HUGETLB and flags & VM_SHARED
+            else None,
             vm_lock=mm.era.vma_locks.make(),
         )
 
@@ -93,7 +97,9 @@ def vm_area_dup(vma: VmArea, mm: MmStruct | None = None) -> VmArea | None:
     if new is not None:
         new.vm_page_prot = vma.vm_page_prot
         new.anon_vma = vma.anon_vma
-    return new
+        if mm is None and vma.vm_flags & (VM_HUGETLB | VM_SHARED) == VM_HUGETLB:
+            # Both parts go by one map of reservations, each in its own range. A child gets none
+            (`vm.hugetlb_reserve`). new.vm_private_data = vma.vm_private_data return new
 
 
 def vm_area_free(vma: VmArea) -> None:
@@ -119,16 +125,17 @@ def vma_pages(vma: VmArea) -> int:
 def vma_wants_writenotify(flags: int) -> bool:
     """The first store to a page of a shared mapping must fault, since userfaultfd may have protected the page.
 
-    Whoever makes an entry anew out of `vm_page_prot` (the second walk of a migration, mprotect, the end of a NUMA hint)
-    would else make a protected page writable. Kernel: mm/mmap.c, as since v6.2 and v6.1.2 (51d3d5eb74ff); the other
-    reasons to be told, dirty tracking by file systems and by soft-dirty bits, are not modelled.
+    Whoever makes an entry anew out of `vm_page_prot` (the second walk of a migration, mprotect, the end of a
+    NUMA hint) would else make a protected page writable. Kernel: mm/mmap.c, as since v6.2 and v6.1.2
+    (51d3d5eb74ff); the other reasons to be told, dirty tracking by file systems and by soft-dirty bits, are not
+    modelled.
     """
     return flags & (VM_WRITE | VM_SHARED | VM_UFFD_WP) == VM_WRITE | VM_SHARED | VM_UFFD_WP
 
 
 def vm_get_page_prot(flags: int) -> int:
-    """The access that an entry may give without a fault: a write only where pages are shared with the file, and nobody
-    wants to be told of it.
+    """The access that an entry may give without a fault: a write only where pages are shared with the file, and
+    nobody wants to be told of it.
 
     A private page is made writable by the fault that finds it to be the process's own (protection_map[]). As on
     x86-64, what may be written may be read.

@@ -1,12 +1,12 @@
 """The zero page: what anonymous memory reads until somebody writes to it. Kernel: mm/memory.c, v6.1.
 
-One frame full of zeroes is there for all of the machine. A read fault maps it (`vm.memory.do_anonymous_page`), and
-the first store copies it (`vm.cow.do_wp_page`). It is nobody's: such an entry is special (pte_special()), so it has no
-mapcount, no reference, no anon_vma and no place in the resident set, and it is never moved, swapped or merged. Code
-that wants the page of an entry asks `vm_normal_page`, as there.
+One frame full of zeroes is there for all of the machine. A read fault maps it (`vm.memory.do_anonymous_page`),
+and the first store copies it (`vm.cow.do_wp_page`). It is nobody's: such an entry is special (pte_special()),
+so it has no mapcount, no reference, no anon_vma and no place in the resident set, and it is never moved,
+swapped or merged. Code that wants the page of an entry asks `vm_normal_page`, as there.
 
-The huge zero page (`HugeZero`, `vm.huge_zero`) is made when the first read fault wants it, and freed by its shrinker
-when no address space uses it any more.
+The huge zero page (`HugeZero`, `vm.huge_zero`) is made when the first read fault wants it, and freed by its
+shrinker when no address space uses it any more.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ ZERO_PFN = 1 << 40
 class HugeZero(Shared):
     """The huge zero page of a machine: `page`, or None while nobody needed it.
 
-    `refcount` (huge_zero_refcount) counts the address spaces that use it, and one more for the shrinker, which drops
-    the last one. `use` is /sys/kernel/mm/transparent_hugepage/use_zero_page.
+    `refcount` (huge_zero_refcount) counts the address spaces that use it, and one more for the shrinker, which
+    drops the last one. `use` is /sys/kernel/mm/transparent_hugepage/use_zero_page.
     """
 
     page: Atomic[Folio | None] = None
@@ -46,7 +46,9 @@ def vm_normal_page(memory: Memory, pte: Present) -> Folio | None:
 
 
 def pfn_to_page(memory: Memory, pfn: int) -> Folio:
-    """The frame of that number, be it the zero page: what a processor finds by an entry, or GUP, which looks at it."""
+    """The frame of that number, be it the zero page: what a processor finds by an entry, or GUP, which looks at
+    it.
+    """
     return memory.zero_page if pfn == ZERO_PFN else memory.mem_map[pfn]
 
 
