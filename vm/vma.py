@@ -98,8 +98,9 @@ def vm_area_dup(vma: VmArea, mm: MmStruct | None = None) -> VmArea | None:
         new.vm_page_prot = vma.vm_page_prot
         new.anon_vma = vma.anon_vma
         if mm is None and vma.vm_flags & (VM_HUGETLB | VM_SHARED) == VM_HUGETLB:
-            # Both parts go by one map of reservations, each in its own range. A child gets none
-            (`vm.hugetlb_reserve`). new.vm_private_data = vma.vm_private_data return new
+            # Both parts go by one map of reservations, each in its own range. A child gets none.
+            new.vm_private_data = vma.vm_private_data
+    return new
 
 
 def vm_area_free(vma: VmArea) -> None:
