@@ -73,7 +73,8 @@ def shrink_huge_zero_page_scan(memory: Memory) -> int:
     zero = memory.huge_zero
     if cmpxchg(zero, "refcount", _SHRINKER, 0) != _SHRINKER:
         return 0
-    folio = xchg(zero, "page", None)
+    nothing: Folio | None = None
+    folio = xchg(zero, "page", nothing)
     bug_on(
         folio is None,
         "kernel BUG at mm/huge_memory.c: shrink_huge_zero_page_scan(): BUG_ON(zero_page == NULL)",

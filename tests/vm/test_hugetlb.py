@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from vm_world import HEAP, assert_clean, assert_invariants, run_alone
 
-from concurrency import Failure, check, join, quiet, spawn
+from concurrency import Failure, RwSemaphore, check, join, quiet, spawn
 from stress.patch import Patch, applied, patch
 from vm import hugetlb, hugetlbfs, mprotect
 from vm.errno import EFAULT, EINVAL
@@ -464,10 +464,10 @@ def hugetlb_vma_lock(_vma: VmArea) -> Unlocked:
     return Unlocked()
 
 
-@patch(hugetlb.unmap_hugepage_range)
-def unmap_hugepage_range(tlb: MmuGather, vma: VmArea, start: int, end: int, *, final: bool) -> None:
+@patch(hugetlb.hugetlb_zap_end)
+def hugetlb_zap_end(vma: VmArea, lock: RwSemaphore | None, *, final: bool) -> None:
     """An unmapped VMA may still be shared with."""
-    unmap_hugepage_range.original(tlb, vma, start, end, final=False)
+    hugetlb_zap_end.original(vma, lock, final=False)
 
 
 @patch(mprotect.mprotect_fixup)
@@ -484,8 +484,8 @@ def mprotect_fixup(
 @pytest.mark.parametrize(
     ("wrong", "program", "check_name"),
     [
-        (hugetlb_vma_lock, dontneed_beside_a_fault, "use-after-free"),
-        (unmap_hugepage_range, munmap_beside_a_fault, "coverage"),
+        (hugetlb_vma_lock, dontneed_beside_a_fault, "coverage"),
+        (hugetlb_zap_end, munmap_beside_a_fault, "coverage"),
         (mprotect_fixup, mprotect_beside_a_fault, "rights"),
     ],
     ids=["fault without the lock of the VMA", "unmapped and shared", "flags before the lock"],
