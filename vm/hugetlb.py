@@ -1,4 +1,4 @@
-"""Faults in files in hugetlbfs, and the ends of what they map. Kernel: mm/hugetlb.c, v6.1, locks of v6.7.
+"""Faults in files in hugetlbfs, and the ends of what they map. Kernel: mm/hugetlb.c, v6.1, locks of v6.6.
 
 Faults on one page of a file are one at a time, by its fault mutex. A fault holds the lock of the VMA for
 reading from before it looks for the page-table page until it is done with it.
@@ -193,7 +193,7 @@ def hugetlb_zap_begin(vma: VmArea) -> RwSemaphore | None:
     unlock.
 
     Faults stay out until the pages are free again: a process that gives up a page and stores to the place at
-    once would else find the pool empty, and be killed (2820b0f09be9, v6.7). Kernel: __hugetlb_zap_begin().
+    once would else find the pool empty, and be killed (2820b0f09be9, v6.6). Kernel: __hugetlb_zap_begin().
     """
     lock = hugetlb_vma_lock_write(vma)
     i_mmap_lock_write(hstate_file(vma))

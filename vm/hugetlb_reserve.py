@@ -7,7 +7,7 @@ used nor promised.
 
 A promise and the number of them (`resv_huge_pages`) are under two locks, so there is a moment between the look
 at the map and the change of it (`region_chg`, `region_add`). Whoever finds afterwards that another was faster
-gives back what he has counted too much (33039678c8da, v4.3).
+gives back what he has counted too much (33039678c8da, v4.2).
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class ResvMap(Shared):
 
     That of a file has the pages that are reserved for it, be they allocated yet or not. That of a private
     mapping has the pages whose reservation was used up: what is not in it is reserved. `rw_sema` is the lock of
-    such a mapping, as since v6.7 (`hugetlb_vma_lock`).
+    such a mapping, as since v6.6 (`hugetlb_vma_lock`).
     """
 
     lock: Unshared[Spinlock]

@@ -54,7 +54,7 @@ def hugetlb_wp(
     title="a fault takes the mutex of its page with the page of the file locked",
     year=2025,
     versions="4.1 (or before) to 6.16",
-    fix="mm/hugetlb: fix a deadlock with pagecache_folio and hugetlb_fault_mutex_table",
+    fix="mm/hugetlb: fix a deadlock with pagecache_folio and hugetlb_fault_mutex_table (mail of May 2025)",
     evidence="as far as we know",
     kind=Kind.DEADLOCK,
     check=None,

@@ -55,7 +55,7 @@ def use(process: Process) -> None:
     id="Z75",
     title="a fault finds the huge page gone that MADV_DONTNEED has not freed yet",
     year=2023,
-    versions="5.18 to 6.6",
+    versions="5.18 to 6.5",
     fix="2820b0f09be9: hugetlbfs: close race between MADV_DONTNEED and page fault",
     evidence="as far as we know",
     kind=Kind.CHECK,

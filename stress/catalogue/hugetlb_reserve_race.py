@@ -51,7 +51,7 @@ def hugetlb_reserve_pages(file: HugetlbFile, first: int, end: int, vma: VmArea) 
     id="Z76",
     title="mmap and a fault both count the reservation of one huge page",
     year=2015,
-    versions="2.6.24 (or before) to 4.2",
+    versions="2.6.24 (or before) to 4.1",
     fix="33039678c8da: mm/hugetlb: handle races in alloc_huge_page and hugetlb_reserve_pages",
     evidence="as far as we know",
     kind=Kind.CHECK,
