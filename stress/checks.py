@@ -9,7 +9,7 @@ from concurrency import Dep, Failure, Kind, Observer, Operation, Runtime, RwSema
 from concurrency.rwsem import UP_READ, UP_WRITE
 from vm.anon_vma_chain import CHAIN_ADD
 from vm.filemap import I_MMAP_INSERT, I_MMAP_REMOVE
-from vm.folio import FREE_FRAME, Folio
+from vm.folio import FREE_FRAME, Folio, Memory
 from vm.hugetlb_share import PTS_ADD
 from vm.interval_tree import RB_INSERT, RB_REMOVE
 from vm.invariants import (
@@ -31,6 +31,7 @@ from vm.mmu_notifier import stale_mirrors
 from vm.pgtable import PTE_SET
 from vm.rmap_invariants import anon_vma_chain, interval_tree, rmap_locks_free
 from vm.vma import VmArea
+from vm.zero_page import is_huge_zero_frame
 
 CHECKS = {
     "coverage": "I1: every page-table entry is within reach of its rmap tree whenever the rmap lock is free",
@@ -168,7 +169,8 @@ class ModelChecks(Observer):
         """See `Observer.finished`."""
         machine = self._machine()
         free = set(map(id, machine.memory.free_list))
-        left = sum(id(folio) not in free and not _in_caches_only(folio) for folio in machine.memory.mem_map)
+        memory = machine.memory
+        left = sum(id(folio) not in free and not _in_caches_only(memory, folio) for folio in memory.mem_map)
         assert self._runtime is not None
         if left and "leak" not in self._runtime.without:
             raise Failure(Kind.LEAK, f"leak: {left} frames never freed", check="leak")
@@ -215,8 +217,10 @@ class ModelChecks(Observer):
                     _raise("huge-in-vma", _first(map(huge_in_vma, mms)))
 
 
-def _in_caches_only(folio: Folio) -> bool:
-    """Nobody but the swap cache refers to it, where reclaim would find it."""
+def _in_caches_only(memory: Memory, folio: Folio) -> bool:
+    """Nobody but the swap cache, or the shrinker of the huge zero page, refers to it: reclaim would find it there."""
+    if is_huge_zero_frame(memory, folio):
+        return bool(peek(memory.huge_zero, "refcount") == 1)
     return peek(folio, "swap") is not None and peek(folio, "refcount") == 1
 
 

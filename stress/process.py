@@ -42,7 +42,7 @@ class Process:
     def load(self, address: int) -> object:
         """Read the page at `address` back; something else than was written is corruption (I11)."""
         token = user_load(self.mm, address)
-        expected = self.written.setdefault(address, 0)
+        expected = self.written.get(address, 0)
         if token != expected:
             self._corrupted(
                 f"{token!r} at {address:#x}, where it wrote {expected!r}", self._origin(address, token)

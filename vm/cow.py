@@ -7,6 +7,8 @@ from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EAGAIN, ENOMEM
 from vm.folio import Folio, alloc_folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
 from vm.huge import copy_huge_pmd
+from vm.hugetlb_cow import copy_hugetlb_page_range
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE, VM_MIXEDMAP, VM_SHARED
 from vm.mm import (
     MM_ANONPAGES,
@@ -46,6 +48,7 @@ from vm.rmap import folio_add_new_anon_rmap, folio_dup_rmap, folio_remove_rmap
 from vm.swap import folio_free_swap, free_page_and_swap_cache, swap_duplicate
 from vm.tlb import flush_tlb_page, mm_tlb_flush_pending, ptep_clear_flush
 from vm.vma import VmArea
+from vm.zero_page import vm_normal_page
 
 PROTECTED = 2
 """userfaultfd keeps stores away; kernel: VM_FAULT_RETRY of handle_userfault()."""
@@ -68,13 +71,14 @@ def do_wp_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> int
             return PROTECTED
         if userfaultfd_wp(vma) and mm_tlb_flush_pending(mm):
             flush_tlb_page(mm, address)
-        folio = mm.memory.mem_map[pte.pfn]
-        if vma.vm_flags & VM_SHARED or (
-            folio_test_anon(folio) and (folio.anon_exclusive or _may_reuse(folio, vma))
-        ):
-            wp_page_reuse(vma, table, address)
-            return 0
-        folio_get(folio)
+        folio = vm_normal_page(mm.memory, pte)
+        if folio is not None:
+            if vma.vm_flags & VM_SHARED or (
+                folio_test_anon(folio) and (folio.anon_exclusive or _may_reuse(folio, vma))
+            ):
+                wp_page_reuse(vma, table, address)
+                return 0
+            folio_get(folio)
     return wp_page_copy(vma, table, address, pte, folio)
 
 
@@ -107,8 +111,10 @@ def wp_page_reuse(vma: VmArea, table: PageTable, address: int) -> None:
     trace("wp_page_reuse", mm=vma.vm_mm.name, addr=hex(address))
 
 
-def wp_page_copy(vma: VmArea, table: PageTable, address: int, pte: Present, old: Folio) -> int:
+def wp_page_copy(vma: VmArea, table: PageTable, address: int, pte: Present, old: Folio | None) -> int:
     """Map a copy of `old`, unless the entry is not `pte` any more. 0 or -ENOMEM. Takes over a reference to `old`.
+
+    Without `old` it is the zero page: the copy is a page of zeroes, and the first one of the VMA that counts.
 
     The copy is made without the page-table lock. Whoever could still store to `old` in the meantime, through a
     translation of before, would lose that store; so a page is write-protected only together with a flush, or under
@@ -117,29 +123,33 @@ def wp_page_copy(vma: VmArea, table: PageTable, address: int, pte: Present, old:
     mm = vma.vm_mm
     new = alloc_folio(mm.memory) if anon_vma_prepare(vma) else None
     if new is None:
-        folio_put(mm.memory, old)
+        if old is not None:
+            folio_put(mm.memory, old)
         return ENOMEM
-    new.token = READ_ONCE(old, "token")
+    new.token = 0 if old is None else READ_ONCE(old, "token")
     mmu_notifier_invalidate_range_start(mm, address, address + PAGE_SIZE)
     with table.ptl:
         copied = ptep_get(table, address) == pte
         if copied:
             ptep_clear_flush(mm, table, address)
-            if not folio_test_anon(old):
-                add_mm_counter(mm, MM_FILEPAGES, -1)
+            if old is None or not folio_test_anon(old):
+                if old is not None:
+                    add_mm_counter(mm, MM_FILEPAGES, -1)
                 add_mm_counter(mm, MM_ANONPAGES, 1)
             folio_add_new_anon_rmap(new, vma, address)
             new.lru = True
             bits = vma.vm_page_prot | maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG
             set_pte(table, address, mk_pte(new, bits))
-            folio_remove_rmap(old)
-            trace("wp_page_copy", mm=mm.name, addr=hex(address), old=old.name, new=new.name)
+            if old is not None:
+                folio_remove_rmap(old)
+            trace("wp_page_copy", mm=mm.name, addr=hex(address), old=str(pte), new=new.name)
     mmu_notifier_invalidate_range_end(mm, address, address + PAGE_SIZE)
-    if copied:
-        free_page_and_swap_cache(mm.memory, old)
-    else:
+    if not copied:
         folio_put(mm.memory, new)
-    folio_put(mm.memory, old)
+    if old is not None:
+        if copied:
+            free_page_and_swap_cache(mm.memory, old)
+        folio_put(mm.memory, old)
     return 0
 
 
@@ -158,6 +168,7 @@ def copy_page_range(dst: VmArea, src: VmArea) -> int:
         return 0
     mm = src.vm_mm
     cow = not src.vm_flags & VM_SHARED
+    hugetlb = is_vm_hugetlb_page(src)
     if cow:
         if mm.notifier_subscriptions is not None:
             mmu_notifier_invalidate_range_start(mm, src.vm_start, src.vm_end)
@@ -168,7 +179,9 @@ def copy_page_range(dst: VmArea, src: VmArea) -> int:
         if isinstance(pmd, (Present, Migration)):
             result = copy_huge_pmd(dst, src, low & -mm.pmd_size)
             pmd = pmdp_get(mm, low) if result == EAGAIN else None
-        if isinstance(pmd, PageTable):
+        if isinstance(pmd, PageTable) and hugetlb:
+            result = copy_hugetlb_page_range(dst, src, pmd, low, high)
+        elif isinstance(pmd, PageTable):
             result = copy_pte_range(dst, src, pmd, low, high)
         if result:
             break
@@ -215,7 +228,8 @@ def copy_pte_range(dst: VmArea, src: VmArea, table: PageTable, start: int, end: 
                     spare = None
                 if member is None:
                     break
-                rss[member] = rss.get(member, 0) + 1
+                if member:
+                    rss[member] = rss.get(member, 0) + 1
                 trace("copy_pte", mm=child.name, addr=hex(address), pte=pte)
             address += PAGE_SIZE
         table.ptl.unlock()
@@ -253,17 +267,19 @@ def _copy_pinned_page(dst: VmArea, copy: PageTable, address: int, pte: Present, 
 def _copy_present_pte(
     dst: VmArea, src: VmArea, table: PageTable, copy: PageTable, address: int
 ) -> str | None:
-    """The counter that the child's entry is in; None if the page is pinned, and must be copied at once.
+    """The counter that the child's entry is in, "" for the zero page; None if the page is pinned, and must be copied at
+    once.
 
     The child's entry of a shared page is clean: whoever stored to it has the dirty bit.
     """
     pte = ptep_get(table, address)
     assert isinstance(pte, Present)
-    folio = src.vm_mm.memory.mem_map[pte.pfn]
-    if folio.anon_exclusive and folio_maybe_dma_pinned(folio):
-        return None
-    folio_get(folio)
-    folio_dup_rmap(folio)
+    folio = vm_normal_page(src.vm_mm.memory, pte)
+    if folio is not None:
+        if folio.anon_exclusive and folio_maybe_dma_pinned(folio):
+            return None
+        folio_get(folio)
+        folio_dup_rmap(folio)
     shared = bool(pte.bits & (PTE_WRITE | PTE_DIRTY) and src.vm_flags & VM_SHARED)
     if pte.write and not shared:
         pte = ptep_set_wrprotect(table, address)
@@ -271,7 +287,7 @@ def _copy_present_pte(
         pte = pte.lacking(PTE_WRITE)
     bits = pte.bits & ~(PTE_YOUNG | PTE_DIRTY if shared else PTE_YOUNG)
     set_pte(copy, address, Present(pte.pfn, pte.generation, _inherited(dst, bits)))
-    return mm_counter(folio)
+    return "" if folio is None else mm_counter(folio)
 
 
 def _copy_migration_pte(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrency import bug_on
+from vm.huge_zero import mm_put_huge_zero_page
 from vm.layout import TASK_SIZE, USER_PGTABLES_CEILING
 from vm.mm import (
     MmStruct,
@@ -38,6 +39,7 @@ def exit_mmap(mm: MmStruct) -> None:
     mm.era.tear_down(mm)
     if swap:
         mmlist_del(mm)
+    mm_put_huge_zero_page(mm)
     for member, left in mm.rss.items():
         bug_on(left, f"BUG: Bad rss-counter state mm:{mm.name} type:{member} val:{left}", "rss")
 

@@ -11,6 +11,7 @@ from vm.filemap import (
     invalidate_mapping_page,
 )
 from vm.folio import Folio, Memory, alloc_folio, folio_put
+from vm.hugetlb_hole import hugetlbfs_punch_hole
 from vm.hugetlbfs import HugetlbFile
 from vm.mm import MmStruct
 from vm.truncate import unmap_mapping_pages
@@ -65,8 +66,12 @@ def filemap_grab_folio(memory: Memory, mapping: AddressSpace, index: int) -> Fol
 def vfs_punch_hole(memory: Memory, mapping: AddressSpace, first: int, last: int) -> None:
     """Take the pages `first` to `last` out of the file. Takes i_rwsem and invalidate_lock.
 
-    Private copies of them stay: they are not the file's (truncate_pagecache_range(), shmem_fallocate()).
+    Private copies of them stay: they are not the file's (truncate_pagecache_range(), shmem_fallocate()); in hugetlbfs
+    they go.
     """
+    if isinstance(mapping, HugetlbFile):
+        hugetlbfs_punch_hole(memory, mapping, first, last)
+        return
     mapping.i_rwsem.down_write()
     mapping.invalidate_lock.down_write()
     unmap_mapping_pages(mapping, first, last, even_cows=False)

@@ -71,6 +71,9 @@ class AddressSpace(Shared):
             i_mmap_nonlinear=[],
         )
 
+    def evict(self, cached: int) -> None:
+        """The file is gone, and so are the `cached` pages of it; hugetlbfs has more to say."""
+
 
 # -- the VMAs ---------------------------------------------------------------------------------------------------
 
@@ -175,8 +178,10 @@ def get_file(mapping: AddressSpace) -> AddressSpace:
 def fput(memory: Memory, mapping: AddressSpace) -> None:
     """Drop a reference; the pages of a file that nobody refers to any more are dropped with it."""
     if atomic_add_return(mapping, "f_count", -1) == 0:
-        for index in sorted(mapping.pages):
+        cached = sorted(mapping.pages)
+        for index in cached:
             invalidate_mapping_page(memory, mapping, index)
+        mapping.evict(len(cached))
 
 
 def _insert(mapping: AddressSpace, _task: Any, arg: tuple[int, Folio]) -> bool:

@@ -1,7 +1,8 @@
 """Folios and the frames that they live in.
 
-A frame is a `Folio` for ever, as a struct page is in mem_map; freeing it bumps its generation, so that whoever kept
-its number can be told apart from whoever owns it now. Kernel: struct folio, mm/page_alloc.c, v6.1; only order 0.
+A frame is a `Folio` for ever, as a struct page is in mem_map; freeing it bumps its generation, so that whoever
+kept its number can be told apart from whoever owns it now. Kernel: struct folio, mm/page_alloc.c, v6.1; only
+order 0.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ from concurrency import (
 from lockdep.gfp import GFP_DIRECT_RECLAIM, GFP_HIGHUSER_MOVABLE, gfpflags_allow_blocking
 from vm.anon_vma import AnonVma
 from vm.layout import PTRS_PER_PTE
+from vm.zero_page import ZERO_PFN, HugeZero
 
 if TYPE_CHECKING:
     from concurrency import Task
     from vm.filemap import AddressSpace
+    from vm.hugetlbfs import HugetlbFile
     from vm.mm import MmStruct
     from vm.swap import SwapArea, SwapSlot
 
@@ -52,14 +55,16 @@ class FolioLock(OwnedLock):
 class Folio(Shared):
     """One frame and what is in it.
 
-    `refcount` and `mapcount` count as the kernel shows them (0 = free, not mapped). `mapping` is an `AnonVma`, an
-    `AddressSpace` or None; `index` the page offset in it. `token` stands for the 4096 bytes of content. An anonymous
-    page is `anon_exclusive` while only one entry can refer to it, so that a write fault may use it as it is. `swap` is
-    its slot while it is in the swap cache.
+    `refcount` and `mapcount` count as the kernel shows them (0 = free, not mapped). `mapping` is an `AnonVma`,
+    an `AddressSpace` or None; `index` the page offset in it. `token` stands for the 4096 bytes of content. An
+    anonymous page is `anon_exclusive` while only one entry can refer to it, so that a write fault may use it as
+    it is. `swap` is its slot while it is in the swap cache. `hugetlb` is the pool that it is of,
+    `restore_reserve` of `vm.hugetlb_reserve`.
 
-    The `pages` of a large folio are the `head` and the tails behind it. The head's are the lock, the references, and
-    `entire_mapcount`, how often it is mapped whole; each page's are its content, how often it is mapped by itself, and
-    `anon_exclusive`. Simpler here: a tail has its own `mapping` and `index`, which the kernel derives from the head's.
+    The `pages` of a large folio are the `head` and the tails behind it. The head's are the lock, the
+    references, and `entire_mapcount`, how often it is mapped whole; each page's are its content, how often it
+    is mapped by itself, and `anon_exclusive`. Simpler here: a tail has its own `mapping` and `index`, which the
+    kernel derives from the head's.
     """
 
     pfn: Unshared[int]
@@ -77,6 +82,8 @@ class Folio(Shared):
     swap: Once[SwapSlot | None] = None
     token: Once[object] = None
     generation: Unshared[int] = 0
+    hugetlb: Unshared[HugetlbFile | None] = None
+    restore_reserve: Once[bool] = False
     order: Unshared[int] = 0
     head: Unshared[Folio]
     pages: Unshared[tuple[Folio, ...]]
@@ -89,7 +96,7 @@ class Folio(Shared):
     @property
     def name(self) -> str:
         """How traces call it."""
-        return f"pfn{self.pfn}"
+        return "the zero page" if self.pfn == ZERO_PFN else f"pfn{self.pfn}"
 
     def __repr__(self) -> str:
         return f"<Folio {self.name} generation {self.generation}>"
@@ -101,7 +108,8 @@ class Memory:
     The frames are shared out among the `nodes` in stretches of one length (`page_to_nid`). `affinity`
     says which tasks stay on the CPUs of which node (`vm.numa`). `irqs_off` are the CPUs that walk page tables with
     interrupts off (`vm.gup`). A page-table page has `ptrs_per_pte` entries, and a huge page as many pages
-    (HPAGE_PMD_NR). `mmlist`, under `mmlist_lock`, are the address spaces that swapoff looks through (`vm.mmlist`).
+    (HPAGE_PMD_NR). `mmlist`, under `mmlist_lock`, are the address spaces that swapoff looks through (`vm.mmlist`). The
+    `zero_page` is no frame of `mem_map`, the one of `huge_zero` is (`vm.zero_page`).
     """
 
     name = "zone"
@@ -117,6 +125,10 @@ class Memory:
         self.irqs_off: list[Task] = []
         self.mmlist: list[MmStruct] = []
         self.mmlist_lock = Spinlock("mmlist_lock")
+        self.zero_page = Folio(ZERO_PFN)
+        poke(self.zero_page, "refcount", 1)
+        poke(self.zero_page, "token", 0)
+        self.huge_zero = HugeZero()
 
 
 def page_to_nid(memory: Memory, folio: Folio) -> int:
@@ -289,7 +301,9 @@ def folio_wait_locked(folio: Folio) -> None:
 
 
 def migration_entry_wait_on_locked(folio: Folio) -> None:
-    """Sleep until nobody holds the folio lock, without a reference: nothing of the folio is looked at afterwards."""
+    """Sleep until nobody holds the folio lock, without a reference: nothing of the folio is looked at
+    afterwards.
+    """
     might_sleep()
     perform(WAIT_LOCKED, folio.head.lock)
 
@@ -307,7 +321,9 @@ def folio_mapped(folio: Folio) -> bool:
 
 
 def folio_maybe_dma_pinned(page: Folio) -> bool:
-    """Somebody has pinned the page and may write to it by its frame, so it must stay where it is, with its process."""
+    """Somebody has pinned the page and may write to it by its frame, so it must stay where it is, with its
+    process.
+    """
     return bool(READ_ONCE(page.head, "pincount") > 0)
 
 
@@ -347,4 +363,12 @@ def folio_put(memory: Memory, folio: Folio) -> None:
             not folio.lock.unheld, f"BUG: Bad page state: {folio.name} is freed with PG_locked", "refcount"
         )
         trace("mm_page_free", page=folio.name)
+        pool = folio.hugetlb
+        if pool is None:
+            perform(FREE_FRAME, memory, folio)
+            return
+        # The frame may have another owner before the pool is told.
+        folio.hugetlb, promised = None, folio.restore_reserve
+        folio.restore_reserve = False
         perform(FREE_FRAME, memory, folio)
+        pool.free_huge_page(promised=promised)

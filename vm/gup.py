@@ -37,6 +37,7 @@ from vm.pgtable import (
     userfaultfd_pte_wp,
 )
 from vm.uffd import handle_userfault
+from vm.zero_page import pfn_to_page
 
 if TYPE_CHECKING:
     from concurrency import Task
@@ -184,7 +185,7 @@ def follow_page(vma: VmArea, address: int, *, force: bool, pin: bool) -> Folio |
 def _take(vma: VmArea, entry: Pte, offset: int, *, force: bool, pin: bool) -> Folio | None:
     if not isinstance(entry, Present) or not entry.bits & PTE_READ:
         return None
-    page = vma.vm_mm.memory.mem_map[entry.pfn + offset]
+    page = pfn_to_page(vma.vm_mm.memory, entry.pfn + offset)
     if not can_follow_write_pte(entry, page, vma, force=force):
         return None
     folio_get(page)

@@ -7,6 +7,7 @@ from vm.errno import EAGAIN, ENOMEM
 from vm.folio import Folio, folio_get, folio_maybe_dma_pinned
 from vm.huge_pmd import change_pmd_bits, deposit, is_leaf, pmdp_huge_get_and_clear, withdraw
 from vm.huge_split_pmd import split_huge_pmd_locked
+from vm.huge_zero import mm_get_huge_zero_page
 from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter
 from vm.pgtable import (
     PTE_RIGHTS,
@@ -26,6 +27,7 @@ from vm.pgtable import (
 )
 from vm.tlb import MmuGather, flush_tlb_range, tlb_remove_tlb_entry
 from vm.vma import VmArea
+from vm.zero_page import is_huge_zero_pmd
 
 
 def change_huge_pmd(tlb: MmuGather, vma: VmArea, address: int, *, numa: bool = False) -> bool:
@@ -38,7 +40,10 @@ def change_huge_pmd(tlb: MmuGather, vma: VmArea, address: int, *, numa: bool = F
     rights = 0 if numa else vma.vm_page_prot
     with mm.page_table_lock:
         pmd = pmdp_get(mm, address)
-        if isinstance(pmd, Present) and not (numa and pmd.protnone):
+        if isinstance(pmd, Present) and numa and (pmd.protnone or is_huge_zero_pmd(mm.memory, pmd)):
+            # Zeroes are in the cache of whoever reads them: nothing is learnt by a fault.
+            return True
+        if isinstance(pmd, Present):
             change_pmd_bits(mm, address, gained=rights, lost=PTE_RIGHTS & ~rights)
             tlb_remove_tlb_entry(tlb, address, address + mm.pmd_size)
         elif isinstance(pmd, Migration) and pmd.write:
@@ -67,7 +72,11 @@ def zap_huge_pmd(tlb: MmuGather, address: int) -> bool:
             return False
         pmd = pmdp_huge_get_and_clear(mm, address)
         tlb_remove_tlb_entry(tlb, address, address + mm.pmd_size)
-        if isinstance(pmd, Present):
+        counted = True
+        if isinstance(pmd, Present) and is_huge_zero_pmd(mm.memory, pmd):
+            # It stays until the address space ends: no reference is dropped before the flush.
+            counted = False
+        elif isinstance(pmd, Present):
             folio = mm.memory.mem_map[pmd.pfn]
             atomic_add_return(folio, "entire_mapcount", -1)
             tlb.pages.append(folio)
@@ -75,7 +84,8 @@ def zap_huge_pmd(tlb: MmuGather, address: int) -> bool:
             assert isinstance(pmd, Migration)
             pfn_swap_entry_to_page(mm.memory, pmd)
         tlb.tables.append(withdraw(mm, address))
-        add_mm_counter(mm, MM_ANONPAGES, -mm.memory.ptrs_per_pte)
+        if counted:
+            add_mm_counter(mm, MM_ANONPAGES, -mm.memory.ptrs_per_pte)
         trace("zap_huge", mm=mm.name, addr=hex(address), pmd=pmd)
     return True
 
@@ -85,6 +95,15 @@ def _share(child: MmStruct, mm: MmStruct, address: int, folio: Folio, lost: int)
     atomic_add_return(folio, "entire_mapcount", 1)
     for page in folio.pages:
         page.anon_exclusive = False
+    pmd = change_pmd_bits(mm, address, lost=PTE_WRITE)
+    assert isinstance(pmd, Present)
+    set_pmd(child, address, pmd.lacking(PTE_WRITE | PTE_YOUNG | lost))
+
+
+def _share_zero(child: MmStruct, mm: MmStruct, address: int, lost: int) -> None:
+    # The parent has a reference, so there is nothing to allocate under these locks.
+    got = mm_get_huge_zero_page(child)
+    assert got is not None
     pmd = change_pmd_bits(mm, address, lost=PTE_WRITE)
     assert isinstance(pmd, Present)
     set_pmd(child, address, pmd.lacking(PTE_WRITE | PTE_YOUNG | lost))
@@ -105,7 +124,10 @@ def copy_huge_pmd(dst: VmArea, src: VmArea, address: int) -> int:
     # A protection goes with the registration of the child's VMA, as in `vm.cow`.
     protected = isinstance(pmd, Present | Migration) and pmd.bits & PTE_UFFD_WP
     lost = PTE_UFFD_WP if protected and not userfaultfd_wp(dst) else 0
-    if isinstance(pmd, Present):
+    zero = isinstance(pmd, Present) and is_huge_zero_pmd(mm.memory, pmd)
+    if zero:
+        _share_zero(child, mm, address, lost)
+    elif isinstance(pmd, Present):
         folio = mm.memory.mem_map[pmd.pfn]
         if folio.anon_exclusive and folio_maybe_dma_pinned(folio):
             split_huge_pmd_locked(src, address, freeze=False)
@@ -120,7 +142,8 @@ def copy_huge_pmd(dst: VmArea, src: VmArea, address: int) -> int:
     copied = is_leaf(pmd)
     if copied:
         deposit(child, address, table)
-        add_mm_counter(child, MM_ANONPAGES, mm.memory.ptrs_per_pte)
+        if not zero:
+            add_mm_counter(child, MM_ANONPAGES, mm.memory.ptrs_per_pte)
     mm.page_table_lock.unlock()
     child.page_table_lock.unlock()
     if not copied:

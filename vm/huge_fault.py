@@ -1,6 +1,6 @@
 """Faults on huge pages. Kernel: mm/huge_memory.c, v6.1.
 
-Simpler here: only anonymous memory that was advised so (MADV_HUGEPAGE) gets huge pages, and there is no huge zero page.
+Simpler here: only anonymous memory that was advised so (MADV_HUGEPAGE) gets huge pages.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EFAULT, ENOMEM
 from vm.folio import Folio, alloc_huge, folio_get, folio_put, folio_wait_locked
 from vm.huge_pmd import change_pmd_bits, deposit
-from vm.huge_split_pmd import split_huge_pmd_locked
+from vm.huge_split_pmd import split_huge_pmd, split_huge_pmd_locked
+from vm.huge_zero import mm_get_huge_zero_page
 from vm.layout import VM_HUGEPAGE
 from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter, check_stable_address_space
 from vm.pgtable import (
@@ -28,14 +29,15 @@ from vm.pgtable import (
 )
 from vm.rmap import hugepage_add_new_anon_rmap, hugepage_set_anon_rmap
 from vm.vma import VmArea
+from vm.zero_page import is_huge_zero_pmd
 
 FALLBACK = 1
 """A huge page is not possible here: use small ones. Kernel: VM_FAULT_FALLBACK."""
 
 
 def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int:
-    """Map a huge page around `address`, unless somebody was faster. 0, -ENOMEM, FALLBACK, or -EFAULT in a victim of the
-    OOM reaper.
+    """Map a huge page around `address`, for a read the huge zero page, unless somebody was faster. 0, -ENOMEM,
+    FALLBACK, or -EFAULT in a victim of the OOM reaper.
 
     Needs mmap_lock, or the VMA's lock.
     """
@@ -45,6 +47,8 @@ def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int
         return FALLBACK
     if not anon_vma_prepare(vma):
         return ENOMEM
+    if not write and mm.memory.huge_zero.use:
+        return _map_huge_zero_page(vma, start)
     folio = alloc_huge(mm.memory)
     if folio is None:
         return FALLBACK
@@ -73,14 +77,42 @@ def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int
     return 0 if stable else EFAULT
 
 
+def _map_huge_zero_page(vma: VmArea, start: int) -> int:
+    """The read fault: as `do_huge_pmd_anonymous_page`. A page-table page is deposited, as with any huge page."""
+    mm = vma.vm_mm
+    table = new_table(mm, start)
+    if table is None:
+        return ENOMEM
+    folio = mm_get_huge_zero_page(mm)
+    if folio is None:
+        pte_cache.free(table)
+        return FALLBACK
+    stable = True
+    with mm.page_table_lock:
+        installed = pmdp_get(mm, start) is None
+        if installed:
+            installed = stable = check_stable_address_space(mm)
+        if installed:
+            deposit(mm, start, table)
+            set_pmd(mm, start, mk_pte(folio, vma.vm_page_prot | PTE_YOUNG))
+            trace("huge_fault", mm=mm.name, addr=hex(start), page=folio.name, zero=True)
+    if not installed:
+        pte_cache.free(table)
+    return 0 if stable else EFAULT
+
+
 def do_huge_pmd_wp_page(vma: VmArea, address: int, pmd: Present) -> int:
     """A store met the read-only huge entry `pmd`: make it writable, or map it page by page. 0.
 
     As with small pages, one that nobody else refers to becomes exclusive, under the folio lock. That is only tried
-    here, where v6.1 drops `page_table_lock` and waits.
+    here, where v6.1 drops `page_table_lock` and waits. The huge zero page is mapped page by page, and the next fault
+    copies a small one.
     """
     mm = vma.vm_mm
     start = address & -mm.pmd_size
+    if is_huge_zero_pmd(mm.memory, pmd):
+        split_huge_pmd(vma, start)
+        return 0
     with mm.page_table_lock:
         if pmdp_get(mm, start) != pmd:
             return 0

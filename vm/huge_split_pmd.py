@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from concurrency import atomic_add_return, bug_on, trace
 from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_put
-from vm.huge_pmd import is_leaf, maps, pmd_folio, pmdp_invalidate, withdraw
+from vm.huge_pmd import is_leaf, maps, pmd_folio, pmdp_huge_get_and_clear, pmdp_invalidate, withdraw
 from vm.pgtable import (
     PTE_RIGHTS,
     PTE_SWP_EXCLUSIVE,
+    PTE_UFFD_WP,
     PTE_WRITE,
+    PTE_YOUNG,
     Migration,
     Present,
     make_migration_entry,
@@ -17,7 +19,9 @@ from vm.pgtable import (
     pmdp_get,
     set_pmd,
 )
+from vm.tlb import flush_tlb_range
 from vm.vma import VmArea
+from vm.zero_page import ZERO_PFN, is_huge_zero_pmd
 
 
 def split_huge_pmd(vma: VmArea, address: int, *, freeze: bool = False, folio: Folio | None = None) -> None:
@@ -54,6 +58,9 @@ def split_huge_pmd_locked(vma: VmArea, start: int, *, freeze: bool) -> None:
         f"{vma.name}, haddr {start:#x}",
     )
     pmd = pmdp_get(mm, start)
+    if isinstance(pmd, Present) and is_huge_zero_pmd(mm.memory, pmd):
+        split_huge_zero_page_pmd(vma, start)
+        return
     table = withdraw(mm, start)
     if isinstance(pmd, Migration):
         folio = pfn_swap_entry_to_page(mm.memory, pmd)
@@ -80,6 +87,23 @@ def split_huge_pmd_locked(vma: VmArea, start: int, *, freeze: bool) -> None:
         folio_put(mm.memory, folio)
     set_pmd(mm, start, table)
     trace("split_huge_pmd", mm=mm.name, addr=hex(start), page=folio.name)
+
+
+def split_huge_zero_page_pmd(vma: VmArea, start: int) -> None:
+    """Map the zero page everywhere in place of the huge one; needs `page_table_lock`.
+
+    The upper entry looks empty meanwhile, which is no lie: who finds it so waits for the lock, or reads zeroes. The
+    protection by userfaultfd stays; in v6.1 it is lost, as far as we know.
+    """
+    mm = vma.vm_mm
+    pmd = pmdp_huge_get_and_clear(mm, start)
+    assert isinstance(pmd, Present)
+    flush_tlb_range(mm, start, start + mm.pmd_size)
+    table = withdraw(mm, start)
+    bits = vma.vm_page_prot | PTE_YOUNG | pmd.bits & PTE_UFFD_WP
+    table.entries[:] = [Present(ZERO_PFN, 0, bits)] * len(table.entries)
+    set_pmd(mm, start, table)
+    trace("split_huge_pmd", mm=mm.name, addr=hex(start), page="the huge zero page")
 
 
 def split_huge_pmd_if_needed(vma: VmArea, address: int) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from concurrency import Access, Operation, active, perform, trace
 from vm.filemap import i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
 from vm.hugetlbfs import hstate_file
-from vm.layout import VM_LOCKED
+from vm.layout import VM_LOCKED, VM_SHARED
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import PageTable, addresses, pmdp_get, pte_alloc, pte_index, pte_offset_map, set_pmd
 from vm.tlb import flush_tlb_range, tlb_remove_table_sync_one
@@ -43,10 +43,10 @@ def ptdesc_pmd_pts_count(table: PageTable) -> int:
 
 
 def want_pmd_share(vma: VmArea, address: int) -> bool:
-    """`vma` covers all that the page-table page of `address` maps."""
+    """`vma` is shared, and covers all that the page-table page of `address` maps."""
     size = vma.vm_mm.pmd_size
     start = address & -size
-    return vma.vm_start <= start and start + size <= vma.vm_end
+    return bool(vma.vm_flags & VM_SHARED) and vma.vm_start <= start and start + size <= vma.vm_end
 
 
 def page_table_shareable(other: VmArea, vma: VmArea, address: int, pgoff: int) -> int | None:

@@ -24,6 +24,7 @@ from vm.mm import MmStruct
 from vm.pgtable import PTE_READ, PTE_WRITE, Migration, PageTable, Pmd, Present, Swap
 from vm.swap import SWP_USED
 from vm.vma import VmArea, vma_is_temporary_stack
+from vm.zero_page import is_huge_zero_frame, is_zero_pfn, pfn_to_page
 
 
 def _pmds(mm: MmStruct) -> list[tuple[int, Pmd]]:
@@ -62,7 +63,7 @@ def coverage(mms: Iterable[MmStruct], memory: Memory) -> str | None:
     """I1: while the rmap lock is free, every entry of a page is found through the page's anon_vma or file."""
     for mm in mms:
         for address, pte in leaf_entries(mm):
-            folio = memory.mem_map[pte.pfn]
+            folio = pfn_to_page(memory, pte.pfn)
             mapping = folio.mapping
             if folio.generation != pte.generation or mapping is None:
                 continue
@@ -154,7 +155,7 @@ def shared_in_vma(mms: Iterable[MmStruct], memory: Memory) -> str | None:
 
 def _file_of(table: PageTable, memory: Memory) -> AddressSpace | None:
     for pte in table.entries:
-        mapping = memory.mem_map[pte.pfn].mapping if isinstance(pte, Present) else None
+        mapping = pfn_to_page(memory, pte.pfn).mapping if isinstance(pte, Present) else None
         if isinstance(mapping, AddressSpace):
             return mapping
     return None
@@ -215,8 +216,9 @@ def mapcounts(mms: Iterable[MmStruct], memory: Memory) -> str | None:
         if not _tables_at_rest(mm):
             return None
         for _, pte in leaf_entries(mm):
-            mapped[pte.pfn] += isinstance(pte, Present)
-    for table in _met_again(mms):
+            if isinstance(pte, Present) and not _is_zero(memory, pte):
+                mapped[pte.pfn] += 1
+    for table in _met_again(mms):  # These are of files, which have no zero page.
         for entry in table.entries:
             if isinstance(entry, Present):
                 mapped[entry.pfn] -= 1
@@ -225,6 +227,11 @@ def mapcounts(mms: Iterable[MmStruct], memory: Memory) -> str | None:
         if mapcount != count:
             return f"{folio.name}: mapcount is {mapcount}, {count} entries map it"
     return None
+
+
+def _is_zero(memory: Memory, pte: Present) -> bool:
+    """It maps zeroes, which nobody counts."""
+    return is_zero_pfn(pte) or is_huge_zero_frame(memory, memory.mem_map[pte.pfn])
 
 
 def _met_again(mms: Iterable[MmStruct]) -> Iterator[PageTable]:

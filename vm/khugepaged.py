@@ -1,4 +1,7 @@
-"""khugepaged: making a huge page out of small ones that are mapped already. Kernel: mm/khugepaged.c, v6.2."""
+"""khugepaged: making a huge page out of small ones that are mapped already. Kernel: mm/khugepaged.c, v6.1 to v6.6.
+
+Who has it made, and of what, is in `vm.collapse`.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ from functools import partial
 
 from concurrency import READ_ONCE, bug_on, peek, trace
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
-from vm.errno import EAGAIN, ENOMEM
+from vm.collapse_control import KHUGEPAGED, CollapseControl, Scan
 from vm.filemap import AddressSpace, i_mmap_lock_write, i_mmap_unlock_write, vma_interval_tree_foreach
 from vm.find import vma_lookup
-from vm.folio import Folio, alloc_huge, folio_put
+from vm.folio import Folio, Memory, alloc_huge, folio_put
 from vm.huge_pmd import deposit, pmdp_huge_get_and_clear
-from vm.layout import PAGE_SIZE, VM_HUGEPAGE
+from vm.layout import PAGE_SIZE, VM_HUGEPAGE, VM_HUGETLB, VM_NOHUGEPAGE, VM_SPECIAL
 from vm.lru import isolate_lru_page, putback_lru_page
 from vm.mm import (
+    MM_ANONPAGES,
     MmStruct,
+    add_mm_counter,
     mmap_read_lock,
     mmap_read_unlock,
     mmap_write_lock,
@@ -42,58 +47,92 @@ from vm.pgtable import (
 )
 from vm.rmap import folio_remove_rmap, hugepage_add_new_anon_rmap
 from vm.tlb import flush_tlb_range, tlb_remove_table_sync_one
-from vm.vma import VmArea, vma_address, vma_is_anonymous
+from vm.vma import VmArea, vma_address, vma_is_anonymous, vma_is_temporary_stack
 from vm.vma_lock import vma_start_write
+from vm.zero_page import is_zero_pfn
 
 
-def collapse_huge_page(mm: MmStruct, start: int) -> int:
-    """Replace the small anonymous pages at `start` by a huge one; 0, -EAGAIN if it cannot be done now, or -ENOMEM.
+def collapse_huge_page(mm: MmStruct, start: int, cc: CollapseControl = KHUGEPAGED) -> Scan:
+    """Replace the small anonymous pages at `start` by a huge one, if that can be done now.
 
-    Takes mmap_lock, first for reading, then for writing. Simpler here: all pages must be present.
+    Takes mmap_lock, first for reading, then for writing, and looks at everything anew each time. The huge page is
+    allocated before, since that may take long. Whoever calls it has looked at the pages (`vm.collapse`), but holds
+    nothing any more. Simpler here: all pages must be present, or holes.
     """
-    mmap_read_lock(mm)
-    fits = hugepage_vma_revalidate(mm, start) is not None and isinstance(pmdp_get(mm, start), PageTable)
-    mmap_read_unlock(mm)
-    if not fits:
-        return EAGAIN
     folio = alloc_huge(mm.memory)
     if folio is None:
-        return ENOMEM
-    mmap_write_lock(mm)
-    vma = hugepage_vma_revalidate(mm, start)
-    table = pmdp_get(mm, start)
-    if vma is None or not isinstance(table, PageTable):
-        result = EAGAIN
-    else:
-        # Since v6.4 a fault may come without mmap_lock: it would fill the upper entry that is emptied below.
-        vma_start_write(vma)
-        result = _collapse(vma, start, table, folio)
-    mmap_write_unlock(mm)
-    if result:
+        return Scan.ALLOC_HUGE_PAGE_FAIL
+    mmap_read_lock(mm)
+    fits = hugepage_vma_revalidate(mm, start, cc) is not None
+    result = find_pmd_or_thp_or_none(mm, start) if fits else Scan.VMA_CHECK
+    mmap_read_unlock(mm)
+    if result is Scan.SUCCEED:
+        mmap_write_lock(mm)
+        vma = hugepage_vma_revalidate(mm, start, cc)
+        table = pmdp_get(mm, start)
+        if vma is None:
+            result = Scan.VMA_CHECK
+        elif not isinstance(table, PageTable):
+            result = Scan.PMD_NULL
+        else:
+            # Since v6.4 a fault may come without mmap_lock: it would fill the upper entry that is emptied below.
+            vma_start_write(vma)
+            result = _collapse(vma, start, table, folio, cc)
+        mmap_write_unlock(mm)
+    if result is not Scan.SUCCEED:
         folio_put(mm.memory, folio)
     return result
 
 
-def hugepage_vma_revalidate(mm: MmStruct, start: int) -> VmArea | None:
-    """The VMA that a huge page at `start` would be in, if it may have one; needs mmap_lock."""
+def find_pmd_or_thp_or_none(mm: MmStruct, start: int) -> Scan:
+    """Whether the upper entry of `start` names a page-table page; needs mmap_lock."""
+    pmd = pmdp_get(mm, start)
+    if isinstance(pmd, PageTable):
+        return Scan.SUCCEED
+    if pmd is None:
+        return Scan.PMD_NONE
+    return Scan.PMD_MAPPED if isinstance(pmd, Present) else Scan.PMD_NULL
+
+
+def hugepage_vma_check(vma: VmArea, cc: CollapseControl) -> bool:
+    """`vma` may have huge pages; needs mmap_lock. khugepaged makes them only where they were asked for.
+
+    Simpler here: those of files are not made.
+    """
+    flags = vma.vm_flags
+    wanted = flags & VM_HUGEPAGE if cc.is_khugepaged else not flags & VM_NOHUGEPAGE
+    return (
+        bool(wanted)
+        and not flags & (VM_SPECIAL | VM_HUGETLB)
+        and vma_is_anonymous(vma)
+        and not vma_is_temporary_stack(vma)
+        # Where nothing was written to there is nothing to collapse.
+        and vma.anon_vma is not None
+    )
+
+
+def hugepage_vma_revalidate(mm: MmStruct, start: int, cc: CollapseControl = KHUGEPAGED) -> VmArea | None:
+    """The VMA that a huge page at `start` would be in, if it may have one; needs mmap_lock, which was just
+    taken.
+    """
     vma = None if mm.ended else vma_lookup(mm, start)
     if (
         vma is None
-        or not vma.vm_flags & VM_HUGEPAGE
-        or not vma_is_anonymous(vma)
-        or vma.anon_vma is None
         or start < vma.vm_start
         or vma.vm_end < start + mm.pmd_size
+        or not hugepage_vma_check(vma, cc)
     ):
         return None
     return vma
 
 
-def _collapse(vma: VmArea, start: int, table: PageTable, folio: Folio) -> int:
+def _collapse(
+    vma: VmArea, start: int, table: PageTable, folio: Folio, cc: CollapseControl = KHUGEPAGED
+) -> Scan:
     """Under mmap_lock for writing. The page-table page is out of everybody's reach while its pages are looked at.
 
-    No fault comes, because of mmap_lock and the lock of the VMA, and no rmap walk, because of the anon_vma lock; the
-    processors are stopped by the flush, and those that walk with interrupts off are waited for.
+    No fault comes, because of mmap_lock and the lock of the VMA, and no rmap walk, because of the anon_vma
+    lock; the processors are stopped by the flush, and those that walk with interrupts off are waited for.
     """
     mm = vma.vm_mm
     anon_vma = vma.anon_vma
@@ -104,25 +143,18 @@ def _collapse(vma: VmArea, start: int, table: PageTable, folio: Folio) -> int:
         pmdp_collapse_flush(mm, start)
         mm.detached[pmd_index(mm, start)] = table
     mmu_notifier_invalidate_range_end(mm, start, start + mm.pmd_size)
-    pages = collapse_isolate(mm, table, start)
-    if pages is None:
+    pages: list[Folio | None] = []
+    result = collapse_isolate(vma, table, start, cc, pages)
+    if result is not Scan.SUCCEED:
         with mm.page_table_lock:
             _assert_pmd_none(mm, start)
             set_pmd(mm, start, mm.detached.pop(pmd_index(mm, start)))
         anon_vma_unlock_write(anon_vma)
-        return EAGAIN
+        return result
     anon_vma_unlock_write(anon_vma)
     for new, old in zip(folio.pages, pages, strict=True):
-        new.token = READ_ONCE(old, "token")
-    with table.ptl:
-        for number, old in enumerate(pages):
-            ptep_get_and_clear(table, start + number * PAGE_SIZE)
-            folio_remove_rmap(old)
-        del mm.detached[pmd_index(mm, start)]
-    for old in pages:
-        old.lock.unlock()
-        folio_put(mm.memory, old)
-        folio_put(mm.memory, old)
+        new.token = 0 if old is None else READ_ONCE(old, "token")
+    _copied(mm, table, start, pages)
     with mm.page_table_lock:
         _assert_pmd_none(mm, start)
         hugepage_add_new_anon_rmap(folio, vma, start)
@@ -130,7 +162,26 @@ def _collapse(vma: VmArea, start: int, table: PageTable, folio: Folio) -> int:
         deposit(mm, start, table)
         set_pmd(mm, start, mk_pte(folio, vma.vm_page_prot | maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG))
     trace("collapse", mm=mm.name, addr=hex(start), page=folio.name)
-    return 0
+    return Scan.SUCCEED
+
+
+def _copied(mm: MmStruct, table: PageTable, start: int, pages: list[Folio | None]) -> None:
+    """The small pages go; what was a hole counts from now on. Kernel: __collapse_huge_page_copy_succeeded()."""
+    holes = 0
+    with table.ptl:
+        for number, old in enumerate(pages):
+            ptep_get_and_clear(table, start + number * PAGE_SIZE)
+            if old is None:
+                holes += 1
+            else:
+                folio_remove_rmap(old)
+        add_mm_counter(mm, MM_ANONPAGES, holes)
+        del mm.detached[pmd_index(mm, start)]
+    for old in pages:
+        if old is not None:
+            old.lock.unlock()
+            folio_put(mm.memory, old)
+            folio_put(mm.memory, old)
 
 
 def _assert_pmd_none(mm: MmStruct, start: int) -> None:
@@ -153,49 +204,88 @@ def pmdp_collapse_flush(mm: MmStruct, start: int) -> None:
     tlb_remove_table_sync_one(mm.memory)
 
 
-def collapse_isolate(mm: MmStruct, table: PageTable, start: int) -> list[Folio] | None:
-    """The pages of the table, locked and isolated, if nobody else refers to any; else None, and all as before.
+def may_be_hole(pte: Pte) -> bool:
+    """There is nothing to copy: no entry, or the zero page."""
+    return pte is None or (isinstance(pte, Present) and is_zero_pfn(pte))
 
-    What userfaultfd protects stays small: the huge entry could not say which of its pages it was (dd47ac428c3f, v6.3;
-    before, only a look without the locks found it).
+
+def collapse_isolate(
+    vma: VmArea, table: PageTable, start: int, cc: CollapseControl, pages: list[Folio | None]
+) -> Scan:
+    """Put the pages of the table into `pages`, locked and isolated, and None for holes, if nobody else refers
+    to any; else all is as before, and `pages` is empty.
+
+    What userfaultfd protects stays small: the huge entry could not say which of its pages it was. That was
+    found before by a look under mmap_lock for reading, but the monitor may have protected it since
+    (dd47ac428c3f, v6.3). Where it may do so, no hole is filled either.
     """
-    pages: list[Folio] = []
+    mm, size = vma.vm_mm, vma.vm_mm.memory.ptrs_per_pte
+    result, writable = Scan.SUCCEED, False
     with table.ptl:
-        for number in range(mm.memory.ptrs_per_pte):
+        for number in range(size):
             pte = ptep_get(table, start + number * PAGE_SIZE)
-            page = mm.memory.mem_map[pte.pfn] if isinstance(pte, Present) else None
-            if page is None or page.order or page.head is not page or not page.anon_exclusive:
+            if may_be_hole(pte):
+                pages.append(None)
+                if userfaultfd_wp(vma) or not cc.permits_holes(pages.count(None), size):
+                    result = Scan.EXCEED_NONE_PTE
+            elif not isinstance(pte, Present):
+                result = Scan.PTE_NON_PRESENT
+            elif is_protected(pte):
+                result = Scan.PTE_UFFD_WP
+            else:
+                page = mm.memory.mem_map[pte.pfn]
+                result = _isolate(mm.memory, page)
+                writable |= pte.write
+                pages += [page] if result is Scan.SUCCEED else []
+            if result is not Scan.SUCCEED:
                 break
-            if isinstance(pte, Present) and pte.bits & PTE_UFFD_WP:
-                break
-            if READ_ONCE(page, "refcount") != 1 or not page.lock.trylock():
-                break
-            if not isolate_lru_page(mm.memory, page):
-                page.lock.unlock()
-                break
-            if READ_ONCE(page, "refcount") != 2:
-                page.lock.unlock()
-                putback_lru_page(mm.memory, page)
-                break
-            pages.append(page)
-    if len(pages) == mm.memory.ptrs_per_pte:
-        return pages
-    for page in pages:
+    if result is Scan.SUCCEED and not writable:
+        result = Scan.PAGE_RO
+    if result is not Scan.SUCCEED:
+        for page in filter(None, pages):
+            page.lock.unlock()
+            putback_lru_page(mm.memory, page)
+        pages.clear()
+    return result
+
+
+def is_protected(pte: Present) -> bool:
+    """Stores to the page are kept away by userfaultfd."""
+    return bool(pte.bits & PTE_UFFD_WP)
+
+
+def _isolate(memory: Memory, page: Folio) -> Scan:
+    """Lock the page and take it off the LRU, if it is small and nobody but its entry refers to it."""
+    if page.order or page.head is not page:
+        return Scan.PAGE_COMPOUND
+    if not page.anon_exclusive:
+        return Scan.EXCEED_SHARED_PTE
+    if READ_ONCE(page, "refcount") != 1:
+        return Scan.PAGE_COUNT
+    if not page.lock.trylock():
+        return Scan.PAGE_LOCK
+    if not isolate_lru_page(memory, page):
         page.lock.unlock()
-        putback_lru_page(mm.memory, page)
-    return None
+        return Scan.DEL_PAGE_LRU
+    if READ_ONCE(page, "refcount") != 2:
+        page.lock.unlock()
+        putback_lru_page(memory, page)
+        return Scan.PAGE_COUNT
+    return Scan.SUCCEED
 
 
 # -- files ------------------------------------------------------------------------------------------------------
 
 
 def retract_page_tables(mapping: AddressSpace, index: int) -> int:
-    """Free the empty page-table pages that map the file from page `index` on, so that a huge page can be mapped there.
+    """Free the empty page-table pages that map the file from page `index` on, so that a huge page can be mapped
+    there.
 
-    Takes i_mmap_rwsem for writing, and tries mmap_lock of each address space; gives how many were freed. A walk of the
-    file may have found a page-table page before it is taken away: it holds i_mmap_rwsem for reading. A VMA with private
-    copies is left alone; that is looked at before the locks are taken, and again under them: a fault may have made the
-    first one meanwhile. Kernel: v6.2; since v6.6 neither mmap_lock nor i_mmap_rwsem for writing is needed.
+    Takes i_mmap_rwsem for writing, and tries mmap_lock of each address space; gives how many were freed. A walk
+    of the file may have found a page-table page before it is taken away: it holds i_mmap_rwsem for reading. A
+    VMA with private copies is left alone; that is looked at before the locks are taken, and again under them: a
+    fault may have made the first one meanwhile. Kernel: v6.2; since v6.6 neither mmap_lock nor i_mmap_rwsem for
+    writing is needed.
     """
     freed = 0
     i_mmap_lock_write(mapping)

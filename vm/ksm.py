@@ -10,6 +10,7 @@ from vm.find import vma_find
 from vm.layout import PAGE_SIZE, VM_MERGEABLE
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
 from vm.pgtable import Present, pte_offset_map, ptep_get
+from vm.zero_page import vm_normal_page
 
 
 def ksm_test_exit(mm: MmStruct) -> bool:
@@ -35,7 +36,8 @@ def ksm_scan_mm(mm: MmStruct) -> list[object]:
             for page in range(vma.vm_start, vma.vm_end, PAGE_SIZE):
                 table = pte_offset_map(mm, page)
                 pte = None if table is None else ptep_get(table, page)
-                if isinstance(pte, Present):
-                    seen.append(READ_ONCE(mm.memory.mem_map[pte.pfn], "token"))
+                found = vm_normal_page(mm.memory, pte) if isinstance(pte, Present) else None
+                if found is not None:
+                    seen.append(READ_ONCE(found, "token"))
         address = vma.vm_end
         mmap_read_unlock(mm)

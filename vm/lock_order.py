@@ -21,6 +21,7 @@ FS_RECLAIM = "fs_reclaim"
 LOCK_ORDER = (
     "inode->i_rwsem",
     "mm->mmap_lock",
+    "hugetlbfs_i_rwsem",
     "mm_all_locks_mutex",
     "mapping->invalidate_lock",
     "hugetlb_fault_mutex",
@@ -36,6 +37,8 @@ LOCK_ORDER = (
     "mm->page_table_lock",
     "ptlock",
     "mmlist_lock",
+    "resv_map->lock",
+    "hugetlb_lock",
 )
 """From the outermost to the innermost."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from concurrency import trace
+from vm.collapse import madvise_collapse
 from vm.errno import EACCES, EAGAIN, EINVAL, ENOMEM, EPERM, ESRCH
 from vm.file_io import vfs_punch_hole
 from vm.filemap import fput, get_file
 from vm.find import find_vma_prev, vma_find, vma_lookup
-from vm.hugetlbfs import HugetlbFile
 from vm.layout import (
     PAGE_SHIFT,
     PAGE_SIZE,
@@ -34,6 +34,7 @@ from vm.memory import handle_user_fault
 from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
 from vm.mman import (
     MADV_COLD,
+    MADV_COLLAPSE,
     MADV_DODUMP,
     MADV_DOFORK,
     MADV_DONTDUMP,
@@ -94,7 +95,7 @@ def sys_madvise(mm: MmStruct, start: int, length: int, advice: int) -> int:
     -EPERM to break pages; -ESRCH for an address space that has ended. Holes in the range are passed over and give
     -ENOMEM in the end.
 
-    Simpler here: there is no MADV_COLLAPSE. MADV_WILLNEED, MADV_COLD and MADV_PAGEOUT change nothing, for no page ages
+    Simpler here: MADV_WILLNEED, MADV_COLD and MADV_PAGEOUT change nothing, for no page ages
     and none is read ahead; MADV_FREE drops the pages at once.
     """
     size = page_align(length)
@@ -183,10 +184,10 @@ def may_punch(vma: VmArea) -> bool:
 def madvise_remove(vma: VmArea, _prev: VmArea | None, start: int, end: int) -> VmArea | int | None:
     """Punch the range out of the file, without mmap_lock: i_rwsem stands outside of it. A reference keeps the file.
 
-    Needs mmap_lock for reading, gives it back and takes it again. Simpler here: there are no holes in hugetlb files.
+    Needs mmap_lock for reading, gives it back and takes it again.
     """
     mm, flags, mapping = vma.vm_mm, vma.vm_flags, vma.vm_file
-    if flags & VM_LOCKED or mapping is None or isinstance(mapping, HugetlbFile):
+    if flags & VM_LOCKED or mapping is None:
         return EINVAL
     if not may_punch(vma):
         return EACCES
@@ -259,6 +260,7 @@ _VISITS: dict[int, Visit] = {
     MADV_COLD: _cold,
     MADV_PAGEOUT: _cold,
     MADV_DONTNEED_LOCKED: _dontneed_locked,
+    MADV_COLLAPSE: madvise_collapse,
 }
 _POPULATE = (MADV_POPULATE_READ, MADV_POPULATE_WRITE)
 _INJECT = (MADV_HWPOISON, MADV_SOFT_OFFLINE)

@@ -43,6 +43,7 @@ from vm.swap_fault import do_swap_page
 from vm.uffd import handle_userfault, pte_marker_handle
 from vm.vma import VmArea, vma_is_accessible, vma_is_anonymous
 from vm.vma_lock import holds_vma_lock
+from vm.zero_page import ZERO_PFN
 
 RETRY = 3
 """The VMA's own lock is not enough for this fault. Kernel: VM_FAULT_RETRY."""
@@ -139,19 +140,24 @@ def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> 
 
 
 def do_anonymous_page(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> int:
-    """Map a new page of zeroes at `address`, unless somebody was faster. 0, -ENOMEM, or -EFAULT in a victim of the OOM
-    reaper.
+    """Map a new page of zeroes at `address`, for a read the zero page, unless somebody was faster. 0, -ENOMEM, or
+    -EFAULT in a victim of the OOM reaper.
 
-    Simpler here: a read gets a page of its own, too, not the zero page.
+    Needs mmap_lock, or the VMA's lock. The zero page needs no anon_vma: no walk looks for it. If somebody has mapped a
+    huge page meanwhile, the caller looks again (pmd_trans_unstable()).
     """
     table = pte_alloc(mm, address)
-    if table is None or not anon_vma_prepare(vma):
+    if table is None:
+        return ENOMEM if pmdp_get(mm, address) is None else 0
+    if not write:
+        return _map_zero_page(mm, vma, table, address)
+    if not anon_vma_prepare(vma):
         return ENOMEM
     folio = alloc_folio(mm.memory)
     if folio is None:
         return ENOMEM
     folio.token = 0
-    bits = vma.vm_page_prot | maybe_mkwrite(vma) | PTE_YOUNG | (PTE_DIRTY if write else 0)
+    bits = vma.vm_page_prot | maybe_mkwrite(vma) | PTE_YOUNG | PTE_DIRTY
     stable = True
     with table.ptl:
         installed = ptep_get(table, address) is None
@@ -165,6 +171,17 @@ def do_anonymous_page(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -
             trace("fault", mm=mm.name, addr=hex(address), page=folio.name)
     if not installed:
         folio_put(mm.memory, folio)
+    return 0 if stable else EFAULT
+
+
+def _map_zero_page(mm: MmStruct, vma: VmArea, table: PageTable, address: int) -> int:
+    stable = True
+    with table.ptl:
+        if ptep_get(table, address) is None:
+            stable = check_stable_address_space(mm)
+            if stable:
+                set_pte(table, address, Present(ZERO_PFN, 0, vma.vm_page_prot | PTE_YOUNG))
+                trace("fault", mm=mm.name, addr=hex(address), page=mm.memory.zero_page.name)
     return 0 if stable else EFAULT
 
 

@@ -15,6 +15,7 @@ from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
 from vm.pgtable import PageTable, Present, addresses, pmdp_get, ptep_get
 from vm.vma_lock import vma_start_write
 from vm.workqueue import Workqueue, flush_workqueue
+from vm.zero_page import vm_normal_page
 
 
 def lru_add_drain_all(kevent: Workqueue) -> None:
@@ -54,8 +55,8 @@ def move_range(mm: MmStruct, start: int, end: int) -> int:
         if isinstance(table, PageTable):
             with table.ptl:
                 entries = [ptep_get(table, address) for address in range(low, high, PAGE_SIZE)]
-                mapped = [mm.memory.mem_map[pte.pfn] for pte in entries if isinstance(pte, Present)]
-                folios += [folio for folio in mapped if isolate_lru_page(mm.memory, folio)]
+                mapped = [vm_normal_page(mm.memory, pte) for pte in entries if isinstance(pte, Present)]
+                folios += [one for one in mapped if one is not None and isolate_lru_page(mm.memory, one)]
     for folio in folios:
         target = None if folio.order else alloc_folio(mm.memory)
         if target is not None and migrate_folio(mm.memory, folio, target) == 0:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from concurrency import trace
 from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
@@ -24,6 +25,7 @@ from vm.remove_migration import remove_migration_ptes
 from vm.rmap import folio_remove_rmap
 from vm.tlb import flush_tlb_batched_pending, flush_tlb_range
 from vm.vma import VmArea
+from vm.zero_page import vm_normal_page
 
 
 def migrate_vma_setup(vma: VmArea, start: int, end: int) -> list[Folio]:
@@ -32,6 +34,8 @@ def migrate_vma_setup(vma: VmArea, start: int, end: int) -> list[Folio]:
     Needs mmap_lock for reading. Their entries are migration entries until `migrate_vma_finalize`.
     """
     pages: list[Folio] = []
+    if is_vm_hugetlb_page(vma):
+        return pages
     mmu_notifier_invalidate_range_start(vma.vm_mm, start, end)
     for low, high in addresses(vma.vm_mm, start, end):
         table = pmdp_get(vma.vm_mm, low)
@@ -56,7 +60,7 @@ def collect_entries(vma: VmArea, table: PageTable, start: int, end: int, pages: 
     unmapped = 0
     for address in range(start, end, PAGE_SIZE):
         pte = ptep_get(table, address)
-        page = memory.mem_map[pte.pfn] if isinstance(pte, Present) else None
+        page = vm_normal_page(memory, pte) if isinstance(pte, Present) else None
         if page is None or page.head.order or not folio_test_anon(page) or not page.anon_exclusive:
             continue
         if folio_maybe_dma_pinned(page) or not page.lock.trylock():

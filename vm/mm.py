@@ -56,6 +56,7 @@ class MmStruct(Shared):
     (`vm.mmlist`).
     `mm_count` are those who keep the object itself, of which its process is one, `vma_writer_wait` is where a writer
     waits for the readers of a VMA (`vm.rcuwait`); only the era 6.15 uses these two.
+    `huge_zero_page` (MMF_HUGE_ZERO_PAGE) says that it has a reference to that page (`vm.huge_zero`).
     `unstable` (MMF_UNSTABLE) says that the OOM reaper takes pages away that the process still has: what is empty may
     have been written to, so no fault may fill it with zeroes.
     """
@@ -77,6 +78,7 @@ class MmStruct(Shared):
     ended: Unshared[bool] = False
     oom_skip: Once[bool] = False
     unstable: Once[bool] = False
+    huge_zero_page: Atomic[bool] = False
     tlb_flush_pending: Atomic[int] = 0
     tlb_flush_batched: Atomic[int] = 0
     write_protect_seq: Atomic[int] = 0

@@ -20,7 +20,8 @@ from vm.filemap import (
     vma_interval_tree_insert,
 )
 from vm.find import Mas, vma_find, vma_prev, vma_store
-from vm.hugetlbfs import HugetlbFile
+from vm.hugetlb_reserve import hugetlb_file_mmap
+from vm.hugetlbfs import HugetlbFile, is_vm_hugetlb_page
 from vm.layout import (
     MAX_MAP_COUNT,
     MMAP_MIN_ADDR,
@@ -77,10 +78,10 @@ def sys_mmap(
     """mmap(2): the address, or a negative error. Takes mmap_lock for writing.
 
     `length` and `offset` are in bytes. Without MAP_FIXED, `address` is a wish that counts if the range is free.
-    -EINVAL for no length, an unaligned address or offset, neither MAP_SHARED nor MAP_PRIVATE, or hugetlbfs without
-    MAP_SHARED; -EEXIST under MAP_FIXED_NOREPLACE; -ENOMEM for too much of anything; -EPERM for the addresses around
-    NULL; -ESRCH for an address space that has ended. As in the kernel, what was mapped at a fixed `address` is gone
-    even if the memory for the new mapping is missing.
+    -EINVAL for no length, an unaligned address or offset, or neither MAP_SHARED nor MAP_PRIVATE; -EEXIST under
+    MAP_FIXED_NOREPLACE; -ENOMEM for too much of anything; -EPERM for the addresses around NULL; -ESRCH for an
+    address space that has ended. As in the kernel, what was mapped at a fixed `address` is gone even if the
+    memory for the new mapping is missing.
 
     Kernel: ksys_mmap_pgoff() and do_mmap().
     """
@@ -116,8 +117,6 @@ def _do_mmap(
         vm_flags |= VM_NORESERVE
     kind = flags & MAP_TYPE
     if isinstance(file, HugetlbFile):
-        if kind != MAP_SHARED:
-            return EINVAL
         vm_flags |= VM_HUGETLB | VM_DONTEXPAND
     if kind == MAP_SHARED:
         if file is None and vm_flags & VM_GROWSDOWN:
@@ -145,8 +144,8 @@ def _usable_hint(mm: MmStruct, address: int, size: int) -> int | None:
 def do_mmap(mm: MmStruct, address: int | None, length: int, flags: int) -> int:
     """Map anonymous private memory with the VMA flags `flags`; as `sys_mmap`, which makes them out of the user's.
 
-    With `address` the range is mapped there, whatever was there before; with None it goes to the highest free place
-    below `mm.mmap_base`.
+    With `address` the range is mapped there, whatever was there before; with None it goes to the highest free
+    place below `mm.mmap_base`.
     """
     mmap_write_lock(mm)
     result = ESRCH if mm.ended else _mmap_locked(mm, address, length, flags)
@@ -175,7 +174,9 @@ def _unmap_and_map(
 
 
 def get_unmapped_area(mm: MmStruct, address: int | None, size: int) -> int:
-    """Where a mapping of `size` bytes goes: at `address` if that is possible at all, else wherever there is room."""
+    """Where a mapping of `size` bytes goes: at `address` if that is possible at all, else wherever there is
+    room.
+    """
     if address is None:
         free = mm.mm_mt.cursor()
         if size > mm.mmap_base - MMAP_MIN_ADDR:
@@ -208,13 +209,16 @@ def mmap_region(mm: MmStruct, start: int, end: int, flags: int, file: AddressSpa
     vma = vm_area_alloc(mm, start, end, pgoff, flags, file)
     if vma is None:
         return ENOMEM
+    error = 0
     if file is not None:
         get_file(file)
+        if is_vm_hugetlb_page(vma):
+            error = hugetlb_file_mmap(vma)
     elif flags & VM_SHARED:
         shmem_zero_setup(vma)
-    if file is not None and file.f_op is not None:
+    if not error and file is not None and file.f_op is not None:
         return mmap_new_file_vma(mm, vma, flags) or start
-    error = vma_link(mm, vma)
+    error = error or vma_link(mm, vma)
     if error:
         remove_vma(vma)
         return error

@@ -45,6 +45,7 @@ from concurrency import (
 )
 from lockdep.gfp import GFP_KERNEL, GFP_NOFAIL
 from vm.layout import PAGE_SIZE, TASK_SIZE
+from vm.zero_page import pfn_to_page
 
 if TYPE_CHECKING:
     from vm.folio import Folio
@@ -323,7 +324,7 @@ def _drop(sub: MmuIntervalNotifier, _task: Any, arg: tuple[int, int]) -> None:
     start, end = arg
     for page in [page for page in sub.sptes if start <= page < end]:
         pte = sub.sptes.pop(page)
-        folio = sub.mm.memory.mem_map[pte.pfn]
+        folio = pfn_to_page(sub.mm.memory, pte.pfn)
         if pte.write and folio.generation == pte.generation:
             # As set_page_dirty() by the driver: the process's own entry does not know what the device wrote.
             poke(folio.head, "dirty", True)
@@ -338,7 +339,7 @@ def _device_page(sub: MmuIntervalNotifier, address: int, *, write: bool) -> Foli
     pte = sub.sptes.get(address & -PAGE_SIZE)
     if pte is None or (write and not pte.write):
         return None
-    folio = sub.mm.memory.mem_map[pte.pfn]
+    folio = pfn_to_page(sub.mm.memory, pte.pfn)
     if folio.generation != pte.generation and checked("secondary-mmu"):
         raise Failure(
             Kind.INVARIANT,

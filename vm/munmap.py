@@ -12,6 +12,8 @@ from vm.adjust import split_vma
 from vm.errno import EINVAL, ENOMEM, ESRCH
 from vm.filemap import fput
 from vm.find import vma_find, vma_prev
+from vm.hugetlb_reserve import hugetlb_vm_op_close
+from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import MAX_MAP_COUNT, PAGE_SIZE, TASK_SIZE, USER_PGTABLES_CEILING, VM_GROWSDOWN, page_align
 from vm.mm import MmStruct, mmap_read_unlock, mmap_write_downgrade, mmap_write_lock, mmap_write_unlock
 from vm.vm_ops import vma_close
@@ -110,5 +112,7 @@ def remove_vma(vma: VmArea) -> None:
     vma_close(vma)
     file = vma.vm_file
     if file is not None:
+        if is_vm_hugetlb_page(vma):
+            hugetlb_vm_op_close(vma)
         fput(vma.vm_mm.memory, file)
     vm_area_free(vma)

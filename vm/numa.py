@@ -34,6 +34,7 @@ from vm.pgtable import PTE_YOUNG, PageTable, Present, pmdp_get, ptep_change, pte
 from vm.protect import change_protection
 from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
 from vm.vma import VmArea, vma_is_accessible
+from vm.zero_page import vm_normal_page
 
 # -- giving hints -----------------------------------------------------------------------------------------------
 
@@ -104,9 +105,9 @@ def do_numa_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> i
     with table.ptl:
         if ptep_get(table, address) != pte:
             return 0
-        folio = memory.mem_map[pte.pfn]
-        target = None if folio.head.order else numa_migrate_prep(memory, folio)
-        if target is None:
+        folio = vm_normal_page(memory, pte)
+        target = None if folio is None or folio.head.order else numa_migrate_prep(memory, folio)
+        if folio is None or target is None:
             _restore_pte(vma, table, address, folio)
             return 0
     if not migrate_misplaced_page(memory, folio, target):
@@ -116,9 +117,10 @@ def do_numa_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> i
     return 0
 
 
-def _restore_pte(vma: VmArea, table: PageTable, address: int, folio: Folio) -> None:
+def _restore_pte(vma: VmArea, table: PageTable, address: int, folio: Folio | None) -> None:
     ptep_change(table, address, gained=vma.vm_page_prot | PTE_YOUNG)
-    trace("numa_restore", mm=vma.vm_mm.name, addr=hex(address), page=folio.name)
+    name = "the zero page" if folio is None else folio.name
+    trace("numa_restore", mm=vma.vm_mm.name, addr=hex(address), page=name)
 
 
 def do_huge_pmd_numa_page(vma: VmArea, address: int, pmd: Present) -> int:

@@ -19,6 +19,7 @@ from concurrency import Access, KmemCache, Operation, Spinlock, active, bug_on, 
 from lockdep.gfp import GFP_KERNEL
 from vm.folio import folio_test_locked
 from vm.layout import PAGE_SIZE, VM_UFFD_WP
+from vm.zero_page import ZERO_PFN
 
 if TYPE_CHECKING:
     from vm.folio import Folio, Memory
@@ -74,7 +75,8 @@ class Present:
 
     def __str__(self) -> str:
         letters = "".join(letter for bit, letter in _LETTERS if self.bits & bit) + "N" * self.protnone
-        return f"pfn{self.pfn}" + (f"({letters})" if letters else "")
+        page = "the zero page" if self.pfn == ZERO_PFN else f"pfn{self.pfn}"
+        return page + (f"({letters})" if letters else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from vm.pgtable import (
 )
 from vm.tlb import MmuGather, flush_tlb_batched_pending, tlb_remove_tlb_entry
 from vm.vma import VmArea
+from vm.zero_page import vm_normal_page
 
 
 def change_protection(tlb: MmuGather, vma: VmArea, start: int, end: int, *, numa: bool = False) -> None:
@@ -64,5 +65,6 @@ def change_pte_range(
 
 
 def _is_shared(vma: VmArea, pte: Present) -> bool:
-    """It is a private page that somebody else refers to, too; NUMA balancing leaves it alone."""
-    return not vma.vm_flags & VM_SHARED and READ_ONCE(vma.vm_mm.memory.mem_map[pte.pfn].head, "refcount") != 1
+    """It is a private page that somebody else refers to, too, or the zero page; NUMA balancing leaves it alone."""
+    page = vm_normal_page(vma.vm_mm.memory, pte)
+    return page is None or (not vma.vm_flags & VM_SHARED and READ_ONCE(page.head, "refcount") != 1)

@@ -9,6 +9,7 @@ from vm.invariants import leaf_entries
 from vm.layout import PAGE_SHIFT, TASK_SIZE
 from vm.mm import MmStruct
 from vm.vma import VmArea
+from vm.zero_page import pfn_to_page
 
 
 def interval_tree(vma: VmArea) -> str | None:
@@ -65,7 +66,7 @@ def _unlinked_page(mm: MmStruct, vmas: Iterable[VmArea]) -> str | None:
     for vma in vmas:
         linked = _linked(vma)
         while address < vma.vm_end and pte is not None:
-            folio = mm.memory.mem_map[pte.pfn]
+            folio = pfn_to_page(mm.memory, pte.pfn)
             mapping = folio.mapping
             own = vma.vm_start <= address and folio.generation == pte.generation
             if own and isinstance(mapping, AnonVma) and id(mapping) not in linked:

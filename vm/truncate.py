@@ -13,6 +13,8 @@ from vm.filemap import (
     vma_interval_tree_foreach,
 )
 from vm.folio import Memory, folio_put
+from vm.hugetlb_hole import hugetlb_vmtruncate
+from vm.hugetlbfs import HugetlbFile
 from vm.layout import PAGE_SHIFT
 from vm.zap import ZapDetails, zap_page_range
 
@@ -44,6 +46,9 @@ def do_truncate(memory: Memory, mapping: AddressSpace, size: int) -> None:
     The size goes first, so that no fault brings a page back. Mappings are emptied before the pages leave the cache, and
     once more afterwards, for what was mapped in between.
     """
+    if isinstance(mapping, HugetlbFile):
+        hugetlb_vmtruncate(memory, mapping, size)
+        return
     mapping.i_rwsem.down_write()
     mapping.i_size = size
     mapping.invalidate_lock.down_write()

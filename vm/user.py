@@ -16,6 +16,7 @@ from vm.layout import PAGE_SIZE
 from vm.memory import handle_user_fault
 from vm.mm import MmStruct
 from vm.pgtable import PTE_DIRTY, PTE_READ, PTE_WRITE, PTE_YOUNG, PageTable, Present, pmd_index, pte_index
+from vm.zero_page import ZERO_PFN
 
 if TYPE_CHECKING:
     from concurrency import Task
@@ -64,7 +65,9 @@ def _page(mm: MmStruct, task: Task, address: int, *, write: bool) -> Folio | Non
             cpu.pop(page, None)
             return None
         cpu[page] = pte
-    folio = mm.memory.mem_map[pte.pfn]
+    # As pfn_to_page(), which would be one more call for each access.
+    pfn = pte.pfn
+    folio = mm.memory.zero_page if pfn == ZERO_PFN else mm.memory.mem_map[pfn]
     if folio.generation != pte.generation and checked("tlb"):
         raise Failure(
             Kind.INVARIANT,

@@ -24,6 +24,7 @@ from vm.vma_refcnt import REFCOUNT_SET, VmRefcnt
 if TYPE_CHECKING:
     from vm.anon_vma import AnonVma, AnonVmaChain
     from vm.filemap import AddressSpace
+    from vm.hugetlbfs import ResvMap
     from vm.mm import MmStruct
     from vm.vm_ops import VmOperations
 
@@ -34,7 +35,9 @@ class VmArea(Shared):
     Writing start, end or pgoff needs mmap_lock for writing and, once the VMA is in an rmap tree, that tree's lock
     for writing; reading them needs one of the two. `vm_flags` and `vm_page_prot` are written under mmap_lock and
     read by rmap walks without it. `anon_vma` goes from None to its value under mmap_lock and page_table_lock, and
-    is read without. `vm_private_data` is the lock of a hugetlb mapping (`vm.hugetlbfs`), `vm_ops` what its driver
+    is read without. `vm_private_data` is the lock of a shared hugetlb mapping, or the reservations of a
+    private one (`vm.hugetlbfs`): a child's is written by its parent, which holds no lock of the child's
+    (`vm.hugetlb_cow`). `vm_ops` what its driver
     wants to be called (`vm.vm_ops`). The last four fields are of
     `vm.vma_lock` and `vm.vma_lock_refcnt`.
     """
@@ -49,7 +52,7 @@ class VmArea(Shared):
     vm_ops: Unshared[VmOperations | None] = None
     anon_vma: Once[AnonVma | None] = None
     anon_vma_chain: Unshared[list[AnonVmaChain]]
-    vm_private_data: Plain[RwSemaphore | None]
+    vm_private_data: Once[RwSemaphore | ResvMap | str | None]
     vm_lock: Unshared[RwSemaphore | None]
     vm_lock_seq: Once[int] = -1
     detached: Once[bool] = False
@@ -67,7 +70,9 @@ class VmArea(Shared):
             vm_page_prot=vm_get_page_prot(flags),
             vm_file=file,
             anon_vma_chain=[],
-            vm_private_data=RwSemaphore("hugetlb_vma_lock") if flags & VM_HUGETLB else None,
+            vm_private_data=RwSemaphore("hugetlb_vma_lock")
+            if flags & VM_HUGETLB and flags & VM_SHARED
+            else None,
             vm_lock=mm.era.vma_locks.make(),
         )
 
@@ -136,6 +141,9 @@ def vm_area_dup(vma: VmArea, mm: MmStruct | None = None) -> VmArea | None:
         new.vm_page_prot = vma.vm_page_prot
         new.anon_vma = vma.anon_vma
         new.vm_ops = vma.vm_ops
+        if mm is None and vma.vm_flags & (VM_HUGETLB | VM_SHARED) == VM_HUGETLB:
+            # Both parts go by one map of reservations, each in its own range. A child gets none.
+            new.vm_private_data = vma.vm_private_data
     return new
 
 

@@ -10,7 +10,7 @@ from vm.filemap import unlink_file_vma
 from vm.folio import Memory, folio_test_anon
 from vm.huge import zap_huge_pmd
 from vm.huge_split_pmd import split_huge_pmd
-from vm.hugetlb import unmap_hugepage_range
+from vm.hugetlb import hugetlb_zap_begin, hugetlb_zap_end, unmap_hugepage_range
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE
 from vm.mm import MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter, mm_counter
@@ -43,6 +43,7 @@ from vm.tlb import (
     tlb_remove_tlb_entry,
 )
 from vm.vma import VmArea, vma_is_anonymous
+from vm.zero_page import vm_normal_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +79,24 @@ def unmap_vmas(tlb: MmuGather, vmas: list[VmArea], start: int, end: int) -> None
     """Clear the entries of what lies of each VMA in ``[start, end)``."""
     mmu_notifier_invalidate_range_start(tlb.mm, start, end)
     for vma in vmas:
-        unmap_single_vma(tlb, vma, max(vma.vm_start, start), min(vma.vm_end, end), UNMAP)
+        low, high = max(vma.vm_start, start), min(vma.vm_end, end)
+        if is_vm_hugetlb_page(vma):
+            lock = hugetlb_zap_begin(vma)
+            unmap_hugepage_range(tlb, vma, low, high)
+            hugetlb_zap_end(vma, lock, final=True)
+        else:
+            unmap_single_vma(tlb, vma, low, high, UNMAP)
     mmu_notifier_invalidate_range_end(tlb.mm, start, end)
 
 
 def unmap_single_vma(
     tlb: MmuGather, vma: VmArea, start: int, end: int, details: ZapDetails | None = None
 ) -> None:
-    """Clear the entries of ``[start, end)``; with `UNMAP` the VMA goes, too."""
+    """Clear the entries of ``[start, end)``; with `UNMAP` the VMA goes, too. Not in hugetlbfs without the locks of
+    `hugetlb_zap_begin`.
+    """
     if is_vm_hugetlb_page(vma):
-        unmap_hugepage_range(tlb, vma, start, end, final=details is UNMAP)
+        unmap_hugepage_range(tlb, vma, start, end)
     else:
         unmap_page_range(tlb, vma, start, end, details)
 
@@ -131,11 +140,25 @@ def zap_page_range(vma: VmArea, start: int, end: int, details: ZapDetails | None
 
     Kernel: zap_page_range_single(). When it returns nobody can reach what was there.
     """
+    if is_vm_hugetlb_page(vma):
+        zap_hugetlb_range(vma, start, end)
+        return
     tlb = tlb_gather_mmu(vma.vm_mm)
     mmu_notifier_invalidate_range_start(tlb.mm, start, end)
     unmap_single_vma(tlb, vma, start, end, details)
     mmu_notifier_invalidate_range_end(tlb.mm, start, end)
     tlb_finish_mmu(tlb)
+
+
+def zap_hugetlb_range(vma: VmArea, start: int, end: int) -> None:
+    """As `zap_page_range`, of huge pages: faults stay out until the pages are free again."""
+    lock = hugetlb_zap_begin(vma)
+    tlb = tlb_gather_mmu(vma.vm_mm)
+    mmu_notifier_invalidate_range_start(tlb.mm, start, end)
+    unmap_single_vma(tlb, vma, start, end)
+    mmu_notifier_invalidate_range_end(tlb.mm, start, end)
+    tlb_finish_mmu(tlb)
+    hugetlb_zap_end(vma, lock, final=False)
 
 
 def unmap_page_range(
@@ -179,7 +202,10 @@ def zap_pte_range(
             assert pte is not None
             if isinstance(pte, Present):
                 tlb_remove_tlb_entry(tlb, address, address + PAGE_SIZE)
-                folio = mm.memory.mem_map[pte.pfn]
+                folio = vm_normal_page(mm.memory, pte)
+                if folio is None:
+                    trace("zap", mm=mm.name, addr=hex(address), pte=pte)
+                    continue
                 member = mm_counter(folio)
                 if pte.dirty and member is MM_FILEPAGES:
                     folio.dirty = flush = True
@@ -213,7 +239,8 @@ def is_spared(memory: Memory, pte: Present | Migration | Swap | Marker, details:
         return True
     if isinstance(pte, Migration):
         return folio_test_anon(pfn_swap_entry_to_page(memory, pte))
-    return folio_test_anon(memory.mem_map[pte.pfn])
+    page = vm_normal_page(memory, pte)
+    return page is not None and folio_test_anon(page)
 
 
 def pte_install_uffd_wp_if_needed(

@@ -20,7 +20,7 @@ from stress.workloads.pages import HEAP
 from vm import adjust, hugetlb_share
 from vm.filemap import fput, i_mmap_lock_write, i_mmap_unlock_write
 from vm.hugetlb_share import hugetlb_unshare_pmds, want_pmd_share
-from vm.hugetlbfs import HugetlbFile, hstate_file, hugetlb_vma_lock, is_vm_hugetlb_page
+from vm.hugetlbfs import HugetlbFile, hstate_file, hugetlb_vma_lock_write, is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.madvise import sys_madvise
@@ -35,8 +35,8 @@ def hugetlb_vm_op_split(vma: VmArea, address: int) -> None:
     size = vma.vm_mm.pmd_size
     start = address & -size
     if address != start and want_pmd_share(vma, address):
-        mapping, lock = hstate_file(vma), hugetlb_vma_lock(vma)
-        lock.down_write()
+        mapping, lock = hstate_file(vma), hugetlb_vma_lock_write(vma)
+        assert lock is not None
         i_mmap_lock_write(mapping)
         hugetlb_unshare_pmds(vma, start, start + size)
         i_mmap_unlock_write(mapping)

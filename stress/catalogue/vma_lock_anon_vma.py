@@ -20,7 +20,7 @@ from vm.machine import boot
 from vm.mm import MmStruct
 from vm.mman import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
 from vm.mremap import sys_mremap
-from vm.user import user_load
+from vm.user import user_store
 from vm.vma import VmArea, vma_is_anonymous
 from vm.vma_lock import vma_end_read, vma_start_read
 
@@ -68,13 +68,13 @@ def lock_vma_under_rcu(mm: MmStruct, address: int) -> VmArea | None:
     era="6.6",
 )
 def vma_lock_anon_vma() -> None:
-    """Move the pages out of a mapping while another thread faults in it."""
+    """Move the pages out of a mapping while another thread stores to it: a read would need no anon_vma."""
     machine = boot(8, "6.6")
     process = Process(machine.add_mm("java", BASE))
     map_pages(process, 0, 2)
     fill(process, 0)
     join(
         spawn(sys_mremap, process.mm, BASE, 2 * PAGE_SIZE, 2 * PAGE_SIZE, MOVE, page(8)),
-        spawn(user_load, process.mm, page(1)),
+        spawn(user_store, process.mm, page(1), "late"),
     )
     end(machine, process)

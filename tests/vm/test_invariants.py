@@ -238,8 +238,8 @@ def test_a_lock_taken_against_the_order_is_reported_before_it_can_deadlock() -> 
     assert (found.kind, found.check) == (Kind.LOCKDEP, "lock-order")
     assert "main asks for mm->mmap_lock while it holds anon_vma->rwsem" in found.headline
     assert (
-        "mm->mmap_lock > mm_all_locks_mutex > mapping->invalidate_lock > hugetlb_fault_mutex > hugetlb_vma_lock"
-        in found.detail
+        "mm->mmap_lock > hugetlbfs_i_rwsem > mm_all_locks_mutex > mapping->invalidate_lock > "
+        "hugetlb_fault_mutex > hugetlb_vma_lock" in found.detail
     )
 
 

@@ -15,6 +15,7 @@ from vm.folio import Folio, alloc_folio, folio_get, folio_put, page_to_nid
 from vm.fork import sys_fork
 from vm.gup import pin_user_page, unpin_user_page
 from vm.huge_split import split_huge_page
+from vm.huge_zero import shrink_huge_zero_page_scan
 from vm.khugepaged import collapse_huge_page
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
@@ -65,6 +66,7 @@ def ended(machine: Machine, *mms: MmStruct) -> None:
     for mm in mms:
         exit_mmap(mm)
         machine.remove_mm(mm)
+    shrink_huge_zero_page_scan(machine.memory)
     check(len(machine.memory.free_list) == FRAMES, "all frames are free")
 
 

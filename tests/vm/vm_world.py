@@ -177,7 +177,7 @@ class Beside:
             assert address not in self.mapped or self.may_fail
         else:
             assert address in self.mapped
-            assert token == self.written.setdefault(address, 0)
+            assert token == self.written.get(address, 0)
 
     def compact(self, *_rest: int) -> None:
         compact_zone(self.machine.memory)
