@@ -41,7 +41,9 @@ from dataclasses import dataclass, field
 from concurrency.dependence import REACHING, Dependence
 from concurrency.execution import START
 from concurrency.failure import BadSchedule, ConcurrencyError
+from concurrency.operation import Operation
 from concurrency.runtime import current_task
+from concurrency.sight import NO_SIGHT, Sights
 from concurrency.strategy.base import Pruned, can_be_preempted
 from concurrency.strategy.dfs import Rising
 from concurrency.strategy.trace import Edges, Trace
@@ -62,10 +64,38 @@ class _Events(Trace):
     def __init__(self, dependence: Dependence) -> None:
         super().__init__(dependence)
         self.signature = 0
+        self.sights = NO_SIGHT
+        self._by_kind: list[int] = []
+        """For each kind of the checks its events."""
         self._hashes = [0]
+
+    def look_with(self, sights: Sights) -> None:
+        """What the checks see."""
+        self.sights = sights
+        self._by_kind = [0] * sights.bits
+
+    def _seen(self, op: Operation, obj: object) -> int:
+        sights, events = self.sights, 0
+        if sights.bits:
+            for bit in sights.places(sights.kinds(op, obj)):
+                events |= self._by_kind[bit]
+        return events
+
+    def see_each_other(self, op: Operation, obj: object, other: Operation, on: object) -> bool:
+        """Whether a check that looks after one of two operations, which are both to come, sees the other."""
+        sights = self.sights
+        return sights.bits > 0 and sights.kinds(op, obj) & sights.sees(sights.kinds(other, on)) != 0
 
     def make(self, task: Task, edges: Edges) -> None:
         """`task` goes on."""
+        if self.sights.bits:
+            # By what it is before it takes effect, which is what `edges` has asked.
+            kinds, bit = self.sights.kinds(*self.next_of(task)), 0
+            while kinds:
+                if kinds & 1:
+                    self._by_kind[bit] |= 1 << len(self.who)
+                kinds >>= 1
+                bit += 1
         own = self._of[task.id]
         hashes = self._hashes
         # Numbers only: the hash of a string is another one in each process.
@@ -186,6 +216,10 @@ class BoundedDPOR:
         self._began: dict[int, _Place] = {}
         """Where the last block of each task began."""
 
+    def look_with(self, sights: Sights) -> None:
+        """See `Seeing.look_with`."""
+        self._trace.look_with(sights)
+
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
         """The task of this place; it is asked at every operation, also if only one task can go on."""
         trace = self._trace
@@ -290,13 +324,13 @@ class BoundedDPOR:
         """Those that sleep, and whose next operation does not depend on that of `by`, which may be one of them."""
         trace = self._trace
         does = trace.next_of(by)
-        return frozenset(
-            [
-                number
-                for number in self._asleep
-                if number != by.id and not trace.dependent(*trace.next_of(trace.tasks[number]), *does)
-            ]
-        )
+        left = []
+        for number in self._asleep:
+            if number != by.id:
+                next_one = trace.next_of(trace.tasks[number])
+                if not (trace.dependent(*next_one, *does) or trace.see_each_other(*next_one, *does)):
+                    left.append(number)
+        return frozenset(left)
 
     def data(self, n: int, label: str) -> int:  # noqa: ARG002
         """The value that is tried; 0 first."""
@@ -361,6 +395,10 @@ class RisingDPOR(Rising[BoundedDPOR]):
     """`BoundedDPOR` under bound 0, then 1, 2 and so on."""
 
     thorough = True
+
+    def look_with(self, sights: Sights) -> None:
+        """See `Seeing.look_with`."""
+        self._inner.look_with(sights)
 
     @property
     def traces(self) -> int:

@@ -207,13 +207,14 @@ class Trace:
                 return Edges(clock, [], [])
             clock |= self._clock[obj.id]
         waits = op.ready is not None and op is not JOIN
-        left = self._near(op, obj) & ~clock
+        seen = self._seen(op, obj)
+        left = (self._near(op, obj) | seen) & ~clock
         direct: list[int] = []
         dependent: list[int] = []
         while left:
             number = left.bit_length() - 1
             left ^= 1 << number
-            if not self.dependent(op, obj, self.ops[number], self.objs[number]):
+            if not (seen >> number & 1 or self.dependent(op, obj, self.ops[number], self.objs[number])):
                 continue
             dependent.append(number)
             if not clock >> number & 1:
@@ -222,6 +223,10 @@ class Trace:
             if not waits:
                 left &= ~clock
         return Edges(clock, direct, dependent)
+
+    def _seen(self, op: Operation, obj: object) -> int:  # noqa: ARG002
+        """The events that a check sees which looks after `op`, or whose checks see that."""
+        return 0
 
     @property
     def reaches_anything(self) -> bool:
