@@ -405,6 +405,8 @@ class Simulated(Liveness):
             if op.dep is not None:
                 for asked in self._on_asked:
                     asked(task, op, obj, arg)
+            if op.touches is not None:
+                task.arg = arg
             ready = op.ready
             if ready is not None and not ready(obj, task):
                 self._block(task, op, obj, n)

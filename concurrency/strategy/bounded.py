@@ -35,14 +35,14 @@ Executions of one trace may be made more than once: their schedules differ in co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from concurrency.dependence import REACHING, Dependence
+from concurrency.dependence import REACHING, Dependence, Footprint
 from concurrency.execution import START
 from concurrency.failure import BadSchedule, ConcurrencyError
-from concurrency.operation import Operation
-from concurrency.runtime import current_task
+from concurrency.operation import Operation, Place
+from concurrency.runtime import active, current_task
 from concurrency.sight import NO_SIGHT, Sights
 from concurrency.strategy.base import Pruned, can_be_preempted
 from concurrency.strategy.dfs import Rising
@@ -68,23 +68,70 @@ class _Events(Trace):
         self._by_kind: list[int] = []
         """For each kind of the checks its events."""
         self._hashes = [0]
+        self._placed: dict[int, dict[tuple[str | None, bool], int]] = {}
+        """Of the events that say which places they touch those that touch an object, by its id: by field, and whether
+        they may change it."""
+        self._kept: list[object] = []
+        """The objects of these places: an id is one's own only as long as there is the object."""
 
     def look_with(self, sights: Sights) -> None:
         """What the checks see."""
         self.sights = sights
         self._by_kind = [0] * sights.bits
 
-    def _seen(self, op: Operation, obj: object) -> int:
-        sights, events = self.sights, 0
+    def _meets(self, task: Task) -> tuple[int, int]:
+        op, obj = self.next_of(task)
+        sights, sure = self.sights, 0
         if sights.bits:
             for bit in sights.places(sights.kinds(op, obj)):
-                events |= self._by_kind[bit]
-        return events
+                sure |= self._by_kind[bit]
+        places = places_of(task)
+        if places is not None:
+            sure |= self._wide
+            for on, field, changes in places:
+                sure |= self._at(on, field, changes)
+                for other, events in self._kinds.get(id(on), _NONE).items():
+                    if _meet(field, changes, other, self._footprint(other, on)):
+                        sure |= events
+            return sure, 0
+        footprint = self._footprint(op, obj)
+        if footprint not in REACHING and footprint is not Footprint.NOTHING:
+            sure |= self._at(obj, op.place, footprint is not Footprint.READ)
+        return sure, self._near(op, obj)
 
-    def see_each_other(self, op: Operation, obj: object, other: Operation, on: object) -> bool:
-        """Whether a check that looks after one of two operations, which are both to come, sees the other."""
+    def _at(self, obj: object, field: str | None, changes: bool) -> int:
+        """The events that say that they touch this place, where the order matters."""
+        found = 0
+        for (other, alters), events in self._placed.get(id(obj), _NOWHERE).items():
+            if (changes or alters) and (field is None or other is None or field == other):
+                found |= events
+        return found
+
+    def meet(self, one: Task, two: Task) -> bool:
+        """Whether the next operations of two tasks depend on each other, by themselves or by what checks see."""
+        op, obj = self.next_of(one)
+        other, on = self.next_of(two)
         sights = self.sights
-        return sights.bits > 0 and sights.kinds(op, obj) & sights.sees(sights.kinds(other, on)) != 0
+        if sights.bits and sights.kinds(op, obj) & sights.sees(sights.kinds(other, on)):
+            return True
+        places, others = places_of(one), places_of(two)
+        if places is None and others is None:
+            return self.dependent(op, obj, other, on)
+        if places is None:
+            return self._placed_meets(others or (), op, obj)
+        if others is None:
+            return self._placed_meets(places, other, on)
+        return any(
+            here is there and (changes or alters) and (field is None or part is None or field == part)
+            for here, field, changes in places
+            for there, part, alters in others
+        )
+
+    def _placed_meets(self, places: Iterable[Place], op: Operation, obj: object) -> bool:
+        footprint = self._footprint(op, obj)
+        if footprint in REACHING:
+            return True
+        return any(here is obj and _meet(field, changes, op, footprint) for here, field, changes in places)
 
     def make(self, task: Task, edges: Edges) -> None:
         """`task` goes on."""
@@ -96,6 +143,11 @@ class _Events(Trace):
                     self._by_kind[bit] |= 1 << len(self.who)
                 kinds >>= 1
                 bit += 1
+        places = places_of(task)
+        for obj, field, changes in places or ():
+            self._kept.append(obj)
+            on = self._placed.setdefault(id(obj), {})
+            on[field, changes] = on.get((field, changes), 0) | 1 << len(self.who)
         own = self._of[task.id]
         hashes = self._hashes
         # Numbers only: the hash of a string is another one in each process.
@@ -109,11 +161,11 @@ class _Events(Trace):
         )
         hashes.append(made)
         self.signature = (self.signature + made) & _BITS
-        self.go(task, edges.before)
+        self.go(task, edges.before, placed=places is not None)
 
     def is_wide(self, task: Task) -> bool:
         """The next event of `task` may be seen from any place."""
-        return self._footprint(*self.next_of(task)) in REACHING
+        return places_of(task) is None and self._footprint(*self.next_of(task)) in REACHING
 
     def was_wide(self, number: int) -> bool:
         """The event may be seen from any place."""
@@ -123,6 +175,32 @@ class _Events(Trace):
         """The last event has made a data choice."""
         self._hashes[-1] = made = hash((self._hashes[-1], value))
         self.signature = (self.signature + made) & _BITS
+
+
+_NONE: dict[Operation, int] = {}
+_NOWHERE: dict[tuple[str | None, bool], int] = {}
+
+
+def places_of(task: Task) -> Sequence[Place] | None:
+    """What the next operation of `task` touches, if it says so by itself (`Operation.touches`)."""
+    op = task.op
+    if op is None or op.touches is None:
+        return None
+    # As in an effect, nothing that it looks at is an operation; what was freed meanwhile is the business of those only
+    # that touch it.
+    rt, active.runtime = active.runtime, None
+    try:
+        places = op.touches(task.obj, task, task.arg)
+        return None if places is None else tuple(places)
+    finally:
+        active.runtime = rt
+
+
+def _meet(field: str | None, changes: bool, op: Operation, footprint: Footprint) -> bool:
+    """Whether a place of an object and an operation on that object, which stays in its own place, meet."""
+    if footprint is Footprint.NOTHING or not (changes or footprint is not Footprint.READ):
+        return False
+    return field is None or op.place is None or field == op.place
 
 
 @dataclass(slots=True, eq=False)
@@ -323,14 +401,9 @@ class BoundedDPOR:
     def _undisturbed(self, by: Task) -> frozenset[int]:
         """Those that sleep, and whose next operation does not depend on that of `by`, which may be one of them."""
         trace = self._trace
-        does = trace.next_of(by)
-        left = []
-        for number in self._asleep:
-            if number != by.id:
-                next_one = trace.next_of(trace.tasks[number])
-                if not (trace.dependent(*next_one, *does) or trace.see_each_other(*next_one, *does)):
-                    left.append(number)
-        return frozenset(left)
+        return frozenset(
+            [number for number in self._asleep if number != by.id and not trace.meet(trace.tasks[number], by)]
+        )
 
     def data(self, n: int, label: str) -> int:  # noqa: ARG002
         """The value that is tried; 0 first."""
