@@ -50,6 +50,10 @@ class Sight:
         """The kinds whose operations must keep their order against one of these kinds."""
         return 0
 
+    def overlooks(self, op: Operation, attribute: str) -> bool:  # noqa: ARG002
+        """No look depends on what `op` changes in an attribute of this name: the audit asks before it complains."""
+        return False
+
 
 TRACE = Sight()
 """Of observers that look at nothing but the operations of the execution and what these gave, in orders that a trace
@@ -82,6 +86,10 @@ class Sights:
         for sight, at in self._of:
             found |= sight.sees(kinds >> at & (1 << sight.bits) - 1) << at
         return found
+
+    def overlooks(self, op: Operation, attribute: str) -> bool:
+        """See `Sight.overlooks`."""
+        return any(sight.overlooks(op, attribute) for sight, _ in self._of)
 
     def places(self, kinds: int) -> tuple[int, ...]:
         """The numbers of the bits that `sees` gives."""

@@ -91,7 +91,7 @@ class _Events(Trace):
             for on, field, changes in places:
                 sure |= self._at(on, field, changes)
                 for other, events in self._kinds.get(id(on), _NONE).items():
-                    if _meet(field, changes, other, self._footprint(other, on)):
+                    if meet(field, changes, other, self._footprint(other, on)):
                         sure |= events
             return sure, 0
         footprint = self._footprint(op, obj)
@@ -131,7 +131,7 @@ class _Events(Trace):
         footprint = self._footprint(op, obj)
         if footprint in REACHING:
             return True
-        return any(here is obj and _meet(field, changes, op, footprint) for here, field, changes in places)
+        return any(here is obj and meet(field, changes, op, footprint) for here, field, changes in places)
 
     def make(self, task: Task, edges: Edges) -> None:
         """`task` goes on."""
@@ -196,7 +196,7 @@ def places_of(task: Task) -> Sequence[Place] | None:
         active.runtime = rt
 
 
-def _meet(field: str | None, changes: bool, op: Operation, footprint: Footprint) -> bool:
+def meet(field: str | None, changes: bool, op: Operation, footprint: Footprint) -> bool:
     """Whether a place of an object and an operation on that object, which stays in its own place, meet."""
     if footprint is Footprint.NOTHING or not (changes or footprint is not Footprint.READ):
         return False

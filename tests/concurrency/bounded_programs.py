@@ -22,6 +22,7 @@ from concurrency import (
 )
 from concurrency.dependence import Dependence
 from concurrency.runtime import current_task
+from concurrency.sight import Sights
 from concurrency.strategy.base import Pruned
 from concurrency.strategy.bounded import BoundedDPOR, _Events
 from concurrency.task import Task
@@ -51,13 +52,23 @@ class Enumeration(DepthFirst):
 
     thorough = True
 
-    def __init__(self, bound: int) -> None:
+    def __init__(self, bound: int, dependence: Dependence | None = None) -> None:
         super().__init__(bound)
+        self.dependence = dependence or Dependence()
         self.seen: set[int] = set()
 
     def begin(self, execution: int) -> None:
         super().begin(execution)
-        self.trace = _Events(Dependence())
+        self.trace = _Events(self.dependence)
+
+    @property
+    def traces(self) -> int:
+        """How many traces there were."""
+        return len(self.seen)
+
+    def look_with(self, sights: Sights) -> None:
+        """As `BoundedDPOR`: what checks see is a part of the trace."""
+        self.trace.look_with(sights)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
         chosen = super().choose(runnable, current, step, forced)
