@@ -13,7 +13,7 @@ from vm.anon_vma import AnonVma
 from vm.anon_vma_chain import CHAIN_ADD
 from vm.filemap import I_MMAP_INSERT, I_MMAP_REMOVE
 from vm.folio import FREE_FRAME, Folio
-from vm.huge_pmd import PMD_CHANGE, PMD_CLEAR
+from vm.huge_pmd import PMD_CLEAR
 from vm.hugetlb_share import PTS_ADD
 from vm.interval_tree import RB_INSERT, RB_REMOVE
 from vm.invariants import (
@@ -92,7 +92,7 @@ _LINKING = frozenset({CHAIN_ADD, *(VmArea._fields["anon_vma"].ops[how] for how i
 # Not those that only take an entry away, or change its bits: nothing comes out of reach by that.
 _ABOUT: dict[Operation, str] = {
     PTE_SET: _TABLE_ABOUT,
-    **dict.fromkeys((PMD_SET, PMD_CHANGE, PMD_CLEAR), _UPPER_ABOUT),
+    **dict.fromkeys((PMD_SET, PMD_CLEAR), _UPPER_ABOUT),
     **dict.fromkeys((*MAPPED_BY, SWITCH), _FOLIO_ABOUT),
     **dict.fromkeys((RB_INSERT, RB_REMOVE, I_MMAP_INSERT, I_MMAP_REMOVE), _TREE_ABOUT),
     **dict.fromkeys(VMA, _VMA_ABOUT),

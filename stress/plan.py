@@ -12,7 +12,7 @@ from stress.scenario import Scenario
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to run a scenario; exactly one of `schedules` and `seconds` bounds it."""
+    """How to run a scenario; one of `schedules` and `seconds` bounds it, or neither: then it is a search with an end."""
 
     scenario: Scenario
     runtime: str

@@ -17,6 +17,7 @@ Kinds of operations, and what is read in the looks after them (`stress.checks`):
 - TABLE: on a page-table lock. Nothing; but UNLOCK reads whether they are free.
 - USER: makes or ends translations of a CPU, or of a device. Nothing.
 - FREED: frees a frame. The translations.
+- BITS: changes what an entry permits. Nothing; and only UNLOCK looks at that, the others at which page it names.
 
 An operation on an mmap_lock of a reader is UNLOCK only if a writer has left something to look at: whether it has is
 changed by UNLOCK alone, which every operation on an mmap_lock sees. What is seen at the same place needs no mention:
@@ -50,8 +51,8 @@ from vm.vma import VmArea
 if TYPE_CHECKING:
     from stress.checks import ModelChecks
 
-RMAP, ENTRY, UPPER, PAGE, TREE, UNLOCK, LOCK, INDEX, HEAP, COUNT, TABLE, USER, FREED = (
-    1 << bit for bit in range(13)
+(RMAP, ENTRY, UPPER, PAGE, TREE, UNLOCK, LOCK, INDEX, HEAP, COUNT, TABLE, USER, FREED, BITS) = _EACH = tuple(
+    1 << bit for bit in range(14)
 )
 
 PAIRS = {
@@ -60,7 +61,7 @@ PAIRS = {
     UPPER: PAGE | TREE | UNLOCK,
     PAGE: TREE | UNLOCK,
     TREE: TREE | UNLOCK,
-    UNLOCK: UNLOCK | LOCK | INDEX | HEAP | COUNT | TABLE | USER,
+    UNLOCK: UNLOCK | LOCK | INDEX | HEAP | COUNT | TABLE | USER | BITS,
     INDEX: HEAP,
     USER: FREED,
 }
@@ -88,8 +89,9 @@ VMA = frozenset([*RANGE, *_writes(VmArea, "vm_flags", "anon_vma"), CHAIN_ADD])
 MAPPED_BY = frozenset(_writes(Folio, "mapping", "index"))
 
 _KINDS: dict[Operation, int] = {
-    **dict.fromkeys((PTE_SET, PTE_CLEAR, PTE_CHANGE), ENTRY),
-    **dict.fromkeys((PMD_SET, PMD_CHANGE, PMD_CLEAR), UPPER),
+    **dict.fromkeys((PTE_SET, PTE_CLEAR), ENTRY),
+    **dict.fromkeys((PMD_SET, PMD_CLEAR), UPPER),
+    **dict.fromkeys((PTE_CHANGE, PMD_CHANGE), BITS),
     **dict.fromkeys(MAPPED_BY, PAGE),
     **dict.fromkeys((SWITCH, ADD_LOCKED, DELETE, REMOVE_CLEAN), PAGE),
     **dict.fromkeys((*VMA, RB_INSERT, RB_REMOVE, I_MMAP_INSERT, I_MMAP_REMOVE, PTS_ADD), TREE),
@@ -108,15 +110,17 @@ _KINDS: dict[Operation, int] = {
     ),
     MmStruct._fields["brk"].ops["read"]: HEAP,
     **dict.fromkeys((*_writes(Folio, "mapcount", "entire_mapcount"), SWAP_COUNT), COUNT),
-    **dict.fromkeys((FLUSH_TLB, SPTE_SET, SPTE_DROP), USER),
-    # They set bits in the entry, and make a translation.
-    **dict.fromkeys((USER_LOAD, USER_STORE), USER | ENTRY | UPPER),
+    **dict.fromkeys((FLUSH_TLB, SPTE_SET, SPTE_DROP, USER_LOAD, USER_STORE), USER),
     FREE_FRAME: FREED | PAGE,
 }
 
 
+_ONLY_BITS = frozenset({PTE_CHANGE, PMD_CHANGE, USER_LOAD, USER_STORE})
+"""They change in an entry what it permits, or that it was used, and no look asks whether it was."""
+
+
 def _table_of_sights() -> dict[int, int]:
-    seen = dict.fromkeys((1 << bit for bit in range(13)), 0)
+    seen = dict.fromkeys(_EACH, 0)
     for kind, others in PAIRS.items():
         for other in seen:
             if others & other:
@@ -131,7 +135,7 @@ _SEES = _table_of_sights()
 class ModelSight(Sight):
     """The sight of `checks`."""
 
-    bits = 13
+    bits = len(_EACH)
 
     def __init__(self, checks: ModelChecks) -> None:
         self._checks = checks
@@ -153,6 +157,11 @@ class ModelSight(Sight):
         elif op is FREE or op is FREE_STEPPED:
             return TREE if isinstance(obj, VmArea) else 0
         return 0
+
+    def overlooks(self, op: Operation, attribute: str) -> bool:
+        """See `Sight.overlooks`."""
+        # An address space that is new, or torn down, has no entries, and nobody holds its locks.
+        return attribute == "mms" or (op in _ONLY_BITS and attribute in ("entries", "pmds"))
 
     def sees(self, kinds: int) -> int:
         """See `Sight.sees`."""

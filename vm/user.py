@@ -100,8 +100,16 @@ def _store(mm: MmStruct, task: Task, arg: tuple[int, object]) -> bool:
 
 
 def _reaches(mm: MmStruct, task: Task, address: int, *, write: bool) -> list[Place] | None:
-    """What an access touches. What a CPU keeps is its own, but for a flush, which changes that of all."""
-    found: list[Place] = [(mm, "tlb", False), (mm, f"tlb of {task.id}", True)]
+    """What an access touches. What a CPU keeps is its own, but for a flush, which changes that of all.
+
+    The address is a place of its own: who stores to it and who loads from it compare by other means, too, what stands
+    there (`stress.process`), and if something is wrong they need not meet in one page.
+    """
+    found: list[Place] = [
+        (mm, "tlb", False),
+        (mm, f"tlb of {task.id}", True),
+        (mm, f"user page {address // PAGE_SIZE}", write),
+    ]
     pte = mm.tlb.get(task, {}).get(address & -PAGE_SIZE)
     if pte is None or (write and pte.bits & _STORE != _STORE):
         table = mm.pmds.get(pmd_index(mm, address))

@@ -9,20 +9,30 @@ from typing import Any
 from concurrency import (
     Completion,
     DepthFirst,
+    Failure,
+    Kind,
     KmemCache,
     Mutex,
+    Observer,
     Once,
+    Operation,
+    Runtime,
     RwSemaphore,
     Semaphore,
     Shared,
     Simulated,
     cond_resched,
     join,
+    peek,
+    perform,
+    poke,
+    quiet,
     spawn,
 )
 from concurrency.dependence import Dependence
+from concurrency.operation import Place
 from concurrency.runtime import current_task
-from concurrency.sight import Sights
+from concurrency.sight import Sight, Sights
 from concurrency.strategy.base import Pruned
 from concurrency.strategy.bounded import BoundedDPOR, _Events
 from concurrency.task import Task
@@ -38,6 +48,7 @@ class Places(Shared):
     x: Once[int]
     y: Once[int]
     z: Once[int]
+    w: Once[int] = 0
 
 
 class Thing:
@@ -89,6 +100,97 @@ class Enumeration(DepthFirst):
         super().end(steps, forced)
 
 
+def _move(places: Places, _task: Task, arg: tuple[str, str]) -> int:
+    value: int = peek(places, arg[0])
+    poke(places, arg[1], value)
+    return value
+
+
+def _moves(places: Places, _task: Task, arg: tuple[str, str]) -> list[Place]:
+    return [(places, arg[0], False), (places, arg[1], True)]
+
+
+def _follow(places: Places, _task: Task, _arg: object) -> int:
+    """Adds to one of two fields, by what a third one says: what it touches depends on the state."""
+    name = "y" if peek(places, "x") else "z"
+    poke(places, name, peek(places, name) + 1)
+    poke(places, "w", 1)
+    return int(peek(places, name))
+
+
+def _follows(places: Places, _task: Task, _arg: object) -> list[Place] | None:
+    if peek(places, "x") == 2:
+        return None
+    return [(places, "x", False), (places, "w", True), (places, "y" if peek(places, "x") else "z", True)]
+
+
+def _is_set(places: Places, _task: Task) -> bool:
+    return bool(peek(places, "w"))
+
+
+def _waits(places: Places, _task: Task, _arg: object) -> list[Place]:
+    return [(places, "w", False)]
+
+
+MOVE = Operation("move", effect=_move, wakes=True, touches=_moves)
+FOLLOW = Operation("follow", effect=_follow, wakes=True, touches=_follows)
+AWAIT = Operation("await", ready=_is_set, touches=_waits)
+_WRITTEN = frozenset(
+    [
+        MOVE,
+        FOLLOW,
+        *(Places._fields[name].ops[how] for name in "xy" for how in ("write", "write_once", "release")),
+    ]
+)
+
+
+class Sees(Sight):
+    """Looks after an unlock, or after a write to x; and whether it looks after the unlock depends on how many writes to
+    y there were."""
+
+    bits = 2
+
+    def kinds(self, op: Operation, obj: object) -> int:
+        """See `Sight.kinds`."""
+        if op is Mutex._unlock and isinstance(obj, Mutex) and obj.name == "l":
+            return 1
+        return 2 if op in _WRITTEN else 0
+
+    def sees(self, kinds: int) -> int:
+        """See `Sight.sees`."""
+        return {0: 0, 1: 2, 2: 3, 3: 3}[kinds]
+
+
+class Judge(Observer):
+    """Fails where two values meet after an unlock of one lock, or right after a write."""
+
+    def __init__(self, sight: Sight | None, world: World) -> None:
+        self.sight = sight
+        self.world = world
+        self.looks = False
+
+    def begin(self, runtime: Runtime) -> None:  # noqa: ARG002
+        """See `Observer.begin`."""
+        self.looks = False
+
+    def accessed(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
+        """See `Observer.accessed`."""
+        self.looks = self.looks or op in _WRITTEN
+
+    def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
+        """See `Observer.performed`."""
+        self.looks = self.looks or op in _WRITTEN or (op is Mutex._unlock and obj.name == "l")
+
+    def announced(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
+        """See `Observer.announced`."""
+        if self.looks:
+            self.looks = False
+            with quiet():
+                x, y = self.world.places.x, self.world.places.y
+            if (x, y) in ((1, 2), (3, 1), (2, 3)):
+                raise Failure(Kind.INVARIANT, f"judge: x is {x}, y is {y}")
+
+
 class World:
     """Runs a program; `log` tells what each task has seen."""
 
@@ -128,6 +230,12 @@ class World:
                 if self.locks[rest[0]].trylock():
                     log.append("got")
                     self.locks[rest[0]].unlock()
+            elif verb == "move":
+                log.append(last := perform(MOVE, places, tuple(rest)))
+            elif verb == "follow":
+                log.append(last := perform(FOLLOW, places))
+            elif verb == "await":
+                perform(AWAIT, places)
             else:
                 getattr(self, f"_{verb}")(log, *rest)
 
@@ -208,6 +316,19 @@ def random_body(random: Random, length: int) -> Body:
     return body
 
 
+def placing_program(random: Random) -> list[Body]:
+    """Two or three tasks, some of whose operations say themselves what they touch."""
+    tasks = random_program(random)
+    for body in tasks:
+        for _ in range(random.randint(0, 2)):
+            place = random.choice("xyz")
+            new = random.choice(
+                [("move", place, random.choice("xyz".replace(place, ""))), ("follow",), ("await",)]
+            )
+            body.insert(random.randint(0, len(body)), new)
+    return tasks
+
+
 def random_program(random: Random) -> list[Body]:
     """Two or three tasks."""
     many = random.choice([2, 2, 3])
@@ -221,10 +342,10 @@ class TooMany(Exception):
     """More executions than the comparison wants to see."""
 
 
-def all_of(tasks: list[Body], search: Any, most: int) -> set[Any]:
-    """The outcomes of all executions of a search."""
+def all_of(tasks: list[Body], search: Any, most: int, sight: Sight | None = None) -> set[Any]:
+    """The outcomes of all executions of a search; with `sight` a check looks on the way."""
     world = World(tasks)
-    runtime = Simulated(search)
+    runtime = Simulated(search, () if sight is None else (Judge(sight, world),))
     outcomes = set()
     begun = 0
     while search.left:
@@ -240,13 +361,17 @@ def all_of(tasks: list[Body], search: Any, most: int) -> set[Any]:
 
 
 def differs(
-    tasks: list[Body], bound: int, most: int, make: Callable[[int], BoundedDPOR] = BoundedDPOR
+    tasks: list[Body],
+    bound: int,
+    most: int,
+    make: Callable[[int], BoundedDPOR] = BoundedDPOR,
+    sight: Sight | None = None,
 ) -> str:
     """How the reduced search and plain enumeration within the bound differ; empty if they do not."""
     every = Enumeration(bound)
-    wanted = all_of(tasks, every, most)
+    wanted = all_of(tasks, every, most, sight)
     reduced = make(bound)
-    got = all_of(tasks, reduced, 2 * most)
+    got = all_of(tasks, reduced, 2 * most, sight)
     if got != wanted:
         return f"lost {sorted(map(repr, wanted - got))[:3]}, invented {sorted(map(repr, got - wanted))[:3]}"
     if any(isinstance(outcome, str) for outcome in wanted):

@@ -7,20 +7,35 @@ from random import Random
 from typing import Any
 
 import pytest
-from bounded_programs import WRITTEN, Body, Places, TooMany, World, differs, random_program
+from bounded_programs import (
+    FOLLOW,
+    MOVE,
+    WRITTEN,
+    Body,
+    Places,
+    Sees,
+    TooMany,
+    World,
+    differs,
+    placing_program,
+    random_program,
+)
 
 from concurrency import (
     ConcurrencyError,
     Mutex,
+    Operation,
     RwSemaphore,
     Settings,
     Simulated,
     Verdict,
+    audit,
     cpu_relax,
     explore,
     join,
     spawn,
 )
+from concurrency.sight import Sight
 from concurrency.strategy.base import Pruned
 from concurrency.strategy.bounded import BoundedDPOR, _Place
 from concurrency.strategy.trace import Edges, Trace
@@ -73,14 +88,19 @@ def test_the_traces_within_a_bound_are_known(tasks: list[Body], traces: list[int
     assert not any(differs(tasks, bound, 2000) for bound in range(3))
 
 
-def compare(seeds: range, most: int) -> int:
+def compare(
+    seeds: range,
+    most: int,
+    program: Callable[[Random], list[Body]] = random_program,
+    sight: Sight | None = None,
+) -> int:
     """How many pairs of a random program and a bound were compared."""
     compared = 0
     for seed in seeds:
-        tasks = random_program(Random(f"bounded {seed}"))
+        tasks = program(Random(f"bounded {seed}"))
         for bound in range(4):
             try:
-                difference = differs(tasks, bound, most)
+                difference = differs(tasks, bound, most, sight=sight)
             except TooMany:
                 break
             assert not difference, f"seed {seed}, bound {bound}: {difference}\n{tasks}"
@@ -97,6 +117,23 @@ def test_random_programs_have_the_outcomes_and_traces_of_plain_enumeration() -> 
 @pytest.mark.parametrize("part", range(10))
 def test_many_random_programs_have_the_outcomes_and_traces_of_plain_enumeration(part: int) -> None:
     assert compare(range(1000 + 150 * part, 1150 + 150 * part), most=1500) > 300
+
+
+def test_operations_that_say_what_they_touch_lose_nothing() -> None:
+    assert compare(range(30), 60, placing_program) > 40
+
+
+def test_a_check_that_says_what_it_looks_at_sees_all_that_it_sees_under_plain_enumeration() -> None:
+    assert compare(range(30), 60, placing_program, Sees()) > 40
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("part", range(10))
+@pytest.mark.parametrize("sight", [None, Sees()], ids=["no check", "a check"])
+def test_many_random_programs_with_places_and_checks_lose_nothing(part: int, sight: Sight | None) -> None:
+    seeds = range(20000 + 150 * part, 20150 + 150 * part)
+    assert compare(seeds, 1500, placing_program, sight) > 300
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -167,6 +204,56 @@ def test_a_search_without_one_of_its_rules_loses_something(
     monkeypatch.setattr(where, name, mutant)
     programs = [*WRITTEN.values(), ([READS_AND_LOCKS, READS_AND_LOCKS, [("write", "x", 1)]], 1), (FAILS, 1)]
     assert any(differs(tasks, bound, 2000) for tasks, bound in programs)
+
+
+SEEN: list[tuple[list[Body], int]] = [
+    # The check looks after the unlock; what it finds is decided by writes that nothing else orders.
+    ([[("lock", "l"), ("unlock", "l")], [("write", "x", 1), ("write", "y", 2), ("write", "y", 0)]], 1),
+    ([[("write", "x", 3), ("write", "z", 1)], [("write", "y", 1), ("write", "y", 0)]], 1),
+]
+"""Programs in which a check sees a state that only some orders pass through, each with its bound."""
+
+
+@pytest.mark.parametrize(
+    "sees",
+    # It does not see what is written when it looks after the unlock; not when it looks after another write.
+    [{0: 0, 1: 0, 2: 2, 3: 2}, {0: 0, 1: 2, 2: 1, 3: 3}],
+)
+def test_a_check_that_says_too_little_is_caught(
+    sees: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not any(differs(tasks, bound, 2000, sight=Sees()) for tasks, bound in SEEN)
+    monkeypatch.setattr(Sees, "sees", lambda _, kinds: sees[kinds])
+    assert any(differs(tasks, bound, 2000, sight=Sees()) for tasks, bound in SEEN)
+
+
+@pytest.mark.parametrize(
+    ("op", "left_out"),
+    [(MOVE, 0), (MOVE, 1), (FOLLOW, 0), (FOLLOW, 2)],
+    ids=["what is moved", "where to", "what is asked", "what is changed"],
+)
+def test_an_operation_that_says_too_little_is_caught(
+    op: Operation, left_out: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touches = op.touches
+    assert touches is not None
+    reads = [("read", name) for name in "xyz"]
+    programs: list[list[Body]] = [
+        [[("move", "x", "y")], [("write", "x", 1), *reads]],
+        [[("move", "x", "y")], [("write", "y", 1), *reads]],
+        [[("follow",)], [("write", "x", 1), *reads]],
+        [[("follow",)], [("write", "z", 1), *reads]],
+    ]
+    assert not any(differs(tasks, 1, 2000) for tasks in programs)
+
+    def lacking(*what: Any) -> list[Any]:
+        return [place for number, place in enumerate(touches(*what) or ()) if number != left_out]
+
+    monkeypatch.setattr(op, "touches", lacking)
+    assert any(differs(tasks, 1, 2000) for tasks in programs)
+    assert audit(World(programs[0] if op is MOVE else programs[2]).program, keep_going=True).found or (
+        audit(World(programs[1] if op is MOVE else programs[3]).program, keep_going=True).found
+    )
 
 
 # -- what a user sees ---------------------------------------------------------------------------------------------
