@@ -39,7 +39,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from concurrency.dependence import REACHING, Dependence, Footprint
-from concurrency.execution import START
 from concurrency.failure import BadSchedule, ConcurrencyError
 from concurrency.operation import Operation, Place
 from concurrency.runtime import active, current_task
@@ -163,14 +162,6 @@ class _Events(Trace):
         self.signature = (self.signature + made) & _BITS
         self.go(task, edges.before, placed=places is not None)
 
-    def is_wide(self, task: Task) -> bool:
-        """The next event of `task` may be seen from any place."""
-        return places_of(task) is None and self._footprint(*self.next_of(task)) in REACHING
-
-    def was_wide(self, number: int) -> bool:
-        """The event may be seen from any place."""
-        return self._wide >> number & 1 == 1
-
     def chose(self, value: int) -> None:
         """The last event has made a data choice."""
         self._hashes[-1] = made = hash((self._hashes[-1], value))
@@ -225,16 +216,13 @@ class _Place:
     joined: _Place | None = None
     """If this place begins a block of the task that has run before it, too: where its block before began."""
 
-    starts: bool = False
-    """The turn before is the start of the same task, in the same block."""
-
-    def mark(self, *, wide: bool = True) -> None:
+    def mark(self) -> None:
         """Another way may matter here, and where the block began: the task may have to come first as a whole.
 
-        The start of a task is seen by what may touch anything (`wide`) only. For all else a switch right after it is
-        the same as one before it, which costs no more.
+        Also right after the start of a task. It looks as if a switch before the start did as well, at less cost. But a
+        start comes before or after whatever may touch anything, and what the others do then may be that.
         """
-        self.racy = self.racy or wide or not self.starts
+        self.racy = True
         block = self.block
         while block is not None:
             block.racy = True
@@ -376,7 +364,6 @@ class BoundedDPOR:
         if last is not None and last.turn == place.turn:
             if not place.free:
                 place.block, place.joined = last.block, None
-                place.starts = last.block is last and self._trace.ops[-1] is START
                 return
             # It offers its CPU, or it has waited and nobody has come between: the others could have, at no cost.
             place.block, place.joined = place, last.block
@@ -392,11 +379,10 @@ class BoundedDPOR:
     def _mark(self, task: Task, edges: Edges) -> None:
         if not edges.dependent:
             return
-        wide = self._trace.is_wide(task)
         for number in edges.dependent:
             place = self._made[number]
             if place is not None:
-                place.mark(wide=wide or self._trace.was_wide(number))
+                place.mark()
 
     def _undisturbed(self, by: Task) -> frozenset[int]:
         """Those that sleep, and whose next operation does not depend on that of `by`, which may be one of them."""
@@ -460,7 +446,6 @@ class BoundedDPOR:
         last.turn = ways[0]
         last.tried.append(last.turn)
         last.edges = last.block = last.joined = None
-        last.starts = False
         return True
 
 

@@ -135,30 +135,25 @@ def _waits(places: Places, _task: Task, _arg: object) -> list[Place]:
 MOVE = Operation("move", effect=_move, wakes=True, touches=_moves)
 FOLLOW = Operation("follow", effect=_follow, wakes=True, touches=_follows)
 AWAIT = Operation("await", ready=_is_set, touches=_waits)
-_WRITTEN = frozenset(
-    [
-        MOVE,
-        FOLLOW,
-        *(Places._fields[name].ops[how] for name in "xy" for how in ("write", "write_once", "release")),
-    ]
-)
+_WRITES_X = frozenset([MOVE, FOLLOW, Places._fields["x"].ops["write"]])
+_WRITES_Y = Places._fields["y"].ops["write"]
 
 
 class Sees(Sight):
-    """Looks after an unlock, or after a write to x; and whether it looks after the unlock depends on how many writes to
-    y there were."""
+    """Looks at x and y after a lock was given back, and after what may have written to x; 4 writes to y."""
 
-    bits = 2
+    bits = 3
 
     def kinds(self, op: Operation, obj: object) -> int:
         """See `Sight.kinds`."""
         if op is Mutex._unlock and isinstance(obj, Mutex) and obj.name == "l":
             return 1
-        return 2 if op in _WRITTEN else 0
+        return 2 if op in _WRITES_X else 4 if op is _WRITES_Y else 0
 
     def sees(self, kinds: int) -> int:
         """See `Sight.sees`."""
-        return {0: 0, 1: 2, 2: 3, 3: 3}[kinds]
+        # Two operations that may write to x are at different places if one of them writes to y or z after all.
+        return {0: 0, 1: 6, 2: 7, 4: 3}[kinds]
 
 
 class Judge(Observer):
@@ -175,11 +170,11 @@ class Judge(Observer):
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
         """See `Observer.accessed`."""
-        self.looks = self.looks or op in _WRITTEN
+        self.looks = self.looks or op in _WRITES_X
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
         """See `Observer.performed`."""
-        self.looks = self.looks or op in _WRITTEN or (op is Mutex._unlock and obj.name == "l")
+        self.looks = self.looks or op in _WRITES_X or (op is Mutex._unlock and obj.name == "l")
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
         """See `Observer.announced`."""
@@ -392,6 +387,11 @@ WRITTEN: dict[str, tuple[list[Body], int]] = {
     ),
     # It touches the thing where it starts, which is then freed before its first operation.
     "preempted right after its start": ([[("touch",), ("read", "x")], [("free",), ("write", "x", 1)]], 1),
+    # It starts before something is freed, and goes on after that: the other one waits for its lock before it frees.
+    "preempted right after its start, by who waits for its lock": (
+        [[("lock", "m"), ("unlock", "m")], [("lock", "m"), ("free",), ("unlock", "m")]],
+        1,
+    ),
     # Who comes second waits for ever, and its operation is never made.
     "waits to the end": ([[("lock", "m"), ("write", "x", 1)], [("lock", "m"), ("write", "y", 1)]], 0),
 }
