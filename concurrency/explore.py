@@ -225,3 +225,5 @@ def note(result: Result, search: Search) -> None:
         result.completed, result.repeated = search.completed, search.repeated
     if isinstance(search, Reducing):
         result.traces = search.traces
+    if isinstance(search, Seeing):
+        result.digest = search.digest

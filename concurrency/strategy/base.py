@@ -110,6 +110,10 @@ class Seeing(Reducing, Protocol):
     def look_with(self, sights: Sights) -> None:
         """The execution that has begun is looked at so; called after `begin`."""
 
+    @property
+    def digest(self) -> str:
+        """A hash of the set of the traces that were completed within the bound of now."""
+
 
 @runtime_checkable
 class Watchful(Thorough, Protocol):

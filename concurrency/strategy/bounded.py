@@ -37,6 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from concurrency.dependence import REACHING, Dependence, Footprint
 from concurrency.failure import BadSchedule, ConcurrencyError
@@ -260,6 +261,8 @@ class BoundedDPOR:
         self.cut = 0
         self.spent = 0
         self._seen: set[int] = set()
+        self._sum = 0
+        """Of a hash of each trace: it does not depend on the order in which they came."""
         self._path: list[_Place | _Datum] = []
         self.begin(0)
 
@@ -267,6 +270,11 @@ class BoundedDPOR:
     def traces(self) -> int:
         """How many traces were completed."""
         return len(self._seen)
+
+    @property
+    def digest(self) -> str:
+        """A hash of the set of the traces that were completed; the same on every machine."""
+        return f"{self._sum % (1 << 256):064x}"
 
     # -- one execution ------------------------------------------------------------------------------------------
 
@@ -408,7 +416,10 @@ class BoundedDPOR:
         """Count the trace, and go back. If there is still a task that could go on, the last turn was a failure."""
         if self._at != len(self._path):
             raise BadSchedule("the program is not deterministic: after the same choices it ended now")
-        self._seen.add(self._trace.signature)
+        signature = self._trace.signature
+        if signature not in self._seen:
+            self._seen.add(signature)
+            self._sum += int.from_bytes(sha256(str(signature).encode()).digest())
         last = self._made[-1]
         if self._runnable and last is not None:
             # What the others would have done is not known: each is tried before the turn that failed.
@@ -462,3 +473,8 @@ class RisingDPOR(Rising[BoundedDPOR]):
     def traces(self) -> int:
         """How many traces were completed within the bound of now."""
         return self._inner.traces
+
+    @property
+    def digest(self) -> str:
+        """See `BoundedDPOR.digest`, within the bound of now."""
+        return self._inner.digest
