@@ -66,7 +66,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    lines = ["| bug | P | fixed form within P | within P + 1 | the bug within P |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| bug | P | fixed form within P | within P + 1 | the bug within P |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for bug in all_bugs():
         if not given.names or bug.name in given.names:
             lines.append(f"| {' | '.join(row(bug, given.seconds))} |")

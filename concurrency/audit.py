@@ -761,8 +761,8 @@ class _Watch:
             return
         what = f"{label(obj)}.{name.removeprefix('_')}"
         self._conflicts.append(
-            f"a check looks at {what} after {turn} of {turn.task.name}, and {_told(change, 'it')}, in an order that the "
-            "search does not see: let the sight of the observer have the two see each other"
+            f"a check looks at {what} after {turn} of {turn.task.name}, and {_told(change, 'it')}, in an order that "
+            "the search does not see: let the sight of the observer have the two see each other"
         )
 
     def _conflict(self, one: _Access, two: _Access, obj: object, name: str) -> None:

@@ -154,9 +154,8 @@ class ModelChecks(Observer):
         elif op is _BRK_READ:
             if obj.mmap_lock.exclusive is task and self._on["brk"] and obj not in self._heaps:
                 self._reads_brk = obj
-        elif op is FREE or op is FREE_STEPPED:
-            if type(obj) is VmArea:
-                self._adjusted.pop(obj, None)
+        elif (op is FREE or op is FREE_STEPPED) and isinstance(obj, VmArea):
+            self._adjusted.pop(obj, None)
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
         """See `Observer.performed`."""

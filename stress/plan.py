@@ -12,7 +12,7 @@ from stress.scenario import Scenario
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to run a scenario; one of `schedules` and `seconds` bounds it, or neither: then it is a search with an end."""
+    """How to run a scenario; `schedules` or `seconds` bounds it, or nothing does: then it is a search with an end."""
 
     scenario: Scenario
     runtime: str

@@ -1,8 +1,8 @@
 """Proofs: what a bounded search has shown of a scenario, as a certificate that can be made again.
 
-A certificate says of one program, and of the sources that made it, for each bound on preemptions up to the last one that
-was completed: how many traces there are, and a hash of the set of them. So whoever makes it again from the same sources
-gets the same numbers, whichever machine, process or order made them.
+A certificate says of one program, and of the sources that made it, for each bound on preemptions up to the last one
+that was completed: how many traces there are, and a hash of the set of them. So whoever makes it again from the same
+sources gets the same numbers, whichever machine made them.
 """
 
 from __future__ import annotations

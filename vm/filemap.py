@@ -240,17 +240,13 @@ def _deletes(mapping: AddressSpace, _task: Any, index: int) -> list[Place]:
 
 _ORDER = ("i_pages",)
 GET = Operation("filemap_get_folio", effect=_get, acquires=_ORDER, touches=_gets)
-ADD_LOCKED = Operation(
-    "filemap_add_folio", effect=_add, acquires=_ORDER, releases=_ORDER, touches=_adds
-)
+ADD_LOCKED = Operation("filemap_add_folio", effect=_add, acquires=_ORDER, releases=_ORDER, touches=_adds)
 REMOVE_CLEAN = Operation(
     "__remove_mapping", effect=_remove_clean, acquires=_ORDER, releases=_ORDER, touches=_removes_clean
 )
 ADD = Operation("filemap_add_folio", effect=_insert, acquires=_ORDER, releases=_ORDER, local=True)
 # Not local: it changes the folio, too.
-DELETE = Operation(
-    "filemap_remove_folio", effect=_delete, acquires=_ORDER, releases=_ORDER, touches=_deletes
-)
+DELETE = Operation("filemap_remove_folio", effect=_delete, acquires=_ORDER, releases=_ORDER, touches=_deletes)
 
 
 def filemap_read(

@@ -34,8 +34,8 @@ from vm.anon_vma import AnonVma
 from vm.layout import PTRS_PER_PTE
 
 if TYPE_CHECKING:
-    from concurrency.operation import Place
     from concurrency import Task
+    from concurrency.operation import Place
     from vm.filemap import AddressSpace
     from vm.swap import SwapArea, SwapSlot
 

@@ -58,9 +58,7 @@ def _tables_at_rest(mm: MmStruct) -> bool:
     return mm.page_table_lock.unheld and all(table.ptl.unheld for _, table in tables(mm))
 
 
-def leaf_entries(
-    mm: MmStruct, table: PageTable | None = None
-) -> Iterator[tuple[int, Present | Migration]]:
+def leaf_entries(mm: MmStruct, table: PageTable | None = None) -> Iterator[tuple[int, Present | Migration]]:
     """The addresses and contents of all entries that name a frame; a huge page counts as one entry for each page.
 
     Those of `table` only, if it is given.
@@ -163,9 +161,7 @@ def huge_in_vma(mm: MmStruct) -> str | None:
     return None
 
 
-def shared_in_vma(
-    mms: Iterable[MmStruct], memory: Memory, part: Part = EVERYTHING
-) -> str | None:
+def shared_in_vma(mms: Iterable[MmStruct], memory: Memory, part: Part = EVERYTHING) -> str | None:
     """I6: while i_mmap_rwsem is free, a shared page-table page lies wholly inside one VMA of each who shares it.
 
     The file is that of the pages in it. A VMA that is being unmapped is still in the file's tree. Of those

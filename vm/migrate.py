@@ -27,7 +27,6 @@ from vm.writeback import folio_wait_writeback
 
 if TYPE_CHECKING:
     from concurrency.operation import Place
-    pass
 
 
 def compact_zone(memory: Memory, *, alloc_contig: bool = False) -> int:

@@ -144,10 +144,10 @@ class _Events(Trace):
                 kinds >>= 1
                 bit += 1
         places = places_of(task)
-        for obj, field, changes in places or ():
+        for obj, part, changes in places or ():
             self._kept.append(obj)
             on = self._placed.setdefault(id(obj), {})
-            on[field, changes] = on.get((field, changes), 0) | 1 << len(self.who)
+            on[part, changes] = on.get((part, changes), 0) | 1 << len(self.who)
         own = self._of[task.id]
         hashes = self._hashes
         # Numbers only: the hash of a string is another one in each process.
@@ -354,7 +354,7 @@ class BoundedDPOR:
         if edges is None:
             edges = place.edges = trace.edges(chosen)
             self._begin_block(place, edges)
-            self._mark(chosen, edges)
+            self._mark(edges)
         if place.block is place:
             self._began[place.turn] = place
         if place.current not in (None, place.turn) and not place.free:
@@ -384,9 +384,7 @@ class BoundedDPOR:
         if edges.dependent and task in self._began:
             self._began[task].mark()
 
-    def _mark(self, task: Task, edges: Edges) -> None:
-        if not edges.dependent:
-            return
+    def _mark(self, edges: Edges) -> None:
         for number in edges.dependent:
             place = self._made[number]
             if place is not None:
@@ -434,7 +432,7 @@ class BoundedDPOR:
         for task in trace.tasks.values():
             if not task.ended and task not in self._runnable and task.op is not None:
                 edges = trace.edges(task)
-                self._mark(task, edges)
+                self._mark(edges)
                 self._mark_block_before(task.id, edges)
         path = self._path
         while path and not self._turn(path[-1]):

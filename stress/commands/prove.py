@@ -25,9 +25,7 @@ _HEARTBEAT = 10.0
 
 def prove_command(
     scenarios: Annotated[list[str], typer.Argument(help="Names from `sugarbush list`, or certificates.")],
-    seconds: Annotated[
-        float, typer.Option(help="When to stop, for each scenario.")
-    ] = DEFAULT_SECONDS,
+    seconds: Annotated[float, typer.Option(help="When to stop, for each scenario.")] = DEFAULT_SECONDS,
     depth: Annotated[
         int | None, typer.Option(help="The last bound on preemptions; until nothing is cut if not given.")
     ] = None,
@@ -45,7 +43,9 @@ def prove_command(
     chosen = [find_scenario(name) for name in scenarios]
     for one in chosen:
         if one.memory != "sc":
-            raise Unusable(f"{one.name} is about weak memory, under which dpor has no bound: nothing proves it")
+            raise Unusable(
+                f"{one.name} is about weak memory, under which dpor has no bound: nothing proves it"
+            )
     # Before anything is proven: a certificate that cannot be written is found out at the end else.
     for one in chosen:
         check_writable(_path(directory, one.name), "--out")

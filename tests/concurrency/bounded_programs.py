@@ -169,19 +169,19 @@ class Judge(Observer):
         self.world = world
         self.looks = False
 
-    def begin(self, runtime: Runtime) -> None:  # noqa: ARG002
+    def begin(self, runtime: Runtime) -> None:
         """See `Observer.begin`."""
         self.looks = False
 
-    def accessed(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
+    def accessed(self, task: Task, op: Operation, obj: object) -> None:
         """See `Observer.accessed`."""
         self.looks = self.looks or op in _WRITES_X
 
-    def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
+    def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:
         """See `Observer.performed`."""
         self.looks = self.looks or op in _WRITES_X or (op is Mutex._unlock and obj.name == "l")
 
-    def announced(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
+    def announced(self, task: Task, op: Operation, obj: object) -> None:
         """See `Observer.announced`."""
         if self.looks:
             self.looks = False

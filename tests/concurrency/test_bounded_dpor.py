@@ -155,7 +155,7 @@ def _not_the_block(self: _Place) -> None:
     self.racy = True
 
 
-def _not_right_after_a_start(self: BoundedDPOR, task: Task, edges: Edges) -> None:
+def _not_right_after_a_start(self: BoundedDPOR, edges: Edges) -> None:
     for number in edges.dependent:
         place = self._made[number]
         if place is not None and self._trace.ops[number - 1] is not START:
