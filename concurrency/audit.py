@@ -257,6 +257,9 @@ class Audited(Simulated):
         watch.go_on()
         return result
 
+    def made(self, obj: object) -> None:
+        """See `Runtime.made`. No search hears of it: it would give the object a class of its own, as the audit does."""
+
     def relax(self) -> None:
         """See `Runtime.relax`. What `Liveness` does when it begins to watch, with our step in between."""
         if not self._watching and not self._stopping:

@@ -450,6 +450,8 @@ class Simulated(Liveness):
 
     def made(self, obj: object) -> None:
         """See `Runtime.made`."""
+        if self._seeing is not None:
+            self._seeing.made(obj)
 
     def choose(self, n: int, label: str) -> int:
         """See `Runtime.choose`."""

@@ -110,6 +110,9 @@ class Seeing(Reducing, Protocol):
     def look_with(self, sights: Sights) -> None:
         """The execution that has begun is looked at so; called after `begin`."""
 
+    def made(self, obj: object) -> None:
+        """The task that runs has made an object of a slab cache."""
+
     @property
     def digest(self) -> str:
         """A hash of the set of the traces that were completed within the bound of now."""

@@ -42,12 +42,15 @@ from hashlib import sha256
 from concurrency.dependence import REACHING, Dependence, Footprint
 from concurrency.failure import BadSchedule, ConcurrencyError
 from concurrency.operation import Operation, Place
-from concurrency.runtime import active, current_task
+from concurrency.runtime import active, checked, current_task, domain
 from concurrency.sight import NO_SIGHT, Sights
+from concurrency.slab import FREE, SlabDomain
 from concurrency.strategy.base import Pruned, can_be_preempted
 from concurrency.strategy.dfs import Rising
 from concurrency.strategy.trace import Edges, Trace
 from concurrency.task import Task
+from concurrency.touching import current as touching
+from concurrency.touching import have_told
 
 _BITS = (1 << 61) - 1
 
@@ -71,6 +74,8 @@ class _Events(Trace):
         self._placed: dict[int, dict[tuple[str | None, bool], int]] = {}
         """Of the events that say which places they touch those that touch an object, by its id: by field, and whether
         they may change it."""
+        self._told: dict[int, int] = {}
+        """For each object that tells when it is touched the events in whose turns it was (`concurrency.touching`)."""
         self._kept: list[object] = []
         """The objects of these places: an id is one's own only as long as there is the object."""
 
@@ -79,13 +84,44 @@ class _Events(Trace):
         self.sights = sights
         self._by_kind = [0] * sights.bits
 
+    def made(self, obj: object) -> None:
+        """An object of a slab cache is new. If it is known who touches it, freeing it is compared with these turns."""
+        entry = domain(SlabDomain).alive.get(id(obj))
+        # Where nobody looks for such touches they fail nothing, and nobody would know of those that come after the free.
+        if entry is not None and entry[1].frees_for_all and checked("use-after-free") and have_told(obj):
+            self._told[id(obj)] = 0
+            self._kept.append(obj)
+            touching.touched = self._touched
+
+    def _touched(self, obj: object) -> None:
+        if id(obj) in self._told:
+            self._told[id(obj)] |= 1 << (len(self.who) - 1)
+
+    def places_of(self, task: Task) -> Sequence[Place] | None:
+        """What the next operation of `task` touches, if that is known: it says so, or it frees what tells of touches."""
+        op = task.op
+        if op is FREE and id(task.obj) in self._told:
+            return ((task.obj, None, True),)
+        if op is None or op.touches is None:
+            return None
+        # As in an effect, nothing that it looks at is an operation; what was freed meanwhile is the business of those
+        # only that touch it.
+        rt, active.runtime = active.runtime, None
+        try:
+            places = op.touches(task.obj, task, task.arg)
+            return None if places is None else tuple(places)
+        finally:
+            active.runtime = rt
+
     def _meets(self, task: Task) -> tuple[int, int]:
         op, obj = self.next_of(task)
         sights, sure = self.sights, 0
+        if op is FREE:
+            sure |= self._told.get(id(obj), 0)
         if sights.bits:
             for bit in sights.places(sights.kinds(op, obj)):
                 sure |= self._by_kind[bit]
-        places = places_of(task)
+        places = self.places_of(task)
         if places is not None:
             sure |= self._wide
             for on, field, changes in places:
@@ -114,7 +150,10 @@ class _Events(Trace):
         sights = self.sights
         if sights.bits and sights.kinds(op, obj) & sights.sees(sights.kinds(other, on)):
             return True
-        places, others = places_of(one), places_of(two)
+        if op is FREE or other is FREE:
+            # Which turns to come touch the object is not known yet.
+            return True
+        places, others = self.places_of(one), self.places_of(two)
         if places is None and others is None:
             return self.dependent(op, obj, other, on)
         if places is None:
@@ -143,7 +182,7 @@ class _Events(Trace):
                     self._by_kind[bit] |= 1 << len(self.who)
                 kinds >>= 1
                 bit += 1
-        places = places_of(task)
+        places = self.places_of(task)
         for obj, part, changes in places or ():
             self._kept.append(obj)
             on = self._placed.setdefault(id(obj), {})
@@ -173,21 +212,6 @@ _NONE: dict[Operation, int] = {}
 _NOWHERE: dict[tuple[str | None, bool], int] = {}
 
 
-def places_of(task: Task) -> Sequence[Place] | None:
-    """What the next operation of `task` touches, if it says so by itself (`Operation.touches`)."""
-    op = task.op
-    if op is None or op.touches is None:
-        return None
-    # As in an effect, nothing that it looks at is an operation; what was freed meanwhile is the business of those only
-    # that touch it.
-    rt, active.runtime = active.runtime, None
-    try:
-        places = op.touches(task.obj, task, task.arg)
-        return None if places is None else tuple(places)
-    finally:
-        active.runtime = rt
-
-
 def meet(field: str | None, changes: bool, op: Operation, footprint: Footprint) -> bool:
     """Whether a place of an object and an operation on that object, which stays in its own place, meet."""
     if footprint is Footprint.NOTHING or not (changes or footprint is not Footprint.READ):
@@ -214,6 +238,8 @@ class _Place:
     """Of the event of this turn; None if it was not made yet."""
     block: _Place | None = None
     """Where the block of this turn begins: this place, or an earlier one."""
+    before: _Place | None = None
+    """If it begins a block: where the block of the same task before that began."""
     joined: _Place | None = None
     """If this place begins a block of the task that has run before it, too: where its block before began."""
 
@@ -293,6 +319,10 @@ class BoundedDPOR:
     def look_with(self, sights: Sights) -> None:
         """See `Seeing.look_with`."""
         self._trace.look_with(sights)
+
+    def made(self, obj: object) -> None:
+        """See `Seeing.made`."""
+        self._trace.made(obj)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
         """The task of this place; it is asked at every operation, also if only one task can go on."""
@@ -377,6 +407,7 @@ class BoundedDPOR:
             place.block, place.joined = place, last.block
             return
         place.block, place.joined = place, None
+        place.before = self._began.get(place.turn)
         self._mark_block_before(place.turn, edges)
 
     def _mark_block_before(self, task: int, edges: Edges) -> None:
@@ -389,6 +420,17 @@ class BoundedDPOR:
             place = self._made[number]
             if place is not None:
                 place.mark()
+
+    def _mark_frees(self, last: _Place) -> None:
+        """The last turn has failed: it may have touched what was freed, which no event before has told of."""
+        trace = self._trace
+        frees = [number for number, op in enumerate(trace.ops) if op is FREE and trace.who[number] != last.turn]
+        for number in frees:
+            place = self._made[number]
+            if place is not None:
+                place.mark()
+        if frees and last.before is not None:
+            last.before.mark()
 
     def _undisturbed(self, by: Task) -> frozenset[int]:
         """Those that sleep, and whose next operation does not depend on that of `by`, which may be one of them."""
@@ -422,6 +464,7 @@ class BoundedDPOR:
         if self._runnable and last is not None:
             # What the others would have done is not known: each is tried before the turn that failed.
             last.mark()
+            self._mark_frees(last)
         self._look_back()
 
     # -- what to try next -----------------------------------------------------------------------------------------
@@ -454,7 +497,7 @@ class BoundedDPOR:
             return False
         last.turn = ways[0]
         last.tried.append(last.turn)
-        last.edges = last.block = last.joined = None
+        last.edges = last.block = last.joined = last.before = None
         return True
 
 
@@ -466,6 +509,10 @@ class RisingDPOR(Rising[BoundedDPOR]):
     def look_with(self, sights: Sights) -> None:
         """See `Seeing.look_with`."""
         self._inner.look_with(sights)
+
+    def made(self, obj: object) -> None:
+        """See `Seeing.made`."""
+        self._inner.made(obj)
 
     @property
     def traces(self) -> int:

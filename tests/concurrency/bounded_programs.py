@@ -77,6 +77,10 @@ class Enumeration(DepthFirst):
         """How many traces there were."""
         return len(self.seen)
 
+    def made(self, obj: object) -> None:
+        """As `BoundedDPOR`."""
+        self.trace.made(obj)
+
     @property
     def digest(self) -> str:
         """Nobody asks."""
