@@ -58,7 +58,7 @@ from concurrency.runtime import JOIN, active, quiet
 from concurrency.simulated import Simulated
 from concurrency.slab import FREE, FREE_STEPPED
 from concurrency.spin import CPU_RELAX
-from concurrency.strategy.bounded import meet
+from concurrency.strategy.events import meet
 from concurrency.strategy.readiness import _copy
 from concurrency.task import Task
 from concurrency.waiting import label
@@ -354,7 +354,7 @@ class _Watch:
         self._looks = False
         """An observer looks."""
         self._placed: dict[int, dict[tuple[str | None, bool], Clock]] = {}
-        """For each object the turns whose operations say that they touch it (`Operation.touches`), as `_Events`."""
+        """For each object the turns whose operations say that they touch it (`Operation.touches`), as `Events`."""
         self._seen: dict[int, Clock] = {}
         """For each kind of what checks see the turns of that kind."""
 

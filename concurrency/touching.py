@@ -1,9 +1,9 @@
 """Objects that tell when they are touched, so that a search knows which turns a free has to be compared with.
 
-To free an object makes every later touch of it a failure, also one that is no operation. What code between two operations
-touches nobody declares, so a free would have to be compared with everything. Here the objects of slab caches have a class
-of the same layout that tells of each touch, for as long as a search wants to know; `concurrency.recording` does the same
-for the audit, which wants to know more.
+To free an object makes every later touch of it a failure, also one that is no operation. What code between two
+operations touches nobody declares, so a free would have to be compared with everything. Here the objects of slab caches
+have a class of the same layout that tells of each touch, as long as a search wants to know; `concurrency.recording`
+does the same for the audit, which wants to know more.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def have_told(obj: object) -> bool:
 
 
 def _make(cls: type) -> type:
-    if cls.__getattribute__ is not object.__getattribute__ or cls.__setattr__ is not object.__setattr__:
+    kept: Any = cls
+    if kept.__getattribute__ is not object.__getattribute__ or kept.__setattr__ is not object.__setattr__:
         return cls
 
     def get(obj: object, name: str) -> Any:

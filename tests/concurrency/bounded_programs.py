@@ -34,7 +34,8 @@ from concurrency.operation import Place
 from concurrency.runtime import current_task
 from concurrency.sight import Sight, Sights
 from concurrency.strategy.base import Pruned
-from concurrency.strategy.bounded import BoundedDPOR, _Events
+from concurrency.strategy.bounded import BoundedDPOR
+from concurrency.strategy.events import Events
 from concurrency.task import Task
 from lockdep.gfp import GFP_KERNEL
 
@@ -70,7 +71,7 @@ class Enumeration(DepthFirst):
 
     def begin(self, execution: int) -> None:
         super().begin(execution)
-        self.trace = _Events(self.dependence)
+        self.trace = Events(self.dependence)
 
     @property
     def traces(self) -> int:

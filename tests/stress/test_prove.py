@@ -92,7 +92,9 @@ class Everywhere(checks.ModelChecks):
         super().announced(task, op, obj)
 
 
-@pytest.mark.parametrize("name", ["brk-false-vma", "vma-adjust-no-lock", "split-invalidate", "mremap-flush-fixed"])
+@pytest.mark.parametrize(
+    "name", ["brk-false-vma", "vma-adjust-no-lock", "split-invalidate", "mremap-flush-fixed"]
+)
 def test_looking_where_something_changed_finds_what_looking_everywhere_finds(name: str) -> None:
     scenario = find_scenario(name)
     found = []
@@ -163,7 +165,10 @@ def run(*words: str | Path) -> int:
 def test_a_proof_is_resumed_and_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = "vma-lock-order-fixed"
     assert run("prove", name, "--depth", "0", "--out", tmp_path) == 0
-    assert "vma-lock-order-fixed: passed: every schedule with at most 0 preemptions; 1 traces" in capsys.readouterr().out
+    assert (
+        "vma-lock-order-fixed: passed: every schedule with at most 0 preemptions; 1 traces"
+        in capsys.readouterr().out
+    )
     path = tmp_path / f"{name}.proof.json"
     first = json.loads(path.read_text())["bounds"]
     assert run("prove", name, "--depth", "1", "--out", tmp_path, "--json") == 0
