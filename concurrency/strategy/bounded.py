@@ -141,6 +141,8 @@ class BoundedDPOR:
         self._trace = Events(self._dependence)
         self._runnable: Sequence[Task] = ()
         self._at = 0
+        self._fails = -1
+        """The task whose turn has failed."""
         self.spent = 0
         self._asleep: frozenset[int] = frozenset()
         self._made: list[_Place | None] = [None]
@@ -299,6 +301,7 @@ class BoundedDPOR:
             # What the others would have done is not known: each is tried before the turn that failed.
             last.mark()
             self._mark_frees(last)
+            self._fails = last.turn
         self._look_back()
 
     # -- what to try next -----------------------------------------------------------------------------------------
@@ -307,7 +310,10 @@ class BoundedDPOR:
         """Nothing more comes: have who waits to the end tried earlier; go back to the last place with a way left."""
         trace = self._trace
         for task in trace.tasks.values():
-            if not task.ended and task not in self._runnable and task.op is not None:
+            # After a failure those, too, that could go on: they would have come next, and what they would have done first
+            # may have to come before what is long past, as the lock that the failing task has just given back.
+            comes = task in self._runnable and (self._fails < 0 or task.id == self._fails)
+            if not task.ended and task.op is not None and not comes:
                 edges = trace.edges(task)
                 self._mark(edges)
                 self._mark_block_before(task.id, edges)

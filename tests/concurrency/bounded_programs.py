@@ -402,6 +402,14 @@ WRITTEN: dict[str, tuple[list[Body], int]] = {
         [[("lock", "m"), ("unlock", "m")], [("lock", "m"), ("free",), ("unlock", "m")]],
         1,
     ),
+    # The second task fails when it has given the lock back; the first one has waited for it, and can go on by then.
+    "fails when it has let another one go on": (
+        [
+            [("lock", "l"), ("use",), ("unlock", "l")],
+            [("free",), ("lock", "l"), ("unlock", "l"), ("use",)],
+        ],
+        1,
+    ),
     # Who comes second waits for ever, and its operation is never made.
     "waits to the end": ([[("lock", "m"), ("write", "x", 1)], [("lock", "m"), ("write", "y", 1)]], 0),
 }
