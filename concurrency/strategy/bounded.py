@@ -310,8 +310,8 @@ class BoundedDPOR:
         """Nothing more comes: have who waits to the end tried earlier; go back to the last place with a way left."""
         trace = self._trace
         for task in trace.tasks.values():
-            # After a failure those, too, that could go on: they would have come next, and what they would have done first
-            # may have to come before what is long past, as the lock that the failing task has just given back.
+            # After a failure those, too, that could go on: they would have come next, and what they would have done
+            # first may have to come before what is long past, as the lock that the failing task has just given back.
             comes = task in self._runnable and (self._fails < 0 or task.id == self._fails)
             if not task.ended and task.op is not None and not comes:
                 edges = trace.edges(task)
