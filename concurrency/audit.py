@@ -58,6 +58,7 @@ from concurrency.runtime import JOIN, active, quiet
 from concurrency.simulated import Simulated
 from concurrency.slab import FREE, FREE_STEPPED
 from concurrency.spin import CPU_RELAX
+from concurrency.strategy.events import meet
 from concurrency.strategy.readiness import copied
 from concurrency.task import Task
 from concurrency.waiting import label
@@ -78,7 +79,9 @@ _UNWATCHED = frozenset(
 _MADE_ONCE = frozenset({"sleep"})
 """Made by whoever comes first, and the same from then on: who that was makes no difference."""
 _COMMUTING = frozenset(
-    one for one in Footprint if one not in (Footprint.READ, Footprint.CHANGE, Footprint.NOTHING, *REACHING)
+    one
+    for one in Footprint
+    if one not in (Footprint.READ, Footprint.CHANGE, Footprint.NOTHING, Footprint.PLACES, *REACHING)
 )
 """Footprints that change the same attributes and commute all the same: tried in both orders, on copies."""
 
@@ -105,6 +108,8 @@ class _Turn(NamedTuple):
     obj: object
     clock: Clock
     footprint: Footprint
+    kinds: int = 0
+    """What it is to the checks (`Sight.kinds`)."""
 
     def __str__(self) -> str:
         if self.op is START:
@@ -119,12 +124,14 @@ class _Touched:
     With whether the operation itself did, or the task after it.
     """
 
-    __slots__ = ("changes", "looks", "obj")
+    __slots__ = ("changes", "checks", "looks", "obj")
 
     def __init__(self, obj: object) -> None:
         self.obj = obj
         self.looks: dict[int, tuple[_Turn, bool]] = {}
         self.changes: dict[int, tuple[_Turn, bool]] = {}
+        self.checks: dict[int, _Turn] = {}
+        """By each task the last turn after which a check looked at it."""
 
 
 _Access = tuple[_Turn, bool, bool]
@@ -153,6 +160,21 @@ class Audited(Simulated):
         self.keeps_going = False
         """Collect what is found, in place of ending the execution."""
         super().__init__(strategy, (*observers, _Listens()), **how)
+        self._announced = self._looking(self._announced)
+        self._on_performed = [self._looking(performed) for performed in self._on_performed]
+
+    def _looking(self, hears: Any) -> Any:
+        """An observer's method, in which it may look at the state: that belongs to the turn after which it does."""
+        if hears is None or not self._sights.bits:
+            return hears
+        watch = self._watch
+
+        def hear(task: Task, *what: Any) -> None:
+            # Not where an operation is only over that nobody looks after: such looks are as free as those of reports.
+            with watch.looking():
+                hears(task, *what)
+
+        return hear
 
     def _reset(self) -> None:
         super()._reset()
@@ -201,6 +223,9 @@ class Audited(Simulated):
             watch.takes_effect(self.current, op, obj)
         watch.go_on()
         return result
+
+    def made(self, obj: object) -> None:
+        """See `Runtime.made`. No search hears of it: it would give the object a class of its own, as the audit does."""
 
     def relax(self) -> None:
         """See `Runtime.relax`. What `Liveness` does when it begins to watch, with our step in between."""
@@ -293,6 +318,12 @@ class _Watch:
         self._tried: dict[tuple[Operation, Operation], int] = {}
         self._conflicts: list[str] = []
         """What was found since the task went on; see `_tell`."""
+        self._looks = False
+        """An observer looks."""
+        self._placed: dict[int, dict[tuple[str | None, bool], Clock]] = {}
+        """For each object the turns whose operations say that they touch it (`Operation.touches`), as `Events`."""
+        self._seen: dict[int, Clock] = {}
+        """For each kind of what checks see the turns of that kind."""
 
     def end(self) -> None:
         """The execution is over: everything is as it was."""
@@ -328,6 +359,18 @@ class _Watch:
             self.listening = False
             self._tell()
             self._compare_ready(None)
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """An observer hears of the current task, and may look: from outside, so no program runs meanwhile."""
+        was, self.listening, self._looks = self.listening, True, True
+        current.watch = self
+        try:
+            yield
+        finally:
+            self._window.clear()
+            self.listening, self._looks = was, False
+        self._tell()
 
     def go_on(self) -> None:
         """The task goes on: what it does up to its next operation is watched."""
@@ -396,29 +439,64 @@ class _Watch:
             assert isinstance(obj, Task)
             _join(clock, self._clocks[obj.id])
         kinds = self._on.setdefault(id(obj), {})
-        for other, left in kinds.items():
-            if self._relation.dependent(op, obj, other, obj):
-                _join(clock, left)
-            elif other is not op or len(kinds) == 1:
-                self._compare_orderings(op, other, obj)
-        clock = self._turn(task, op, obj).clock
-        _join(kinds.setdefault(op, {}), clock)
+        places = None if op.touches is None else op.touches(obj, task, self._args.get(task.id))
+        if places is None:
+            for other, left in kinds.items():
+                if self._relation.dependent(op, obj, other, obj):
+                    _join(clock, left)
+                elif other is not op or len(kinds) == 1:
+                    self._compare_orderings(op, other, obj)
+            if op.touches is None:
+                changes = self._relation.footprint(op, obj) is not Footprint.READ
+                if self._relation.footprint(op, obj) is not Footprint.NOTHING:
+                    self._meet(clock, obj, op.place, changes)
+            clock = self._turn(task, op, obj).clock
+            _join(kinds.setdefault(op, {}), clock)
+        else:
+            places = tuple(places)
+            for on, part, changes in places:
+                for other, left in self._on.get(id(on), {}).items():
+                    if meet(part, changes, other, self._relation.footprint(other, on)):
+                        _join(clock, left)
+                self._meet(clock, on, part, changes)
+            clock = self._turn(task, op, obj, Footprint.PLACES).clock
+            for on, part, changes in places:
+                _join(self._placed.setdefault(id(on), {}).setdefault((part, changes), {}), clock)
         if op is FREE or op is FREE_STEPPED:
             # Whoever looks at it now is wrong, whatever it looks at.
             for name in sorted(self._of.get(id(obj), ())):
                 self._touch(obj, name, changed=True)
 
-    def _turn(self, task: Task, op: Operation, obj: object) -> _Turn:
+    def _meet(self, clock: Clock, obj: object, place: str | None, changes: bool) -> None:
+        """What says that it touches this place comes before."""
+        for (part, alters), left in self._placed.get(id(obj), {}).items():
+            if (changes or alters) and (part is None or place is None or part == place):
+                _join(clock, left)
+
+    def _turn(self, task: Task, op: Operation, obj: object, placed: Footprint | None = None) -> _Turn:
         clock = self._clocks[task.id]
+        sights = self._runtime._sights
+        kinds = 0
+        if op is not START:
+            kinds = sights.kinds(op, obj)
+            for bit in sights.places(kinds):
+                _join(clock, self._seen.get(bit, {}))
         # By the relation itself, and of every operation there was: what a task does after its operation, or before its
         # first, belongs to the turn, so a relation that orders a start and a free orders what is touched there.
         for other, left in self._made_anywhere.items():
-            if self._relation.dependent(op, obj, other, _ELSEWHERE):
+            if placed is not None:
+                if other is not START and self._relation.footprint(other, _ELSEWHERE) in REACHING:
+                    _join(clock, left)
+            elif self._relation.dependent(op, obj, other, _ELSEWHERE):
                 _join(clock, left)
         number = clock[task.id] = clock.get(task.id, 0) + 1
-        footprint = self._relation.footprint(op, obj)
-        turn = self._turns[task.id] = _Turn(task, number, op, obj, dict(clock), footprint)
-        _join(self._made_anywhere.setdefault(op, {}), clock)
+        footprint = placed or self._relation.footprint(op, obj)
+        turn = self._turns[task.id] = _Turn(task, number, op, obj, dict(clock), footprint, kinds)
+        if placed is None:
+            _join(self._made_anywhere.setdefault(op, {}), clock)
+        for bit in range(sights.bits):
+            if kinds >> bit & 1:
+                _join(self._seen.setdefault(bit, {}), clock)
         return turn
 
     def _make(self, op: Operation, original: Any, obj: Any, task: Task, arg: Any) -> Any:
@@ -505,10 +583,10 @@ class _Watch:
 
     def read(self, obj: object, name: str, value: Any) -> None:
         """An attribute of a watched object was read."""
-        if not self.listening or active.runtime is not self._runtime:
+        if not self.listening or (active.runtime is not self._runtime and not self._looks):
             return
         task = self._runtime.current
-        if obj is task or not is_data(obj, name):
+        if (obj is task and not self._looks) or not is_data(obj, name):
             return
         if isinstance(obj, Task) and name in _UNWATCHED:
             return
@@ -521,7 +599,7 @@ class _Watch:
 
     def changed(self, obj: object, name: str) -> None:
         """An attribute of a watched object was set."""
-        if not self.listening or active.runtime is not self._runtime:
+        if self._looks or not self.listening or active.runtime is not self._runtime:
             return
         if isinstance(obj, Task) and name in _UNWATCHED:
             return
@@ -558,7 +636,8 @@ class _Watch:
 
     def _compare_place(self, op: Operation, turn: _Turn, obj: object, name: str, what: str) -> None:
         """An effect has changed an attribute: is that in its place?"""
-        if turn.footprint is Footprint.ANYTHING:
+        # Of what says by itself which places it touches the order alone is compared: see `_touch`.
+        if turn.footprint in (Footprint.ANYTHING, Footprint.PLACES):
             return
         field = name.removeprefix("_")
         if turn.footprint is Footprint.READ:
@@ -605,6 +684,9 @@ class _Watch:
             return
         if obj is task and not changed:
             return
+        if self._looks:
+            self._look_at(turn, obj, name)
+            return
         key = id(obj), name
         touched = self._touched.get(key)
         if touched is None:
@@ -620,12 +702,38 @@ class _Watch:
             if clock.get(other.task.id, 0) < other.number:
                 self._conflict((turn, inside, changed), (other, within, True), obj, name)
         if changed:
+            for check in touched.checks.values():
+                if clock.get(check.task.id, 0) < check.number:
+                    self._overlooked(check, (turn, inside, True), obj, name)
             for other, within in touched.looks.values():
                 if clock.get(other.task.id, 0) < other.number:
                     self._conflict((turn, inside, True), (other, within, False), obj, name)
             touched.changes[task.id] = turn, inside
         else:
             touched.looks[task.id] = turn, inside
+
+    def _look_at(self, turn: _Turn, obj: object, name: str) -> None:
+        """A check looks at an attribute after `turn`: whoever changes it must see that, before and after.
+
+        Looks are kept apart from what the program touches: a check that reads two attributes orders nothing.
+        """
+        touched = self._touched.get((id(obj), name))
+        if touched is None:
+            touched = self._touched[id(obj), name] = _Touched(obj)
+            self._of.setdefault(id(obj), set()).add(name)
+        for other, within in touched.changes.values():
+            if turn.clock.get(other.task.id, 0) < other.number:
+                self._overlooked(turn, (other, within, True), obj, name)
+        touched.checks[turn.task.id] = turn
+
+    def _overlooked(self, turn: _Turn, change: _Access, obj: object, name: str) -> None:
+        if self._runtime._sights.overlooks(change[0].op, name):
+            return
+        what = f"{label(obj)}.{name.removeprefix('_')}"
+        self._conflicts.append(
+            f"a check looks at {what} after {turn} of {turn.task.name}, and {_told(change, 'it')}, in an order that "
+            "the search does not see: let the sight of the observer have the two see each other"
+        )
 
     def _conflict(self, one: _Access, two: _Access, obj: object, name: str) -> None:
         """Two turns that nothing orders touch one attribute, and one of them changes it."""

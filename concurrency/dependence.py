@@ -81,6 +81,8 @@ class Footprint(IntEnum):
     FREES = 12
     """Makes every later touch of an object a failure, also one that is no operation: depends on everything, as
     `ANYTHING` does. But no operation on another object waits for what it changes."""
+    PLACES = 13
+    """What it says itself (`Operation.touches`): the relation, which is asked of kinds of operations, never has it."""
 
 
 _PAIRS = (

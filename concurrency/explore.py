@@ -20,7 +20,7 @@ from concurrency.runtime import active
 from concurrency.sample import Runtimes, Sampler
 from concurrency.settings import Settings
 from concurrency.simulated import Simulated
-from concurrency.strategy.base import Pruned, Reducing, Search, Strategy
+from concurrency.strategy.base import Pruned, Reducing, Search, Seeing, Strategy
 from concurrency.strategy.dfs import Rising
 from concurrency.strategy.table import DEFAULT_STRATEGY, make_strategy, unit_of
 from concurrency.tally import Tally, Wishes
@@ -99,7 +99,9 @@ def explore(
         chooser = make_strategy(
             strategy, seed, depth, faults=settings.faults > 0, weak=settings.memory == "weak"
         )
-        result.watched = isinstance(chooser, Reducing) and looks_on_the_way(tuple(settings.further()))
+        result.watched = isinstance(chooser, Reducing) and looks_on_the_way(
+            tuple(settings.further()), seeing=isinstance(chooser, Seeing)
+        )
         if isinstance(chooser, Search):
             note(result, chooser)
     if executions is None and seconds is None:
@@ -223,3 +225,5 @@ def note(result: Result, search: Search) -> None:
         result.completed, result.repeated = search.completed, search.repeated
     if isinstance(search, Reducing):
         result.traces = search.traces
+    if isinstance(search, Seeing):
+        result.digest = search.digest

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from concurrency.sight import Sight, Sights
 from concurrency.unrun import check_runs
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ class Observer:
 
     One that never ends an execution by what it hears, a recorder say, sets `judges` to False. Any other may look at the
     whole state, which is another one at the same event of an equivalent execution; so under it a reduced search, which
-    makes one of these, says nothing of the rest (`Result.watched`).
+    makes one of these, says nothing of the rest (`Result.watched`). Unless its `sight` says what it looks at, and when:
+    then `dpor` with a bound keeps the order of what it sees.
     """
 
     judges: bool = True
+    sight: Sight | None = None
 
     def begin(self, runtime: Runtime) -> None:
         """A new execution starts."""
@@ -60,10 +63,14 @@ class Observer:
         """All tasks have ended without a failure."""
 
 
-def looks_on_the_way(observers: tuple[Observer, ...]) -> bool:
-    """Whether one of these may judge an execution before its end, where equivalent ones have the same state."""
+def looks_on_the_way(observers: tuple[Observer, ...], *, seeing: bool = False) -> bool:
+    """Whether one of these may judge an execution before its end, where equivalent ones have the same state.
+
+    A search that is `seeing` keeps the order of what an observer sees that says so (`Observer.sight`).
+    """
     return any(
         observer.judges
+        and not (seeing and observer.sight is not None)
         and any(
             getattr(type(observer), name) is not method
             for name, method in vars(Observer).items()
@@ -71,6 +78,11 @@ def looks_on_the_way(observers: tuple[Observer, ...]) -> bool:
         )
         for observer in observers
     )
+
+
+def sights_of(observers: tuple[Observer, ...]) -> Sights:
+    """What the observers look at that say so."""
+    return Sights([one.sight for one in observers if one.judges and one.sight is not None])
 
 
 def one_of(hearing: list[Any]) -> Any:

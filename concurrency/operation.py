@@ -6,7 +6,7 @@ it. `concurrency.dependence` says which operations depend on each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from enum import IntEnum
 from typing import Any
@@ -145,6 +145,10 @@ class Moment(IntEnum):
     """The task may pass here for one that has slept (Tasks RCU)."""
 
 
+Place = tuple[object, str | None, bool]
+"""A part of an object, None for all of it, and whether it may be changed."""
+
+
 class Operation:
     """One kind of visible step.
 
@@ -173,6 +177,11 @@ class Operation:
     counts, too. With `whole` the place is all of the object, although `field` names a part of it. An operation that is
     neither declared so nor one of the engine's own is taken to reach anything (`concurrency.dependence`).
 
+    `touches(obj, task, arg)` says of an operation that is not declared `local` which places it is going to touch, right
+    before it takes effect: (object, field, whether it may change that), with None as the field for all of the object.
+    What it looks at to say so must be among them, and what decides its readiness. None in the place of that says that
+    it may touch anything. It is for operations with an effect, or that wait. So far only `dpor` with a bound asks.
+
     `spins` says that a task that waits for it keeps its CPU, so that waiting is no voluntary switch. `region` says
     that the effect may turn the task's preemption, bottom halves or interrupts off or on, and `grace` that it begins
     or looks at grace periods of RCU, which wait for such tasks.
@@ -199,6 +208,7 @@ class Operation:
         "releases",
         "spins",
         "surely",
+        "touches",
         "tracked",
         "wakes",
         "word",
@@ -222,6 +232,7 @@ class Operation:
         tracked: bool | None = None,
         local: bool | None = None,
         whole: bool = False,
+        touches: Callable[[Any, Any, Any], Iterable[Place] | None] | None = None,
         before: Fence | None = None,
         after: Fence | None = None,
         word: str | None = None,
@@ -229,7 +240,7 @@ class Operation:
         region: bool = False,
         grace: bool = False,
     ) -> None:
-        for part in (ready, effect):
+        for part in (ready, effect, touches):
             if part is not None:
                 check_runs(part, f"a function of the operation {name}")
         self.name = name
@@ -253,6 +264,11 @@ class Operation:
         self.local = local
         self.place = None if whole else field
         """The part of the object that it touches, as the dependence relation sees it; None is all of it."""
+        self.touches = touches
+        if touches is not None and (local or region or grace or (effect is None and ready is None)):
+            raise ConcurrencyError(
+                f"the operation {name} has touches=: leave out local, region and grace, and give it an effect or ready"
+            )
         self.before = before
         self.after = after
         self.word = word

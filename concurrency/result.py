@@ -56,7 +56,8 @@ class Result:
     0 it forbade nothing. `completed` is the bound up to which an iterative search has seen everything, and `repeated`
     how many executions it made again since a smaller bound allowed them, too. `pruned` counts the executions that were
     begun and given up, since nothing new could come of them; they are not among `executions`. `traces` counts the
-    traces that a search that reduces has completed, within the bound of now. `watched` says that a
+    traces that a search that reduces has completed, within the bound of now, and `digest` is a hash of the set of them.
+    `watched` says that a
     reduced search ran with checks that look at the whole state: they saw one execution of each trace, and what they
     would say of the others is open. `fair` counts the executions that took so long that they were scheduled fairly in
     the end (`Execution.fair`): of those not every schedule was seen. `looks_cut` counts the executions in which a loop
@@ -80,6 +81,7 @@ class Result:
     repeated: int = 0
     pruned: int = 0
     traces: int = 0
+    digest: str = ""
     watched: bool = False
     fair: int = 0
     faults: int = 0

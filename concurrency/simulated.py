@@ -24,7 +24,7 @@ from concurrency.failure import ConcurrencyError, Failure, Kind, OutOfTime, Task
 from concurrency.greenlets import Greenlets
 from concurrency.interrupts import from_outside
 from concurrency.liveness import Liveness
-from concurrency.observer import Observer, hearers, one_of, raised_by
+from concurrency.observer import Observer, hearers, one_of, raised_by, sights_of
 from concurrency.operation import Operation, settle_orderings
 from concurrency.rcu.domain import GracePeriods
 from concurrency.runtime import Watcher, active
@@ -35,6 +35,7 @@ from concurrency.strategy.base import (
     NUMBER_BITS,
     Learning,
     Reducing,
+    Seeing,
     Strategy,
     Thorough,
     Watchful,
@@ -110,6 +111,8 @@ class Simulated(Liveness):
         """The number of the next execution, as the strategy counts them."""
         self._greenlets = Greenlets()
         self._reduces = isinstance(strategy, Reducing)
+        self._seeing = strategy if isinstance(strategy, Seeing) else None
+        self._sights = sights_of(observers)
         self._ordinary: set[object] = set()
         """The code of functions that were spawned, run when they are called, and are the user's own."""
         self._reset()
@@ -163,6 +166,8 @@ class Simulated(Liveness):
         if self._learning is not None and starts_round(self.executions):
             self._learning.learn(self._learning.lessons())
         strategy.begin(self.executions)
+        if self._seeing is not None:
+            self._seeing.look_with(self._sights)
         self._ask = strategy.choose
         if strategy.numbers is not None:
             self._numbers = strategy.numbers
@@ -401,6 +406,8 @@ class Simulated(Liveness):
             if op.dep is not None:
                 for asked in self._on_asked:
                     asked(task, op, obj, arg)
+            if op.touches is not None:
+                task.arg = arg
             ready = op.ready
             if ready is not None and not ready(obj, task):
                 self._block(task, op, obj, n)
@@ -444,6 +451,8 @@ class Simulated(Liveness):
 
     def made(self, obj: object) -> None:
         """See `Runtime.made`."""
+        if self._seeing is not None:
+            self._seeing.made(obj)
 
     def choose(self, n: int, label: str) -> int:
         """See `Runtime.choose`."""

@@ -67,6 +67,8 @@ class KmemCache(Generic[T]):
         self._alloc = ALLOC_REUSABLE if typesafe_by_rcu else ALLOC
         self._free = FREE_STEPPED if stepped and not typesafe_by_rcu else FREE
         self._ctor = ctor
+        self.frees_for_all = not stepped and not typesafe_by_rcu
+        """Freeing one of its objects makes every later touch a failure, and nobody has said which touches there are."""
 
     def alloc(self, gfp: int, *args: Any) -> T | None:
         """A new object, `ctor(*args)`; None if there is no memory, which only a choice can bring about."""

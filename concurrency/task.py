@@ -37,6 +37,7 @@ class Task:
     """
 
     __slots__ = (
+        "arg",
         "args",
         "bh_off",
         "born",
@@ -92,6 +93,8 @@ class Task:
         """The operation that the task has announced and that has not taken effect yet."""
         self.obj: object = None
         """What that operation is done to."""
+        self.arg: Any = None
+        """With what argument, if the operation says by that what it touches (`Operation.touches`)."""
         self.preempt_count = 0
         """How many spinlocks, disabled bottom halves and handlers the task is inside: above 0 it may not sleep."""
         self.rcu_nesting = 0

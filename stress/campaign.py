@@ -28,6 +28,9 @@ _ROUND = 1000
 _ROUND_SECONDS = 20.0
 """Seconds of a round under the threaded runtime, which nobody can repeat anyway."""
 
+_TO_THE_END = 10**15
+"""Executions of a search that nobody has given a budget."""
+
 Progress = Callable[[Result, Counts], None]
 
 
@@ -81,7 +84,7 @@ class Campaign:
 
     def _explore(self, before: Result, progress: Progress | None) -> Result:
         plan = self.plan
-        executions = plan.schedules
+        executions = plan.schedules if plan.seconds is not None else plan.schedules or _TO_THE_END
         seconds = None if plan.seconds is None else max(0.0, plan.seconds - before.seconds)
         if plan.has_rounds and plan.runtime == "threaded":
             seconds = min(seconds or 0.0, _ROUND_SECONDS)

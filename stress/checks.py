@@ -7,12 +7,18 @@ from typing import Any
 
 from concurrency import Dep, Failure, Kind, Observer, Operation, Runtime, RwSemaphore, Task, peek, quiet
 from concurrency.rwsem import UP_READ, UP_WRITE
+from concurrency.slab import FREE, FREE_STEPPED
+from stress.sight import MAPPED_BY, RANGE, RMAP_LOCKS, VMA, ModelSight
+from vm.anon_vma import AnonVma
 from vm.anon_vma_chain import CHAIN_ADD
 from vm.filemap import I_MMAP_INSERT, I_MMAP_REMOVE
 from vm.folio import FREE_FRAME, Folio, Memory
+from vm.huge_pmd import PMD_CLEAR
 from vm.hugetlb_share import PTS_ADD
 from vm.interval_tree import RB_INSERT, RB_REMOVE
 from vm.invariants import (
+    EVERYTHING,
+    Part,
     coverage,
     heap,
     huge_in_vma,
@@ -26,10 +32,11 @@ from vm.invariants import (
 )
 from vm.lock_order import LockOrder
 from vm.machine import Machine
+from vm.migrate import SWITCH
 from vm.mm import MmStruct
 from vm.mmu_notifier import stale_mirrors
-from vm.pgtable import PTE_SET
-from vm.rmap_invariants import anon_vma_chain, interval_tree, rmap_locks_free
+from vm.pgtable import PMD_SET, PTE_SET
+from vm.rmap_invariants import an_rmap_lock_is_free, anon_vma_chain, interval_tree
 from vm.vma import VmArea
 from vm.zero_page import is_huge_zero_frame
 
@@ -72,41 +79,53 @@ CHECKS = {
 }
 """All checks that can be switched off, and what each says."""
 
-_RMAP_LOCKS = ("anon_vma->rwsem", "mapping->i_mmap_rwsem", "hugetlbfs_i_mmap_rwsem_key")
-_RANGE_SET = frozenset(VmArea._fields[name].ops["write"] for name in ("vm_start", "vm_end", "vm_pgoff"))
-_LINKING = frozenset({CHAIN_ADD, *(VmArea._fields["anon_vma"].ops[how] for how in ("write", "write_once"))})
 _BRK_READ = MmStruct._fields["brk"].ops["read"]
-_REACH = frozenset(
-    {
-        RB_INSERT,
-        RB_REMOVE,
-        I_MMAP_INSERT,
-        I_MMAP_REMOVE,
-        PTE_SET,
-        *_RANGE_SET,
-    }
+
+
+_TABLE_ABOUT, _UPPER_ABOUT, _FOLIO_ABOUT, _TREE_ABOUT, _VMA_ABOUT, _LOCK_ABOUT = (
+    "table",
+    "mm",
+    "folio",
+    "tree",
+    "vma",
+    "lock",
 )
-"""The operations that can put an entry out of reach."""
+_LINKING = frozenset({CHAIN_ADD, *(VmArea._fields["anon_vma"].ops[how] for how in ("write", "write_once"))})
+# Not those that only take an entry away, or change its bits: nothing comes out of reach by that.
+_ABOUT: dict[Operation, str] = {
+    PTE_SET: _TABLE_ABOUT,
+    **dict.fromkeys((PMD_SET, PMD_CLEAR), _UPPER_ABOUT),
+    **dict.fromkeys((*MAPPED_BY, SWITCH), _FOLIO_ABOUT),
+    **dict.fromkeys((RB_INSERT, RB_REMOVE, I_MMAP_INSERT, I_MMAP_REMOVE), _TREE_ABOUT),
+    **dict.fromkeys(VMA, _VMA_ABOUT),
+}
+"""What may be out of reach after an operation: entries of a page-table page, of an address space, of a page, of an rmap
+tree, or those that a VMA maps."""
 
 
 class ModelChecks(Observer):
     """Looks at the invariants of the model, each as soon as it must hold again.
 
     Between the announcement of an operation and whatever ran before it lies nothing, so that is when the state is
-    looked at.
+    looked at. After an operation those instances of an invariant are looked at that it may have changed (those of one
+    page-table page, of one rmap tree, of one VMA): an instance that does not hold in some state has not held since the
+    last operation that changed what it reads. So what is looked at depends on what the operation could be ordered
+    against, and on nothing that another task does elsewhere; `stress.sight` says so to searches that reduce.
     """
 
     def __init__(self) -> None:
+        self.sight = ModelSight(self)
         self._runtime: Runtime | None = None
-        self._rmap_lock: RwSemaphore | None = None
-        """The one that was used last: while it is held, entries may be out of reach."""
-        self._moved = False
+        self._reached: list[tuple[str, Any]] = []
+        """What the operation that was done last may have put out of reach of its rmap tree."""
         self._unlocked = False
-        self._written = False
+        self._reads_brk: MmStruct | None = None
+        self.written = False
+        """Somebody has written under an mmap_lock, and not all of these locks have been free since."""
         self._sharing = False
         """A page-table page has been shared in this execution."""
         self._adjusted: dict[VmArea, None] = {}
-        """Those whose range was written since their rmap locks were free."""
+        """Those whose range was written, and that were not freed."""
         self._linked: set[MmStruct] = set()
         """Where a VMA got or lost an anon_vma, or a link to one, and nobody has looked since."""
         self._heaps: dict[MmStruct, tuple[int, list[tuple[int, int]]]] = {}
@@ -116,8 +135,9 @@ class ModelChecks(Observer):
     def begin(self, runtime: Runtime) -> None:
         """See `Observer.begin`."""
         self._runtime = runtime
-        self._rmap_lock = None
-        self._moved = self._unlocked = self._written = self._sharing = False
+        self._reached.clear()
+        self._unlocked = self.written = self._sharing = False
+        self._reads_brk = None
         self._adjusted.clear()
         self._linked.clear()
         self._heaps.clear()
@@ -125,45 +145,55 @@ class ModelChecks(Observer):
 
     def accessed(self, task: Task, op: Operation, obj: Any) -> None:
         """See `Observer.accessed`."""
-        if op in _REACH:
-            self._moved = True
-            if op in _RANGE_SET:
-                self._adjusted[obj] = None
-        elif op in _LINKING:
-            self._linked.add(obj.vm_mm)
-        elif (
-            op is _BRK_READ and obj.mmap_lock.exclusive is task and self._on["brk"] and obj not in self._heaps
-        ):
-            with quiet():
-                self._heaps[obj] = obj.brk, mapped(obj)
+        about = _ABOUT.get(op)
+        if about is not None:
+            self._reached.append((about, obj))
+            if about is _VMA_ABOUT:
+                if op in RANGE:
+                    self._adjusted[obj] = None
+                elif op in _LINKING:
+                    self._linked.add(obj.vm_mm)
+        elif op is _BRK_READ:
+            if obj.mmap_lock.exclusive is task and self._on["brk"] and obj not in self._heaps:
+                self._reads_brk = obj
+        elif (op is FREE or op is FREE_STEPPED) and isinstance(obj, VmArea):
+            self._adjusted.pop(obj, None)
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
         """See `Observer.performed`."""
         dep = op.dep
         if dep is None:
-            if op is FREE_FRAME and self._on["tlb"]:
-                _raise("tlb", stale_translations(self._machine().mms, arg))
-            if op is FREE_FRAME and self._on["secondary-mmu"]:
+            if op is FREE_FRAME:
                 with quiet():
-                    _raise("secondary-mmu", stale_mirrors(self._machine().mms, arg))
+                    if self._on["tlb"]:
+                        _raise("tlb", stale_translations(self._machine().mms, arg))
+                    if self._on["secondary-mmu"]:
+                        _raise("secondary-mmu", stale_mirrors(self._machine().mms, arg))
+            elif op in _ABOUT:
+                self._reached.append((_ABOUT[op], arg if op is SWITCH else obj))
             self._sharing |= op is PTS_ADD
             return
-        if obj.name in _RMAP_LOCKS:
-            self._rmap_lock = obj
-            if op is UP_READ or self._adjusted:
-                self._moved = True
+        if obj.name in RMAP_LOCKS:
+            if dep is Dep.RELEASE:
+                self._reached.append((_LOCK_ABOUT, obj))
         elif obj.name == "mm->mmap_lock" and (op is UP_WRITE or op is UP_READ or dep is Dep.DOWNGRADE):
-            self._written |= op is not UP_READ
-            self._unlocked = self._written
+            self.written |= op is not UP_READ
+            self._unlocked = self.written
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
         """See `Observer.announced`."""
-        if self._moved and (self._rmap_lock is None or self._rmap_lock.unheld):
-            self._moved = False
-            self._look_at_rmap()
+        if self._reached:
+            with quiet():
+                for about, what in self._reached:
+                    self._look_at_rmap(about, what)
+            self._reached.clear()
         if self._unlocked:
             self._unlocked = False
             self._look_at_vmas()
+        if self._reads_brk is not None:
+            with quiet():
+                mm, self._reads_brk = self._reads_brk, None
+                self._heaps[mm] = mm.brk, mapped(mm)
 
     def finished(self) -> None:
         """See `Observer.finished`."""
@@ -179,17 +209,41 @@ class ModelChecks(Observer):
         assert self._runtime is not None
         return self._runtime.domain(Machine)
 
-    def _look_at_rmap(self) -> None:
+    def _look_at_rmap(self, about: str, what: Any) -> None:
+        """Look at the instances of I1, I3 and I6 that a change of `what` may have made false."""
         machine = self._machine()
-        with quiet():
-            if self._adjusted:
-                if self._on["interval-tree"]:
-                    _raise("interval-tree", _first(map(interval_tree, self._adjusted)))
-                self._adjusted = {vma: None for vma in self._adjusted if not rmap_locks_free(vma)}
-            if self._on["coverage"]:
-                _raise("coverage", coverage(machine.mms, machine.memory))
-            if self._sharing and self._on["shared-in-vma"]:
-                _raise("shared-in-vma", shared_in_vma(machine.mms, machine.memory))
+        mms, memory, on = machine.mms, machine.memory, self._on
+        lock: RwSemaphore | None = None
+        part = EVERYTHING
+        if about is _LOCK_ABOUT:
+            if not what.unheld:
+                return
+            lock, part = what, Part(lock=what)
+        elif about is _TREE_ABOUT:
+            lock = what.root.rwsem if isinstance(what, AnonVma) else what.i_mmap_rwsem
+            part = Part(lock=lock)
+            if not lock.unheld:
+                return
+        elif about is _TABLE_ABOUT:
+            part = Part(table=what)
+        elif about is _FOLIO_ABOUT:
+            part = Part(folio=what)
+        elif about is _VMA_ABOUT:
+            # What no tree has that anybody could walk now is no instance.
+            if not an_rmap_lock_is_free(what):
+                return
+            mms = [what.vm_mm]
+        else:
+            mms = [what]
+        if on["interval-tree"]:
+            if lock is not None:
+                _raise("interval-tree", _first(interval_tree(vma, lock) for vma in self._adjusted))
+            elif about is _VMA_ABOUT:
+                _raise("interval-tree", interval_tree(what))
+        if on["coverage"]:
+            _raise("coverage", coverage(mms, memory, part))
+        if self._sharing and on["shared-in-vma"]:
+            _raise("shared-in-vma", shared_in_vma(mms, memory, part))
 
     def _look_at_vmas(self) -> None:
         """After mmap_lock was written under; where nobody holds it any more, what is mapped must fit the VMAs."""
@@ -210,7 +264,7 @@ class ModelChecks(Observer):
             if on["swap-count"]:
                 _raise("swap-count", swap_counts(mms, memory))
             if all(mm.mmap_lock.unheld for mm in mms):
-                self._written = False
+                self.written = False
                 if on["rights"]:
                     _raise("rights", _first(map(rights, mms)))
                 if on["huge-in-vma"]:

@@ -21,6 +21,7 @@ from stress.commands.list import list_command
 from stress.commands.litmus import litmus_command
 from stress.commands.lockdep import lockdep_command
 from stress.commands.minimise import minimise_command
+from stress.commands.prove import prove_command
 from stress.commands.replay import replay_command
 from stress.commands.report import report_command
 from stress.commands.run import run_command
@@ -63,6 +64,7 @@ app.command("list", cls=_Once)(list_command)
 app.command("run", cls=_Once, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     run_command
 )
+app.command("prove", cls=_Once)(prove_command)
 app.command("replay", cls=_Once)(replay_command)
 app.command("minimise", cls=_Once)(minimise_command)
 app.command("catalogue", cls=_Once)(catalogue_command)

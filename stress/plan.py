@@ -12,7 +12,7 @@ from stress.scenario import Scenario
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to run a scenario; exactly one of `schedules` and `seconds` bounds it."""
+    """How to run a scenario; `schedules` or `seconds` bounds it, or nothing does: then it is a search with an end."""
 
     scenario: Scenario
     runtime: str

@@ -72,6 +72,10 @@ def told(result: Result, counts: Counts) -> str:
     rate = result.executions / max(result.seconds, 1e-9)
     counted = counts.counted
     seen = f", {len(counted.chains)} lock chains, {len(counted.pairs)} pairs"
+    if result.bound is not None:
+        # Who waits for a search to end wants to know how far that is; the counts of the sample tell nothing of it.
+        traces = f", {result.traces} traces" if result.traces else ""
+        seen = f", {result.unit} bound {result.bound}{traces}"
     return f"{result.executions} executions, {rate:.0f} a second, {failures}{seen}, {resident() >> 20} MiB"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from concurrency import bug_on
+from typing import TYPE_CHECKING, Any
+
+from concurrency import Operation, bug_on, perform
 from vm.huge_zero import mm_put_huge_zero_page
 from vm.layout import TASK_SIZE, USER_PGTABLES_CEILING
 from vm.mm import (
@@ -20,6 +22,21 @@ from vm.vma import VmArea
 from vm.vma_lock import vma_mark_detached, vma_start_write
 from vm.zap import free_pgtables, unmap_vmas
 
+if TYPE_CHECKING:
+    from concurrency.operation import Place
+
+
+def _put(mm: MmStruct, _task: Any, _arg: Any) -> None:
+    mm.ended = True
+
+
+def _is_seen_under_mmap_lock(mm: MmStruct, _task: Any, _arg: Any) -> list[Place]:
+    # Whoever asks whether it has ended does so right after an operation on the lock, so that is where it meets this.
+    return [(mm.mmap_lock, None, True)]
+
+
+MMPUT = Operation("mmput", effect=_put, wakes=False, touches=_is_seen_under_mmap_lock)
+
 
 def exit_mmap(mm: MmStruct) -> None:
     """Tear the address space down, as its era does; no task of its process runs any more. Takes mmap_lock.
@@ -34,7 +51,7 @@ def exit_mmap(mm: MmStruct) -> None:
     swap = mm.memory.swap is not None
     if swap:
         mmput_last(mm)
-    mm.ended = True
+    perform(MMPUT, mm)
     mmu_notifier_release(mm)
     mm.era.tear_down(mm)
     if swap:

@@ -26,10 +26,11 @@ from concurrency import (
     poke,
     trace,
 )
-from vm.folio import Folio, Memory, alloc_folio, folio_put
+from vm.folio import Folio, Memory, alloc_folio, fields, folio_put
 from vm.layout import PAGE_SHIFT, VM_NONLINEAR
 
 if TYPE_CHECKING:
+    from concurrency.operation import Place
     from vm.vm_ops import FileOperations
     from vm.vma import VmArea
 
@@ -222,13 +223,37 @@ def _remove_clean(mapping: AddressSpace, _task: Any, folio: Folio) -> bool:
     return True
 
 
+def _gets(mapping: AddressSpace, _task: Any, index: int) -> list[Place]:
+    folio = mapping.pages.get(index)
+    return [(mapping, "pages", False), *([] if folio is None else fields(folio, "refcount"))]
+
+
+def _adds(mapping: AddressSpace, _task: Any, arg: tuple[int, Folio]) -> list[Place]:
+    return [(mapping, "pages", True), *fields(arg[1], "refcount", "mapping", "index")]
+
+
+def _removes_clean(mapping: AddressSpace, _task: Any, folio: Folio) -> list[Place]:
+    return [
+        (mapping, "pages", True),
+        *fields(folio, "refcount", "mapping"),
+        *fields(folio, "dirty", "index", changes=False),
+    ]
+
+
+def _deletes(mapping: AddressSpace, _task: Any, index: int) -> list[Place]:
+    folio = mapping.pages.get(index)
+    return [(mapping, "pages", True), *([] if folio is None else fields(folio, "mapping"))]
+
+
 _ORDER = ("i_pages",)
-GET = Operation("filemap_get_folio", effect=_get, acquires=_ORDER)
-ADD_LOCKED = Operation("filemap_add_folio", effect=_add, acquires=_ORDER, releases=_ORDER)
-REMOVE_CLEAN = Operation("__remove_mapping", effect=_remove_clean, acquires=_ORDER, releases=_ORDER)
+GET = Operation("filemap_get_folio", effect=_get, acquires=_ORDER, touches=_gets)
+ADD_LOCKED = Operation("filemap_add_folio", effect=_add, acquires=_ORDER, releases=_ORDER, touches=_adds)
+REMOVE_CLEAN = Operation(
+    "__remove_mapping", effect=_remove_clean, acquires=_ORDER, releases=_ORDER, touches=_removes_clean
+)
 ADD = Operation("filemap_add_folio", effect=_insert, acquires=_ORDER, releases=_ORDER, local=True)
 # Not local: it changes the folio, too.
-DELETE = Operation("filemap_remove_folio", effect=_delete, acquires=_ORDER, releases=_ORDER)
+DELETE = Operation("filemap_remove_folio", effect=_delete, acquires=_ORDER, releases=_ORDER, touches=_deletes)
 
 
 def filemap_read(

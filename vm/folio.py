@@ -38,6 +38,7 @@ from vm.zero_page import ZERO_PFN, HugeZero
 
 if TYPE_CHECKING:
     from concurrency import Task
+    from concurrency.operation import Place
     from vm.filemap import AddressSpace
     from vm.hugetlbfs import HugetlbFile
     from vm.mm import MmStruct
@@ -220,11 +221,36 @@ def _take_highest(memory: Memory, _task: Any, above: int) -> Folio | None:
     return folio
 
 
+def fields(obj: Any, *names: str, changes: bool = True) -> list[Place]:
+    """These parts of an object, for `Operation.touches`."""
+    return [(obj, name, changes) for name in names]
+
+
+def _takes_frame(memory: Memory, _task: Any, nid: int | None) -> list[Place]:
+    found = next((folio for folio in reversed(memory.free_list) if _is_on(memory, folio, nid)), None)
+    return [(memory, "free_list", True), *([] if found is None else fields(found, "refcount"))]
+
+
+def _takes_highest(memory: Memory, _task: Any, _above: int) -> list[Place]:
+    found = max(memory.free_list, key=lambda folio: folio.pfn, default=None)
+    return [(memory, "free_list", True), *([] if found is None else fields(found, "refcount"))]
+
+
+def _frees(memory: Memory, _task: Any, folio: Folio) -> list[Place] | None:
+    # What is broken up is another page's own afterwards, which no operation names.
+    if folio.order:
+        return None
+    freed = ("mapping", "lru", "anon_exclusive", "dirty", "pincount", "token", "generation")
+    return [(memory, "free_list", True), *fields(folio, *freed)]
+
+
 ALLOC_HUGE = Operation("alloc_pages", effect=_take_huge, acquires=("frames",))
-ISOLATE_FREE = Operation("isolate_freepages", effect=_take_highest, acquires=("frames",))
+ISOLATE_FREE = Operation(
+    "isolate_freepages", effect=_take_highest, acquires=("frames",), touches=_takes_highest
+)
 ISOLATE_FREE_BLOCK = Operation("isolate_freepages", effect=_take_highest_block, acquires=("frames",))
-ALLOC_FRAME = Operation("alloc_pages", effect=_take_frame, acquires=("frames",))
-FREE_FRAME = Operation("free_pages", effect=_free_frame, releases=("frames",))
+ALLOC_FRAME = Operation("alloc_pages", effect=_take_frame, acquires=("frames",), touches=_takes_frame)
+FREE_FRAME = Operation("free_pages", effect=_free_frame, releases=("frames",), touches=_frees)
 TRY_GET = Operation("folio_try_get", Access.ACQ_REL, field="refcount", effect=_get_unless_zero, local=True)
 
 

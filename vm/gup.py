@@ -41,6 +41,7 @@ from vm.zero_page import pfn_to_page
 
 if TYPE_CHECKING:
     from concurrency import Task
+    from concurrency.operation import Place
     from vm.folio import Memory
     from vm.vma import VmArea
 
@@ -53,8 +54,12 @@ def _end(memory: Memory, task: Task, _arg: Any) -> None:
     memory.irqs_off.remove(task)
 
 
-WALK_BEGIN = Operation("lockless_pages_from_mm", effect=_begin)
-WALK_END = Operation("gup_pgd_range_end", effect=_end, wakes=True)
+def _walks(memory: Memory, _task: Any, _arg: Any) -> list[Place]:
+    return [(memory, "irqs_off", True)]
+
+
+WALK_BEGIN = Operation("lockless_pages_from_mm", effect=_begin, touches=_walks)
+WALK_END = Operation("gup_pgd_range_end", effect=_end, wakes=True, touches=_walks)
 
 
 def pin_user_page(mm: MmStruct, address: int) -> Folio | int:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from typing import NamedTuple
 
+from concurrency import RwSemaphore
 from vm.anon_vma import AnonVma
 from vm.filemap import AddressSpace
 from vm.folio import Folio, Memory
@@ -39,14 +41,33 @@ def tables(mm: MmStruct) -> Iterator[tuple[int, PageTable]]:
             yield index * mm.pmd_size, pmd
 
 
+class Part(NamedTuple):
+    """Which entries to look at: all of those that are so, where something is given."""
+
+    table: PageTable | None = None
+    """They are in this page-table page; no other one is read."""
+    folio: Folio | None = None
+    """They name it, or a page of it."""
+    lock: RwSemaphore | None = None
+    """It is the lock of the rmap tree that they are to be found by; that of no other tree is read."""
+
+
+EVERYTHING = Part()
+
+
 def _tables_at_rest(mm: MmStruct) -> bool:
     """Nobody holds a lock of the page tables, so they are not in between."""
     return mm.page_table_lock.unheld and all(table.ptl.unheld for _, table in tables(mm))
 
 
-def leaf_entries(mm: MmStruct) -> Iterator[tuple[int, Present | Migration]]:
-    """The addresses and contents of all entries that name a frame; a huge page counts as one entry for each page."""
+def leaf_entries(mm: MmStruct, table: PageTable | None = None) -> Iterator[tuple[int, Present | Migration]]:
+    """The addresses and contents of all entries that name a frame; a huge page counts as one entry for each page.
+
+    Those of `table` only, if it is given.
+    """
     for number, pmd in _pmds(mm):
+        if table is not None and pmd is not table:
+            continue
         start = number * mm.pmd_size
         for offset in range(mm.memory.ptrs_per_pte):
             if isinstance(pmd, PageTable):
@@ -59,16 +80,23 @@ def leaf_entries(mm: MmStruct) -> Iterator[tuple[int, Present | Migration]]:
                 yield start + offset * PAGE_SIZE, type(pmd)(page.pfn, page.generation - stale, pmd.bits)
 
 
-def coverage(mms: Iterable[MmStruct], memory: Memory) -> str | None:
-    """I1: while the rmap lock is free, every entry of a page is found through the page's anon_vma or file."""
+def coverage(mms: Iterable[MmStruct], memory: Memory, part: Part = EVERYTHING) -> str | None:
+    """I1: while the rmap lock is free, every entry of a page is found through the page's anon_vma or file.
+
+    Of the entries that `part` says; nothing is read but what these depend on, and where they are.
+    """
     for mm in mms:
-        for address, pte in leaf_entries(mm):
+        for address, pte in leaf_entries(mm, part.table):
             folio = pfn_to_page(memory, pte.pfn)
+            if part.folio is not None and folio is not part.folio and folio.head is not part.folio:
+                continue
             mapping = folio.mapping
             if folio.generation != pte.generation or mapping is None:
                 continue
             anon = isinstance(mapping, AnonVma)
             lock = mapping.root.rwsem if isinstance(mapping, AnonVma) else mapping.i_mmap_rwsem
+            if part.lock is not None and lock is not part.lock:
+                continue
             if lock.unheld and not _is_found(mm, _tree(mapping, folio.index), folio.index, address):
                 return (
                     f"no VMA in the {'anon_vma' if anon else 'i_mmap'} interval tree of {folio.name} covers "
@@ -135,15 +163,20 @@ def huge_in_vma(mm: MmStruct) -> str | None:
     return None
 
 
-def shared_in_vma(mms: Iterable[MmStruct], memory: Memory) -> str | None:
+def shared_in_vma(mms: Iterable[MmStruct], memory: Memory, part: Part = EVERYTHING) -> str | None:
     """I6: while i_mmap_rwsem is free, a shared page-table page lies wholly inside one VMA of each who shares it.
 
-    The file is that of the pages in it. A VMA that is being unmapped is still in the file's tree.
+    The file is that of the pages in it. A VMA that is being unmapped is still in the file's tree. Of those
+    that `part` says, by the page-table page or the lock.
     """
     for mm in mms:
         for start, table in tables(mm):
+            if part.table is not None and table is not part.table:
+                continue
             mapping = _file_of(table, memory) if table.pt_share_count else None
-            if mapping is None or not mapping.i_mmap_rwsem.unheld:
+            if mapping is None or (part.lock is not None and mapping.i_mmap_rwsem is not part.lock):
+                continue
+            if not mapping.i_mmap_rwsem.unheld:
                 continue
             if not any(
                 vma.vm_mm is mm and vma.vm_start <= start and start + mm.pmd_size <= vma.vm_end

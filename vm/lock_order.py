@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from concurrency import Dep, Failure, Kind, Observer, Operation, Runtime, Task
+from concurrency.sight import TRACE
 from concurrency.waiting import position
 from lockdep.gfp import GFP_DIRECT_RECLAIM, GFP_FS
 
@@ -47,6 +48,9 @@ _RANK = {name: rank for rank, name in enumerate(LOCK_ORDER)}
 
 class LockOrder(Observer):
     """Fails an execution at the first acquire that is against `LOCK_ORDER`; the check is called ``lock-order``."""
+
+    # Each task is asked about what it holds itself.
+    sight = TRACE
 
     def __init__(self) -> None:
         self._held: dict[Task, list[str]] = {}

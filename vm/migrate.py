@@ -11,6 +11,7 @@ from vm.folio import (
     Folio,
     Memory,
     alloc_folio,
+    fields,
     folio_mapped,
     folio_put,
     folio_test_anon,
@@ -25,7 +26,7 @@ from vm.rmap import folio_get_anon_vma, try_to_migrate
 from vm.writeback import folio_wait_writeback
 
 if TYPE_CHECKING:
-    pass
+    from concurrency.operation import Place
 
 
 def compact_zone(memory: Memory, *, alloc_contig: bool = False) -> int:
@@ -184,7 +185,27 @@ def _switch(src: Folio, _task: Any, dst: Folio) -> bool:
     return True
 
 
-SWITCH = Operation("folio_migrate_mapping", effect=_switch, acquires=("i_pages",), releases=("i_pages",))
+def _switches(src: Folio, _task: Any, dst: Folio) -> list[Place]:
+    found = [
+        *fields(src, "swap", "refcount"),
+        *fields(src, "mapping", "index", "dirty", changes=False),
+        *fields(dst, "swap", "refcount", "mapping", "index", "dirty"),
+    ]
+    slot, mapping = peek(src, "swap"), peek(src, "mapping")
+    if slot is not None:
+        found.append((slot, None, True))
+    elif mapping is not None and not isinstance(mapping, AnonVma):
+        found.append((mapping, "pages", True))
+    return found
+
+
+SWITCH = Operation(
+    "folio_migrate_mapping",
+    effect=_switch,
+    acquires=("i_pages",),
+    releases=("i_pages",),
+    touches=_switches,
+)
 
 
 def move_to_new_folio(dst: Folio, src: Folio) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from concurrency import RwSemaphore
 from vm.anon_vma import AnonVma
 from vm.invariants import leaf_entries
 from vm.layout import PAGE_SHIFT, TASK_SIZE
@@ -12,11 +13,14 @@ from vm.vma import VmArea
 from vm.zero_page import pfn_to_page
 
 
-def interval_tree(vma: VmArea) -> str | None:
-    """I3: each rmap tree whose lock is free has `vma` under the range that its fields say now."""
+def interval_tree(vma: VmArea, lock: RwSemaphore | None = None) -> str | None:
+    """I3: each rmap tree whose lock is free has `vma` under the range that its fields say now.
+
+    With `lock` only the trees are looked at whose lock that is, and the state of no other lock is.
+    """
     first = vma.vm_pgoff
     live = (first, first + ((vma.vm_end - vma.vm_start) >> PAGE_SHIFT) - 1)
-    for tree, key in _keys(vma):
+    for tree, key in _keys(vma, lock):
         if key != live:
             return (
                 f"{vma.vm_mm.name}: the {tree} interval tree has {vma.name} under the pages {key[0]}..{key[1]}, "
@@ -25,22 +29,23 @@ def interval_tree(vma: VmArea) -> str | None:
     return None
 
 
-def _keys(vma: VmArea) -> Iterator[tuple[str, tuple[int, int]]]:
+def _keys(vma: VmArea, lock: RwSemaphore | None) -> Iterator[tuple[str, tuple[int, int]]]:
     """The trees whose lock is free, and what `vma` is filed under there."""
     for avc in vma.anon_vma_chain:
-        if avc.key is not None and avc.anon_vma.root.rwsem.unheld:
+        rwsem = avc.anon_vma.root.rwsem
+        if avc.key is not None and (lock is None or rwsem is lock) and rwsem.unheld:
             yield "anon_vma", avc.key[:2]
     mapping = vma.vm_file
-    if mapping is not None and mapping.i_mmap_rwsem.unheld:
+    if mapping is not None and (lock is None or mapping.i_mmap_rwsem is lock) and mapping.i_mmap_rwsem.unheld:
         for first, last, filed in mapping.i_mmap:
             if filed is vma:
                 yield "i_mmap", (first, last)
 
 
-def rmap_locks_free(vma: VmArea) -> bool:
-    """Nobody holds the lock of an rmap tree that `vma` is linked to."""
+def an_rmap_lock_is_free(vma: VmArea) -> bool:
+    """Nobody holds the lock of one of the rmap trees that `vma` is linked to."""
     mapping = vma.vm_file
-    return (mapping is None or mapping.i_mmap_rwsem.unheld) and all(
+    return (mapping is not None and mapping.i_mmap_rwsem.unheld) or any(
         avc.anon_vma.root.rwsem.unheld for avc in vma.anon_vma_chain
     )
 

@@ -11,7 +11,7 @@ Whoever looks at a slot that nothing keeps (a locked entry, a locked page in its
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from concurrency import (
     READ_ONCE,
@@ -26,9 +26,12 @@ from concurrency import (
     poke,
     trace,
 )
-from vm.folio import Folio, Memory, folio_mapped, folio_put
+from vm.folio import Folio, Memory, fields, folio_mapped, folio_put
 from vm.percpu_ref import PercpuRef, percpu_ref_put, percpu_ref_tryget_live
 from vm.zswap import ZswapEntry, zswap_copy, zswap_invalidate, zswap_search
+
+if TYPE_CHECKING:
+    from concurrency.operation import Place
 
 SWP_USED = 0x1
 SWP_WRITEOK = 0x2
@@ -143,6 +146,10 @@ def _uncache(slot: SwapSlot, folio: Folio) -> None:
     _freed(slot)
 
 
+def _delete(slot: SwapSlot, _task: Any, folio: Folio) -> None:
+    _uncache(slot, folio)
+
+
 def _uncache_all(folio: Folio) -> None:
     for page in folio.pages:
         _uncache(peek(page, "swap"), page)
@@ -215,17 +222,55 @@ def _settled(slot: SwapSlot, _task: Any) -> bool:
     return not slot.has_cache or slot.folio is not None
 
 
-ALLOC_SLOT = Operation("folio_alloc_swap", effect=_alloc_slots)
-SWAP_FULL = Operation("vm_swap_full", effect=_full)
-TRY_CACHE = Operation("add_to_swap_cache", effect=_try_cache, wakes=True)
-LOOKUP = Operation("swap_cache_get_folio", effect=_lookup)
+def _in_cache(folio: Folio) -> list[Place]:
+    """What it takes to put a page into the cache, or out of it, but for its slot."""
+    return [*fields(folio, "swap"), *fields(folio.head, "refcount")]
+
+
+def _allocs(area: SwapArea, _task: Any, folio: Folio) -> list[Place]:
+    found: list[Place] = [(area, "flags", False), *((slot, None, True) for slot in area.slots)]
+    for page in folio.pages:
+        found += _in_cache(page)
+    return found
+
+
+def _looks_at_all(area: SwapArea, _task: Any, _arg: Any) -> list[Place]:
+    return [(area, "flags", False), *((slot, None, False) for slot in area.slots)]
+
+
+def _caches(slot: SwapSlot, _task: Any, folio: Folio) -> list[Place]:
+    return [(slot, None, True), *_in_cache(folio)]
+
+
+def _looks_up(slot: SwapSlot, _task: Any, _arg: Any) -> list[Place]:
+    return [(slot, None, False), *([] if slot.folio is None else fields(slot.folio.head, "refcount"))]
+
+
+def _uncaches_all(_slot: SwapSlot, _task: Any, folio: Folio) -> list[Place]:
+    found: list[Place] = [(folio, "refcount", True), *fields(folio, "dirty", "writeback", changes=False)]
+    for page in folio.pages:
+        found += _in_cache(page)
+        slot = peek(page, "swap")
+        if slot is not None:
+            found.append((slot, None, True))
+    return found
+
+
+def _writes(slot: SwapSlot, _task: Any, folio: Folio) -> list[Place]:
+    return [(slot, None, True), *fields(folio, "token", changes=False)]
+
+
+ALLOC_SLOT = Operation("folio_alloc_swap", effect=_alloc_slots, touches=_allocs)
+SWAP_FULL = Operation("vm_swap_full", effect=_full, touches=_looks_at_all)
+TRY_CACHE = Operation("add_to_swap_cache", effect=_try_cache, wakes=True, touches=_caches)
+LOOKUP = Operation("swap_cache_get_folio", effect=_lookup, touches=_looks_up)
 COUNT = Operation("swap_count", effect=_count, local=True)
-DELETE = Operation("delete_from_swap_cache", effect=lambda slot, _, folio: _uncache(slot, folio), wakes=True)
-REMOVE = Operation("__remove_mapping", effect=_remove, wakes=True)
-FREE_SWAP = Operation("folio_free_swap", effect=_free_swap, wakes=True)
+DELETE = Operation("delete_from_swap_cache", effect=_delete, wakes=True, touches=_caches)
+REMOVE = Operation("__remove_mapping", effect=_remove, wakes=True, touches=_uncaches_all)
+FREE_SWAP = Operation("folio_free_swap", effect=_free_swap, wakes=True, touches=_uncaches_all)
 PREPARE = Operation("swapcache_prepare", effect=_prepare, local=True)
 CLEAR = Operation("swapcache_clear", effect=_clear, wakes=True, local=True)
-WRITE = Operation("swap_writepage", effect=_write)
+WRITE = Operation("swap_writepage", effect=_write, touches=_writes)
 READ = Operation("swap_readpage", effect=_read, local=True)
 SWAP_MAP = Operation("swap_map", effect=_swap_map, local=True)
 WAIT = Operation("swapcache_wait", ready=_settled, local=True)

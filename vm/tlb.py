@@ -18,6 +18,7 @@ from vm.swap import free_page_and_swap_cache
 
 if TYPE_CHECKING:
     from concurrency import Task
+    from concurrency.operation import Place
     from vm.mm import MmStruct
 
 
@@ -50,7 +51,11 @@ def _no_walker(memory: Memory, task: Task) -> bool:
     return all(walker is task for walker in memory.irqs_off)
 
 
-SYNC_ONE = Operation("tlb_remove_table_sync_one", ready=_no_walker)
+def _waits(memory: Memory, _task: Any, _arg: Any) -> list[Place]:
+    return [(memory, "irqs_off", False)]
+
+
+SYNC_ONE = Operation("tlb_remove_table_sync_one", ready=_no_walker, touches=_waits)
 
 
 def tlb_remove_table_sync_one(memory: Memory) -> None:

@@ -15,11 +15,22 @@ from vm.folio import Folio
 from vm.layout import PAGE_SIZE
 from vm.memory import handle_user_fault
 from vm.mm import MmStruct
-from vm.pgtable import PTE_DIRTY, PTE_READ, PTE_WRITE, PTE_YOUNG, PageTable, Present, pmd_index, pte_index
-from vm.zero_page import ZERO_PFN
+from vm.pgtable import (
+    PTE_DIRTY,
+    PTE_READ,
+    PTE_WRITE,
+    PTE_YOUNG,
+    Migration,
+    PageTable,
+    Present,
+    pmd_index,
+    pte_index,
+)
+from vm.zero_page import ZERO_PFN, pfn_to_page
 
 if TYPE_CHECKING:
     from concurrency import Task
+    from concurrency.operation import Place
 
 _STORE = PTE_WRITE | PTE_DIRTY
 
@@ -91,8 +102,45 @@ def _store(mm: MmStruct, task: Task, arg: tuple[int, object]) -> bool:
     return True
 
 
-USER_LOAD = Operation("user_load", effect=_load)
-USER_STORE = Operation("user_store", effect=_store)
+def _reaches(mm: MmStruct, task: Task, address: int, *, write: bool) -> list[Place] | None:
+    """What an access touches. What a CPU keeps is its own, but for a flush, which changes that of all.
+
+    The address is a place of its own: who stores to it and who loads from it compare by other means, too, what stands
+    there (`stress.process`), and if something is wrong they need not meet in one page.
+    """
+    found: list[Place] = [
+        (mm, "tlb", False),
+        (mm, f"tlb of {task.id}", True),
+        (mm, f"user page {address // PAGE_SIZE}", write),
+    ]
+    pte = mm.tlb.get(task, {}).get(address & -PAGE_SIZE)
+    if pte is None or (write and pte.bits & _STORE != _STORE):
+        table = mm.pmds.get(pmd_index(mm, address))
+        found.append((mm, "pmd", False))
+        if isinstance(table, (Present, Migration)):
+            return None
+        entry = None if table is None else table.entries[table.index(address)]
+        pte = None
+        if isinstance(entry, Present) and entry.bits & (PTE_WRITE if write else PTE_READ):
+            pte = entry.having(PTE_YOUNG | PTE_DIRTY if write else PTE_YOUNG)
+        if table is not None:
+            found.append((table, "pte", pte is not None and pte is not entry))
+    if pte is not None:
+        folio = pfn_to_page(mm.memory, pte.pfn)
+        found += [(folio, "generation", False), (folio, "token", write)]
+    return found
+
+
+def _loads(mm: MmStruct, task: Task, address: int) -> list[Place] | None:
+    return _reaches(mm, task, address, write=False)
+
+
+def _stores(mm: MmStruct, task: Task, arg: tuple[int, object]) -> list[Place] | None:
+    return _reaches(mm, task, arg[0], write=True)
+
+
+USER_LOAD = Operation("user_load", effect=_load, touches=_loads)
+USER_STORE = Operation("user_store", effect=_store, touches=_stores)
 
 
 def user_store(mm: MmStruct, address: int, token: object) -> None:

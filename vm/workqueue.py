@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from concurrency import Completion, Operation, might_sleep, perform
+
+if TYPE_CHECKING:
+    from concurrency.operation import Place
 
 
 class Workqueue:
@@ -39,10 +42,14 @@ def _next(queue: Workqueue, _task: Any, _arg: Any) -> Callable[[], None] | None:
     return queue.work.popleft() if queue.work else None
 
 
+def _all_of(queue: Workqueue, _task: Any, _arg: Any) -> list[Place]:
+    return [(queue, None, True)]
+
+
 _ORDER = ("work",)
-QUEUE = Operation("queue_work", effect=_queue, wakes=True, releases=_ORDER)
-STOP = Operation("kthread_stop", effect=_stop, wakes=True, releases=_ORDER)
-NEXT = Operation("worker_thread", ready=_due, effect=_next, acquires=_ORDER)
+QUEUE = Operation("queue_work", effect=_queue, wakes=True, releases=_ORDER, touches=_all_of)
+STOP = Operation("kthread_stop", effect=_stop, wakes=True, releases=_ORDER, touches=_all_of)
+NEXT = Operation("worker_thread", ready=_due, effect=_next, acquires=_ORDER, touches=_all_of)
 
 
 def queue_work(queue: Workqueue, work: Callable[[], None]) -> None:

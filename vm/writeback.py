@@ -5,11 +5,14 @@ Simpler here: the disk has what was written as soon as the request is sent.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from concurrency import READ_ONCE, Operation, might_sleep, peek, perform, poke, trace
 from vm.filemap import AddressSpace
-from vm.folio import Folio, Memory, folio_put, folio_try_get
+from vm.folio import Folio, Memory, fields, folio_put, folio_try_get
+
+if TYPE_CHECKING:
+    from concurrency.operation import Place
 
 
 def _start(folio: Folio, _task: Any, _arg: Any) -> None:
@@ -26,9 +29,25 @@ def _no_writeback(folio: Folio, _task: Any) -> bool:
     return not peek(folio, "writeback")
 
 
-START = Operation("folio_start_writeback", effect=_start)
-END = Operation("folio_end_writeback", effect=_end, wakes=True)
-WAIT = Operation("folio_wait_writeback", ready=_no_writeback)
+def _starts(folio: Folio, _task: Any, _arg: Any) -> list[Place]:
+    return fields(folio, "dirty", "writeback")
+
+
+def _ends(folio: Folio, _task: Any, mapping: AddressSpace) -> list[Place]:
+    return [
+        *fields(folio, "index", "token", changes=False),
+        *fields(folio, "writeback"),
+        *fields(mapping, "disk"),
+    ]
+
+
+def _waits(folio: Folio, _task: Any, _arg: Any) -> list[Place]:
+    return fields(folio, "writeback", changes=False)
+
+
+START = Operation("folio_start_writeback", effect=_start, touches=_starts)
+END = Operation("folio_end_writeback", effect=_end, wakes=True, touches=_ends)
+WAIT = Operation("folio_wait_writeback", ready=_no_writeback, touches=_waits)
 
 
 def folio_wait_writeback(folio: Folio) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from concurrency import Operation, peek, perform
 
 if TYPE_CHECKING:
+    from concurrency.operation import Place
     from vm.folio import Folio
     from vm.swap import SwapSlot
 
@@ -35,7 +36,11 @@ def _invalidate(slot: SwapSlot, _task: Any, _arg: Any) -> None:
     slot.zswap = None
 
 
-STORE = Operation("zswap_store", effect=_store)
+def _stores(slot: SwapSlot, _task: Any, folio: Folio) -> list[Place]:
+    return [(slot, None, True), (folio, "token", False)]
+
+
+STORE = Operation("zswap_store", effect=_store, touches=_stores)
 SEARCH = Operation("zswap_rb_search", effect=_search, local=True)
 INVALIDATE = Operation("zswap_invalidate", effect=_invalidate, local=True)
 

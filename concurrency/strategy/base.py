@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from concurrency.failure import ConcurrencyError
 from concurrency.observer import Observer
+from concurrency.sight import Sights
 from concurrency.task import Task
 
 NUMBER_BITS = 16
@@ -100,6 +101,21 @@ class Reducing(Thorough, Protocol):
     @property
     def traces(self) -> int:
         """How many traces were completed within the bound of now."""
+
+
+@runtime_checkable
+class Seeing(Reducing, Protocol):
+    """A search that reduces, and knows of the checks that say what they look at (`Observer.sight`)."""
+
+    def look_with(self, sights: Sights) -> None:
+        """The execution that has begun is looked at so; called after `begin`."""
+
+    def made(self, obj: object) -> None:
+        """The task that runs has made an object of a slab cache."""
+
+    @property
+    def digest(self) -> str:
+        """A hash of the set of the traces that were completed within the bound of now."""
 
 
 @runtime_checkable

@@ -37,62 +37,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 
-from concurrency.dependence import REACHING, Dependence
-from concurrency.execution import START
+from concurrency.dependence import Dependence
 from concurrency.failure import BadSchedule, ConcurrencyError
 from concurrency.runtime import current_task
+from concurrency.sight import Sights
+from concurrency.slab import FREE
 from concurrency.strategy.base import Pruned, can_be_preempted
 from concurrency.strategy.dfs import Rising
-from concurrency.strategy.trace import Edges, Trace
+from concurrency.strategy.events import Events
+from concurrency.strategy.trace import Edges
 from concurrency.task import Task
-
-_BITS = (1 << 61) - 1
-
-
-class _Events(Trace):
-    """A trace of which only `edges` is asked, with a number that tells it from others.
-
-    The number does not depend on the order of independent events: it is the sum over the events of a hash of the task,
-    how many events that has made before, and the hashes of the events that come directly before.
-    """
-
-    keeps_states = False
-
-    def __init__(self, dependence: Dependence) -> None:
-        super().__init__(dependence)
-        self.signature = 0
-        self._hashes = [0]
-
-    def make(self, task: Task, edges: Edges) -> None:
-        """`task` goes on."""
-        own = self._of[task.id]
-        hashes = self._hashes
-        # Numbers only: the hash of a string is another one in each process.
-        made = hash(
-            (
-                task.id,
-                len(own),
-                hashes[own[-1]] if own else 0,
-                *sorted([hashes[number] for number in edges.direct]),
-            )
-        )
-        hashes.append(made)
-        self.signature = (self.signature + made) & _BITS
-        self.go(task, edges.before)
-
-    def is_wide(self, task: Task) -> bool:
-        """The next event of `task` may be seen from any place."""
-        return self._footprint(*self.next_of(task)) in REACHING
-
-    def was_wide(self, number: int) -> bool:
-        """The event may be seen from any place."""
-        return self._wide >> number & 1 == 1
-
-    def chose(self, value: int) -> None:
-        """The last event has made a data choice."""
-        self._hashes[-1] = made = hash((self._hashes[-1], value))
-        self.signature = (self.signature + made) & _BITS
 
 
 @dataclass(slots=True, eq=False)
@@ -114,19 +70,18 @@ class _Place:
     """Of the event of this turn; None if it was not made yet."""
     block: _Place | None = None
     """Where the block of this turn begins: this place, or an earlier one."""
+    before: _Place | None = None
+    """If it begins a block: where the block of the same task before that began."""
     joined: _Place | None = None
     """If this place begins a block of the task that has run before it, too: where its block before began."""
 
-    starts: bool = False
-    """The turn before is the start of the same task, in the same block."""
-
-    def mark(self, *, wide: bool = True) -> None:
+    def mark(self) -> None:
         """Another way may matter here, and where the block began: the task may have to come first as a whole.
 
-        The start of a task is seen by what may touch anything (`wide`) only. For all else a switch right after it is
-        the same as one before it, which costs no more.
+        Also right after the start of a task. It looks as if a switch before the start did as well, at less cost. But a
+        start comes before or after whatever may touch anything, and what the others do then may be that.
         """
-        self.racy = self.racy or wide or not self.starts
+        self.racy = True
         block = self.block
         while block is not None:
             block.racy = True
@@ -164,6 +119,8 @@ class BoundedDPOR:
         self.cut = 0
         self.spent = 0
         self._seen: set[int] = set()
+        self._sum = 0
+        """Of a hash of each trace: it does not depend on the order in which they came."""
         self._path: list[_Place | _Datum] = []
         self.begin(0)
 
@@ -172,19 +129,34 @@ class BoundedDPOR:
         """How many traces were completed."""
         return len(self._seen)
 
+    @property
+    def digest(self) -> str:
+        """A hash of the set of the traces that were completed; the same on every machine."""
+        return f"{self._sum % (1 << 256):064x}"
+
     # -- one execution ------------------------------------------------------------------------------------------
 
     def begin(self, execution: int) -> None:  # noqa: ARG002
         """Start from the first choice: task 0 goes on."""
-        self._trace = _Events(self._dependence)
+        self._trace = Events(self._dependence)
         self._runnable: Sequence[Task] = ()
         self._at = 0
+        self._fails = -1
+        """The task whose turn has failed."""
         self.spent = 0
         self._asleep: frozenset[int] = frozenset()
         self._made: list[_Place | None] = [None]
         """The place of each event; that task 0 starts was nobody's choice."""
         self._began: dict[int, _Place] = {}
         """Where the last block of each task began."""
+
+    def look_with(self, sights: Sights) -> None:
+        """See `Seeing.look_with`."""
+        self._trace.look_with(sights)
+
+    def made(self, obj: object) -> None:
+        """See `Seeing.made`."""
+        self._trace.made(obj)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
         """The task of this place; it is asked at every operation, also if only one task can go on."""
@@ -246,7 +218,7 @@ class BoundedDPOR:
         if edges is None:
             edges = place.edges = trace.edges(chosen)
             self._begin_block(place, edges)
-            self._mark(chosen, edges)
+            self._mark(edges)
         if place.block is place:
             self._began[place.turn] = place
         if place.current not in (None, place.turn) and not place.free:
@@ -264,12 +236,12 @@ class BoundedDPOR:
         if last is not None and last.turn == place.turn:
             if not place.free:
                 place.block, place.joined = last.block, None
-                place.starts = last.block is last and self._trace.ops[-1] is START
                 return
             # It offers its CPU, or it has waited and nobody has come between: the others could have, at no cost.
             place.block, place.joined = place, last.block
             return
         place.block, place.joined = place, None
+        place.before = self._began.get(place.turn)
         self._mark_block_before(place.turn, edges)
 
     def _mark_block_before(self, task: int, edges: Edges) -> None:
@@ -277,25 +249,30 @@ class BoundedDPOR:
         if edges.dependent and task in self._began:
             self._began[task].mark()
 
-    def _mark(self, task: Task, edges: Edges) -> None:
-        if not edges.dependent:
-            return
-        wide = self._trace.is_wide(task)
+    def _mark(self, edges: Edges) -> None:
         for number in edges.dependent:
             place = self._made[number]
             if place is not None:
-                place.mark(wide=wide or self._trace.was_wide(number))
+                place.mark()
+
+    def _mark_frees(self, last: _Place) -> None:
+        """The last turn has failed: it may have touched what was freed, which no event before has told of."""
+        trace = self._trace
+        frees = [
+            number for number, op in enumerate(trace.ops) if op is FREE and trace.who[number] != last.turn
+        ]
+        for number in frees:
+            place = self._made[number]
+            if place is not None:
+                place.mark()
+        if frees and last.before is not None:
+            last.before.mark()
 
     def _undisturbed(self, by: Task) -> frozenset[int]:
         """Those that sleep, and whose next operation does not depend on that of `by`, which may be one of them."""
         trace = self._trace
-        does = trace.next_of(by)
         return frozenset(
-            [
-                number
-                for number in self._asleep
-                if number != by.id and not trace.dependent(*trace.next_of(trace.tasks[number]), *does)
-            ]
+            [number for number in self._asleep if number != by.id and not trace.meet(trace.tasks[number], by)]
         )
 
     def data(self, n: int, label: str) -> int:  # noqa: ARG002
@@ -315,11 +292,16 @@ class BoundedDPOR:
         """Count the trace, and go back. If there is still a task that could go on, the last turn was a failure."""
         if self._at != len(self._path):
             raise BadSchedule("the program is not deterministic: after the same choices it ended now")
-        self._seen.add(self._trace.signature)
+        signature = self._trace.signature
+        if signature not in self._seen:
+            self._seen.add(signature)
+            self._sum += int.from_bytes(sha256(str(signature).encode()).digest())
         last = self._made[-1]
         if self._runnable and last is not None:
             # What the others would have done is not known: each is tried before the turn that failed.
             last.mark()
+            self._mark_frees(last)
+            self._fails = last.turn
         self._look_back()
 
     # -- what to try next -----------------------------------------------------------------------------------------
@@ -328,9 +310,12 @@ class BoundedDPOR:
         """Nothing more comes: have who waits to the end tried earlier; go back to the last place with a way left."""
         trace = self._trace
         for task in trace.tasks.values():
-            if not task.ended and task not in self._runnable and task.op is not None:
+            # After a failure those, too, that could go on: they would have come next, and what they would have done
+            # first may have to come before what is long past, as the lock that the failing task has just given back.
+            comes = task in self._runnable and (self._fails < 0 or task.id == self._fails)
+            if not task.ended and task.op is not None and not comes:
                 edges = trace.edges(task)
-                self._mark(task, edges)
+                self._mark(edges)
                 self._mark_block_before(task.id, edges)
         path = self._path
         while path and not self._turn(path[-1]):
@@ -352,8 +337,7 @@ class BoundedDPOR:
             return False
         last.turn = ways[0]
         last.tried.append(last.turn)
-        last.edges = last.block = last.joined = None
-        last.starts = False
+        last.edges = last.block = last.joined = last.before = None
         return True
 
 
@@ -362,7 +346,20 @@ class RisingDPOR(Rising[BoundedDPOR]):
 
     thorough = True
 
+    def look_with(self, sights: Sights) -> None:
+        """See `Seeing.look_with`."""
+        self._inner.look_with(sights)
+
+    def made(self, obj: object) -> None:
+        """See `Seeing.made`."""
+        self._inner.made(obj)
+
     @property
     def traces(self) -> int:
         """How many traces were completed within the bound of now."""
         return self._inner.traces
+
+    @property
+    def digest(self) -> str:
+        """See `BoundedDPOR.digest`, within the bound of now."""
+        return self._inner.digest

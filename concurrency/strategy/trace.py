@@ -92,13 +92,13 @@ class Trace:
                 self._clock.setdefault(task.id, self.before[-1])
                 self._of.setdefault(task.id, [])
 
-    def go(self, task: Task, before: int) -> None:
-        """`task` goes on; `before` as `order` gives it."""
+    def go(self, task: Task, before: int, *, placed: bool = False) -> None:
+        """`task` goes on; `before` as `order` gives it. What is `placed` is found by whoever has placed it."""
         op, obj = self.next_of(task)
         number = len(self.who)
         bit = 1 << number
         # A start is done to no object that others could name; only what may touch anything depends on it (`_near`).
-        if op is not START:
+        if op is not START and not placed:
             at = id(obj)
             self._on[at] = self._on.get(at, 0) | bit
             kinds = self._kinds.get(at)
@@ -207,13 +207,14 @@ class Trace:
                 return Edges(clock, [], [])
             clock |= self._clock[obj.id]
         waits = op.ready is not None and op is not JOIN
-        left = self._near(op, obj) & ~clock
+        sure, near = self._meets(task)
+        left = (sure | near) & ~clock
         direct: list[int] = []
         dependent: list[int] = []
         while left:
             number = left.bit_length() - 1
             left ^= 1 << number
-            if not self.dependent(op, obj, self.ops[number], self.objs[number]):
+            if not (sure >> number & 1 or self.dependent(op, obj, self.ops[number], self.objs[number])):
                 continue
             dependent.append(number)
             if not clock >> number & 1:
@@ -222,6 +223,10 @@ class Trace:
             if not waits:
                 left &= ~clock
         return Edges(clock, direct, dependent)
+
+    def _meets(self, task: Task) -> tuple[int, int]:
+        """The events that the next operation of `task` depends on, and others of which it has to be asked."""
+        return 0, self._near(*self.next_of(task))
 
     @property
     def reaches_anything(self) -> bool:

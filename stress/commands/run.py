@@ -122,7 +122,7 @@ def run_command(
         runtime=runtime,
         strategy=strategy,
         depth=checked_depth(strategy, depth),
-        schedules=DEFAULT_SCHEDULES if schedules is None and seconds is None else schedules,
+        schedules=schedules if seconds is not None else schedules or _default(strategy, depth),
         seconds=seconds,
         seed=seed,
         without=frozenset(without or ()),
@@ -135,6 +135,12 @@ def run_command(
         return _finish(Campaign(plan), as_json, junit, markdown)
     with dask(executor) as (pool, workers):
         return _finish(Campaign(plan, pool, workers), as_json, junit, markdown)
+
+
+def _default(strategy: str, depth: int | None) -> int | None:
+    """How many executions there are if nothing is said: a search that was given a bound goes on to its end."""
+    ends = depth is not None and isinstance(make_strategy(strategy, 0, depth), Search)
+    return None if ends else DEFAULT_SCHEDULES
 
 
 _RESUMED = frozenset({"seconds", "jobs", "executor", "as_json", "junit", "markdown", "resume"})

@@ -9,21 +9,33 @@ from typing import Any
 from concurrency import (
     Completion,
     DepthFirst,
+    Failure,
+    Kind,
     KmemCache,
     Mutex,
+    Observer,
     Once,
+    Operation,
+    Runtime,
     RwSemaphore,
     Semaphore,
     Shared,
     Simulated,
     cond_resched,
     join,
+    peek,
+    perform,
+    poke,
+    quiet,
     spawn,
 )
 from concurrency.dependence import Dependence
+from concurrency.operation import Place
 from concurrency.runtime import current_task
+from concurrency.sight import Sight, Sights
 from concurrency.strategy.base import Pruned
-from concurrency.strategy.bounded import BoundedDPOR, _Events
+from concurrency.strategy.bounded import BoundedDPOR
+from concurrency.strategy.events import Events
 from concurrency.task import Task
 from lockdep.gfp import GFP_KERNEL
 
@@ -37,6 +49,7 @@ class Places(Shared):
     x: Once[int]
     y: Once[int]
     z: Once[int]
+    w: Once[int] = 0
 
 
 class Thing:
@@ -51,13 +64,32 @@ class Enumeration(DepthFirst):
 
     thorough = True
 
-    def __init__(self, bound: int) -> None:
+    def __init__(self, bound: int, dependence: Dependence | None = None) -> None:
         super().__init__(bound)
+        self.dependence = dependence or Dependence()
         self.seen: set[int] = set()
 
     def begin(self, execution: int) -> None:
         super().begin(execution)
-        self.trace = _Events(Dependence())
+        self.trace = Events(self.dependence)
+
+    @property
+    def traces(self) -> int:
+        """How many traces there were."""
+        return len(self.seen)
+
+    def made(self, obj: object) -> None:
+        """As `BoundedDPOR`."""
+        self.trace.made(obj)
+
+    @property
+    def digest(self) -> str:
+        """Nobody asks."""
+        return ""
+
+    def look_with(self, sights: Sights) -> None:
+        """As `BoundedDPOR`: what checks see is a part of the trace."""
+        self.trace.look_with(sights)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
         chosen = super().choose(runnable, current, step, forced)
@@ -76,6 +108,92 @@ class Enumeration(DepthFirst):
     def end(self, steps: int, forced: int) -> None:
         self.seen.add(self.trace.signature)
         super().end(steps, forced)
+
+
+def _move(places: Places, _task: Task, arg: tuple[str, str]) -> int:
+    value: int = peek(places, arg[0])
+    poke(places, arg[1], value)
+    return value
+
+
+def _moves(places: Places, _task: Task, arg: tuple[str, str]) -> list[Place]:
+    return [(places, arg[0], False), (places, arg[1], True)]
+
+
+def _follow(places: Places, _task: Task, _arg: object) -> int:
+    """Adds to one of two fields, by what a third one says: what it touches depends on the state."""
+    name = "y" if peek(places, "x") else "z"
+    poke(places, name, peek(places, name) + 1)
+    poke(places, "w", 1)
+    return int(peek(places, name))
+
+
+def _follows(places: Places, _task: Task, _arg: object) -> list[Place] | None:
+    if peek(places, "x") == 2:
+        return None
+    return [(places, "x", False), (places, "w", True), (places, "y" if peek(places, "x") else "z", True)]
+
+
+def _is_set(places: Places, _task: Task) -> bool:
+    return bool(peek(places, "w"))
+
+
+def _waits(places: Places, _task: Task, _arg: object) -> list[Place]:
+    return [(places, "w", False)]
+
+
+MOVE = Operation("move", effect=_move, wakes=True, touches=_moves)
+FOLLOW = Operation("follow", effect=_follow, wakes=True, touches=_follows)
+AWAIT = Operation("await", ready=_is_set, touches=_waits)
+_WRITES_X = frozenset([MOVE, FOLLOW, Places._fields["x"].ops["write"]])
+_WRITES_Y = Places._fields["y"].ops["write"]
+
+
+class Sees(Sight):
+    """Looks at x and y after a lock was given back, and after what may have written to x; 4 writes to y."""
+
+    bits = 3
+
+    def kinds(self, op: Operation, obj: object) -> int:
+        """See `Sight.kinds`."""
+        if op is Mutex._unlock and isinstance(obj, Mutex) and obj.name == "l":
+            return 1
+        return 2 if op in _WRITES_X else 4 if op is _WRITES_Y else 0
+
+    def sees(self, kinds: int) -> int:
+        """See `Sight.sees`."""
+        # Two operations that may write to x are at different places if one of them writes to y or z after all.
+        return {0: 0, 1: 6, 2: 7, 4: 3}[kinds]
+
+
+class Judge(Observer):
+    """Fails where two values meet after an unlock of one lock, or right after a write."""
+
+    def __init__(self, sight: Sight | None, world: World) -> None:
+        self.sight = sight
+        self.world = world
+        self.looks = False
+
+    def begin(self, runtime: Runtime) -> None:
+        """See `Observer.begin`."""
+        self.looks = False
+
+    def accessed(self, task: Task, op: Operation, obj: object) -> None:
+        """See `Observer.accessed`."""
+        self.looks = self.looks or op in _WRITES_X
+
+    def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:
+        """See `Observer.performed`."""
+        self.looks = self.looks or op in _WRITES_X or (op is Mutex._unlock and obj.name == "l")
+
+    def announced(self, task: Task, op: Operation, obj: object) -> None:
+        """See `Observer.announced`."""
+        if self.looks:
+            self.looks = False
+            with quiet():
+                x, y = self.world.places.x, self.world.places.y
+            if (x, y) in ((1, 2), (3, 1), (2, 3)):
+                raise Failure(Kind.INVARIANT, f"judge: x is {x}, y is {y}")
 
 
 class World:
@@ -117,6 +235,12 @@ class World:
                 if self.locks[rest[0]].trylock():
                     log.append("got")
                     self.locks[rest[0]].unlock()
+            elif verb == "move":
+                log.append(last := perform(MOVE, places, tuple(rest)))
+            elif verb == "follow":
+                log.append(last := perform(FOLLOW, places))
+            elif verb == "await":
+                perform(AWAIT, places)
             else:
                 getattr(self, f"_{verb}")(log, *rest)
 
@@ -197,6 +321,19 @@ def random_body(random: Random, length: int) -> Body:
     return body
 
 
+def placing_program(random: Random) -> list[Body]:
+    """Two or three tasks, some of whose operations say themselves what they touch."""
+    tasks = random_program(random)
+    for body in tasks:
+        for _ in range(random.randint(0, 2)):
+            place = random.choice("xyz")
+            new = random.choice(
+                [("move", place, random.choice("xyz".replace(place, ""))), ("follow",), ("await",)]
+            )
+            body.insert(random.randint(0, len(body)), new)
+    return tasks
+
+
 def random_program(random: Random) -> list[Body]:
     """Two or three tasks."""
     many = random.choice([2, 2, 3])
@@ -210,10 +347,10 @@ class TooMany(Exception):
     """More executions than the comparison wants to see."""
 
 
-def all_of(tasks: list[Body], search: Any, most: int) -> set[Any]:
-    """The outcomes of all executions of a search."""
+def all_of(tasks: list[Body], search: Any, most: int, sight: Sight | None = None) -> set[Any]:
+    """The outcomes of all executions of a search; with `sight` a check looks on the way."""
     world = World(tasks)
-    runtime = Simulated(search)
+    runtime = Simulated(search, () if sight is None else (Judge(sight, world),))
     outcomes = set()
     begun = 0
     while search.left:
@@ -229,13 +366,17 @@ def all_of(tasks: list[Body], search: Any, most: int) -> set[Any]:
 
 
 def differs(
-    tasks: list[Body], bound: int, most: int, make: Callable[[int], BoundedDPOR] = BoundedDPOR
+    tasks: list[Body],
+    bound: int,
+    most: int,
+    make: Callable[[int], BoundedDPOR] = BoundedDPOR,
+    sight: Sight | None = None,
 ) -> str:
     """How the reduced search and plain enumeration within the bound differ; empty if they do not."""
     every = Enumeration(bound)
-    wanted = all_of(tasks, every, most)
+    wanted = all_of(tasks, every, most, sight)
     reduced = make(bound)
-    got = all_of(tasks, reduced, 2 * most)
+    got = all_of(tasks, reduced, 2 * most, sight)
     if got != wanted:
         return f"lost {sorted(map(repr, wanted - got))[:3]}, invented {sorted(map(repr, got - wanted))[:3]}"
     if any(isinstance(outcome, str) for outcome in wanted):
@@ -256,6 +397,19 @@ WRITTEN: dict[str, tuple[list[Body], int]] = {
     ),
     # It touches the thing where it starts, which is then freed before its first operation.
     "preempted right after its start": ([[("touch",), ("read", "x")], [("free",), ("write", "x", 1)]], 1),
+    # It starts before something is freed, and goes on after that: the other one waits for its lock before it frees.
+    "preempted right after its start, by who waits for its lock": (
+        [[("lock", "m"), ("unlock", "m")], [("lock", "m"), ("free",), ("unlock", "m")]],
+        1,
+    ),
+    # The second task fails when it has given the lock back; the first one has waited for it, and can go on by then.
+    "fails when it has let another one go on": (
+        [
+            [("lock", "l"), ("use",), ("unlock", "l")],
+            [("free",), ("lock", "l"), ("unlock", "l"), ("use",)],
+        ],
+        1,
+    ),
     # Who comes second waits for ever, and its operation is never made.
     "waits to the end": ([[("lock", "m"), ("write", "x", 1)], [("lock", "m"), ("write", "y", 1)]], 0),
 }

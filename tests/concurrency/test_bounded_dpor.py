@@ -7,20 +7,36 @@ from random import Random
 from typing import Any
 
 import pytest
-from bounded_programs import WRITTEN, Body, Places, TooMany, World, differs, random_program
+from bounded_programs import (
+    FOLLOW,
+    MOVE,
+    WRITTEN,
+    Body,
+    Places,
+    Sees,
+    TooMany,
+    World,
+    differs,
+    placing_program,
+    random_program,
+)
 
 from concurrency import (
     ConcurrencyError,
     Mutex,
+    Operation,
     RwSemaphore,
     Settings,
     Simulated,
     Verdict,
+    audit,
     cpu_relax,
     explore,
     join,
     spawn,
 )
+from concurrency.execution import START
+from concurrency.sight import Sight
 from concurrency.strategy.base import Pruned
 from concurrency.strategy.bounded import BoundedDPOR, _Place
 from concurrency.strategy.trace import Edges, Trace
@@ -73,14 +89,19 @@ def test_the_traces_within_a_bound_are_known(tasks: list[Body], traces: list[int
     assert not any(differs(tasks, bound, 2000) for bound in range(3))
 
 
-def compare(seeds: range, most: int) -> int:
+def compare(
+    seeds: range,
+    most: int,
+    program: Callable[[Random], list[Body]] = random_program,
+    sight: Sight | None = None,
+) -> int:
     """How many pairs of a random program and a bound were compared."""
     compared = 0
     for seed in seeds:
-        tasks = random_program(Random(f"bounded {seed}"))
+        tasks = program(Random(f"bounded {seed}"))
         for bound in range(4):
             try:
-                difference = differs(tasks, bound, most)
+                difference = differs(tasks, bound, most, sight=sight)
             except TooMany:
                 break
             assert not difference, f"seed {seed}, bound {bound}: {difference}\n{tasks}"
@@ -99,6 +120,23 @@ def test_many_random_programs_have_the_outcomes_and_traces_of_plain_enumeration(
     assert compare(range(1000 + 150 * part, 1150 + 150 * part), most=1500) > 300
 
 
+def test_operations_that_say_what_they_touch_lose_nothing() -> None:
+    assert compare(range(30), 60, placing_program) > 40
+
+
+def test_a_check_that_says_what_it_looks_at_sees_all_that_it_sees_under_plain_enumeration() -> None:
+    assert compare(range(30), 60, placing_program, Sees()) > 40
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("part", range(10))
+@pytest.mark.parametrize("sight", [None, Sees()], ids=["no check", "a check"])
+def test_many_random_programs_with_places_and_checks_lose_nothing(part: int, sight: Sight | None) -> None:
+    seeds = range(20000 + 150 * part, 20150 + 150 * part)
+    assert compare(seeds, 1500, placing_program, sight) > 300
+
+
 @pytest.mark.parametrize("name", WRITTEN)
 def test_programs_written_for_a_rule_lose_nothing(name: str) -> None:
     tasks, bound = WRITTEN[name]
@@ -113,12 +151,15 @@ def _only_the_last_ones(self: Trace, task: Task) -> Edges:
     return Edges(edges.before, edges.direct, edges.direct)
 
 
-def _not_the_block(self: _Place, *, wide: bool = True) -> None:
+def _not_the_block(self: _Place) -> None:
     self.racy = True
 
 
-def _starts_are_never_seen(self: _Place, *, wide: bool = True) -> None:
-    _mark(self, wide=False)
+def _not_right_after_a_start(self: BoundedDPOR, edges: Edges) -> None:
+    for number in edges.dependent:
+        place = self._made[number]
+        if place is not None and self._trace.ops[number - 1] is not START:
+            place.mark()
 
 
 def _classical_sleep(self: BoundedDPOR, last: Any) -> bool:
@@ -142,7 +183,7 @@ def _sleeps_for_ever(self: BoundedDPOR, by: Task) -> frozenset[int]:
     return self._asleep - {by.id}
 
 
-_edges, _mark, _turn = Trace.edges, _Place.mark, BoundedDPOR._turn
+_edges, _turn = Trace.edges, BoundedDPOR._turn
 _end, _look_back = BoundedDPOR.end, BoundedDPOR._look_back
 MUTANTS: list[tuple[type, str, Callable[..., Any]]] = [
     (BoundedDPOR, "_wait", lambda self, ran: None),
@@ -152,7 +193,7 @@ MUTANTS: list[tuple[type, str, Callable[..., Any]]] = [
     (BoundedDPOR, "_undisturbed", _sleeps_for_ever),
     (Trace, "edges", _only_the_last_ones),
     (_Place, "mark", _not_the_block),
-    (_Place, "mark", _starts_are_never_seen),
+    (BoundedDPOR, "_mark", _not_right_after_a_start),
 ]
 FAILS: list[Body] = [[("read", "x"), ("fail_if", 0)], [("write", "x", 2)]]
 """The first task fails unless the second one comes first, which has shown nothing by then."""
@@ -167,6 +208,53 @@ def test_a_search_without_one_of_its_rules_loses_something(
     monkeypatch.setattr(where, name, mutant)
     programs = [*WRITTEN.values(), ([READS_AND_LOCKS, READS_AND_LOCKS, [("write", "x", 1)]], 1), (FAILS, 1)]
     assert any(differs(tasks, bound, 2000) for tasks, bound in programs)
+
+
+SEEN: list[tuple[list[Body], int]] = [
+    # The check looks after the unlock; what it finds is decided by writes that nothing else orders.
+    ([[("lock", "l"), ("unlock", "l")], [("write", "x", 1), ("write", "y", 2), ("write", "y", 0)]], 1),
+    ([[("write", "x", 3), ("write", "z", 1)], [("write", "y", 1), ("write", "y", 0)]], 1),
+]
+"""Programs in which a check sees a state that only some orders pass through, each with its bound."""
+
+
+@pytest.mark.parametrize(
+    "sees",
+    # It does not see what is written when it looks after the unlock; not when it looks after another write.
+    [{0: 0, 1: 0, 2: 6, 4: 2}, {0: 0, 1: 6, 2: 1, 4: 1}],
+)
+def test_a_check_that_says_too_little_is_caught(
+    sees: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not any(differs(tasks, bound, 2000, sight=Sees()) for tasks, bound in SEEN)
+    monkeypatch.setattr(Sees, "sees", lambda _, kinds: sees[kinds])
+    assert any(differs(tasks, bound, 2000, sight=Sees()) for tasks, bound in SEEN)
+
+
+@pytest.mark.parametrize(
+    ("op", "left_out"),
+    [(MOVE, 0), (MOVE, 1), (FOLLOW, 0), (FOLLOW, 2)],
+    ids=["what is moved", "where to", "what is asked", "what is changed"],
+)
+def test_an_operation_that_says_too_little_is_caught(
+    op: Operation, left_out: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touches = op.touches
+    assert touches is not None
+    programs: list[list[Body]] = [
+        [[("move", "x", "y")], [("write", "x", 1)]],
+        [[("write", "x", 1), ("move", "x", "y")], [("read", "y")]],
+        [[("follow",)], [("write", "x", 1)]],
+        [[("follow",)], [("read", "z")]],
+    ]
+    assert not any(differs(tasks, 1, 2000) for tasks in programs)
+
+    def lacking(*what: Any) -> list[Any]:
+        return [place for number, place in enumerate(touches(*what) or ()) if number != left_out]
+
+    monkeypatch.setattr(op, "touches", lacking)
+    assert any(differs(tasks, 1, 2000) for tasks in programs)
+    assert any(audit(World(tasks).program, keep_going=True).found for tasks in programs)
 
 
 # -- what a user sees ---------------------------------------------------------------------------------------------
@@ -198,7 +286,7 @@ def test_the_bound_says_what_it_cut_and_what_was_seen() -> None:
     assert (result.verdict, result.bound) == (Verdict.PASSED, 0)
     assert (
         result.scope
-        == "every schedule within preemption bound 0, which cut 2 switch points (2 traces, 2 executions)"
+        == "every schedule within preemption bound 0, which cut 4 switch points (2 traces, 2 executions)"
     )
     result = explore(two_that_lock, strategy="dpor", depth=2)
     assert (result.verdict, result.cut) == (Verdict.PASSED, 0)

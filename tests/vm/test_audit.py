@@ -12,8 +12,8 @@ from stress.scenario import all_scenarios, find_scenario
 from vm import filemap
 
 import_module("stress.scenarios")
-KNOWN = (".ended", ".written", ".mms")
-"""Touched without an operation: whether a process has ended, which is set before its task's first operation; and what
+KNOWN = (".written", ".mms")
+"""Touched without an operation: what
 the model keeps for its own checks."""
 SOME = (
     "brk-standard",

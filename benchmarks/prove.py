@@ -1,0 +1,82 @@
+"""How much of the catalogue is proven: the fixed forms within P and P + 1 preemptions, and where each bug is found.
+
+P is the number of preemptions that the bug needs. Seconds are of this process's CPU, so a busy machine changes little:
+
+    python benchmarks/prove.py [--seconds 60] [--out proofs.md] [NAME ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import stress.scenarios  # noqa: F401 - registers them
+from concurrency.dependence import Dependence
+from concurrency.strategy.base import Pruned
+from concurrency.strategy.bounded import BoundedDPOR
+from stress.bug import Bug, all_bugs
+from stress.patch import applied
+from stress.scenario import Scenario
+
+
+def searched(scenario: Scenario, bound: int, seconds: float) -> tuple[str, float]:
+    """What the search within one bound says, and the seconds that it took."""
+    search = BoundedDPOR(bound, Dependence(faults=scenario.faults > 0))
+    runtime = scenario.settings().runtime(search)
+    executions = 0
+    start = time.process_time()
+    with applied(scenario.patches):
+        while search.left and time.process_time() - start < seconds:
+            try:
+                execution = runtime.run(scenario.program)
+            except Pruned:
+                continue
+            executions += 1
+            if execution.failure is not None:
+                return f"fails, {executions} executions", time.process_time() - start
+    took = time.process_time() - start
+    if search.left:
+        return f"open, {search.traces} traces", took
+    return f"{'all' if not search.cut else 'passed'}, {search.traces} ({executions})", took
+
+
+def row(bug: Bug, seconds: float) -> list[str]:
+    """One line of the table."""
+    needs = bug.preemptions or 0
+    cells = [bug.name, str(needs)]
+    if bug.fixed.memory != "sc":
+        return [*cells, "weak memory", "", ""]
+    first, took = searched(bug.fixed, needs, seconds)
+    cells.append(f"{first}, {took:.1f} s")
+    if first.startswith("passed"):
+        second, took = searched(bug.fixed, needs + 1, seconds)
+        cells.append(f"{second}, {took:.1f} s")
+    else:
+        cells.append("the same" if first.startswith("all") else "")
+    found, took = searched(bug.broken, needs, seconds)
+    cells.append(f"{found}, {took:.1f} s")
+    return cells
+
+
+def main() -> None:
+    """Print the table, and write it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    lines = [
+        "| bug | P | fixed form within P | within P + 1 | the bug within P |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for bug in all_bugs():
+        if not given.names or bug.name in given.names:
+            lines.append(f"| {' | '.join(row(bug, given.seconds))} |")
+            print(lines[-1], flush=True)
+    if given.out is not None:
+        given.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
