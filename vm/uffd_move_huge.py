@@ -13,6 +13,7 @@ from vm.pgtable import PTE_DIRTY, Migration, Present, maybe_mkwrite, mk_pte, pmd
 from vm.rmap import folio_get_anon_vma, hugepage_set_anon_rmap
 from vm.tlb import flush_tlb_range
 from vm.vma import VmArea
+from vm.zero_page import is_huge_zero_pmd
 
 
 def move_pages_huge_pmd(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int) -> int:
@@ -25,7 +26,8 @@ def move_pages_huge_pmd(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int) ->
     mm = src_vma.vm_mm
     with mm.page_table_lock:
         pmd = pmdp_get(mm, src)
-        if isinstance(pmd, Present):
+        zero = isinstance(pmd, Present) and is_huge_zero_pmd(mm.memory, pmd)
+        if isinstance(pmd, Present) and not zero:
             folio = pmd_folio(mm.memory, pmd)
             if not folio.anon_exclusive:
                 return EBUSY
@@ -36,6 +38,10 @@ def move_pages_huge_pmd(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int) ->
     if not isinstance(pmd, Present):
         return ENOENT
     mmu_notifier_invalidate_range_start(mm, src, src + mm.pmd_size)
+    if zero:
+        result = _move_zero(dst_vma, src_vma, dst, src, pmd)
+        mmu_notifier_invalidate_range_end(mm, src, src + mm.pmd_size)
+        return result
     folio.lock.lock()
     anon_vma = folio_get_anon_vma(folio)
     result = EAGAIN
@@ -48,6 +54,19 @@ def move_pages_huge_pmd(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int) ->
     mmu_notifier_invalidate_range_end(mm, src, src + mm.pmd_size)
     folio_put(mm.memory, folio)
     return result
+
+
+def _move_zero(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, pmd: Present) -> int:
+    """The huge zero page, of which the address space has one reference wherever it is mapped: only the entry moves."""
+    mm = src_vma.vm_mm
+    with mm.page_table_lock:
+        if pmdp_get(mm, src) != pmd or pmdp_get(mm, dst) is not None:
+            return EAGAIN
+        pmdp_huge_get_and_clear(mm, src)
+        flush_tlb_range(mm, src, src + mm.pmd_size)
+        set_pmd(mm, dst, Present(pmd.pfn, pmd.generation, dst_vma.vm_page_prot))
+        deposit(mm, dst, withdraw(mm, src))
+    return 0
 
 
 def _move_locked(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, pmd: Present, folio: Folio) -> int:

@@ -41,6 +41,7 @@ from vm.swap import SwapSlot, get_swap_device, put_swap_device, swap_cache_get_f
 from vm.swapoff import swap_entry_moved
 from vm.tlb import flush_tlb_batched_pending, ptep_clear_flush
 from vm.vma import VmArea, linear_page_index
+from vm.zero_page import ZERO_PFN, is_zero_pfn
 
 _AGAIN = 1
 """A lock was waited for, with the page tables let go: look at all of it again."""
@@ -100,6 +101,8 @@ def _move_pte(held: Source, dst_vma: VmArea, src_vma: VmArea, dst: int, src: int
     if held.folio is not None and pte != held.pte:
         return EAGAIN
     held.tables = (dst_table, src_table)
+    if isinstance(pte, Present) and is_zero_pfn(pte):
+        return move_zeropage_pte(held, dst_vma, dst, src, pte)
     if isinstance(pte, Present):
         return _take_present(held, mm, src_table, src, pte) or move_present_pte(
             held, dst_vma, src_vma, dst, src, pte
@@ -209,6 +212,22 @@ def move_present_pte(held: Source, dst_vma: VmArea, src_vma: VmArea, dst: int, s
         bits = dst_vma.vm_page_prot | maybe_mkwrite(dst_vma) | PTE_DIRTY
         set_pte(dst_table, dst, mk_pte(page, bits))
         trace("move_present_pte", mm=mm.name, src=hex(src), dst=hex(dst), page=page.name)
+    return 0
+
+
+def move_zeropage_pte(held: Source, dst_vma: VmArea, dst: int, src: int, pte: Present) -> int:
+    """Move an entry of the zero page, which nobody counts and which has no lock of its own; 0 or -EAGAIN.
+
+    Kernel: since v6.9 and v6.8.3 (eb1521dad8f3); before, the move of a range that was only read of failed.
+    """
+    mm = dst_vma.vm_mm
+    dst_table, src_table = held.tables
+    with double_pt_lock(dst_table, src_table, dst, src):
+        if not is_pte_pages_stable(held, dst, src, pte, mm):
+            return EAGAIN
+        ptep_clear_flush(mm, src_table, src)
+        set_pte(dst_table, dst, Present(ZERO_PFN, 0, dst_vma.vm_page_prot))
+        trace("move_zeropage_pte", mm=mm.name, src=hex(src), dst=hex(dst))
     return 0
 
 

@@ -10,7 +10,9 @@ from stress.workloads.moves import ROOM, heap_and_room, move, room
 from stress.workloads.pages import compact_page, migrate_huge, page
 from vm.errno import EBUSY, EEXIST, EINVAL, ENOENT
 from vm.gup import pin_user_page, unpin_user_page
+from vm.huge_zero import shrink_huge_zero_page_scan
 from vm.layout import PAGE_SIZE
+from vm.madvise import MADV_DONTNEED, sys_madvise
 from vm.migrate import compact_zone
 from vm.mman import PROT_READ
 from vm.mprotect import sys_mprotect
@@ -20,6 +22,7 @@ from vm.uffd import userfaultfd_register, userfaultfd_unregister, userfaultfd_wr
 from vm.uffd_move import UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES, userfaultfd_move
 from vm.user import user_load, user_store
 from vm.vmscan import kswapd
+from vm.zero_page import is_huge_zero_pmd
 
 
 @pytest.mark.parametrize("how", ["present", "swapped out", "cached", "huge", "huge, in part"])
@@ -48,6 +51,31 @@ def test_what_was_there_is_at_the_new_place_and_nowhere_else(how: str) -> None:
         for address in sorted(process.written):
             process.load(address)
         process.exit(machine)
+
+    assert_clean(run_alone(program, executions=3))
+
+
+@pytest.mark.parametrize("huge", [False, True])
+def test_what_was_only_read_moves_as_the_zero_page(huge: bool) -> None:
+    def program() -> None:
+        machine, process, ctx = heap_and_room(2, slots=4, huge=huge)
+        sys_madvise(process.mm, page(0), 2 * PAGE_SIZE, MADV_DONTNEED)
+        process.written.clear()
+        for number in range(2):
+            check(process.load(page(number)) == 0, "a fresh page")
+        check(move(process, ctx, page(0), room(0), 2) == 2 * PAGE_SIZE, "all of it")
+        assert_invariants(machine)
+        with quiet():
+            check(
+                is_huge_zero_pmd(machine.memory, process.mm.pmds[ROOM // process.mm.pmd_size]) == huge,
+                "as it was",
+            )
+        for number in range(2):
+            check(process.load(room(number)) == 0, "its content")
+            process.store(room(number), "new")
+            check(process.load(room(number)) == "new", "what is stored is its own")
+        process.exit(machine)
+        shrink_huge_zero_page_scan(machine.memory)
 
     assert_clean(run_alone(program, executions=3))
 
