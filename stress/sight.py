@@ -26,7 +26,7 @@ two changes of one entry depend on each other in any case.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import tree.operations as tree_operations
 from concurrency import Operation, RwSemaphore, Spinlock
@@ -48,8 +48,13 @@ from vm.tlb import FLUSH_TLB
 from vm.user import USER_LOAD, USER_STORE
 from vm.vma import VmArea
 
-if TYPE_CHECKING:
-    from stress.checks import ModelChecks
+
+class Checks(Protocol):
+    """What is asked of the checks whose sight it is, `stress.checks.ModelChecks`."""
+
+    written: bool
+    """A writer of mmap_lock has left something that nobody has looked at yet."""
+
 
 (RMAP, ENTRY, UPPER, PAGE, TREE, UNLOCK, LOCK, INDEX, HEAP, COUNT, TABLE, USER, FREED, BITS) = _EACH = tuple(
     1 << bit for bit in range(14)
@@ -137,7 +142,7 @@ class ModelSight(Sight):
 
     bits = len(_EACH)
 
-    def __init__(self, checks: ModelChecks) -> None:
+    def __init__(self, checks: Checks) -> None:
         self._checks = checks
         self._all: dict[int, int] = {0: 0}
 
