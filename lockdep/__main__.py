@@ -3,7 +3,7 @@
 import sys
 
 if sys.argv[1:2] == ["run"]:
-    from lockdep.python.runner import main as run_program
+    from lockdep.python.runner import run_program
 
     sys.exit(run_program(sys.argv[2:]))
 

@@ -106,7 +106,7 @@ class Prover:
             prev.after[next_.number] = next_.before[prev.number] = edge
             self.edges += 1
         if not edge.kinds & kind:
-            edge.add(_made(acquire, entry, kind))
+            edge.add(made_by(acquire, entry, kind))
         edge.distance = min(edge.distance, distance)
         if not known:
             self._irqs.check_edge(acquire, entry)
@@ -152,7 +152,7 @@ class Prover:
             return
         made = makings(path, acquire.read == 2, forwards=True)
         links = [_link(edge.prev, edge.next, how) for edge, how in zip(path, made, strict=True)][::-1]
-        links.append(_link(entry[1].lock_class, acquire.lock_class, _made(acquire, entry, 0)))
+        links.append(_link(entry[1].lock_class, acquire.lock_class, made_by(acquire, entry, 0)))
         report = CircularReport(
             **common(ctx, ReportKind.GUARDED, GUARDED_HEADLINE, cause, acquire.trace),
             wanted=lock_line(acquire.lock_map, acquire.lock_class, acquire.trace.site),
@@ -186,7 +186,7 @@ class Prover:
         )
 
 
-def _made(acquire: Acquire, entry: Held, kind: int) -> Made:
+def made_by(acquire: Acquire, entry: Held, kind: int) -> Made:
     """How an edge from a held lock to the one that is being acquired comes to have a kind."""
     return Made(kind, acquire.ctx.maker, acquire.trace, (entry[2], entry[3]))
 

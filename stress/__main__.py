@@ -9,7 +9,7 @@ def main() -> None:
     try:
         if sys.argv[1:3] == ["lockdep", "run"]:
             # Before anything else is loaded: the program is to find the interpreter as it would be.
-            from lockdep.python.runner import main as run_program
+            from lockdep.python.runner import run_program
 
             sys.exit(run_program(sys.argv[3:]))
         if any(word.partition("=")[0] == "--jobs" for word in sys.argv[1:]):

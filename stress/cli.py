@@ -14,7 +14,7 @@ import typer
 from loguru import logger
 
 from lockdep.command import ended, hear_signals
-from lockdep.python.runner import main as run_program
+from lockdep.python.runner import run_program
 from stress import registry
 from stress.commands.catalogue import catalogue_command
 from stress.commands.list import list_command

@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str]) -> int:
+def run_program(arguments: Sequence[str]) -> int:
     """Runs the command and gives its exit status."""
     try:
         options = _parser().parse_args(arguments)

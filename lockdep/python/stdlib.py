@@ -105,6 +105,12 @@ def _threads(program: Program, patches: Patches) -> None:
 
 
 def _channels(program: Program, patches: Patches) -> None:
+    _conditions(program, patches)
+    _events(program, patches)
+    _queues(program, patches)
+
+
+def _conditions(program: Program, patches: Patches) -> None:
     def wait(real: Callable[..., Any]) -> Callable[..., Any]:
         def wait(self: threading.Condition, timeout: float | None = None) -> bool:
             if timeout is not None or not program.live:
@@ -136,6 +142,11 @@ def _channels(program: Program, patches: Patches) -> None:
 
         return notify
 
+    patches.wrap(threading.Condition, "wait", wait)
+    patches.wrap(threading.Condition, "notify", notify)
+
+
+def _events(program: Program, patches: Patches) -> None:
     def event_wait(real: Callable[..., Any]) -> Callable[..., Any]:
         def wait(self: threading.Event, timeout: float | None = None) -> bool:
             if not program.live:
@@ -166,6 +177,11 @@ def _channels(program: Program, patches: Patches) -> None:
 
         return set
 
+    patches.wrap(threading.Event, "wait", event_wait)
+    patches.wrap(threading.Event, "set", event_set)
+
+
+def _queues(program: Program, patches: Patches) -> None:
     def get(real: Callable[..., Any]) -> Callable[..., Any]:
         def get(self: queue.Queue[Any], block: bool = True, timeout: float | None = None) -> Any:
             if not program.live:
@@ -221,10 +237,6 @@ def _channels(program: Program, patches: Patches) -> None:
         return join
 
     patches.wrap(queue.Queue, "join", queue_join)
-    patches.wrap(threading.Condition, "wait", wait)
-    patches.wrap(threading.Condition, "notify", notify)
-    patches.wrap(threading.Event, "wait", event_wait)
-    patches.wrap(threading.Event, "set", event_set)
     patches.wrap(queue.Queue, "get", get)
     patches.wrap(queue.Queue, "put", put)
 

@@ -19,7 +19,7 @@ from lockdep.classes import LockClass
 from lockdep.graph import Path
 from lockdep.irqprover import IrqProver
 from lockdep.keys import LockMap
-from lockdep.prover import Prover, _made
+from lockdep.prover import Prover, made_by
 from lockdep.python.context import PythonMap, ThreadContext
 from lockdep.python.finalisers import PythonIrqProver
 from lockdep.python.instances import InstanceOrder, Seen
@@ -254,7 +254,7 @@ class PythonProver(Prover):
 
 def _seen(acquire: Acquire, entry: Held, entries: list[Held]) -> Seen:
     guards = frozenset(one[0].number for one in entries if one[0] is not entry[0])
-    return Seen(guards, _made(acquire, entry, 0), entry[1].lock_class.title, acquire.lock_class.title)
+    return Seen(guards, made_by(acquire, entry, 0), entry[1].lock_class.title, acquire.lock_class.title)
 
 
 def _pair(acquire: Acquire, entry: Held) -> Pair:
