@@ -273,6 +273,11 @@ def _label(function: Any) -> str:
 
 
 def _futures(program: Program, patches: Patches) -> None:
+    _work(program, patches)
+    _results(program, patches)
+
+
+def _work(program: Program, patches: Patches) -> None:
     tls = program.tls
 
     def submit(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -318,6 +323,12 @@ def _futures(program: Program, patches: Patches) -> None:
 
         return run
 
+    patches.wrap(pools.ThreadPoolExecutor, "submit", submit)
+    patches.wrap(pools._WorkItem, "__init__", init)
+    patches.wrap(pools._WorkItem, "run", run)
+
+
+def _results(program: Program, patches: Patches) -> None:
     def result(real: Callable[..., Any]) -> Callable[..., Any]:
         def result(self: Any, timeout: float | None = None) -> Any:
             task = self.__dict__.get(_NOTE + "_task")
@@ -349,40 +360,38 @@ def _futures(program: Program, patches: Patches) -> None:
 
         return result
 
-    def _own_pool(program: Program, ctx: ThreadContext, task: _Task) -> None:
-        mine: _Task | None = getattr(tls, "task", None)
-        if mine is None or mine.pool is not task.pool or task.number <= mine.number or mine.unit is None:
-            # One that was given to the pool before this one has begun before it, too.
-            return
-        pool: _Pool = task.pool.__dict__[_NOTE]
-        unit = mine.unit
-        pool.waited[mine.number] = unit
-        together = [one for one in pool.waited.values() if one is unit or not one.before(unit)]
-        size = getattr(task.pool, "_max_workers", 0)
-        if len(together) < size:
-            return
-        name = mine.label.partition(" (")[0]
-        program.report(
-            ctx,
-            ReportKind.POOL,
-            f"{mine.label}|{task.label}",
-            "possible deadlock: a task waits for a later task of its own pool, and such tasks can fill it",
-            (),
-            (
-                (
-                    f"thread {ctx.comm!r}, at work on {name}, waits for {task.label.partition(' (')[0]} here:",
-                    program.lockdep.capture().resolve(),
-                ),
-            ),
-            (
-                f"The pool has {size} worker{'s' if size != 1 else ''}, and {len(together)} of its tasks wait so:"
-                " when they run at the same time, nobody is left for what they wait for.",
-                "Give the later task to another pool, or let it be called where it is needed.",
-            ),
-        )
-
-    patches.wrap(pools.ThreadPoolExecutor, "submit", submit)
-    patches.wrap(pools._WorkItem, "__init__", init)
-    patches.wrap(pools._WorkItem, "run", run)
     patches.wrap(concurrent.futures.Future, "result", result)
     patches.wrap(concurrent.futures.Future, "exception", result)
+
+
+def _own_pool(program: Program, ctx: ThreadContext, task: _Task) -> None:
+    mine: _Task | None = getattr(program.tls, "task", None)
+    if mine is None or mine.pool is not task.pool or task.number <= mine.number or mine.unit is None:
+        # One that was given to the pool before this one has begun before it, too.
+        return
+    pool: _Pool = task.pool.__dict__[_NOTE]
+    unit = mine.unit
+    pool.waited[mine.number] = unit
+    together = [one for one in pool.waited.values() if one is unit or not one.before(unit)]
+    size = getattr(task.pool, "_max_workers", 0)
+    if len(together) < size:
+        return
+    name = mine.label.partition(" (")[0]
+    program.report(
+        ctx,
+        ReportKind.POOL,
+        f"{mine.label}|{task.label}",
+        "possible deadlock: a task waits for a later task of its own pool, and such tasks can fill it",
+        (),
+        (
+            (
+                f"thread {ctx.comm!r}, at work on {name}, waits for {task.label.partition(' (')[0]} here:",
+                program.lockdep.capture().resolve(),
+            ),
+        ),
+        (
+            f"The pool has {size} worker{'s' if size != 1 else ''}, and {len(together)} of its tasks wait so:"
+            " when they run at the same time, nobody is left for what they wait for.",
+            "Give the later task to another pool, or let it be called where it is needed.",
+        ),
+    )
