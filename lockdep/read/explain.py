@@ -8,7 +8,7 @@ What follows from a name is said as "probably"; what nothing tells is unknown, a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -131,35 +131,60 @@ def schedule(report: LogReport) -> Iterator[str]:
 def questions(report: LogReport) -> tuple[Question, ...]:
     """What to ask before believing a report."""
     every = steps(report)
-    found: list[Question] = []
     names = list(dict.fromkeys(report.cycle))
-    if every:
-        outer = [
-            line.name
-            for line in report.held
-            if line.name not in (step.held for step in every if step.closing)
-        ]
-        outer = [name for name in dict.fromkeys(outer) if name not in names]
-        where = ", ".join(
-            dict.fromkeys(step.function for step in every if step.function and not step.closing)
-        )
-        also = f"The new step also held {', '.join(outer)}: do the other steps? " if outer else ""
+    found = [*(_about_steps(report, every, names) if every else ()), *_about_names(report, names)]
+    early = [step for step in every if is_start_up(step.stack)]
+    if early:
         found.append(
             Question(
-                "Is there one lock that all steps hold outside, exclusively (a gate lock)? Then they cannot meet.",
-                f"{also}The report does not tell the outer locks of old steps: look at the callers "
-                f"of {where or 'each step'},"
-                " or give /proc/lockdep_chains of the same boot with --chains.",
+                f"{early[0].held} -> {early[0].wanted} was seen only while the kernel or a module "
+                "started: can it come again,"
+                " with the others running?",
+                early[0].function,
             )
         )
-        found += [
+    if report.kind is ReportKind.RECURSIVE:
+        found.append(
             Question(
-                f"Is {step.wanted} only tried for in {step.function}? A trylock waits for nobody.",
-                step.function,
+                "Are the two locks two instances, always taken in one order? Then a nesting level or "
+                "an ordering function"
+                " says so.",
+                "the objects of both acquires",
             )
-            for step in every
-            if step.mode == "try"
-        ]
+        )
+    return tuple(found)
+
+
+def _about_steps(report: LogReport, every: Sequence[Step], names: list[str]) -> list[Question]:
+    """A gate lock, and steps that do not wait."""
+    outer = [
+        line.name for line in report.held if line.name not in (step.held for step in every if step.closing)
+    ]
+    outer = [name for name in dict.fromkeys(outer) if name not in names]
+    where = ", ".join(dict.fromkeys(step.function for step in every if step.function and not step.closing))
+    also = f"The new step also held {', '.join(outer)}: do the other steps? " if outer else ""
+    found = [
+        Question(
+            "Is there one lock that all steps hold outside, exclusively (a gate lock)? Then they cannot meet.",
+            f"{also}The report does not tell the outer locks of old steps: look at the callers "
+            f"of {where or 'each step'},"
+            " or give /proc/lockdep_chains of the same boot with --chains.",
+        )
+    ]
+    found += [
+        Question(
+            f"Is {step.wanted} only tried for in {step.function}? A trylock waits for nobody.",
+            step.function,
+        )
+        for step in every
+        if step.mode == "try"
+    ]
+    return found
+
+
+def _about_names(report: LogReport, names: list[str]) -> list[Question]:
+    """Nesting levels, classes of many instances, annotations."""
+    found: list[Question] = []
     for name in names:
         base, _, subclass = parted(name)
         if subclass:
@@ -184,26 +209,7 @@ def questions(report: LogReport) -> tuple[Question, ...]:
             for mark, why in _ANNOTATIONS
             if mark in name
         ]
-    early = [step for step in every if is_start_up(step.stack)]
-    if early:
-        found.append(
-            Question(
-                f"{early[0].held} -> {early[0].wanted} was seen only while the kernel or a module "
-                "started: can it come again,"
-                " with the others running?",
-                early[0].function,
-            )
-        )
-    if report.kind is ReportKind.RECURSIVE:
-        found.append(
-            Question(
-                "Are the two locks two instances, always taken in one order? Then a nesting level or "
-                "an ordering function"
-                " says so.",
-                "the objects of both acquires",
-            )
-        )
-    return tuple(found)
+    return found
 
 
 def words(report: LogReport) -> str:
