@@ -15,6 +15,7 @@ from lockdep.errors import SugarbushError, spelt
 
 _DEEPEST = 32
 """How many frames of an uncaught exception a report shows."""
+_PLACE = re.compile(r" at [^ ]+\.py:[0-9]+")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
 """What a default repr() says about where an object lies, which is another place each time."""
 
@@ -76,6 +77,15 @@ class Failure(Exception):
     def signature(self) -> tuple[str, str, str, int]:
         """What two executions must agree on to have shown the same failure at the same step."""
         return (self.kind.value, self.headline, self.task, self.step)
+
+
+def without_places(headline: str) -> str:
+    """The headline without where in the code it was, which another version of the same program may have elsewhere.
+
+    >>> without_places("BUG: KASAN: slab-use-after-free in node.slots by reader at tree/node.py:97")
+    'BUG: KASAN: slab-use-after-free in node.slots by reader'
+    """
+    return _PLACE.sub("", headline)
 
 
 def same_failure(one: Failure | None, other: Failure) -> bool:

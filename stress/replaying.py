@@ -7,6 +7,7 @@ from pathlib import Path
 
 from concurrency import BadSchedule, Observer, Witness, replay
 from concurrency.explain import Explanation, explain
+from concurrency.failure import without_places
 from concurrency.minimise import Minimised, minimised
 from lockdep.files import reason
 from stress.artifact import Artifact, Found, saved
@@ -38,7 +39,8 @@ def minimise_artifact(artifact: Artifact, path: Path) -> tuple[Minimised, Explan
 def replay_artifact(artifact: Artifact, *watchers: Observer) -> Witness:
     """Run the artifact's schedule again, with `watchers` among the observers.
 
-    Raises `BadSchedule` unless it ends in the same failure at the same step.
+    Raises `BadSchedule` unless it ends in the same failure at the same step. The line of the source where that is
+    may be another one: the model has been edited since, or its files have been moved.
     """
     if not artifact.schedule.choices:
         raise BadSchedule("the artifact was found by the threaded runtime, whose choices nobody records")
@@ -54,7 +56,8 @@ def replay_artifact(artifact: Artifact, *watchers: Observer) -> Witness:
             execution=artifact.found_by.get("execution", 0),
         )
     failure = witness.failure
-    if failure.signature != (artifact.kind, artifact.headline, artifact.task, artifact.step):
+    found = (failure.kind.value, without_places(failure.headline), failure.task, failure.step)
+    if found != (artifact.kind, without_places(artifact.headline), artifact.task, artifact.step):
         raise BadSchedule(
             f"the schedule no longer fits the program: it gave {failure.headline!r} at operation {failure.step}, "
             f"the artifact says {artifact.headline!r} at operation {artifact.step}"

@@ -20,6 +20,7 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parents[2])]
 
 from concurrency import Observer, explore, replay
+from concurrency.failure import without_places
 from stress import registry
 from stress.bug import all_bugs
 from stress.patch import applied
@@ -63,7 +64,7 @@ def replayed(scenario: Any, schedule: str) -> dict[str, Any]:
         "schedule": schedule,
         "kind": failure.kind.value,
         "check": failure.check,
-        "headline": failure.headline,
+        "headline": without_places(failure.headline),
         "task": failure.task,
         "step": failure.step,
         "steps": witness.steps,

@@ -48,6 +48,15 @@ def test_a_saved_witness_replays_from_its_file_alone(artifact: Path) -> None:
     assert (witness.failure.headline, witness.failure.step) == (loaded.headline, loaded.step)
 
 
+def test_a_witness_of_another_version_of_the_files_replays(artifact: Path) -> None:
+    failure = json.loads(artifact.read_text())["failure"]
+    moved = {**failure, "headline": failure["headline"] + " at vm/where_it_was.py:17"}
+    assert replay_artifact(load(change(artifact, failure=moved))).failure.headline == failure["headline"]
+    other = {**failure, "headline": "kernel BUG somewhere else"}
+    with pytest.raises(BadSchedule, match="the schedule no longer fits the program: it gave"):
+        replay_artifact(load(change(artifact, failure=other)))
+
+
 def test_an_artifact_is_small_and_has_no_part_file_beside_it(artifact: Path) -> None:
     assert artifact.stat().st_size < 10_000
     assert [path.suffix for path in artifact.parent.iterdir()] == [".json"]
