@@ -63,8 +63,7 @@ class Adopter:
             if kind is threading.Condition:
                 conditions.append(one)
                 continue
-            names = getattr(one, "__dict__", None) if kind.__flags__ & _HEAP else None
-            if type(names) is not dict:
+            if not kind.__flags__ & _HEAP or type(names := _own_names(one)) is not dict:
                 continue
             for attribute, value in list(names.items()):
                 if type(value) is LockType or type(value) is RealRLock:
@@ -100,3 +99,13 @@ class Adopter:
 
 
 _HEAP = 1 << 9
+
+
+def _own_names(one: object) -> object:
+    """The attributes that an object keeps in a dictionary; None if it keeps none."""
+    # Not by getattr(): an object with a `__getattr__` or `__getattribute__` of its own would run the program's code
+    # here, and may raise whatever it likes (a model of pydantic that is not made yet does).
+    try:
+        return object.__getattribute__(one, "__dict__")
+    except Exception:
+        return None

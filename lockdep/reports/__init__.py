@@ -1,6 +1,6 @@
 """What the validator found, as values: typed fields, text in the kernel's shape, JSON."""
 
-from lockdep.reports.base import LOG_KINDS, ClassLine, LockLine, Report, ReportKind, TaskLine
+from lockdep.reports.base import LOG_KINDS, PYTHON_KINDS, ClassLine, LockLine, Report, ReportKind, TaskLine
 from lockdep.reports.irq import (
     ClassBlock,
     InconsistentReport,
@@ -24,6 +24,7 @@ from lockdep.reports.task import (
 
 __all__ = [
     "LOG_KINDS",
+    "PYTHON_KINDS",
     "BadUnlockReport",
     "CircularReport",
     "ClassBlock",

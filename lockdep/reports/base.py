@@ -66,6 +66,17 @@ LOG_KINDS = frozenset(
     )
 )
 """Kinds that are only read from logs of kernels: our validator has no full tables and no hung tasks."""
+PYTHON_KINDS = frozenset(
+    (
+        ReportKind.WAIT_UNDER_LOCK,
+        ReportKind.POOL,
+        ReportKind.LOOP,
+        ReportKind.DEADLOCK,
+        ReportKind.BLOCKING,
+        ReportKind.FORK,
+    )
+)
+"""Kinds that only programs in Python have (`lockdep.python`)."""
 
 
 @dataclass(frozen=True, slots=True)
