@@ -3,8 +3,9 @@ was cleared the pins are counted once more, and if there is one now, the entry i
 the page had been told of its new place already, its anon_vma and its index, and that was not put back. Walks looked
 for it where it is not: it could neither be swapped out nor moved, and walks of migration might have lost it.
 
-The invariant sees the cause without a pin: for a moment the page says that it is at its new place, whose anon_vma nobody
-has locked, and its entry is at the old one. What was reported needs the pin in that moment, after which it stays so.
+The invariant sees the cause without a pin: for a moment the page says that it is at its new place, whose anon_vma
+nobody has locked, and its entry is at the old one. What was reported needs the pin in that moment, after which it
+stays so.
 
 The fix changes the page only when it is certain that it is moved. For huge pages it took another one (c0205eaf3af9).
 """
