@@ -58,7 +58,11 @@ class Adopter:
         conditions = []
         for one in gc.get_objects():
             kind = type(one)
-            if kind.__module__.partition(".")[0] in _LEFT_ALONE and kind is not threading.Condition:
+            module = kind.__module__
+            if not isinstance(module, str):
+                # A class may have anything under that name: the description of an attribute of its objects, say.
+                continue
+            if module.partition(".")[0] in _LEFT_ALONE and kind is not threading.Condition:
                 continue
             if kind is threading.Condition:
                 conditions.append(one)
@@ -68,7 +72,7 @@ class Adopter:
             for attribute, value in list(names.items()):
                 if type(value) is LockType or type(value) is RealRLock:
                     self._patches.put(
-                        one, attribute, self._around(value, kind.__qualname__, attribute, kind.__module__)
+                        one, attribute, self._around(value, kind.__qualname__, attribute, module)
                     )
         for condition in conditions:
             self._condition(condition)
