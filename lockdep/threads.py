@@ -63,6 +63,8 @@ class ThreadMonitor(LockWatcher):
     and hold times are counted.
     """
 
+    lockdep: PlainLockdep
+
     def __init__(
         self,
         *,

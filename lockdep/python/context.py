@@ -8,14 +8,11 @@ import weakref
 from _thread import get_ident
 from itertools import count
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from lockdep.keys import LockClassKey, LockMap, Order
 from lockdep.task import TaskContext
 from lockdep.trace import RawFrame
-
-if TYPE_CHECKING:
-    from lockdep.python.waits import Wait
 
 _KEPT_UNITS = 16
 """For each lock, the threads whose last use of it is remembered; the ones longest ago are forgotten."""
@@ -198,3 +195,10 @@ def _in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
+
+
+class Wait(NamedTuple):
+    """What a thread waits for at this moment: in words, and the thread that it waits for, if there is one."""
+
+    what: str
+    target: ThreadContext | None

@@ -8,15 +8,15 @@ whoever tells the validator before it blocks untells it on any `BaseException`.
 from __future__ import annotations
 
 import _thread
+import threading
 from collections.abc import Callable
 from sys import _getframe
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from lockdep.keys import LockMap
 from lockdep.python.context import PythonMap, ThreadContext
-
-if TYPE_CHECKING:
-    from lockdep.python.watcher import LockWatcher
+from lockdep.trace import RawFrame
 
 RealLock: Callable[[], Any] = _thread.allocate_lock
 RealRLock: Any = _thread.RLock
@@ -25,6 +25,28 @@ OFTEN = 32
 SOMETIMES = 127
 DIRECT = 1
 GLUE = 2
+
+
+class Home(Protocol):
+    """Who a lock tells what becomes of it, `lockdep.python.watcher.LockWatcher`, which has the words."""
+
+    tls: threading.local
+    pairs: dict[int, int]
+
+    def current(self) -> ThreadContext: ...
+    def new_context(self) -> ThreadContext: ...
+    def wanted(self, ctx: ThreadContext, lock_map: PythonMap) -> None: ...
+    def wanted_nested(
+        self, ctx: ThreadContext, lock_map: PythonMap, subclass: int, nest_lock: LockMap | None
+    ) -> None: ...
+    def taken(self, ctx: ThreadContext, lock_map: PythonMap) -> None: ...
+    def contended(self, ctx: ThreadContext, lock_map: PythonMap) -> None: ...
+    def got(self, ctx: ThreadContext, lock_map: PythonMap) -> None: ...
+    def untell(self, ctx: ThreadContext, lock_map: PythonMap) -> bool: ...
+    def gave(self, ctx: ThreadContext, lock_map: PythonMap) -> None: ...
+    def handed_over(self, lock_map: PythonMap, owner: ThreadContext) -> None: ...
+    def reborn(self, lock_map: PythonMap) -> None: ...
+    def site(self, frame: FrameType, how: int | None, ctx: ThreadContext) -> RawFrame | None: ...
 
 
 class Watched:
@@ -36,9 +58,9 @@ class Watched:
     _release: Callable[[], None]
     _lock: Any
     _map: PythonMap
-    _home: LockWatcher
+    _home: Home
 
-    def _set_up(self, home: LockWatcher, lock: Any, lock_map: PythonMap) -> None:
+    def _set_up(self, home: Home, lock: Any, lock_map: PythonMap) -> None:
         self._home = home
         self._tls = home.tls
         self._pairs = home.pairs

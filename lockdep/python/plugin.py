@@ -5,7 +5,6 @@ Without the option nothing of this is loaded but the options themselves. Describ
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,18 +102,3 @@ def _start(config: pytest.Config, options: Any) -> Session:
         mode=options.lockdep, kernel=options.lockdep_kernel, blocking=options.lockdep_blocking
     )
     return session
-
-
-def read_baseline(path: Path) -> dict[str, str]:
-    """The known reports, by fingerprint, with their headings."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return {str(row["fingerprint"]): str(row.get("heading", "")) for row in data["reports"]}
-    except FileNotFoundError:
-        raise pytest.UsageError(
-            f"{path} is not there: --lockdep-update-baseline writes it from what a run finds"
-        ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise pytest.UsageError(
-            f"{path} is no baseline of lockdep: {type(error).__name__}: {error}"
-        ) from None

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from sys import _getframe
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lockdep.python.context import PythonMap, ThreadContext
-from lockdep.python.locks import DIRECT, OFTEN, SOMETIMES, Watched
-
-if TYPE_CHECKING:
-    from lockdep.python.watcher import LockWatcher
+from lockdep.python.locks import DIRECT, OFTEN, SOMETIMES, Home, Watched
 
 
 class RLock(Watched):
@@ -22,7 +19,7 @@ class RLock(Watched):
     _depth: int
     _owned: Callable[[], bool]
 
-    def _set_up(self, home: LockWatcher, lock: Any, lock_map: PythonMap) -> None:
+    def _set_up(self, home: Home, lock: Any, lock_map: PythonMap) -> None:
         super()._set_up(home, lock, lock_map)
         self._depth = 0
         self._owned = lock._is_owned

@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lockdep.python.context import ThreadContext, Unit
+from lockdep.python.context import ThreadContext, Unit, Wait
 from lockdep.python.patches import Patches
-from lockdep.python.waits import Channel, Wait, judge_join, judge_work
+from lockdep.python.waits import Channel, judge_join, judge_work
 from lockdep.reports import ReportKind
 
 if TYPE_CHECKING:

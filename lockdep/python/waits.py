@@ -11,7 +11,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from lockdep.python.context import PythonMap, ThreadContext, Unit
 from lockdep.python.told import Made, Story
@@ -20,17 +20,36 @@ from lockdep.reports import Report, ReportKind
 from lockdep.reports.base import Stack
 from lockdep.trace import RawFrame, Trace, resolve
 
-if TYPE_CHECKING:
-    from lockdep.python.program import Program
-
 _KEPT = 8
 
 
-class Wait(NamedTuple):
-    """What a thread waits for at this moment: in words, and the thread that it waits for, if there is one."""
+class Captures(Protocol):
+    """What is asked of the validator."""
 
-    what: str
-    target: ThreadContext | None
+    def capture(self) -> Trace:
+        """The stack of the caller."""
+
+
+class Program(Protocol):
+    """What is asked of the program that is watched, `lockdep.python.program.Program`."""
+
+    waited: dict[tuple[int, str], Under]
+
+    @property
+    def lockdep(self) -> Captures:
+        """Its validator."""
+
+    def report(
+        self,
+        ctx: ThreadContext,
+        kind: ReportKind,
+        cause: str,
+        heading: str,
+        locks: tuple[str, ...],
+        parts: tuple[tuple[str, Stack], ...],
+        advice: tuple[str, ...],
+    ) -> None:
+        """Something was found that is not the validator's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,17 +6,15 @@ import inspect
 import sys
 import weakref
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from lockdep.acquire import context_entries, matches
 from lockdep.keys import LockMap
 from lockdep.lockstat import LockStat
 from lockdep.python.context import PythonMap, ThreadContext, Watcher
 from lockdep.python.locks import DIRECT, GLUE
+from lockdep.task import TaskContext
 from lockdep.trace import RawFrame
-
-if TYPE_CHECKING:
-    from lockdep.python.validator import PlainLockdep
 
 HOOK = "a hook"
 _SUSPECT = 3
@@ -29,6 +27,25 @@ class Passed(Exception):
     """The validator was not to be had in time; the lock is taken unwatched."""
 
 
+class Validator(Protocol):
+    """What is asked of the validator, `lockdep.python.validator.PlainLockdep`, which has the words."""
+
+    def acquire(
+        self,
+        lock_map: LockMap,
+        *,
+        trylock: bool = ...,
+        subclass: int = ...,
+        nest_lock: LockMap | None = ...,
+    ) -> None: ...
+    def release(self, lock_map: LockMap) -> None: ...
+    def lock_contended(self, lock_map: LockMap) -> None: ...
+    def fresh_lock(self) -> None: ...
+    def is_user(self, frame: FrameType) -> bool: ...
+    def place(self, frame: FrameType) -> RawFrame: ...
+    def stand(self, ctx: TaskContext) -> None: ...
+
+
 class LockWatcher(Watcher):
     """Tells a validator of the locks of a program with threads.
 
@@ -36,7 +53,7 @@ class LockWatcher(Watcher):
     standard library's on behalf of one (`GLUE`), or may be a finaliser's (then it is looked at each time).
     """
 
-    lockdep: PlainLockdep
+    lockdep: Validator
 
     def __init__(self, stat: LockStat | None = None) -> None:
         super().__init__()

@@ -16,7 +16,6 @@ import lockdep.python as watched
 from lockdep.files import save_text
 from lockdep.python import hang
 from lockdep.python.formats import FORMAT, save
-from lockdep.python.plugin import read_baseline
 from lockdep.python.shared_graph import graph_of, united
 from lockdep.python.told import RULE, fingerprint, story
 from lockdep.reports import Report, ReportKind
@@ -233,3 +232,18 @@ class Session:
 
             ended.sugarbush = True  # type: ignore[attr-defined]
             setattr(module, name, ended)
+
+
+def read_baseline(path: Path) -> dict[str, str]:
+    """The known reports, by fingerprint, with their headings."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return {str(row["fingerprint"]): str(row.get("heading", "")) for row in data["reports"]}
+    except FileNotFoundError:
+        raise pytest.UsageError(
+            f"{path} is not there: --lockdep-update-baseline writes it from what a run finds"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise pytest.UsageError(
+            f"{path} is no baseline of lockdep: {type(error).__name__}: {error}"
+        ) from None
