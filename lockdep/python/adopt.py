@@ -58,7 +58,7 @@ class Adopter:
         conditions = []
         for one in gc.get_objects():
             kind = type(one)
-            module = kind.__module__
+            module: object = kind.__module__
             if not isinstance(module, str):
                 # A class may have anything under that name: the description of an attribute of its objects, say.
                 continue
