@@ -14,7 +14,6 @@ import typer
 from loguru import logger
 
 from lockdep.command import ended, hear_signals
-from lockdep.python.runner import run_program
 from stress import registry
 from stress.commands.catalogue import catalogue_command
 from stress.commands.list import list_command
@@ -77,6 +76,9 @@ def main(arguments: list[str] | None = None) -> None:
     """The console script: run a command and exit with its status."""
     words = sys.argv[1:] if arguments is None else arguments
     if words[:2] == ["lockdep", "run"]:
+        # Here, since no other command needs it, and each would load it.
+        from lockdep.python.runner import run_program
+
         sys.exit(run_program(words[2:]))
     hear_signals()
     sys.exit(ended("sugarbush", lambda: _run(arguments), _usage, place_of))

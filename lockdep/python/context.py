@@ -114,6 +114,14 @@ class ThreadContext(TaskContext):
         self.unit = Unit(self, 0, {}, "")
         self.waits: Wait | None = None
 
+    @property
+    def waits_for(self) -> ThreadContext | None:
+        """The thread that it waits for at this moment, if that is known: for its lock, or for itself."""
+        wanted = self.wanted
+        if isinstance(wanted, PythonMap):
+            return wanted.owner
+        return None if self.waits is None else self.waits.target
+
     def next_unit(self, heard: dict[int, int] | None = None, *, waited: bool = True) -> None:
         """The thread begins a new stretch, after all that it has heard of; `waited` says that it waited for that."""
         old = self.unit

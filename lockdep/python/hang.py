@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from lockdep.python.context import PythonMap, ThreadContext
+from lockdep.python.context import ThreadContext
 from lockdep.python.locks import RealLock
 from lockdep.python.program import Program, whole_stack, write
 from lockdep.python.told import stack_lines
@@ -46,11 +46,7 @@ def _ring(contexts: list[ThreadContext]) -> list[ThreadContext]:
         at: ThreadContext | None = first
         while at is not None and at not in ring:
             ring.append(at)
-            wanted = at.wanted
-            if isinstance(wanted, PythonMap):
-                at = wanted.owner
-            else:
-                at = at.waits.target if at.waits is not None else None
+            at = at.waits_for
         if at is not None:
             return ring[ring.index(at) :]
     return []

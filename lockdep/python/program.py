@@ -251,11 +251,7 @@ class Program(LockWatcher):
         at: ThreadContext | None = ctx
         while at is not None and at not in ring:
             ring.append(at)
-            wanted = at.wanted
-            if isinstance(wanted, PythonMap):
-                at = wanted.owner
-            else:
-                at = at.waits.target if at.waits is not None else None
+            at = at.waits_for
             if at is not None and at.ended:
                 return
         if at is not ctx or len(ring) == 1:
