@@ -27,9 +27,10 @@ from stress.patch import Patch, applied
 from stress.process import Process
 from stress.workloads.mappings import end, map_file, page
 from tree import MaState, stash
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
+from vm.mm_types import AddressSpace
 from vm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE
 from vm.mmap import sys_mmap
 from vm.mprotect import sys_mprotect

@@ -10,7 +10,7 @@ from stress.checks import model_observers
 from stress.patch import applied, patch
 from stress.workloads.brk import trim_under_compaction
 from vm import anon_vma, anon_vma_chain, interval_tree
-from vm.vma import VmArea
+from vm.mm_types import VmArea
 
 
 @patch(anon_vma_chain.unlink_anon_vmas)

@@ -14,7 +14,7 @@ from vm.exit import exit_mmap
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.migrate import compact_zone
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 from vm.user import user_load, user_store
 
 HEAP = 0x10_0000

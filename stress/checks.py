@@ -9,10 +9,9 @@ from concurrency import Dep, Failure, Kind, Observer, Operation, Runtime, RwSema
 from concurrency.rwsem import UP_READ, UP_WRITE
 from concurrency.slab import FREE, FREE_STEPPED
 from stress.sight import MAPPED_BY, RANGE, RMAP_LOCKS, VMA, ModelSight
-from vm.anon_vma import AnonVma
 from vm.anon_vma_chain import CHAIN_ADD
 from vm.filemap import I_MMAP_INSERT, I_MMAP_REMOVE
-from vm.folio import FREE_FRAME, Folio, Memory
+from vm.folio import Folio
 from vm.huge_pmd import PMD_CLEAR
 from vm.hugetlb_share import PTS_ADD
 from vm.interval_tree import RB_INSERT, RB_REMOVE
@@ -33,11 +32,11 @@ from vm.invariants import (
 from vm.lock_order import LockOrder
 from vm.machine import Machine
 from vm.migrate import SWITCH
-from vm.mm import MmStruct
-from vm.mmu_notifier import stale_mirrors
+from vm.mm_types import AnonVma, Memory, MmStruct, VmArea
+from vm.page_alloc import FREE_FRAME
 from vm.pgtable import PMD_SET, PTE_SET
 from vm.rmap_invariants import an_rmap_lock_is_free, anon_vma_chain, interval_tree
-from vm.vma import VmArea
+from vm.secondary_mmu import stale_mirrors
 from vm.zero_page import is_huge_zero_frame
 
 CHECKS = {

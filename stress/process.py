@@ -9,7 +9,8 @@ from vm.fork import sys_fork
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine
 from vm.madvise import sys_madvise
-from vm.mm import MM_ANONPAGES, MmStruct, get_mm_counter
+from vm.mm import get_mm_counter
+from vm.mm_types import MM_ANONPAGES, MmStruct
 from vm.mman import MADV_DONTNEED, MREMAP_FIXED, MREMAP_MAYMOVE
 from vm.mremap import sys_mremap
 from vm.munmap import do_munmap

@@ -35,18 +35,18 @@ from concurrency.sight import Sight
 from concurrency.slab import FREE, FREE_STEPPED
 from vm.anon_vma_chain import CHAIN_ADD
 from vm.filemap import ADD_LOCKED, DELETE, I_MMAP_INSERT, I_MMAP_REMOVE, REMOVE_CLEAN
-from vm.folio import FREE_FRAME, Folio
+from vm.folio import Folio
 from vm.huge_pmd import PMD_CHANGE, PMD_CLEAR
 from vm.hugetlb_share import PTS_ADD
 from vm.interval_tree import RB_INSERT, RB_REMOVE
 from vm.migrate import SWITCH
-from vm.mm import MmStruct
-from vm.mmu_notifier import SPTE_DROP, SPTE_SET
+from vm.mm_types import MmStruct, VmArea
+from vm.page_alloc import FREE_FRAME
 from vm.pgtable import PMD_SET, PTE_CHANGE, PTE_CLEAR, PTE_SET
-from vm.swap import COUNT as SWAP_COUNT
+from vm.secondary_mmu import SPTE_DROP, SPTE_SET
+from vm.swap_slots import COUNT as SWAP_COUNT
 from vm.tlb import FLUSH_TLB
 from vm.user import USER_LOAD, USER_STORE
-from vm.vma import VmArea
 
 
 class Checks(Protocol):

@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from concurrency import trace
 from lockdep.gfp import GFP_KERNEL
 from tree import NoMemory
-from vm.anon_vma import AnonVma, anon_vma_lock_write, anon_vma_unlock_write
+from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.anon_vma_chain import anon_vma_clone, anon_vma_merge, unlink_anon_vmas
 from vm.errno import ENOMEM
 from vm.filemap import (
-    AddressSpace,
     fput,
     get_file,
     i_mmap_lock_write,
@@ -33,8 +32,9 @@ from vm.hugetlb_share import hugetlb_split
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.layout import PAGE_SHIFT
+from vm.mm_types import AddressSpace, AnonVma, VmArea
 from vm.vm_ops import vma_close, vma_open
-from vm.vma import VmArea, vm_area_dup, vm_area_free
+from vm.vma import vm_area_dup, vm_area_free
 from vm.vma_lock import vma_mark_attached, vma_mark_detached, vma_start_write
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from concurrency import Mutex, RwSemaphore, domain
 from vm.hugetlbfs import is_vm_hugetlb_page
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
-from vm.mmu_notifier import NotifierSubscriptions
-from vm.vma import VmArea
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
+from vm.secondary_mmu import NotifierSubscriptions, subscriptions_of
 from vm.vma_lock import vma_start_write
 
 
@@ -67,11 +67,12 @@ def mmu_notifier_register_locked(mm: MmStruct) -> NotifierSubscriptions:
 
     Nobody is between the two ends of a change meanwhile, of which he would say the second only.
     """
-    if mm.notifier_subscriptions is None:
+    subs = subscriptions_of(mm)
+    if subs is None:
         mm_take_all_locks(mm)
-        mm.notifier_subscriptions = NotifierSubscriptions()
+        subs = mm.notifier_subscriptions = NotifierSubscriptions()
         mm_drop_all_locks(mm)
-    return mm.notifier_subscriptions
+    return subs
 
 
 def _vmas(mm: MmStruct) -> list[VmArea]:

@@ -1,70 +1,24 @@
-"""anon_vma: from an anonymous folio to the VMAs that may map it; its lock and its references.
+"""anon_vma: from an anonymous folio to the VMAs that may map it; its lock and its references (`vm.mm_types.AnonVma`).
 
 Kernel: include/linux/rmap.h and mm/rmap.c, v6.1. All anon_vmas of a family share the lock of their root.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from concurrency import (
     Access,
-    Atomic,
     KmemCache,
-    Once,
     Operation,
     RwSemaphore,
-    Shared,
-    Unshared,
     atomic_add_return,
     might_sleep,
     peek,
     perform,
     poke,
 )
-
-if TYPE_CHECKING:
-    from vm.vma import VmArea
-
-
-class AnonVma(Shared):
-    """The VMAs that share anonymous pages, as an interval tree over page offsets; guarded by `root.rwsem`.
-
-    A reference keeps the object; the VMAs in the tree hold one together. A root counts itself among its children.
-    `num_active_vmas` are the VMAs whose `anon_vma` it is. Its memory is type-safe by RCU: it may be another anon_vma
-    at any time for whoever has no reference, but the lock in it stays a lock (anon_vma_ctor()).
-    """
-
-    root: Unshared[AnonVma]
-    parent: Unshared[AnonVma]
-    rwsem: Unshared[RwSemaphore]
-    refcount: Atomic[int] = 1
-    num_children: Once[int] = 0
-    num_active_vmas: Once[int] = 0
-    rb_root: Unshared[list[tuple[int, int, AnonVmaChain]]]
-
-    def __init__(self) -> None:
-        rwsem = getattr(self, "rwsem", None) or RwSemaphore("anon_vma->rwsem")
-        super().__init__(rwsem=rwsem, rb_root=[])
-        self.root = self.parent = self
-
-    @property
-    def name(self) -> str:
-        """How traces call it."""
-        return "anon_vma"
-
-
-class AnonVmaChain:
-    """The link between one VMA and one anon_vma; kernel: struct anon_vma_chain."""
-
-    __slots__ = ("anon_vma", "key", "vma")
-
-    vma: VmArea
-    anon_vma: AnonVma
-
-    def __init__(self) -> None:
-        self.key: tuple[int, int, AnonVmaChain] | None = None
-
+from vm.mm_types import AnonVma, AnonVmaChain
 
 anon_vma_cache = KmemCache("anon_vma", AnonVma, object_size=104, typesafe_by_rcu=True)
 avc_cache = KmemCache("anon_vma_chain", AnonVmaChain, object_size=64)

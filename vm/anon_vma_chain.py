@@ -5,32 +5,12 @@ Kernel: mm/rmap.c, v6.1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from concurrency import (
-    READ_ONCE,
-    WRITE_ONCE,
-    Access,
-    Operation,
-    active,
-    atomic_add_return,
-    bug_on,
-)
+from concurrency import READ_ONCE, WRITE_ONCE, Access, Operation, active, atomic_add_return, bug_on
 from lockdep.gfp import GFP_KERNEL, GFP_NOWAIT, GFP_NOWARN
-from vm.anon_vma import (
-    AnonVma,
-    AnonVmaChain,
-    anon_vma_cache,
-    anon_vma_lock_write,
-    anon_vma_unlock_write,
-    avc_cache,
-    put_anon_vma,
-)
+from vm.anon_vma import anon_vma_cache, anon_vma_lock_write, anon_vma_unlock_write, avc_cache, put_anon_vma
 from vm.interval_tree import interval_tree_insert, interval_tree_remove
 from vm.layout import PAGE_SHIFT, VM_ACCESS_FLAGS, VM_SOFTDIRTY
-
-if TYPE_CHECKING:
-    from vm.vma import VmArea
+from vm.mm_types import AnonVma, AnonVmaChain, VmArea
 
 CHAIN_READ = Operation("list_is_singular", Access.READ_ONCE, field="anon_vma_chain", local=True)
 CHAIN_ADD = Operation("list_add", Access.WRITE_ONCE, field="anon_vma_chain", local=True)

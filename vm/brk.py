@@ -20,8 +20,9 @@ from vm.layout import (
     page_align,
 )
 from vm.merge import can_vma_merge_after
-from vm.mm import MmStruct, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
-from vm.vma import VmArea, vm_area_alloc, vm_area_free, vm_start_gap
+from vm.mm import mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
+from vm.vma import vm_area_alloc, vm_area_free, vm_start_gap
 from vm.vma_lock import vma_mark_attached, vma_start_write
 
 

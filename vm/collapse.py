@@ -12,14 +12,7 @@ Simpler here: what is swapped out or being moved is not waited for, and no page 
 from __future__ import annotations
 
 from concurrency import READ_ONCE, trace
-from vm.collapse_control import (
-    GOES_ON,
-    KHUGEPAGED,
-    MADVISE,
-    CollapseControl,
-    Scan,
-    madvise_collapse_errno,
-)
+from vm.collapse_control import GOES_ON, KHUGEPAGED, MADVISE, CollapseControl, Scan, madvise_collapse_errno
 from vm.errno import EINVAL
 from vm.folio import folio_test_anon, folio_test_locked
 from vm.khugepaged import (
@@ -30,9 +23,10 @@ from vm.khugepaged import (
     may_be_hole,
 )
 from vm.layout import PAGE_SIZE
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
-from vm.pgtable import PTE_UFFD_WP, PageTable, Present, Swap, pmdp_get, ptep_get, userfaultfd_wp
-from vm.vma import VmArea
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import MmStruct, VmArea
+from vm.pgtable import pmdp_get, ptep_get, userfaultfd_wp
+from vm.pgtable_types import PTE_UFFD_WP, PageTable, Present, Swap
 from vm.zero_page import vm_normal_page
 
 

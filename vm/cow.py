@@ -5,32 +5,17 @@ from __future__ import annotations
 from concurrency import READ_ONCE, cond_resched, trace
 from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EAGAIN, ENOMEM
-from vm.folio import Folio, alloc_folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
+from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_test_anon
 from vm.huge import copy_huge_pmd
 from vm.hugetlb_cow import copy_hugetlb_page_range
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE, VM_MIXEDMAP, VM_SHARED
-from vm.mm import (
-    MM_ANONPAGES,
-    MM_FILEPAGES,
-    MM_SWAPENTS,
-    SINGLE_DEPTH_NESTING,
-    MmStruct,
-    add_mm_counter,
-    mm_counter,
-)
+from vm.mm import SINGLE_DEPTH_NESTING, add_mm_counter, mm_counter
+from vm.mm_types import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, MmStruct, VmArea
 from vm.mmlist import mmlist_add
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
+from vm.page_alloc import alloc_folio, folio_put
 from vm.pgtable import (
-    PTE_DIRTY,
-    PTE_SWP_EXCLUSIVE,
-    PTE_UFFD_WP,
-    PTE_WRITE,
-    PTE_YOUNG,
-    Migration,
-    PageTable,
-    Present,
-    Swap,
     addresses,
     maybe_mkwrite,
     mk_pte,
@@ -44,10 +29,20 @@ from vm.pgtable import (
     userfaultfd_pte_wp,
     userfaultfd_wp,
 )
+from vm.pgtable_types import (
+    PTE_DIRTY,
+    PTE_SWP_EXCLUSIVE,
+    PTE_UFFD_WP,
+    PTE_WRITE,
+    PTE_YOUNG,
+    Migration,
+    PageTable,
+    Present,
+    Swap,
+)
 from vm.rmap import folio_add_new_anon_rmap, folio_dup_rmap, folio_remove_rmap
 from vm.swap import folio_free_swap, free_page_and_swap_cache, swap_duplicate
 from vm.tlb import flush_tlb_page, mm_tlb_flush_pending, ptep_clear_flush
-from vm.vma import VmArea
 from vm.zero_page import vm_normal_page
 
 PROTECTED = 2

@@ -1,4 +1,4 @@
-"""Eras: which kernel an address space is of, as the components that it is made of.
+"""The eras that there are (`vm.mm_types.Era`): of which kernel an address space is, as the components of it.
 
 Nothing else in the model asks which era it is. Sources: mm/mmap.c of v5.19, v6.1 and v6.6. An era is what its
 components are: of v6.15 it is the locks of VMAs and their memory, and all else is as in v6.6.
@@ -6,29 +6,13 @@ components are: of v6.15 it is the locks of VMAs and their memory, and all else 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from concurrency import ConcurrencyError, RwSemaphore, Spinlock
 from tree import MapleTree, RbStore, VmaStore
 from vm.exit import tear_down_and_detach, tear_down_as_reader_first, tear_down_as_writer
-from vm.fault_lock import (
-    Hold,
-    grow_under_read_lock,
-    hold_mmap_lock,
-    lock_counted_vma_or_mm,
-    lock_vma_or_mm,
-)
-from vm.vma_lock import NONE, PER_VMA, VmaLocks
+from vm.fault_lock import grow_under_read_lock, hold_mmap_lock, lock_counted_vma_or_mm, lock_vma_or_mm
+from vm.mm_types import Era, VmArea
+from vm.vma_lock import NONE, PER_VMA
 from vm.vma_lock_refcnt import REFCOUNTS
-
-if TYPE_CHECKING:
-    from vm.mm import MmStruct
-    from vm.vma import VmArea
-
-VmaIndex = Callable[[RwSemaphore, Spinlock], VmaStore["VmArea"]]
-"""Makes what holds the VMAs of an address space, out of its mmap_lock and page_table_lock."""
 
 
 class GrowingLock:
@@ -67,19 +51,6 @@ def rcu_maple_tree(mmap_lock: RwSemaphore, _: Spinlock) -> VmaStore[VmArea]:
 def rbtree_and_list(mmap_lock: RwSemaphore, page_table_lock: Spinlock) -> VmaStore[VmArea]:
     """VMAs as kernels up to v6.0 keep them: an augmented rbtree, a linked list, and a cache per task."""
     return RbStore(lock=GrowingLock(mmap_lock, page_table_lock))
-
-
-@dataclass(frozen=True, slots=True)
-class Era:
-    """The components of one kernel: `index` holds the VMAs, `hold_for_fault` is how a fault finds and locks its VMA,
-    `tear_down` is the body of exit_mmap().
-    """
-
-    name: str
-    index: VmaIndex
-    vma_locks: VmaLocks
-    hold_for_fault: Callable[[MmStruct, int], Hold | None]
-    tear_down: Callable[[MmStruct], None]
 
 
 V5_19 = Era("5.19", rbtree_and_list, NONE, grow_under_read_lock, tear_down_as_writer)

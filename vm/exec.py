@@ -15,12 +15,13 @@ from vm.layout import (
     VM_GROWSDOWN,
     VM_STACK_INCOMPLETE_SETUP,
 )
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
 from vm.mmap import vma_link
 from vm.move import move_page_tables
 from vm.munmap import remove_vma
 from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
-from vm.vma import VmArea, vm_area_alloc
+from vm.vma import vm_area_alloc
 from vm.vma_lock import vma_start_write
 from vm.zap import free_pgd_range
 

@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING, Any
 from concurrency import Operation, bug_on, perform
 from vm.huge_zero import mm_put_huge_zero_page
 from vm.layout import TASK_SIZE, USER_PGTABLES_CEILING
-from vm.mm import (
-    MmStruct,
-    mmap_read_lock,
-    mmap_read_unlock,
-    mmap_write_lock,
-    mmap_write_unlock,
-)
+from vm.mm import mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
 from vm.mmlist import mmlist_del, mmput_last
 from vm.mmu_notifier import mmu_notifier_release
 from vm.munmap import remove_vma
 from vm.tlb import MmuGather, tlb_finish_mmu, tlb_gather_mmu
-from vm.vma import VmArea
 from vm.vma_lock import vma_mark_detached, vma_start_write
 from vm.zap import free_pgtables, unmap_vmas
 

@@ -6,29 +6,15 @@ grows under mmap_lock for reading; since v6.5 (and v6.1.37, v6.3.11, v6.4.1) for
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from vm import vma_lock_refcnt
 from vm.find import vma_find
 from vm.layout import VM_GROWSDOWN
-from vm.mm import (
-    mmap_read_lock,
-    mmap_read_unlock,
-    mmap_write_downgrade,
-    mmap_write_lock,
-    mmap_write_unlock,
-)
+from vm.mm import mmap_read_lock, mmap_read_unlock, mmap_write_downgrade, mmap_write_lock, mmap_write_unlock
+from vm.mm_types import Hold, MmStruct, VmArea
 from vm.stack import expand_stack, expand_stack_locked
 from vm.vma_lock import lock_vma_under_rcu, vma_end_read
-
-if TYPE_CHECKING:
-    from vm.mm import MmStruct
-    from vm.vma import VmArea
-
-Hold = tuple["VmArea", Callable[[], None]]
-"""A VMA that stays as it is, and what to call when it no longer must."""
 
 
 def grow_under_read_lock(mm: MmStruct, address: int) -> Hold | None:

@@ -5,24 +5,16 @@ from __future__ import annotations
 from concurrency import READ_ONCE, trace
 from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EFAULT, ENOMEM
-from vm.filemap import AddressSpace, add_folio, filemap_get_folio
-from vm.folio import Folio, alloc_folio, folio_put
+from vm.filemap import add_folio, filemap_get_folio
+from vm.folio import Folio
 from vm.layout import VM_SHARED
-from vm.mm import MM_ANONPAGES, MM_FILEPAGES, add_mm_counter, check_stable_address_space
-from vm.pgtable import (
-    PTE_DIRTY,
-    PTE_UFFD_WP,
-    PTE_WRITE,
-    PTE_YOUNG,
-    Marker,
-    maybe_mkwrite,
-    mk_pte,
-    pte_alloc,
-    ptep_get,
-    set_pte,
-)
+from vm.mm import add_mm_counter, check_stable_address_space
+from vm.mm_types import MM_ANONPAGES, MM_FILEPAGES, AddressSpace, VmArea
+from vm.page_alloc import alloc_folio, folio_put
+from vm.pgtable import maybe_mkwrite, mk_pte, pte_alloc, ptep_get, set_pte
+from vm.pgtable_types import PTE_DIRTY, PTE_UFFD_WP, PTE_WRITE, PTE_YOUNG, Marker
 from vm.rmap import folio_add_file_rmap, folio_add_new_anon_rmap
-from vm.vma import VmArea, linear_page_index
+from vm.vma import linear_page_index
 
 
 def do_fault(vma: VmArea, address: int, *, write: bool, marker: Marker | None = None) -> int:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from concurrency import READ_ONCE, trace
 from vm.errno import EINVAL, ENOMEM
-from vm.filemap import (
-    AddressSpace,
-    add_folio,
-    filemap_get_folio,
-    invalidate_mapping_page,
-)
-from vm.folio import Folio, Memory, alloc_folio, folio_put
+from vm.filemap import add_folio, filemap_get_folio, invalidate_mapping_page
+from vm.folio import Folio
 from vm.hugetlb_hole import hugetlbfs_punch_hole
 from vm.hugetlbfs import HugetlbFile
-from vm.mm import MmStruct
+from vm.mm_types import AddressSpace, Memory, MmStruct
+from vm.page_alloc import alloc_folio, folio_put
 from vm.truncate import unmap_mapping_pages
 from vm.user import user_load
 

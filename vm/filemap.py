@@ -1,4 +1,4 @@
-"""Files: their page cache, and the VMAs that map them. Kernel: mm/filemap.c and struct address_space, v6.1.
+"""Files (`vm.mm_types.AddressSpace`): their page cache, and the VMAs that map them. Kernel: mm/filemap.c, v6.1.
 
 Simpler here: a file is its address_space, so there is no inode and no dentry; one operation each stands for the
 xarray of the cache and its lock; the interval tree is a list in the order of its keys.
@@ -10,70 +10,18 @@ from bisect import insort
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from concurrency import (
-    READ_ONCE,
-    Access,
-    Atomic,
-    Once,
-    Operation,
-    RwSemaphore,
-    Shared,
-    Unshared,
-    active,
-    atomic_add_return,
-    peek,
-    perform,
-    poke,
-    trace,
-)
-from vm.folio import Folio, Memory, alloc_folio, fields, folio_put
+from concurrency import READ_ONCE, Access, Operation, active, atomic_add_return, peek, perform, poke, trace
+from vm.folio import Folio, fields
 from vm.layout import PAGE_SHIFT, VM_NONLINEAR
+from vm.mm_types import AddressSpace, Memory, VmArea
+from vm.page_alloc import alloc_folio, folio_put
 
 if TYPE_CHECKING:
     from concurrency.operation import Place
-    from vm.vm_ops import FileOperations
-    from vm.vma import VmArea
 
 I_MMAP_READ = Operation("vma_interval_tree_foreach", Access.READ, field="i_mmap", local=True)
 I_MMAP_INSERT = Operation("vma_interval_tree_insert", Access.WRITE, field="i_mmap", local=True)
 I_MMAP_REMOVE = Operation("vma_interval_tree_remove", Access.WRITE, field="i_mmap", local=True)
-
-
-class AddressSpace(Shared):
-    """One file: its cached pages, and the tree of the VMAs that map it, guarded by `i_mmap_rwsem`.
-
-    `i_rwsem` is held by whoever writes to the file or truncates it, `invalidate_lock` by whoever adds pages (for
-    reading) or takes them away. `disk` is what can be read, 0 where nothing stands. `i_size` is in pages; None for a
-    file that is as long as anybody asks. `f_op` is what its driver does when it is mapped (`vm.vm_ops`).
-    """
-
-    name: Unshared[str]
-    pages: Unshared[dict[int, Folio]]
-    disk: Unshared[dict[int, object]]
-    i_rwsem: Unshared[RwSemaphore]
-    invalidate_lock: Unshared[RwSemaphore]
-    i_mmap_rwsem: Unshared[RwSemaphore]
-    i_mmap: Unshared[list[tuple[int, int, VmArea]]]
-    i_mmap_nonlinear: Unshared[list[VmArea]]
-    i_size: Once[int | None] = None
-    f_count: Atomic[int] = 1
-    f_op: Unshared[FileOperations | None] = None
-
-    def __init__(self, name: str, size: int | None = None) -> None:
-        super().__init__(
-            name=name,
-            i_size=size,
-            pages={},
-            disk={},
-            i_rwsem=RwSemaphore("inode->i_rwsem"),
-            invalidate_lock=RwSemaphore("mapping->invalidate_lock"),
-            i_mmap_rwsem=RwSemaphore("mapping->i_mmap_rwsem"),
-            i_mmap=[],
-            i_mmap_nonlinear=[],
-        )
-
-    def evict(self, cached: int) -> None:
-        """The file is gone, and so are the `cached` pages of it; hugetlbfs has more to say."""
 
 
 # -- the VMAs ---------------------------------------------------------------------------------------------------

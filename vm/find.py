@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from concurrency import trace
 from tree import MAX, VmaCursor
-from vm.mm import MmStruct
-from vm.vma import VmArea
+from vm.mm_types import MmStruct, VmArea
 
 Mas = VmaCursor[VmArea]
 """A place in an address space; kernel: struct ma_state."""

@@ -1,13 +1,13 @@
-"""Folios and the frames that they live in.
+"""Folios, the frames that they live in, and what a folio itself says.
 
 A frame is a `Folio` for ever, as a struct page is in mem_map; freeing it bumps its generation, so that whoever
-kept its number can be told apart from whoever owns it now. Kernel: struct folio, mm/page_alloc.c, v6.1; only
-order 0.
+kept its number can be told apart from whoever owns it now. A folio in the swap cache and its slot name each other, so
+`SwapSlot` stands here, too. Who gets which frame is in `vm.page_alloc`. Kernel: struct folio, v6.1; only order 0.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from concurrency import (
     READ_ONCE,
@@ -17,32 +17,20 @@ from concurrency import (
     Operation,
     OwnedLock,
     Shared,
-    Spinlock,
     Unshared,
     active,
     atomic_add_return,
     bug_on,
-    direct_reclaim,
-    may_reclaim,
     might_sleep,
     owned_operations,
     peek,
     perform,
     poke,
-    trace,
 )
-from lockdep.gfp import GFP_DIRECT_RECLAIM, GFP_HIGHUSER_MOVABLE, gfpflags_allow_blocking
-from vm.anon_vma import AnonVma
-from vm.layout import PTRS_PER_PTE
-from vm.zero_page import ZERO_PFN, HugeZero
+from vm.layout import ZERO_PFN
 
 if TYPE_CHECKING:
-    from concurrency import Task
     from concurrency.operation import Place
-    from vm.filemap import AddressSpace
-    from vm.hugetlbfs import HugetlbFile
-    from vm.mm import MmStruct
-    from vm.swap import SwapArea, SwapSlot
 
 
 class FolioLock(OwnedLock):
@@ -51,6 +39,20 @@ class FolioLock(OwnedLock):
     __slots__ = ("__weakref__",)
     _lock, _trylock, _unlock = owned_operations("folio", atomic=False)
     _sleeps = True
+
+
+class Mapping(Shared):
+    """What a folio is a page of: an `AnonVma` or an `AddressSpace`, which stand above (`vm.mm_types`)."""
+
+    anon: ClassVar[bool] = False
+    """It is an `AnonVma`; kernel: PAGE_MAPPING_ANON, the lowest bit of folio->mapping."""
+
+
+class HugePool(Protocol):
+    """What a page of hugetlbfs asks of the pool that it is of (`vm.hugetlbfs.HugetlbFile`)."""
+
+    def free_huge_page(self, *, promised: bool) -> None:
+        """A page, whose frame is free by now, is back in the pool."""
 
 
 class Folio(Shared):
@@ -74,7 +76,7 @@ class Folio(Shared):
     pincount: Atomic[int] = 0
     mapcount: Atomic[int] = 0
     entire_mapcount: Atomic[int] = 0
-    mapping: Once[AnonVma | AddressSpace | None] = None
+    mapping: Once[Mapping | None] = None
     index: Once[int] = 0
     lru: Once[bool] = False
     anon_exclusive: Once[bool] = False
@@ -83,7 +85,7 @@ class Folio(Shared):
     swap: Once[SwapSlot | None] = None
     token: Once[object] = None
     generation: Unshared[int] = 0
-    hugetlb: Unshared[HugetlbFile | None] = None
+    hugetlb: Unshared[HugePool | None] = None
     restore_reserve: Once[bool] = False
     order: Unshared[int] = 0
     head: Unshared[Folio]
@@ -103,105 +105,49 @@ class Folio(Shared):
         return f"<Folio {self.name} generation {self.generation}>"
 
 
-class Memory:
-    """All frames, and the free ones: the last freed is handed out first, as from a per-CPU list.
+class ZswapEntry:
+    """The copy of one page; another page, or the same one written again, gets another entry."""
 
-    The frames are shared out among the `nodes` in stretches of one length (`page_to_nid`). `affinity`
-    says which tasks stay on the CPUs of which node (`vm.numa`). `irqs_off` are the CPUs that walk page tables with
-    interrupts off (`vm.gup`). A page-table page has `ptrs_per_pte` entries, and a huge page as many pages
-    (HPAGE_PMD_NR). `mmlist`, under `mmlist_lock`, are the address spaces that swapoff looks through (`vm.mmlist`). The
-    `zero_page` is no frame of `mem_map`, the one of `huge_zero` is (`vm.zero_page`).
+    __slots__ = ("token",)
+
+    def __init__(self, token: object) -> None:
+        self.token = token
+
+
+class SwapSlot(Shared):
+    """Room for one page. `count` entries name it; `has_cache` says that it must not be given to another page.
+
+    `folio` is the page in the swap cache, `token` what was written last, `zswap` a copy that stands for it.
     """
 
-    name = "zone"
+    number: Unshared[int]
+    count: Unshared[int] = 0
+    has_cache: Unshared[bool] = False
+    folio: Unshared[Folio | None] = None
+    token: Unshared[object] = None
+    zswap: Unshared[ZswapEntry | None] = None
 
-    def __init__(self, frames: int, nodes: int = 1, ptrs_per_pte: int = PTRS_PER_PTE) -> None:
-        self.ptrs_per_pte = ptrs_per_pte
-        self.mem_map = [Folio(pfn) for pfn in range(frames)]
-        self.nodes = nodes
-        self.free_list = self.mem_map[::-1]
-        self.swap: SwapArea | None = None
-        self.deferred_split: list[Folio] = []
-        self.affinity: dict[Task, int] = {}
-        self.irqs_off: list[Task] = []
-        self.mmlist: list[MmStruct] = []
-        self.mmlist_lock = Spinlock("mmlist_lock")
-        self.zero_page = Folio(ZERO_PFN)
-        poke(self.zero_page, "refcount", 1)
-        poke(self.zero_page, "token", 0)
-        self.huge_zero = HugeZero()
+    @property
+    def name(self) -> str:
+        """How traces call it."""
+        return f"slot{self.number}"
 
-
-def page_to_nid(memory: Memory, folio: Folio) -> int:
-    """The node that a frame belongs to."""
-    return folio.pfn * memory.nodes // len(memory.mem_map)
+    @property
+    def free(self) -> bool:
+        """Nobody needs what is in it."""
+        return not self.count and not self.has_cache
 
 
-def _is_on(memory: Memory, folio: Folio, nid: int | None) -> bool:
-    return nid is None or page_to_nid(memory, folio) == nid
+class HugeZero(Shared):
+    """The huge zero page of a machine: `page`, or None while nobody needed it.
 
+    `refcount` (huge_zero_refcount) counts the address spaces that use it, and one more for the shrinker, which
+    drops the last one. `use` is /sys/kernel/mm/transparent_hugepage/use_zero_page.
+    """
 
-def _take_frame(memory: Memory, _task: Any, nid: int | None) -> Folio | None:
-    free = memory.free_list
-    for place in range(len(free) - 1, -1, -1):
-        if _is_on(memory, free[place], nid):
-            folio = free.pop(place)
-            poke(folio, "refcount", 1)
-            return folio
-    return None
-
-
-def _free_frame(memory: Memory, _task: Any, folio: Folio) -> None:
-    for page in reversed(folio.pages):
-        page.generation += 1
-        poke(page, "mapping", None)
-        poke(page, "lru", False)
-        poke(page, "anon_exclusive", False)
-        poke(page, "dirty", False)
-        poke(page, "pincount", 0)
-        poke(page, "token", None)
-        memory.free_list.append(page)
-    if folio.order:
-        break_up(folio)
-
-
-def break_up(folio: Folio) -> None:
-    """Each page becomes a folio of its own; inside an effect."""
-    for page in folio.pages:
-        page.order = 0
-        page.head = page
-        page.pages = (page,)
-
-
-def _take_huge(memory: Memory, _task: Any, nid: int | None) -> Folio | None:
-    size = memory.ptrs_per_pte
-    starts = range(0, len(memory.mem_map) - size + 1, size)
-    frames = memory.mem_map
-    fits = [pfn for pfn in starts if all(_is_on(memory, page, nid) for page in frames[pfn : pfn + size])]
-    return _take_block(memory, fits)
-
-
-def _take_highest_block(memory: Memory, _task: Any, above: int) -> Folio | None:
-    size = memory.ptrs_per_pte
-    starts = range(0, len(memory.mem_map) - size + 1, size)
-    return _take_block(memory, [pfn for pfn in reversed(starts) if pfn > above])
-
-
-def _take_block(memory: Memory, starts: list[int]) -> Folio | None:
-    """The first of the blocks of frames that is free, as a large folio."""
-    free = {folio.pfn for folio in memory.free_list}
-    for pfn in starts:
-        pages = tuple(memory.mem_map[pfn : pfn + memory.ptrs_per_pte])
-        if all(page.pfn in free for page in pages):
-            head = pages[0]
-            memory.free_list = [folio for folio in memory.free_list if folio not in pages]
-            for page in pages:
-                page.head = head
-            head.pages = pages
-            head.order = len(pages).bit_length() - 1
-            poke(head, "refcount", 1)
-            return head
-    return None
+    page: Atomic[Folio | None] = None
+    refcount: Atomic[int] = 0
+    use: Unshared[bool] = True
 
 
 def _get_unless_zero(folio: Folio, _task: Any, _arg: Any) -> bool:
@@ -212,92 +158,12 @@ def _get_unless_zero(folio: Folio, _task: Any, _arg: Any) -> bool:
     return True
 
 
-def _take_highest(memory: Memory, _task: Any, above: int) -> Folio | None:
-    folio = max(memory.free_list, key=lambda folio: folio.pfn, default=None)
-    if folio is None or folio.pfn <= above:
-        return None
-    memory.free_list.remove(folio)
-    poke(folio, "refcount", 1)
-    return folio
-
-
 def fields(obj: Any, *names: str, changes: bool = True) -> list[Place]:
     """These parts of an object, for `Operation.touches`."""
     return [(obj, name, changes) for name in names]
 
 
-def _takes_frame(memory: Memory, _task: Any, nid: int | None) -> list[Place]:
-    found = next((folio for folio in reversed(memory.free_list) if _is_on(memory, folio, nid)), None)
-    return [(memory, "free_list", True), *([] if found is None else fields(found, "refcount"))]
-
-
-def _takes_highest(memory: Memory, _task: Any, _above: int) -> list[Place]:
-    found = max(memory.free_list, key=lambda folio: folio.pfn, default=None)
-    return [(memory, "free_list", True), *([] if found is None else fields(found, "refcount"))]
-
-
-def _frees(memory: Memory, _task: Any, folio: Folio) -> list[Place] | None:
-    # What is broken up is another page's own afterwards, which no operation names.
-    if folio.order:
-        return None
-    freed = ("mapping", "lru", "anon_exclusive", "dirty", "pincount", "token", "generation")
-    return [(memory, "free_list", True), *fields(folio, *freed)]
-
-
-ALLOC_HUGE = Operation("alloc_pages", effect=_take_huge, acquires=("frames",))
-ISOLATE_FREE = Operation(
-    "isolate_freepages", effect=_take_highest, acquires=("frames",), touches=_takes_highest
-)
-ISOLATE_FREE_BLOCK = Operation("isolate_freepages", effect=_take_highest_block, acquires=("frames",))
-ALLOC_FRAME = Operation("alloc_pages", effect=_take_frame, acquires=("frames",), touches=_takes_frame)
-FREE_FRAME = Operation("free_pages", effect=_free_frame, releases=("frames",), touches=_frees)
 TRY_GET = Operation("folio_try_get", Access.ACQ_REL, field="refcount", effect=_get_unless_zero, local=True)
-
-
-def alloc_folio(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE, nid: int | None = None) -> Folio | None:
-    """A frame, of node `nid` if that is given, with one reference, or None; kernel: folio_alloc()."""
-    return _alloc(memory, gfp, ALLOC_FRAME, nid)
-
-
-def alloc_huge(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE, nid: int | None = None) -> Folio | None:
-    """A large folio of one upper entry's size with one reference, or None; kernel: vma_alloc_folio()."""
-    return _alloc(memory, gfp, ALLOC_HUGE, nid)
-
-
-def _alloc(memory: Memory, gfp: int, op: Operation, nid: int | None) -> Folio | None:
-    rt = active.runtime
-    if rt is not None:
-        if gfpflags_allow_blocking(gfp):
-            might_sleep()
-        rt.might_alloc(gfp)
-        if gfp & GFP_DIRECT_RECLAIM:
-            may_reclaim(rt)
-        if rt.faults and rt.choose(2, "allocation of a page fails"):
-            rt.faults -= 1
-            return None
-    folio: Folio | None = perform(op, memory, nid)
-    if folio is None and gfpflags_allow_blocking(gfp):
-        direct_reclaim()
-        folio = perform(op, memory, nid)
-    if folio is not None:
-        trace("mm_page_alloc", page=folio.name)
-    return folio
-
-
-def isolate_freepage(memory: Memory, above: int) -> Folio | None:
-    """The highest free frame beyond number `above`, with one reference, or None; kernel: compaction_alloc()."""
-    folio: Folio | None = perform(ISOLATE_FREE, memory, above)
-    if folio is not None:
-        trace("mm_page_alloc", page=folio.name)
-    return folio
-
-
-def isolate_freepages_block(memory: Memory, above: int) -> Folio | None:
-    """The highest free frames beyond number `above` for a large folio, with one reference, or None."""
-    folio: Folio | None = perform(ISOLATE_FREE_BLOCK, memory, above)
-    if folio is not None:
-        trace("mm_page_alloc", page=folio.name)
-    return folio
 
 
 def _is_unlocked(lock: FolioLock, _task: Any) -> bool:
@@ -336,7 +202,8 @@ def migration_entry_wait_on_locked(folio: Folio) -> None:
 
 def folio_test_anon(folio: Folio) -> bool:
     """The folio holds anonymous memory."""
-    return isinstance(READ_ONCE(folio, "mapping"), AnonVma)
+    mapping: Mapping | None = READ_ONCE(folio, "mapping")
+    return mapping is not None and mapping.anon
 
 
 def folio_mapped(folio: Folio) -> bool:
@@ -373,28 +240,3 @@ def folio_get(folio: Folio) -> None:
         f"VM_BUG_ON_FOLIO: {folio.name} used after free",
         "refcount",
     )
-
-
-def folio_put(memory: Memory, folio: Folio) -> None:
-    """Drop a reference; the last one frees the frame."""
-    folio = folio.head
-    left = atomic_add_return(folio, "refcount", -1)
-    bug_on(left < 0, f"VM_BUG_ON_FOLIO(folio_ref_count({folio.name}) < 0)", "refcount")
-    if left == 0:
-        mapcount = total_mapcount(folio) if folio.order else folio.mapcount
-        bug_on(
-            mapcount != 0, f"BUG: Bad page state: {folio.name} is freed with mapcount {mapcount}", "mapcount"
-        )
-        bug_on(
-            not folio.lock.unheld, f"BUG: Bad page state: {folio.name} is freed with PG_locked", "refcount"
-        )
-        trace("mm_page_free", page=folio.name)
-        pool = folio.hugetlb
-        if pool is None:
-            perform(FREE_FRAME, memory, folio)
-            return
-        # The frame may have another owner before the pool is told.
-        folio.hugetlb, promised = None, folio.restore_reserve
-        folio.restore_reserve = False
-        perform(FREE_FRAME, memory, folio)
-        pool.free_huge_page(promised=promised)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from lockdep.gfp import GFP_KERNEL
 from tree import NoMemory
 from vm.anon_vma_chain import anon_vma_fork, unlink_anon_vmas
@@ -18,27 +16,15 @@ from vm.filemap import (
     vma_interval_tree_insert_after,
 )
 from vm.layout import VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK
-from vm.mm import (
-    MmStruct,
-    check_stable_address_space,
-    mmap_write_lock,
-    mmap_write_lock_nested,
-    mmap_write_unlock,
-)
+from vm.machine import Machine
+from vm.mm import check_stable_address_space, mmap_write_lock, mmap_write_lock_nested, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
 from vm.munmap import remove_vma
 from vm.tlb import flush_tlb_mm
-from vm.uffd_copy import (
-    dup_userfaultfd,
-    dup_userfaultfd_complete,
-    dup_userfaultfd_fail,
-    dup_userfaultfd_vma,
-)
+from vm.uffd_copy import dup_userfaultfd, dup_userfaultfd_complete, dup_userfaultfd_fail, dup_userfaultfd_vma
 from vm.vm_ops import vma_open
-from vm.vma import VmArea, vm_area_dup, vm_area_free
+from vm.vma import vm_area_dup, vm_area_free
 from vm.vma_lock import vma_mark_attached, vma_start_write
-
-if TYPE_CHECKING:
-    from vm.machine import Machine
 
 
 def sys_fork(machine: Machine, parent: MmStruct, name: str) -> MmStruct | None:

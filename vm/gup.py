@@ -22,28 +22,20 @@ from concurrency import (
 from vm.cow import PROTECTED
 from vm.errno import EFAULT
 from vm.find import vma_lookup
-from vm.folio import Folio, folio_get, folio_put, folio_test_anon, folio_try_get
+from vm.folio import Folio, folio_get, folio_test_anon, folio_try_get
 from vm.layout import PAGE_SIZE, VM_MAYWRITE, VM_SHARED, VM_WRITE
 from vm.memory import access_error, handle_mm_fault
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
-from vm.pgtable import (
-    PTE_READ,
-    PageTable,
-    Present,
-    Pte,
-    pmdp_get,
-    pte_index,
-    ptep_get,
-    userfaultfd_pte_wp,
-)
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import Memory, MmStruct, VmArea
+from vm.page_alloc import folio_put
+from vm.pgtable import pmdp_get, pte_index, ptep_get, userfaultfd_pte_wp
+from vm.pgtable_types import PTE_READ, PageTable, Present, Pte
 from vm.uffd import handle_userfault
 from vm.zero_page import pfn_to_page
 
 if TYPE_CHECKING:
     from concurrency import Task
     from concurrency.operation import Place
-    from vm.folio import Memory
-    from vm.vma import VmArea
 
 
 def _begin(memory: Memory, task: Task, _arg: Any) -> None:

@@ -7,19 +7,12 @@ from vm.errno import EFAULT
 from vm.find import vma_lookup
 from vm.layout import PAGE_SIZE
 from vm.memory import access_error, handle_mm_fault
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
-from vm.mmu_notifier import (
-    DEVICE_LOAD,
-    DEVICE_STORE,
-    MmuIntervalNotifier,
-    drop,
-    install,
-    mmu_interval_notifier_remove,
-    mmu_interval_read_begin,
-    mmu_interval_read_retry,
-    notifier_cache,
-)
-from vm.pgtable import PTE_READ, PageTable, Present, pmdp_get, pte_index, ptep_get
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import MmStruct
+from vm.mmu_notifier import mmu_interval_notifier_remove, mmu_interval_read_begin, mmu_interval_read_retry
+from vm.pgtable import pmdp_get, pte_index, ptep_get
+from vm.pgtable_types import PTE_READ, PageTable, Present
+from vm.secondary_mmu import DEVICE_LOAD, DEVICE_STORE, MmuIntervalNotifier, drop, install, notifier_cache
 from vm.user import Killed
 
 

@@ -8,8 +8,10 @@ from vm.folio import Folio, folio_get, folio_maybe_dma_pinned
 from vm.huge_pmd import change_pmd_bits, deposit, is_leaf, pmdp_huge_get_and_clear, withdraw
 from vm.huge_split_pmd import split_huge_pmd_locked
 from vm.huge_zero import mm_get_huge_zero_page
-from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter
-from vm.pgtable import (
+from vm.mm import add_mm_counter
+from vm.mm_types import MM_ANONPAGES, MmStruct, VmArea
+from vm.pgtable import new_table, pfn_swap_entry_to_page, pmdp_get, pte_cache, set_pmd, userfaultfd_wp
+from vm.pgtable_types import (
     PTE_RIGHTS,
     PTE_SOFT_DIRTY,
     PTE_SWP_EXCLUSIVE,
@@ -18,15 +20,8 @@ from vm.pgtable import (
     PTE_YOUNG,
     Migration,
     Present,
-    new_table,
-    pfn_swap_entry_to_page,
-    pmdp_get,
-    pte_cache,
-    set_pmd,
-    userfaultfd_wp,
 )
 from vm.tlb import MmuGather, flush_tlb_range, tlb_remove_tlb_entry
-from vm.vma import VmArea
 from vm.zero_page import is_huge_zero_pmd
 
 

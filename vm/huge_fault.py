@@ -8,27 +8,17 @@ from __future__ import annotations
 from concurrency import READ_ONCE, trace
 from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EFAULT, ENOMEM
-from vm.folio import Folio, alloc_huge, folio_get, folio_put, folio_wait_locked
+from vm.folio import Folio, folio_get, folio_wait_locked
 from vm.huge_pmd import change_pmd_bits, deposit
 from vm.huge_split_pmd import split_huge_pmd, split_huge_pmd_locked
 from vm.huge_zero import mm_get_huge_zero_page
 from vm.layout import VM_HUGEPAGE
-from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter, check_stable_address_space
-from vm.pgtable import (
-    PTE_DIRTY,
-    PTE_YOUNG,
-    Migration,
-    Present,
-    maybe_mkwrite,
-    mk_pte,
-    new_table,
-    pfn_swap_entry_to_page,
-    pmdp_get,
-    pte_cache,
-    set_pmd,
-)
+from vm.mm import add_mm_counter, check_stable_address_space
+from vm.mm_types import MM_ANONPAGES, MmStruct, VmArea
+from vm.page_alloc import alloc_huge, folio_put
+from vm.pgtable import maybe_mkwrite, mk_pte, new_table, pfn_swap_entry_to_page, pmdp_get, pte_cache, set_pmd
+from vm.pgtable_types import PTE_DIRTY, PTE_YOUNG, Migration, Present
 from vm.rmap import hugepage_add_new_anon_rmap, hugepage_set_anon_rmap
-from vm.vma import VmArea
 from vm.zero_page import is_huge_zero_pmd
 
 FALLBACK = 1

@@ -7,34 +7,15 @@ from typing import Any
 from concurrency import READ_ONCE, Operation, atomic_add_return, peek, perform, poke, trace
 from vm.anon_vma import put_anon_vma
 from vm.errno import EAGAIN, EBUSY
-from vm.folio import (
-    Folio,
-    folio_get,
-    folio_mapped,
-    folio_maybe_dma_pinned,
-    folio_put,
-)
+from vm.folio import Folio, folio_get, folio_mapped, folio_maybe_dma_pinned
 from vm.huge_pmd import change_pmd_bits, maps, pmdp_invalidate
+from vm.mm_types import VmArea
 from vm.mmu_notifier import notified
-from vm.pgtable import (
-    PTE_KEPT,
-    PTE_SWP_EXCLUSIVE,
-    Migration,
-    Present,
-    make_migration_entry,
-    maybe_mkwrite,
-    mk_pte,
-    pmdp_get,
-    set_pmd,
-)
+from vm.page_alloc import folio_put
+from vm.pgtable import make_migration_entry, maybe_mkwrite, mk_pte, pmdp_get, set_pmd
+from vm.pgtable_types import PTE_KEPT, PTE_SWP_EXCLUSIVE, Migration, Present
 from vm.remove_migration import remove_migration_pte
-from vm.rmap import (
-    folio_get_anon_vma,
-    folio_lock_anon_vma_read,
-    rmap_walk_anon,
-    try_to_migrate_one,
-)
-from vm.vma import VmArea
+from vm.rmap import folio_get_anon_vma, folio_lock_anon_vma_read, rmap_walk_anon, try_to_migrate_one
 
 
 def migrate_locked_huge_folio(src: Folio, dst: Folio) -> int:

@@ -7,17 +7,10 @@ mapped page by page at any time without allocating.
 from __future__ import annotations
 
 from concurrency import Operation, bug_on, perform
-from vm.folio import Folio, Memory
-from vm.mm import MmStruct
-from vm.pgtable import (
-    PMD_SET,
-    PTE_RIGHTS,
-    Migration,
-    PageTable,
-    Pmd,
-    Present,
-    pmd_index,
-)
+from vm.folio import Folio
+from vm.mm_types import Memory, MmStruct
+from vm.pgtable import PMD_SET, pmd_index
+from vm.pgtable_types import PTE_RIGHTS, Migration, PageTable, Pmd, Present
 from vm.tlb import flush_tlb_range
 
 

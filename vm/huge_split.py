@@ -7,24 +7,13 @@ from typing import Any
 from concurrency import READ_ONCE, Operation, bug_on, peek, perform, poke, trace
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write, put_anon_vma
 from vm.errno import EAGAIN, EBUSY
-from vm.folio import (
-    Folio,
-    Memory,
-    break_up,
-    folio_mapped,
-    folio_put,
-    folio_try_get,
-    total_mapcount,
-)
+from vm.folio import Folio, folio_mapped, folio_try_get, total_mapcount
 from vm.huge_split_pmd import split_huge_pmd
+from vm.mm_types import Memory, VmArea
 from vm.mmu_notifier import notified
+from vm.page_alloc import break_up, folio_put
 from vm.remove_migration import remove_migration_pte
-from vm.rmap import (
-    folio_get_anon_vma,
-    rmap_walk_locked,
-    try_to_migrate_one,
-)
-from vm.vma import VmArea
+from vm.rmap import folio_get_anon_vma, rmap_walk_locked, try_to_migrate_one
 
 
 def split_huge_page(memory: Memory, folio: Folio) -> int:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from concurrency import atomic_add_return, bug_on, trace
-from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_put
+from vm.folio import Folio, folio_get, folio_maybe_dma_pinned
 from vm.huge_pmd import is_leaf, maps, pmd_folio, pmdp_huge_get_and_clear, pmdp_invalidate, withdraw
-from vm.pgtable import (
+from vm.layout import ZERO_PFN
+from vm.mm_types import VmArea
+from vm.page_alloc import folio_put
+from vm.pgtable import make_migration_entry, mk_pte, pfn_swap_entry_to_page, pmdp_get, set_pmd
+from vm.pgtable_types import (
     PTE_RIGHTS,
     PTE_SWP_EXCLUSIVE,
     PTE_UFFD_WP,
@@ -13,15 +17,9 @@ from vm.pgtable import (
     PTE_YOUNG,
     Migration,
     Present,
-    make_migration_entry,
-    mk_pte,
-    pfn_swap_entry_to_page,
-    pmdp_get,
-    set_pmd,
 )
 from vm.tlb import flush_tlb_range
-from vm.vma import VmArea
-from vm.zero_page import ZERO_PFN, is_huge_zero_pmd
+from vm.zero_page import is_huge_zero_pmd
 
 
 def split_huge_pmd(vma: VmArea, address: int, *, freeze: bool = False, folio: Folio | None = None) -> None:

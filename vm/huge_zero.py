@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from concurrency import READ_ONCE, atomic_add_unless, atomic_dec_and_test, bug_on, cmpxchg, trace, xchg
 from lockdep.gfp import GFP_HIGHUSER_MOVABLE
-from vm.folio import Folio, Memory, alloc_huge, folio_put
-from vm.mm import MmStruct
+from vm.folio import Folio
+from vm.mm_types import Memory, MmStruct
+from vm.page_alloc import alloc_huge, folio_put
 
 _SHRINKER = 1
 

@@ -10,7 +10,7 @@ from concurrency import READ_ONCE, RwSemaphore, trace
 from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EFAULT, ENOMEM
 from vm.filemap import add_folio, filemap_get_folio, i_mmap_lock_write, i_mmap_unlock_write
-from vm.folio import Folio, Memory, folio_put
+from vm.folio import Folio
 from vm.hugetlb_cow import hugetlb_wp, hugetlb_write_fault, unmap_ref_private
 from vm.hugetlb_reserve import alloc_hugetlb_folio, put_unused
 from vm.hugetlb_share import huge_pmd_share, huge_pmd_unshare, want_pmd_share
@@ -22,15 +22,10 @@ from vm.hugetlbfs import (
     hugetlb_vma_lock_write,
 )
 from vm.layout import PAGE_SIZE, VM_SHARED
+from vm.mm_types import Memory, VmArea
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
+from vm.page_alloc import folio_put
 from vm.pgtable import (
-    PTE_DIRTY,
-    PTE_EXEC,
-    PTE_READ,
-    PTE_WRITE,
-    PTE_YOUNG,
-    PageTable,
-    Present,
     addresses,
     maybe_mkwrite,
     mk_pte,
@@ -41,9 +36,10 @@ from vm.pgtable import (
     ptep_get_and_clear,
     set_pte,
 )
+from vm.pgtable_types import PTE_DIRTY, PTE_EXEC, PTE_READ, PTE_WRITE, PTE_YOUNG, PageTable, Present
 from vm.rmap import folio_add_file_rmap, folio_add_new_anon_rmap, folio_remove_rmap
 from vm.tlb import MmuGather, flush_tlb_range, tlb_flush_mmu_tlbonly, tlb_remove_tlb_entry
-from vm.vma import VmArea, linear_page_index, vma_set_page_prot
+from vm.vma import linear_page_index, vma_set_page_prot
 
 _RIGHTS = PTE_READ | PTE_WRITE | PTE_EXEC
 

@@ -11,23 +11,15 @@ from concurrency import READ_ONCE, trace
 from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EFAULT, ENOMEM
 from vm.filemap import filemap_get_folio, i_mmap_lock_write, i_mmap_unlock_write, vma_interval_tree_foreach
-from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
+from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_test_anon
 from vm.hugetlb_reserve import alloc_hugetlb_folio, put_unused
-from vm.hugetlbfs import (
-    HPAGE_RESV_UNMAPPED,
-    HugetlbFile,
-    hstate_file,
-    vma_resv_map,
-)
+from vm.hugetlbfs import HPAGE_RESV_UNMAPPED, HugetlbFile, hstate_file, vma_resv_map
 from vm.layout import PAGE_SIZE, VM_SHARED
 from vm.mm import SINGLE_DEPTH_NESTING
+from vm.mm_types import VmArea
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
+from vm.page_alloc import folio_put
 from vm.pgtable import (
-    PTE_DIRTY,
-    PTE_WRITE,
-    PTE_YOUNG,
-    PageTable,
-    Present,
     maybe_mkwrite,
     mk_pte,
     pte_alloc,
@@ -38,14 +30,10 @@ from vm.pgtable import (
     ptep_set_wrprotect,
     set_pte,
 )
+from vm.pgtable_types import PTE_DIRTY, PTE_WRITE, PTE_YOUNG, PageTable, Present
 from vm.rmap import folio_add_new_anon_rmap, folio_dup_rmap, folio_remove_rmap
-from vm.tlb import (
-    ptep_clear_flush,
-    tlb_finish_mmu,
-    tlb_gather_mmu,
-    tlb_remove_tlb_entry,
-)
-from vm.vma import VmArea, linear_page_index, vma_address
+from vm.tlb import ptep_clear_flush, tlb_finish_mmu, tlb_gather_mmu, tlb_remove_tlb_entry
+from vm.vma import linear_page_index, vma_address
 
 
 def hugetlb_write_fault(

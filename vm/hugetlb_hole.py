@@ -15,14 +15,15 @@ from vm.filemap import (
     invalidate_mapping_page,
     vma_interval_tree_foreach,
 )
-from vm.folio import Memory, folio_mapped, folio_put
+from vm.folio import folio_mapped
 from vm.hugetlb import find_lock_page, unmap_hugepage_range
 from vm.hugetlb_reserve import hugetlb_unreserve_pages
 from vm.hugetlbfs import HugetlbFile, hugetlb_vma_lock
 from vm.layout import PAGE_SHIFT
+from vm.mm_types import Memory, VmArea
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
+from vm.page_alloc import folio_put
 from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
-from vm.vma import VmArea
 
 
 def hugetlb_vmtruncate(memory: Memory, mapping: HugetlbFile, size: int) -> int:

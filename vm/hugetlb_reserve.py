@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from concurrency import trace
 from vm.errno import ENOMEM
-from vm.folio import Folio, alloc_folio, folio_put
-from vm.hugetlbfs import HugetlbFile, ResvMap, hstate_file, vma_resv_map
+from vm.folio import Folio
+from vm.hugetlbfs import HugetlbFile, hstate_file, vma_resv_map
 from vm.layout import VM_NORESERVE, VM_SHARED, VM_WRITE
-from vm.mm import MmStruct
-from vm.vma import VmArea, linear_page_index, vma_pages
+from vm.mm_types import MmStruct, VmArea
+from vm.page_alloc import alloc_folio, folio_put
+from vm.resv_map import ResvMap
+from vm.vma import linear_page_index, vma_pages
 
 # -- the map ----------------------------------------------------------------------------------------------------
 

@@ -20,10 +20,12 @@ from concurrency import Access, Operation, active, perform, trace
 from vm.filemap import i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
 from vm.hugetlbfs import hstate_file
 from vm.layout import VM_LOCKED, VM_SHARED
+from vm.mm_types import VmArea
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
-from vm.pgtable import PageTable, addresses, pmdp_get, pte_alloc, pte_index, pte_offset_map, set_pmd
+from vm.pgtable import addresses, pmdp_get, pte_alloc, pte_index, pte_offset_map, set_pmd
+from vm.pgtable_types import PageTable
 from vm.tlb import flush_tlb_range, tlb_remove_table_sync_one
-from vm.vma import VmArea, linear_page_index, vma_address
+from vm.vma import linear_page_index, vma_address
 
 
 def _add(table: PageTable, _task: Any, by: int) -> None:

@@ -7,10 +7,10 @@ neither moved nor reclaimed.
 
 from __future__ import annotations
 
-from concurrency import Mutex, Plain, RwSemaphore, Shared, Spinlock, Unshared, poke
-from vm.filemap import AddressSpace
+from concurrency import Mutex, Plain, RwSemaphore, Spinlock, Unshared, poke
 from vm.layout import VM_SHARED
-from vm.vma import VmArea
+from vm.mm_types import AddressSpace, VmArea
+from vm.resv_map import ResvMap
 
 _FAULT_MUTEXES = 4
 """So many for each file; the kernel has one table of them for all."""
@@ -19,22 +19,6 @@ HPAGE_RESV_UNMAPPED = "HPAGE_RESV_UNMAPPED"
 """What a private mapping without reservations of its own has if a page was taken from it for those who have
 some.
 """
-
-
-class ResvMap(Shared):
-    """For which pages something is known of reservations; `regions` are their numbers in the file, under `lock`.
-
-    That of a file has the pages that are reserved for it, be they allocated yet or not. That of a private
-    mapping has the pages whose reservation was used up: what is not in it is reserved. `rw_sema` is the lock of
-    such a mapping, as since v6.6 (`hugetlb_vma_lock`).
-    """
-
-    lock: Unshared[Spinlock]
-    rw_sema: Unshared[RwSemaphore]
-    regions: Plain[frozenset[int]] = frozenset()
-
-    def __init__(self) -> None:
-        super().__init__(lock=Spinlock("resv_map->lock"), rw_sema=RwSemaphore("hugetlb_vma_lock"))
 
 
 class HugetlbFile(AddressSpace):

@@ -10,19 +10,10 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from concurrency import (
-    Access,
-    Operation,
-    active,
-    trace,
-)
-from vm.anon_vma import AnonVma, AnonVmaChain
+from concurrency import Access, Operation, active, trace
 from vm.layout import PAGE_SHIFT
-
-if TYPE_CHECKING:
-    from vm.vma import VmArea
+from vm.mm_types import AnonVma, AnonVmaChain, VmArea
 
 RB_READ = Operation("anon_vma_interval_tree_iter", Access.READ, field="rb_root", local=True)
 RB_INSERT = Operation("anon_vma_interval_tree_insert", Access.WRITE, field="rb_root", local=True)

@@ -10,22 +10,12 @@ from itertools import chain
 from typing import NamedTuple
 
 from concurrency import RwSemaphore
-from vm.anon_vma import AnonVma
-from vm.filemap import AddressSpace
-from vm.folio import Folio, Memory
-from vm.layout import (
-    PAGE_SHIFT,
-    PAGE_SIZE,
-    TASK_SIZE,
-    VM_ACCESS_FLAGS,
-    VM_NONLINEAR,
-    VM_WRITE,
-    page_align,
-)
-from vm.mm import MmStruct
-from vm.pgtable import PTE_READ, PTE_WRITE, Migration, PageTable, Pmd, Present, Swap
-from vm.swap import SWP_USED
-from vm.vma import VmArea, vma_is_temporary_stack
+from vm.folio import Folio, Mapping
+from vm.layout import PAGE_SHIFT, PAGE_SIZE, TASK_SIZE, VM_ACCESS_FLAGS, VM_NONLINEAR, VM_WRITE, page_align
+from vm.mm_types import AddressSpace, AnonVma, Memory, MmStruct, VmArea
+from vm.pgtable_types import PTE_READ, PTE_WRITE, Migration, PageTable, Pmd, Present, Swap
+from vm.swap_area import SWP_USED
+from vm.vma import vma_is_temporary_stack
 from vm.zero_page import is_huge_zero_frame, is_zero_pfn, pfn_to_page
 
 
@@ -93,22 +83,26 @@ def coverage(mms: Iterable[MmStruct], memory: Memory, part: Part = EVERYTHING) -
             mapping = folio.mapping
             if folio.generation != pte.generation or mapping is None:
                 continue
-            anon = isinstance(mapping, AnonVma)
-            lock = mapping.root.rwsem if isinstance(mapping, AnonVma) else mapping.i_mmap_rwsem
+            if isinstance(mapping, AnonVma):
+                lock = mapping.root.rwsem
+            else:
+                assert isinstance(mapping, AddressSpace)
+                lock = mapping.i_mmap_rwsem
             if part.lock is not None and lock is not part.lock:
                 continue
             if lock.unheld and not _is_found(mm, _tree(mapping, folio.index), folio.index, address):
                 return (
-                    f"no VMA in the {'anon_vma' if anon else 'i_mmap'} interval tree of {folio.name} covers "
+                    f"no VMA in the {'anon_vma' if mapping.anon else 'i_mmap'} interval tree of {folio.name} covers "
                     f"{mm.name}:{address:#x}, whose entry is {pte}: an rmap walk would miss it"
                 )
     return None
 
 
-def _tree(mapping: AnonVma | AddressSpace, pgoff: int) -> Iterator[VmArea]:
+def _tree(mapping: Mapping, pgoff: int) -> Iterator[VmArea]:
     """The VMAs of an rmap tree that a search for page `pgoff` looks at."""
     if isinstance(mapping, AnonVma):
         return (avc.vma for _, last, avc in mapping.rb_root if last >= pgoff)
+    assert isinstance(mapping, AddressSpace)
     return chain((vma for _, last, vma in mapping.i_mmap if last >= pgoff), mapping.i_mmap_nonlinear)
 
 

@@ -10,15 +10,13 @@ from functools import partial
 from concurrency import READ_ONCE, bug_on, peek, trace
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.collapse_control import KHUGEPAGED, CollapseControl, Scan
-from vm.filemap import AddressSpace, i_mmap_lock_write, i_mmap_unlock_write, vma_interval_tree_foreach
+from vm.filemap import i_mmap_lock_write, i_mmap_unlock_write, vma_interval_tree_foreach
 from vm.find import vma_lookup
-from vm.folio import Folio, Memory, alloc_huge, folio_put
+from vm.folio import Folio
 from vm.huge_pmd import deposit, pmdp_huge_get_and_clear
 from vm.layout import PAGE_SIZE, VM_HUGEPAGE, VM_HUGETLB, VM_NOHUGEPAGE, VM_SPECIAL
 from vm.lru import isolate_lru_page, putback_lru_page
 from vm.mm import (
-    MM_ANONPAGES,
-    MmStruct,
     add_mm_counter,
     mmap_read_lock,
     mmap_read_unlock,
@@ -26,15 +24,10 @@ from vm.mm import (
     mmap_write_trylock,
     mmap_write_unlock,
 )
+from vm.mm_types import MM_ANONPAGES, AddressSpace, Memory, MmStruct, VmArea
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
+from vm.page_alloc import alloc_huge, folio_put
 from vm.pgtable import (
-    PTE_DIRTY,
-    PTE_UFFD_WP,
-    PTE_YOUNG,
-    Migration,
-    PageTable,
-    Present,
-    Pte,
     maybe_mkwrite,
     mk_pte,
     pmd_index,
@@ -45,9 +38,10 @@ from vm.pgtable import (
     set_pmd,
     userfaultfd_wp,
 )
+from vm.pgtable_types import PTE_DIRTY, PTE_UFFD_WP, PTE_YOUNG, Migration, PageTable, Present, Pte
 from vm.rmap import folio_remove_rmap, hugepage_add_new_anon_rmap
 from vm.tlb import flush_tlb_range, tlb_remove_table_sync_one
-from vm.vma import VmArea, vma_address, vma_is_anonymous, vma_is_temporary_stack
+from vm.vma import vma_address, vma_is_anonymous, vma_is_temporary_stack
 from vm.vma_lock import vma_start_write
 from vm.zero_page import is_zero_pfn
 

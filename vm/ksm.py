@@ -8,8 +8,10 @@ from __future__ import annotations
 from concurrency import READ_ONCE
 from vm.find import vma_find
 from vm.layout import PAGE_SIZE, VM_MERGEABLE
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
-from vm.pgtable import Present, pte_offset_map, ptep_get
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import MmStruct
+from vm.pgtable import pte_offset_map, ptep_get
+from vm.pgtable_types import Present
 from vm.zero_page import vm_normal_page
 
 

@@ -14,6 +14,8 @@ PAGE_SIZE: Final = 1 << PAGE_SHIFT
 PTRS_PER_PTE: Final = 2
 """How many entries a page-table page has if `boot` is not told otherwise."""
 TASK_SIZE: Final = (1 << 47) - PAGE_SIZE
+# No frame has this number, so that whoever takes it for one, and looks it up in mem_map, fails at once.
+ZERO_PFN: Final = 1 << 40
 USER_PGTABLES_CEILING: Final = 1 << 47
 MMAP_MIN_ADDR: Final = 0x10000
 MAX_MAP_COUNT: Final = 65530

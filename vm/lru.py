@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from concurrency import cmpxchg
-from vm.folio import Folio, Memory, folio_put, folio_try_get
+from vm.folio import Folio, folio_try_get
+from vm.mm_types import Memory
+from vm.page_alloc import folio_put
 
 
 def isolate_lru_page(memory: Memory, folio: Folio) -> bool:

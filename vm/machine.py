@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from concurrency import ConcurrencyError, domain, peek
 from lockdep.gfp import GFP_KERNEL, GFP_NOFAIL
-from vm.era import V6_1, Era, era_named
-from vm.folio import Memory
+from vm.era import V6_1, era_named
 from vm.layout import PTRS_PER_PTE
-from vm.mm import MmStruct, mm_cache
+from vm.mm import mm_cache
+from vm.mm_types import Era, Memory, MmStruct
 
 _MOST_PTRS = 512
 

@@ -31,7 +31,8 @@ from vm.layout import (
     page_align,
 )
 from vm.memory import handle_user_fault
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
 from vm.mman import (
     MADV_COLD,
     MADV_COLLAPSE,
@@ -60,7 +61,7 @@ from vm.mman import (
     MADV_WIPEONFORK,
 )
 from vm.modify import vma_modify_flags
-from vm.vma import VmArea, linear_page_index, vma_is_anonymous
+from vm.vma import linear_page_index, vma_is_anonymous
 from vm.vma_lock import vma_start_write
 from vm.zap import zap_page_range
 

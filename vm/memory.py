@@ -6,9 +6,9 @@ from concurrency import trace
 from vm.anon_vma_chain import anon_vma_prepare
 from vm.cow import PROTECTED, do_wp_page
 from vm.errno import EFAULT, ENOMEM
-from vm.fault_lock import Hold, hold_mmap_lock
+from vm.fault_lock import hold_mmap_lock
 from vm.file_fault import do_fault
-from vm.folio import alloc_folio, folio_put, migration_entry_wait_on_locked
+from vm.folio import migration_entry_wait_on_locked
 from vm.huge_fault import (
     FALLBACK,
     do_huge_pmd_anonymous_page,
@@ -18,17 +18,12 @@ from vm.huge_fault import (
 )
 from vm.hugetlb import hugetlb_fault
 from vm.hugetlbfs import is_vm_hugetlb_page
-from vm.layout import PAGE_SIZE, TASK_SIZE, VM_HUGEPAGE, VM_READ, VM_WRITE
-from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter, check_stable_address_space
+from vm.layout import PAGE_SIZE, TASK_SIZE, VM_HUGEPAGE, VM_READ, VM_WRITE, ZERO_PFN
+from vm.mm import add_mm_counter, check_stable_address_space
+from vm.mm_types import MM_ANONPAGES, Hold, MmStruct, VmArea
 from vm.numa import do_huge_pmd_numa_page, do_numa_page
+from vm.page_alloc import alloc_folio, folio_put
 from vm.pgtable import (
-    PTE_DIRTY,
-    PTE_YOUNG,
-    Marker,
-    Migration,
-    PageTable,
-    Present,
-    Swap,
     maybe_mkwrite,
     mk_pte,
     pfn_swap_entry_to_page,
@@ -38,12 +33,12 @@ from vm.pgtable import (
     set_pte,
     userfaultfd_pte_wp,
 )
+from vm.pgtable_types import PTE_DIRTY, PTE_YOUNG, Marker, Migration, PageTable, Present, Swap
 from vm.rmap import folio_add_new_anon_rmap
 from vm.swap_fault import do_swap_page
 from vm.uffd import handle_userfault, pte_marker_handle
-from vm.vma import VmArea, vma_is_accessible, vma_is_anonymous
+from vm.vma import vma_is_accessible, vma_is_anonymous
 from vm.vma_lock import holds_vma_lock
-from vm.zero_page import ZERO_PFN
 
 RETRY = 3
 """The VMA's own lock is not enough for this fault. Kernel: VM_FAULT_RETRY."""

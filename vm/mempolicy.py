@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from vm.errno import EFAULT, EINVAL, ESRCH
 from vm.find import vma_find
-from vm.folio import Folio, alloc_folio, folio_put
+from vm.folio import Folio
 from vm.layout import PAGE_SIZE, page_align
 from vm.lru import isolate_lru_page, putback_lru_page
 from vm.migrate import migrate_folio
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
-from vm.pgtable import PageTable, Present, addresses, pmdp_get, ptep_get
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct
+from vm.page_alloc import alloc_folio, folio_put
+from vm.pgtable import addresses, pmdp_get, ptep_get
+from vm.pgtable_types import PageTable, Present
 from vm.vma_lock import vma_start_write
 from vm.workqueue import Workqueue, flush_workqueue
 from vm.zero_page import vm_normal_page

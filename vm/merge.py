@@ -6,13 +6,11 @@ Everything here needs mmap_lock for writing, but `find_mergeable_anon_vma`, whic
 from __future__ import annotations
 
 from vm.adjust import give_back_anon_vma, inherit_anon_vma, vma_adjust
-from vm.anon_vma import AnonVma
 from vm.anon_vma_chain import list_is_singular
-from vm.filemap import AddressSpace
 from vm.find import vma_find
 from vm.layout import PAGE_SHIFT, VM_SOFTDIRTY, VM_SPECIAL
-from vm.mm import MmStruct
-from vm.vma import VmArea, vma_pages
+from vm.mm_types import AddressSpace, AnonVma, MmStruct, VmArea
+from vm.vma import vma_pages
 
 
 def is_mergeable_vma(vma: VmArea, flags: int, file: AddressSpace | None) -> bool:

@@ -5,22 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from concurrency import READ_ONCE, Operation, peek, perform, poke, trace
-from vm.anon_vma import AnonVma, put_anon_vma
+from vm.anon_vma import put_anon_vma
 from vm.errno import EAGAIN, EBUSY
-from vm.folio import (
-    Folio,
-    Memory,
-    alloc_folio,
-    fields,
-    folio_mapped,
-    folio_put,
-    folio_test_anon,
-    isolate_freepage,
-    isolate_freepages_block,
-)
+from vm.folio import Folio, fields, folio_mapped, folio_test_anon
 from vm.huge_migrate import migrate_locked_huge_folio
 from vm.huge_split import split_huge_page
 from vm.lru import isolate_lru_page, putback_lru_page
+from vm.mm_types import AnonVma, Memory
+from vm.page_alloc import alloc_folio, folio_put, isolate_freepage, isolate_freepages_block
 from vm.remove_migration import remove_migration_ptes
 from vm.rmap import folio_get_anon_vma, try_to_migrate
 from vm.writeback import folio_wait_writeback

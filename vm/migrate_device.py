@@ -6,25 +6,17 @@ Simpler here: what was collected is put back where it was; the driver's copy to 
 from __future__ import annotations
 
 from concurrency import trace
-from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
+from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_test_anon
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE
+from vm.mm_types import VmArea
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
-from vm.pgtable import (
-    PTE_SWP_EXCLUSIVE,
-    PageTable,
-    Present,
-    addresses,
-    make_migration_entry,
-    pmdp_get,
-    ptep_get,
-    ptep_get_and_clear,
-    set_pte,
-)
+from vm.page_alloc import folio_put
+from vm.pgtable import addresses, make_migration_entry, pmdp_get, ptep_get, ptep_get_and_clear, set_pte
+from vm.pgtable_types import PTE_SWP_EXCLUSIVE, PageTable, Present
 from vm.remove_migration import remove_migration_ptes
 from vm.rmap import folio_remove_rmap
 from vm.tlb import flush_tlb_batched_pending, flush_tlb_range
-from vm.vma import VmArea
 from vm.zero_page import vm_normal_page
 
 

@@ -11,7 +11,6 @@ from tree import Busy, NoMemory
 from vm.adjust import vma_expand
 from vm.errno import EEXIST, EINVAL, ENOMEM, EPERM, ESRCH
 from vm.filemap import (
-    AddressSpace,
     fput,
     get_file,
     i_mmap_lock_write,
@@ -45,7 +44,8 @@ from vm.layout import (
     page_align,
 )
 from vm.merge import can_vma_merge_after, can_vma_merge_before, vma_merge
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import AddressSpace, MmStruct, VmArea
 from vm.mman import (
     MAP_ANONYMOUS,
     MAP_FIXED,
@@ -59,7 +59,7 @@ from vm.mman import (
 )
 from vm.munmap import do_mas_munmap, remove_vma
 from vm.vm_ops import mmap_file
-from vm.vma import VmArea, vm_area_alloc, vm_area_free, vm_start_gap, vma_set_page_prot
+from vm.vma import vm_area_alloc, vm_area_free, vm_start_gap, vma_set_page_prot
 from vm.vma_lock import vma_mark_attached, vma_start_write
 from vm.zap import unmap_region
 

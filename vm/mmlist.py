@@ -9,13 +9,10 @@ user tear it down. Nothing is counted on a machine without swap, for nobody woul
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from concurrency import READ_ONCE, Operation, might_sleep, peek, perform, poke
-from vm.mm import MmStruct
-
-if TYPE_CHECKING:
-    from vm.folio import Memory
+from vm.mm_types import Memory, MmStruct
 
 
 def mmlist_add(mm: MmStruct, behind: MmStruct | None = None) -> None:

@@ -9,7 +9,8 @@ from vm.adjust import split_vma
 from vm.errno import ENOMEM
 from vm.layout import MAX_MAP_COUNT
 from vm.merge import vma_merge
-from vm.vma import VmArea, linear_page_index
+from vm.mm_types import VmArea
+from vm.vma import linear_page_index
 
 
 def vma_modify_flags(prev: VmArea | None, vma: VmArea, start: int, end: int, flags: int) -> VmArea | int:

@@ -11,23 +11,11 @@ from vm.huge_pmd import deposit, pmdp_huge_get_and_clear, withdraw
 from vm.huge_split_pmd import split_huge_pmd
 from vm.layout import PAGE_SIZE
 from vm.mm import SINGLE_DEPTH_NESTING
+from vm.mm_types import VmArea
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
-from vm.pgtable import (
-    PTE_UFFD_WP,
-    Marker,
-    Migration,
-    PageTable,
-    Present,
-    pmdp_get,
-    pte_alloc,
-    ptep_get,
-    ptep_get_and_clear,
-    set_pmd,
-    set_pte,
-    userfaultfd_wp,
-)
+from vm.pgtable import pmdp_get, pte_alloc, ptep_get, ptep_get_and_clear, set_pmd, set_pte, userfaultfd_wp
+from vm.pgtable_types import PTE_UFFD_WP, Marker, Migration, PageTable, Present
 from vm.tlb import flush_tlb_batched_pending, flush_tlb_range
-from vm.vma import VmArea
 
 
 def take_rmap_locks(vma: VmArea) -> None:

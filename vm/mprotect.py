@@ -17,12 +17,13 @@ from vm.layout import (
     VM_WRITE,
     page_align,
 )
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
 from vm.mman import PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_WRITE, calc_vm_prot_bits
 from vm.modify import vma_modify_flags
 from vm.protect import change_protection
 from vm.tlb import MmuGather, tlb_finish_mmu, tlb_gather_mmu
-from vm.vma import VmArea, vma_set_page_prot
+from vm.vma import vma_set_page_prot
 from vm.vma_lock import vma_start_write
 
 _UNSIGNED_LONG = 1 << 64

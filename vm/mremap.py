@@ -20,7 +20,8 @@ from vm.layout import (
     page_align,
 )
 from vm.merge import vma_merge
-from vm.mm import MmStruct, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
 from vm.mman import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
 from vm.mmap import get_unmapped_area, vma_link
 from vm.move import move_page_tables
@@ -28,7 +29,7 @@ from vm.munmap import do_mas_munmap, remove_vma
 from vm.pgtable import userfaultfd_wp
 from vm.uffd import userfaultfd_clear
 from vm.vm_ops import vma_open
-from vm.vma import VmArea, linear_page_index, vm_area_dup, vm_area_free, vma_is_anonymous
+from vm.vma import linear_page_index, vm_area_dup, vm_area_free, vma_is_anonymous
 from vm.vma_lock import vma_start_write
 
 

@@ -15,9 +15,10 @@ from vm.find import vma_find, vma_prev
 from vm.hugetlb_reserve import hugetlb_vm_op_close
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import MAX_MAP_COUNT, PAGE_SIZE, TASK_SIZE, USER_PGTABLES_CEILING, VM_GROWSDOWN, page_align
-from vm.mm import MmStruct, mmap_read_unlock, mmap_write_downgrade, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_read_unlock, mmap_write_downgrade, mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
 from vm.vm_ops import vma_close
-from vm.vma import VmArea, vm_area_free
+from vm.vma import vm_area_free
 from vm.vma_lock import vma_mark_detached, vma_start_write
 from vm.zap import unmap_region
 

@@ -10,7 +10,6 @@ from concurrency import READ_ONCE, trace
 from vm.errno import EINVAL, ESRCH
 from vm.file_fault import filemap_fault, finish_fault
 from vm.filemap import (
-    AddressSpace,
     i_mmap_lock_read,
     i_mmap_lock_write,
     i_mmap_unlock_read,
@@ -22,9 +21,10 @@ from vm.find import vma_lookup
 from vm.folio import Folio
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SHIFT, PAGE_SIZE, VM_NONLINEAR, VM_SHARED
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import AddressSpace, MmStruct, VmArea
 from vm.rmap import RmapOne
-from vm.vma import VmArea, vma_address
+from vm.vma import vma_address
 from vm.zap import zap_page_range
 
 

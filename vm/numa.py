@@ -13,27 +13,21 @@ from __future__ import annotations
 
 from concurrency import active, current_task, trace
 from lockdep.gfp import GFP_HIGHUSER_MOVABLE, GFP_RECLAIM
-from vm.folio import (
-    Folio,
-    Memory,
-    alloc_folio,
-    alloc_huge,
-    folio_get,
-    folio_put,
-    page_to_nid,
-    total_mapcount,
-)
+from vm.folio import Folio, folio_get, total_mapcount
 from vm.huge_migrate import migrate_locked_huge_folio
 from vm.huge_pmd import change_pmd_bits
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import VM_IO
 from vm.lru import isolate_lru_page, putback_lru_page
 from vm.migrate import migrate_locked_folio
-from vm.mm import MmStruct, mmap_read_unlock
-from vm.pgtable import PTE_YOUNG, PageTable, Present, pmdp_get, ptep_change, ptep_get
+from vm.mm import mmap_read_unlock
+from vm.mm_types import Memory, MmStruct, VmArea
+from vm.page_alloc import alloc_folio, alloc_huge, folio_put, page_to_nid
+from vm.pgtable import pmdp_get, ptep_change, ptep_get
+from vm.pgtable_types import PTE_YOUNG, PageTable, Present
 from vm.protect import change_protection
 from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
-from vm.vma import VmArea, vma_is_accessible
+from vm.vma import vma_is_accessible
 from vm.zero_page import vm_normal_page
 
 # -- giving hints -----------------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ from __future__ import annotations
 from concurrency import trace
 from vm.find import Mas
 from vm.layout import VM_HUGETLB, VM_SHARED
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
-from vm.vma import VmArea
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import MmStruct, VmArea
 from vm.zap import zap_page_range
 
 

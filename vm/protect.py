@@ -6,21 +6,11 @@ from concurrency import READ_ONCE
 from vm.huge import change_huge_pmd
 from vm.huge_split_pmd import split_huge_pmd
 from vm.layout import PAGE_SIZE, VM_SHARED
+from vm.mm_types import VmArea
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
-from vm.pgtable import (
-    PTE_RIGHTS,
-    PTE_WRITE,
-    Migration,
-    PageTable,
-    Present,
-    addresses,
-    pmdp_get,
-    ptep_change,
-    ptep_get,
-    set_pte,
-)
+from vm.pgtable import addresses, pmdp_get, ptep_change, ptep_get, set_pte
+from vm.pgtable_types import PTE_RIGHTS, PTE_WRITE, Migration, PageTable, Present
 from vm.tlb import MmuGather, flush_tlb_batched_pending, tlb_remove_tlb_entry
-from vm.vma import VmArea
 from vm.zero_page import vm_normal_page
 
 

@@ -14,10 +14,10 @@ from concurrency import Operation, perform, rcu_read_lock, rcu_read_unlock
 from concurrency.context import might_sleep
 from concurrency.operation import Fence
 from concurrency.wait import for_no_reason
+from vm.mm_types import MmStruct
 
 if TYPE_CHECKING:
     from concurrency import Task
-    from vm.mm import MmStruct
 
 
 def _fall_asleep(mm: MmStruct, task: Task, _arg: object) -> None:

@@ -10,11 +10,11 @@ from vm.errno import EINVAL, ESRCH
 from vm.filemap import fput, get_file
 from vm.find import vma_lookup
 from vm.layout import PAGE_SHIFT, PAGE_SIZE, VM_SHARED
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
 from vm.mmap import mmap_region
 from vm.munmap import do_mas_munmap
 from vm.security import security_mmap_file
-from vm.vma import VmArea
 
 
 def sys_remap_file_pages(mm: MmStruct, start: int, size: int, pgoff: int) -> int:

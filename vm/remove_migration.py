@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from concurrency import READ_ONCE, trace
-from vm.filemap import AddressSpace
 from vm.folio import Folio, folio_get, folio_test_anon
+from vm.mm_types import AddressSpace, VmArea
 from vm.nonlinear import walk_nonlinear
-from vm.pgtable import (
-    PTE_KEPT,
-    PTE_SWP_EXCLUSIVE,
-    Migration,
-    maybe_mkwrite,
-    mk_pte,
-    pte_offset_map,
-    ptep_get,
-    set_pte,
-)
+from vm.pgtable import maybe_mkwrite, mk_pte, pte_offset_map, ptep_get, set_pte
+from vm.pgtable_types import PTE_KEPT, PTE_SWP_EXCLUSIVE, Migration
 from vm.rmap import folio_add_anon_rmap, folio_add_file_rmap, rmap_walk
-
-if TYPE_CHECKING:
-    from vm.vma import VmArea
 
 
 def remove_migration_ptes(old: Folio, new: Folio) -> None:

@@ -7,7 +7,6 @@ migration entries, `remove_migration_ptes` (vm/migrate.py) turns them back. Both
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from concurrency import (
     READ_ONCE,
@@ -19,31 +18,22 @@ from concurrency import (
     trace,
 )
 from vm.anon_vma import (
-    AnonVma,
     anon_vma_lock_read,
     anon_vma_unlock_read,
     free_anon_vma,
     get_anon_vma_unless_zero,
     put_anon_vma,
 )
-from vm.filemap import AddressSpace, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
-from vm.folio import Folio, folio_mapped, folio_maybe_dma_pinned, folio_put
+from vm.filemap import i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
+from vm.folio import Folio, folio_mapped, folio_maybe_dma_pinned
 from vm.interval_tree import interval_tree_foreach
+from vm.mm_types import AddressSpace, AnonVma, VmArea
 from vm.mmu_notifier import notified
-from vm.pgtable import (
-    PTE_SWP_EXCLUSIVE,
-    PageTable,
-    Present,
-    make_migration_entry,
-    pmdp_get,
-    ptep_get,
-    set_pte,
-)
+from vm.page_alloc import folio_put
+from vm.pgtable import make_migration_entry, pmdp_get, ptep_get, set_pte
+from vm.pgtable_types import PTE_SWP_EXCLUSIVE, PageTable, Present
 from vm.tlb import ptep_clear_flush
 from vm.vma import linear_page_index, vma_address, vma_is_temporary_stack
-
-if TYPE_CHECKING:
-    from vm.vma import VmArea
 
 RmapOne = Callable[[Folio, "VmArea", int], object]
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from concurrency import RwSemaphore
-from vm.anon_vma import AnonVma
 from vm.invariants import leaf_entries
 from vm.layout import PAGE_SHIFT, TASK_SIZE
-from vm.mm import MmStruct
-from vm.vma import VmArea
+from vm.mm_types import AnonVma, MmStruct, VmArea
 from vm.zero_page import pfn_to_page
 
 

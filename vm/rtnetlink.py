@@ -6,7 +6,7 @@ It is here because it meets mmap_lock: an ioctl reads its arguments from user me
 from __future__ import annotations
 
 from concurrency import Mutex, trace
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 from vm.user import user_load
 
 

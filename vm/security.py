@@ -7,7 +7,7 @@ before mmap_lock is taken.
 from __future__ import annotations
 
 from concurrency import trace
-from vm.filemap import AddressSpace
+from vm.mm_types import AddressSpace
 
 
 def security_mmap_file(mapping: AddressSpace) -> int:

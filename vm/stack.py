@@ -18,7 +18,7 @@ from vm.layout import (
     VM_ACCESS_FLAGS,
     VM_GROWSDOWN,
 )
-from vm.vma import VmArea
+from vm.mm_types import VmArea
 from vm.vma_lock import vma_start_write
 
 

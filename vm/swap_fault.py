@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from concurrency import READ_ONCE, trace
 from vm.errno import ENOMEM
-from vm.folio import Folio, Memory, alloc_folio, folio_put
-from vm.mm import MM_ANONPAGES, MM_SWAPENTS, MmStruct, add_mm_counter
-from vm.pgtable import (
+from vm.folio import Folio, SwapSlot
+from vm.mm import add_mm_counter
+from vm.mm_types import MM_ANONPAGES, MM_SWAPENTS, Memory, MmStruct, VmArea
+from vm.page_alloc import alloc_folio, folio_put
+from vm.pgtable import maybe_mkwrite, mk_pte, ptep_get, set_pte
+from vm.pgtable_types import (
     PTE_DIRTY,
     PTE_SWP_EXCLUSIVE,
     PTE_SWP_KEPT,
@@ -15,15 +18,9 @@ from vm.pgtable import (
     PTE_YOUNG,
     PageTable,
     Swap,
-    maybe_mkwrite,
-    mk_pte,
-    ptep_get,
-    set_pte,
 )
 from vm.rmap import folio_add_anon_rmap
 from vm.swap import (
-    SwapArea,
-    SwapSlot,
     folio_free_swap,
     get_swap_device,
     put_swap_device,
@@ -37,7 +34,7 @@ from vm.swap import (
     try_add_to_swap_cache,
     vm_swap_full,
 )
-from vm.vma import VmArea
+from vm.swap_area import SwapArea
 
 
 def do_swap_page(vma: VmArea, table: PageTable, address: int, pte: Swap, *, write: bool) -> int:

@@ -16,35 +16,19 @@ from typing import Any
 
 from concurrency import Access, KmemCache, Operation, cond_resched, cpu_relax, peek, perform, poke, trace
 from vm.errno import EINVAL, ENOMEM
-from vm.folio import Folio, Memory, folio_get, folio_put
+from vm.folio import Folio, SwapSlot, folio_get
 from vm.layout import PAGE_SIZE
-from vm.mm import MM_ANONPAGES, MM_SWAPENTS, MmStruct, add_mm_counter, mmap_read_lock, mmap_read_unlock
+from vm.mm import add_mm_counter, mmap_read_lock, mmap_read_unlock
+from vm.mm_types import MM_ANONPAGES, MM_SWAPENTS, Memory, MmStruct, VmArea
 from vm.mmlist import drain_mmlist, mmget_not_zero, mmput
+from vm.page_alloc import folio_put
 from vm.percpu_ref import percpu_ref_kill, percpu_ref_wait
-from vm.pgtable import (
-    PTE_SWP_EXCLUSIVE,
-    PTE_SWP_KEPT,
-    PageTable,
-    Present,
-    Swap,
-    addresses,
-    mk_pte,
-    pmdp_get,
-    ptep_get,
-    set_pte,
-)
+from vm.pgtable import addresses, mk_pte, pmdp_get, ptep_get, set_pte
+from vm.pgtable_types import PTE_SWP_EXCLUSIVE, PTE_SWP_KEPT, PageTable, Present, Swap
 from vm.rmap import folio_add_anon_rmap
-from vm.swap import (
-    SWP_WRITEOK,
-    SwapArea,
-    SwapSlot,
-    folio_free_swap,
-    swap_cache_get_folio,
-    swap_free,
-    swap_map,
-)
+from vm.swap import folio_free_swap, swap_cache_get_folio, swap_free, swap_map
+from vm.swap_area import SWP_WRITEOK, SwapArea
 from vm.swap_fault import is_page_of, read_swap_cache_async
-from vm.vma import VmArea
 
 swap_map_cache = KmemCache("swap_map", SwapSlot)
 

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from concurrency import READ_ONCE, Operation, atomic_dec, atomic_inc, cmpxchg, perform
-from vm.folio import Folio, Memory
+from vm.folio import Folio
 from vm.layout import PAGE_SIZE, TASK_SIZE
-from vm.pgtable import PageTable, Present, Pte, pte_cache, ptep_get_and_clear
+from vm.mm_types import Memory, MmStruct
+from vm.pgtable import pte_cache, ptep_get_and_clear
+from vm.pgtable_types import PageTable, Present, Pte
 from vm.swap import free_page_and_swap_cache
 
 if TYPE_CHECKING:
     from concurrency import Task
     from concurrency.operation import Place
-    from vm.mm import MmStruct
 
 
 def _flush(mm: MmStruct, _task: Any, arg: tuple[int, int]) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from concurrency import trace
 from tree import MAX
 from vm.filemap import (
-    AddressSpace,
     filemap_get_folio,
     i_mmap_lock_read,
     i_mmap_unlock_read,
     invalidate_mapping_page,
     vma_interval_tree_foreach,
 )
-from vm.folio import Memory, folio_put
 from vm.hugetlb_hole import hugetlb_vmtruncate
 from vm.hugetlbfs import HugetlbFile
 from vm.layout import PAGE_SHIFT
+from vm.mm_types import AddressSpace, Memory
+from vm.page_alloc import folio_put
 from vm.zap import ZapDetails, zap_page_range
 
 

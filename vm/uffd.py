@@ -1,8 +1,8 @@
 """Write protection by userfaultfd. Kernel: mwriteprotect_range() in mm/userfaultfd.c and fs/userfaultfd.c, v6.1.
 
 The protection is a bit of the entry. It stays when the page is moved, swapped out, or, of a file, reclaimed
-(`vm.pgtable.Marker`), and when a huge page is split. A fork gives it to the child only if the monitor hears of forks
-(`vm.uffd_copy`), mremap never (UFFD_FEATURE_EVENT_REMAP is not modelled).
+(`vm.pgtable_types.Marker`), and when a huge page is split. A fork gives it to the child only if the monitor hears of
+forks (`vm.uffd_copy`), mremap never (UFFD_FEATURE_EVENT_REMAP is not modelled).
 
 Simpler here: the monitor is not told of a store to a protected page. The store waits until somebody takes the
 protection away, as a thread sleeps until UFFDIO_WRITEPROTECT wakes it. A VMA is registered as a whole. Any file may be
@@ -21,16 +21,10 @@ from vm.huge_pmd import change_pmd_bits, is_leaf
 from vm.huge_split_pmd import split_huge_pmd
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE, VM_UFFD_WP
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
-    PTE_UFFD_WP,
-    PTE_WRITE,
-    Marker,
-    Migration,
-    PageTable,
-    Present,
-    Swap,
     addresses,
     pmdp_get,
     pte_alloc,
@@ -41,8 +35,9 @@ from vm.pgtable import (
     set_pte,
     userfaultfd_wp,
 )
+from vm.pgtable_types import PTE_UFFD_WP, PTE_WRITE, Marker, Migration, PageTable, Present, Swap
 from vm.tlb import MmuGather, flush_tlb_batched_pending, tlb_finish_mmu, tlb_gather_mmu, tlb_remove_tlb_entry
-from vm.vma import VmArea, vma_is_anonymous, vma_set_page_prot
+from vm.vma import vma_is_anonymous, vma_set_page_prot
 from vm.vma_lock import vma_start_write
 
 if TYPE_CHECKING:

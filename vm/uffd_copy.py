@@ -11,44 +11,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from concurrency import (
-    READ_ONCE,
-    Atomic,
-    Once,
-    Operation,
-    Shared,
-    Unshared,
-    atomic_add_return,
-    might_sleep,
-    peek,
-    perform,
-    poke,
-    trace,
-)
+from concurrency import READ_ONCE, Operation, atomic_add_return, might_sleep, peek, perform, poke, trace
 from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EAGAIN, EEXIST, EFAULT, EINVAL, ENOMEM
 from vm.find import vma_lookup
-from vm.folio import alloc_folio, folio_put
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import VM_SHARED, VM_UFFD_WP
-from vm.mm import MM_ANONPAGES, MmStruct, add_mm_counter, mmap_read_lock, mmap_read_unlock
-from vm.pgtable import PTE_DIRTY, Marker, maybe_mkwrite, mk_pte, pte_alloc, ptep_get, set_pte, userfaultfd_wp
+from vm.mm import add_mm_counter, mmap_read_lock, mmap_read_unlock
+from vm.mm_types import MM_ANONPAGES, MmStruct, UserfaultfdCtx, VmArea
+from vm.page_alloc import alloc_folio, folio_put
+from vm.pgtable import maybe_mkwrite, mk_pte, pte_alloc, ptep_get, set_pte, userfaultfd_wp
+from vm.pgtable_types import PTE_DIRTY, Marker
 from vm.rmap import folio_add_new_anon_rmap
-from vm.vma import VmArea, vma_set_page_prot
-
-
-class UserfaultfdCtx(Shared):
-    """What a monitor has of one address space. `event` is that of a child, until the monitor has read of it.
-
-    `mmap_changing` counts the forks that it has not read of.
-    """
-
-    mm: Unshared[MmStruct]
-    mmap_changing: Atomic[int] = 0
-    event: Once[UserfaultfdCtx | None] = None
-
-    def __init__(self, mm: MmStruct) -> None:
-        super().__init__(mm=mm)
+from vm.vma import vma_set_page_prot
 
 
 def _is_told(ctx: UserfaultfdCtx, _task: Any) -> bool:

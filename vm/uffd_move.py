@@ -26,7 +26,6 @@ from concurrency import READ_ONCE, cond_resched, cpu_relax, perform, trace
 from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT, ENOMEM
 from vm.find import vma_lookup
-from vm.folio import Memory
 from vm.huge_pmd import pmd_folio
 from vm.huge_split_pmd import split_huge_pmd
 from vm.layout import (
@@ -40,19 +39,14 @@ from vm.layout import (
     VM_SHARED,
     VM_WRITE,
 )
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
-from vm.pgtable import (
-    Migration,
-    Pmd,
-    Present,
-    pmdp_get,
-    pte_alloc,
-)
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import Memory, MmStruct, UserfaultfdCtx, VmArea
+from vm.pgtable import pmdp_get, pte_alloc
+from vm.pgtable_types import Migration, Pmd, Present
 from vm.uffd import WAKE
-from vm.uffd_copy import UserfaultfdCtx
 from vm.uffd_move_huge import move_pages_huge_pmd
 from vm.uffd_move_pte import move_pages_pte
-from vm.vma import VmArea, vma_is_anonymous
+from vm.vma import vma_is_anonymous
 
 UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES = 0x2
 

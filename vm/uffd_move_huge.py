@@ -5,14 +5,16 @@ from __future__ import annotations
 from concurrency import trace
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write, put_anon_vma
 from vm.errno import EAGAIN, EBUSY, ENOENT
-from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_put
+from vm.folio import Folio, folio_get, folio_maybe_dma_pinned
 from vm.huge_fault import pmd_migration_entry_wait
 from vm.huge_pmd import deposit, pmd_folio, pmdp_huge_get_and_clear, withdraw
+from vm.mm_types import VmArea
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
-from vm.pgtable import PTE_DIRTY, Migration, Present, maybe_mkwrite, mk_pte, pmdp_get, set_pmd
+from vm.page_alloc import folio_put
+from vm.pgtable import maybe_mkwrite, mk_pte, pmdp_get, set_pmd
+from vm.pgtable_types import PTE_DIRTY, Migration, Present
 from vm.rmap import folio_get_anon_vma, hugepage_set_anon_rmap
 from vm.tlb import flush_tlb_range
-from vm.vma import VmArea
 from vm.zero_page import is_huge_zero_pmd
 
 

@@ -10,38 +10,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from concurrency import READ_ONCE, trace
-from vm.anon_vma import AnonVma, anon_vma_lock_write, anon_vma_unlock_write, put_anon_vma
+from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write, put_anon_vma
 from vm.errno import EAGAIN, EBUSY, EEXIST, EFAULT, ENOENT
-from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
+from vm.folio import Folio, SwapSlot, folio_get, folio_maybe_dma_pinned, folio_test_anon
 from vm.huge_split import split_huge_page
-from vm.layout import (
-    PAGE_SIZE,
-)
+from vm.layout import PAGE_SIZE, ZERO_PFN
 from vm.memory import migration_entry_wait
-from vm.mm import SINGLE_DEPTH_NESTING, MmStruct
+from vm.mm import SINGLE_DEPTH_NESTING
+from vm.mm_types import AnonVma, MmStruct, VmArea
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
-from vm.pgtable import (
-    PTE_DIRTY,
-    PTE_SWP_EXCLUSIVE,
-    Migration,
-    PageTable,
-    Present,
-    Pte,
-    Swap,
-    maybe_mkwrite,
-    mk_pte,
-    pmdp_get,
-    pte_offset_map,
-    ptep_get,
-    ptep_get_and_clear,
-    set_pte,
-)
+from vm.page_alloc import folio_put
+from vm.pgtable import maybe_mkwrite, mk_pte, pmdp_get, pte_offset_map, ptep_get, ptep_get_and_clear, set_pte
+from vm.pgtable_types import PTE_DIRTY, PTE_SWP_EXCLUSIVE, Migration, PageTable, Present, Pte, Swap
 from vm.rmap import folio_get_anon_vma, folio_move_anon_rmap
-from vm.swap import SwapSlot, get_swap_device, put_swap_device, swap_cache_get_folio, swap_map
+from vm.swap import get_swap_device, put_swap_device, swap_cache_get_folio, swap_map
 from vm.swapoff import swap_entry_moved
 from vm.tlb import flush_tlb_batched_pending, ptep_clear_flush
-from vm.vma import VmArea, linear_page_index
-from vm.zero_page import ZERO_PFN, is_zero_pfn
+from vm.vma import linear_page_index
+from vm.zero_page import is_zero_pfn
 
 _AGAIN = 1
 """A lock was waited for, with the page tables let go: look at all of it again."""

@@ -5,27 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from concurrency import atomic_inc, trace
-from vm.folio import Folio, folio_maybe_dma_pinned, folio_put, folio_test_anon
+from vm.folio import Folio, folio_maybe_dma_pinned, folio_test_anon
 from vm.huge_split_pmd import split_huge_pmd
 from vm.layout import VM_LOCKED
-from vm.mm import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter
+from vm.mm import add_mm_counter
+from vm.mm_types import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, MmStruct, VmArea
 from vm.mmlist import mmlist_add
 from vm.mmu_notifier import notified
-from vm.pgtable import (
-    PTE_SWP_EXCLUSIVE,
-    PTE_SWP_KEPT,
-    PageTable,
-    Present,
-    Swap,
-    pmdp_get,
-    ptep_get,
-    ptep_get_and_clear,
-    set_pte,
-)
+from vm.page_alloc import folio_put
+from vm.pgtable import pmdp_get, ptep_get, ptep_get_and_clear, set_pte
+from vm.pgtable_types import PTE_SWP_EXCLUSIVE, PTE_SWP_KEPT, PageTable, Present, Swap
 from vm.rmap import folio_lock_anon_vma_read, folio_remove_rmap, rmap_walk
 from vm.swap import swap_duplicate
 from vm.tlb import flush_tlb_mm, flush_tlb_page
-from vm.vma import VmArea
 from vm.zap import pte_install_uffd_wp_if_needed
 
 

@@ -12,21 +12,12 @@ from typing import TYPE_CHECKING
 
 from concurrency import Failure, Kind, Operation, checked, peek, perform, poke
 from vm.folio import Folio
-from vm.layout import PAGE_SIZE
+from vm.layout import PAGE_SIZE, ZERO_PFN
 from vm.memory import handle_user_fault
-from vm.mm import MmStruct
-from vm.pgtable import (
-    PTE_DIRTY,
-    PTE_READ,
-    PTE_WRITE,
-    PTE_YOUNG,
-    Migration,
-    PageTable,
-    Present,
-    pmd_index,
-    pte_index,
-)
-from vm.zero_page import ZERO_PFN, pfn_to_page
+from vm.mm_types import MmStruct
+from vm.pgtable import pmd_index, pte_index
+from vm.pgtable_types import PTE_DIRTY, PTE_READ, PTE_WRITE, PTE_YOUNG, Migration, PageTable, Present
+from vm.zero_page import pfn_to_page
 
 if TYPE_CHECKING:
     from concurrency import Task

@@ -1,6 +1,6 @@
 """What a driver or file system does when its file is mapped, and when VMAs of it come and go: f_op->mmap,
-vm_ops->open and vm_ops->close. Kernel: include/linux/fs.h and mm/util.c, v6.12; where VMAs are opened and closed,
-v6.1.
+vm_ops->open and vm_ops->close (`vm.mm_types.VmOperations`, `FileOperations`). Kernel: include/linux/fs.h and mm/util.c,
+v6.12; where VMAs are opened and closed, v6.1.
 
     file = AddressSpace("gpu")
     file.f_op = FileOperations(mmap=gpu_mmap)           # gpu_mmap(vma) gives 0 or an error
@@ -16,40 +16,13 @@ what is its own in the functions, so there is no vm_private_data.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from vm.errno import EBUSY, EINVAL, ENOMEM
 from vm.folio import Folio, folio_get, folio_test_anon
 from vm.layout import VM_MIXEDMAP
-from vm.mm import MM_FILEPAGES, add_mm_counter
+from vm.mm import add_mm_counter
+from vm.mm_types import MM_FILEPAGES, AddressSpace, VmArea, VmOperations
 from vm.pgtable import mk_pte, pte_alloc, ptep_get, set_pte
 from vm.rmap import folio_add_file_rmap
-
-if TYPE_CHECKING:
-    from vm.filemap import AddressSpace
-    from vm.vma import VmArea
-
-
-@dataclass(frozen=True, slots=True)
-class VmOperations:
-    """struct vm_operations_struct: what is called for each VMA of a mapping. Both may sleep.
-
-    `open` is called under mmap_lock for writing, `close` under mmap_lock, be it only for reading, when the VMA is
-    in no tree any more.
-    """
-
-    open: Callable[[VmArea], None] | None = None
-    close: Callable[[VmArea], None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FileOperations:
-    """struct file_operations: what is called when the file is mapped; 0 or a negative error."""
-
-    mmap: Callable[[VmArea], int]
-
 
 vma_dummy_vm_ops = VmOperations()
 

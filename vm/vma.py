@@ -1,85 +1,21 @@
-"""vm_area_struct: one mapped range of one address space. Kernel: include/linux/mm_types.h, v6.1."""
+"""What VMAs are made from, and what is asked of one (`vm.mm_types.VmArea`). Kernel: include/linux/mm.h, v6.1."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from concurrency import WRITE_ONCE, KmemCache, Once, Plain, RwSemaphore, Shared, Unshared, peek, perform
+from concurrency import WRITE_ONCE, KmemCache, Plain, RwSemaphore, perform
 from lockdep.gfp import GFP_KERNEL
 from vm.layout import (
     PAGE_SHIFT,
     STACK_GUARD_GAP,
     VM_ACCESS_FLAGS,
-    VM_EXEC,
     VM_GROWSDOWN,
     VM_HUGETLB,
-    VM_READ,
     VM_SHARED,
     VM_STACK_INCOMPLETE_SETUP,
-    VM_UFFD_WP,
-    VM_WRITE,
 )
+from vm.mm_types import AddressSpace, MmStruct, VmArea
+from vm.page_prot import vm_get_page_prot
 from vm.vma_refcnt import REFCOUNT_SET, VmRefcnt
-
-if TYPE_CHECKING:
-    from vm.anon_vma import AnonVma, AnonVmaChain
-    from vm.filemap import AddressSpace
-    from vm.hugetlbfs import ResvMap
-    from vm.mm import MmStruct
-    from vm.vm_ops import VmOperations
-
-
-class VmArea(Shared):
-    """The range ``[vm_start, vm_end)`` in bytes, `vm_pgoff` pages into `vm_file`, or into nothing if that is None.
-
-    Writing start, end or pgoff needs mmap_lock for writing and, once the VMA is in an rmap tree, that tree's lock
-    for writing; reading them needs one of the two. `vm_flags` and `vm_page_prot` are written under mmap_lock and
-    read by rmap walks without it. `anon_vma` goes from None to its value under mmap_lock and page_table_lock, and
-    is read without. `vm_private_data` is the lock of a shared hugetlb mapping, or the reservations of a
-    private one (`vm.hugetlbfs`): a child's is written by its parent, which holds no lock of the child's
-    (`vm.hugetlb_cow`). `vm_ops` what its driver
-    wants to be called (`vm.vm_ops`). The last four fields are of
-    `vm.vma_lock` and `vm.vma_lock_refcnt`.
-    """
-
-    vm_mm: Unshared[MmStruct]
-    vm_start: Plain[int]
-    vm_end: Plain[int]
-    vm_pgoff: Plain[int]
-    vm_flags: Once[int]
-    vm_page_prot: Once[int]
-    vm_file: Unshared[AddressSpace | None]
-    vm_ops: Unshared[VmOperations | None] = None
-    anon_vma: Once[AnonVma | None] = None
-    anon_vma_chain: Unshared[list[AnonVmaChain]]
-    vm_private_data: Once[RwSemaphore | ResvMap | str | None]
-    vm_lock: Unshared[RwSemaphore | None]
-    vm_lock_seq: Once[int] = -1
-    detached: Once[bool] = False
-    vm_refcnt: Unshared[VmRefcnt | None] = None
-
-    def __init__(
-        self, mm: MmStruct, start: int, end: int, pgoff: int, flags: int, file: AddressSpace | None = None
-    ) -> None:
-        super().__init__(
-            vm_mm=mm,
-            vm_start=start,
-            vm_end=end,
-            vm_pgoff=pgoff,
-            vm_flags=flags,
-            vm_page_prot=vm_get_page_prot(flags),
-            vm_file=file,
-            anon_vma_chain=[],
-            vm_private_data=RwSemaphore("hugetlb_vma_lock")
-            if flags & VM_HUGETLB and flags & VM_SHARED
-            else None,
-            vm_lock=mm.era.vma_locks.make(),
-        )
-
-    @property
-    def name(self) -> str:
-        """How traces call it: its range now, looked at from outside."""
-        return f"vma[{peek(self, 'vm_start'):#x}, {peek(self, 'vm_end'):#x})"
 
 
 class TypesafeVmArea(VmArea):
@@ -165,29 +101,6 @@ def vma_is_accessible(vma: VmArea) -> bool:
 def vma_pages(vma: VmArea) -> int:
     """How many pages the VMA spans."""
     return (vma.vm_end - vma.vm_start) >> PAGE_SHIFT
-
-
-def vma_wants_writenotify(flags: int) -> bool:
-    """The first store to a page of a shared mapping must fault, since userfaultfd may have protected the page.
-
-    Whoever makes an entry anew out of `vm_page_prot` (the second walk of a migration, mprotect, the end of a NUMA
-    hint) would else make a protected page writable. Kernel: mm/mmap.c, as since v6.2 and v6.1.2 (51d3d5eb74ff); the
-    other reasons to be told, dirty tracking by file systems and by soft-dirty bits, are not modelled.
-    """
-    return flags & (VM_WRITE | VM_SHARED | VM_UFFD_WP) == VM_WRITE | VM_SHARED | VM_UFFD_WP
-
-
-def vm_get_page_prot(flags: int) -> int:
-    """The access that an entry may give without a fault: a write only where pages are shared with the file, and
-    nobody wants to be told of it.
-
-    A private page is made writable by the fault that finds it to be the process's own (protection_map[]). As on
-    x86-64, what may be written may be read.
-    """
-    writable = flags & VM_SHARED and not vma_wants_writenotify(flags)
-    if flags & VM_WRITE:
-        flags |= VM_READ
-    return flags & (VM_READ | VM_WRITE | VM_EXEC if writable else VM_READ | VM_EXEC)
 
 
 def vma_set_page_prot(vma: VmArea) -> None:

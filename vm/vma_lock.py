@@ -8,7 +8,7 @@ same to callers: `PER_VMA` since v6.4, `NONE` for the kernels before, where all 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar
 
 from concurrency import (
     READ_ONCE,
@@ -22,44 +22,9 @@ from concurrency import (
     smp_store_release,
 )
 from vm.mm import mm_cache
-from vm.vma import VmArea, vma_cache, vma_is_anonymous
-
-if TYPE_CHECKING:
-    from vm.mm import MmStruct
-
-
-class VmaLocks(Protocol):
-    """What an address space asks of the locks of its VMAs, and of what they need to be sure of."""
-
-    cache: ClassVar[KmemCache[VmArea]]
-    """Where VMAs come from."""
-
-    def make(self) -> RwSemaphore | None:
-        """The lock of a new VMA."""
-
-    def begin_write(self, mm: MmStruct) -> None:
-        """mmap_lock has been taken for writing."""
-
-    def start_write(self, vma: VmArea) -> None:
-        """Lock `vma` for changing it, until mmap_lock is given back; needs mmap_lock for writing."""
-
-    def end_write_all(self, mm: MmStruct) -> None:
-        """Unlock all VMAs; needs mmap_lock for writing."""
-
-    def mark_attached(self, vma: VmArea) -> None:
-        """`vma` is new, and about to be in the tree, or is in it as of now."""
-
-    def mark_detached(self, vma: VmArea) -> None:
-        """`vma`, which is locked, is in the tree no more."""
-
-    def held_by_me(self, vma: VmArea) -> bool:
-        """The calling task has `vma` locked for looking at it."""
-
-    def free(self, vma: VmArea) -> None:
-        """Free `vma` when nobody can look at it any more."""
-
-    def drop_mm(self, mm: MmStruct) -> None:
-        """`mm` has been torn down, and its process needs it no more."""
+from vm.mm_types import MmStruct, VmArea
+from vm.vma import vma_cache, vma_is_anonymous
+from vm.vma_locks import VmaLocks
 
 
 class NoVmaLocks:
@@ -148,8 +113,8 @@ class PerVmaLocks:
         mm_cache.free(mm)
 
 
-NONE: VmaLocks = NoVmaLocks()
-PER_VMA: VmaLocks = PerVmaLocks()
+NONE: VmaLocks[MmStruct, VmArea] = NoVmaLocks()
+PER_VMA: VmaLocks[MmStruct, VmArea] = PerVmaLocks()
 
 
 def vma_start_write(vma: VmArea) -> None:

@@ -21,7 +21,7 @@ looked at `vm_mm` after `vma_start_read`, and woke without keeping.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from concurrency import (
     READ_ONCE,
@@ -38,8 +38,9 @@ from concurrency import (
 )
 from vm.errno import EAGAIN
 from vm.mm import mmdrop, mmgrab
+from vm.mm_types import MmStruct, VmArea
 from vm.rcuwait import rcuwait_wait_event, rcuwait_wake_up
-from vm.vma import VmArea, vma_is_anonymous, vma_typesafe_cache
+from vm.vma import vma_is_anonymous, vma_typesafe_cache
 from vm.vma_refcnt import (
     INC_NOT_ZERO_LIMITED_ACQUIRE,
     REFCOUNT_ADD_NOT_ZERO,
@@ -54,12 +55,9 @@ from vm.vma_refcnt import (
     is_vma_writer_only,
 )
 
-if TYPE_CHECKING:
-    from vm.mm import MmStruct
-
 
 class VmaRefcounts:
-    """Since v6.15; see `vm.vma_lock.VmaLocks`."""
+    """Since v6.15; see `vm.vma_locks.VmaLocks`."""
 
     cache: ClassVar[KmemCache[VmArea]] = vma_typesafe_cache
 

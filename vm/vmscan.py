@@ -13,9 +13,11 @@ from functools import partial
 
 from concurrency import READ_ONCE, Pressure, domain, fs_reclaim, trace
 from vm.filemap import remove_clean_page
-from vm.folio import Folio, Memory, folio_mapped, folio_put, folio_test_anon
+from vm.folio import Folio, folio_mapped, folio_test_anon
 from vm.huge_split import split_huge_page
 from vm.lru import isolate_lru_page, putback_lru_page
+from vm.mm_types import Memory
+from vm.page_alloc import folio_put
 from vm.swap import add_to_swap, folio_free_swap, remove_from_swap_cache, swap_writepage
 from vm.unmap import FlushBatch, try_to_unmap, try_to_unmap_flush
 

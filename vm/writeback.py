@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from concurrency import READ_ONCE, Operation, might_sleep, peek, perform, poke, trace
-from vm.filemap import AddressSpace
-from vm.folio import Folio, Memory, fields, folio_put, folio_try_get
+from vm.folio import Folio, fields, folio_try_get
+from vm.mm_types import AddressSpace, Memory
+from vm.page_alloc import folio_put
 
 if TYPE_CHECKING:
     from concurrency.operation import Place

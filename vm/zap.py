@@ -7,21 +7,16 @@ from dataclasses import dataclass
 from concurrency import bug_on, trace
 from vm.anon_vma_chain import unlink_anon_vmas
 from vm.filemap import unlink_file_vma
-from vm.folio import Memory, folio_test_anon
+from vm.folio import folio_test_anon
 from vm.huge import zap_huge_pmd
 from vm.huge_split_pmd import split_huge_pmd
 from vm.hugetlb import hugetlb_zap_begin, hugetlb_zap_end, unmap_hugepage_range
 from vm.hugetlbfs import is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE
-from vm.mm import MM_FILEPAGES, MM_SWAPENTS, MmStruct, add_mm_counter, mm_counter
+from vm.mm import add_mm_counter, mm_counter
+from vm.mm_types import MM_FILEPAGES, MM_SWAPENTS, Memory, MmStruct, VmArea
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.pgtable import (
-    PTE_UFFD_WP,
-    Marker,
-    Migration,
-    PageTable,
-    Present,
-    Swap,
     addresses,
     pfn_swap_entry_to_page,
     pmd_index,
@@ -32,6 +27,7 @@ from vm.pgtable import (
     set_pte,
     userfaultfd_wp,
 )
+from vm.pgtable_types import PTE_UFFD_WP, Marker, Migration, PageTable, Present, Swap
 from vm.rmap import folio_remove_rmap
 from vm.swap import free_swap_and_cache
 from vm.tlb import (
@@ -42,7 +38,7 @@ from vm.tlb import (
     tlb_gather_mmu,
     tlb_remove_tlb_entry,
 )
-from vm.vma import VmArea, vma_is_anonymous
+from vm.vma import vma_is_anonymous
 from vm.zero_page import vm_normal_page
 
 

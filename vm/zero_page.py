@@ -5,34 +5,17 @@ and the first store copies it (`vm.cow.do_wp_page`). It is nobody's: such an ent
 so it has no mapcount, no reference, no anon_vma and no place in the resident set, and it is never moved,
 swapped or merged. Code that wants the page of an entry asks `vm_normal_page`, as there.
 
-The huge zero page (`HugeZero`, `vm.huge_zero`) is made when the first read fault wants it, and freed by its
+The huge zero page (`vm.folio.HugeZero`, `vm.huge_zero`) is made when the first read fault wants it, and freed by its
 shrinker when no address space uses it any more.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from concurrency import READ_ONCE, Atomic, Shared, Unshared, peek
-
-if TYPE_CHECKING:
-    from vm.folio import Folio, Memory
-    from vm.pgtable import Pmd, Present
-
-# No frame has this number, so that whoever takes it for one, and looks it up in mem_map, fails at once.
-ZERO_PFN = 1 << 40
-
-
-class HugeZero(Shared):
-    """The huge zero page of a machine: `page`, or None while nobody needed it.
-
-    `refcount` (huge_zero_refcount) counts the address spaces that use it, and one more for the shrinker, which
-    drops the last one. `use` is /sys/kernel/mm/transparent_hugepage/use_zero_page.
-    """
-
-    page: Atomic[Folio | None] = None
-    refcount: Atomic[int] = 0
-    use: Unshared[bool] = True
+from concurrency import READ_ONCE, peek
+from vm.folio import Folio
+from vm.layout import ZERO_PFN
+from vm.mm_types import Memory
+from vm.pgtable_types import Pmd, Present
 
 
 def is_zero_pfn(pte: Present) -> bool:

@@ -8,20 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from concurrency import Operation, peek, perform
+from vm.folio import Folio, SwapSlot, ZswapEntry
 
 if TYPE_CHECKING:
     from concurrency.operation import Place
-    from vm.folio import Folio
-    from vm.swap import SwapSlot
-
-
-class ZswapEntry:
-    """The copy of one page; another page, or the same one written again, gets another entry."""
-
-    __slots__ = ("token",)
-
-    def __init__(self, token: object) -> None:
-        self.token = token
 
 
 def _store(slot: SwapSlot, _task: Any, folio: Folio) -> None:

@@ -6,16 +6,17 @@ Simpler here: the copies are taken in the order of their slots, not of their age
 from __future__ import annotations
 
 from concurrency import trace
-from vm.folio import Memory, alloc_folio, folio_put
+from vm.folio import SwapSlot, ZswapEntry
+from vm.mm_types import Memory
+from vm.page_alloc import alloc_folio, folio_put
 from vm.swap import (
-    SwapSlot,
     delete_from_swap_cache,
     get_swap_device,
     put_swap_device,
     swap_writepage_to_slot,
     try_add_to_swap_cache,
 )
-from vm.zswap import ZswapEntry, zswap_invalidate, zswap_search
+from vm.zswap import zswap_invalidate, zswap_search
 
 
 def zswap_shrink(memory: Memory) -> int:

@@ -18,13 +18,13 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.mappings import BASE, READ, READ_WRITE, end, fill, map_pages, page
 from vm import anon_vma_chain
-from vm.anon_vma import AnonVma, anon_vma_unlock_write, avc_cache
+from vm.anon_vma import anon_vma_unlock_write, avc_cache
 from vm.anon_vma_chain import anon_vma_chain_link, unlink_anon_vmas
 from vm.fork import sys_fork
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
+from vm.mm_types import AnonVma, VmArea
 from vm.mprotect import sys_mprotect
-from vm.vma import VmArea
 
 
 @patch(anon_vma_chain.anon_vma_clone)

@@ -21,9 +21,9 @@ from vm.anon_vma import anon_vma_cache, avc_cache, put_anon_vma
 from vm.anon_vma_chain import anon_vma_chain_link
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
+from vm.mm_types import VmArea
 from vm.munmap import do_munmap
 from vm.swap import swapon
-from vm.vma import VmArea
 from vm.vmscan import kswapd
 
 

@@ -16,11 +16,12 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.mappings import BASE, end, fill, map_pages
 from vm import rmap
-from vm.anon_vma import AnonVma, anon_vma_lock_read
+from vm.anon_vma import anon_vma_lock_read
 from vm.exit import exit_mmap
 from vm.folio import Folio, folio_mapped
 from vm.fork import sys_fork
 from vm.machine import boot
+from vm.mm_types import AnonVma
 from vm.swap import swapon
 from vm.vmscan import kswapd
 

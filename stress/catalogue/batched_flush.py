@@ -15,7 +15,7 @@ from stress.patch import patch
 from stress.workloads.pages import heap, page
 from vm import tlb
 from vm.layout import PAGE_SIZE
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 from vm.mman import PROT_READ
 from vm.mprotect import sys_mprotect
 from vm.vmscan import kswapd

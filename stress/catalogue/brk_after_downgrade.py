@@ -19,7 +19,8 @@ from vm import brk
 from vm.errno import EINVAL
 from vm.find import vma_find
 from vm.machine import boot
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import MmStruct
 
 
 @patch(brk.shrink_brk)

@@ -22,8 +22,8 @@ from vm.errno import ENOMEM
 from vm.find import vma_find
 from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.layout import PTRS_PER_PTE, USER_PGTABLES_CEILING
-from vm.mm import MmStruct, mmap_write_downgrade
-from vm.vma import VmArea
+from vm.mm import mmap_write_downgrade
+from vm.mm_types import MmStruct, VmArea
 from vm.zap import unmap_region
 
 

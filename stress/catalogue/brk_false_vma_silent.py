@@ -14,7 +14,8 @@ from concurrency import Completion, Kind, join, spawn
 from stress.bug import bug
 from stress.catalogue.brk_false_vma import do_brk_munmap
 from stress.workloads.pages import compact_page, heap, page
-from vm.filemap import AddressSpace, filemap_read, invalidate_mapping_page
+from vm.filemap import filemap_read, invalidate_mapping_page
+from vm.mm_types import AddressSpace
 
 
 @bug(

@@ -17,7 +17,7 @@ from vm import brk
 from vm.find import vma_find
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 from vm.munmap import do_munmap
 
 

@@ -17,9 +17,9 @@ from stress.bug import bug
 from stress.patch import patch
 from stress.workloads.pages import heap, page
 from vm import anon_vma_chain
-from vm.anon_vma import AnonVma, anon_vma_unlock_write, avc_cache
+from vm.anon_vma import anon_vma_unlock_write, avc_cache
 from vm.anon_vma_chain import anon_vma_chain_link, lock_anon_vma_root, unlink_anon_vmas
-from vm.vma import VmArea
+from vm.mm_types import AnonVma, VmArea
 from vm.vmscan import allow_direct_reclaim, kswapd
 
 

@@ -17,17 +17,18 @@ from stress.process import Process
 from stress.workloads.pages import HEAP
 from vm import gup
 from vm.errno import EFAULT
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.find import vma_lookup
 from vm.folio import Folio, folio_get
 from vm.gup import access_remote_vm, follow_page
 from vm.layout import PAGE_SIZE, VM_WRITE
 from vm.machine import boot
 from vm.memory import handle_mm_fault
-from vm.mm import MmStruct
+from vm.mm_types import AddressSpace, MmStruct
 from vm.mman import MAP_FIXED, MAP_PRIVATE, PROT_READ
 from vm.mmap import sys_mmap
-from vm.pgtable import PageTable, Present, pmdp_get, ptep_get
+from vm.pgtable import pmdp_get, ptep_get
+from vm.pgtable_types import PageTable, Present
 
 
 def _follow_read(mm: MmStruct, address: int) -> Folio | None:

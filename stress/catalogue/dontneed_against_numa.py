@@ -17,10 +17,11 @@ from stress.process import Process
 from stress.workloads.pages import HEAP, heap, page
 from vm import huge
 from vm.huge_pmd import is_leaf, pmdp_huge_get_and_clear
+from vm.mm_types import VmArea
 from vm.numa import task_numa_work
-from vm.pgtable import PTE_RIGHTS, PTE_WRITE, Migration, Present, pmdp_get, set_pmd
+from vm.pgtable import pmdp_get, set_pmd
+from vm.pgtable_types import PTE_RIGHTS, PTE_WRITE, Migration, Present
 from vm.tlb import MmuGather, tlb_remove_tlb_entry
-from vm.vma import VmArea
 
 
 @patch(huge.change_huge_pmd)

@@ -19,10 +19,11 @@ from stress.workloads.pages import HEAP, heap, page
 from vm import huge
 from vm.find import vma_lookup
 from vm.huge_pmd import pmdp_huge_get_and_clear
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
-from vm.pgtable import PTE_SOFT_DIRTY, PTE_WRITE, Present, pmdp_get, set_pmd
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import MmStruct, VmArea
+from vm.pgtable import pmdp_get, set_pmd
+from vm.pgtable_types import PTE_SOFT_DIRTY, PTE_WRITE, Present
 from vm.tlb import flush_tlb_range
-from vm.vma import VmArea
 
 
 @patch(huge.clear_soft_dirty_pmd)

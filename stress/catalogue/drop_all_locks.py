@@ -19,7 +19,8 @@ from vm import all_locks
 from vm.all_locks import AllLocks, mmu_notifier_register_locked
 from vm.find import vma_lookup
 from vm.layout import PAGE_SIZE
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct
 from vm.pgtable import pte_offset_map, ptep_get
 from vm.user import user_load
 from vm.vma_lock import vma_start_write

@@ -20,7 +20,7 @@ from vm.exec import STACK_TOP_MAX, bprm_mm_init, setup_arg_pages
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.migrate import compact_zone
-from vm.vma import VmArea
+from vm.mm_types import VmArea
 
 NEW_TOP = STACK_TOP_MAX - 4 * PAGE_SIZE
 

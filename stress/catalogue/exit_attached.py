@@ -18,7 +18,7 @@ from stress.workloads.mappings import BASE, end, fill, map_pages
 from vm import exit as vm_exit
 from vm.exit import tear_down_as_reader_first
 from vm.machine import boot
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 
 
 @patch(vm_exit.tear_down_and_detach)

@@ -16,16 +16,18 @@ from stress.process import Process
 from stress.workloads.mappings import BASE, fill, map_pages
 from vm import exit as exit_
 from vm import oom
-from vm.folio import folio_get, folio_put
+from vm.folio import folio_get
 from vm.layout import PAGE_SIZE, TASK_SIZE, USER_PGTABLES_CEILING, VM_LOCKED, VM_SHARED
 from vm.machine import boot
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
 from vm.mman import MAP_LOCKED
 from vm.munmap import remove_vma
 from vm.oom import oom_reap_task_mm
-from vm.pgtable import Present, pte_offset_map, ptep_get
+from vm.page_alloc import folio_put
+from vm.pgtable import pte_offset_map, ptep_get
+from vm.pgtable_types import Present
 from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
-from vm.vma import VmArea
 from vm.zap import free_pgtables, unmap_vmas
 
 

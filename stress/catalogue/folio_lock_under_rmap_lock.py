@@ -14,8 +14,10 @@ from stress.patch import patch
 from stress.workloads.pages import compact_page, heap, page
 from vm import vmscan
 from vm.anon_vma import anon_vma_unlock_read
-from vm.folio import Folio, Memory, folio_put
+from vm.folio import Folio
 from vm.lru import putback_lru_page
+from vm.mm_types import Memory
+from vm.page_alloc import folio_put
 from vm.rmap import folio_lock_anon_vma_read
 from vm.unmap import FlushBatch, try_to_unmap_flush
 from vm.vmscan import kswapd, shrink_folio

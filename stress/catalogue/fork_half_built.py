@@ -21,7 +21,8 @@ from vm.errno import ENOMEM
 from vm.fork import sys_fork
 from vm.layout import PAGE_SIZE, VM_DONTCOPY
 from vm.machine import boot
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_lock_nested, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_lock_nested, mmap_write_unlock
+from vm.mm_types import MmStruct
 from vm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE
 from vm.mmap import sys_mmap
 from vm.tlb import flush_tlb_mm

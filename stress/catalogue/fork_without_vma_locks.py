@@ -21,7 +21,8 @@ from vm import fork
 from vm.errno import ENOMEM
 from vm.fork import dup_vma
 from vm.layout import VM_DONTCOPY
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_lock_nested, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_lock_nested, mmap_write_unlock
+from vm.mm_types import MmStruct
 from vm.tlb import flush_tlb_mm
 
 PAGES = 4

@@ -17,7 +17,7 @@ from stress.workloads.pages import heap, page
 from vm import gup
 from vm.folio import Folio
 from vm.gup import WALK_BEGIN, WALK_END, gup_pte_range, pin_user_page, unpin_user_page
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 
 
 @patch(gup.lockless_page_from_mm)

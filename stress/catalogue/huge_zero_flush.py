@@ -23,7 +23,7 @@ from vm.huge_zero import get_huge_zero_page, put_huge_zero_page, shrink_huge_zer
 from vm.layout import PAGE_SIZE, VM_DATA_FLAGS, VM_HUGEPAGE
 from vm.machine import boot
 from vm.madvise import sys_madvise
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 from vm.mman import MADV_DONTNEED
 from vm.mmap import do_mmap
 from vm.pgtable import pmdp_get

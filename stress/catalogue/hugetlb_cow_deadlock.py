@@ -24,10 +24,11 @@ from vm.hugetlb_cow import unmap_ref_private
 from vm.hugetlbfs import HugetlbFile, hstate_file, hugetlb_vma_lock, hugetlb_vma_lock_read
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
+from vm.mm_types import VmArea
 from vm.mman import MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
 from vm.mmap import sys_mmap
-from vm.pgtable import PageTable, Present
-from vm.vma import VmArea, linear_page_index
+from vm.pgtable_types import PageTable, Present
+from vm.vma import linear_page_index
 
 
 @patch(hugetlb_cow.hugetlb_wp)

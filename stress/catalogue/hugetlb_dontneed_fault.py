@@ -22,12 +22,12 @@ from vm.hugetlbfs import HugetlbFile
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.madvise import sys_madvise
+from vm.mm_types import VmArea
 from vm.mman import MADV_DONTNEED, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE
 from vm.mmap import sys_mmap
 from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
 from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
 from vm.user import Killed, user_store
-from vm.vma import VmArea
 
 
 @patch(zap.zap_hugetlb_range)

@@ -21,9 +21,9 @@ from vm.hugetlb_reserve import hugetlb_acct_memory, hugetlb_report_meminfo, regi
 from vm.hugetlbfs import HugetlbFile
 from vm.layout import PAGE_SIZE, VM_NORESERVE, VM_SHARED
 from vm.machine import boot
+from vm.mm_types import VmArea
 from vm.mman import MAP_FIXED, MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE
 from vm.mmap import sys_mmap
-from vm.vma import VmArea
 
 RIGHTS = PROT_READ | PROT_WRITE
 

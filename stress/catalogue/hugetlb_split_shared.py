@@ -21,11 +21,11 @@ from vm.filemap import fput
 from vm.hugetlbfs import HugetlbFile
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
+from vm.mm_types import VmArea
 from vm.mman import MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE
 from vm.mmap import sys_mmap
 from vm.mprotect import sys_mprotect
 from vm.user import user_load
-from vm.vma import VmArea
 
 
 @patch(hugetlb_share.hugetlb_split)

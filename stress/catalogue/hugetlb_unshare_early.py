@@ -24,10 +24,10 @@ from vm.hugetlbfs import HugetlbFile, hstate_file, hugetlb_vma_lock_write, is_vm
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.madvise import sys_madvise
+from vm.mm_types import VmArea
 from vm.mman import MADV_DONTFORK, MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE
 from vm.mmap import sys_mmap
 from vm.user import user_load
-from vm.vma import VmArea
 
 
 def hugetlb_vm_op_split(vma: VmArea, address: int) -> None:

@@ -18,18 +18,19 @@ from stress.process import Process
 from stress.workloads.pages import HEAP, page
 from vm import gup, hugetlb_share
 from vm.filemap import fput
-from vm.folio import Folio, folio_put, folio_try_get
+from vm.folio import Folio, folio_try_get
 from vm.gup import lockless_page_from_mm
 from vm.hugetlb_share import PTS_ADD, ptdesc_pmd_pts_count
 from vm.hugetlbfs import HugetlbFile, hstate_file
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct, VmArea
 from vm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
 from vm.mmap import sys_mmap
 from vm.munmap import do_munmap
-from vm.pgtable import PageTable, Present, pmdp_get, ptep_get, set_pmd
-from vm.vma import VmArea
+from vm.page_alloc import folio_put
+from vm.pgtable import pmdp_get, ptep_get, set_pmd
+from vm.pgtable_types import PageTable, Present
 
 RIGHTS = PROT_READ | PROT_WRITE
 

@@ -16,12 +16,10 @@ from stress.workloads.mirrors import mirror
 from stress.workloads.pages import heap, page
 from vm import mmu_notifier
 from vm.hmm import device_close
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
-from vm.mmu_notifier import (
-    NotifierSubscriptions,
-    mmu_notifier_invalidate_range_end,
-    mmu_notifier_invalidate_range_start,
-)
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import MmStruct
+from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
+from vm.secondary_mmu import NotifierSubscriptions
 
 
 @patch(mmu_notifier.wait_for_invalidations)

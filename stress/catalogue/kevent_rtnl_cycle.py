@@ -20,7 +20,8 @@ from vm.errno import EINVAL, ESRCH
 from vm.layout import PAGE_SIZE, page_align
 from vm.machine import boot
 from vm.mempolicy import lru_add_drain_all, move_range
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct
 from vm.rtnetlink import Rtnl, dev_ioctl, linkwatch_event
 from vm.workqueue import Workqueue, destroy_workqueue, queue_work, worker_thread
 

@@ -14,17 +14,12 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.pages import HEAP
 from vm import khugepaged
-from vm.filemap import (
-    AddressSpace,
-    fput,
-    i_mmap_lock_read,
-    i_mmap_unlock_read,
-    vma_interval_tree_foreach,
-)
+from vm.filemap import fput, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
 from vm.khugepaged import collapse_and_free_pmd
 from vm.layout import PAGE_SHIFT
 from vm.machine import boot
 from vm.mm import mmap_write_unlock
+from vm.mm_types import AddressSpace
 from vm.mman import MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE
 from vm.mmap import sys_mmap
 from vm.vma import vma_address

@@ -18,9 +18,9 @@ from stress.workloads.pages import HEAP, heap, page
 from vm import khugepaged
 from vm.layout import PAGE_SIZE
 from vm.madvise import sys_madvise
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 from vm.mman import MADV_COLLAPSE
-from vm.pgtable import Present
+from vm.pgtable_types import Present
 from vm.uffd import userfaultfd_register, userfaultfd_writeprotect
 from vm.user import user_load, user_store
 

@@ -14,13 +14,15 @@ from stress.patch import patch
 from stress.workloads.pages import HEAP, heap, page
 from vm import khugepaged
 from vm.errno import EAGAIN, ENOMEM
-from vm.folio import alloc_huge, folio_put
 from vm.khugepaged import hugepage_vma_revalidate
 from vm.layout import PAGE_SIZE
 from vm.madvise import sys_madvise
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct
 from vm.mman import MADV_HUGEPAGE
-from vm.pgtable import PageTable, pmdp_get
+from vm.page_alloc import alloc_huge, folio_put
+from vm.pgtable import pmdp_get
+from vm.pgtable_types import PageTable
 
 
 @patch(khugepaged.collapse_huge_page)

@@ -16,12 +16,12 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.pages import HEAP
 from vm import khugepaged
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.huge_pmd import pmdp_huge_get_and_clear
 from vm.khugepaged import retract_page_tables
 from vm.layout import PAGE_SHIFT
 from vm.machine import boot
-from vm.mm import MmStruct
+from vm.mm_types import AddressSpace, MmStruct
 from vm.mman import MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE
 from vm.mmap import sys_mmap
 from vm.tlb import flush_tlb_range

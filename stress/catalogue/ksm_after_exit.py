@@ -20,7 +20,8 @@ from vm.find import Mas
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.madvise import sys_madvise
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import MmStruct
 from vm.mman import MADV_MERGEABLE
 
 

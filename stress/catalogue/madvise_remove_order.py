@@ -17,13 +17,14 @@ from stress.workloads.pages import HEAP, page
 from vm import madvise
 from vm.errno import EINVAL
 from vm.file_io import generic_file_write, vfs_punch_hole
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.layout import PAGE_SHIFT, PAGE_SIZE
 from vm.machine import boot
 from vm.madvise import sys_madvise
+from vm.mm_types import AddressSpace, VmArea
 from vm.mman import MADV_REMOVE, MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE
 from vm.mmap import sys_mmap
-from vm.vma import VmArea, linear_page_index
+from vm.vma import linear_page_index
 
 
 @patch(madvise.madvise_need_mmap_write)

@@ -19,9 +19,9 @@ from vm import adjust
 from vm.errno import ENOMEM
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
+from vm.mm_types import VmArea
 from vm.mprotect import sys_mprotect
 from vm.mremap import sys_mremap
-from vm.vma import VmArea
 
 
 @patch(adjust.give_back_anon_vma)

@@ -20,9 +20,9 @@ from vm.adjust import inherit_anon_vma, vma_adjust
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.migrate import compact_zone
+from vm.mm_types import VmArea
 from vm.mman import PROT_NONE
 from vm.mprotect import sys_mprotect
-from vm.vma import VmArea
 
 
 @patch(merge._grow_down)

@@ -16,10 +16,10 @@ from stress.process import Process
 from stress.workloads.mappings import BASE, end, map_file, page
 from vm import merge
 from vm.adjust import inherit_anon_vma, vma_adjust
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.machine import boot
+from vm.mm_types import AddressSpace, VmArea
 from vm.user import user_load
-from vm.vma import VmArea
 
 
 @patch(merge._grow_down)

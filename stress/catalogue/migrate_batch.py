@@ -15,11 +15,12 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.pages import HEAP, page
 from vm import migrate
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.folio import Folio
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.migrate import migrate_pages
+from vm.mm_types import AddressSpace
 from vm.mman import MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE
 from vm.mmap import sys_mmap
 from vm.writeback import folio_wait_writeback, write_cache_pages

@@ -16,20 +16,13 @@ from stress.catalogue.migrate_vma_flush import migrate_range
 from stress.patch import patch
 from stress.workloads.pages import heap, page
 from vm import migrate_device
-from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_put, folio_test_anon
+from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_test_anon
 from vm.layout import PAGE_SIZE
-from vm.pgtable import (
-    PTE_DIRTY,
-    PTE_SWP_EXCLUSIVE,
-    PageTable,
-    Present,
-    make_migration_entry,
-    ptep_get,
-    ptep_get_and_clear,
-    set_pte,
-)
+from vm.mm_types import VmArea
+from vm.page_alloc import folio_put
+from vm.pgtable import make_migration_entry, ptep_get, ptep_get_and_clear, set_pte
+from vm.pgtable_types import PTE_DIRTY, PTE_SWP_EXCLUSIVE, PageTable, Present
 from vm.rmap import folio_remove_rmap
-from vm.vma import VmArea
 from vm.vmscan import kswapd
 
 

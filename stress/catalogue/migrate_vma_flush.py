@@ -17,10 +17,10 @@ from vm.find import vma_lookup
 from vm.folio import Folio
 from vm.layout import PAGE_SIZE
 from vm.migrate_device import collect_entries, migrate_vma_finalize, migrate_vma_setup
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
-from vm.pgtable import PageTable
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import MmStruct, VmArea
+from vm.pgtable_types import PageTable
 from vm.tlb import flush_tlb_range
-from vm.vma import VmArea
 
 
 @patch(migrate_device.migrate_vma_collect_pmd)

@@ -20,7 +20,7 @@ from stress.workloads.mappings import BASE, READ, end, fill, map_pages, page, re
 from vm import vma_lock
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 from vm.mprotect import sys_mprotect
 from vm.user import Killed
 from vm.vma_lock import PerVmaLocks

@@ -19,14 +19,13 @@ from tree import NoMemory
 from vm import mmap
 from vm.errno import ENOMEM
 from vm.exit import exit_mmap
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
-from vm.mm import MmStruct
+from vm.mm_types import AddressSpace, FileOperations, MmStruct, VmArea, VmOperations
 from vm.mman import MAP_SHARED, PROT_READ
 from vm.mmap import sys_mmap, undo_mmap, vma_link_reserved
-from vm.vm_ops import FileOperations, VmOperations, mmap_file
-from vm.vma import VmArea
+from vm.vm_ops import mmap_file
 
 
 @patch(mmap.mmap_new_file_vma)

@@ -14,22 +14,18 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.pages import HEAP
 from vm import khugepaged, move
-from vm.filemap import (
-    AddressSpace,
-    fput,
-    i_mmap_lock_read,
-    i_mmap_unlock_read,
-    vma_interval_tree_foreach,
-)
+from vm.filemap import fput, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
 from vm.khugepaged import collapse_and_free_pmd
 from vm.layout import PAGE_SHIFT
 from vm.machine import boot
+from vm.mm_types import AddressSpace, VmArea
 from vm.mman import MAP_FIXED, MAP_SHARED, PROT_READ
 from vm.mmap import sys_mmap
 from vm.move import drop_rmap_locks, take_rmap_locks
-from vm.pgtable import PageTable, pmd_page_table, pmdp_get, set_pmd
+from vm.pgtable import pmd_page_table, pmdp_get, set_pmd
+from vm.pgtable_types import PageTable
 from vm.tlb import flush_tlb_range
-from vm.vma import VmArea, vma_address
+from vm.vma import vma_address
 
 
 @patch(khugepaged.retract_page_tables)

@@ -17,7 +17,8 @@ from stress.workloads.mappings import BASE, fill, map_pages
 from vm import exit as exit_
 from vm.layout import TASK_SIZE, USER_PGTABLES_CEILING
 from vm.machine import boot
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct
 from vm.munmap import remove_vma
 from vm.oom import oom_reap_task_mm
 from vm.tlb import tlb_finish_mmu, tlb_gather_mmu

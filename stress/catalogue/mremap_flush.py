@@ -15,10 +15,11 @@ from stress.workloads.pages import compact_page, heap, page
 from vm import move
 from vm.layout import PAGE_SIZE
 from vm.mm import SINGLE_DEPTH_NESTING
+from vm.mm_types import VmArea
 from vm.move import drop_rmap_locks, take_rmap_locks
-from vm.pgtable import PageTable, ptep_get, ptep_get_and_clear, set_pte
+from vm.pgtable import ptep_get, ptep_get_and_clear, set_pte
+from vm.pgtable_types import PageTable
 from vm.tlb import flush_tlb_range
-from vm.vma import VmArea
 
 
 @patch(move.move_ptes)

@@ -16,18 +16,20 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.mappings import BASE, end, map_pages, page, read_back
 from vm import huge_pmd, huge_split_pmd, move
-from vm.folio import Folio, Memory, folio_put, folio_try_get
+from vm.folio import Folio, folio_try_get
 from vm.huge_pmd import is_leaf, maps
 from vm.huge_split import split_huge_page
 from vm.huge_split_pmd import split_huge_pmd_locked
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.madvise import sys_madvise
+from vm.mm_types import Memory, VmArea
 from vm.mman import MADV_HUGEPAGE, MREMAP_FIXED, MREMAP_MAYMOVE
 from vm.mremap import sys_mremap
-from vm.pgtable import Present, pmdp_get, set_pmd
+from vm.page_alloc import folio_put
+from vm.pgtable import pmdp_get, set_pmd
+from vm.pgtable_types import Present
 from vm.tlb import flush_tlb_range
-from vm.vma import VmArea
 
 MOVE = MREMAP_MAYMOVE | MREMAP_FIXED
 AWAY = 8

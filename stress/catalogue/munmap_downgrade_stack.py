@@ -19,9 +19,9 @@ from vm.find import vma_lookup
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import VmArea
 from vm.mman import MAP_GROWSDOWN, PROT_NONE
 from vm.munmap import do_munmap
-from vm.vma import VmArea
 
 
 @patch(munmap.may_downgrade)

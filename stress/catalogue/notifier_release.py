@@ -20,15 +20,15 @@ from vm import mmu_notifier
 from vm.exit import exit_mmap
 from vm.hmm import device_close, device_load
 from vm.layout import TASK_SIZE
-from vm.mm import MmStruct
-from vm.mmu_notifier import drop
+from vm.mm_types import MmStruct
+from vm.secondary_mmu import drop, subscriptions_of
 from vm.vmscan import kswapd
 
 
 @patch(mmu_notifier.mmu_notifier_release)
 def mmu_notifier_release(mm: MmStruct) -> None:
     """Take each out of the list, so that nobody else tells it anything, and tell it."""
-    subs = mm.notifier_subscriptions
+    subs = subscriptions_of(mm)
     if subs is None:
         return
     subs.lock.lock()

@@ -18,12 +18,13 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.pages import heap, page
 from vm import numa
-from vm.folio import folio_get, folio_put
+from vm.folio import folio_get
 from vm.memory import handle_user_fault
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct, VmArea
 from vm.numa import migrate_misplaced_page, mpol_misplaced, sched_setaffinity, task_numa_work
-from vm.pgtable import PTE_YOUNG, Present, pmdp_get, set_pmd
-from vm.vma import VmArea
+from vm.page_alloc import folio_put
+from vm.pgtable import pmdp_get, set_pmd
+from vm.pgtable_types import PTE_YOUNG, Present
 
 
 @patch(numa.do_huge_pmd_numa_page)

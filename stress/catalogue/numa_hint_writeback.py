@@ -16,10 +16,10 @@ from stress.patch import patch
 from stress.workloads.pages import HEAP, heap, page
 from vm import numa
 from vm.memory import handle_user_fault
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct, VmArea
 from vm.numa import migrate_misplaced_page, numa_migrate_prep, sched_setaffinity, task_numa_work
-from vm.pgtable import PTE_YOUNG, Present, pmdp_get, set_pmd
-from vm.vma import VmArea
+from vm.pgtable import pmdp_get, set_pmd
+from vm.pgtable_types import PTE_YOUNG, Present
 
 
 @patch(numa.do_huge_pmd_numa_page)

@@ -19,8 +19,9 @@ from vm import oom
 from vm.exit import exit_mmap
 from vm.find import Mas
 from vm.hmm import device_close, device_load
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
-from vm.mmu_notifier import MmuIntervalNotifier
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import MmStruct
+from vm.secondary_mmu import MmuIntervalNotifier
 from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
 from vm.user import Killed
 from vm.zap import unmap_single_vma

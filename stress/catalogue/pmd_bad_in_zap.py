@@ -20,10 +20,10 @@ from vm.huge_pmd import is_leaf
 from vm.huge_split_pmd import split_huge_pmd
 from vm.layout import PAGE_SIZE
 from vm.madvise import sys_madvise
+from vm.mm_types import VmArea
 from vm.mman import MADV_HUGEPAGE
 from vm.pgtable import addresses, pmd_page_table, pmdp_get
 from vm.tlb import MmuGather
-from vm.vma import VmArea
 from vm.zap import ZapDetails, zap_pte_range
 
 

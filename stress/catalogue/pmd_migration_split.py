@@ -14,13 +14,14 @@ from stress.bug import bug
 from stress.patch import patch
 from stress.workloads.pages import heap, migrate_huge, page
 from vm import huge_pmd
-from vm.folio import Folio, Memory
+from vm.folio import Folio
 from vm.huge_pmd import pmd_folio
 from vm.huge_split import deferred_split_folio, deferred_split_scan
 from vm.layout import PAGE_SIZE
 from vm.madvise import sys_madvise
+from vm.mm_types import Memory
 from vm.mman import MADV_HUGEPAGE
-from vm.pgtable import Pmd
+from vm.pgtable_types import Pmd
 
 
 @patch(huge_pmd.maps)

@@ -15,8 +15,9 @@ from stress.patch import patch
 from stress.workloads.pages import heap, migrate_huge, page
 from vm import huge_fault
 from vm.folio import folio_wait_locked
-from vm.mm import MmStruct
-from vm.pgtable import Migration, pfn_swap_entry_to_page, pmdp_get
+from vm.mm_types import MmStruct
+from vm.pgtable import pfn_swap_entry_to_page, pmdp_get
+from vm.pgtable_types import Migration
 
 
 @patch(huge_fault.pmd_migration_entry_wait)

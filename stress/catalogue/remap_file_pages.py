@@ -16,11 +16,12 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.mappings import BASE, end, map_file, page, touch
 from vm import nonlinear
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.folio import Folio
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.migrate import compact_zone
+from vm.mm_types import AddressSpace
 from vm.nonlinear import remap_file_pages
 from vm.rmap import RmapOne
 

@@ -18,10 +18,11 @@ from stress.workloads.mappings import BASE, end, map_file, map_pages, page
 from vm import remap
 from vm.errno import EINVAL, ESRCH
 from vm.file_io import generic_file_write
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import AddressSpace, MmStruct
 from vm.remap import remappable
 from vm.security import security_mmap_file
 

@@ -18,21 +18,19 @@ from stress.workloads.pages import heap, page
 from vm import cow
 from vm.anon_vma_chain import anon_vma_prepare
 from vm.errno import ENOMEM
-from vm.folio import Folio, alloc_folio, folio_put
+from vm.folio import Folio
 from vm.hmm import device_close, device_load
 from vm.layout import PAGE_SIZE
 from vm.memory import handle_user_fault
-from vm.mm import MmStruct
-from vm.mmu_notifier import (
-    MmuIntervalNotifier,
-    mmu_notifier_invalidate_range_end,
-    mmu_notifier_invalidate_range_start,
-)
-from vm.pgtable import PTE_DIRTY, PTE_YOUNG, PageTable, Present, maybe_mkwrite, mk_pte, ptep_get, set_pte
+from vm.mm_types import MmStruct, VmArea
+from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
+from vm.page_alloc import alloc_folio, folio_put
+from vm.pgtable import maybe_mkwrite, mk_pte, ptep_get, set_pte
+from vm.pgtable_types import PTE_DIRTY, PTE_YOUNG, PageTable, Present
 from vm.rmap import folio_add_new_anon_rmap, folio_remove_rmap
+from vm.secondary_mmu import MmuIntervalNotifier
 from vm.swap import free_page_and_swap_cache
 from vm.tlb import ptep_clear_flush
-from vm.vma import VmArea
 
 
 @patch(cow.wp_page_copy)

@@ -15,12 +15,13 @@ from stress.catalogue.dontneed_against_soft_dirty import clear_refs, clear_soft_
 from stress.patch import patch
 from stress.workloads.pages import heap, page
 from vm import huge_split_pmd
-from vm.folio import Folio, Memory, folio_put, folio_try_get
+from vm.folio import Folio, folio_try_get
 from vm.huge_pmd import is_leaf, maps
 from vm.huge_split import split_huge_page
 from vm.huge_split_pmd import split_huge_pmd_locked
+from vm.mm_types import Memory, VmArea
+from vm.page_alloc import folio_put
 from vm.pgtable import pmdp_get
-from vm.vma import VmArea
 
 
 @patch(huge_split_pmd.split_huge_pmd)

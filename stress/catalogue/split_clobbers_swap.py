@@ -16,8 +16,9 @@ from stress.catalogue.split_against_soft_dirty import split
 from stress.patch import patch
 from stress.workloads.pages import heap, page
 from vm import huge_split
-from vm.folio import Folio, folio_get, folio_put
+from vm.folio import Folio, folio_get
 from vm.huge_split import split_huge_page_tail as right
+from vm.page_alloc import folio_put
 from vm.vmscan import kswapd
 
 

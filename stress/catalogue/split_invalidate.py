@@ -18,19 +18,13 @@ from tree import NoMemory
 from vm import adjust
 from vm.adjust import vma_set_range
 from vm.errno import ENOMEM
-from vm.filemap import (
-    AddressSpace,
-    fput,
-    i_mmap_lock_write,
-    i_mmap_unlock_write,
-    vma_interval_tree_insert,
-)
+from vm.filemap import fput, i_mmap_lock_write, i_mmap_unlock_write, vma_interval_tree_insert
 from vm.find import vma_store
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
+from vm.mm_types import AddressSpace, VmArea
 from vm.munmap import do_munmap
 from vm.truncate import do_truncate
-from vm.vma import VmArea
 
 
 @patch(adjust.vma_adjust)

@@ -18,9 +18,10 @@ from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.folio import Folio
 from vm.huge_pmd import is_leaf
 from vm.huge_split_pmd import split_huge_pmd
-from vm.pgtable import Present, pmdp_get
+from vm.mm_types import VmArea
+from vm.pgtable import pmdp_get
+from vm.pgtable_types import Present
 from vm.rmap import folio_lock_anon_vma_read, rmap_walk_anon
-from vm.vma import VmArea
 
 
 def munlock(folio: Folio) -> None:

@@ -18,8 +18,8 @@ from stress.workloads.pages import heap, page
 from vm import huge_split
 from vm.folio import Folio
 from vm.huge_split_pmd import split_huge_pmd
+from vm.mm_types import VmArea
 from vm.rmap import try_to_migrate_one
-from vm.vma import VmArea
 
 
 @patch(huge_split.unmap_folio_one)

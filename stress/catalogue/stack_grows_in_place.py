@@ -17,9 +17,9 @@ from tree import guard
 from tree.guard import Guarded
 from tree.operations import WRITE_TREE
 from vm import fault_lock
-from vm.fault_lock import Hold, grow_under_read_lock
+from vm.fault_lock import grow_under_read_lock
 from vm.machine import boot
-from vm.mm import MmStruct
+from vm.mm_types import Hold, MmStruct
 from vm.mman import MAP_GROWSDOWN
 from vm.user import user_load
 

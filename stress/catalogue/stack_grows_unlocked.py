@@ -16,9 +16,9 @@ from stress.process import Process
 from stress.workloads.mappings import BASE, end, map_pages, page, read_back
 from vm import stack
 from vm.machine import boot
+from vm.mm_types import VmArea
 from vm.mman import MAP_GROWSDOWN
 from vm.stack import expand_stack
-from vm.vma import VmArea
 
 
 @patch(stack.expand_stack_locked)

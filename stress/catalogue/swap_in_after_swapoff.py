@@ -15,10 +15,10 @@ from stress.bug import bug
 from stress.patch import patch
 from stress.workloads.pages import heap, page
 from vm import swap_fault
-from vm.pgtable import PageTable, Swap
+from vm.mm_types import VmArea
+from vm.pgtable_types import PageTable, Swap
 from vm.swap_fault import swap_in
 from vm.swapoff import swapoff
-from vm.vma import VmArea
 from vm.vmscan import kswapd
 
 

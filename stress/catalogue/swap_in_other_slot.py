@@ -16,10 +16,12 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.pages import heap, page
 from vm import swap_fault, unmap
-from vm.folio import Folio
-from vm.mm import MM_ANONPAGES, MM_SWAPENTS, MmStruct, add_mm_counter
-from vm.pgtable import PageTable, Present, Swap, set_pte
-from vm.swap import SwapSlot, swap_duplicate
+from vm.folio import Folio, SwapSlot
+from vm.mm import add_mm_counter
+from vm.mm_types import MM_ANONPAGES, MM_SWAPENTS, MmStruct
+from vm.pgtable import set_pte
+from vm.pgtable_types import PageTable, Present, Swap
+from vm.swap import swap_duplicate
 from vm.user import user_load
 from vm.vmscan import kswapd
 

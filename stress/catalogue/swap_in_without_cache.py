@@ -14,7 +14,7 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.pages import heap, page
 from vm import swap
-from vm.swap import SwapSlot
+from vm.folio import SwapSlot
 from vm.user import user_load
 from vm.vmscan import kswapd
 

@@ -20,7 +20,8 @@ from vm.errno import EAGAIN, EFAULT
 from vm.find import vma_lookup
 from vm.machine import boot
 from vm.mm import mmap_read_lock, mmap_read_unlock
-from vm.uffd_copy import UserfaultfdCtx, mfill_atomic, userfaultfd, userfaultfd_read
+from vm.mm_types import UserfaultfdCtx
+from vm.uffd_copy import mfill_atomic, userfaultfd, userfaultfd_read
 
 IMAGE = {page(0): "image:0"}
 

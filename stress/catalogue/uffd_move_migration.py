@@ -14,9 +14,9 @@ from stress.patch import patch
 from stress.workloads.moves import heap_and_room, move, room
 from stress.workloads.pages import migrate_huge, page
 from vm import uffd_move
-from vm.folio import Memory
 from vm.huge_pmd import pmd_folio
-from vm.pgtable import Pmd
+from vm.mm_types import Memory
+from vm.pgtable_types import Pmd
 
 
 @patch(uffd_move.is_shared_huge)

@@ -21,12 +21,13 @@ from vm import uffd_move_pte
 from vm.errno import EAGAIN, EBUSY
 from vm.folio import folio_maybe_dma_pinned
 from vm.gup import pin_user_page, unpin_user_page
-from vm.mm import MmStruct
-from vm.pgtable import PTE_DIRTY, Present, maybe_mkwrite, mk_pte, set_pte
+from vm.mm_types import MmStruct, VmArea
+from vm.pgtable import maybe_mkwrite, mk_pte, set_pte
+from vm.pgtable_types import PTE_DIRTY, Present
 from vm.rmap import folio_move_anon_rmap
 from vm.tlb import ptep_clear_flush
 from vm.uffd_move_pte import Source, double_pt_lock, is_pte_pages_stable
-from vm.vma import VmArea, linear_page_index
+from vm.vma import linear_page_index
 
 
 @patch(uffd_move_pte.move_present_pte)

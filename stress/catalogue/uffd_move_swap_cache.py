@@ -17,12 +17,12 @@ from stress.workloads.moves import heap_and_room, move, room
 from stress.workloads.pages import page
 from vm import uffd_move_pte
 from vm.errno import EAGAIN
-from vm.pgtable import Swap, ptep_get_and_clear, set_pte
-from vm.swap import SwapSlot
+from vm.folio import SwapSlot
+from vm.mm_types import UserfaultfdCtx, VmArea
+from vm.pgtable import ptep_get_and_clear, set_pte
+from vm.pgtable_types import Swap
 from vm.tlb import flush_tlb_batched_pending
-from vm.uffd_copy import UserfaultfdCtx
 from vm.uffd_move_pte import Source, double_pt_lock, is_pte_pages_stable
-from vm.vma import VmArea
 from vm.vmscan import kswapd
 
 

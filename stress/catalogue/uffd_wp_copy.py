@@ -15,13 +15,15 @@ from stress.patch import patch
 from stress.workloads.pages import heap, page
 from vm import cow, uffd
 from vm.cow import PROTECTED, wp_page_copy, wp_page_reuse
-from vm.folio import folio_get, folio_put
+from vm.folio import folio_get
 from vm.memory import handle_user_fault
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
-from vm.pgtable import PTE_UFFD_WP, PageTable, Present, addresses, pmdp_get, ptep_get
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import MmStruct, VmArea
+from vm.page_alloc import folio_put
+from vm.pgtable import addresses, pmdp_get, ptep_get
+from vm.pgtable_types import PTE_UFFD_WP, PageTable, Present
 from vm.tlb import MmuGather, dec_tlb_flush_pending, inc_tlb_flush_pending, tlb_flush_mmu
 from vm.uffd import WAKE, change_range, userfaultfd_register
-from vm.vma import VmArea
 
 
 @patch(cow.do_wp_page)

@@ -13,19 +13,19 @@ from concurrency import Kind, check, join, spawn
 from stress.bug import bug
 from stress.patch import patch
 from stress.workloads.mappings import BASE, READ_WRITE, page
-from vm import vma as vma_
+from vm import page_prot
 from vm.exit import exit_mmap
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.migrate import compact_zone
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 from vm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_SHARED
 from vm.mmap import sys_mmap
 from vm.uffd import userfaultfd_register, userfaultfd_writeprotect
 from vm.user import user_load, user_store
 
 
-@patch(vma_.vma_wants_writenotify)
+@patch(page_prot.vma_wants_writenotify)
 def vma_wants_writenotify(_flags: int) -> bool:
     """Nobody asks userfaultfd."""
     return False

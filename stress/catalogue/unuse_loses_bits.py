@@ -15,12 +15,12 @@ from stress.patch import patch
 from stress.workloads.pages import heap, page
 from vm import swapoff as swapoff_
 from vm.folio import Folio
-from vm.mm import MmStruct
-from vm.pgtable import Present, Swap, mk_pte
+from vm.mm_types import MmStruct, VmArea
+from vm.pgtable import mk_pte
+from vm.pgtable_types import Present, Swap
 from vm.swapoff import swapoff
 from vm.uffd import userfaultfd_register, userfaultfd_writeprotect
 from vm.user import user_load, user_store
-from vm.vma import VmArea
 from vm.vmscan import kswapd
 
 

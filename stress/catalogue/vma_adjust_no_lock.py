@@ -22,8 +22,8 @@ from vm.find import vma_store
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.migrate import compact_zone
+from vm.mm_types import VmArea
 from vm.munmap import do_munmap
-from vm.vma import VmArea
 
 
 @patch(adjust.vma_adjust)

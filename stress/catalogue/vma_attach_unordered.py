@@ -20,8 +20,8 @@ from stress.process import Process
 from stress.workloads.mappings import BASE, end, fill, map_pages, page
 from vm import vma_lock_refcnt
 from vm.machine import boot
+from vm.mm_types import VmArea
 from vm.user import Killed, user_load
-from vm.vma import VmArea
 from vm.vma_refcnt import REFCOUNT_SET
 
 

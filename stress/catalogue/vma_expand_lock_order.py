@@ -20,7 +20,6 @@ from vm import adjust
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.errno import ENOMEM
 from vm.filemap import (
-    AddressSpace,
     fput,
     i_mmap_lock_write,
     i_mmap_unlock_write,
@@ -30,7 +29,7 @@ from vm.filemap import (
 from vm.find import vma_store
 from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.machine import boot
-from vm.vma import VmArea
+from vm.mm_types import AddressSpace, VmArea
 
 
 @patch(adjust.vma_expand)

@@ -26,7 +26,8 @@ from vm.find import vma_store
 from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.machine import boot
 from vm.migrate import compact_zone
-from vm.vma import VmArea, vm_area_free
+from vm.mm_types import VmArea
+from vm.vma import vm_area_free
 
 
 @patch(adjust.vma_expand)

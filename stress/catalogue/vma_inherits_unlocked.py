@@ -17,7 +17,7 @@ from stress.workloads.mappings import BASE, end, fill, map_pages, page, read_bac
 from vm import adjust
 from vm.anon_vma_chain import anon_vma_clone
 from vm.machine import boot
-from vm.vma import VmArea
+from vm.mm_types import VmArea
 
 
 @patch(adjust.inherit_anon_vma)

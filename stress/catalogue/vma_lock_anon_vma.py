@@ -17,11 +17,11 @@ from stress.workloads.mappings import BASE, end, fill, map_pages, page
 from vm import vma_lock
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct, VmArea
 from vm.mman import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
 from vm.mremap import sys_mremap
 from vm.user import user_store
-from vm.vma import VmArea, vma_is_anonymous
+from vm.vma import vma_is_anonymous
 from vm.vma_lock import vma_end_read, vma_start_read
 
 MOVE = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP

@@ -18,11 +18,10 @@ from stress.workloads.mappings import BASE, end, map_file
 from tree import NoMemory
 from vm import mmap
 from vm.errno import ENOMEM
-from vm.filemap import AddressSpace, fput, i_mmap_lock_write, i_mmap_unlock_write, vma_interval_tree_insert
+from vm.filemap import fput, i_mmap_lock_write, i_mmap_unlock_write, vma_interval_tree_insert
 from vm.find import vma_store
 from vm.machine import boot
-from vm.mm import MmStruct
-from vm.vma import VmArea
+from vm.mm_types import AddressSpace, MmStruct, VmArea
 from vm.vma_lock import vma_start_write
 
 

@@ -22,9 +22,9 @@ from tree import lookup
 from vm import vma_lock_refcnt
 from vm.errno import EAGAIN
 from vm.machine import boot
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct, VmArea
 from vm.user import Killed, user_load
-from vm.vma import VmArea, vma_is_anonymous
+from vm.vma import vma_is_anonymous
 from vm.vma_lock_refcnt import vma_end_read, vma_start_read
 
 

@@ -30,9 +30,9 @@ from stress.workloads.mappings import BASE, end, fill, map_pages, page
 from vm import vma_lock_refcnt
 from vm.errno import EAGAIN
 from vm.machine import Machine, boot
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct, VmArea
 from vm.user import Killed, user_load
-from vm.vma import VmArea, vma_is_anonymous
+from vm.vma import vma_is_anonymous
 from vm.vma_lock_refcnt import vma_end_read, vma_refcount_put
 from vm.vma_refcnt import INC_NOT_ZERO_LIMITED_ACQUIRE
 

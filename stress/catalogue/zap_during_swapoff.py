@@ -13,8 +13,9 @@ from stress.bug import bug
 from stress.patch import patch
 from stress.workloads.pages import heap, page
 from vm import swap
-from vm.folio import Memory
-from vm.swap import SwapSlot, free_page_and_swap_cache, swap_cache_get_folio, swap_free
+from vm.folio import SwapSlot
+from vm.mm_types import Memory
+from vm.swap import free_page_and_swap_cache, swap_cache_get_folio, swap_free
 from vm.swapoff import swapoff
 from vm.vmscan import kswapd
 

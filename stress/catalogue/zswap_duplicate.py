@@ -14,8 +14,8 @@ from stress.bug import bug
 from stress.patch import patch
 from stress.workloads.pages import heap, page
 from vm import swap
-from vm.folio import Folio
-from vm.swap import SwapArea, SwapSlot
+from vm.folio import Folio, SwapSlot
+from vm.swap_area import SwapArea
 from vm.vmscan import kswapd
 from vm.zswap import zswap_copy
 

@@ -14,9 +14,8 @@ from stress.patch import patch
 from stress.process import Process
 from stress.workloads.pages import heap, page
 from vm import zswap_writeback as zswap
-from vm.swap import SwapSlot
+from vm.folio import SwapSlot, ZswapEntry
 from vm.vmscan import kswapd
-from vm.zswap import ZswapEntry
 from vm.zswap_writeback import zswap_shrink
 
 

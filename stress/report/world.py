@@ -8,11 +8,9 @@ from typing import Any
 from concurrency import peek
 from tree import MapleTree
 from tree.drawing import draw
-from vm.folio import Memory
 from vm.machine import Machine
-from vm.mm import MmStruct
-from vm.pgtable import PageTable, Pmd
-from vm.vma import VmArea
+from vm.mm_types import Memory, MmStruct, VmArea
+from vm.pgtable_types import PageTable, Pmd
 
 Section = tuple[str, str, list[str]]
 """A title, how to show it (``lines``, or ``svg`` for a picture in one string), and the lines."""

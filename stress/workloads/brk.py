@@ -9,11 +9,11 @@ from __future__ import annotations
 from concurrency import join, spawn
 from stress.process import Process
 from vm.exit import exit_mmap
-from vm.filemap import AddressSpace, filemap_read, invalidate_mapping_page
-from vm.folio import Memory
+from vm.filemap import filemap_read, invalidate_mapping_page
 from vm.layout import PAGE_SIZE, PTRS_PER_PTE
 from vm.machine import boot
 from vm.migrate import compact_zone
+from vm.mm_types import AddressSpace, Memory
 
 HEAP = 0x10_0000
 PAGES = 4

@@ -9,11 +9,11 @@ from concurrency import active
 from stress.process import Process
 from vm import adjust
 from vm.exit import exit_mmap
-from vm.filemap import AddressSpace
 from vm.find import vma_lookup
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import AddressSpace, MmStruct
 from vm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED
 from vm.mmap import sys_mmap
 from vm.user import user_load

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from vm.all_locks import mmu_notifier_register
 from vm.layout import PAGE_SIZE
-from vm.mm import MmStruct
-from vm.mmu_notifier import MmuIntervalNotifier, mmu_interval_notifier_insert
+from vm.mm_types import MmStruct
+from vm.mmu_notifier import mmu_interval_notifier_insert
+from vm.secondary_mmu import MmuIntervalNotifier
 
 
 def mirror(mm: MmStruct, start: int, pages: int) -> MmuIntervalNotifier:

@@ -6,8 +6,9 @@ from stress.process import Process
 from stress.workloads.pages import heap
 from vm.layout import PAGE_SIZE, VM_ACCOUNT, VM_DATA_FLAGS
 from vm.machine import Machine
+from vm.mm_types import UserfaultfdCtx
 from vm.mmap import do_mmap
-from vm.uffd_copy import UserfaultfdCtx, userfaultfd
+from vm.uffd_copy import userfaultfd
 from vm.uffd_move import userfaultfd_move
 
 ROOM = 0x40_0000

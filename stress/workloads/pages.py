@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from stress.process import Process
-from vm.folio import Folio, Memory, alloc_huge, folio_put, folio_try_get, isolate_freepage
+from vm.folio import Folio, folio_try_get
 from vm.layout import PAGE_SIZE, PTRS_PER_PTE
 from vm.lru import isolate_lru_page, putback_lru_page
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
 from vm.migrate import migrate_folio
+from vm.mm_types import Memory
 from vm.mman import MADV_HUGEPAGE
+from vm.page_alloc import alloc_huge, folio_put, isolate_freepage
 from vm.swap import swapon
 
 HEAP = 0x10_0000

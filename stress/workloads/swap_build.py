@@ -19,7 +19,7 @@ from vm.layout import PAGE_SIZE, PTRS_PER_PTE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 from vm.mman import MADV_HUGEPAGE
 from vm.swap import swapon
 from vm.user import Killed

@@ -55,17 +55,9 @@ from concurrency.rwsem import (
 )
 from concurrency.slab import ALLOC, ALLOC_REUSABLE, FREE, FREE_STEPPED, KmemCache
 from lockdep.gfp import GFP_KERNEL
-from tree.operations import (
-    LOAD_PARENT,
-    LOAD_PIVOTS,
-    LOAD_ROOT,
-    LOAD_SLOT,
-    MARK_DEAD,
-    RESTART,
-    STORE_SLOT,
-)
-from vm.folio import ALLOC_FRAME, FREE_FRAME
+from tree.operations import LOAD_PARENT, LOAD_PIVOTS, LOAD_ROOT, LOAD_SLOT, MARK_DEAD, RESTART, STORE_SLOT
 from vm.mm import ADD_MM_COUNTER
+from vm.page_alloc import ALLOC_FRAME, FREE_FRAME
 from vm.pgtable import PMD_GET, PTE_GET, PTE_SET
 from vm.user import USER_LOAD, USER_STORE
 

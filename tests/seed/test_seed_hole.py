@@ -18,18 +18,18 @@ from stress.workloads.mappings import map_pages
 from stress.workloads.pages import HEAP, compact_page, heap, page
 from vm import brk
 from vm.adjust import vma_expand
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.find import vma_lookup
 from vm.huge_split_pmd import vma_adjust_trans_huge
 from vm.khugepaged import collapse_huge_page
 from vm.layout import PAGE_SIZE, STACK_GUARD_GAP, VM_ACCOUNT, VM_DATA_FLAGS
 from vm.madvise import sys_madvise
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import AddressSpace, MmStruct, VmArea
 from vm.mman import MADV_HUGEPAGE, MAP_FIXED, MAP_GROWSDOWN, MAP_PRIVATE
 from vm.mmap import sys_mmap
 from vm.munmap import do_munmap
 from vm.user import Killed, user_load
-from vm.vma import VmArea
 
 # -- (a) a stack that grows into the range while it is emptied --------------------------------------------------------
 

@@ -17,10 +17,10 @@ from vm.huge_split_pmd import vma_adjust_trans_huge
 from vm.khugepaged import collapse_huge_page
 from vm.layout import PAGE_SIZE
 from vm.madvise import sys_madvise
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
 from vm.mman import MADV_HUGEPAGE
 from vm.user import user_load
-from vm.vma import VmArea
 
 BEGINS_LATER = (
     "kernel BUG at mm/huge_memory.c: __split_huge_pmd_locked(): VM_BUG_ON_VMA(vma->vm_start > haddr, vma)"

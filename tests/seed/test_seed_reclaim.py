@@ -14,7 +14,7 @@ from tree.node import MapleNode
 from vm import adjust
 from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.interval_tree import post_update_vma, pre_update_vma
-from vm.vma import VmArea
+from vm.mm_types import VmArea
 from vm.vma_lock import vma_start_write
 from vm.vmscan import allow_direct_reclaim, kswapd
 

@@ -17,9 +17,8 @@ from vm import munmap
 from vm.adjust import split_vma
 from vm.find import vma_find
 from vm.layout import PAGE_SIZE, USER_PGTABLES_CEILING
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct, VmArea
 from vm.munmap import remove_vma
-from vm.vma import VmArea
 from vm.zap import unmap_region
 
 

@@ -12,14 +12,14 @@ import pytest
 from stress.captures import Changes
 from stress.patch import Patch, PatchError, applied, patch
 from stress.workloads.pages import heap, page
-from vm import fault_lock, munmap, pgtable, vma
+from vm import fault_lock, munmap, page_prot, pgtable
 from vm.brk import sys_brk
 from vm.era import V6_1
 from vm.layout import VM_READ
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 from vm.munmap import do_munmap
+from vm.page_prot import vm_get_page_prot
 from vm.pgtable import PTE_CLEAR
-from vm.vma import vm_get_page_prot
 
 held_by_name = vm_get_page_prot
 
@@ -30,7 +30,7 @@ def refuse(*_arguments: object) -> int:
 
 
 def stands_in() -> Patch:
-    return patch(vma.vm_get_page_prot)(refuse)
+    return patch(page_prot.vm_get_page_prot)(refuse)
 
 
 def by_closure() -> Callable[[], int]:
@@ -136,9 +136,9 @@ def test_the_effect_of_an_operation_is_replaced() -> None:
 
 
 def original_by_closure() -> Patch:
-    before = vma.vm_get_page_prot
+    before = page_prot.vm_get_page_prot
 
-    @patch(vma.vm_get_page_prot)
+    @patch(page_prot.vm_get_page_prot)
     def replacement(flags: int) -> int:
         return before(flags) - 100
 
@@ -146,15 +146,15 @@ def original_by_closure() -> Patch:
 
 
 def original_by_default() -> Patch:
-    @patch(vma.vm_get_page_prot)
-    def replacement(*arguments: object, before: Callable[..., int] = vma.vm_get_page_prot) -> int:
+    @patch(page_prot.vm_get_page_prot)
+    def replacement(*arguments: object, before: Callable[..., int] = page_prot.vm_get_page_prot) -> int:
         return before(*arguments) - 100
 
     return replacement
 
 
 def original_by_attribute() -> Patch:
-    @patch(vma.vm_get_page_prot)
+    @patch(page_prot.vm_get_page_prot)
     def replacement(*arguments: object) -> int:
         return replacement.original(*arguments) - 100  # type: ignore[no-any-return]
 
@@ -165,7 +165,7 @@ def original_by_partial() -> Patch:
     def less(before: Callable[..., int], *arguments: object) -> int:
         return before(*arguments) - 100
 
-    return patch(vma.vm_get_page_prot)(partial(less, vma.vm_get_page_prot))
+    return patch(page_prot.vm_get_page_prot)(partial(less, page_prot.vm_get_page_prot))
 
 
 @pytest.mark.parametrize(
@@ -173,10 +173,10 @@ def original_by_partial() -> Patch:
 )
 def test_a_replacement_calls_the_function_of_before(made: Callable[[], Patch]) -> None:
     with applied([made()]):
-        assert vma.vm_get_page_prot(VM_READ) == VM_READ - 100
+        assert page_prot.vm_get_page_prot(VM_READ) == VM_READ - 100
 
 
-_as_it_is = vma.vm_get_page_prot
+_as_it_is = page_prot.vm_get_page_prot
 brk_as_it_is = sys_brk
 
 
@@ -199,11 +199,11 @@ def workload() -> int:
     return name_of_both(VM_READ)
 
 
-name_of_both = vma.vm_get_page_prot
+name_of_both = page_prot.vm_get_page_prot
 
 
 def test_a_name_that_would_have_to_mean_both_functions_is_refused_in_a_sentence() -> None:
-    @patch(vma.vm_get_page_prot)
+    @patch(page_prot.vm_get_page_prot)
     def replacement(flags: int) -> int:
         return name_of_both(flags) - 100
 
@@ -227,7 +227,7 @@ def test_two_replacements_of_one_function_that_call_it_by_its_name(number: int) 
         return _as_it_is(flags) + 100
 
     with applied([(lower, higher)[number]]):
-        assert vma.vm_get_page_prot(VM_READ) == VM_READ + (-100, 100)[number]
+        assert page_prot.vm_get_page_prot(VM_READ) == VM_READ + (-100, 100)[number]
 
 
 def test_what_cannot_be_changed_is_refused_in_a_sentence_and_nothing_is_patched() -> None:
@@ -235,11 +235,11 @@ def test_what_cannot_be_changed_is_refused_in_a_sentence_and_nothing_is_patched(
     with pytest.raises(PatchError) as refused, applied([stands_in()]):
         pass
     assert str(refused.value) == (
-        "vm.vma.vm_get_page_prot is held by vm_get_page_prot of the type _lru_cache_wrapper, which cannot be "
+        "vm.page_prot.vm_get_page_prot is held by vm_get_page_prot of the type _lru_cache_wrapper, which cannot be "
         "changed: patch what calls it there, or let that look the function up when it is called"
     )
     assert cached is not None
-    assert vma.vm_get_page_prot is held_by_name is HELD["a list"].__globals__["LIST"][0]
+    assert page_prot.vm_get_page_prot is held_by_name is HELD["a list"].__globals__["LIST"][0]
     assert by_default() == VM_READ
 
 
@@ -256,5 +256,5 @@ def test_changes_are_taken_back_in_the_end_whatever_was_in_between() -> None:
     assert changes.replace("f", stands_in().original, refuse) > len(HELD) - 3
     assert by_default() == -1
     changes.undo()
-    assert vma.vm_get_page_prot is vm_get_page_prot
+    assert page_prot.vm_get_page_prot is vm_get_page_prot
     assert refuse() == -1

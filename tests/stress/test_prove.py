@@ -21,7 +21,7 @@ from stress.commands.run import DEFAULT_SCHEDULES, _default
 from stress.patch import applied
 from stress.proof import prove, within
 from stress.scenario import Scenario, find_scenario
-from vm import folio
+from vm import page_alloc
 from vm.lock_order import LockOrder
 
 import_module("stress.scenarios")
@@ -133,7 +133,7 @@ def test_a_check_that_does_not_say_what_it_looks_at_is_found_by_the_audit() -> N
 def test_an_operation_that_says_too_little_is_found_before_anything_is_proven(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(folio.ALLOC_FRAME, "touches", lambda *_: [])
+    monkeypatch.setattr(page_alloc.ALLOC_FRAME, "touches", lambda *_: [])
     said = prove(find_scenario("brk-standard"), 60).words
     assert said.startswith("nothing proven: what is said of operations or checks does not hold")
 

@@ -17,7 +17,7 @@ from vm.machine import Machine
 from vm.madvise import sys_madvise
 from vm.mempolicy import do_mbind
 from vm.migrate import compact_zone
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 from vm.mman import (
     MADV_DONTDUMP,
     MADV_DONTFORK,

@@ -8,21 +8,13 @@ import re
 from stress.patch import Patch, patch
 from vm import madvise, merge, mmap, modify, mprotect
 from vm.adjust import vma_expand
-from vm.anon_vma import AnonVma
-from vm.filemap import AddressSpace
 from vm.find import vma_find, vma_prev
-from vm.layout import (
-    PAGE_SHIFT,
-    VM_ACCOUNT,
-    VM_MAYWRITE,
-    VM_SHARED,
-    VM_WRITE,
-)
+from vm.layout import PAGE_SHIFT, VM_ACCOUNT, VM_MAYWRITE, VM_SHARED, VM_WRITE
 from vm.merge import can_vma_merge_after, can_vma_merge_before
-from vm.mm import MmStruct
+from vm.mm_types import AddressSpace, AnonVma, MmStruct, VmArea
 from vm.protect import change_protection
 from vm.tlb import MmuGather
-from vm.vma import VmArea, vma_is_anonymous, vma_set_page_prot
+from vm.vma import vma_is_anonymous, vma_set_page_prot
 
 
 def release() -> tuple[int, ...]:

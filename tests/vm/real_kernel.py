@@ -25,24 +25,16 @@ from concurrency import quiet
 from stress.patch import applied
 from vm.brk import sys_brk
 from vm.exit import exit_mmap
-from vm.filemap import AddressSpace
 from vm.fork import sys_fork
-from vm.layout import (
-    PAGE_SHIFT,
-    VM_EXEC,
-    VM_READ,
-    VM_SHARED,
-    VM_WRITE,
-)
+from vm.layout import PAGE_SHIFT, VM_EXEC, VM_READ, VM_SHARED, VM_WRITE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
-from vm.mm import MmStruct
+from vm.mm_types import AddressSpace, MmStruct, VmArea
 from vm.mmap import sys_mmap
 from vm.mprotect import sys_mprotect
 from vm.mremap import sys_mremap
 from vm.munmap import do_munmap
 from vm.user import user_store
-from vm.vma import VmArea
 
 CALLS_A_PROCESS = 24
 

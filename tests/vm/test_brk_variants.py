@@ -13,9 +13,9 @@ from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
 from vm.find import Mas, vma_find, vma_store
 from vm.interval_tree import post_update_vma, pre_update_vma
 from vm.layout import PAGE_SHIFT, TASK_SIZE
-from vm.mm import MmStruct, mmap_write_downgrade
+from vm.mm import mmap_write_downgrade
+from vm.mm_types import MmStruct, VmArea
 from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
-from vm.vma import VmArea
 from vm.zap import free_pgtables, unmap_page_range, unmap_region
 
 EXECUTIONS = 300

@@ -12,13 +12,14 @@ from vm import collapse
 from vm.collapse import khugepaged_scan_mm_slot
 from vm.errno import EAGAIN, EINVAL, ENOMEM
 from vm.exit import exit_mmap
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.fork import sys_fork
 from vm.huge_zero import shrink_huge_zero_page_scan
 from vm.layout import PAGE_SIZE, VM_HUGEPAGE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
-from vm.mm import MM_ANONPAGES, MmStruct, get_mm_counter
+from vm.mm import get_mm_counter
+from vm.mm_types import MM_ANONPAGES, AddressSpace, MmStruct, VmArea
 from vm.mman import (
     MADV_COLLAPSE,
     MADV_DONTNEED,
@@ -32,10 +33,9 @@ from vm.mman import (
 from vm.mmap import do_mmap, sys_mmap
 from vm.mprotect import sys_mprotect
 from vm.munmap import do_munmap
-from vm.pgtable import Present
+from vm.pgtable_types import Present
 from vm.uffd import userfaultfd_register, userfaultfd_writeprotect
 from vm.user import Killed, user_load, user_store
-from vm.vma import VmArea
 
 PMD_SIZE = 2 * PAGE_SIZE
 FRAMES = 12

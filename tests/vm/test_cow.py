@@ -14,12 +14,8 @@ from vm.find import vma_find
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
 from vm.migrate import compact_zone
-from vm.mm import (
-    SINGLE_DEPTH_NESTING,
-    MmStruct,
-    mmap_write_lock,
-    mmap_write_unlock,
-)
+from vm.mm import SINGLE_DEPTH_NESTING, mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct
 from vm.tlb import flush_tlb_mm
 from vm.user import user_load, user_store
 from vm.vma import vm_area_alloc

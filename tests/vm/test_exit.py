@@ -14,7 +14,7 @@ from vm.era import ERAS
 from vm.exit import exit_mmap
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 from vm.oom import oom_reap_task_mm
 from vm.user import user_store
 

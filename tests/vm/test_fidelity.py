@@ -15,14 +15,15 @@ from vm.adjust import vma_expand
 from vm.errno import EFAULT, ENOMEM
 from vm.exit import exit_mmap
 from vm.file_io import generic_file_write
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.find import vma_lookup
 from vm.khugepaged import collapse_huge_page, retract_page_tables
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
-from vm.mm import MM_SWAPENTS, MmStruct, get_mm_counter, mmap_write_lock, mmap_write_unlock
+from vm.mm import get_mm_counter, mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MM_SWAPENTS, AddressSpace, MmStruct
 from vm.mman import (
     MADV_DONTNEED,
     MADV_HUGEPAGE,
@@ -38,7 +39,8 @@ from vm.mman import (
 )
 from vm.mmap import sys_mmap
 from vm.oom import oom_reap_task_mm
-from vm.swap import SwapArea, swapon
+from vm.swap import swapon
+from vm.swap_area import SwapArea
 from vm.truncate import do_truncate
 from vm.unmap import FlushBatch, set_tlb_ubc_flush_pending
 from vm.user import Killed, user_load, user_store

@@ -7,10 +7,11 @@ from vm_world import HEAP, assert_clean, assert_invariants, run_alone
 
 from vm.errno import EINVAL
 from vm.exit import exit_mmap
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.fork import sys_fork
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
+from vm.mm_types import AddressSpace
 from vm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED
 from vm.mmap import sys_mmap
 from vm.nonlinear import remap_file_pages

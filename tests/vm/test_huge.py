@@ -8,18 +8,19 @@ from vm_world import HEAP, assert_clean, run_alone
 from concurrency import check, join, spawn
 from vm.brk import sys_brk
 from vm.exit import exit_mmap
-from vm.folio import Folio, Memory, alloc_huge, folio_put, folio_try_get
+from vm.folio import Folio, folio_try_get
 from vm.fork import sys_fork
 from vm.huge_split import split_huge_page
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
 from vm.migrate import compact_zone, migrate_folio
-from vm.mm import MmStruct
+from vm.mm_types import Memory, MmStruct
 from vm.mman import MADV_DONTNEED, MADV_HUGEPAGE, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE
 from vm.mprotect import sys_mprotect
 from vm.mremap import sys_mremap
-from vm.pgtable import PageTable
+from vm.page_alloc import alloc_huge, folio_put
+from vm.pgtable_types import PageTable
 from vm.user import user_load, user_store
 
 STRATEGIES = ["pct", "random"]

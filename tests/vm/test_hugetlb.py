@@ -21,7 +21,7 @@ from vm.invariants import mapcounts, shared_in_vma
 from vm.layout import PAGE_SIZE, PTRS_PER_PTE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct, VmArea
 from vm.mman import (
     MADV_DONTFORK,
     MADV_DONTNEED,
@@ -40,12 +40,13 @@ from vm.mremap import sys_mremap
 from vm.munmap import do_munmap
 from vm.nonlinear import remap_file_pages
 from vm.numa import task_numa_work
-from vm.pgtable import PageTable, pte_cache
+from vm.pgtable import pte_cache
+from vm.pgtable_types import PageTable
 from vm.tlb import MmuGather
 from vm.uffd import userfaultfd_register
 from vm.uffd_copy import userfaultfd, userfaultfd_copy
 from vm.user import Killed, user_load, user_store
-from vm.vma import VmArea, vma_set_page_prot
+from vm.vma import vma_set_page_prot
 
 PMD_SIZE = PTRS_PER_PTE * PAGE_SIZE
 FRAMES = 8

@@ -17,12 +17,12 @@ from vm.folio import Folio
 from vm.fork import sys_fork
 from vm.gup import pin_user_page, unpin_user_page
 from vm.hugetlb_reserve import hugetlb_report_meminfo
-from vm.hugetlbfs import HugetlbFile, ResvMap, is_vm_hugetlb_page
+from vm.hugetlbfs import HugetlbFile, is_vm_hugetlb_page
 from vm.layout import PAGE_SIZE, VM_SHARED
 from vm.machine import boot
 from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 from vm.mman import (
     MADV_DONTNEED,
     MADV_REMOVE,
@@ -36,6 +36,7 @@ from vm.mman import (
 from vm.mmap import sys_mmap
 from vm.mprotect import sys_mprotect
 from vm.munmap import do_munmap
+from vm.resv_map import ResvMap
 from vm.truncate import do_truncate
 from vm.user import Killed, user_load, user_store
 

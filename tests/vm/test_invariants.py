@@ -9,21 +9,24 @@ from vm_world import HEAP, run_alone
 
 from concurrency import Failure, Kind, check, poke, quiet
 from vm.adjust import vma_expand
-from vm.anon_vma import AnonVma, anon_vma_cache, anon_vma_lock_write, anon_vma_unlock_write, avc_cache
+from vm.anon_vma import anon_vma_cache, anon_vma_lock_write, anon_vma_unlock_write, avc_cache
 from vm.anon_vma_chain import anon_vma_chain_link, anon_vma_clone, anon_vma_prepare, unlink_anon_vmas
 from vm.brk import sys_brk
 from vm.exit import exit_mmap
 from vm.find import vma_find
-from vm.folio import folio_get, folio_put
+from vm.folio import folio_get
 from vm.interval_tree import interval_tree_remove
 from vm.invariants import coverage, mapcounts, vma_index
 from vm.layout import PAGE_SIZE, VM_DATA_FLAGS
 from vm.machine import Machine, boot
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from vm.mm_types import AnonVma, MmStruct, VmArea
 from vm.mmap import do_mmap
-from vm.pgtable import PTE_READ, PageTable, make_migration_entry, mk_pte, pfn_swap_entry_to_page
+from vm.page_alloc import folio_put
+from vm.pgtable import make_migration_entry, mk_pte, pfn_swap_entry_to_page
+from vm.pgtable_types import PTE_READ, PageTable
 from vm.user import Killed, user_store
-from vm.vma import VmArea, vm_area_alloc, vm_area_free
+from vm.vma import vm_area_alloc, vm_area_free
 
 World = tuple[Machine, MmStruct, VmArea, PageTable]
 

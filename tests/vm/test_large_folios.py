@@ -10,12 +10,13 @@ from vm_world import HEAP, assert_clean, run_alone
 from concurrency import check, join, spawn
 from stress.process import Process
 from stress.workloads.pages import heap, page
-from vm.folio import folio_get, folio_put
+from vm.folio import folio_get
 from vm.gup import pin_user_page, unpin_user_page
 from vm.huge_split import deferred_split_scan, split_huge_page
 from vm.machine import Machine
 from vm.migrate import compact_zone
-from vm.pgtable import PageTable, Present, Swap
+from vm.page_alloc import folio_put
+from vm.pgtable_types import PageTable, Present, Swap
 from vm.user import user_load
 from vm.vmscan import kswapd
 

@@ -10,10 +10,10 @@ from vm_world import HEAP, run_alone
 from concurrency import RwSemaphore, direct_reclaim, fs_reclaim
 from lockdep.gfp import GFP_DIRECT_RECLAIM, GFP_KERNEL, GFP_NOFS, GFP_NOWAIT
 from lockdep.lockorder import MM_LOCK_ORDER
-from vm.anon_vma import AnonVma, avc_cache
-from vm.filemap import AddressSpace
+from vm.anon_vma import avc_cache
 from vm.lock_order import LOCK_ORDER
 from vm.machine import Machine, boot
+from vm.mm_types import AddressSpace, AnonVma
 from vm.vmscan import allow_direct_reclaim
 
 

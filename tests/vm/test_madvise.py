@@ -9,11 +9,12 @@ from concurrency import check, join, quiet, spawn
 from vm.brk import sys_brk
 from vm.errno import EACCES, EFAULT, EINVAL, ENOMEM, EPERM, ESRCH
 from vm.exit import exit_mmap
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.layout import PAGE_SIZE, VM_DONTDUMP, VM_IO, VM_LOCKED
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
-from vm.mm import MM_ANONPAGES, MmStruct, get_mm_counter
+from vm.mm import get_mm_counter
+from vm.mm_types import MM_ANONPAGES, AddressSpace, MmStruct, VmArea
 from vm.mman import (
     MADV_COLD,
     MADV_DODUMP,
@@ -38,7 +39,6 @@ from vm.mmap import sys_mmap
 from vm.munmap import do_munmap
 from vm.truncate import do_truncate
 from vm.user import user_load, user_store
-from vm.vma import VmArea
 
 MAPPED = HEAP + 8 * PAGE_SIZE
 BOTH = PROT_READ | PROT_WRITE

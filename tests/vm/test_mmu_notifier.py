@@ -16,11 +16,11 @@ from stress.process import Process
 from stress.workloads.mappings import map_pages
 from stress.workloads.mirrors import mirror
 from stress.workloads.pages import heap, page
-from vm import all_locks, mmu_notifier
+from vm import all_locks, mmu_notifier, secondary_mmu
 from vm.all_locks import mmu_notifier_register
 from vm.exit import exit_mmap
 from vm.find import vma_lookup
-from vm.folio import folio_get, folio_put
+from vm.folio import folio_get
 from vm.fork import sys_fork
 from vm.hmm import device_close, device_load, device_store
 from vm.huge_split import split_huge_page
@@ -30,12 +30,16 @@ from vm.machine import Machine
 from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
 from vm.migrate_device import migrate_vma_finalize, migrate_vma_setup
-from vm.mm import MmStruct, mmap_read_lock, mmap_read_unlock
+from vm.mm import mmap_read_lock, mmap_read_unlock
+from vm.mm_types import MmStruct
 from vm.mman import MADV_HUGEPAGE, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ
-from vm.mmu_notifier import MmuIntervalNotifier, NotifierSubscriptions, mmu_interval_notifier_insert
+from vm.mmu_notifier import mmu_interval_notifier_insert
 from vm.mprotect import sys_mprotect
 from vm.mremap import sys_mremap
-from vm.pgtable import Migration, PageTable, Present, pmdp_get, pte_index
+from vm.page_alloc import folio_put
+from vm.pgtable import pmdp_get, pte_index
+from vm.pgtable_types import Migration, PageTable, Present
+from vm.secondary_mmu import MmuIntervalNotifier, NotifierSubscriptions
 from vm.uffd import userfaultfd_register, userfaultfd_writeprotect
 from vm.user import Killed, user_load
 from vm.vmscan import kswapd
@@ -266,7 +270,7 @@ def come_beside_madvise(*, first: bool) -> None:
 @patch(all_locks.mmu_notifier_register)
 def without_any_lock(mm: MmStruct) -> None:
     """Who is between the two ends of a change says the second only."""
-    mm.notifier_subscriptions = mmu_notifier.NotifierSubscriptions()
+    mm.notifier_subscriptions = secondary_mmu.NotifierSubscriptions()
 
 
 @patch(mmu_notifier.begin_to_mirror)

@@ -11,7 +11,7 @@ from concurrency import active, check, join, quiet, spawn
 from vm import numa
 from vm.brk import sys_brk
 from vm.exit import exit_mmap
-from vm.folio import Folio, alloc_folio, folio_get, folio_put, page_to_nid
+from vm.folio import Folio, folio_get
 from vm.fork import sys_fork
 from vm.gup import pin_user_page, unpin_user_page
 from vm.huge_split import split_huge_page
@@ -21,22 +21,16 @@ from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
 from vm.mman import MADV_DONTNEED, MADV_HUGEPAGE, PROT_NONE, PROT_READ, PROT_WRITE
 from vm.mprotect import sys_mprotect
 from vm.numa import task_numa_work
-from vm.pgtable import (
-    PTE_YOUNG,
-    PageTable,
-    Present,
-    Pte,
-    ptep_get,
-    ptep_get_and_clear,
-    set_pte,
-)
+from vm.page_alloc import alloc_folio, folio_put, page_to_nid
+from vm.pgtable import ptep_get, ptep_get_and_clear, set_pte
+from vm.pgtable_types import PTE_YOUNG, PageTable, Present, Pte
 from vm.swap import swapon
 from vm.user import Killed, user_load, user_store
-from vm.vma import VmArea
 from vm.vmscan import kswapd
 
 FRAMES = 16

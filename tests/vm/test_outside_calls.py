@@ -10,13 +10,13 @@ from vm.brk import sys_brk
 from vm.errno import EEXIST, EFAULT, EINVAL, ESRCH
 from vm.exit import exit_mmap
 from vm.file_io import generic_file_write
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.fork import sys_fork
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
 from vm.mempolicy import do_mbind
 from vm.migrate import compact_zone
-from vm.mm import MmStruct
+from vm.mm_types import AddressSpace, MmStruct
 from vm.mman import MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
 from vm.mmap import sys_mmap
 from vm.remap import sys_remap_file_pages

@@ -12,7 +12,7 @@ from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write, avc_cache
 from vm.brk import sys_brk
 from vm.exit import exit_mmap
 from vm.find import vma_find
-from vm.folio import Folio, Memory, folio_put, folio_try_get
+from vm.folio import Folio, folio_try_get
 from vm.fork import sys_fork
 from vm.gup import pin_user_page, unpin_user_page
 from vm.khugepaged import collapse_huge_page
@@ -20,9 +20,11 @@ from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import Memory, MmStruct
 from vm.mman import MADV_HUGEPAGE, MADV_NOHUGEPAGE
-from vm.pgtable import PageTable
+from vm.page_alloc import folio_put
+from vm.pgtable_types import PageTable
 from vm.swap import swapon
 from vm.user import user_load, user_store
 from vm.vmscan import allow_direct_reclaim, kswapd

@@ -12,7 +12,7 @@ from stress.process import Process
 from stress.workloads.pages import heap, page
 from vm.errno import EFAULT, EINVAL
 from vm.exit import exit_mmap
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.fork import sys_fork
 from vm.gup import access_remote_vm, pin_user_page, unpin_user_page
 from vm.khugepaged import collapse_huge_page
@@ -20,7 +20,7 @@ from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
-from vm.mm import MmStruct
+from vm.mm_types import AddressSpace, MmStruct
 from vm.mman import (
     MADV_DONTNEED,
     MADV_HUGEPAGE,

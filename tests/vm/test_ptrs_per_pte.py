@@ -20,7 +20,7 @@ from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
 from vm.mman import MADV_HUGEPAGE, MREMAP_FIXED, MREMAP_MAYMOVE
 from vm.mremap import sys_mremap
-from vm.pgtable import PageTable, Present
+from vm.pgtable_types import PageTable, Present
 from vm.user import user_load
 from vm.vmscan import kswapd
 

@@ -12,27 +12,21 @@ from vm.anon_vma import anon_vma_cache, anon_vma_lock_write, anon_vma_unlock_wri
 from vm.anon_vma_chain import anon_vma_chain_link
 from vm.brk import sys_brk
 from vm.exit import exit_mmap
-from vm.filemap import AddressSpace, fput, i_mmap_lock_read, i_mmap_unlock_read
+from vm.filemap import fput, i_mmap_lock_read, i_mmap_unlock_read
 from vm.fork import sys_fork
 from vm.invariants import heap, mapped
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
-from vm.mm import (
-    MmStruct,
-    mmap_read_lock,
-    mmap_read_unlock,
-    mmap_write_downgrade,
-    mmap_write_lock,
-    mmap_write_unlock,
-)
+from vm.mm import mmap_read_lock, mmap_read_unlock, mmap_write_downgrade, mmap_write_lock, mmap_write_unlock
+from vm.mm_types import AddressSpace, MmStruct, VmArea
 from vm.mman import MAP_FIXED, MAP_SHARED
 from vm.mmap import sys_mmap
 from vm.mprotect import sys_mprotect
 from vm.munmap import do_mas_munmap, do_munmap
-from vm.pgtable import PageTable, pmd_index, ptep_get
+from vm.pgtable import pmd_index, ptep_get
+from vm.pgtable_types import PageTable
 from vm.rmap_invariants import anon_vma_chain, interval_tree
 from vm.user import user_store
-from vm.vma import VmArea
 
 ABOVE = HEAP + 8 * PAGE_SIZE
 

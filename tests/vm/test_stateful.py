@@ -14,13 +14,7 @@ from calling_process import ADVICE, BASE, MAPPED, PAGES, PROTS, CallingProcess
 from held_open import HeldOpen
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from vm_world import HEAP, assert_invariants
 
 from concurrency import Settings, join, quiet, spawn
@@ -33,13 +27,13 @@ from vm.errno import EINVAL, ENOMEM, ESRCH
 from vm.exec import bprm_mm_init, setup_arg_pages
 from vm.exit import exit_mmap
 from vm.file_io import generic_file_write
-from vm.filemap import AddressSpace, fput
+from vm.filemap import fput
 from vm.fork import sys_fork
 from vm.layout import PAGE_SIZE
 from vm.machine import boot
 from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
-from vm.mm import MmStruct
+from vm.mm_types import AddressSpace, MmStruct, VmArea
 from vm.mman import (
     MADV_DONTNEED,
     MADV_RANDOM,
@@ -60,7 +54,7 @@ from vm.remap import sys_remap_file_pages
 from vm.swap import swapon
 from vm.truncate import do_truncate
 from vm.user import Killed, user_load, user_store
-from vm.vma import VmArea, linear_page_index
+from vm.vma import linear_page_index
 from vm.vmscan import kswapd
 from vm.workqueue import Workqueue, destroy_workqueue, worker_thread
 

@@ -10,12 +10,11 @@ from stress.checks import model_observers
 from stress.workloads.pages import heap, page
 from vm.brk import sys_brk
 from vm.exit import exit_mmap
-from vm.folio import Memory
 from vm.fork import sys_fork
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
 from vm.migrate import compact_zone
-from vm.mm import MM_ANONPAGES, MM_SWAPENTS, MmStruct
+from vm.mm_types import MM_ANONPAGES, MM_SWAPENTS, Memory, MmStruct
 from vm.swap import swapon
 from vm.user import user_load, user_store
 from vm.vmscan import kswapd

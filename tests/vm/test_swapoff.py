@@ -9,11 +9,12 @@ from concurrency import ConcurrencyError, check, join, quiet, spawn
 from stress.process import Process
 from stress.workloads.pages import heap, page
 from vm.errno import EINVAL, ENOMEM
-from vm.folio import alloc_folio, folio_put
 from vm.machine import Machine
-from vm.mm import MM_ANONPAGES, MM_SWAPENTS, MmStruct
-from vm.pgtable import PTE_SOFT_DIRTY, PTE_SWP_KEPT, PTE_UFFD_WP, PageTable, Present, Swap
-from vm.swap import SWP_USED, SwapArea, swapon
+from vm.mm_types import MM_ANONPAGES, MM_SWAPENTS, MmStruct
+from vm.page_alloc import alloc_folio, folio_put
+from vm.pgtable_types import PTE_SOFT_DIRTY, PTE_SWP_KEPT, PTE_UFFD_WP, PageTable, Present, Swap
+from vm.swap import swapon
+from vm.swap_area import SWP_USED, SwapArea
 from vm.swapoff import inuse_pages, swapoff
 from vm.uffd import userfaultfd_register, userfaultfd_writeprotect
 from vm.user import user_store

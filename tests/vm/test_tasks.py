@@ -11,14 +11,14 @@ from stress.scenarios import brk_standard
 from vm.anon_vma import anon_vma_cache, anon_vma_lock_read, anon_vma_unlock_read, put_anon_vma
 from vm.brk import sys_brk
 from vm.exit import exit_mmap
-from vm.folio import folio_put
 from vm.layout import PAGE_SIZE, VM_DATA_FLAGS
 from vm.lru import isolate_lru_page
 from vm.machine import Machine, boot
 from vm.migrate import compact_zone, migrate_folio
-from vm.mm import MmStruct
+from vm.mm_types import MmStruct
 from vm.mmap import do_mmap
 from vm.munmap import do_munmap
+from vm.page_alloc import folio_put
 from vm.rmap import folio_get_anon_vma, folio_lock_anon_vma_read
 from vm.user import Killed, user_load, user_store
 

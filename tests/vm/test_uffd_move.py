@@ -16,7 +16,7 @@ from vm.madvise import MADV_DONTNEED, sys_madvise
 from vm.migrate import compact_zone
 from vm.mman import PROT_READ
 from vm.mprotect import sys_mprotect
-from vm.pgtable import PTE_DIRTY, PTE_UFFD_WP, PTE_WRITE, Present
+from vm.pgtable_types import PTE_DIRTY, PTE_UFFD_WP, PTE_WRITE, Present
 from vm.swapoff import swapoff
 from vm.uffd import userfaultfd_register, userfaultfd_unregister, userfaultfd_writeprotect
 from vm.uffd_move import UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES, userfaultfd_move

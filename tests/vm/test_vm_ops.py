@@ -12,22 +12,22 @@ from lockdep.gfp import GFP_KERNEL
 from stress.workloads.pages import heap, page
 from vm.errno import EBUSY, EINVAL, ENOMEM
 from vm.exit import exit_mmap
-from vm.filemap import AddressSpace, fput
-from vm.folio import Folio, Memory, alloc_folio, folio_put
+from vm.filemap import fput
+from vm.folio import Folio
 from vm.fork import sys_fork
 from vm.invariants import mapped as ranges
 from vm.layout import PAGE_SIZE, VM_DONTCOPY, VM_DONTEXPAND
 from vm.machine import Machine
-from vm.mm import MmStruct
+from vm.mm_types import AddressSpace, FileOperations, Memory, MmStruct, VmArea, VmOperations
 from vm.mman import MAP_PRIVATE, MAP_SHARED, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE
 from vm.mmap import sys_mmap
 from vm.mprotect import sys_mprotect
 from vm.mremap import sys_mremap
 from vm.munmap import do_munmap
+from vm.page_alloc import alloc_folio, folio_put
 from vm.truncate import do_truncate
 from vm.user import user_load, user_store
-from vm.vm_ops import FileOperations, VmOperations, vm_insert_page
-from vm.vma import VmArea
+from vm.vm_ops import vm_insert_page
 from vm.vmscan import kswapd
 
 AT = 0x40_0000

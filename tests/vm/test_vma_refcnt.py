@@ -29,8 +29,9 @@ from stress.checks import model_observers
 from stress.scenario import all_scenarios, find_scenario
 from vm import era, vma_lock, vma_lock_refcnt, vma_refcnt
 from vm.machine import Machine, boot
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
-from vm.vma import VmArea, vm_area_alloc, vm_area_free
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct, VmArea
+from vm.vma import vm_area_alloc, vm_area_free
 from vm.vma_lock import vma_mark_attached, vma_mark_detached, vma_start_write
 from vm.vma_refcnt import VMA_LOCK_OFFSET, is_vma_writer_only
 

@@ -7,7 +7,8 @@ import pytest
 from concurrency import READ_ONCE, WRITE_ONCE, Kind, Settings, Verdict, check, explore, join, spawn
 from vm import vma_lock
 from vm.machine import boot
-from vm.mm import MmStruct, mmap_write_lock, mmap_write_unlock
+from vm.mm import mmap_write_lock, mmap_write_unlock
+from vm.mm_types import MmStruct
 from vm.vma import vm_area_alloc
 
 WEAK = Settings(memory="weak", without=frozenset({"leak"}))

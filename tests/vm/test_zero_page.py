@@ -14,14 +14,15 @@ from vm.layout import PAGE_SIZE, VM_HUGEPAGE, VM_MERGEABLE
 from vm.machine import Machine, boot
 from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
-from vm.mm import MM_ANONPAGES, MmStruct, get_mm_counter
+from vm.mm import get_mm_counter
+from vm.mm_types import MM_ANONPAGES, MmStruct
 from vm.mman import MADV_DONTNEED, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_NONE, PROT_READ, PROT_WRITE
 from vm.mmap import do_mmap
 from vm.mprotect import sys_mprotect
 from vm.mremap import sys_mremap
 from vm.munmap import do_munmap
 from vm.numa import task_numa_work
-from vm.pgtable import Present
+from vm.pgtable_types import Present
 from vm.uffd import userfaultfd_register, userfaultfd_writeprotect
 from vm.user import user_load, user_store
 from vm.vmscan import kswapd

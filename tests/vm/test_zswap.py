@@ -10,8 +10,9 @@ from vm.brk import sys_brk
 from vm.exit import exit_mmap
 from vm.layout import PAGE_SIZE
 from vm.machine import Machine, boot
-from vm.mm import MmStruct
-from vm.swap import SwapArea, swapon
+from vm.mm_types import MmStruct
+from vm.swap import swapon
+from vm.swap_area import SwapArea
 from vm.user import user_load, user_store
 from vm.vmscan import kswapd
 from vm.zswap_writeback import zswap_shrink

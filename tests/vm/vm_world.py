@@ -24,7 +24,8 @@ from vm.layout import (
 )
 from vm.machine import Machine
 from vm.migrate import compact_zone
-from vm.mm import MM_ANONPAGES, get_mm_counter
+from vm.mm import get_mm_counter
+from vm.mm_types import MM_ANONPAGES
 from vm.mmap import do_mmap
 from vm.munmap import do_munmap
 from vm.rmap_invariants import anon_vma_chain, interval_tree
