@@ -22,7 +22,6 @@ from vm.machine import boot
 from vm.mm_types import MmStruct, VmArea
 from vm.user import Killed, user_load
 from vm.vma import vma_is_anonymous
-from vm.vma_lock_refcnt import vma_end_read, vma_start_read
 
 
 @patch(vma_lock_refcnt.lock_vma_under_rcu)
@@ -31,9 +30,9 @@ def lock_vma_under_rcu(mm: MmStruct, address: int) -> VmArea | None:
     mas = mm.mm_mt.cursor(address)
     rcu_read_lock()
     while (found := mas.walk()) is not None:
-        vma = vma_start_read(mm, found)
+        vma = vma_lock_refcnt.vma_start_read(mm, found)
         if vma == EAGAIN:
-            vma_end_read(vma)  # type: ignore[arg-type]
+            vma_lock_refcnt.vma_end_read(vma)  # type: ignore[arg-type]
             mas.set_range(address, address)
             continue
         if not isinstance(vma, VmArea):
@@ -42,7 +41,7 @@ def lock_vma_under_rcu(mm: MmStruct, address: int) -> VmArea | None:
         if inside and READ_ONCE(vma, "anon_vma") is not None and vma_is_anonymous(vma):
             rcu_read_unlock()
             return vma
-        vma_end_read(vma)
+        vma_lock_refcnt.vma_end_read(vma)
         break
     rcu_read_unlock()
     return None

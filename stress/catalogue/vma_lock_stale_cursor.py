@@ -25,7 +25,6 @@ from vm.machine import boot
 from vm.mm_types import MmStruct, VmArea
 from vm.user import Killed, user_load
 from vm.vma import vma_is_anonymous
-from vm.vma_lock_refcnt import vma_end_read, vma_start_read
 
 
 def mas_walk(mas: Any) -> Any:
@@ -40,7 +39,7 @@ def lock_vma_under_rcu(mm: MmStruct, address: int) -> VmArea | None:
     while True:
         rcu_read_lock()
         found = mas_walk(mas)
-        vma = None if found is None else vma_start_read(mm, found)
+        vma = None if found is None else vma_lock_refcnt.vma_start_read(mm, found)
         if not isinstance(vma, VmArea):
             # What vma_start_read() does itself when it fails, as since v6.18 (0b16f8bed19c).
             rcu_read_unlock()
@@ -50,7 +49,7 @@ def lock_vma_under_rcu(mm: MmStruct, address: int) -> VmArea | None:
         inside = vma.vm_start <= address < vma.vm_end
         locked = inside and READ_ONCE(vma, "anon_vma") is not None and vma_is_anonymous(vma)
         if not locked:
-            vma_end_read(vma)
+            vma_lock_refcnt.vma_end_read(vma)
         rcu_read_unlock()
         return vma if locked else None
 

@@ -33,7 +33,6 @@ from vm.machine import Machine, boot
 from vm.mm_types import MmStruct, VmArea
 from vm.user import Killed, user_load
 from vm.vma import vma_is_anonymous
-from vm.vma_lock_refcnt import vma_end_read, vma_refcount_put
 from vm.vma_refcnt import INC_NOT_ZERO_LIMITED_ACQUIRE
 
 
@@ -45,7 +44,7 @@ def start_read(vma: VmArea) -> VmArea | int | None:
     if not taken:
         return EAGAIN if taken is None else None
     if READ_ONCE(vma, "vm_lock_seq") == smp_load_acquire(vma.vm_mm, "mm_lock_seq"):
-        vma_refcount_put(vma)
+        vma_lock_refcnt.vma_refcount_put(vma)
         return None
     return vma
 
@@ -66,7 +65,7 @@ def lock_vma_under_rcu(mm: MmStruct, address: int) -> VmArea | None:
         if inside and READ_ONCE(vma, "anon_vma") is not None and vma_is_anonymous(vma):
             rcu_read_unlock()
             return vma
-        vma_end_read(vma)
+        vma_lock_refcnt.vma_end_read(vma)
         break
     rcu_read_unlock()
     return None

@@ -12,9 +12,9 @@ from vm.errno import EBUSY, EEXIST, EINVAL, ENOENT
 from vm.gup import pin_user_page, unpin_user_page
 from vm.huge_zero import shrink_huge_zero_page_scan
 from vm.layout import PAGE_SIZE
-from vm.madvise import MADV_DONTNEED, sys_madvise
+from vm.madvise import sys_madvise
 from vm.migrate import compact_zone
-from vm.mman import PROT_READ
+from vm.mman import MADV_DONTNEED, PROT_READ
 from vm.mprotect import sys_mprotect
 from vm.pgtable_types import PTE_DIRTY, PTE_UFFD_WP, PTE_WRITE, Present
 from vm.swapoff import swapoff
