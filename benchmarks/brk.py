@@ -11,10 +11,10 @@ import resource
 from statistics import median
 from typing import Any
 
-from concurrency import STRATEGIES, Settings, explore
-from stress import scenarios
-from stress.patch import applied
-from stress.scenario import Scenario
+from sugarbush.concurrency import STRATEGIES, Settings, explore
+from sugarbush.stress.cli import built_in as scenarios
+from sugarbush.stress.kit.patches import applied
+from sugarbush.stress.kit.scenarios import Scenario
 
 FORMS = ((), ("coverage",), ("coverage", "migration-entry-locked", "migration-entry-owner"))
 

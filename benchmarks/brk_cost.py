@@ -18,12 +18,13 @@ from statistics import median
 from typing import Any
 from unittest.mock import patch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from concurrency import Recorder, Settings
-from concurrency.strategy.table import make_strategy
-from stress import scenarios
-from stress.workloads import brk
+from sugarbush.concurrency import Settings
+from sugarbush.concurrency.lowlevel import Recorder
+from sugarbush.concurrency.strategies.table import make_strategy
+from sugarbush.stress.cli import built_in as scenarios
+from sugarbush.stress.workloads import brk
 
 CHECKS = frozenset({"lockdep", "data-race", "leak", "rcu"})
 BATCH = 5

@@ -18,18 +18,19 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from concurrency import explore
-from stress.process import Process
-from stress.workloads.heap import HEAP, cut_and_regrow
-from tree import MaState, preallocate
-from tree.alloc import SlabNodes
-from vm.exit import exit_mmap
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE
-from vm.mmap import sys_mmap
+from sugarbush.concurrency import explore
+from sugarbush.stress.kit.process import Process
+from sugarbush.stress.workloads.heap import HEAP, cut_and_regrow
+from sugarbush.tree import MaState
+from sugarbush.tree.core.alloc import SlabNodes
+from sugarbush.tree.write import preallocate
+from sugarbush.vm.objects.layout import PAGE_SIZE
+from sugarbush.vm.syscalls.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE
+from sugarbush.vm.syscalls.mmap import sys_mmap
+from sugarbush.vm.vmas.exit import exit_mmap
+from sugarbush.vm.vmas.machine import boot
 
 PAGES = 16
 FAR = HEAP + 1024 * PAGE_SIZE

@@ -27,13 +27,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from concurrency import Witness, explore, minimise
-from concurrency.strategy.replay import Replay
-from stress import scenarios
-from stress.bug import Bug, all_bugs, find_bug
-from stress.patch import applied
+from sugarbush.concurrency import Witness, explore, minimise
+from sugarbush.concurrency.strategies.replay import Replay
+from sugarbush.stress.cli import built_in as scenarios
+from sugarbush.stress.kit.bugs import Bug, all_bugs, find_bug
+from sugarbush.stress.kit.patches import applied
 
 assert scenarios
 FAMILY = frozenset({*(f"Z{number:02}" for number in range(1, 9)), "Z31", "Z39", "Z47", "Z48", "Z50"})

@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lockdep.read import gather, read_stream
-from lockdep.read.events import feed_stream
+from sugarbush.lockdep.read import gather, read_stream
+from sugarbush.lockdep.read.events import feed_stream
 
 CASES = Path(__file__).parents[1] / "tests" / "data" / "lock-reports"
 ROUNDS = 5

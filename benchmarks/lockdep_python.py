@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 import _thread
 
-import lockdep.python as watched
+from sugarbush.lockdep import python as watched
 
 ROUNDS, PAIRS = 31, 4_000
 

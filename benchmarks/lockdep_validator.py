@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable
 from itertools import combinations, islice, pairwise
 from typing import NamedTuple
 
-from concurrency import Settings, explore
-from concurrency.mutex import Mutex
-from lockdep import LockClassKey, Lockdep, LockMap, TaskContext, WaitType
-from lockdep.threads import Lock, ThreadMonitor
+from sugarbush.concurrency import Settings, explore
+from sugarbush.concurrency.locks.mutex import Mutex
+from sugarbush.lockdep import LockClassKey, Lockdep, LockMap, TaskContext, WaitType
+from sugarbush.lockdep.python.threads import Lock, ThreadMonitor
 
 # Short slices and many of them: one is left alone by whatever else the machine does.
 LOOPS = 1_000

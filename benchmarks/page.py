@@ -22,12 +22,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from concurrency import explore
-from stress import registry
-from stress.artifact import load, save
-from stress.commands.report import draw_page
-from stress.patch import applied
-from stress.scenario import find_scenario
+from sugarbush.concurrency import explore
+from sugarbush.stress.cli.commands.report import draw_page
+from sugarbush.stress.kit import registry
+from sugarbush.stress.kit.patches import applied
+from sugarbush.stress.kit.scenarios import find_scenario
+from sugarbush.stress.witness.artifact import load, save
 
 SCENARIO = "swap-build-v11"
 PARAMETERS = {"compilers": 6, "pages": 6, "units": 2, "frames": 60, "slots": 80, "rounds": 6}

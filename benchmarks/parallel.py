@@ -21,11 +21,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from concurrency import Once, Shared, explore, spawn
-from stress import scenarios
-from stress.source import ScenarioSource
+from sugarbush.concurrency import Once, Shared, explore, spawn
+from sugarbush.stress.cli import built_in as scenarios
+from sugarbush.stress.kit.source import ScenarioSource
 
 TARGET = 1.8
 

@@ -20,15 +20,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from concurrency import explore
-from stress import scenarios  # noqa: F401 - registers them
-from stress.campaign import Campaign
-from stress.patch import applied
-from stress.plan import Plan
-from stress.progress import shown
-from stress.scenario import find_scenario
+from sugarbush.concurrency import explore
+from sugarbush.stress.cli import built_in as scenarios  # noqa: F401 - registers them
+from sugarbush.stress.kit.patches import applied
+from sugarbush.stress.kit.plan import Plan
+from sugarbush.stress.kit.scenarios import find_scenario
+from sugarbush.stress.runs.campaign import Campaign
+from sugarbush.stress.runs.progress import shown
 
 TARGET = 1.05
 WORK = ("brk-standard", "swap-build", "rcutorture")

@@ -11,13 +11,13 @@ import argparse
 import time
 from pathlib import Path
 
-import stress.scenarios  # noqa: F401 - registers them
-from concurrency.dependence import Dependence
-from concurrency.strategy.base import Pruned
-from concurrency.strategy.bounded import BoundedDPOR
-from stress.bug import Bug, all_bugs
-from stress.patch import applied
-from stress.scenario import Scenario
+import sugarbush.stress.cli.built_in  # noqa: F401 - registers them
+from sugarbush.concurrency.checks.dependence import Dependence
+from sugarbush.concurrency.strategies.base import Pruned
+from sugarbush.concurrency.strategies.bounded import BoundedDPOR
+from sugarbush.stress.kit.bugs import Bug, all_bugs
+from sugarbush.stress.kit.patches import applied
+from sugarbush.stress.kit.scenarios import Scenario
 
 
 def searched(scenario: Scenario, bound: int, seconds: float) -> tuple[str, float]:

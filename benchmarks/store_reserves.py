@@ -20,21 +20,22 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from concurrency import RwSemaphore, explore
-from stress.patch import Patch, applied
-from stress.process import Process
-from stress.workloads.mappings import end, map_file, page
-from tree import MaState, stash
-from vm.filemap import fput
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mm_types import AddressSpace
-from vm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE
-from vm.mmap import sys_mmap
-from vm.mprotect import sys_mprotect
-from vm.user import Killed
+from sugarbush.concurrency import RwSemaphore, explore
+from sugarbush.stress.kit.patches import Patch, applied
+from sugarbush.stress.kit.process import Process
+from sugarbush.stress.workloads.mappings import end, map_file, page
+from sugarbush.tree import MaState
+from sugarbush.tree.write import stash
+from sugarbush.vm.access.user import Killed
+from sugarbush.vm.files.filemap import fput
+from sugarbush.vm.objects.layout import PAGE_SIZE
+from sugarbush.vm.objects.mm_types import AddressSpace
+from sugarbush.vm.syscalls.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE
+from sugarbush.vm.syscalls.mmap import sys_mmap
+from sugarbush.vm.syscalls.mprotect import sys_mprotect
+from sugarbush.vm.vmas.machine import boot
 
 ERAS = ("6.1", "6.6")
 WINDOW = 120
@@ -96,7 +97,10 @@ TAKE = stash.take
 def place() -> str:
     """The function of the model that stores; for the one that all changes of borders share, its caller as well."""
     frame = sys._getframe(3)
-    while not frame.f_globals["__name__"].startswith("vm.") or frame.f_globals["__name__"] == "vm.find":
+    while (
+        not frame.f_globals["__name__"].startswith("sugarbush.vm.")
+        or frame.f_globals["__name__"] == "sugarbush.vm.spaces.find"
+    ):
         assert frame.f_back is not None
         frame = frame.f_back
     name = frame.f_code.co_name

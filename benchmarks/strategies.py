@@ -19,12 +19,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from concurrency import Settings, explore
-from stress import scenarios
-from stress.patch import applied
-from stress.scenario import Scenario, all_scenarios
+from sugarbush.concurrency import Settings, explore
+from sugarbush.stress.cli import built_in as scenarios
+from sugarbush.stress.kit.patches import applied
+from sugarbush.stress.kit.scenarios import Scenario, all_scenarios
 
 assert scenarios
 STRATEGIES = ("random", "pct", "pos", "surw", "feedback", "portfolio")

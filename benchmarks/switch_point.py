@@ -20,10 +20,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from concurrency import Access, Mutex, Once, Operation, Plain, Settings, Shared, active, join, spawn
-from concurrency.strategy.table import make_strategy
+from sugarbush.concurrency import Mutex, Once, Plain, Settings, Shared, join, spawn
+from sugarbush.concurrency.lowlevel import Access, Operation, active
+from sugarbush.concurrency.strategies.table import make_strategy
 
 TARGETS = {"pct": 8.0, "random": 15.0}
 TARGET_MB = 50.0

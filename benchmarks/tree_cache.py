@@ -22,11 +22,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from tree import MapleTree, MaState, RbStore, rbstore
-from tree.alloc import PlainNodes
-from tree.layout import ARANGE_64, LEAF_64
-from tree.node import MapleNode
-from tree.rbtree import RbNode
+from sugarbush.tree import MapleTree, MaState, RbStore
+from sugarbush.tree.core.alloc import PlainNodes
+from sugarbush.tree.core.layout import ARANGE_64, LEAF_64
+from sugarbush.tree.core.node import MapleNode
+from sugarbush.tree.vma import rbstore
+from sugarbush.tree.vma.rbtree import RbNode
 
 PAGE = 4096
 BASE = 0x10000

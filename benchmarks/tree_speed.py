@@ -18,7 +18,7 @@ from typing import Any
 from intervaltree import IntervalTree
 from sortedcontainers import SortedDict
 
-from tree import MapleTree, MaState
+from sugarbush.tree import MapleTree, MaState
 
 PAGE = 4096
 BASE = 0x10000

@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
-from concurrency import (
+from sugarbush.concurrency import (
     Atomic,
     Mutex,
     Once,
@@ -35,7 +35,7 @@ from concurrency import (
     smp_store_release,
     spawn,
 )
-from concurrency.explore import make_strategy
+from sugarbush.concurrency.search.exploring import make_strategy
 
 TARGET = 3.0
 ROUNDS = 300

@@ -1,35 +1,19 @@
 """How things run and meet: runtimes, schedules, strategies, locks, RCU, shared memory, slab."""
 
-from concurrency.atomic import (
-    atomic_add,
-    atomic_add_return,
-    atomic_add_unless,
-    atomic_dec,
-    atomic_dec_and_test,
-    atomic_fetch_add,
-    atomic_inc,
-    cmpxchg,
-    xchg,
-)
-from concurrency.audit import Audit, WrongDeclaration
-from concurrency.auditing import audit
-from concurrency.barrier import Barrier
-from concurrency.clock import HZ, jiffies, ktime_get, mdelay, msleep
-from concurrency.completion import Completion
-from concurrency.condition import Condition
-from concurrency.context import might_sleep
-from concurrency.execution import Execution
-from concurrency.explain import explain
-from concurrency.explore import RUNTIMES, explore
-from concurrency.failure import (
+from sugarbush.concurrency.core import (
     BadSchedule,
     ConcurrencyError,
     Failure,
     Kind,
-    TaskKilled,
+    Schedule,
+    Task,
     WouldBlock,
-)
-from concurrency.fence import (
+    bug_on,
+    check,
+    cpu_relax,
+    current_task,
+    join,
+    might_sleep,
     smp_mb,
     smp_mb__after_atomic,
     smp_mb__after_spinlock,
@@ -38,9 +22,11 @@ from concurrency.fence import (
     smp_mb__before_atomic,
     smp_rmb,
     smp_wmb,
+    spawn,
+    trace,
 )
-from concurrency.flag import Flag
-from concurrency.irq import (
+from sugarbush.concurrency.cpu import (
+    cond_resched,
     hardirq,
     irqs_disabled,
     local_bh_disable,
@@ -49,18 +35,42 @@ from concurrency.irq import (
     local_irq_enable,
     local_irq_restore,
     local_irq_save,
+    preempt_disable,
+    preempt_enable,
     softirq,
 )
-from concurrency.lock import Lock, OwnedLock, lock_class_key, owned_operations
-from concurrency.minimise import minimise
-from concurrency.mutex import Mutex
-from concurrency.observer import Observer
-from concurrency.operation import Access, Dep, Fence, Operation
-from concurrency.preempt import cond_resched, preempt_disable, preempt_enable
-from concurrency.pressure import Pressure, direct_reclaim, fs_reclaim, may_reclaim
-from concurrency.race import RaceDetector
-from concurrency.rcu import (
-    RcuCheck,
+from sugarbush.concurrency.locks import Mutex, RwLock, RwSemaphore, Semaphore, SeqCount, SeqLock, Spinlock
+from sugarbush.concurrency.memory import (
+    READ_ONCE,
+    WRITE_ONCE,
+    Atomic,
+    KmemCache,
+    Once,
+    Plain,
+    RcuPtr,
+    Shared,
+    Unshared,
+    atomic_add,
+    atomic_add_return,
+    atomic_add_unless,
+    atomic_dec,
+    atomic_dec_and_test,
+    atomic_fetch_add,
+    atomic_inc,
+    cmpxchg,
+    direct_reclaim,
+    fs_reclaim,
+    may_reclaim,
+    rcu_access_pointer,
+    rcu_assign_pointer,
+    rcu_dereference,
+    rcu_dereference_check,
+    rcu_dereference_protected,
+    smp_load_acquire,
+    smp_store_release,
+    xchg,
+)
+from sugarbush.concurrency.rcu import (
     RcuHead,
     SrcuStruct,
     call_rcu,
@@ -108,152 +118,76 @@ from concurrency.rcu import (
     synchronize_srcu_expedited,
     user_mode,
 )
-from concurrency.recorder import Event, Recorder
-from concurrency.replay import replay
-from concurrency.result import Result, Verdict, Witness
-from concurrency.runtime import (
-    Runtime,
-    active,
-    bug_on,
-    check,
-    checked,
-    current_task,
-    domain,
-    fail,
-    join,
-    perform,
-    quiet,
-    spawn,
-    trace,
-)
-from concurrency.rwlock import RwLock
-from concurrency.rwsem import RwSemaphore
-from concurrency.sample import Sampler
-from concurrency.schedule import Datum, Schedule, Segment
-from concurrency.semaphore import Semaphore
-from concurrency.seqlock import SeqCount, SeqLock
-from concurrency.settings import MEMORIES, Settings
-from concurrency.shared import (
-    READ_ONCE,
-    WRITE_ONCE,
-    Atomic,
-    Once,
-    Order,
-    Plain,
-    RcuPtr,
-    Shared,
-    Unshared,
-    peek,
-    poke,
-    rcu_access_pointer,
-    rcu_assign_pointer,
-    rcu_dereference,
-    rcu_dereference_check,
-    rcu_dereference_protected,
-    smp_load_acquire,
-    smp_store_release,
-)
-from concurrency.simulated import Simulated
-from concurrency.slab import KmemCache, LeakCheck
-from concurrency.spin import cpu_relax
-from concurrency.spinlock import Spinlock
-from concurrency.strategy import DPOR, PCT, POS, SURW, DepthFirst, RandomWalk, Replay, Search, Strategy
-from concurrency.strategy.table import DEFAULT_DEPTH, DEFAULT_STRATEGY, STRATEGIES
-from concurrency.task import Task
-from concurrency.threaded import Threaded
-from concurrency.timer import Timer, del_timer, del_timer_sync, mod_timer, timer_pending
-from concurrency.validator import LockValidator
-from concurrency.wait import (
+from sugarbush.concurrency.runtimes import MEMORIES, Settings
+from sugarbush.concurrency.search import RUNTIMES, explore
+from sugarbush.concurrency.strategies import DEFAULT_DEPTH, DEFAULT_STRATEGY, STRATEGIES
+from sugarbush.concurrency.time import HZ, jiffies, ktime_get, mdelay, msleep
+from sugarbush.concurrency.waits import (
     TASK_RUNNING,
     TASK_UNINTERRUPTIBLE,
+    Barrier,
+    Completion,
+    Condition,
+    Flag,
+    Timer,
     WaitQueue,
+    del_timer,
+    del_timer_sync,
+    mod_timer,
     schedule,
     schedule_timeout,
     set_current_state,
+    timer_pending,
     wake_up_process,
 )
-from lockdep.errors import SugarbushError
+from sugarbush.concurrency.witness import Result, Verdict, Witness, explain, minimise, replay
+from sugarbush.lockdep.outside import SugarbushError
 
 __all__ = [
     "DEFAULT_DEPTH",
     "DEFAULT_STRATEGY",
-    "DPOR",
     "HZ",
     "MEMORIES",
-    "PCT",
-    "POS",
     "READ_ONCE",
     "RUNTIMES",
     "STRATEGIES",
-    "SURW",
     "TASK_RUNNING",
     "TASK_UNINTERRUPTIBLE",
     "WRITE_ONCE",
-    "Access",
     "Atomic",
-    "Audit",
     "BadSchedule",
     "Barrier",
     "Completion",
     "ConcurrencyError",
     "Condition",
-    "Datum",
-    "Dep",
-    "DepthFirst",
-    "Event",
-    "Execution",
     "Failure",
-    "Fence",
     "Flag",
     "Kind",
     "KmemCache",
-    "LeakCheck",
-    "Lock",
-    "LockValidator",
     "Mutex",
-    "Observer",
     "Once",
-    "Operation",
-    "Order",
-    "OwnedLock",
     "Plain",
-    "Pressure",
-    "RaceDetector",
-    "RandomWalk",
-    "RcuCheck",
     "RcuHead",
     "RcuPtr",
-    "Recorder",
-    "Replay",
     "Result",
-    "Runtime",
     "RwLock",
     "RwSemaphore",
-    "Sampler",
     "Schedule",
-    "Search",
-    "Segment",
     "Semaphore",
     "SeqCount",
     "SeqLock",
     "Settings",
     "Shared",
-    "Simulated",
     "Spinlock",
     "SrcuStruct",
-    "Strategy",
     "SugarbushError",
     "Task",
-    "TaskKilled",
-    "Threaded",
     "Timer",
     "Unshared",
     "Verdict",
     "WaitQueue",
     "Witness",
     "WouldBlock",
-    "WrongDeclaration",
-    "active",
     "atomic_add",
     "atomic_add_return",
     "atomic_add_unless",
@@ -261,13 +195,11 @@ __all__ = [
     "atomic_dec_and_test",
     "atomic_fetch_add",
     "atomic_inc",
-    "audit",
     "bug_on",
     "call_rcu",
     "call_rcu_tasks",
     "call_srcu",
     "check",
-    "checked",
     "cleanup_srcu_struct",
     "cmpxchg",
     "cond_resched",
@@ -279,10 +211,8 @@ __all__ = [
     "del_timer_sync",
     "destroy_rcu_head_on_stack",
     "direct_reclaim",
-    "domain",
     "explain",
     "explore",
-    "fail",
     "fs_reclaim",
     "get_completed_synchronize_rcu",
     "get_state_synchronize_rcu",
@@ -301,22 +231,16 @@ __all__ = [
     "local_irq_enable",
     "local_irq_restore",
     "local_irq_save",
-    "lock_class_key",
     "may_reclaim",
     "mdelay",
     "might_sleep",
     "minimise",
     "mod_timer",
     "msleep",
-    "owned_operations",
-    "peek",
-    "perform",
-    "poke",
     "poll_state_synchronize_rcu",
     "poll_state_synchronize_srcu",
     "preempt_disable",
     "preempt_enable",
-    "quiet",
     "rcu_access_pointer",
     "rcu_assign_pointer",
     "rcu_barrier",
@@ -372,3 +296,8 @@ __all__ = [
     "wake_up_process",
     "xchg",
 ]
+
+if __name__ != "sugarbush.concurrency":
+    raise ImportError(
+        "import sugarbush.concurrency: the folder of the repository is a part of the package sugarbush"
+    )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from concurrency import Access, Operation, audit, explore, join, perform, spawn
+from sugarbush.concurrency import explore, join, spawn
+from sugarbush.concurrency.lowlevel import Access, Operation, audit, perform
 
 
 class Turnstile:

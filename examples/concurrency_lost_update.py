@@ -5,7 +5,7 @@
 Needs an installed sugarbush (or the repository as the working directory).
 """
 
-from concurrency import Mutex, Once, Shared, check, explore, join, replay, spawn
+from sugarbush.concurrency import Mutex, Once, Shared, check, explore, join, replay, spawn
 
 
 class Counter(Shared):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 
-from lockdep.threads import Lock, ThreadMonitor
+from sugarbush.lockdep.python.threads import Lock, ThreadMonitor
 
 
 class Account:

@@ -5,7 +5,7 @@
 Needs an installed sugarbush (or the repository as the working directory).
 """
 
-from concurrency import Once, Shared, check, explore, join, spawn
+from sugarbush.concurrency import Once, Shared, check, explore, join, spawn
 
 
 class Counter(Shared):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrency import Condition, Plain, Settings, Shared, Unshared, explore, minimise, spawn
+from sugarbush.concurrency import Condition, Plain, Settings, Shared, Unshared, explore, minimise, spawn
 
 
 class Buffer(Shared):

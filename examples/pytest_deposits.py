@@ -1,4 +1,4 @@
-"""A test of one's own under many schedules: run it with `pytest -p concurrency.pytest_plugin FILE`.
+"""A test of one's own under many schedules: run it with `pytest -p concurrency.plugins.pytest_plugin FILE`.
 
 The deposit below reads and writes in one critical section, so the test passes; take the write out of the block, and
 pytest prints the schedule that breaks it.
@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from concurrency import Mutex, Plain, Shared, join, spawn
+from sugarbush.concurrency import Mutex, Plain, Shared, join, spawn
 
 
 class Account(Shared):
@@ -36,4 +36,8 @@ QUIET = ["-q", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
 """The module is imported before pytest could rewrite its asserts, which does no harm."""
 
 if __name__ == "__main__":
-    sys.exit(pytest.main([*QUIET, "-p", "concurrency.pytest_plugin", "-p", "no:cacheprovider", __file__]))
+    sys.exit(
+        pytest.main(
+            [*QUIET, "-p", "sugarbush.concurrency.plugins.pytest_plugin", "-p", "no:cacheprovider", __file__]
+        )
+    )

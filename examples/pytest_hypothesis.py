@@ -8,8 +8,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from concurrency import Failure, Mutex, Plain, Shared, check, join, spawn
-from concurrency.hypothesis_support import Choices, run, schedules
+from sugarbush.concurrency import Failure, Mutex, Plain, Shared, check, join, spawn
+from sugarbush.concurrency.plugins.hypothesis_support import Choices, run, schedules
 
 
 class Account(Shared):

@@ -9,11 +9,11 @@ that was let down.
 from collections.abc import Iterable
 from unittest.mock import patch
 
-from concurrency import Task, explore
-from concurrency.rcu import RcuDomain
-from stress import scenarios  # noqa: F401 - registers them
-from stress.scenario import find_scenario
-from stress.torture.ledger import closing
+from sugarbush.concurrency import Task, explore
+from sugarbush.concurrency.rcu import RcuDomain
+from sugarbush.stress.cli import built_in as scenarios  # noqa: F401 - registers them
+from sugarbush.stress.kit.scenarios import find_scenario
+from sugarbush.stress.torture.ledger import closing
 
 TORTURE = find_scenario("rcutorture")
 

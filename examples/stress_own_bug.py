@@ -5,17 +5,17 @@ Here an unlink forgets the rmap lock: the interval tree changes under the feet o
 
 from __future__ import annotations
 
-from concurrency import Settings, explore
-from stress.checks import model_observers
-from stress.patch import applied, patch
-from stress.workloads.brk import trim_under_compaction
-from vm import anon_vma, anon_vma_chain, interval_tree
-from vm.mm_types import VmArea
+from sugarbush.concurrency import Settings, explore
+from sugarbush.stress.kit.checks import model_observers
+from sugarbush.stress.kit.patches import applied, patch
+from sugarbush.stress.workloads.brk import trim_under_compaction
+from sugarbush.vm.objects.mm_types import VmArea
+from sugarbush.vm.reverse import anon_vma, anon_vma_chain, interval_tree
 
 
 @patch(anon_vma_chain.unlink_anon_vmas)
 def unlink_anon_vmas(vma: VmArea) -> None:
-    """As vm.anon_vma_chain.unlink_anon_vmas, but nobody is kept out of the tree."""
+    """As vm.reverse.anon_vma_chain.unlink_anon_vmas, but nobody is kept out of the tree."""
     links = list(vma.anon_vma_chain)
     for avc in links:
         interval_tree.interval_tree_remove(avc)

@@ -9,9 +9,9 @@ clean. Freed at once instead, the old nodes are found to be used after they were
 
 from unittest.mock import patch
 
-from concurrency import check, explore, join, rcu_barrier, rcu_reader, spawn
-from tree import MapleTree, MaState
-from tree.alloc import SlabNodes
+from sugarbush.concurrency import check, explore, join, rcu_barrier, rcu_reader, spawn
+from sugarbush.tree import MapleTree, MaState
+from sugarbush.tree.core.alloc import SlabNodes
 
 
 def program() -> None:

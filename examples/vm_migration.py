@@ -5,17 +5,17 @@ Run it: python examples/vm_migration.py
 
 from __future__ import annotations
 
-from concurrency import Settings, explore, join, spawn
-from stress.catalogue.brk_false_vma import do_brk_munmap
-from stress.checks import model_observers
-from stress.patch import applied
-from vm.brk import sys_brk
-from vm.exit import exit_mmap
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.migrate import compact_zone
-from vm.mm_types import MmStruct
-from vm.user import user_load, user_store
+from sugarbush.concurrency import Settings, explore, join, spawn
+from sugarbush.stress.catalogue.brk_false_vma import do_brk_munmap
+from sugarbush.stress.kit.checks import model_observers
+from sugarbush.stress.kit.patches import applied
+from sugarbush.vm.access.user import user_load, user_store
+from sugarbush.vm.objects.layout import PAGE_SIZE
+from sugarbush.vm.objects.mm_types import MmStruct
+from sugarbush.vm.reclaim.migrate import compact_zone
+from sugarbush.vm.syscalls.brk import sys_brk
+from sugarbush.vm.vmas.exit import exit_mmap
+from sugarbush.vm.vmas.machine import boot
 
 HEAP = 0x10_0000
 

@@ -3,12 +3,8 @@
 python examples/weak_publish.py
 """
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from concurrency import WRITE_ONCE, Once, RcuPtr, Settings, Shared, check, explore, join, rcu_reader, spawn
+from sugarbush import Once, RcuPtr, Settings, Shared, check, explore, join, spawn
+from sugarbush.concurrency import WRITE_ONCE, rcu_reader
 
 WEAK = Settings(memory="weak")
 

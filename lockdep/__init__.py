@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lockdep.errors import SugarbushError
-from lockdep.keys import NO_TRACK, NO_VALIDATE, LockClassKey, LockdepError, LockMap, LockType, WaitType
-from lockdep.reports import Report, ReportKind
-from lockdep.task import TaskContext
-from lockdep.validator import Lockdep
+from sugarbush.lockdep.engine import Lockdep
+from sugarbush.lockdep.model import (
+    NO_TRACK,
+    NO_VALIDATE,
+    LockClassKey,
+    LockdepError,
+    LockMap,
+    LockType,
+    TaskContext,
+    WaitType,
+)
+from sugarbush.lockdep.outside import SugarbushError
+from sugarbush.lockdep.reports import Report, ReportKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lockdep.python import Program
+    from sugarbush.lockdep.python import Program
 
 
 def install(on_report: Callable[[Report], None] | None = None, *, show: bool = True) -> Program:
     """Watches all locks of this process from now on: `lockdep.python.install` with what is asked for most."""
     # Only then: who uses a validator by hand need not load what a whole program takes.
-    from lockdep.python import install as install_program
+    from sugarbush.lockdep.python import install as install_program
 
     return install_program(on_report, show=show)
 
@@ -39,3 +47,8 @@ __all__ = [
     "WaitType",
     "install",
 ]
+
+if __name__ != "sugarbush.lockdep":
+    raise ImportError(
+        "import sugarbush.lockdep: the folder of the repository is a part of the package sugarbush"
+    )

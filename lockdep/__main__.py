@@ -3,10 +3,10 @@
 import sys
 
 if sys.argv[1:2] == ["run"]:
-    from lockdep.python.runner import run_program
+    from sugarbush.lockdep.cli import run_program
 
     sys.exit(run_program(sys.argv[2:]))
 
-from lockdep.cli import main
+from sugarbush.lockdep.cli import main
 
 sys.exit(main())

@@ -1,4 +1,6 @@
-"""`sugarbush`, also as `python -m stress`: worker processes load this module as well, so it imports nothing early."""
+"""`sugarbush`, also as `python -m sugarbush`: worker processes load this module as well, so it imports nothing
+early.
+"""
 
 import multiprocessing
 import sys
@@ -9,12 +11,12 @@ def main() -> None:
     try:
         if sys.argv[1:3] == ["lockdep", "run"]:
             # Before anything else is loaded: the program is to find the interpreter as it would be.
-            from lockdep.python.runner import run_program
+            from sugarbush.lockdep.cli import run_program
 
             sys.exit(run_program(sys.argv[3:]))
         if any(word.partition("=")[0] == "--jobs" for word in sys.argv[1:]):
             _start_server()
-        from stress.cli import main as run
+        from sugarbush.stress.cli import main as run
     except SystemExit:
         raise
     except BaseException as error:
@@ -27,11 +29,13 @@ def main() -> None:
 
 
 def _start_server() -> None:
-    """Start what our workers are forked from, with the scenarios loaded (`concurrency.workers.processes` uses it)."""
+    """Start what our workers are forked from, with the scenarios loaded (`concurrency.search.workers.processes` uses
+    it).
+    """
     if "forkserver" in multiprocessing.get_all_start_methods():
         from multiprocessing import forkserver
 
-        forkserver.set_forkserver_preload(["stress.scenarios"])
+        forkserver.set_forkserver_preload(["sugarbush.stress.cli.built_in"])
         forkserver.ensure_running()
 
 

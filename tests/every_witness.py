@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from concurrency import replay
-from concurrency.failure import same_failure
-from concurrency.minimise import minimised
-from concurrency.result import Witness
-from concurrency.tally import Tally
+from sugarbush.concurrency import replay
+from sugarbush.concurrency.core.failure import same_failure
+from sugarbush.concurrency.search.tally import Tally
+from sugarbush.concurrency.witness.minimising import minimised
+from sugarbush.concurrency.witness.result import Witness
 
 _TRIES = 300
 _LONGEST = 20_000

@@ -16,34 +16,32 @@ destroy. Its range is `index`..`last`.
 What the maple tree replaced is `RbStore` (red-black tree, list, gaps, cache); `VmaStore` and `VmaCursor` are
 the face that both have for address spaces.
 
-NULL is None. Where the kernel returns an error number, both raise an exception of `tree.errors`.
+NULL is None. Where the kernel returns an error number, both raise an exception of `tree.core.errors`.
 """
 
-from tree.cursor import State
-from tree.drawing import draw
-from tree.entries import ZERO_ENTRY, InternalEntry
-from tree.errors import (
+from sugarbush.tree.api import MapleTree, MaState
+from sugarbush.tree.core import (
+    MAX,
+    ZERO_ENTRY,
     BadKey,
     BadRange,
     Busy,
     Corrupt,
     Exists,
+    InternalEntry,
+    LockKind,
     NoGaps,
     NoMemory,
     NotLocked,
     ReservedEntry,
     StaleState,
+    State,
     TreeError,
     TwoLocks,
     Unset,
 )
-from tree.layout import MAX
-from tree.lock_kind import LockKind
-from tree.maple import MapleTree
-from tree.rbstate import RbState
-from tree.rbstore import RbStore
-from tree.state import MaState
-from tree.vma_store import VmaCursor, VmaStore
+from sugarbush.tree.show import draw
+from sugarbush.tree.vma import RbState, RbStore, VmaCursor, VmaStore
 
 __all__ = [
     "MAX",
@@ -72,3 +70,8 @@ __all__ = [
     "VmaStore",
     "draw",
 ]
+
+if __name__ != "sugarbush.tree":
+    raise ImportError(
+        "import sugarbush.tree: the folder of the repository is a part of the package sugarbush"
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from programs import PROGRAMS
 from tool import Hunt, rate
 
-from concurrency import Condition, Mutex, Settings, Shared, check, explore, join, spawn
+from sugarbush.concurrency import Condition, Mutex, Settings, Shared, check, explore, join, spawn
 
 VERSION = "this tree"
 CHECKED = Settings()

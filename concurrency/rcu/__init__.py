@@ -1,6 +1,6 @@
 """RCU: readers that never wait, and grace periods that end when the readers from before have ended."""
 
-from concurrency.rcu.callbacks import (
+from sugarbush.concurrency.rcu.callbacks import (
     RCU_CALLBACKS,
     call_rcu,
     destroy_rcu_head_on_stack,
@@ -9,10 +9,11 @@ from concurrency.rcu.callbacks import (
     kfree_rcu_mightsleep,
     rcu_barrier,
 )
-from concurrency.rcu.check import RcuCheck
-from concurrency.rcu.domain import GracePeriods, RcuDomain
-from concurrency.rcu.queue import RcuHead
-from concurrency.rcu.readers import (
+from sugarbush.concurrency.rcu.check import RcuCheck
+from sugarbush.concurrency.rcu.domain import GracePeriods, RcuDomain, is_atomic
+from sugarbush.concurrency.rcu.order import Flavour, Grace, GraceOrder, Reader
+from sugarbush.concurrency.rcu.queue import RcuHead
+from sugarbush.concurrency.rcu.readers import (
     RCU_READ_LOCK,
     RCU_READ_LOCK_NESTED,
     RCU_READ_UNLOCK,
@@ -29,7 +30,7 @@ from concurrency.rcu.readers import (
     rcu_read_unlock_sched,
     rcu_reader,
 )
-from concurrency.rcu.srcu import (
+from sugarbush.concurrency.rcu.srcu import (
     SRCU_READ_LOCK,
     SRCU_READ_UNLOCK,
     SRCU_WAITS,
@@ -49,7 +50,7 @@ from concurrency.rcu.srcu import (
     synchronize_srcu,
     synchronize_srcu_expedited,
 )
-from concurrency.rcu.sync import (
+from sugarbush.concurrency.rcu.sync import (
     RCU_WAITS,
     cond_synchronize_rcu,
     get_completed_synchronize_rcu,
@@ -60,7 +61,8 @@ from concurrency.rcu.sync import (
     synchronize_rcu,
     synchronize_rcu_expedited,
 )
-from concurrency.rcu.tasks import (
+from sugarbush.concurrency.rcu.tasks import (
+    TasksDomain,
     call_rcu_tasks,
     cond_resched_tasks_rcu_qs,
     rcu_barrier_tasks,
@@ -78,11 +80,16 @@ __all__ = [
     "SRCU_READ_LOCK",
     "SRCU_READ_UNLOCK",
     "SRCU_WAITS",
+    "Flavour",
+    "Grace",
+    "GraceOrder",
     "GracePeriods",
     "RcuCheck",
     "RcuDomain",
     "RcuHead",
+    "Reader",
     "SrcuStruct",
+    "TasksDomain",
     "call_rcu",
     "call_rcu_tasks",
     "call_srcu",
@@ -94,6 +101,7 @@ __all__ = [
     "get_state_synchronize_rcu",
     "get_state_synchronize_srcu",
     "init_rcu_head_on_stack",
+    "is_atomic",
     "kfree_rcu",
     "kfree_rcu_mightsleep",
     "poll_state_synchronize_rcu",

@@ -9,17 +9,29 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from concurrency.context import might_sleep
-from concurrency.failure import Failure, Kind
-from concurrency.operation import Fence, Moment, Operation
-from concurrency.rcu.domain import GracePeriods, RcuDomain
-from concurrency.rcu.queue import Function, Queued, RcuHead
-from concurrency.rcu.report import no_reader
-from concurrency.runtime import active, checked, current_task, domain, fail, perform
-from concurrency.site import caller
-from concurrency.slab import KmemCache
-from concurrency.task import OUTSIDE, Task
-from concurrency.unrun import check_ran, check_runs
+from sugarbush.concurrency.core import (
+    OUTSIDE,
+    Failure,
+    Fence,
+    Kind,
+    Moment,
+    Operation,
+    Task,
+    active,
+    caller,
+    check_ran,
+    check_runs,
+    checked,
+    current_task,
+    domain,
+    fail,
+    might_sleep,
+    perform,
+)
+from sugarbush.concurrency.memory import KmemCache
+from sugarbush.concurrency.rcu.domain import GracePeriods, RcuDomain
+from sugarbush.concurrency.rcu.queue import Function, Queued, RcuHead
+from sugarbush.concurrency.rcu.report import no_reader
 
 
 class CallbackOperations(NamedTuple):

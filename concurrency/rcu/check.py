@@ -6,10 +6,7 @@ All that this looks at is the task's own. What others change is looked at by an 
 
 from __future__ import annotations
 
-from concurrency.failure import Failure, Kind
-from concurrency.observer import Observer
-from concurrency.task import Task
-from concurrency.waiting import holds, sections
+from sugarbush.concurrency.core import Failure, Kind, Observer, Task, holds, sections
 
 
 class RcuCheck(Observer):

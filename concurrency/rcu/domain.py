@@ -13,11 +13,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
-from concurrency.operation import Operation
-from concurrency.rcu.queue import CallbackQueues
-from concurrency.rcu.stall import StallWatch
-from concurrency.runtime import active
-from concurrency.task import Task
+from sugarbush.concurrency.core import Operation, Task, active
+from sugarbush.concurrency.rcu.queue import CallbackQueues
+from sugarbush.concurrency.rcu.stall import StallWatch
 
 R = TypeVar("R", bound=Hashable)
 
@@ -89,7 +87,9 @@ class GracePeriods(Generic[R]):
         return number <= self.begun and all(first > number for first in self.holdouts.values())
 
     def wait_for(self, reader: R, number: int) -> None:
-        """An open reader counts as begun before grace period `number`, though it did not (`concurrency.weak`)."""
+        """An open reader counts as begun before grace period `number`, though it did not
+        (`concurrency.runtimes.weak`).
+        """
         self.holdouts[reader] = min(number, self.holdouts.get(reader, number))
 
     @property

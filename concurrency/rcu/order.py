@@ -24,10 +24,8 @@ from collections import deque
 from collections.abc import Hashable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
-from concurrency.operation import Moment, Operation
-from concurrency.rcu.domain import RcuDomain, is_atomic
-from concurrency.runtime import active
-from concurrency.task import Task
+from sugarbush.concurrency.core import Moment, Operation, Task, active
+from sugarbush.concurrency.rcu.domain import RcuDomain, is_atomic
 
 S = TypeVar("S")
 _OF_TASKS = (Moment.READER, Moment.QUIESCENT)

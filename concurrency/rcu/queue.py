@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from concurrency.task import Task
+from sugarbush.concurrency.core import Task
 
 Function = Callable[[Any], object]
 

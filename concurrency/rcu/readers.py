@@ -8,14 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from concurrency.irq import local_bh_disable, local_bh_enable
-from concurrency.operation import Moment, Operation
-from concurrency.preempt import preempt_disable, preempt_enable
-from concurrency.rcu.callbacks import drain
-from concurrency.rcu.domain import RcuDomain, is_atomic
-from concurrency.rcu.report import suspicious, unbalanced
-from concurrency.runtime import active, current_task, domain, perform
-from concurrency.task import Task
+from sugarbush.concurrency.core import Moment, Operation, Task, active, current_task, domain, perform
+from sugarbush.concurrency.cpu import local_bh_disable, local_bh_enable, preempt_disable, preempt_enable
+from sugarbush.concurrency.rcu.callbacks import drain
+from sugarbush.concurrency.rcu.domain import RcuDomain, is_atomic
+from sugarbush.concurrency.rcu.report import suspicious, unbalanced
 
 
 def _lock(rcu: RcuDomain, task: Task, _arg: object) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from concurrency.failure import Failure, Kind
-from concurrency.runtime import checked, current_task, fail
-from concurrency.site import caller
-from concurrency.waiting import position
+from sugarbush.concurrency.core import Failure, Kind, caller, checked, current_task, fail, position
 
 
 def suspicious(message: str) -> None:

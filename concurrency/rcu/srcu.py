@@ -10,20 +10,32 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from concurrency.context import might_sleep
-from concurrency.failure import Failure, Kind
-from concurrency.lock import lock_class_key
-from concurrency.operation import Dep, Fence, Moment, Operation
-from concurrency.rcu.callbacks import callback_operations, drain, queue_callback, wait_for_callbacks
-from concurrency.rcu.domain import GracePeriods, begin_wait
-from concurrency.rcu.queue import Function
-from concurrency.rcu.report import suspicious
-from concurrency.rcu.sync import poll, take_cookie, wait_for_readers, wait_operations
-from concurrency.runtime import active, checked, current_task, domain, fail, of_oneself, perform
-from concurrency.site import caller
-from concurrency.task import Task
-from concurrency.waiting import position
-from lockdep import LockMap
+from sugarbush.concurrency.core import (
+    Dep,
+    Failure,
+    Fence,
+    Kind,
+    Moment,
+    Operation,
+    Task,
+    active,
+    caller,
+    checked,
+    current_task,
+    domain,
+    fail,
+    might_sleep,
+    of_oneself,
+    perform,
+    position,
+)
+from sugarbush.concurrency.locks import lock_class_key
+from sugarbush.concurrency.rcu.callbacks import callback_operations, drain, queue_callback, wait_for_callbacks
+from sugarbush.concurrency.rcu.domain import GracePeriods, begin_wait
+from sugarbush.concurrency.rcu.queue import Function
+from sugarbush.concurrency.rcu.report import suspicious
+from sugarbush.concurrency.rcu.sync import poll, take_cookie, wait_for_readers, wait_operations
+from sugarbush.lockdep import LockMap
 
 _MANY = 1_000_000
 """More than there are tasks, or domains of one task."""

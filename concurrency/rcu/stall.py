@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from concurrency.failure import Failure, Kind
-from concurrency.runtime import active, current_task
-from concurrency.task import Task
-from concurrency.waiting import where
+from sugarbush.concurrency.core import Failure, Kind, Task, active, current_task, where
 
 DEFAULT_TIMEOUT = 100_000
 

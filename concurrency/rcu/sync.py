@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from concurrency.context import might_sleep
-from concurrency.failure import ConcurrencyError
-from concurrency.operation import Fence, Moment, Operation
-from concurrency.rcu.domain import (
+from sugarbush.concurrency.core import (
+    ConcurrencyError,
+    Fence,
+    Moment,
+    Operation,
+    Task,
+    domain,
+    might_sleep,
+    perform,
+)
+from sugarbush.concurrency.rcu.domain import (
     COMPLETED,
     GracePeriods,
     RcuDomain,
@@ -19,9 +26,7 @@ from concurrency.rcu.domain import (
     end_wait,
     wait_is_over,
 )
-from concurrency.rcu.report import no_reader
-from concurrency.runtime import domain, perform
-from concurrency.task import Task
+from sugarbush.concurrency.rcu.report import no_reader
 
 
 class WaitOperations(NamedTuple):

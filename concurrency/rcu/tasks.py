@@ -10,16 +10,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from concurrency.context import might_sleep
-from concurrency.operation import Moment, Operation
-from concurrency.rcu.callbacks import callback_operations, queue_callback, wait_for_callbacks
-from concurrency.rcu.domain import GracePeriods
-from concurrency.rcu.queue import Function
-from concurrency.rcu.report import no_reader, suspicious
-from concurrency.rcu.stall import StallWatch
-from concurrency.rcu.sync import wait_for_readers, wait_operations
-from concurrency.runtime import active, current_task, domain, perform
-from concurrency.task import Task
+from sugarbush.concurrency.core import (
+    Moment,
+    Operation,
+    Task,
+    active,
+    current_task,
+    domain,
+    might_sleep,
+    perform,
+)
+from sugarbush.concurrency.rcu.callbacks import callback_operations, queue_callback, wait_for_callbacks
+from sugarbush.concurrency.rcu.domain import GracePeriods
+from sugarbush.concurrency.rcu.queue import Function
+from sugarbush.concurrency.rcu.report import no_reader, suspicious
+from sugarbush.concurrency.rcu.stall import StallWatch
+from sugarbush.concurrency.rcu.sync import wait_for_readers, wait_operations
 
 
 class TasksDomain(GracePeriods[Task]):

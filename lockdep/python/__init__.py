@@ -1,6 +1,6 @@
 """Lock order of ordinary threaded Python programs, with no change to their source.
 
-    import lockdep.python
+    import sugarbush.lockdep.python
     program = lockdep.python.install()     # from here on all locks of the process are watched
     ...
     program.failures                       # what was found; each was written to standard error at once
@@ -23,15 +23,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from lockdep.python import aio, interrupts, semaphores, stdlib
-from lockdep.python import blocking as blocking_calls
-from lockdep.python.adopt import Adopter
-from lockdep.python.factories import Current, WatchedLock, WatchedRLock
-from lockdep.python.late import LateHooks
-from lockdep.python.patches import Patches
-from lockdep.python.program import Program
-from lockdep.python.told import tell
-from lockdep.reports import Report
+from sugarbush.lockdep.python import aio, interrupts, semaphores, stdlib
+from sugarbush.lockdep.python import blocking as blocking_calls
+from sugarbush.lockdep.python.adopt import Adopter
+from sugarbush.lockdep.python.factories import Current, WatchedLock, WatchedRLock
+from sugarbush.lockdep.python.formats import save
+from sugarbush.lockdep.python.late import LateHooks
+from sugarbush.lockdep.python.patches import Patches
+from sugarbush.lockdep.python.program import Program, write
+from sugarbush.lockdep.python.wording import tell
+from sugarbush.lockdep.reports import Report
 
 __all__ = ["Program", "install", "installed", "tell", "uninstall"]
 
@@ -100,3 +101,9 @@ def uninstall() -> None:
     if _Installed.patches is not None:
         _Installed.patches.undo()
     _Installed.interrupts = _Installed.patches = _Installed.late = None
+
+
+__all__ = [
+    "save",
+    "write",
+]

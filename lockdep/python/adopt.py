@@ -8,20 +8,20 @@ import threading
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lockdep.python.factories import WatchedLock, WatchedRLock
-from lockdep.python.locks import Lock, LockType, RealLock, RealRLock
-from lockdep.python.patches import Patches
-from lockdep.python.relocks import RLock
-from lockdep.python.sites import SiteKey
-from lockdep.trace import Frame
+from sugarbush.lockdep.model import Frame
+from sugarbush.lockdep.python.factories import WatchedLock, WatchedRLock
+from sugarbush.lockdep.python.locks import Lock, LockType, RealLock, RealRLock
+from sugarbush.lockdep.python.patches import Patches
+from sugarbush.lockdep.python.relocks import RLock
+from sugarbush.lockdep.python.sites import SiteKey
 
 if TYPE_CHECKING:
-    from lockdep.python.program import Program
+    from sugarbush.lockdep.python.program import Program
 
 # Their locks are the ground on which watching itself stands: imports, threads, the collector's own.
 _LEFT_ALONE = frozenset(
     ("threading", "_thread", "importlib", "_weakrefset", "weakref", "sys", "builtins", "faulthandler", "signal", "gc",
-     "linecache", "tokenize", "re", "enum", "io", "greenlet", "gevent", "eventlet", "lockdep", "_pytest", "pluggy")
+     "linecache", "tokenize", "re", "enum", "io", "greenlet", "gevent", "eventlet", "sugarbush", "_pytest", "pluggy")
 )  # fmt: skip
 _CONDITION = ("acquire", "release", "_release_save", "_acquire_restore", "_is_owned")
 

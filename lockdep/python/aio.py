@@ -12,13 +12,13 @@ from sys import _getframe
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lockdep.python.context import PythonMap, ThreadContext
-from lockdep.python.late import LateHooks
-from lockdep.python.patches import Patches
-from lockdep.reports import ReportKind
+from sugarbush.lockdep.python.context import PythonMap, ThreadContext
+from sugarbush.lockdep.python.late import LateHooks
+from sugarbush.lockdep.python.patches import Patches
+from sugarbush.lockdep.reports import ReportKind
 
 if TYPE_CHECKING:
-    from lockdep.python.program import Program
+    from sugarbush.lockdep.python.program import Program
 
 _NOTE = "_sugarbush_lockdep_map"
 _LOOP = "_sugarbush_lockdep_loop"

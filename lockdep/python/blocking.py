@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lockdep.python.patches import Patches
-from lockdep.reports import ReportKind
-from lockdep.trace import resolve
+from sugarbush.lockdep.model import resolve
+from sugarbush.lockdep.python.patches import Patches
+from sugarbush.lockdep.reports import ReportKind
 
 if TYPE_CHECKING:
-    from lockdep.python.program import Program
+    from sugarbush.lockdep.python.program import Program
 
 _CALLS: tuple[tuple[Any, str, str], ...] = (
     (time, "sleep", "sleeps"),

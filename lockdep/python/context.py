@@ -10,9 +10,7 @@ from itertools import count
 from types import CodeType
 from typing import Any, NamedTuple
 
-from lockdep.keys import LockClassKey, LockMap, Order
-from lockdep.task import TaskContext
-from lockdep.trace import RawFrame
+from sugarbush.lockdep.model import LockClassKey, LockMap, Order, RawFrame, TaskContext
 
 _KEPT_UNITS = 16
 """For each lock, the threads whose last use of it is remembered; the ones longest ago are forgotten."""

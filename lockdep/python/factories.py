@@ -6,11 +6,11 @@ import threading
 from sys import _getframe
 from typing import TYPE_CHECKING, Any
 
-from lockdep.python.locks import Lock, LockType, RealLock, RealRLock
-from lockdep.python.relocks import RLock
+from sugarbush.lockdep.python.locks import Lock, LockType, RealLock, RealRLock
+from sugarbush.lockdep.python.relocks import RLock
 
 if TYPE_CHECKING:
-    from lockdep.python.program import Program
+    from sugarbush.lockdep.python.program import Program
 
 _THREAD_INIT = threading.Thread.__init__.__code__
 _EVENT_INIT = threading.Event.__init__.__code__

@@ -10,20 +10,30 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from lockdep.acquire import Acquire
-from lockdep.classes import LockClass
-from lockdep.graph import has_usage, makings, no_irq_path, search_backwards, search_forwards
-from lockdep.irqprover import INVERSION_HEADLINE, IrqProver
-from lockdep.keys import LockMap
-from lockdep.python.context import PythonMap, ThreadContext
-from lockdep.reporter import class_line, common, lock_line
-from lockdep.reports import InversionReport, ReportKind
-from lockdep.task import TaskContext
-from lockdep.trace import Trace
-from lockdep.usage import ENABLED_BIT, HARDIRQ, STATE_NAMES, USED, opposite, used_in
+from sugarbush.lockdep.model import (
+    ENABLED_BIT,
+    HARDIRQ,
+    STATE_NAMES,
+    USED,
+    Acquire,
+    LockClass,
+    LockMap,
+    TaskContext,
+    Trace,
+    has_usage,
+    makings,
+    no_irq_path,
+    opposite,
+    search_backwards,
+    search_forwards,
+    used_in,
+)
+from sugarbush.lockdep.prove import INVERSION_HEADLINE, IrqProver
+from sugarbush.lockdep.python.context import PythonMap, ThreadContext
+from sugarbush.lockdep.reports import InversionReport, ReportKind, class_line, common, lock_line
 
 if TYPE_CHECKING:
-    from lockdep.reporter import Reporter
+    from sugarbush.lockdep.reports import Reporter
 
 
 class Candidate(NamedTuple):

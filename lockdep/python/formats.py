@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lockdep.files import save_text
-from lockdep.python.told import Made, fingerprint, stack_lines, story, tell
-from lockdep.reports import Report
-from lockdep.trace import Frame
+from sugarbush.lockdep.model import Frame
+from sugarbush.lockdep.outside import save_text
+from sugarbush.lockdep.python.wording import Made, fingerprint, stack_lines, story, tell
+from sugarbush.lockdep.reports import Report
 
 FORMAT = "sugarbush-lockdep-python-1"
 

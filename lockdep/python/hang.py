@@ -11,10 +11,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from lockdep.python.context import ThreadContext
-from lockdep.python.locks import RealLock
-from lockdep.python.program import Program, whole_stack, write
-from lockdep.python.told import stack_lines
+from sugarbush.lockdep.python.context import ThreadContext
+from sugarbush.lockdep.python.locks import RealLock
+from sugarbush.lockdep.python.program import Program, whole_stack, write
+from sugarbush.lockdep.python.wording import stack_lines
 
 
 def dump(program: Program) -> str:

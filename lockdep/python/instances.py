@@ -11,8 +11,8 @@ from __future__ import annotations
 import weakref
 from typing import NamedTuple
 
-from lockdep.classes import Made
-from lockdep.python.context import PythonMap
+from sugarbush.lockdep.model import Made
+from sugarbush.lockdep.python.context import PythonMap
 
 _LARGE = 20_000
 """From so many instances on, those that are gone are forgotten."""

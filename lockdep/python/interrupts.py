@@ -16,11 +16,11 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lockdep.chains import HARDIRQS_ON, SOFTIRQS_ON
-from lockdep.python.patches import Patches
+from sugarbush.lockdep.model import HARDIRQS_ON, SOFTIRQS_ON
+from sugarbush.lockdep.python.patches import Patches
 
 if TYPE_CHECKING:
-    from lockdep.python.program import Program
+    from sugarbush.lockdep.python.program import Program
 
 
 class Interrupts:
@@ -165,8 +165,8 @@ class Interrupts:
 _TIMEOUTS = frozenset(
     (
         "pytest_timeout",
-        "concurrency.pytest_plugin",
-        "lockdep.command",
+        "sugarbush.concurrency.plugins.pytest_plugin",
+        "sugarbush.lockdep.outside.command",
         "asyncio.runners",
         "asyncio.unix_events",
     )

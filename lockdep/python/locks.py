@@ -14,9 +14,8 @@ from sys import _getframe
 from types import FrameType
 from typing import Any, Protocol
 
-from lockdep.keys import LockMap
-from lockdep.python.context import PythonMap, ThreadContext
-from lockdep.trace import RawFrame
+from sugarbush.lockdep.model import LockMap, RawFrame
+from sugarbush.lockdep.python.context import PythonMap, ThreadContext
 
 RealLock: Callable[[], Any] = _thread.allocate_lock
 RealRLock: Any = _thread.RLock

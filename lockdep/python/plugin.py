@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from lockdep.python.watching import Session
+    from sugarbush.lockdep.python.watching import Session
 
 _KEY: pytest.StashKey[Session] = pytest.StashKey()
 _FORMS = ("json", "sarif", "html")
@@ -96,7 +96,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def _start(config: pytest.Config, options: Any) -> Session:
-    from lockdep.python.watching import Session
+    from sugarbush.lockdep.python.watching import Session
 
     session = config.stash[_KEY] = Session(
         mode=options.lockdep, kernel=options.lockdep_kernel, blocking=options.lockdep_blocking

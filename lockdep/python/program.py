@@ -13,19 +13,25 @@ from sys import _getframe
 from types import CodeType, FrameType
 from typing import Any
 
-from lockdep.chains import HARDIRQS_ON, NOT_THREADED, SOFTIRQS_ON
-from lockdep.keys import LockMap
-from lockdep.python.context import PythonMap, ThreadContext
-from lockdep.python.locks import Lock, LockType, RealLock, RealRLock
-from lockdep.python.relocks import RLock
-from lockdep.python.sites import SiteKey, Sites
-from lockdep.python.told import tell
-from lockdep.python.validator import INTERNAL, PythonLockdep
-from lockdep.python.waits import Under, make, report_work
-from lockdep.python.watcher import HOOK, LockWatcher
-from lockdep.reports import Report, ReportKind
-from lockdep.reports.base import Stack
-from lockdep.trace import RawFrame, Tracer, resolve
+from sugarbush.lockdep.model import (
+    HARDIRQS_ON,
+    NOT_THREADED,
+    SOFTIRQS_ON,
+    LockMap,
+    RawFrame,
+    Stack,
+    Tracer,
+    resolve,
+)
+from sugarbush.lockdep.python.context import PythonMap, ThreadContext
+from sugarbush.lockdep.python.locks import Lock, LockType, RealLock, RealRLock
+from sugarbush.lockdep.python.relocks import RLock
+from sugarbush.lockdep.python.sites import SiteKey, Sites
+from sugarbush.lockdep.python.validator import INTERNAL, PythonLockdep
+from sugarbush.lockdep.python.waits import Under, make, report_work
+from sugarbush.lockdep.python.watcher import HOOK, LockWatcher
+from sugarbush.lockdep.python.wording import tell
+from sugarbush.lockdep.reports import Report, ReportKind
 
 
 class Program(LockWatcher):

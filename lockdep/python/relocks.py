@@ -7,8 +7,8 @@ from sys import _getframe
 from types import FrameType
 from typing import Any
 
-from lockdep.python.context import PythonMap, ThreadContext
-from lockdep.python.locks import DIRECT, OFTEN, SOMETIMES, Home, Watched
+from sugarbush.lockdep.python.context import PythonMap, ThreadContext
+from sugarbush.lockdep.python.locks import DIRECT, OFTEN, SOMETIMES, Home, Watched
 
 
 class RLock(Watched):

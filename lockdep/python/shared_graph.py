@@ -11,13 +11,11 @@ from collections.abc import Iterable
 from types import CodeType, FrameType
 from typing import Any
 
-from lockdep.keys import LockClassKey, LockMap
-from lockdep.python.program import Program
-from lockdep.python.sites import SiteKey
-from lockdep.python.validator import PlainLockdep
-from lockdep.reports import Report, ReportKind
-from lockdep.task import TaskContext
-from lockdep.trace import RawFrame, Trace, Tracer, resolve
+from sugarbush.lockdep.model import LockClassKey, LockMap, RawFrame, TaskContext, Trace, Tracer, resolve
+from sugarbush.lockdep.python.program import Program
+from sugarbush.lockdep.python.sites import SiteKey
+from sugarbush.lockdep.python.validator import PlainLockdep
+from sugarbush.lockdep.reports import Report, ReportKind
 
 
 def graph_of(program: Program) -> dict[str, Any]:
@@ -57,7 +55,7 @@ class _Recorded(Tracer):
     __slots__ = ("now",)
 
     def __init__(self) -> None:
-        super().__init__(("lockdep",))
+        super().__init__(("sugarbush.lockdep",))
         self.now = Trace(())
 
     def capture(self) -> Trace:

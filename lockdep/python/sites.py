@@ -13,9 +13,8 @@ from itertools import islice
 from sys import _getframe
 from types import CodeType, FrameType
 
-from lockdep.keys import LockClassKey
-from lockdep.python.context import PythonMap
-from lockdep.trace import Frame, Tracer, resolve, short_path
+from sugarbush.lockdep.model import Frame, LockClassKey, Tracer, resolve, short_path
+from sugarbush.lockdep.python.context import PythonMap
 
 _ASSIGNED = re.compile(r"((?:\b(?:self|cls)\.)?[A-Za-z_][\w.]*(?:\[[^\]=]*\])?)\s*(?::[^=;]+)?=(?!=)[^=;]*$")
 _SEVERAL = re.compile(r"((?:[A-Za-z_][\w.]*\s*,\s*)+[A-Za-z_][\w.]*)\s*=(?!=)([^=;]*)$")

@@ -12,13 +12,13 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lockdep.python.context import ThreadContext, Unit, Wait
-from lockdep.python.patches import Patches
-from lockdep.python.waits import Channel, judge_join, judge_work
-from lockdep.reports import ReportKind
+from sugarbush.lockdep.python.context import ThreadContext, Unit, Wait
+from sugarbush.lockdep.python.patches import Patches
+from sugarbush.lockdep.python.waits import Channel, judge_join, judge_work
+from sugarbush.lockdep.reports import ReportKind
 
 if TYPE_CHECKING:
-    from lockdep.python.program import Program
+    from sugarbush.lockdep.python.program import Program
 
 _NOTE = "_sugarbush_lockdep"
 """The attribute in which the objects of the standard library carry what is known of them."""

@@ -14,27 +14,41 @@ from collections.abc import Callable, Collection
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
-from lockdep.acquire import Acquire
-from lockdep.classes import LockClass
-from lockdep.graph import Path
-from lockdep.irqprover import IrqProver
-from lockdep.keys import LockMap
-from lockdep.prover import Prover, made_by
-from lockdep.python.context import PythonMap, ThreadContext
-from lockdep.python.finalisers import PythonIrqProver
-from lockdep.python.instances import InstanceOrder, Seen
-from lockdep.python.locks import RealRLock
-from lockdep.python.watcher import Passed
-from lockdep.reporter import class_line, common, held_line, lock_line
-from lockdep.reports import CircularReport, Link, Report, ReportKind
-from lockdep.task import Held, TaskContext
-from lockdep.trace import Frame, RawFrame, Trace, Tracer, resolve
-from lockdep.validator import Lockdep
+from sugarbush.lockdep.engine import Lockdep
+from sugarbush.lockdep.model import (
+    Acquire,
+    Frame,
+    Held,
+    LockClass,
+    LockMap,
+    Path,
+    RawFrame,
+    TaskContext,
+    Trace,
+    Tracer,
+    resolve,
+)
+from sugarbush.lockdep.prove import IrqProver, Prover, made_by
+from sugarbush.lockdep.python.context import PythonMap, ThreadContext
+from sugarbush.lockdep.python.finalisers import PythonIrqProver
+from sugarbush.lockdep.python.instances import InstanceOrder, Seen
+from sugarbush.lockdep.python.locks import RealRLock
+from sugarbush.lockdep.python.watcher import Passed
+from sugarbush.lockdep.reports import (
+    CircularReport,
+    Link,
+    Report,
+    ReportKind,
+    class_line,
+    common,
+    held_line,
+    lock_line,
+)
 
 if TYPE_CHECKING:
-    from lockdep.reporter import Reporter
+    from sugarbush.lockdep.reports import Reporter
 
-INTERNAL = ("lockdep", "_pytest", "pluggy", "xdist", "execnet", "pytest_timeout")
+INTERNAL = ("sugarbush.lockdep", "_pytest", "pluggy", "xdist", "execnet", "pytest_timeout")
 """Packages whose frames are passed over: how a test was called says nothing of it."""
 PATIENCE = 2.0
 _PAIRS = 4
@@ -69,7 +83,7 @@ class PlainLockdep(Lockdep):
         self,
         current: Callable[[], TaskContext],
         *,
-        internal: Collection[str] = ("lockdep",),
+        internal: Collection[str] = ("sugarbush.lockdep",),
         on_report: Callable[[Report], None] | None = None,
     ) -> None:
         super().__init__(current, internal=internal, on_report=on_report)

@@ -13,12 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from lockdep.python.context import PythonMap, ThreadContext, Unit
-from lockdep.python.told import Made, Story
-from lockdep.reporter import common
-from lockdep.reports import Report, ReportKind
-from lockdep.reports.base import Stack
-from lockdep.trace import RawFrame, Trace, resolve
+from sugarbush.lockdep.model import RawFrame, Stack, Trace, resolve
+from sugarbush.lockdep.python.context import PythonMap, ThreadContext, Unit
+from sugarbush.lockdep.python.wording import Made, Story
+from sugarbush.lockdep.reports import Report, ReportKind, common
 
 _KEPT = 8
 

@@ -8,13 +8,10 @@ import weakref
 from types import CodeType, FrameType
 from typing import Protocol
 
-from lockdep.acquire import context_entries, matches
-from lockdep.keys import LockMap
-from lockdep.lockstat import LockStat
-from lockdep.python.context import PythonMap, ThreadContext, Watcher
-from lockdep.python.locks import DIRECT, GLUE
-from lockdep.task import TaskContext
-from lockdep.trace import RawFrame
+from sugarbush.lockdep.model import LockMap, RawFrame, TaskContext, context_entries, matches
+from sugarbush.lockdep.python.context import PythonMap, ThreadContext, Watcher
+from sugarbush.lockdep.python.locks import DIRECT, GLUE
+from sugarbush.lockdep.show import LockStat
 
 HOOK = "a hook"
 _SUSPECT = 3

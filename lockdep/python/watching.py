@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-import lockdep.python as watched
-from lockdep.files import save_text
-from lockdep.python import hang
-from lockdep.python.formats import FORMAT, save
-from lockdep.python.shared_graph import graph_of, united
-from lockdep.python.told import RULE, fingerprint, story
-from lockdep.reports import Report, ReportKind
+from sugarbush.lockdep import python as watched
+from sugarbush.lockdep.outside import save_text
+from sugarbush.lockdep.python import hang
+from sugarbush.lockdep.python.formats import FORMAT, save
+from sugarbush.lockdep.python.shared_graph import graph_of, united
+from sugarbush.lockdep.python.wording import RULE, fingerprint, story
+from sugarbush.lockdep.reports import Report, ReportKind
 
 _CERTAIN = {ReportKind.DEADLOCK, ReportKind.RECURSIVE, ReportKind.LOOP}
 _RAISED = {0: 1, 5: 1}

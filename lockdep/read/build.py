@@ -10,13 +10,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from lockdep.read.frames import site_of, stack_of
-from lockdep.read.locks import class_line, class_name, lock_line
-from lockdep.read.model import NOBODY, NOWHERE, LogReport, TableRow
-from lockdep.read.reading import Reading
-from lockdep.reports.base import ReportKind, TaskLine
-from lockdep.reports.irq import ClassBlock, UsageTrace
-from lockdep.reports.order import Link
+from sugarbush.lockdep.model import ReportKind, TaskLine
+from sugarbush.lockdep.read.frames import site_of, stack_of
+from sugarbush.lockdep.read.locks import class_line, class_name, lock_line
+from sugarbush.lockdep.read.model import NOBODY, NOWHERE, LogReport, TableRow
+from sugarbush.lockdep.read.reading import Reading
+from sugarbush.lockdep.reports import ClassBlock, Link, UsageTrace
 
 _ALONE: Final = (ReportKind.TABLE, ReportKind.DATA_RACE, ReportKind.SUBCLASS)
 """Kinds that one line says all of."""

@@ -23,11 +23,10 @@ from itertools import islice
 from types import CodeType, FunctionType
 from typing import Any, BinaryIO, Final
 
-from lockdep.files import UnusableFile, shown
-from lockdep.keys import LockClassKey, LockMap
-from lockdep.snapshot import Snapshot, take
-from lockdep.task import TaskContext
-from lockdep.validator import Lockdep
+from sugarbush.lockdep.engine import Lockdep
+from sugarbush.lockdep.model import LockClassKey, LockMap, TaskContext
+from sugarbush.lockdep.outside import UnusableFile, shown
+from sugarbush.lockdep.show import Snapshot, take
 
 BATCH: Final = 512
 LOCKS: Final = 200_000
@@ -98,7 +97,7 @@ class Offline:
 
     def __init__(self) -> None:
         self._now = TaskContext("nobody", 0)
-        self.lockdep = Lockdep(lambda: self._now, internal=("lockdep",), stacks=False)
+        self.lockdep = Lockdep(lambda: self._now, internal=("sugarbush.lockdep",), stacks=False)
         self.events = 0
         self.passed_over = 0
         """Releases of locks that were taken before the events begin: nothing can be said of them."""

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lockdep.read.identity import parted
-from lockdep.read.model import LogReport
-from lockdep.read.titles import is_own, is_start_up, own
-from lockdep.reports.base import ReportKind, Stack
+from sugarbush.lockdep.model import ReportKind, Stack
+from sugarbush.lockdep.read.identities import parted
+from sugarbush.lockdep.read.model import LogReport
+from sugarbush.lockdep.read.titles import is_own, is_start_up, own
 
 _READ: Final = re.compile(r"down_read|read_lock|read_trylock|percpu_down_read|srcu_read|_read_acquire")
 _SYNC: Final = re.compile(

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from lockdep.read import forms
-from lockdep.read.headlines import Headline
-from lockdep.reports.base import ReportKind
+from sugarbush.lockdep.model import ReportKind
+from sugarbush.lockdep.read import forms
+from sugarbush.lockdep.read.headlines import Headline
 
 
 @dataclass(slots=True)

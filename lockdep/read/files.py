@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from lockdep.files import UnusableFile, reason
-from lockdep.read.headlines import PARTS
-from lockdep.read.model import LogReport
-from lockdep.read.scan import BLOCK, read_stream
+from sugarbush.lockdep.outside import UnusableFile, reason
+from sugarbush.lockdep.read.headlines import PARTS
+from sugarbush.lockdep.read.model import LogReport
+from sugarbush.lockdep.read.scan import BLOCK, read_stream
 
 STDIN: Final = Path("-")
 _MAGIC: Final[tuple[tuple[bytes, Callable[[BinaryIO], object]], ...]] = (

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
-from lockdep.read.model import NOWHERE
-from lockdep.trace import Frame
+from sugarbush.lockdep.model import Frame
+from sugarbush.lockdep.read.model import NOWHERE
 
 _OFFSET: Final = re.compile(
     r"(?:\[<[0-9a-fx_]*(?:ptrval)?_*>\]\s*)?\(?(?P<function>[^\s()\[\]{}+]+)\+0x[0-9a-f]+(?:/0x[0-9a-f]+)?\)?"

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lockdep.read.model import UNKNOWN, LogReport, told_frame
-from lockdep.read.titles import own
-from lockdep.reports.base import ClassLine, LockLine, ReportKind
-from lockdep.snapshot import ClassRow, EdgeRow, HeldRow, ReportRow, Snapshot
+from sugarbush.lockdep.model import ClassLine, LockLine, ReportKind
+from sugarbush.lockdep.read.model import UNKNOWN, LogReport, told_frame
+from sugarbush.lockdep.read.titles import own
+from sugarbush.lockdep.show import ClassRow, EdgeRow, HeldRow, ReportRow, Snapshot
 
 
 def snapshot_of(reports: Iterable[LogReport]) -> Snapshot:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from lockdep.reports.base import ReportKind
+from sugarbush.lockdep.model import ReportKind
 
 _FORMS: Final = (
     (ReportKind.CIRCULAR, r"possible circular locking (?:dependency|deadlock) detected"),

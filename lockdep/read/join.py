@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from lockdep.read.identity import base, key_of, turned
-from lockdep.read.model import NOBODY, NOWHERE, UNKNOWN, LogReport
-from lockdep.reports.base import ClassLine, ReportKind, Stack
-from lockdep.reports.order import Link
+from sugarbush.lockdep.model import ClassLine, ReportKind, Stack
+from sugarbush.lockdep.read.identities import base, key_of, turned
+from sugarbush.lockdep.read.model import NOBODY, NOWHERE, UNKNOWN, LogReport
+from sugarbush.lockdep.reports import Link
 
 Graph = dict[str, dict[str, tuple[str, Stack, str]]]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from lockdep.read.frames import site_of
-from lockdep.read.model import UNKNOWN
-from lockdep.reports.base import ClassLine, LockLine
+from sugarbush.lockdep.model import ClassLine, LockLine
+from sugarbush.lockdep.read.frames import site_of
+from sugarbush.lockdep.read.model import UNKNOWN
 
 _ADDRESS: Final = r"(?:0x)?[0-9a-f]{4,16}|\(?_*ptrval_*\)?"
 _CLASS: Final = r"\((?P<name>.+?)\)\s*\{(?P<usage>[.+?\-]{4,8})\}(?:-\{(?P<outer>\d+):(?P<inner>\d+)\})?"

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lockdep.reports.base import (
+from sugarbush.lockdep.model import (
     ClassLine,
+    Frame,
     LockLine,
     Report,
     ReportKind,
@@ -18,10 +19,8 @@ from lockdep.reports.base import (
     held_block,
     trace_block,
 )
-from lockdep.reports.irq import ClassBlock, UsageTrace
-from lockdep.reports.order import Link
-from lockdep.snapshot import HeldRow
-from lockdep.trace import Frame
+from sugarbush.lockdep.reports import ClassBlock, Link, UsageTrace
+from sugarbush.lockdep.show import HeldRow
 
 UNKNOWN: Final = -1
 """Stands in a field of numbers (address, wait type, pid) for what a log did not say; JSON has null there."""
@@ -77,7 +76,7 @@ class LogReport(Report):
     it holds all stacks that the log printed. `complete` is False when anything is missing or two parts
     contradict each other: then `key` is "", since what was not said cannot be compared.
 
-    >>> from lockdep.read import read_text
+    >>> from sugarbush.lockdep.read import read_text
     >>> read_text("[ 1.000000] BUG: MAX_LOCKDEP_KEYS too low!\n")[0].word
     'table'
     """
@@ -161,7 +160,7 @@ class LogReport(Report):
         yield from self.backtrace()
 
     def to_json(self) -> dict[str, Any]:
-        """What the log said, unknown as null; `lockdep.read.gather` adds what identifies it."""
+        """What the log said, unknown as null; `lockdep.read.gathering` adds what identifies it."""
         return {
             "kind": self.word,
             "report_kind": str(self.kind),

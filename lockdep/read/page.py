@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import Final
 
-from lockdep.draw import to_svg
-from lockdep.read.gather import Finding
-from lockdep.read.graphs import snapshot_of
-from lockdep.read.told import harmless, told
+from sugarbush.lockdep.read.gathering import Finding
+from sugarbush.lockdep.read.graphs import snapshot_of
+from sugarbush.lockdep.read.wording import harmless, told
+from sugarbush.lockdep.show import to_svg
 
 _STYLE: Final = (
     "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#222}"

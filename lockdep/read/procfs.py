@@ -10,16 +10,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from lockdep.files import UnusableFile, shown
-from lockdep.keys import LockClassKey, LockMap
-from lockdep.merge import merge
-from lockdep.read.identity import parted, plain
-from lockdep.read.model import UNKNOWN
-from lockdep.reports.base import ReportKind
-from lockdep.reports.order import CircularReport
-from lockdep.snapshot import ChainRow, ClassRow, EdgeRow, Snapshot
-from lockdep.task import TaskContext
-from lockdep.validator import Lockdep
+from sugarbush.lockdep.engine import Lockdep
+from sugarbush.lockdep.model import LockClassKey, LockMap, ReportKind, TaskContext
+from sugarbush.lockdep.outside import UnusableFile, shown
+from sugarbush.lockdep.read.identities import parted, plain
+from sugarbush.lockdep.read.model import UNKNOWN
+from sugarbush.lockdep.reports import CircularReport
+from sugarbush.lockdep.show import ChainRow, ClassRow, EdgeRow, Snapshot, merge
 
 _CLASS: Final = re.compile(
     r"(?P<key>[0-9a-f]{8,16}) (?:OPS: *(?P<ops>\d+) )?(?:FD: *(?P<fd>\d+) )?(?:BD: *(?P<bd>\d+) "

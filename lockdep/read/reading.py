@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from lockdep.read import forms
-from lockdep.read.facts import Block, Facts
-from lockdep.read.frames import frame_end, frame_of, is_frame
-from lockdep.read.locks import LOCK, PARTIAL, WHOLE, joined
+from sugarbush.lockdep.read import forms
+from sugarbush.lockdep.read.facts import Block, Facts
+from sugarbush.lockdep.read.frames import frame_end, frame_of, is_frame
+from sugarbush.lockdep.read.locks import LOCK, PARTIAL, WHOLE, joined
 
 _PATIENCE: Final = 14
 """So many lines that fit no rule end a report whose closing stack has begun."""

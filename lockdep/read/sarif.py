@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from lockdep.read.explain import steps, words
-from lockdep.read.gather import Finding
-from lockdep.read.model import LogReport
-from lockdep.read.titles import own
-from lockdep.read.told import harmless
-from lockdep.trace import Frame
+from sugarbush.lockdep.model import Frame
+from sugarbush.lockdep.read.explain import steps, words
+from sugarbush.lockdep.read.gathering import Finding
+from sugarbush.lockdep.read.model import LogReport
+from sugarbush.lockdep.read.titles import own
+from sugarbush.lockdep.read.wording import harmless
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 

@@ -13,15 +13,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import BinaryIO, Final
 
-from lockdep.read.build import built, is_report
-from lockdep.read.headlines import PARTS, Headline, headline_of, unheaded
-from lockdep.read.identity import key_of
-from lockdep.read.lines import STAMP, Line, messages, stripped, unescaped
-from lockdep.read.model import LogReport
-from lockdep.read.others import PARTS as OTHER_PARTS
-from lockdep.read.others import OtherReading, opened
-from lockdep.read.reading import Reading
-from lockdep.read.titles import title
+from sugarbush.lockdep.read.build import built, is_report
+from sugarbush.lockdep.read.headlines import PARTS, Headline, headline_of, unheaded
+from sugarbush.lockdep.read.identities import key_of
+from sugarbush.lockdep.read.lines import STAMP, Line, messages, stripped, unescaped
+from sugarbush.lockdep.read.model import LogReport
+from sugarbush.lockdep.read.others import PARTS as OTHER_PARTS
+from sugarbush.lockdep.read.others import OtherReading, opened
+from sugarbush.lockdep.read.reading import Reading
+from sugarbush.lockdep.read.titles import title
 
 BLOCK: Final = 1 << 20
 LONGEST: Final = 1 << 22

@@ -12,13 +12,12 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from lockdep.keys import LockdepError
-from lockdep.read.explain import steps
-from lockdep.read.identity import identity
-from lockdep.read.model import LogReport
-from lockdep.read.scenario_text import Program, Step
-from lockdep.read.titles import own
-from lockdep.reports.base import ReportKind, Stack
+from sugarbush.lockdep.model import LockdepError, ReportKind, Stack
+from sugarbush.lockdep.read.explain import steps
+from sugarbush.lockdep.read.identities import identity
+from sugarbush.lockdep.read.model import LogReport
+from sugarbush.lockdep.read.scenario_text import Program, Step
+from sugarbush.lockdep.read.titles import own
 
 _SPIN: Final = re.compile(r"spin_lock|raw_spin")
 _RW: Final = re.compile(r"down_read|down_write|read_lock|write_lock|percpu_down|srcu|synchronize")

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lockdep.read.identity import parted
-from lockdep.read.told import harmless
+from sugarbush.lockdep.read.identities import parted
+from sugarbush.lockdep.read.wording import harmless
 
 _CALLS: Final = {
     ("Mutex", "write"): ("lock", "unlock"),
@@ -68,8 +68,8 @@ class Program:
         yield from (f"- {doc(one)}" for one in dict.fromkeys(self.assumed))
         yield '"""'
         yield ""
-        yield f"from concurrency import {', '.join(sorted(imports, key=lambda one: (one.lower(), one)))}"
-        yield "from stress.scenario import scenario"
+        yield f"from sugarbush.concurrency import {', '.join(sorted(imports, key=lambda one: (one.lower(), one)))}"
+        yield "from sugarbush.stress.kit.scenarios import scenario"
         yield ""
         yield "WITHOUT = frozenset({'lockdep', 'atomic-sleep', 'lock-order'})"
         yield '"""What would end an execution at the wrong order itself: it is to go on until tasks wait."""'

@@ -11,9 +11,8 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from lockdep.read.model import LogReport
-from lockdep.reports.base import ReportKind, Stack
-from lockdep.trace import Frame
+from sugarbush.lockdep.model import Frame, ReportKind, Stack
+from sugarbush.lockdep.read.model import LogReport
 
 _ALWAYS: Final = re.compile(
     # Reporting.

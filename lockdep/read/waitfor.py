@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from lockdep.read.model import UNKNOWN, LogReport
-from lockdep.reports.base import LockLine, ReportKind, TaskLine
+from sugarbush.lockdep.model import LockLine, ReportKind, TaskLine
+from sugarbush.lockdep.read.model import UNKNOWN, LogReport
 
 _SHARED = ("rcu_read_lock", "rcu_callback", "srcu", "tasklist_lock")
 """Held by any number of tasks at once: nobody waits for such a holder in this list."""

@@ -1,7 +1,7 @@
 """What the validator found, as values: typed fields, text in the kernel's shape, JSON."""
 
-from lockdep.reports.base import LOG_KINDS, PYTHON_KINDS, ClassLine, LockLine, Report, ReportKind, TaskLine
-from lockdep.reports.irq import (
+from sugarbush.lockdep.model import LOG_KINDS, PYTHON_KINDS, ClassLine, LockLine, Report, ReportKind, TaskLine
+from sugarbush.lockdep.reports.irq import (
     ClassBlock,
     InconsistentReport,
     InversionReport,
@@ -9,8 +9,18 @@ from lockdep.reports.irq import (
     IrqStamp,
     UsageTrace,
 )
-from lockdep.reports.order import CircularReport, Link, RecursiveReport, WaitState
-from lockdep.reports.task import (
+from sugarbush.lockdep.reports.order import CircularReport, Link, RecursiveReport, WaitState
+from sugarbush.lockdep.reports.reporter import (
+    MAP_SIZE,
+    Reporter,
+    address_of,
+    class_line,
+    common,
+    held_line,
+    held_lines,
+    lock_line,
+)
+from sugarbush.lockdep.reports.task import (
     BadUnlockReport,
     HeldFreedReport,
     NestLockReport,
@@ -24,6 +34,7 @@ from lockdep.reports.task import (
 
 __all__ = [
     "LOG_KINDS",
+    "MAP_SIZE",
     "PYTHON_KINDS",
     "BadUnlockReport",
     "CircularReport",
@@ -41,6 +52,7 @@ __all__ = [
     "RecursiveReport",
     "Report",
     "ReportKind",
+    "Reporter",
     "ReturnToUserReport",
     "SleepReport",
     "TaskExitReport",
@@ -49,4 +61,10 @@ __all__ = [
     "WaitContextReport",
     "WaitState",
     "WarnReport",
+    "address_of",
+    "class_line",
+    "common",
+    "held_line",
+    "held_lines",
+    "lock_line",
 ]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lockdep.reports.base import ClassLine, LockLine, Report, Stack, trace_block
-from lockdep.reports.order import scenario_row
-from lockdep.trace import Frame
+from sugarbush.lockdep.model import ClassLine, Frame, LockLine, Report, Stack, trace_block
+from sugarbush.lockdep.reports.order import scenario_row
 
 
 @dataclass(frozen=True, slots=True)

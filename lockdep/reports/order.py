@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lockdep.reports.base import ClassLine, LockLine, Report, Stack, trace_block
-from lockdep.trace import Frame
+from sugarbush.lockdep.model import ClassLine, Frame, LockLine, Report, Stack, trace_block
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lockdep.reports.base import LockLine, Report
-from lockdep.trace import Frame, short_path
+from sugarbush.lockdep.model import Frame, LockLine, Report, short_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

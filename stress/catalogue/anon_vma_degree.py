@@ -11,20 +11,20 @@ Since v6.0 children and VMAs are counted apart. The workload needs one task and 
 
 from __future__ import annotations
 
-from concurrency import Kind
-from lockdep.gfp import GFP_KERNEL, GFP_NOWAIT, GFP_NOWARN
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, READ, READ_WRITE, end, fill, map_pages, page
-from vm import anon_vma_chain
-from vm.anon_vma import anon_vma_unlock_write, avc_cache
-from vm.anon_vma_chain import anon_vma_chain_link, unlink_anon_vmas
-from vm.fork import sys_fork
-from vm.layout import PAGE_SIZE
-from vm.machine import Machine, boot
-from vm.mm_types import AnonVma, VmArea
-from vm.mprotect import sys_mprotect
+from sugarbush.concurrency import Kind
+from sugarbush.lockdep.model import GFP_KERNEL, GFP_NOWAIT, GFP_NOWARN
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, READ, READ_WRITE, end, fill, map_pages, page
+from sugarbush.vm.objects import PAGE_SIZE, AnonVma, VmArea
+from sugarbush.vm.reverse import (
+    anon_vma_chain,
+    anon_vma_chain_link,
+    anon_vma_unlock_write,
+    avc_cache,
+    unlink_anon_vmas,
+)
+from sugarbush.vm.syscalls import sys_fork, sys_mprotect
+from sugarbush.vm.vmas import Machine, boot
 
 
 @patch(anon_vma_chain.anon_vma_clone)

@@ -9,22 +9,16 @@ after it had the lock, as it does since 2.6.36: that is the second patch.
 
 from __future__ import annotations
 
-from concurrency import READ_ONCE, Kind, join, spawn
-from lockdep.gfp import GFP_KERNEL
-from stress.bug import bug
-from stress.catalogue.anon_vma_root_changes import folio_lock_anon_vma_read
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, map_pages, page
-from vm import anon_vma_chain
-from vm.anon_vma import anon_vma_cache, avc_cache, put_anon_vma
-from vm.anon_vma_chain import anon_vma_chain_link
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mm_types import VmArea
-from vm.munmap import do_munmap
-from vm.swap import swapon
-from vm.vmscan import kswapd
+from sugarbush.concurrency import READ_ONCE, Kind, join, spawn
+from sugarbush.lockdep.model import GFP_KERNEL
+from sugarbush.stress.catalogue.anon_vma_root_changes import folio_lock_anon_vma_read
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, map_pages, page
+from sugarbush.vm.frames import swapon
+from sugarbush.vm.objects import PAGE_SIZE, VmArea
+from sugarbush.vm.reclaim import kswapd
+from sugarbush.vm.reverse import anon_vma_cache, anon_vma_chain, anon_vma_chain_link, avc_cache, put_anon_vma
+from sugarbush.vm.vmas import boot, do_munmap
 
 
 @patch(anon_vma_chain.anon_vma_prepare)

@@ -10,20 +10,15 @@ Hugh Dickins met it as kernel builds that hung after several hours, all tasks sp
 
 from __future__ import annotations
 
-from concurrency import READ_ONCE, Kind, join, rcu_read_lock, rcu_read_unlock, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_pages
-from vm import rmap
-from vm.anon_vma import anon_vma_lock_read
-from vm.exit import exit_mmap
-from vm.folio import Folio, folio_mapped
-from vm.fork import sys_fork
-from vm.machine import boot
-from vm.mm_types import AnonVma
-from vm.swap import swapon
-from vm.vmscan import kswapd
+from sugarbush.concurrency import READ_ONCE, Kind, join, rcu_read_lock, rcu_read_unlock, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, fill, map_pages
+from sugarbush.vm.frames import swapon
+from sugarbush.vm.objects import AnonVma, Folio, folio_mapped
+from sugarbush.vm.reclaim import kswapd
+from sugarbush.vm.reverse import anon_vma_lock_read, rmap
+from sugarbush.vm.syscalls import sys_fork
+from sugarbush.vm.vmas import boot, exit_mmap
 
 
 @patch(rmap.folio_lock_anon_vma_read)

@@ -9,16 +9,13 @@ under the page-table lock, and make up for the flush before they go by what the 
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import tlb
-from vm.layout import PAGE_SIZE
-from vm.mm_types import MmStruct
-from vm.mman import PROT_READ
-from vm.mprotect import sys_mprotect
-from vm.vmscan import kswapd
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.frames import tlb
+from sugarbush.vm.objects import PAGE_SIZE, MmStruct
+from sugarbush.vm.reclaim import kswapd
+from sugarbush.vm.syscalls import PROT_READ, sys_mprotect
 
 
 @patch(tlb.flush_tlb_batched_pending)

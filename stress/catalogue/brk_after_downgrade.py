@@ -10,17 +10,13 @@ read that nothing orders.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, page, read_back
-from vm import brk
-from vm.errno import EINVAL
-from vm.find import vma_find
-from vm.machine import boot
-from vm.mm import mmap_read_lock, mmap_read_unlock
-from vm.mm_types import MmStruct
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, page, read_back
+from sugarbush.vm.objects import EINVAL, MmStruct
+from sugarbush.vm.spaces import mmap_read_lock, mmap_read_unlock, vma_find
+from sugarbush.vm.syscalls import brk
+from sugarbush.vm.vmas import boot
 
 
 @patch(brk.shrink_brk)

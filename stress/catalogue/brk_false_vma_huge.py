@@ -11,22 +11,17 @@ in motion. The way by split_vma() cannot go wrong so: it asks before any border 
 
 from __future__ import annotations
 
-from concurrency import Kind
-from lockdep.gfp import GFP_KERNEL
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from tree import NoMemory
-from vm import brk, munmap
-from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
-from vm.errno import ENOMEM
-from vm.find import vma_find
-from vm.huge_split_pmd import vma_adjust_trans_huge
-from vm.interval_tree import post_update_vma, pre_update_vma
-from vm.layout import USER_PGTABLES_CEILING
-from vm.mm import mmap_write_downgrade
-from vm.mm_types import MmStruct, VmArea
-from vm.zap import unmap_region
+from sugarbush.concurrency import Kind
+from sugarbush.lockdep.model import GFP_KERNEL
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.tree import NoMemory
+from sugarbush.vm.huge import vma_adjust_trans_huge
+from sugarbush.vm.objects import ENOMEM, USER_PGTABLES_CEILING, MmStruct, VmArea
+from sugarbush.vm.reverse import anon_vma_lock_write, anon_vma_unlock_write, post_update_vma, pre_update_vma
+from sugarbush.vm.spaces import mmap_write_downgrade, vma_find
+from sugarbush.vm.syscalls import brk
+from sugarbush.vm.vmas import munmap, unmap_region
 
 
 @patch(brk.do_brk_munmap)

@@ -10,12 +10,12 @@ kernel has, to tell the two pages apart.
 
 from __future__ import annotations
 
-from concurrency import Completion, Kind, join, spawn
-from stress.bug import bug
-from stress.catalogue.brk_false_vma import do_brk_munmap
-from stress.workloads.pages import compact_page, heap, page
-from vm.filemap import filemap_read, invalidate_mapping_page
-from vm.mm_types import AddressSpace
+from sugarbush.concurrency import Completion, Kind, join, spawn
+from sugarbush.stress.catalogue.brk_false_vma import do_brk_munmap
+from sugarbush.stress.kit import bug
+from sugarbush.stress.workloads.pages import compact_page, heap, page
+from sugarbush.vm.files import filemap_read, invalidate_mapping_page
+from sugarbush.vm.objects import AddressSpace
 
 
 @bug(

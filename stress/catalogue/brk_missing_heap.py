@@ -8,17 +8,13 @@ says no, as kernels did before.
 
 from __future__ import annotations
 
-from concurrency import Kind, bug_on
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, page
-from vm import brk
-from vm.find import vma_find
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mm_types import MmStruct
-from vm.munmap import do_munmap
+from sugarbush.concurrency import Kind, bug_on
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, page
+from sugarbush.vm.objects import PAGE_SIZE, MmStruct
+from sugarbush.vm.spaces import vma_find
+from sugarbush.vm.syscalls import brk
+from sugarbush.vm.vmas import boot, do_munmap
 
 
 @patch(brk.shrink_brk)

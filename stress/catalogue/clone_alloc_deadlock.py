@@ -9,9 +9,9 @@ the wrong moment. The fix tries without reclaim, and drops the lock if that fail
 
 from __future__ import annotations
 
-from concurrency import Kind
-from stress.bug import bug
-from stress.catalogue.clone_alloc_under_rmap_lock import anon_vma_clone, split_in_child
+from sugarbush.concurrency import Kind
+from sugarbush.stress.catalogue.clone_alloc_under_rmap_lock import anon_vma_clone, split_in_child
+from sugarbush.stress.kit import bug
 
 
 @bug(

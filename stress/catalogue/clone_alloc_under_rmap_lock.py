@@ -11,16 +11,20 @@ clone-alloc-deadlock.
 
 from __future__ import annotations
 
-from concurrency import Kind
-from lockdep.gfp import GFP_KERNEL
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import anon_vma_chain
-from vm.anon_vma import anon_vma_unlock_write, avc_cache
-from vm.anon_vma_chain import anon_vma_chain_link, lock_anon_vma_root, unlink_anon_vmas
-from vm.mm_types import AnonVma, VmArea
-from vm.vmscan import allow_direct_reclaim, kswapd
+from sugarbush.concurrency import Kind
+from sugarbush.lockdep.model import GFP_KERNEL
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.objects import AnonVma, VmArea
+from sugarbush.vm.reclaim import allow_direct_reclaim, kswapd
+from sugarbush.vm.reverse import (
+    anon_vma_chain,
+    anon_vma_chain_link,
+    anon_vma_unlock_write,
+    avc_cache,
+    lock_anon_vma_root,
+    unlink_anon_vmas,
+)
 
 
 @patch(anon_vma_chain.anon_vma_clone)

@@ -10,25 +10,26 @@ asking for write access and marks that the copy was made, which counts only whil
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP
-from vm import gup
-from vm.errno import EFAULT
-from vm.filemap import fput
-from vm.find import vma_lookup
-from vm.folio import Folio, folio_get
-from vm.gup import access_remote_vm, follow_page
-from vm.layout import PAGE_SIZE, VM_WRITE
-from vm.machine import boot
-from vm.memory import handle_mm_fault
-from vm.mm_types import AddressSpace, MmStruct
-from vm.mman import MAP_FIXED, MAP_PRIVATE, PROT_READ
-from vm.mmap import sys_mmap
-from vm.pgtable import pmdp_get, ptep_get
-from vm.pgtable_types import PageTable, Present
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP
+from sugarbush.vm.access import access_remote_vm, follow_page, gup, handle_mm_fault
+from sugarbush.vm.files import fput
+from sugarbush.vm.frames import pmdp_get, ptep_get
+from sugarbush.vm.objects import (
+    EFAULT,
+    PAGE_SIZE,
+    VM_WRITE,
+    AddressSpace,
+    Folio,
+    MmStruct,
+    PageTable,
+    Present,
+    folio_get,
+)
+from sugarbush.vm.spaces import vma_lookup
+from sugarbush.vm.syscalls import MAP_FIXED, MAP_PRIVATE, PROT_READ, sys_mmap
+from sugarbush.vm.vmas import boot
 
 
 def _follow_read(mm: MmStruct, address: int) -> Folio | None:

@@ -10,18 +10,14 @@ invalid in place. The same mistake was found in several places that year (`dontn
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP, heap, page
-from vm import huge
-from vm.huge_pmd import is_leaf, pmdp_huge_get_and_clear
-from vm.mm_types import VmArea
-from vm.numa import task_numa_work
-from vm.pgtable import pmdp_get, set_pmd
-from vm.pgtable_types import PTE_RIGHTS, PTE_WRITE, Migration, Present
-from vm.tlb import MmuGather, tlb_remove_tlb_entry
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP, heap, page
+from sugarbush.vm.frames import MmuGather, pmdp_get, set_pmd, tlb_remove_tlb_entry
+from sugarbush.vm.huge import huge_memory as huge
+from sugarbush.vm.huge import is_leaf, pmdp_huge_get_and_clear
+from sugarbush.vm.objects import PTE_RIGHTS, PTE_WRITE, Migration, Present, VmArea
+from sugarbush.vm.reclaim import task_numa_work
 
 
 @patch(huge.change_huge_pmd)

@@ -11,19 +11,14 @@ place.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn, trace
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP, heap, page
-from vm import huge
-from vm.find import vma_lookup
-from vm.huge_pmd import pmdp_huge_get_and_clear
-from vm.mm import mmap_read_lock, mmap_read_unlock
-from vm.mm_types import MmStruct, VmArea
-from vm.pgtable import pmdp_get, set_pmd
-from vm.pgtable_types import PTE_SOFT_DIRTY, PTE_WRITE, Present
-from vm.tlb import flush_tlb_range
+from sugarbush.concurrency import Kind, join, spawn, trace
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP, heap, page
+from sugarbush.vm.frames import flush_tlb_range, pmdp_get, set_pmd
+from sugarbush.vm.huge import huge_memory as huge
+from sugarbush.vm.huge import pmdp_huge_get_and_clear
+from sugarbush.vm.objects import PTE_SOFT_DIRTY, PTE_WRITE, MmStruct, Present, VmArea
+from sugarbush.vm.spaces import mmap_read_lock, mmap_read_unlock, vma_lookup
 
 
 @patch(huge.clear_soft_dirty_pmd)

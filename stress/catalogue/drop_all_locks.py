@@ -11,20 +11,16 @@ and says in a comment who may make it.
 
 from __future__ import annotations
 
-from concurrency import Kind, check, domain, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import all_locks
-from vm.all_locks import AllLocks, mmu_notifier_register_locked
-from vm.find import vma_lookup
-from vm.layout import PAGE_SIZE
-from vm.mm import mmap_write_lock, mmap_write_unlock
-from vm.mm_types import MmStruct
-from vm.pgtable import pte_offset_map, ptep_get
-from vm.user import user_load
-from vm.vma_lock import vma_start_write
-from vm.zap import zap_page_range
+from sugarbush.concurrency import Kind, check, join, spawn
+from sugarbush.concurrency.lowlevel import domain
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.access import user_load
+from sugarbush.vm.frames import pte_offset_map, ptep_get
+from sugarbush.vm.objects import PAGE_SIZE, MmStruct
+from sugarbush.vm.reverse import AllLocks, all_locks, mmu_notifier_register_locked
+from sugarbush.vm.spaces import mmap_write_lock, mmap_write_unlock, vma_lookup, vma_start_write
+from sugarbush.vm.vmas import zap_page_range
 
 
 @patch(all_locks.mm_drop_all_locks)

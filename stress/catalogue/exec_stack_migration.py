@@ -10,17 +10,14 @@ and migration leaves its pages alone.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, read_back
-from vm import rmap
-from vm.exec import STACK_TOP_MAX, bprm_mm_init, setup_arg_pages
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.migrate import compact_zone
-from vm.mm_types import VmArea
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, read_back
+from sugarbush.vm.objects import PAGE_SIZE, VmArea
+from sugarbush.vm.reclaim import compact_zone
+from sugarbush.vm.reverse import rmap
+from sugarbush.vm.syscalls import STACK_TOP_MAX, bprm_mm_init, setup_arg_pages
+from sugarbush.vm.vmas import boot
 
 NEW_TOP = STACK_TOP_MAX - 4 * PAGE_SIZE
 

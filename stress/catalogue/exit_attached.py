@@ -10,15 +10,12 @@ count of 1, and whoever comes by with an old pointer gets a reference to free me
 
 from __future__ import annotations
 
-from concurrency import Kind
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_pages
-from vm import exit as vm_exit
-from vm.exit import tear_down_as_reader_first
-from vm.machine import boot
-from vm.mm_types import MmStruct
+from sugarbush.concurrency import Kind
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, fill, map_pages
+from sugarbush.vm.objects import MmStruct
+from sugarbush.vm.vmas import boot, tear_down_as_reader_first
+from sugarbush.vm.vmas import exit as vm_exit
 
 
 @patch(vm_exit.tear_down_and_detach)

@@ -9,26 +9,26 @@ space so that the reaper stays away.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, fill, map_pages
-from vm import exit as exit_
-from vm import oom
-from vm.folio import folio_get
-from vm.layout import PAGE_SIZE, TASK_SIZE, USER_PGTABLES_CEILING, VM_LOCKED, VM_SHARED
-from vm.machine import boot
-from vm.mm import mmap_write_lock, mmap_write_unlock
-from vm.mm_types import MmStruct, VmArea
-from vm.mman import MAP_LOCKED
-from vm.munmap import remove_vma
-from vm.oom import oom_reap_task_mm
-from vm.page_alloc import folio_put
-from vm.pgtable import pte_offset_map, ptep_get
-from vm.pgtable_types import Present
-from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
-from vm.zap import free_pgtables, unmap_vmas
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, fill, map_pages
+from sugarbush.vm.frames import folio_put, pte_offset_map, ptep_get, tlb_finish_mmu, tlb_gather_mmu
+from sugarbush.vm.objects import (
+    PAGE_SIZE,
+    TASK_SIZE,
+    USER_PGTABLES_CEILING,
+    VM_LOCKED,
+    VM_SHARED,
+    MmStruct,
+    Present,
+    VmArea,
+    folio_get,
+)
+from sugarbush.vm.reclaim import oom, oom_reap_task_mm
+from sugarbush.vm.spaces import mmap_write_lock, mmap_write_unlock
+from sugarbush.vm.syscalls import MAP_LOCKED
+from sugarbush.vm.vmas import boot, free_pgtables, remove_vma, unmap_vmas
+from sugarbush.vm.vmas import exit as exit_
 
 
 def munlock_vma_pages_all(vma: VmArea) -> None:

@@ -8,19 +8,13 @@ reported the first time, whether or not a second task is in the way.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import compact_page, heap, page
-from vm import vmscan
-from vm.anon_vma import anon_vma_unlock_read
-from vm.folio import Folio
-from vm.lru import putback_lru_page
-from vm.mm_types import Memory
-from vm.page_alloc import folio_put
-from vm.rmap import folio_lock_anon_vma_read
-from vm.unmap import FlushBatch, try_to_unmap_flush
-from vm.vmscan import kswapd, shrink_folio
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import compact_page, heap, page
+from sugarbush.vm.frames import folio_put, putback_lru_page
+from sugarbush.vm.objects import Folio, Memory
+from sugarbush.vm.reclaim import FlushBatch, kswapd, shrink_folio, try_to_unmap_flush, vmscan
+from sugarbush.vm.reverse import anon_vma_unlock_read, folio_lock_anon_vma_read
 
 
 @patch(vmscan.shrink_folio_list)

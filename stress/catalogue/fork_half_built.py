@@ -9,23 +9,16 @@ nobody sees the tree in that state. The model copies the tree VMA by VMA, so the
 
 from __future__ import annotations
 
-from concurrency import Kind
-from lockdep.gfp import GFP_KERNEL
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, READ_WRITE, end
-from tree import NoMemory
-from vm import fork
-from vm.errno import ENOMEM
-from vm.fork import sys_fork
-from vm.layout import PAGE_SIZE, VM_DONTCOPY
-from vm.machine import boot
-from vm.mm import mmap_write_lock, mmap_write_lock_nested, mmap_write_unlock
-from vm.mm_types import MmStruct
-from vm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE
-from vm.mmap import sys_mmap
-from vm.tlb import flush_tlb_mm
+from sugarbush.concurrency import Kind
+from sugarbush.lockdep.model import GFP_KERNEL
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, READ_WRITE, end
+from sugarbush.tree import NoMemory
+from sugarbush.vm.frames import flush_tlb_mm
+from sugarbush.vm.objects import ENOMEM, PAGE_SIZE, VM_DONTCOPY, MmStruct
+from sugarbush.vm.spaces import mmap_write_lock, mmap_write_lock_nested, mmap_write_unlock
+from sugarbush.vm.syscalls import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, fork, sys_fork, sys_mmap
+from sugarbush.vm.vmas import boot
 
 
 @patch(fork.dup_mmap)

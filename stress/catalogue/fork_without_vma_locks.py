@@ -11,19 +11,15 @@ cent on a machine that does nothing but fork, and a kernel build did not notice.
 
 from __future__ import annotations
 
-from concurrency import Completion, Kind, join, spawn
-from stress.bug import bug
-from stress.catalogue.uffd_wp_copy import populate
-from stress.patch import patch
-from stress.workloads.mappings import fill, map_pages
-from stress.workloads.pages import heap, page
-from vm import fork
-from vm.errno import ENOMEM
-from vm.fork import dup_vma
-from vm.layout import VM_DONTCOPY
-from vm.mm import mmap_write_lock, mmap_write_lock_nested, mmap_write_unlock
-from vm.mm_types import MmStruct
-from vm.tlb import flush_tlb_mm
+from sugarbush.concurrency import Completion, Kind, join, spawn
+from sugarbush.stress.catalogue.uffd_wp_copy import populate
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.mappings import fill, map_pages
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.frames import flush_tlb_mm
+from sugarbush.vm.objects import ENOMEM, VM_DONTCOPY, MmStruct
+from sugarbush.vm.spaces import mmap_write_lock, mmap_write_lock_nested, mmap_write_unlock
+from sugarbush.vm.syscalls import dup_vma, fork
 
 PAGES = 4
 OTHERS = (16, 20)

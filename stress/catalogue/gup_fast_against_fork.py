@@ -10,14 +10,12 @@ is given up, and tried again with mmap_lock.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, local_irq_restore, local_irq_save, perform, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import gup
-from vm.folio import Folio
-from vm.gup import WALK_BEGIN, WALK_END, gup_pte_range, pin_user_page, unpin_user_page
-from vm.mm_types import MmStruct
+from sugarbush.concurrency import Kind, join, local_irq_restore, local_irq_save, spawn
+from sugarbush.concurrency.lowlevel import perform
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.access import WALK_BEGIN, WALK_END, gup, gup_pte_range, pin_user_page, unpin_user_page
+from sugarbush.vm.objects import Folio, MmStruct
 
 
 @patch(gup.lockless_page_from_mm)

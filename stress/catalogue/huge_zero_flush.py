@@ -11,25 +11,23 @@ keeps until it ends, and the model is like that; so here entries have references
 
 from __future__ import annotations
 
-from concurrency import READ_ONCE, Kind, join, spawn, trace
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import HEAP
-from vm import huge, huge_zero
-from vm.exit import exit_mmap
-from vm.folio import Folio
-from vm.huge_pmd import pmdp_huge_get_and_clear, withdraw
-from vm.huge_zero import get_huge_zero_page, put_huge_zero_page, shrink_huge_zero_page_scan
-from vm.layout import PAGE_SIZE, VM_DATA_FLAGS, VM_HUGEPAGE
-from vm.machine import boot
-from vm.madvise import sys_madvise
-from vm.mm_types import MmStruct
-from vm.mman import MADV_DONTNEED
-from vm.mmap import do_mmap
-from vm.pgtable import pmdp_get
-from vm.tlb import MmuGather, tlb_remove_tlb_entry
-from vm.user import user_load
-from vm.zero_page import is_huge_zero_pmd
+from sugarbush.concurrency import READ_ONCE, Kind, join, spawn, trace
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import HEAP
+from sugarbush.vm.access import user_load
+from sugarbush.vm.frames import MmuGather, is_huge_zero_pmd, pmdp_get, tlb_remove_tlb_entry
+from sugarbush.vm.huge import (
+    get_huge_zero_page,
+    huge_zero,
+    pmdp_huge_get_and_clear,
+    put_huge_zero_page,
+    shrink_huge_zero_page_scan,
+    withdraw,
+)
+from sugarbush.vm.huge import huge_memory as huge
+from sugarbush.vm.objects import PAGE_SIZE, VM_DATA_FLAGS, VM_HUGEPAGE, Folio, MmStruct
+from sugarbush.vm.syscalls import MADV_DONTNEED, do_mmap, sys_madvise
+from sugarbush.vm.vmas import boot, exit_mmap
 
 
 @patch(huge_zero.mm_get_huge_zero_page)

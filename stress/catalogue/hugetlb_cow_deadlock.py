@@ -12,23 +12,15 @@ back, and is made again.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP
-from vm import hugetlb_cow
-from vm.filemap import fput
-from vm.folio import Folio
-from vm.hugetlb_cow import unmap_ref_private
-from vm.hugetlbfs import HugetlbFile, hstate_file, hugetlb_vma_lock, hugetlb_vma_lock_read
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mm_types import VmArea
-from vm.mman import MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
-from vm.mmap import sys_mmap
-from vm.pgtable_types import PageTable, Present
-from vm.vma import linear_page_index
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP
+from sugarbush.vm.files import HugetlbFile, fput, hstate_file, hugetlb_vma_lock, hugetlb_vma_lock_read
+from sugarbush.vm.huge import hugetlb_cow, unmap_ref_private
+from sugarbush.vm.objects import PAGE_SIZE, Folio, PageTable, Present, VmArea
+from sugarbush.vm.spaces import linear_page_index
+from sugarbush.vm.syscalls import MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE, sys_mmap
+from sugarbush.vm.vmas import boot
 
 
 @patch(hugetlb_cow.hugetlb_wp)

@@ -10,24 +10,29 @@ mappings had no such lock, a patch before it gave them one, beside their reserva
 
 from __future__ import annotations
 
-from concurrency import Kind, check, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP
-from vm import zap
-from vm.filemap import fput
-from vm.hugetlb import hugetlb_zap_begin, hugetlb_zap_end
-from vm.hugetlbfs import HugetlbFile
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.madvise import sys_madvise
-from vm.mm_types import VmArea
-from vm.mman import MADV_DONTNEED, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE
-from vm.mmap import sys_mmap
-from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
-from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
-from vm.user import Killed, user_store
+from sugarbush.concurrency import Kind, check, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP
+from sugarbush.vm.access import Killed, user_store
+from sugarbush.vm.files import HugetlbFile, fput
+from sugarbush.vm.frames import (
+    mmu_notifier_invalidate_range_end,
+    mmu_notifier_invalidate_range_start,
+    tlb_finish_mmu,
+    tlb_gather_mmu,
+)
+from sugarbush.vm.huge import hugetlb_zap_begin, hugetlb_zap_end
+from sugarbush.vm.objects import PAGE_SIZE, VmArea
+from sugarbush.vm.syscalls import (
+    MADV_DONTNEED,
+    MAP_FIXED,
+    MAP_PRIVATE,
+    PROT_READ,
+    PROT_WRITE,
+    sys_madvise,
+    sys_mmap,
+)
+from sugarbush.vm.vmas import boot, zap
 
 
 @patch(zap.zap_hugetlb_range)

@@ -10,20 +10,20 @@ somebody else was faster, and what was counted too much is given back.
 
 from __future__ import annotations
 
-from concurrency import Kind, check, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP
-from vm import hugetlb_reserve
-from vm.filemap import fput
-from vm.hugetlb_reserve import hugetlb_acct_memory, hugetlb_report_meminfo, region_add, region_chg
-from vm.hugetlbfs import HugetlbFile
-from vm.layout import PAGE_SIZE, VM_NORESERVE, VM_SHARED
-from vm.machine import boot
-from vm.mm_types import VmArea
-from vm.mman import MAP_FIXED, MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE
-from vm.mmap import sys_mmap
+from sugarbush.concurrency import Kind, check, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP
+from sugarbush.vm.files import HugetlbFile, fput
+from sugarbush.vm.huge import (
+    hugetlb_acct_memory,
+    hugetlb_report_meminfo,
+    hugetlb_reserve,
+    region_add,
+    region_chg,
+)
+from sugarbush.vm.objects import PAGE_SIZE, VM_NORESERVE, VM_SHARED, VmArea
+from sugarbush.vm.syscalls import MAP_FIXED, MAP_NORESERVE, MAP_SHARED, PROT_READ, PROT_WRITE, sys_mmap
+from sugarbush.vm.vmas import boot
 
 RIGHTS = PROT_READ | PROT_WRITE
 

@@ -11,21 +11,15 @@ it should go all the way back.
 
 from __future__ import annotations
 
-from concurrency import Kind, check, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP
-from vm import hugetlb_share
-from vm.filemap import fput
-from vm.hugetlbfs import HugetlbFile
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mm_types import VmArea
-from vm.mman import MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE
-from vm.mmap import sys_mmap
-from vm.mprotect import sys_mprotect
-from vm.user import user_load
+from sugarbush.concurrency import Kind, check, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP
+from sugarbush.vm.access import user_load
+from sugarbush.vm.files import HugetlbFile, fput
+from sugarbush.vm.huge import hugetlb_share
+from sugarbush.vm.objects import PAGE_SIZE, VmArea
+from sugarbush.vm.syscalls import MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE, sys_mmap, sys_mprotect
+from sugarbush.vm.vmas import boot
 
 
 @patch(hugetlb_share.hugetlb_split)

@@ -12,22 +12,31 @@ stable kernels; before that a cut did not leave the shared page at all.
 
 from __future__ import annotations
 
-from concurrency import Kind, check, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP
-from vm import adjust, hugetlb_share
-from vm.filemap import fput, i_mmap_lock_write, i_mmap_unlock_write
-from vm.hugetlb_share import hugetlb_unshare_pmds, want_pmd_share
-from vm.hugetlbfs import HugetlbFile, hstate_file, hugetlb_vma_lock_write, is_vm_hugetlb_page
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.madvise import sys_madvise
-from vm.mm_types import VmArea
-from vm.mman import MADV_DONTFORK, MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE
-from vm.mmap import sys_mmap
-from vm.user import user_load
+from sugarbush.concurrency import Kind, check, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP
+from sugarbush.vm.access import user_load
+from sugarbush.vm.files import (
+    HugetlbFile,
+    fput,
+    hstate_file,
+    hugetlb_vma_lock_write,
+    i_mmap_lock_write,
+    i_mmap_unlock_write,
+    is_vm_hugetlb_page,
+)
+from sugarbush.vm.huge import hugetlb_share, hugetlb_unshare_pmds, want_pmd_share
+from sugarbush.vm.objects import PAGE_SIZE, VmArea
+from sugarbush.vm.syscalls import (
+    MADV_DONTFORK,
+    MAP_FIXED,
+    MAP_SHARED,
+    PROT_READ,
+    PROT_WRITE,
+    sys_madvise,
+    sys_mmap,
+)
+from sugarbush.vm.vmas import adjust, boot
 
 
 def hugetlb_vm_op_split(vma: VmArea, address: int) -> None:

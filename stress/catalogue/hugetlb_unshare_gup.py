@@ -11,26 +11,25 @@ so that look is taken out of the walk as well. In the fixed form it is there, an
 
 from __future__ import annotations
 
-from concurrency import Kind, atomic_add_return, check, join, perform, spawn, trace
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP, page
-from vm import gup, hugetlb_share
-from vm.filemap import fput
-from vm.folio import Folio, folio_try_get
-from vm.gup import lockless_page_from_mm
-from vm.hugetlb_share import PTS_ADD, ptdesc_pmd_pts_count
-from vm.hugetlbfs import HugetlbFile, hstate_file
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mm_types import MmStruct, VmArea
-from vm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
-from vm.mmap import sys_mmap
-from vm.munmap import do_munmap
-from vm.page_alloc import folio_put
-from vm.pgtable import pmdp_get, ptep_get, set_pmd
-from vm.pgtable_types import PageTable, Present
+from sugarbush.concurrency import Kind, atomic_add_return, check, join, spawn, trace
+from sugarbush.concurrency.lowlevel import perform
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP, page
+from sugarbush.vm.access import gup, lockless_page_from_mm
+from sugarbush.vm.files import HugetlbFile, fput, hstate_file
+from sugarbush.vm.frames import folio_put, pmdp_get, ptep_get, set_pmd
+from sugarbush.vm.huge import PTS_ADD, hugetlb_share, ptdesc_pmd_pts_count
+from sugarbush.vm.objects import PAGE_SIZE, Folio, MmStruct, PageTable, Present, VmArea, folio_try_get
+from sugarbush.vm.syscalls import (
+    MAP_ANONYMOUS,
+    MAP_FIXED,
+    MAP_PRIVATE,
+    MAP_SHARED,
+    PROT_READ,
+    PROT_WRITE,
+    sys_mmap,
+)
+from sugarbush.vm.vmas import boot, do_munmap
 
 RIGHTS = PROT_READ | PROT_WRITE
 

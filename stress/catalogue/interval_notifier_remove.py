@@ -9,17 +9,19 @@ The fix looks at the number with the lock held.
 
 from __future__ import annotations
 
-from concurrency import READ_ONCE, Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.mirrors import mirror
-from stress.workloads.pages import heap, page
-from vm import mmu_notifier
-from vm.hmm import device_close
-from vm.mm import mmap_read_lock, mmap_read_unlock
-from vm.mm_types import MmStruct
-from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
-from vm.secondary_mmu import NotifierSubscriptions
+from sugarbush.concurrency import READ_ONCE, Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.mirrors import mirror
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.access import device_close
+from sugarbush.vm.frames import (
+    NotifierSubscriptions,
+    mmu_notifier,
+    mmu_notifier_invalidate_range_end,
+    mmu_notifier_invalidate_range_start,
+)
+from sugarbush.vm.objects import MmStruct
+from sugarbush.vm.spaces import mmap_read_lock, mmap_read_unlock
 
 
 @patch(mmu_notifier.wait_for_invalidations)

@@ -10,20 +10,22 @@ anything to do with each other. The fix moves migrate_prep() out from under mmap
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_pages, page
-from vm import mempolicy
-from vm.errno import EINVAL, ESRCH
-from vm.layout import PAGE_SIZE, page_align
-from vm.machine import boot
-from vm.mempolicy import lru_add_drain_all, move_range
-from vm.mm import mmap_write_lock, mmap_write_unlock
-from vm.mm_types import MmStruct
-from vm.rtnetlink import Rtnl, dev_ioctl, linkwatch_event
-from vm.workqueue import Workqueue, destroy_workqueue, queue_work, worker_thread
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, fill, map_pages, page
+from sugarbush.vm.access import Rtnl, dev_ioctl, linkwatch_event
+from sugarbush.vm.objects import EINVAL, ESRCH, PAGE_SIZE, MmStruct, page_align
+from sugarbush.vm.reclaim import (
+    Workqueue,
+    destroy_workqueue,
+    lru_add_drain_all,
+    mempolicy,
+    move_range,
+    queue_work,
+    worker_thread,
+)
+from sugarbush.vm.spaces import mmap_write_lock, mmap_write_unlock
+from sugarbush.vm.vmas import boot
 
 
 @patch(mempolicy.do_mbind)

@@ -8,21 +8,15 @@ The fix asks again once mmap_lock is held. A companion takes the rmap locks for 
 
 from __future__ import annotations
 
-from concurrency import READ_ONCE, Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP
-from vm import khugepaged
-from vm.filemap import fput, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
-from vm.khugepaged import collapse_and_free_pmd
-from vm.layout import PAGE_SHIFT
-from vm.machine import boot
-from vm.mm import mmap_write_unlock
-from vm.mm_types import AddressSpace
-from vm.mman import MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE
-from vm.mmap import sys_mmap
-from vm.vma import vma_address
+from sugarbush.concurrency import READ_ONCE, Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP
+from sugarbush.vm.files import fput, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
+from sugarbush.vm.huge import collapse_and_free_pmd, khugepaged
+from sugarbush.vm.objects import PAGE_SHIFT, AddressSpace
+from sugarbush.vm.spaces import mmap_write_unlock, vma_address
+from sugarbush.vm.syscalls import MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE, sys_mmap
+from sugarbush.vm.vmas import boot
 
 
 @patch(khugepaged.retract_page_tables)

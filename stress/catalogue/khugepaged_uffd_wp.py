@@ -11,18 +11,14 @@ MADV_COLLAPSE goes the same way.
 
 from __future__ import annotations
 
-from concurrency import Kind, check, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import HEAP, heap, page
-from vm import khugepaged
-from vm.layout import PAGE_SIZE
-from vm.madvise import sys_madvise
-from vm.mm_types import MmStruct
-from vm.mman import MADV_COLLAPSE
-from vm.pgtable_types import Present
-from vm.uffd import userfaultfd_register, userfaultfd_writeprotect
-from vm.user import user_load, user_store
+from sugarbush.concurrency import Kind, check, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import HEAP, heap, page
+from sugarbush.vm.access import user_load, user_store
+from sugarbush.vm.faults import userfaultfd_register, userfaultfd_writeprotect
+from sugarbush.vm.huge import khugepaged
+from sugarbush.vm.objects import PAGE_SIZE, MmStruct, Present
+from sugarbush.vm.syscalls import MADV_COLLAPSE, sys_madvise
 
 
 @patch(khugepaged.is_protected)

@@ -8,21 +8,14 @@ empty, and maps a fresh page there, or a fresh huge one. khugepaged then finds i
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import HEAP, heap, page
-from vm import khugepaged
-from vm.errno import EAGAIN, ENOMEM
-from vm.khugepaged import hugepage_vma_revalidate
-from vm.layout import PAGE_SIZE
-from vm.madvise import sys_madvise
-from vm.mm import mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
-from vm.mm_types import MmStruct
-from vm.mman import MADV_HUGEPAGE
-from vm.page_alloc import alloc_huge, folio_put
-from vm.pgtable import pmdp_get
-from vm.pgtable_types import PageTable
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import HEAP, heap, page
+from sugarbush.vm.frames import alloc_huge, folio_put, pmdp_get
+from sugarbush.vm.huge import hugepage_vma_revalidate, khugepaged
+from sugarbush.vm.objects import EAGAIN, ENOMEM, PAGE_SIZE, MmStruct, PageTable
+from sugarbush.vm.spaces import mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
+from sugarbush.vm.syscalls import MADV_HUGEPAGE, sys_madvise
 
 
 @patch(khugepaged.collapse_huge_page)

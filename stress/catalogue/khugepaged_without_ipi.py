@@ -9,22 +9,16 @@ The fix sends the interrupt whenever khugepaged takes a page-table page away, wh
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.catalogue.gup_fast_against_fork import use
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP
-from vm import khugepaged
-from vm.filemap import fput
-from vm.huge_pmd import pmdp_huge_get_and_clear
-from vm.khugepaged import retract_page_tables
-from vm.layout import PAGE_SHIFT
-from vm.machine import boot
-from vm.mm_types import AddressSpace, MmStruct
-from vm.mman import MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE
-from vm.mmap import sys_mmap
-from vm.tlb import flush_tlb_range
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.catalogue.gup_fast_against_fork import use
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP
+from sugarbush.vm.files import fput
+from sugarbush.vm.frames import flush_tlb_range
+from sugarbush.vm.huge import khugepaged, pmdp_huge_get_and_clear, retract_page_tables
+from sugarbush.vm.objects import PAGE_SHIFT, AddressSpace, MmStruct
+from sugarbush.vm.syscalls import MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE, sys_mmap
+from sugarbush.vm.vmas import boot
 
 
 @patch(khugepaged.pmdp_collapse_flush)

@@ -9,20 +9,14 @@ iterator stands in the tree when the lock is dropped, as it does after any look 
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, READ, map_pages, page
-from vm import ksm
-from vm.exit import exit_mmap
-from vm.find import Mas
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.madvise import sys_madvise
-from vm.mm import mmap_read_lock, mmap_read_unlock
-from vm.mm_types import MmStruct
-from vm.mman import MADV_MERGEABLE
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, READ, map_pages, page
+from sugarbush.vm.objects import PAGE_SIZE, MmStruct
+from sugarbush.vm.reclaim import ksm
+from sugarbush.vm.spaces import Mas, mmap_read_lock, mmap_read_unlock
+from sugarbush.vm.syscalls import MADV_MERGEABLE, sys_madvise
+from sugarbush.vm.vmas import boot, exit_mmap
 
 
 @patch(ksm.ksm_scan_mm)

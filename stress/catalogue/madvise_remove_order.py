@@ -9,22 +9,24 @@ mmap_lock for writing in those days.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP, page
-from vm import madvise
-from vm.errno import EINVAL
-from vm.file_io import generic_file_write, vfs_punch_hole
-from vm.filemap import fput
-from vm.layout import PAGE_SHIFT, PAGE_SIZE
-from vm.machine import boot
-from vm.madvise import sys_madvise
-from vm.mm_types import AddressSpace, VmArea
-from vm.mman import MADV_REMOVE, MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE
-from vm.mmap import sys_mmap
-from vm.vma import linear_page_index
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP, page
+from sugarbush.vm.access import generic_file_write, vfs_punch_hole
+from sugarbush.vm.files import fput
+from sugarbush.vm.objects import EINVAL, PAGE_SHIFT, PAGE_SIZE, AddressSpace, VmArea
+from sugarbush.vm.spaces import linear_page_index
+from sugarbush.vm.syscalls import (
+    MADV_REMOVE,
+    MAP_FIXED,
+    MAP_SHARED,
+    PROT_READ,
+    PROT_WRITE,
+    madvise,
+    sys_madvise,
+    sys_mmap,
+)
+from sugarbush.vm.vmas import boot
 
 
 @patch(madvise.madvise_need_mmap_write)

@@ -10,18 +10,12 @@ with memory that is short for one moment.
 
 from __future__ import annotations
 
-from concurrency import Kind, check
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, READ, end, fill, map_pages, page, plenty, read_back
-from vm import adjust
-from vm.errno import ENOMEM
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mm_types import VmArea
-from vm.mprotect import sys_mprotect
-from vm.mremap import sys_mremap
+from sugarbush.concurrency import Kind, check
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, READ, end, fill, map_pages, page, plenty, read_back
+from sugarbush.vm.objects import ENOMEM, PAGE_SIZE, VmArea
+from sugarbush.vm.syscalls import sys_mprotect, sys_mremap
+from sugarbush.vm.vmas import adjust, boot
 
 
 @patch(adjust.give_back_anon_vma)

@@ -10,19 +10,13 @@ already has the right properties is the one that grows: that is case 8 of vma_me
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_pages, page
-from vm import merge
-from vm.adjust import inherit_anon_vma, vma_adjust
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.migrate import compact_zone
-from vm.mm_types import VmArea
-from vm.mman import PROT_NONE
-from vm.mprotect import sys_mprotect
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, fill, map_pages, page
+from sugarbush.vm.objects import PAGE_SIZE, VmArea
+from sugarbush.vm.reclaim import compact_zone
+from sugarbush.vm.syscalls import PROT_NONE, sys_mprotect
+from sugarbush.vm.vmas import boot, inherit_anon_vma, merge, vma_adjust
 
 
 @patch(merge._grow_down)

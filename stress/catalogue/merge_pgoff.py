@@ -9,17 +9,13 @@ The fix takes the pages that the mapping grows by off its vm_pgoff, in case 8 as
 
 from __future__ import annotations
 
-from concurrency import Kind, check
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, map_file, page
-from vm import merge
-from vm.adjust import inherit_anon_vma, vma_adjust
-from vm.filemap import fput
-from vm.machine import boot
-from vm.mm_types import AddressSpace, VmArea
-from vm.user import user_load
+from sugarbush.concurrency import Kind, check
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, map_file, page
+from sugarbush.vm.access import user_load
+from sugarbush.vm.files import fput
+from sugarbush.vm.objects import AddressSpace, VmArea
+from sugarbush.vm.vmas import boot, inherit_anon_vma, merge, vma_adjust
 
 
 @patch(merge._grow_down)

@@ -9,21 +9,14 @@ get it moves later, one folio at a time, holding nothing else.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP, page
-from vm import migrate
-from vm.filemap import fput
-from vm.folio import Folio
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.migrate import migrate_pages
-from vm.mm_types import AddressSpace
-from vm.mman import MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE
-from vm.mmap import sys_mmap
-from vm.writeback import folio_wait_writeback, write_cache_pages
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP, page
+from sugarbush.vm.files import folio_wait_writeback, fput, write_cache_pages
+from sugarbush.vm.objects import PAGE_SIZE, AddressSpace, Folio
+from sugarbush.vm.reclaim import migrate, migrate_pages
+from sugarbush.vm.syscalls import MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE, sys_mmap
+from sugarbush.vm.vmas import boot
 
 
 @patch(migrate.lock_batch)

@@ -10,20 +10,25 @@ migration entry, as since v6.1; the kernels before could not.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn, trace
-from stress.bug import bug
-from stress.catalogue.migrate_vma_flush import migrate_range
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import migrate_device
-from vm.folio import Folio, folio_get, folio_maybe_dma_pinned, folio_test_anon
-from vm.layout import PAGE_SIZE
-from vm.mm_types import VmArea
-from vm.page_alloc import folio_put
-from vm.pgtable import make_migration_entry, ptep_get, ptep_get_and_clear, set_pte
-from vm.pgtable_types import PTE_DIRTY, PTE_SWP_EXCLUSIVE, PageTable, Present
-from vm.rmap import folio_remove_rmap
-from vm.vmscan import kswapd
+from sugarbush.concurrency import Kind, join, spawn, trace
+from sugarbush.stress.catalogue.migrate_vma_flush import migrate_range
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.frames import folio_put, make_migration_entry, ptep_get, ptep_get_and_clear, set_pte
+from sugarbush.vm.objects import (
+    PAGE_SIZE,
+    PTE_DIRTY,
+    PTE_SWP_EXCLUSIVE,
+    Folio,
+    PageTable,
+    Present,
+    VmArea,
+    folio_get,
+    folio_maybe_dma_pinned,
+    folio_test_anon,
+)
+from sugarbush.vm.reclaim import kswapd, migrate_device
+from sugarbush.vm.reverse import folio_remove_rmap
 
 
 @patch(migrate_device.collect_entries)

@@ -8,19 +8,13 @@ The fix flushes before the lock is dropped.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import migrate_device
-from vm.find import vma_lookup
-from vm.folio import Folio
-from vm.layout import PAGE_SIZE
-from vm.migrate_device import collect_entries, migrate_vma_finalize, migrate_vma_setup
-from vm.mm import mmap_read_lock, mmap_read_unlock
-from vm.mm_types import MmStruct, VmArea
-from vm.pgtable_types import PageTable
-from vm.tlb import flush_tlb_range
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.frames import flush_tlb_range
+from sugarbush.vm.objects import PAGE_SIZE, Folio, MmStruct, PageTable, VmArea
+from sugarbush.vm.reclaim import collect_entries, migrate_device, migrate_vma_finalize, migrate_vma_setup
+from sugarbush.vm.spaces import mmap_read_lock, mmap_read_unlock, vma_lookup
 
 
 @patch(migrate_device.migrate_vma_collect_pmd)

@@ -12,18 +12,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from concurrency import READ_ONCE, WRITE_ONCE, Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, READ, end, fill, map_pages, page, read_back
-from vm import vma_lock
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mm_types import MmStruct
-from vm.mprotect import sys_mprotect
-from vm.user import Killed
-from vm.vma_lock import PerVmaLocks
+from sugarbush.concurrency import READ_ONCE, WRITE_ONCE, Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, READ, end, fill, map_pages, page, read_back
+from sugarbush.vm.access import Killed
+from sugarbush.vm.objects import PAGE_SIZE, MmStruct
+from sugarbush.vm.spaces import PerVmaLocks, vma_lock
+from sugarbush.vm.syscalls import sys_mprotect
+from sugarbush.vm.vmas import boot
 
 
 @patch(vma_lock.PerVmaLocks.end_write_all)

@@ -10,22 +10,23 @@ before the driver is asked, so that nothing fails afterwards. The model is as v6
 
 from __future__ import annotations
 
-from concurrency import Kind, KmemCache
-from lockdep.gfp import GFP_KERNEL
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.mappings import plenty
-from tree import NoMemory
-from vm import mmap
-from vm.errno import ENOMEM
-from vm.exit import exit_mmap
-from vm.filemap import fput
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mm_types import AddressSpace, FileOperations, MmStruct, VmArea, VmOperations
-from vm.mman import MAP_SHARED, PROT_READ
-from vm.mmap import sys_mmap, undo_mmap, vma_link_reserved
-from vm.vm_ops import mmap_file
+from sugarbush.concurrency import Kind, KmemCache
+from sugarbush.lockdep.model import GFP_KERNEL
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.mappings import plenty
+from sugarbush.tree import NoMemory
+from sugarbush.vm.files import fput
+from sugarbush.vm.objects import (
+    ENOMEM,
+    PAGE_SIZE,
+    AddressSpace,
+    FileOperations,
+    MmStruct,
+    VmArea,
+    VmOperations,
+)
+from sugarbush.vm.syscalls import MAP_SHARED, PROT_READ, mmap, sys_mmap, undo_mmap, vma_link_reserved
+from sugarbush.vm.vmas import boot, exit_mmap, mmap_file
 
 
 @patch(mmap.mmap_new_file_vma)

@@ -8,24 +8,16 @@ Found by Jann Horn in 2024. The fix reads the entry again under the locks.
 
 from __future__ import annotations
 
-from concurrency import READ_ONCE, Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP
-from vm import khugepaged, move
-from vm.filemap import fput, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
-from vm.khugepaged import collapse_and_free_pmd
-from vm.layout import PAGE_SHIFT
-from vm.machine import boot
-from vm.mm_types import AddressSpace, VmArea
-from vm.mman import MAP_FIXED, MAP_SHARED, PROT_READ
-from vm.mmap import sys_mmap
-from vm.move import drop_rmap_locks, take_rmap_locks
-from vm.pgtable import pmd_page_table, pmdp_get, set_pmd
-from vm.pgtable_types import PageTable
-from vm.tlb import flush_tlb_range
-from vm.vma import vma_address
+from sugarbush.concurrency import READ_ONCE, Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP
+from sugarbush.vm.files import fput, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
+from sugarbush.vm.frames import flush_tlb_range, pmd_page_table, pmdp_get, set_pmd
+from sugarbush.vm.huge import collapse_and_free_pmd, khugepaged
+from sugarbush.vm.objects import PAGE_SHIFT, AddressSpace, PageTable, VmArea
+from sugarbush.vm.spaces import vma_address
+from sugarbush.vm.syscalls import MAP_FIXED, MAP_SHARED, PROT_READ, sys_mmap
+from sugarbush.vm.vmas import boot, drop_rmap_locks, move, take_rmap_locks
 
 
 @patch(khugepaged.retract_page_tables)

@@ -9,20 +9,15 @@ mmap_lock for writing.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, fill, map_pages
-from vm import exit as exit_
-from vm.layout import TASK_SIZE, USER_PGTABLES_CEILING
-from vm.machine import boot
-from vm.mm import mmap_write_lock, mmap_write_unlock
-from vm.mm_types import MmStruct
-from vm.munmap import remove_vma
-from vm.oom import oom_reap_task_mm
-from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
-from vm.zap import free_pgtables, unmap_vmas
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, fill, map_pages
+from sugarbush.vm.frames import tlb_finish_mmu, tlb_gather_mmu
+from sugarbush.vm.objects import TASK_SIZE, USER_PGTABLES_CEILING, MmStruct
+from sugarbush.vm.reclaim import oom_reap_task_mm
+from sugarbush.vm.spaces import mmap_write_lock, mmap_write_unlock
+from sugarbush.vm.vmas import boot, free_pgtables, remove_vma, unmap_vmas
+from sugarbush.vm.vmas import exit as exit_
 
 
 @patch(exit_.exit_mmap)

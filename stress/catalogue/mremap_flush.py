@@ -8,18 +8,13 @@ Found by Jann Horn in 2018. The fix flushes before either lock is dropped.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import compact_page, heap, page
-from vm import move
-from vm.layout import PAGE_SIZE
-from vm.mm import SINGLE_DEPTH_NESTING
-from vm.mm_types import VmArea
-from vm.move import drop_rmap_locks, take_rmap_locks
-from vm.pgtable import ptep_get, ptep_get_and_clear, set_pte
-from vm.pgtable_types import PageTable
-from vm.tlb import flush_tlb_range
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import compact_page, heap, page
+from sugarbush.vm.frames import flush_tlb_range, ptep_get, ptep_get_and_clear, set_pte
+from sugarbush.vm.objects import PAGE_SIZE, PageTable, VmArea
+from sugarbush.vm.spaces import SINGLE_DEPTH_NESTING
+from sugarbush.vm.vmas import drop_rmap_locks, move, take_rmap_locks
 
 
 @patch(move.move_ptes)

@@ -10,26 +10,15 @@ split of the page then found it mapped still after it had unmapped it everywhere
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, map_pages, page, read_back
-from vm import huge_pmd, huge_split_pmd, move
-from vm.folio import Folio, folio_try_get
-from vm.huge_pmd import is_leaf, maps
-from vm.huge_split import split_huge_page
-from vm.huge_split_pmd import split_huge_pmd_locked
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.madvise import sys_madvise
-from vm.mm_types import Memory, VmArea
-from vm.mman import MADV_HUGEPAGE, MREMAP_FIXED, MREMAP_MAYMOVE
-from vm.mremap import sys_mremap
-from vm.page_alloc import folio_put
-from vm.pgtable import pmdp_get, set_pmd
-from vm.pgtable_types import Present
-from vm.tlb import flush_tlb_range
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, map_pages, page, read_back
+from sugarbush.vm.frames import flush_tlb_range, folio_put, pmdp_get, set_pmd
+from sugarbush.vm.huge import huge_pmd, huge_split_pmd, is_leaf, maps, split_huge_pmd_locked
+from sugarbush.vm.objects import PAGE_SIZE, Folio, Memory, Present, VmArea, folio_try_get
+from sugarbush.vm.reclaim import split_huge_page
+from sugarbush.vm.syscalls import MADV_HUGEPAGE, MREMAP_FIXED, MREMAP_MAYMOVE, sys_madvise, sys_mremap
+from sugarbush.vm.vmas import boot, move
 
 MOVE = MREMAP_MAYMOVE | MREMAP_FIXED
 AWAY = 8

@@ -9,19 +9,13 @@ one below can grow up. The workload's thread looks first whether the range is fr
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, map_pages, page, read_back
-from vm import munmap
-from vm.find import vma_lookup
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mm import mmap_read_lock, mmap_read_unlock
-from vm.mm_types import VmArea
-from vm.mman import MAP_GROWSDOWN, PROT_NONE
-from vm.munmap import do_munmap
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, map_pages, page, read_back
+from sugarbush.vm.objects import PAGE_SIZE, VmArea
+from sugarbush.vm.spaces import mmap_read_lock, mmap_read_unlock, vma_lookup
+from sugarbush.vm.syscalls import MAP_GROWSDOWN, PROT_NONE
+from sugarbush.vm.vmas import boot, do_munmap, munmap
 
 
 @patch(munmap.may_downgrade)

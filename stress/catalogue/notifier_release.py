@@ -10,19 +10,15 @@ two steps is what mattered.
 
 from __future__ import annotations
 
-from concurrency import WRITE_ONCE, Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mirrors import mirror
-from stress.workloads.pages import heap, page
-from vm import mmu_notifier
-from vm.exit import exit_mmap
-from vm.hmm import device_close, device_load
-from vm.layout import TASK_SIZE
-from vm.mm_types import MmStruct
-from vm.secondary_mmu import drop, subscriptions_of
-from vm.vmscan import kswapd
+from sugarbush.concurrency import WRITE_ONCE, Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mirrors import mirror
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.access import device_close, device_load
+from sugarbush.vm.frames import drop, mmu_notifier, subscriptions_of
+from sugarbush.vm.objects import TASK_SIZE, MmStruct
+from sugarbush.vm.reclaim import kswapd
+from sugarbush.vm.vmas import exit_mmap
 
 
 @patch(mmu_notifier.mmu_notifier_release)

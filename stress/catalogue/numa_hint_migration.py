@@ -12,19 +12,19 @@ Today an entry gets its rights back only if it is still the same, under its lock
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn, trace
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import heap, page
-from vm import numa
-from vm.folio import folio_get
-from vm.memory import handle_user_fault
-from vm.mm_types import MmStruct, VmArea
-from vm.numa import migrate_misplaced_page, mpol_misplaced, sched_setaffinity, task_numa_work
-from vm.page_alloc import folio_put
-from vm.pgtable import pmdp_get, set_pmd
-from vm.pgtable_types import PTE_YOUNG, Present
+from sugarbush.concurrency import Kind, join, spawn, trace
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.access import handle_user_fault
+from sugarbush.vm.frames import folio_put, pmdp_get, set_pmd
+from sugarbush.vm.objects import PTE_YOUNG, MmStruct, Present, VmArea, folio_get
+from sugarbush.vm.reclaim import (
+    migrate_misplaced_page,
+    mpol_misplaced,
+    numa,
+    sched_setaffinity,
+    task_numa_work,
+)
 
 
 @patch(numa.do_huge_pmd_numa_page)

@@ -10,16 +10,19 @@ the same.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn, trace
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import HEAP, heap, page
-from vm import numa
-from vm.memory import handle_user_fault
-from vm.mm_types import MmStruct, VmArea
-from vm.numa import migrate_misplaced_page, numa_migrate_prep, sched_setaffinity, task_numa_work
-from vm.pgtable import pmdp_get, set_pmd
-from vm.pgtable_types import PTE_YOUNG, Present
+from sugarbush.concurrency import Kind, join, spawn, trace
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import HEAP, heap, page
+from sugarbush.vm.access import handle_user_fault
+from sugarbush.vm.frames import pmdp_get, set_pmd
+from sugarbush.vm.objects import PTE_YOUNG, MmStruct, Present, VmArea
+from sugarbush.vm.reclaim import (
+    migrate_misplaced_page,
+    numa,
+    numa_migrate_prep,
+    sched_setaffinity,
+    task_numa_work,
+)
 
 
 @patch(numa.do_huge_pmd_numa_page)

@@ -10,21 +10,16 @@ left such processes alone, as the fix says; since 4.19 it asks those who need no
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.mirrors import mirror
-from stress.workloads.pages import heap, page
-from vm import oom
-from vm.exit import exit_mmap
-from vm.find import Mas
-from vm.hmm import device_close, device_load
-from vm.mm import mmap_read_lock, mmap_read_unlock
-from vm.mm_types import MmStruct
-from vm.secondary_mmu import MmuIntervalNotifier
-from vm.tlb import tlb_finish_mmu, tlb_gather_mmu
-from vm.user import Killed
-from vm.zap import unmap_single_vma
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.mirrors import mirror
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.access import Killed, device_close, device_load
+from sugarbush.vm.frames import MmuIntervalNotifier, tlb_finish_mmu, tlb_gather_mmu
+from sugarbush.vm.objects import MmStruct
+from sugarbush.vm.reclaim import oom
+from sugarbush.vm.spaces import Mas, mmap_read_lock, mmap_read_unlock
+from sugarbush.vm.vmas import exit_mmap, unmap_single_vma
 
 
 @patch(oom.oom_reap_task_mm)

@@ -9,22 +9,14 @@ by MADV_DONTNEED beside a fault.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import HEAP, heap
-from vm import zap
-from vm.huge import zap_huge_pmd
-from vm.huge_pmd import is_leaf
-from vm.huge_split_pmd import split_huge_pmd
-from vm.layout import PAGE_SIZE
-from vm.madvise import sys_madvise
-from vm.mm_types import VmArea
-from vm.mman import MADV_HUGEPAGE
-from vm.pgtable import addresses, pmd_page_table, pmdp_get
-from vm.tlb import MmuGather
-from vm.zap import ZapDetails, zap_pte_range
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import HEAP, heap
+from sugarbush.vm.frames import MmuGather, addresses, pmd_page_table, pmdp_get
+from sugarbush.vm.huge import is_leaf, split_huge_pmd, zap_huge_pmd
+from sugarbush.vm.objects import PAGE_SIZE, VmArea
+from sugarbush.vm.syscalls import MADV_HUGEPAGE, sys_madvise
+from sugarbush.vm.vmas import ZapDetails, zap, zap_pte_range
 
 
 @patch(zap.unmap_page_range)

@@ -9,19 +9,13 @@ that is locked. As far as we know the crash was met in 2025 with several huge pa
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, migrate_huge, page
-from vm import huge_pmd
-from vm.folio import Folio
-from vm.huge_pmd import pmd_folio
-from vm.huge_split import deferred_split_folio, deferred_split_scan
-from vm.layout import PAGE_SIZE
-from vm.madvise import sys_madvise
-from vm.mm_types import Memory
-from vm.mman import MADV_HUGEPAGE
-from vm.pgtable_types import Pmd
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, migrate_huge, page
+from sugarbush.vm.huge import huge_pmd, pmd_folio
+from sugarbush.vm.objects import PAGE_SIZE, Folio, Memory, Pmd
+from sugarbush.vm.reclaim import deferred_split_folio, deferred_split_scan
+from sugarbush.vm.syscalls import MADV_HUGEPAGE, sys_madvise
 
 
 @patch(huge_pmd.maps)

@@ -9,15 +9,12 @@ puts everything back; the fault goes on then.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, migrate_huge, page
-from vm import huge_fault
-from vm.folio import folio_wait_locked
-from vm.mm_types import MmStruct
-from vm.pgtable import pfn_swap_entry_to_page, pmdp_get
-from vm.pgtable_types import Migration
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, migrate_huge, page
+from sugarbush.vm.frames import pfn_swap_entry_to_page, pmdp_get
+from sugarbush.vm.huge import huge_fault
+from sugarbush.vm.objects import Migration, MmStruct, folio_wait_locked
 
 
 @patch(huge_fault.pmd_migration_entry_wait)

@@ -10,20 +10,14 @@ since v3.15 the second walk looks at the VMAs of the list too, and since v4.0 th
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, map_file, page, touch
-from vm import nonlinear
-from vm.filemap import fput
-from vm.folio import Folio
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.migrate import compact_zone
-from vm.mm_types import AddressSpace
-from vm.nonlinear import remap_file_pages
-from vm.rmap import RmapOne
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, map_file, page, touch
+from sugarbush.vm.files import fput
+from sugarbush.vm.objects import PAGE_SIZE, AddressSpace, Folio
+from sugarbush.vm.reclaim import compact_zone, nonlinear, remap_file_pages
+from sugarbush.vm.reverse import RmapOne
+from sugarbush.vm.vmas import boot
 
 
 @patch(nonlinear.walk_nonlinear)

@@ -10,21 +10,16 @@ The standing check of the lock order and the lock validator are left out here, s
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, map_file, map_pages, page
-from vm import remap
-from vm.errno import EINVAL, ESRCH
-from vm.file_io import generic_file_write
-from vm.filemap import fput
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mm import mmap_write_lock, mmap_write_unlock
-from vm.mm_types import AddressSpace, MmStruct
-from vm.remap import remappable
-from vm.security import security_mmap_file
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, map_file, map_pages, page
+from sugarbush.vm.access import generic_file_write
+from sugarbush.vm.files import fput
+from sugarbush.vm.objects import EINVAL, ESRCH, PAGE_SIZE, AddressSpace, MmStruct
+from sugarbush.vm.spaces import mmap_write_lock, mmap_write_unlock
+from sugarbush.vm.syscalls import remappable, security_mmap_file
+from sugarbush.vm.syscalls import remapping as remap
+from sugarbush.vm.vmas import boot
 
 
 @patch(remap.sys_remap_file_pages)

@@ -9,28 +9,37 @@ the entry changes and ends after it, and in between a guest that wants the page 
 
 from __future__ import annotations
 
-from concurrency import READ_ONCE, Kind, check, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mirrors import mirror
-from stress.workloads.pages import heap, page
-from vm import cow
-from vm.anon_vma_chain import anon_vma_prepare
-from vm.errno import ENOMEM
-from vm.folio import Folio
-from vm.hmm import device_close, device_load
-from vm.layout import PAGE_SIZE
-from vm.memory import handle_user_fault
-from vm.mm_types import MmStruct, VmArea
-from vm.mmu_notifier import mmu_notifier_invalidate_range_end, mmu_notifier_invalidate_range_start
-from vm.page_alloc import alloc_folio, folio_put
-from vm.pgtable import maybe_mkwrite, mk_pte, ptep_get, set_pte
-from vm.pgtable_types import PTE_DIRTY, PTE_YOUNG, PageTable, Present
-from vm.rmap import folio_add_new_anon_rmap, folio_remove_rmap
-from vm.secondary_mmu import MmuIntervalNotifier
-from vm.swap import free_page_and_swap_cache
-from vm.tlb import ptep_clear_flush
+from sugarbush.concurrency import READ_ONCE, Kind, check, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mirrors import mirror
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.access import device_close, device_load, handle_user_fault
+from sugarbush.vm.faults import cow
+from sugarbush.vm.frames import (
+    MmuIntervalNotifier,
+    alloc_folio,
+    folio_put,
+    free_page_and_swap_cache,
+    maybe_mkwrite,
+    mk_pte,
+    mmu_notifier_invalidate_range_end,
+    mmu_notifier_invalidate_range_start,
+    ptep_clear_flush,
+    ptep_get,
+    set_pte,
+)
+from sugarbush.vm.objects import (
+    ENOMEM,
+    PAGE_SIZE,
+    PTE_DIRTY,
+    PTE_YOUNG,
+    Folio,
+    MmStruct,
+    PageTable,
+    Present,
+    VmArea,
+)
+from sugarbush.vm.reverse import anon_vma_prepare, folio_add_new_anon_rmap, folio_remove_rmap
 
 
 @patch(cow.wp_page_copy)

@@ -9,19 +9,14 @@ its pages. The fix asks under the lock.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.catalogue.dontneed_against_soft_dirty import clear_refs, clear_soft_dirty_pmd
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import huge_split_pmd
-from vm.folio import Folio, folio_try_get
-from vm.huge_pmd import is_leaf, maps
-from vm.huge_split import split_huge_page
-from vm.huge_split_pmd import split_huge_pmd_locked
-from vm.mm_types import Memory, VmArea
-from vm.page_alloc import folio_put
-from vm.pgtable import pmdp_get
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.catalogue.dontneed_against_soft_dirty import clear_refs, clear_soft_dirty_pmd
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.frames import folio_put, pmdp_get
+from sugarbush.vm.huge import huge_split_pmd, is_leaf, maps, split_huge_pmd_locked
+from sugarbush.vm.objects import Folio, Memory, VmArea, folio_try_get
+from sugarbush.vm.reclaim import split_huge_page
 
 
 @patch(huge_split_pmd.split_huge_pmd)

@@ -10,16 +10,15 @@ nobody could take it out of the cache any more. That is what shows here: a locku
 
 from __future__ import annotations
 
-from concurrency import Kind, join, poke, spawn
-from stress.bug import bug
-from stress.catalogue.split_against_soft_dirty import split
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import huge_split
-from vm.folio import Folio, folio_get
-from vm.huge_split import split_huge_page_tail as right
-from vm.page_alloc import folio_put
-from vm.vmscan import kswapd
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.concurrency.lowlevel import poke
+from sugarbush.stress.catalogue.split_against_soft_dirty import split
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.frames import folio_put
+from sugarbush.vm.objects import Folio, folio_get
+from sugarbush.vm.reclaim import huge_split, kswapd
+from sugarbush.vm.reclaim import split_huge_page_tail as right
 
 
 @patch(huge_split.split_huge_page_tail)

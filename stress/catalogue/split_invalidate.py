@@ -9,22 +9,15 @@ as vma_adjust() does since: the VMA leaves the tree, changes, and comes back.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, map_file, page, touch
-from tree import NoMemory
-from vm import adjust
-from vm.adjust import vma_set_range
-from vm.errno import ENOMEM
-from vm.filemap import fput, i_mmap_lock_write, i_mmap_unlock_write, vma_interval_tree_insert
-from vm.find import vma_store
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mm_types import AddressSpace, VmArea
-from vm.munmap import do_munmap
-from vm.truncate import do_truncate
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, map_file, page, touch
+from sugarbush.tree import NoMemory
+from sugarbush.vm.files import fput, i_mmap_lock_write, i_mmap_unlock_write, vma_interval_tree_insert
+from sugarbush.vm.objects import ENOMEM, PAGE_SIZE, AddressSpace, VmArea
+from sugarbush.vm.reclaim import do_truncate
+from sugarbush.vm.spaces import vma_store
+from sugarbush.vm.vmas import adjust, boot, do_munmap, vma_set_range
 
 
 @patch(adjust.vma_adjust)

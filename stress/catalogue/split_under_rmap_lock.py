@@ -9,19 +9,18 @@ change before the locks are taken; of the bugs with that shape, brk's straddling
 
 from __future__ import annotations
 
-from concurrency import Kind
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import huge_split_pmd
-from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
-from vm.folio import Folio
-from vm.huge_pmd import is_leaf
-from vm.huge_split_pmd import split_huge_pmd
-from vm.mm_types import VmArea
-from vm.pgtable import pmdp_get
-from vm.pgtable_types import Present
-from vm.rmap import folio_lock_anon_vma_read, rmap_walk_anon
+from sugarbush.concurrency import Kind
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.frames import pmdp_get
+from sugarbush.vm.huge import huge_split_pmd, is_leaf, split_huge_pmd
+from sugarbush.vm.objects import Folio, Present, VmArea
+from sugarbush.vm.reverse import (
+    anon_vma_lock_write,
+    anon_vma_unlock_write,
+    folio_lock_anon_vma_read,
+    rmap_walk_anon,
+)
 
 
 def munlock(folio: Folio) -> None:

@@ -10,16 +10,14 @@ It was met here as a mistake of the model itself, when reclaim began to split hu
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.catalogue.split_against_soft_dirty import split
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import huge_split
-from vm.folio import Folio
-from vm.huge_split_pmd import split_huge_pmd
-from vm.mm_types import VmArea
-from vm.rmap import try_to_migrate_one
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.catalogue.split_against_soft_dirty import split
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.huge import split_huge_pmd
+from sugarbush.vm.objects import Folio, VmArea
+from sugarbush.vm.reclaim import huge_split
+from sugarbush.vm.reverse import try_to_migrate_one
 
 
 @patch(huge_split.unmap_folio_one)

@@ -8,20 +8,16 @@ benchmark that does nothing but brk; since v6.5 a stack grows under the lock for
 
 from __future__ import annotations
 
-from concurrency import Kind, active, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, map_pages, page, read_back
-from tree import guard
-from tree.guard import Guarded
-from tree.operations import WRITE_TREE
-from vm import fault_lock
-from vm.fault_lock import grow_under_read_lock
-from vm.machine import boot
-from vm.mm_types import Hold, MmStruct
-from vm.mman import MAP_GROWSDOWN
-from vm.user import user_load
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.concurrency.lowlevel import active
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, map_pages, page, read_back
+from sugarbush.tree.core import WRITE_TREE, Guarded, guard
+from sugarbush.vm.access import user_load
+from sugarbush.vm.faults import fault_lock, grow_under_read_lock
+from sugarbush.vm.objects import Hold, MmStruct
+from sugarbush.vm.syscalls import MAP_GROWSDOWN
+from sugarbush.vm.vmas import boot
 
 
 @patch(fault_lock.lock_mm_and_find_vma)

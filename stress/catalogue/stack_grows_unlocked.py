@@ -9,16 +9,13 @@ grow. That these are the fields that go apart is our reading of the fix, which s
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, map_pages, page, read_back
-from vm import stack
-from vm.machine import boot
-from vm.mm_types import VmArea
-from vm.mman import MAP_GROWSDOWN
-from vm.stack import expand_stack
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, map_pages, page, read_back
+from sugarbush.vm.faults import expand_stack, stack
+from sugarbush.vm.objects import VmArea
+from sugarbush.vm.syscalls import MAP_GROWSDOWN
+from sugarbush.vm.vmas import boot
 
 
 @patch(stack.expand_stack_locked)

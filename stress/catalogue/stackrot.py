@@ -9,15 +9,13 @@ the gap between them is gone.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.catalogue.stack_grows_in_place import lock_mm_and_find_vma, writer
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, map_pages, page, read_back
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.madvise import sys_madvise
-from vm.mman import MADV_DONTNEED, MAP_GROWSDOWN, PROT_NONE
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.catalogue.stack_grows_in_place import lock_mm_and_find_vma, writer
+from sugarbush.stress.kit import Process, bug
+from sugarbush.stress.workloads.mappings import BASE, end, map_pages, page, read_back
+from sugarbush.vm.objects import PAGE_SIZE
+from sugarbush.vm.syscalls import MADV_DONTNEED, MAP_GROWSDOWN, PROT_NONE, sys_madvise
+from sugarbush.vm.vmas import boot
 
 
 @bug(

@@ -10,16 +10,12 @@ from the fault.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import swap_fault
-from vm.mm_types import VmArea
-from vm.pgtable_types import PageTable, Swap
-from vm.swap_fault import swap_in
-from vm.swapoff import swapoff
-from vm.vmscan import kswapd
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.faults import swap_fault, swap_in
+from sugarbush.vm.objects import PageTable, Swap, VmArea
+from sugarbush.vm.reclaim import kswapd, swapoff
 
 
 @patch(swap_fault.do_swap_page)

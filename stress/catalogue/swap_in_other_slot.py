@@ -10,20 +10,24 @@ whether the page is exclusive to them, which would make the two differ today; th
 
 from __future__ import annotations
 
-from concurrency import READ_ONCE, Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import heap, page
-from vm import swap_fault, unmap
-from vm.folio import Folio, SwapSlot
-from vm.mm import add_mm_counter
-from vm.mm_types import MM_ANONPAGES, MM_SWAPENTS, MmStruct
-from vm.pgtable import set_pte
-from vm.pgtable_types import PageTable, Present, Swap
-from vm.swap import swap_duplicate
-from vm.user import user_load
-from vm.vmscan import kswapd
+from sugarbush.concurrency import READ_ONCE, Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.access import user_load
+from sugarbush.vm.faults import swap_fault
+from sugarbush.vm.frames import set_pte, swap_duplicate
+from sugarbush.vm.objects import (
+    MM_ANONPAGES,
+    MM_SWAPENTS,
+    Folio,
+    MmStruct,
+    PageTable,
+    Present,
+    Swap,
+    SwapSlot,
+)
+from sugarbush.vm.reclaim import kswapd, unmap
+from sugarbush.vm.spaces import add_mm_counter
 
 
 @patch(swap_fault.is_page_of)

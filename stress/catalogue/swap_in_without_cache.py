@@ -8,15 +8,13 @@ The fix keeps the slot from being used again while it is read, by marking it as 
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import heap, page
-from vm import swap
-from vm.folio import SwapSlot
-from vm.user import user_load
-from vm.vmscan import kswapd
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.access import user_load
+from sugarbush.vm.frames import swap
+from sugarbush.vm.objects import SwapSlot
+from sugarbush.vm.reclaim import kswapd
 
 
 @patch(swap.swapcache_prepare)

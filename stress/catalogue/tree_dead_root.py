@@ -12,18 +12,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import Any
 
-from concurrency import Kind
-from concurrency.runtime import Runtime
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.tree import SPAN, beside, build, load
-from tree import lookup
-from tree.climb import check_alive
-from tree.cursor import State
-from tree.layout import LEAF_64, MAX
-from tree.node import MapleNode
-from tree.operations import LOAD_PIVOTS, LOAD_ROOT, LOAD_SLOT
-from tree.state import MaState
+from sugarbush.concurrency import Kind
+from sugarbush.concurrency.core import Runtime
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.tree import SPAN, beside, build, load
+from sugarbush.tree.api import MaState
+from sugarbush.tree.core import LEAF_64, LOAD_PIVOTS, LOAD_ROOT, LOAD_SLOT, MAX, MapleNode, State
+from sugarbush.tree.read import check_alive, lookup
 
 
 @patch(lookup.start)

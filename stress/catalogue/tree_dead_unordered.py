@@ -9,13 +9,13 @@ memory shows it.
 
 from __future__ import annotations
 
-from concurrency import Access, Kind, Operation
-from concurrency.runtime import Runtime
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.tree import SPAN, beside, build, load
-from tree import publish
-from tree.node import DEAD, MapleNode
+from sugarbush.concurrency import Kind
+from sugarbush.concurrency.core import Runtime
+from sugarbush.concurrency.lowlevel import Access, Operation
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.tree import SPAN, beside, build, load
+from sugarbush.tree.core import DEAD, MapleNode
+from sugarbush.tree.write import publish
 
 MARK = Operation("mte_set_node_dead", Access.WRITE_ONCE, field="parent", word="up", local=True, whole=True)
 

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from concurrency import Kind, KmemCache, Plain, Shared, rcu_barrier
-from lockdep.gfp import GFP_KERNEL
-from stress.bug import bug
-from stress.patch import patch
-from tree import MAX, MapleTree, publish
-from tree.node import MapleNode
-from tree.operations import stepping
-from tree.publish import mark_dead
-from tree.stash import link_dead
+from sugarbush.concurrency import Kind, KmemCache, Plain, Shared, rcu_barrier
+from sugarbush.lockdep.model import GFP_KERNEL
+from sugarbush.stress.kit import bug, patch
+from sugarbush.tree import MAX, MapleTree
+from sugarbush.tree.core import MapleNode, stepping
+from sugarbush.tree.write import link_dead, mark_dead, publish
 
 
 class Entry(Shared):

@@ -10,13 +10,12 @@ what was there all the time.
 
 from __future__ import annotations
 
-from concurrency import Kind
-from concurrency.runtime import Runtime
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.tree import beside, build, walk_up
-from tree import climb
-from tree.node import MapleNode
+from sugarbush.concurrency import Kind
+from sugarbush.concurrency.core import Runtime
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.tree import beside, build, walk_up
+from sugarbush.tree.core import MapleNode
+from sugarbush.tree.read import climb
 
 
 @patch(climb.check_alive)

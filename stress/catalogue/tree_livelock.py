@@ -10,15 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from concurrency import Kind
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.tree import beside, build, load
-from tree import publish
-from tree.layout import LEAF_64
-from tree.node import DEAD, MapleNode
-from tree.operations import MARK_DEAD, STORE_SLOT, stepping
-from tree.state import MaState
+from sugarbush.concurrency import Kind
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.tree import beside, build, load
+from sugarbush.tree.api import MaState
+from sugarbush.tree.core import DEAD, LEAF_64, MARK_DEAD, STORE_SLOT, MapleNode, stepping
+from sugarbush.tree.write import publish
 
 
 @patch(publish.put_in_tree)

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from concurrency import Kind, KmemCache, Mutex, Plain, Shared, join, spawn
-from lockdep.gfp import GFP_KERNEL
-from stress.bug import bug
-from stress.patch import patch
-from tree import MapleTree, spanning
-from tree.big import BigNode
-from tree.place import Place
+from sugarbush.concurrency import Kind, KmemCache, Mutex, Plain, Shared, join, spawn
+from sugarbush.lockdep.model import GFP_KERNEL
+from sugarbush.stress.kit import bug, patch
+from sugarbush.tree import MapleTree
+from sugarbush.tree.core import Place
+from sugarbush.tree.write import BigNode, spanning
 
 COUNT = 151
 """So many ranges side by side make three levels in a tree that tracks gaps: the root of one of two is full."""

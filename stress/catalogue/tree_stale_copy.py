@@ -12,17 +12,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from concurrency import Kind
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_pages, page, read_back
-from tree import write
-from tree.node import MapleNode
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mman import PROT_READ
-from vm.munmap import do_munmap
+from sugarbush.concurrency import Kind
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, fill, map_pages, page, read_back
+from sugarbush.tree.core import MapleNode
+from sugarbush.tree.write import write
+from sugarbush.vm.objects import PAGE_SIZE
+from sugarbush.vm.syscalls import PROT_READ
+from sugarbush.vm.vmas import boot, do_munmap
 
 
 @patch(write.in_leaf)

@@ -10,18 +10,13 @@ event a copy gets -EAGAIN.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, map_pages, page
-from vm import uffd_copy
-from vm.errno import EAGAIN, EFAULT
-from vm.find import vma_lookup
-from vm.machine import boot
-from vm.mm import mmap_read_lock, mmap_read_unlock
-from vm.mm_types import UserfaultfdCtx
-from vm.uffd_copy import mfill_atomic, userfaultfd, userfaultfd_read
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, map_pages, page
+from sugarbush.vm.faults import mfill_atomic, uffd_copy, userfaultfd, userfaultfd_read
+from sugarbush.vm.objects import EAGAIN, EFAULT, UserfaultfdCtx
+from sugarbush.vm.spaces import mmap_read_lock, mmap_read_unlock, vma_lookup
+from sugarbush.vm.vmas import boot
 
 IMAGE = {page(0): "image:0"}
 

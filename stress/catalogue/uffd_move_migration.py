@@ -8,15 +8,13 @@ The fix looks at the page only if the entry is present. One that is being migrat
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.moves import heap_and_room, move, room
-from stress.workloads.pages import migrate_huge, page
-from vm import uffd_move
-from vm.huge_pmd import pmd_folio
-from vm.mm_types import Memory
-from vm.pgtable_types import Pmd
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.moves import heap_and_room, move, room
+from sugarbush.stress.workloads.pages import migrate_huge, page
+from sugarbush.vm.huge import pmd_folio
+from sugarbush.vm.objects import Memory, Pmd
+from sugarbush.vm.syscalls import uffd_move
 
 
 @patch(uffd_move.is_shared_huge)

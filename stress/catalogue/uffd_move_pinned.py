@@ -12,22 +12,16 @@ The fix changes the page only when it is certain that it is moved. For huge page
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.moves import heap_and_room, move, room
-from stress.workloads.pages import page
-from vm import uffd_move_pte
-from vm.errno import EAGAIN, EBUSY
-from vm.folio import folio_maybe_dma_pinned
-from vm.gup import pin_user_page, unpin_user_page
-from vm.mm_types import MmStruct, VmArea
-from vm.pgtable import maybe_mkwrite, mk_pte, set_pte
-from vm.pgtable_types import PTE_DIRTY, Present
-from vm.rmap import folio_move_anon_rmap
-from vm.tlb import ptep_clear_flush
-from vm.uffd_move_pte import Source, double_pt_lock, is_pte_pages_stable
-from vm.vma import linear_page_index
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.moves import heap_and_room, move, room
+from sugarbush.stress.workloads.pages import page
+from sugarbush.vm.access import pin_user_page, unpin_user_page
+from sugarbush.vm.frames import maybe_mkwrite, mk_pte, ptep_clear_flush, set_pte
+from sugarbush.vm.objects import EAGAIN, EBUSY, PTE_DIRTY, MmStruct, Present, VmArea, folio_maybe_dma_pinned
+from sugarbush.vm.reverse import folio_move_anon_rmap
+from sugarbush.vm.spaces import linear_page_index
+from sugarbush.vm.syscalls import Source, double_pt_lock, is_pte_pages_stable, uffd_move_pte
 
 
 @patch(uffd_move_pte.move_present_pte)

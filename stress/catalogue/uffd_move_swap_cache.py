@@ -9,21 +9,14 @@ cache, and changes both.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.moves import heap_and_room, move, room
-from stress.workloads.pages import page
-from vm import uffd_move_pte
-from vm.errno import EAGAIN
-from vm.folio import SwapSlot
-from vm.mm_types import UserfaultfdCtx, VmArea
-from vm.pgtable import ptep_get_and_clear, set_pte
-from vm.pgtable_types import Swap
-from vm.tlb import flush_tlb_batched_pending
-from vm.uffd_move_pte import Source, double_pt_lock, is_pte_pages_stable
-from vm.vmscan import kswapd
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.moves import heap_and_room, move, room
+from sugarbush.stress.workloads.pages import page
+from sugarbush.vm.frames import flush_tlb_batched_pending, ptep_get_and_clear, set_pte
+from sugarbush.vm.objects import EAGAIN, Swap, SwapSlot, UserfaultfdCtx, VmArea
+from sugarbush.vm.reclaim import kswapd
+from sugarbush.vm.syscalls import Source, double_pt_lock, is_pte_pages_stable, uffd_move_pte
 
 
 @patch(uffd_move_pte.lock_swap_cache)

@@ -9,21 +9,33 @@ write fault whenever userfaultfd may have protected the page and a flush is pend
 
 from __future__ import annotations
 
-from concurrency import READ_ONCE, Completion, Kind, join, perform, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import cow, uffd
-from vm.cow import PROTECTED, wp_page_copy, wp_page_reuse
-from vm.folio import folio_get
-from vm.memory import handle_user_fault
-from vm.mm import mmap_read_lock, mmap_read_unlock
-from vm.mm_types import MmStruct, VmArea
-from vm.page_alloc import folio_put
-from vm.pgtable import addresses, pmdp_get, ptep_get
-from vm.pgtable_types import PTE_UFFD_WP, PageTable, Present
-from vm.tlb import MmuGather, dec_tlb_flush_pending, inc_tlb_flush_pending, tlb_flush_mmu
-from vm.uffd import WAKE, change_range, userfaultfd_register
+from sugarbush.concurrency import READ_ONCE, Completion, Kind, join, spawn
+from sugarbush.concurrency.lowlevel import perform
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.access import handle_user_fault
+from sugarbush.vm.faults import (
+    PROTECTED,
+    WAKE,
+    change_range,
+    cow,
+    uffd,
+    userfaultfd_register,
+    wp_page_copy,
+    wp_page_reuse,
+)
+from sugarbush.vm.frames import (
+    MmuGather,
+    addresses,
+    dec_tlb_flush_pending,
+    folio_put,
+    inc_tlb_flush_pending,
+    pmdp_get,
+    ptep_get,
+    tlb_flush_mmu,
+)
+from sugarbush.vm.objects import PTE_UFFD_WP, MmStruct, PageTable, Present, VmArea, folio_get
+from sugarbush.vm.spaces import mmap_read_lock, mmap_read_unlock
 
 
 @patch(cow.do_wp_page)

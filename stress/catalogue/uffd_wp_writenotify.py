@@ -9,20 +9,15 @@ With the fix vm_page_prot of a registered shared mapping permits no store, as th
 
 from __future__ import annotations
 
-from concurrency import Kind, check, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.mappings import BASE, READ_WRITE, page
-from vm import page_prot
-from vm.exit import exit_mmap
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.migrate import compact_zone
-from vm.mm_types import MmStruct
-from vm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_SHARED
-from vm.mmap import sys_mmap
-from vm.uffd import userfaultfd_register, userfaultfd_writeprotect
-from vm.user import user_load, user_store
+from sugarbush.concurrency import Kind, check, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.mappings import BASE, READ_WRITE, page
+from sugarbush.vm.access import user_load, user_store
+from sugarbush.vm.faults import userfaultfd_register, userfaultfd_writeprotect
+from sugarbush.vm.objects import PAGE_SIZE, MmStruct, page_prot
+from sugarbush.vm.reclaim import compact_zone
+from sugarbush.vm.syscalls import MAP_ANONYMOUS, MAP_FIXED, MAP_SHARED, sys_mmap
+from sugarbush.vm.vmas import boot, exit_mmap
 
 
 @patch(page_prot.vma_wants_writenotify)

@@ -9,19 +9,15 @@ Seen in review. The fix takes both bits over from the swap entry.
 
 from __future__ import annotations
 
-from concurrency import Kind, check, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import swapoff as swapoff_
-from vm.folio import Folio
-from vm.mm_types import MmStruct, VmArea
-from vm.pgtable import mk_pte
-from vm.pgtable_types import Present, Swap
-from vm.swapoff import swapoff
-from vm.uffd import userfaultfd_register, userfaultfd_writeprotect
-from vm.user import user_load, user_store
-from vm.vmscan import kswapd
+from sugarbush.concurrency import Kind, check, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.access import user_load, user_store
+from sugarbush.vm.faults import userfaultfd_register, userfaultfd_writeprotect
+from sugarbush.vm.frames import mk_pte
+from sugarbush.vm.objects import Folio, MmStruct, Present, Swap, VmArea
+from sugarbush.vm.reclaim import kswapd, swapoff
+from sugarbush.vm.reclaim import swapping_off as swapoff_
 
 
 @patch(swapoff_.unused_pte)

@@ -9,21 +9,14 @@ a family share one lock, that of the root, and vma_adjust() takes it.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_pages, page, read_back
-from tree import NoMemory
-from vm import adjust
-from vm.adjust import vma_set_range
-from vm.errno import ENOMEM
-from vm.find import vma_store
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.migrate import compact_zone
-from vm.mm_types import VmArea
-from vm.munmap import do_munmap
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, fill, map_pages, page, read_back
+from sugarbush.tree import NoMemory
+from sugarbush.vm.objects import ENOMEM, PAGE_SIZE, VmArea
+from sugarbush.vm.reclaim import compact_zone
+from sugarbush.vm.spaces import vma_store
+from sugarbush.vm.vmas import adjust, boot, do_munmap, vma_set_range
 
 
 @patch(adjust.vma_adjust)

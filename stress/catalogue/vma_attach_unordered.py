@@ -13,16 +13,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from concurrency import Kind, join, perform, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_pages, page
-from vm import vma_lock_refcnt
-from vm.machine import boot
-from vm.mm_types import VmArea
-from vm.user import Killed, user_load
-from vm.vma_refcnt import REFCOUNT_SET
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.concurrency.lowlevel import perform
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, fill, map_pages, page
+from sugarbush.vm.access import Killed, user_load
+from sugarbush.vm.objects import REFCOUNT_SET, VmArea
+from sugarbush.vm.spaces import vma_lock_refcnt
+from sugarbush.vm.vmas import boot
 
 
 @patch(vma_lock_refcnt.vma_mark_attached)

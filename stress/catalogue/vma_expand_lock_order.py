@@ -9,27 +9,22 @@ i_mmap_rwsem first.
 
 from __future__ import annotations
 
-from concurrency import Kind
-from lockdep.gfp import GFP_KERNEL
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_file
-from tree import NoMemory
-from vm import adjust
-from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
-from vm.errno import ENOMEM
-from vm.filemap import (
+from sugarbush.concurrency import Kind
+from sugarbush.lockdep.model import GFP_KERNEL
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, fill, map_file
+from sugarbush.tree import NoMemory
+from sugarbush.vm.files import (
     fput,
     i_mmap_lock_write,
     i_mmap_unlock_write,
     vma_interval_tree_insert,
     vma_interval_tree_remove,
 )
-from vm.find import vma_store
-from vm.interval_tree import post_update_vma, pre_update_vma
-from vm.machine import boot
-from vm.mm_types import AddressSpace, VmArea
+from sugarbush.vm.objects import ENOMEM, AddressSpace, VmArea
+from sugarbush.vm.reverse import anon_vma_lock_write, anon_vma_unlock_write, post_update_vma, pre_update_vma
+from sugarbush.vm.spaces import vma_store
+from sugarbush.vm.vmas import adjust, boot
 
 
 @patch(adjust.vma_expand)

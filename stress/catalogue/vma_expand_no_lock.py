@@ -11,23 +11,23 @@ v6.16 many do.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from lockdep.gfp import GFP_KERNEL
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_pages, read_back, swallow
-from tree import NoMemory
-from vm import adjust
-from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
-from vm.anon_vma_chain import anon_vma_clone, anon_vma_merge
-from vm.errno import ENOMEM
-from vm.find import vma_store
-from vm.interval_tree import post_update_vma, pre_update_vma
-from vm.machine import boot
-from vm.migrate import compact_zone
-from vm.mm_types import VmArea
-from vm.vma import vm_area_free
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.lockdep.model import GFP_KERNEL
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, fill, map_pages, read_back, swallow
+from sugarbush.tree import NoMemory
+from sugarbush.vm.objects import ENOMEM, VmArea
+from sugarbush.vm.reclaim import compact_zone
+from sugarbush.vm.reverse import (
+    anon_vma_clone,
+    anon_vma_lock_write,
+    anon_vma_merge,
+    anon_vma_unlock_write,
+    post_update_vma,
+    pre_update_vma,
+)
+from sugarbush.vm.spaces import vm_area_free, vma_store
+from sugarbush.vm.vmas import adjust, boot
 
 
 @patch(adjust.vma_expand)

@@ -9,15 +9,12 @@ vma_expand() itself.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_pages, page, read_back, swallow
-from vm import adjust
-from vm.anon_vma_chain import anon_vma_clone
-from vm.machine import boot
-from vm.mm_types import VmArea
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, fill, map_pages, page, read_back, swallow
+from sugarbush.vm.objects import VmArea
+from sugarbush.vm.reverse import anon_vma_clone
+from sugarbush.vm.vmas import adjust, boot
 
 
 @patch(adjust.inherit_anon_vma)

@@ -9,20 +9,14 @@ Jann Horn found it; since v6.5 the test comes after the lock.
 
 from __future__ import annotations
 
-from concurrency import READ_ONCE, Kind, join, rcu_read_lock, rcu_read_unlock, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_pages, page
-from vm import vma_lock
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.mm_types import MmStruct, VmArea
-from vm.mman import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
-from vm.mremap import sys_mremap
-from vm.user import user_store
-from vm.vma import vma_is_anonymous
-from vm.vma_lock import vma_end_read, vma_start_read
+from sugarbush.concurrency import READ_ONCE, Kind, join, rcu_read_lock, rcu_read_unlock, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, fill, map_pages, page
+from sugarbush.vm.access import user_store
+from sugarbush.vm.objects import PAGE_SIZE, MmStruct, VmArea
+from sugarbush.vm.spaces import vma_end_read, vma_is_anonymous, vma_lock, vma_start_read
+from sugarbush.vm.syscalls import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, sys_mremap
+from sugarbush.vm.vmas import boot
 
 MOVE = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP
 

@@ -9,20 +9,16 @@ first fix was for what would have gone wrong once faults in files are made under
 
 from __future__ import annotations
 
-from concurrency import Kind
-from lockdep.gfp import GFP_KERNEL
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, map_file
-from tree import NoMemory
-from vm import mmap
-from vm.errno import ENOMEM
-from vm.filemap import fput, i_mmap_lock_write, i_mmap_unlock_write, vma_interval_tree_insert
-from vm.find import vma_store
-from vm.machine import boot
-from vm.mm_types import AddressSpace, MmStruct, VmArea
-from vm.vma_lock import vma_start_write
+from sugarbush.concurrency import Kind
+from sugarbush.lockdep.model import GFP_KERNEL
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, map_file
+from sugarbush.tree import NoMemory
+from sugarbush.vm.files import fput, i_mmap_lock_write, i_mmap_unlock_write, vma_interval_tree_insert
+from sugarbush.vm.objects import ENOMEM, AddressSpace, MmStruct, VmArea
+from sugarbush.vm.spaces import vma_start_write, vma_store
+from sugarbush.vm.syscalls import mmap
+from sugarbush.vm.vmas import boot
 
 
 @patch(mmap.vma_link)

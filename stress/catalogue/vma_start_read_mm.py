@@ -13,27 +13,22 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from concurrency import (
+from sugarbush.concurrency import (
     READ_ONCE,
     Kind,
     join,
-    perform,
     rcu_read_lock,
     rcu_read_unlock,
     smp_load_acquire,
     spawn,
 )
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_pages, page
-from vm import vma_lock_refcnt
-from vm.errno import EAGAIN
-from vm.machine import Machine, boot
-from vm.mm_types import MmStruct, VmArea
-from vm.user import Killed, user_load
-from vm.vma import vma_is_anonymous
-from vm.vma_refcnt import INC_NOT_ZERO_LIMITED_ACQUIRE
+from sugarbush.concurrency.lowlevel import perform
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.mappings import BASE, end, fill, map_pages, page
+from sugarbush.vm.access import Killed, user_load
+from sugarbush.vm.objects import EAGAIN, INC_NOT_ZERO_LIMITED_ACQUIRE, MmStruct, VmArea
+from sugarbush.vm.spaces import vma_is_anonymous, vma_lock_refcnt
+from sugarbush.vm.vmas import Machine, boot
 
 
 def start_read(vma: VmArea) -> VmArea | int | None:

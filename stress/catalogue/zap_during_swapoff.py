@@ -8,16 +8,12 @@ The commit calls the window theoretical; it was found by reading, and got a CVE.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import swap
-from vm.folio import SwapSlot
-from vm.mm_types import Memory
-from vm.swap import free_page_and_swap_cache, swap_cache_get_folio, swap_free
-from vm.swapoff import swapoff
-from vm.vmscan import kswapd
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.frames import free_page_and_swap_cache, swap, swap_cache_get_folio, swap_free
+from sugarbush.vm.objects import Memory, SwapSlot
+from sugarbush.vm.reclaim import kswapd, swapoff
 
 
 @patch(swap.free_swap_and_cache)

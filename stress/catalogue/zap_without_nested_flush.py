@@ -8,12 +8,10 @@ under way flushes everything, whatever it has found itself.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import tlb
-from vm.tlb import MmuGather, dec_tlb_flush_pending, tlb_flush_mmu
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.frames import MmuGather, dec_tlb_flush_pending, tlb, tlb_flush_mmu
 
 
 @patch(tlb.tlb_finish_mmu)

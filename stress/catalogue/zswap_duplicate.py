@@ -9,15 +9,12 @@ copy before zswap decides whether it takes the page.
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.workloads.pages import heap, page
-from vm import swap
-from vm.folio import Folio, SwapSlot
-from vm.swap_area import SwapArea
-from vm.vmscan import kswapd
-from vm.zswap import zswap_copy
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.frames import swap, zswap_copy
+from sugarbush.vm.objects import Folio, SwapArea, SwapSlot
+from sugarbush.vm.reclaim import kswapd
 
 
 @patch(swap.zswap_store)

@@ -8,15 +8,12 @@ Found with stress-ng. The fix looks once more, with the page in the swap cache, 
 
 from __future__ import annotations
 
-from concurrency import Kind, join, spawn
-from stress.bug import bug
-from stress.patch import patch
-from stress.process import Process
-from stress.workloads.pages import heap, page
-from vm import zswap_writeback as zswap
-from vm.folio import SwapSlot, ZswapEntry
-from vm.vmscan import kswapd
-from vm.zswap_writeback import zswap_shrink
+from sugarbush.concurrency import Kind, join, spawn
+from sugarbush.stress.kit import Process, bug, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.vm.objects import SwapSlot, ZswapEntry
+from sugarbush.vm.reclaim import kswapd, zswap_shrink
+from sugarbush.vm.reclaim import zswap_writeback as zswap
 
 
 @patch(zswap.zswap_is_stored)

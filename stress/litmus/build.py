@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from concurrency import Failure, Kind, Order, fail
-from stress.litmus.calls import CALLS, Act, Call, Change, Changed, Location, NotANumber, number
-from stress.litmus.source import BadLitmus, Litmus
-from stress.litmus.syntax import Clause, Node, Process
+from sugarbush.concurrency import Failure, Kind
+from sugarbush.concurrency.lowlevel import Order, fail
+from sugarbush.stress.litmus.calls import CALLS, Act, Call, Change, Changed, Location, NotANumber, number
+from sugarbush.stress.litmus.source import BadLitmus, Litmus
+from sugarbush.stress.litmus.syntax import Clause, Node, Process
 
 Registers = list[Any]
 Places = list[Any]

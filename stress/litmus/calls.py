@@ -10,10 +10,9 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from concurrency import (
+from sugarbush.concurrency import (
     READ_ONCE,
     WRITE_ONCE,
-    Order,
     Plain,
     Shared,
     Unshared,
@@ -31,7 +30,8 @@ from concurrency import (
     synchronize_rcu,
     synchronize_srcu,
 )
-from concurrency.shared import KEEP, NO_RESULT, modify
+from sugarbush.concurrency.lowlevel import Order
+from sugarbush.concurrency.memory import KEEP, NO_RESULT, modify
 
 
 class Location(Shared):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from concurrency import Kind, Settings, Witness, explore
-from stress.litmus.build import Built, build
-from stress.litmus.engine import OBSERVED, answers, program, witness
-from stress.litmus.machine import DEADLOCK, Ended, Machine, search
-from stress.litmus.machine import State as Reached
-from stress.litmus.source import Litmus
+from sugarbush.concurrency import Kind, Settings, Witness, explore
+from sugarbush.stress.litmus.build import Built, build
+from sugarbush.stress.litmus.engine import OBSERVED, answers, program, witness
+from sugarbush.stress.litmus.machine import DEADLOCK, Ended, Machine, search
+from sugarbush.stress.litmus.machine import State as Reached
+from sugarbush.stress.litmus.source import Litmus
 
 BUDGET = 200_000
 """States of one test; a search that comes to more says so."""

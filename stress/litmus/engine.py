@@ -5,30 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from concurrency import (
+from sugarbush.concurrency import (
     ConcurrencyError,
     Failure,
     Kind,
-    Observer,
-    Operation,
     Settings,
     Spinlock,
     SrcuStruct,
     Task,
     Witness,
-    active,
-    fail,
     join,
-    peek,
-    quiet,
     replay,
     spawn,
 )
-from concurrency.strategy.base import Pruned
-from concurrency.weak import by_name
-from stress.litmus.build import Built, Code, Places, Registers, State, Step
-from stress.litmus.calls import Act, Location
-from stress.litmus.machine import State as Reached
+from sugarbush.concurrency.lowlevel import Observer, Operation, active, fail, peek, quiet
+from sugarbush.concurrency.runtimes import by_name
+from sugarbush.concurrency.strategies import Pruned
+from sugarbush.stress.litmus.build import Built, Code, Places, Registers, State, Step
+from sugarbush.stress.litmus.calls import Act, Location
+from sugarbush.stress.litmus.machine import State as Reached
 
 OBSERVED = "observed"
 _LOOKS = (Act.READ, Act.MODIFY, Act.LOOK, Act.WRITE)

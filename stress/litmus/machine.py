@@ -1,8 +1,8 @@
 """The search for what a litmus test may see: all executions, by the states that they pass through.
 
-The rules are those of `concurrency.weak` and `concurrency.rcu.order`, told once more for states that can be compared,
-so that executions which come to the same state are followed once. An Allowed is shown by the engine in the end
-(`stress.litmus.engine`), and the tests hold both to each other and to the axioms of the kernel's model.
+The rules are those of `concurrency.runtimes.weak` and `concurrency.rcu.order`, told once more for states that can be
+compared, so that executions which come to the same state are followed once. An Allowed is shown by the engine in the
+end (`stress.litmus.engine`), and the tests hold both to each other and to the axioms of the kernel's model.
 
 A view names for each place a write that is known, by its number; 0 is the initial one. `join` takes the newer one by
 the order of the place's history, in which writes may come between later on, so views never change by that.
@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from concurrency import Order
-from concurrency.shared import KEEP
-from stress.litmus.build import OPEN, Built, Code, Step
-from stress.litmus.calls import Act, Location
+from sugarbush.concurrency.lowlevel import Order
+from sugarbush.concurrency.memory import KEEP
+from sugarbush.stress.litmus.build import OPEN, Built, Code, Step
+from sugarbush.stress.litmus.calls import Act, Location
 
 View = tuple[int, ...]
 
@@ -47,7 +47,7 @@ class Write(NamedTuple):
 
 
 class Knows(NamedTuple):
-    """What a process knows; see `concurrency.weak.history.Knowledge`.
+    """What a process knows; see `concurrency.runtimes.weak.history.Knowledge`.
 
     `heard` is what smp_rmb() will order: all that reads were told, but for those of atomics without a result. `given`
     is what it had seen and written at its last unlock. `unlocked` is what was seen at an unlock that its last lock

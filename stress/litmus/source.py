@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from concurrency import SugarbushError
-from lockdep.files import UnusableFile, read_text
-from stress.litmus.syntax import Parsed, Wrong
-from stress.litmus.syntax import parse as tree_of
+from sugarbush.concurrency import SugarbushError
+from sugarbush.lockdep.outside import UnusableFile, read_text
+from sugarbush.stress.litmus.syntax import Parsed, Wrong
+from sugarbush.stress.litmus.syntax import parse as tree_of
 
 _HEADER = re.compile(r"\s*C[ \t]+(\S+)[^\n]*(?:\n|\Z)")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z_0-9.-]*[ \t]*=[^\n]*")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from concurrency.explain import Pair
-from stress.report.film import Film, Span
+from sugarbush.concurrency.witness import Pair
+from sugarbush.stress.report.recording import Film, Span
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 """Colours that the colour-blind can tell apart: Okabe and Ito, "Color Universal Design", 2008."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from concurrency import peek
-from tree import MapleTree
-from tree.drawing import draw
-from vm.machine import Machine
-from vm.mm_types import Memory, MmStruct, VmArea
-from vm.pgtable_types import PageTable, Pmd
+from sugarbush.concurrency.lowlevel import peek
+from sugarbush.tree import MapleTree
+from sugarbush.tree.show import draw
+from sugarbush.vm.objects import Memory, MmStruct, PageTable, Pmd, VmArea
+from sugarbush.vm.vmas import Machine
 
 Section = tuple[str, str, list[str]]
 """A title, how to show it (``lines``, or ``svg`` for a picture in one string), and the lines."""

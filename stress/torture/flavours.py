@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from concurrency import (
+from sugarbush.concurrency import (
     ConcurrencyError,
     Spinlock,
     SrcuStruct,

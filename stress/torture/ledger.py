@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol, Self
 
-from concurrency import active
+from sugarbush.concurrency.lowlevel import active
 
 
 class Counted(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from concurrency import (
+from sugarbush.concurrency import (
     ConcurrencyError,
     Mutex,
     RwLock,

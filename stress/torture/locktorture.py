@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from concurrency import (
+from sugarbush.concurrency import (
     Atomic,
     Failure,
     Kind,
@@ -16,17 +16,16 @@ from concurrency import (
     Plain,
     Shared,
     Task,
-    active,
     atomic_dec,
     atomic_inc,
     check,
     current_task,
-    fail,
     join,
     spawn,
 )
-from stress.torture.ledger import record
-from stress.torture.locks import TorturedLock, make_lock
+from sugarbush.concurrency.lowlevel import active, fail
+from sugarbush.stress.torture.ledger import record
+from sugarbush.stress.torture.locks import TorturedLock, make_lock
 
 _TRIES = 2
 """How often a trylock is tried before the lock is waited for."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from concurrency import (
+from sugarbush.concurrency import (
     Atomic,
     Failure,
     Kind,
@@ -20,24 +20,21 @@ from concurrency import (
     Shared,
     Spinlock,
     Task,
-    active,
     atomic_inc,
     current_task,
-    domain,
-    fail,
     join,
-    quiet,
     rcu_assign_pointer,
     rcu_cpu_stall_timeout,
     rcu_dereference_check,
     softirq,
     spawn,
 )
-from concurrency.rcu import RcuDomain
-from stress.torture.flavours import Flavour, make_flavour
-from stress.torture.ledger import record
-from stress.torture.segments import STRETCHES, Segments
-from stress.torture.statistics import PIPE_LENGTH, Statistics
+from sugarbush.concurrency.lowlevel import active, domain, fail, quiet
+from sugarbush.concurrency.rcu import RcuDomain
+from sugarbush.stress.torture.flavours import Flavour, make_flavour
+from sugarbush.stress.torture.ledger import record
+from sugarbush.stress.torture.segments import STRETCHES, Segments
+from sugarbush.stress.torture.statistics import PIPE_LENGTH, Statistics
 
 _POLLS = 3
 """How often a poll is tried before the writer waits for the grace period."""

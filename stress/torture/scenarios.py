@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from stress.scenario import scenario
-from stress.torture import locktorture as locks
-from stress.torture import rcutorture as rcu
-from stress.torture.ledger import closing
+from sugarbush.stress.kit import scenario
+from sugarbush.stress.torture import locktorture as locks
+from sugarbush.stress.torture import rcutorture as rcu
+from sugarbush.stress.torture.ledger import closing
 
 
 @scenario("rcutorture", era="6.6", observers=tuple, closing=closing)

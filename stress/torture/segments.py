@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from concurrency import (
+from sugarbush.concurrency import (
     local_bh_disable,
     local_bh_enable,
     local_irq_disable,

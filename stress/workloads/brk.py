@@ -6,14 +6,12 @@ gives back frames, so that a frame that was freed soon belongs to somebody else.
 
 from __future__ import annotations
 
-from concurrency import join, spawn
-from stress.process import Process
-from vm.exit import exit_mmap
-from vm.filemap import filemap_read, invalidate_mapping_page
-from vm.layout import PAGE_SIZE, PTRS_PER_PTE
-from vm.machine import boot
-from vm.migrate import compact_zone
-from vm.mm_types import AddressSpace, Memory
+from sugarbush.concurrency import join, spawn
+from sugarbush.stress.kit import Process
+from sugarbush.vm.files import filemap_read, invalidate_mapping_page
+from sugarbush.vm.objects import PAGE_SIZE, PTRS_PER_PTE, AddressSpace, Memory
+from sugarbush.vm.reclaim import compact_zone
+from sugarbush.vm.vmas import boot, exit_mmap
 
 HEAP = 0x10_0000
 PAGES = 4

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from concurrency import Task, join, spawn
-from stress.process import Process
-from vm.exit import exit_mmap
-from vm.layout import PAGE_SIZE
-from vm.machine import Machine, boot
-from vm.migrate import compact_zone
+from sugarbush.concurrency import Task, join, spawn
+from sugarbush.stress.kit import Process
+from sugarbush.vm.objects import PAGE_SIZE
+from sugarbush.vm.reclaim import compact_zone
+from sugarbush.vm.vmas import Machine, boot, exit_mmap
 
 HEAP = 0x10_0000
 _GROWS = 7

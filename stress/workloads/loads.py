@@ -9,18 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from concurrency import join, spawn
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_pages, page, read_back, touch
-from vm.exit import exit_mmap
-from vm.fork import sys_fork
-from vm.layout import PAGE_SIZE, PTRS_PER_PTE
-from vm.machine import Machine, boot
-from vm.madvise import sys_madvise
-from vm.migrate import compact_zone
-from vm.mman import MADV_DONTNEED, MREMAP_MAYMOVE
-from vm.mremap import sys_mremap
-from vm.munmap import do_munmap
+from sugarbush.concurrency import join, spawn
+from sugarbush.stress.kit import Process
+from sugarbush.stress.workloads.mappings import BASE, end, fill, map_pages, page, read_back, touch
+from sugarbush.vm.objects import PAGE_SIZE, PTRS_PER_PTE
+from sugarbush.vm.reclaim import compact_zone
+from sugarbush.vm.syscalls import MADV_DONTNEED, MREMAP_MAYMOVE, sys_fork, sys_madvise, sys_mremap
+from sugarbush.vm.vmas import Machine, boot, do_munmap, exit_mmap
 
 _SPARE = 4
 """Frames beyond those that the load fills, for pages that are being moved or copied."""

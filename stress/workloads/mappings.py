@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from concurrency import active
-from stress.process import Process
-from vm import adjust
-from vm.exit import exit_mmap
-from vm.find import vma_lookup
-from vm.layout import PAGE_SIZE
-from vm.machine import Machine
-from vm.mm import mmap_write_lock, mmap_write_unlock
-from vm.mm_types import AddressSpace, MmStruct
-from vm.mman import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED
-from vm.mmap import sys_mmap
-from vm.user import user_load
+from sugarbush.concurrency.lowlevel import active
+from sugarbush.stress.kit import Process
+from sugarbush.vm.access import user_load
+from sugarbush.vm.objects import PAGE_SIZE, AddressSpace, MmStruct
+from sugarbush.vm.spaces import mmap_write_lock, mmap_write_unlock, vma_lookup
+from sugarbush.vm.syscalls import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, sys_mmap
+from sugarbush.vm.vmas import Machine, adjust, exit_mmap
 
 BASE = 0x10_0000
 """Where the workloads map things."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from vm.all_locks import mmu_notifier_register
-from vm.layout import PAGE_SIZE
-from vm.mm_types import MmStruct
-from vm.mmu_notifier import mmu_interval_notifier_insert
-from vm.secondary_mmu import MmuIntervalNotifier
+from sugarbush.vm.frames import MmuIntervalNotifier, mmu_interval_notifier_insert
+from sugarbush.vm.objects import PAGE_SIZE, MmStruct
+from sugarbush.vm.reverse import mmu_notifier_register
 
 
 def mirror(mm: MmStruct, start: int, pages: int) -> MmuIntervalNotifier:
-    """A device that mirrors so many pages, and has nothing of them yet; `vm.hmm.device_close` is its end."""
+    """A device that mirrors so many pages, and has nothing of them yet; `vm.access.hmm.device_close` is its end."""
     mmu_notifier_register(mm)
     return mmu_interval_notifier_insert(mm, start, start + pages * PAGE_SIZE)

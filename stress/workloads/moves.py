@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from stress.process import Process
-from stress.workloads.pages import heap
-from vm.layout import PAGE_SIZE, VM_ACCOUNT, VM_DATA_FLAGS
-from vm.machine import Machine
-from vm.mm_types import UserfaultfdCtx
-from vm.mmap import do_mmap
-from vm.uffd_copy import userfaultfd
-from vm.uffd_move import userfaultfd_move
+from sugarbush.stress.kit import Process
+from sugarbush.stress.workloads.pages import heap
+from sugarbush.vm.faults import userfaultfd
+from sugarbush.vm.objects import PAGE_SIZE, VM_ACCOUNT, VM_DATA_FLAGS, UserfaultfdCtx
+from sugarbush.vm.syscalls import do_mmap, userfaultfd_move
+from sugarbush.vm.vmas import Machine
 
 ROOM = 0x40_0000
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from stress.process import Process
-from vm.folio import Folio, folio_try_get
-from vm.layout import PAGE_SIZE, PTRS_PER_PTE
-from vm.lru import isolate_lru_page, putback_lru_page
-from vm.machine import Machine, boot
-from vm.madvise import sys_madvise
-from vm.migrate import migrate_folio
-from vm.mm_types import Memory
-from vm.mman import MADV_HUGEPAGE
-from vm.page_alloc import alloc_huge, folio_put, isolate_freepage
-from vm.swap import swapon
+from sugarbush.stress.kit import Process
+from sugarbush.vm.frames import (
+    alloc_huge,
+    folio_put,
+    isolate_freepage,
+    isolate_lru_page,
+    putback_lru_page,
+    swapon,
+)
+from sugarbush.vm.objects import PAGE_SIZE, PTRS_PER_PTE, Folio, Memory, folio_try_get
+from sugarbush.vm.reclaim import migrate_folio
+from sugarbush.vm.syscalls import MADV_HUGEPAGE, sys_madvise
+from sugarbush.vm.vmas import Machine, boot
 
 HEAP = 0x10_0000
 

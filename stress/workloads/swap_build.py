@@ -9,21 +9,15 @@ none.
 
 from __future__ import annotations
 
-from concurrency import join, spawn
-from stress.process import Process
-from vm.exit import exit_mmap
-from vm.fork import sys_fork
-from vm.huge_split import deferred_split_scan
-from vm.khugepaged import collapse_huge_page
-from vm.layout import PAGE_SIZE, PTRS_PER_PTE
-from vm.machine import Machine, boot
-from vm.madvise import sys_madvise
-from vm.migrate import compact_zone
-from vm.mm_types import MmStruct
-from vm.mman import MADV_HUGEPAGE
-from vm.swap import swapon
-from vm.user import Killed
-from vm.vmscan import kswapd
+from sugarbush.concurrency import join, spawn
+from sugarbush.stress.kit import Process
+from sugarbush.vm.access import Killed
+from sugarbush.vm.frames import swapon
+from sugarbush.vm.huge import collapse_huge_page
+from sugarbush.vm.objects import PAGE_SIZE, PTRS_PER_PTE, MmStruct
+from sugarbush.vm.reclaim import compact_zone, deferred_split_scan, kswapd
+from sugarbush.vm.syscalls import MADV_HUGEPAGE, sys_fork, sys_madvise
+from sugarbush.vm.vmas import Machine, boot, exit_mmap
 
 HEAP = 0x10_0000
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from concurrency import check, join, rcu_barrier, rcu_reader, spawn
-from tree import MapleTree, MaState
+from sugarbush.concurrency import check, join, rcu_barrier, rcu_reader, spawn
+from sugarbush.tree import MapleTree, MaState
 
 SPAN = 6
 STEP = 10

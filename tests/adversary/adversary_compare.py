@@ -13,21 +13,10 @@ from adversary_races import Happened
 from adversary_running import BARE, Outcome, Search, TooMany, outcome_of, searched, settings_of
 from adversary_traces import Story
 
-from concurrency import (
-    ConcurrencyError,
-    Failure,
-    Observer,
-    Operation,
-    RaceDetector,
-    RandomWalk,
-    audit,
-    explain,
-    explore,
-    minimise,
-    replay,
-)
-from concurrency.failure import same_failure
-from concurrency.task import Task
+from sugarbush.concurrency import ConcurrencyError, Failure, explain, explore, minimise, replay
+from sugarbush.concurrency.core.failure import same_failure
+from sugarbush.concurrency.core.task import Task
+from sugarbush.concurrency.lowlevel import Observer, Operation, RaceDetector, RandomWalk, audit
 
 
 class Skipped(Exception):
@@ -410,8 +399,8 @@ def with_axioms(program: Program) -> str:
     """Under weak memory a program sees what the axioms of the kernel's model allow (``weak_axioms.py``)."""
     from random import Random
 
-    from test_weak_against_axioms import random_program, seen
     from weak_axioms import Execution
+    from weak_programs import random_program, seen
 
     tasks = random_program(Random(f"adversary {program.note}"))
     wanted, got = Execution(tasks, "xy").outcomes(), seen(tasks, "dpor")

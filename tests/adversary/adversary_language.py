@@ -47,8 +47,9 @@ PRELUDE = '''\
 from threading import BrokenBarrierError
 from typing import Any
 
-from concurrency import *
-from lockdep.gfp import GFP_ATOMIC, GFP_KERNEL
+from sugarbush.concurrency import *
+from sugarbush.concurrency.lowlevel import *
+from sugarbush.lockdep.model.gfp import GFP_ATOMIC, GFP_KERNEL
 
 SEEN: dict[str, list] = {}
 """What each task has read, by its name."""

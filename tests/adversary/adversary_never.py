@@ -9,7 +9,7 @@ from typing import Any
 
 from adversary_language import PRELUDE, Program, compiled
 
-from concurrency import ConcurrencyError, explore
+from sugarbush.concurrency import ConcurrencyError, explore
 
 _scope: dict[str, Any] = {"__name__": "program"}
 exec(compile(PRELUDE, "program.py", "exec"), _scope)

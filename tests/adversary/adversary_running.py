@@ -10,9 +10,10 @@ from typing import Any
 from adversary_language import Compiled, Program, compiled
 from adversary_traces import Story, trace_of
 
-from concurrency import Failure, Settings, Simulated
-from concurrency.strategy.base import Pruned
-from concurrency.strategy.table import make_strategy
+from sugarbush.concurrency import Failure, Settings
+from sugarbush.concurrency.lowlevel import Simulated
+from sugarbush.concurrency.strategies.base import Pruned
+from sugarbush.concurrency.strategies.table import make_strategy
 
 BARE = frozenset({"lockdep", "data-race", "leak", "circle"})
 """Without the checks that end an execution before it has shown how it would end."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from concurrency import Observer, Operation, Task
+from sugarbush.concurrency import Task
+from sugarbush.concurrency.lowlevel import Observer, Operation
 
 
 class Event(NamedTuple):

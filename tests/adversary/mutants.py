@@ -17,13 +17,13 @@ import adversary_language
 import pytest
 from adversary_language import Program
 
-from concurrency.audit import Audit
-from concurrency.dependence import Dependence, Scope
-from concurrency.execution import START
-from concurrency.operation import Operation
-from concurrency.runtime import current_task
-from concurrency.simulated import Simulated
-from concurrency.strategy.wakeup import Reversal, Turn
+from sugarbush.concurrency.checks.dependence import Dependence, Scope
+from sugarbush.concurrency.core.execution import START
+from sugarbush.concurrency.core.operation import Operation
+from sugarbush.concurrency.core.runtime import current_task
+from sugarbush.concurrency.runtimes.audited import Audit
+from sugarbush.concurrency.runtimes.simulated import Simulated
+from sugarbush.concurrency.strategies.wakeup import Reversal, Turn
 
 Patch = pytest.MonkeyPatch
 
@@ -79,7 +79,7 @@ def starts_are_seen_by_nobody(patch: Patch) -> None:
 
 
 def cleanup_looks_without_an_operation(patch: Patch) -> None:
-    from concurrency.rcu.srcu import CLEANUP_SRCU_STRUCT
+    from sugarbush.concurrency.rcu.srcu import CLEANUP_SRCU_STRUCT
 
     _program_calls(patch, "cleanup_srcu_struct", _unseen(CLEANUP_SRCU_STRUCT))
 
@@ -89,26 +89,26 @@ def wakers_look_without_an_operation(patch: Patch) -> None:
 
 
 def a_loop_is_what_it_was(patch: Patch) -> None:
-    from concurrency import liveness
-    from concurrency.frames import State
+    from sugarbush.concurrency.core.frames import State
+    from sugarbush.concurrency.runtimes import liveness
 
     patch.setattr(liveness, "own_state", lambda *what: State((), []))
 
 
 def what_never_ran_has_run(patch: Patch) -> None:
     # By the module, since `concurrency.explore` is the function.
-    patch.setattr(sys.modules["concurrency.explore"], "check_runs", lambda *what: None)
-    patch.setattr("concurrency.simulated.check_runs", lambda *what: None)
-    patch.setattr("concurrency.simulated.check_ran", lambda *what: None)
-    patch.setattr("concurrency.result.Result.unexplored", "")
+    patch.setattr(sys.modules["sugarbush.concurrency.search.exploring"], "check_runs", lambda *what: None)
+    patch.setattr("sugarbush.concurrency.runtimes.simulated.check_runs", lambda *what: None)
+    patch.setattr("sugarbush.concurrency.runtimes.simulated.check_ran", lambda *what: None)
+    patch.setattr("sugarbush.concurrency.witness.result.Result.unexplored", "")
 
 
 def nobody_asks_whether_tasks_met(patch: Patch) -> None:
-    patch.setattr("concurrency.result.Result.unexplored", "")
+    patch.setattr("sugarbush.concurrency.witness.result.Result.unexplored", "")
 
 
 def a_field_without_a_kind_is_taken(patch: Patch) -> None:
-    from concurrency import shared
+    from sugarbush.concurrency.memory import shared
 
     true = shared._spell
 
@@ -117,12 +117,12 @@ def a_field_without_a_kind_is_taken(patch: Patch) -> None:
         return spelt if shared._KIND.match(spelt) else f"Unshared[{spelt}]"
 
     patch.setattr(shared, "_spell", spell)
-    patch.setattr("concurrency.result.Result.unexplored", "")
+    patch.setattr("sugarbush.concurrency.witness.result.Result.unexplored", "")
 
 
 def readers_know_what_came_before_the_beginning(patch: Patch) -> None:
     try:
-        from concurrency.rcu.order import GraceOrder
+        from sugarbush.concurrency.rcu.order import GraceOrder
     except ImportError:
         return
     true = GraceOrder._begins
@@ -147,7 +147,7 @@ def nobody_verifies_declarations(patch: Patch) -> None:
 
 
 def timers_order_nothing(patch: Patch) -> None:
-    from concurrency import timer
+    from sugarbush.concurrency.waits import timer
 
     for op in (timer.DEL_TIMER, timer.MOD_TIMER, timer.DEL_TIMER_SYNC_WAIT):
         patch.setattr(op, "orders", lambda obj, arg, result: None, raising=False)
@@ -156,8 +156,8 @@ def timers_order_nothing(patch: Patch) -> None:
 
 def who_spins_is_never_stopped(patch: Patch) -> None:
     """What a store of the same value did when it counted as progress: each look is one, so nobody ever waits."""
-    from concurrency.failure import TaskKilled
-    from concurrency.spin import CPU_RELAX_ON
+    from sugarbush.concurrency.core.failure import TaskKilled
+    from sugarbush.concurrency.core.spin import CPU_RELAX_ON
 
     def relax(self: Simulated) -> None:
         if self._stopping:
@@ -189,8 +189,15 @@ def names_are_computed_from_what_was_freed(patch: Patch) -> None:
         name = getattr(obj, "name", None)
         return name if isinstance(name, str) else type(obj).__name__
 
-    for module in ("waiting", "race", "recorder", "slab", "explain", "story"):
-        patch.setattr(f"concurrency.{module}.label", label, raising=False)
+    for module in (
+        "core.waiting",
+        "checks.race",
+        "checks.recorder",
+        "memory.slab",
+        "witness.explaining",
+        "witness.story",
+    ):
+        patch.setattr(f"sugarbush.concurrency.{module}.label", label, raising=False)
 
 
 def no_order_matters(patch: Patch) -> None:
@@ -208,19 +215,19 @@ def _fields(said: Any) -> dict[str, Any]:
 
 
 def a_reader_waits_for_readers(patch: Patch) -> None:
-    from concurrency.rwsem import HELD, RwSemaphore
+    from sugarbush.concurrency.locks.rwsem import HELD, RwSemaphore
 
     patch.setattr(RwSemaphore, "awaited", lambda self, task: dict.fromkeys(self.holders, HELD))
 
 
 def reports_have_no_place(patch: Patch) -> None:
-    for module in ("lock", "rcu.report", "preempt", "irq"):
-        patch.setattr(f"concurrency.{module}.caller", lambda: "?", raising=False)
-        patch.setattr(f"concurrency.{module}.position", lambda *what: [], raising=False)
+    for module in ("locks.lock", "rcu.report", "cpu.preempt", "cpu.irq"):
+        patch.setattr(f"sugarbush.concurrency.{module}.caller", lambda: "?", raising=False)
+        patch.setattr(f"sugarbush.concurrency.{module}.position", lambda *what: [], raising=False)
 
 
 def tasks_of_a_function_share_its_name(patch: Patch) -> None:
-    patch.setattr("concurrency.simulated.own_name", lambda name, names: name)
+    patch.setattr("sugarbush.concurrency.runtimes.simulated.own_name", lambda name, names: name)
 
 
 MUTANTS: list[Mutant] = [

@@ -15,7 +15,7 @@ from adversary_generate import PROFILES, generate
 from adversary_language import Program, shrunk, source, text_of
 from adversary_never import WAYS, never_passed
 
-from concurrency import ConcurrencyError
+from sugarbush.concurrency import ConcurrencyError
 
 Comparison = Callable[[Program], str]
 

@@ -11,7 +11,12 @@ from adversary_generate import PROFILES, generate
 from adversary_kinds import KINDS
 from adversary_language import OBJECTS, PRELUDE, Block, names_in
 
-import concurrency
+from sugarbush import concurrency
+from sugarbush.concurrency import lowlevel
+
+PLACE = {name: tier for tier in (concurrency, lowlevel) for name in tier.__all__}
+PUBLIC = set(PLACE)
+"""Of both tiers: who writes programs and who writes primitives."""
 
 NO_PRIMITIVE: dict[str, str] = {
     **dict.fromkeys(
@@ -117,7 +122,7 @@ def _kinds(block: Block) -> Iterator[str]:
 
 
 def test_every_public_primitive_is_in_a_generator() -> None:
-    missing = set(concurrency.__all__) - set(NO_PRIMITIVE) - generated()
+    missing = PUBLIC - set(NO_PRIMITIVE) - generated()
     assert not missing, (
         f"no program of the adversary uses {', '.join(sorted(missing))}: add a kind of statement to "
         "adversary_kinds.py, or say in NO_PRIMITIVE why it is no primitive"
@@ -127,11 +132,11 @@ def test_every_public_primitive_is_in_a_generator() -> None:
 def test_every_method_of_a_primitive_is_in_a_generator() -> None:
     missing = []
     for name in CLASSES:
-        made = getattr(concurrency, name)
+        made = getattr(PLACE[name], name)
         methods = {
             method
             for base in made.__mro__
-            if base.__module__.startswith("concurrency")
+            if base.__module__.startswith("sugarbush.concurrency")
             for method, what in vars(base).items()
             if not method.startswith("_") and inspect.isfunction(what)
         }
@@ -144,5 +149,5 @@ def test_every_method_of_a_primitive_is_in_a_generator() -> None:
 
 
 def test_what_is_said_to_be_no_primitive_is_still_public_and_in_no_generator_by_accident() -> None:
-    gone = set(NO_PRIMITIVE) - set(concurrency.__all__)
+    gone = set(NO_PRIMITIVE) - PUBLIC
     assert not gone, f"{', '.join(sorted(gone))} is not public any more: take it from NO_PRIMITIVE"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from concurrency import (
+from sugarbush.concurrency import (
     TASK_UNINTERRUPTIBLE,
     Atomic,
     Barrier,
@@ -41,7 +41,6 @@ from concurrency import (
     del_timer,
     del_timer_sync,
     destroy_rcu_head_on_stack,
-    domain,
     get_state_synchronize_rcu,
     get_state_synchronize_srcu,
     hardirq,
@@ -94,8 +93,9 @@ from concurrency import (
     wake_up_process,
     xchg,
 )
-from concurrency.pressure import Pressure
-from lockdep.gfp import GFP_KERNEL
+from sugarbush.concurrency.lowlevel import domain
+from sugarbush.concurrency.memory.pressure import Pressure
+from sugarbush.lockdep.model.gfp import GFP_KERNEL
 
 
 class Two(Shared):

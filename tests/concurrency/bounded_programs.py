@@ -6,38 +6,40 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from concurrency import (
+from sugarbush.concurrency import (
     Completion,
-    DepthFirst,
     Failure,
     Kind,
     KmemCache,
     Mutex,
-    Observer,
     Once,
-    Operation,
-    Runtime,
     RwSemaphore,
     Semaphore,
     Shared,
-    Simulated,
     cond_resched,
     join,
+    spawn,
+)
+from sugarbush.concurrency.checks.dependence import Dependence
+from sugarbush.concurrency.core.operation import Place
+from sugarbush.concurrency.core.runtime import current_task
+from sugarbush.concurrency.core.sight import Sight, Sights
+from sugarbush.concurrency.core.task import Task
+from sugarbush.concurrency.lowlevel import (
+    DepthFirst,
+    Observer,
+    Operation,
+    Runtime,
+    Simulated,
     peek,
     perform,
     poke,
     quiet,
-    spawn,
 )
-from concurrency.dependence import Dependence
-from concurrency.operation import Place
-from concurrency.runtime import current_task
-from concurrency.sight import Sight, Sights
-from concurrency.strategy.base import Pruned
-from concurrency.strategy.bounded import BoundedDPOR
-from concurrency.strategy.events import Events
-from concurrency.task import Task
-from lockdep.gfp import GFP_KERNEL
+from sugarbush.concurrency.strategies.base import Pruned
+from sugarbush.concurrency.strategies.bounded import BoundedDPOR
+from sugarbush.concurrency.strategies.events import Events
+from sugarbush.lockdep.model.gfp import GFP_KERNEL
 
 Statement = tuple[Any, ...]
 Body = list[Statement]

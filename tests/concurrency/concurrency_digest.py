@@ -7,11 +7,11 @@ import hashlib
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "src")]
 
 from concurrency_programs import Cell, abba, lost_update
 
-from concurrency import (
+from sugarbush.concurrency import (
     KmemCache,
     RwSemaphore,
     Settings,
@@ -22,8 +22,8 @@ from concurrency import (
     rcu_reader,
     spawn,
 )
-from concurrency.strategy.table import make_strategy
-from lockdep.gfp import GFP_KERNEL
+from sugarbush.concurrency.strategies.table import make_strategy
+from sugarbush.lockdep.model.gfp import GFP_KERNEL
 
 
 def mixed() -> None:

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from concurrency import (
+from sugarbush.concurrency import (
     Atomic,
-    Execution,
     Failure,
     Mutex,
-    Observer,
     Once,
     Plain,
     RcuPtr,
     Settings,
     Shared,
-    Simulated,
     Task,
     check,
     explore,
     join,
     spawn,
 )
+from sugarbush.concurrency.lowlevel import Execution, Observer, Simulated
 
 BARE = Settings(without=frozenset({"lockdep", "data-race", "leak"}))
 NO_RACES = Settings(without=frozenset({"data-race"}))

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from concurrency import Failure, Settings, explore
+from sugarbush.concurrency import Failure, Settings, explore
 
 Run = Callable[..., Failure | None]
 

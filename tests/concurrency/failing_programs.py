@@ -14,13 +14,11 @@ from typing import Any
 from concurrency_programs import EverySchedule
 from small_programs import Instruction, Machine
 
-from concurrency import (
+from sugarbush.concurrency import (
     KmemCache,
-    Observer,
     Plain,
     Settings,
     Shared,
-    Simulated,
     Unshared,
     Witness,
     check,
@@ -29,8 +27,9 @@ from concurrency import (
     minimise,
     schedule,
 )
-from concurrency.explain import Claim, Explanation, Moment, Pair, explain
-from concurrency.strategy.replay import Replay
+from sugarbush.concurrency.lowlevel import Observer, Simulated
+from sugarbush.concurrency.strategies.replay import Replay
+from sugarbush.concurrency.witness.explaining import Claim, Explanation, Moment, Pair, explain
 
 GFP_ATOMIC = 0x20
 QUIET = Settings(without=frozenset({"lockdep", "data-race", "leak"}))

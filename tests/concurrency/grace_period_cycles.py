@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager
 from itertools import product
 from typing import Any
 
-from concurrency import Once, Settings, Shared, active, check, join, rcu_reader, spawn, synchronize_rcu
+from sugarbush.concurrency import Once, Settings, Shared, check, join, rcu_reader, spawn, synchronize_rcu
+from sugarbush.concurrency.lowlevel import active
 
 MOST = 3
 """Readers, and grace periods, of a cycle."""

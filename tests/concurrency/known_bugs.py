@@ -12,20 +12,8 @@ from typing import Any
 
 from concurrency_programs import BARE, NO_RACES, Cell, abba, lost_update
 
-from concurrency import (
-    Kind,
-    KmemCache,
-    Mutex,
-    Operation,
-    Plain,
-    Settings,
-    Shared,
-    bug_on,
-    check,
-    join,
-    perform,
-    spawn,
-)
+from sugarbush.concurrency import Kind, KmemCache, Mutex, Plain, Settings, Shared, bug_on, check, join, spawn
+from sugarbush.concurrency.lowlevel import Operation, perform
 
 GFP_ATOMIC = 0x20
 

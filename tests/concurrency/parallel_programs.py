@@ -9,7 +9,7 @@ from pathlib import Path
 
 from concurrency_programs import Cell
 
-from concurrency import check, join, spawn
+from sugarbush.concurrency import check, join, spawn
 
 
 def three_writers() -> None:

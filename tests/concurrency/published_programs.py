@@ -24,7 +24,7 @@ from functools import partial
 from math import comb, factorial
 from typing import Any
 
-from concurrency import (
+from sugarbush.concurrency import (
     Atomic,
     Barrier,
     Condition,

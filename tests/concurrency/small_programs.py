@@ -8,7 +8,7 @@ from typing import Any
 
 from concurrency_programs import EverySchedule
 
-from concurrency import (
+from sugarbush.concurrency import (
     Atomic,
     Completion,
     Condition,
@@ -18,10 +18,8 @@ from concurrency import (
     RwSemaphore,
     Semaphore,
     Shared,
-    Simulated,
     Task,
     WaitQueue,
-    active,
     check,
     join,
     rcu_reader,
@@ -29,8 +27,9 @@ from concurrency import (
     spawn,
     synchronize_rcu,
 )
-from concurrency.dependence import Dependence
-from concurrency.strategy import Pruned
+from sugarbush.concurrency.checks.dependence import Dependence
+from sugarbush.concurrency.lowlevel import Simulated, active
+from sugarbush.concurrency.strategies import Pruned
 
 Instruction = tuple[Any, ...]
 Outcome = tuple[Any, ...]

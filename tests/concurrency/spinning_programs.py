@@ -10,21 +10,21 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from concurrency import (
+from sugarbush.concurrency import (
     READ_ONCE,
     Failure,
     Once,
     Settings,
     Shared,
-    Simulated,
     Spinlock,
     cmpxchg,
     cpu_relax,
     spawn,
     xchg,
 )
-from concurrency.strategy import Pruned
-from concurrency.strategy.table import make_strategy
+from sugarbush.concurrency.lowlevel import Simulated
+from sugarbush.concurrency.strategies import Pruned
+from sugarbush.concurrency.strategies.table import make_strategy
 
 Statement = tuple[Any, ...]
 Program = list[list[Statement]]

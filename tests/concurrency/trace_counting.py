@@ -1,4 +1,4 @@
-"""A second way to count Mazurkiewicz traces, which shares nothing with `concurrency.strategy` or `.dependence`.
+"""A second way to count Mazurkiewicz traces, which shares nothing with `concurrency.strategies` or `.dependence`.
 
 Two executions are one trace if one becomes the other by exchanging neighbouring operations that do not conflict
 (Mazurkiewicz, "Trace theory", LNCS 255). What conflicts is written down here once more, in words of the programs and
@@ -21,7 +21,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from concurrency import ConcurrencyError, Observer, Operation, Shared, Simulated, Task
+from sugarbush.concurrency import ConcurrencyError, Shared, Task
+from sugarbush.concurrency.lowlevel import Observer, Operation, Simulated
 
 Program = Callable[[], Any]
 Trace = frozenset[tuple[frozenset[tuple["Event", str]], ...]]

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from concurrency import Atomic, Mutex, Shared, Unshared, spawn
-from concurrency.shared import KEEP, Order, modify
+from sugarbush.concurrency import Atomic, Mutex, Shared, Unshared, spawn
+from sugarbush.concurrency.memory.shared import KEEP, Order, modify
 
 Body = tuple[Any, ...]
 Program = tuple[int, tuple[Body, ...]]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from concurrency import (
+from sugarbush.concurrency import (
     Atomic,
     Condition,
     Failure,

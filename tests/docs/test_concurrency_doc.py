@@ -23,7 +23,7 @@ def test_the_code_blocks_run_one_after_another() -> None:
 def test_each_limit_is_pinned_by_a_test() -> None:
     named = re.findall(r"`(test_limit_\w+)`", PAGE)
     tests = "".join(
-        path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "concurrency").glob("test_*.py")
+        path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "concurrency").rglob("test_*.py")
     )
     assert len(named) >= 4
     assert sorted(named) == sorted(re.findall(r"def (test_limit_\w+)\(", tests))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from stress.cli import main
+from sugarbush.stress.cli.app import main
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stress.checks import CHECKS
-from vm.lock_order import LOCK_ORDER
+from sugarbush.stress.kit.checks import CHECKS
+from sugarbush.vm.checks.lock_order import LOCK_ORDER
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "vm.md").read_text(encoding="utf-8")
@@ -36,7 +36,7 @@ def test_the_objects_are_where_the_page_says() -> None:
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", section("Objects"), flags=re.MULTILINE)
     assert len(rows) >= 8
     for name, module in rows:
-        assert importlib.import_module(f"vm.{module}").__dict__[name].__name__ == name
+        assert importlib.import_module(f"sugarbush.vm.{module}").__dict__[name].__name__ == name
 
 
 def test_the_lock_order_is_the_one_that_is_asserted() -> None:

@@ -81,14 +81,14 @@ MUTANTS = [
     ),
     Mutant(
         "a handler starts on an empty stack",
-        "ground.py",
+        "state.py",
         "elif ctx.held and ctx.held[-1][1].context == context:",
         "elif ctx.held:",
         DEPENDENCIES,
     ),
     Mutant(
         "a nested handler of one context goes on with its stack",
-        "ground.py",
+        "state.py",
         "elif ctx.held and ctx.held[-1][1].context == context:",
         "elif False:",
         DEPENDENCIES,
@@ -283,14 +283,14 @@ MUTANTS = [
     ),
     Mutant(
         "release does not reach into the interrupted context",
-        "ground.py",
+        "state.py",
         "        entries = context_entries(ctx)\n        first",
         "        entries = ctx.held\n        first",
         STACK,
     ),
     Mutant(
         "release of a lock not held is reported",
-        "ground.py",
+        "state.py",
         "            self._not_held(ctx, lock_map)",
         "            pass",
         STACK,
@@ -318,7 +318,7 @@ MUTANTS = [
     ),
     Mutant(
         "an acquire is hidden while the validator is off",
-        "ground.py",
+        "state.py",
         "return not ctx.off and lock_map.key is not NO_TRACK",
         "return lock_map.key is not NO_TRACK",
         STACK,
@@ -423,25 +423,29 @@ MUTANTS = [
         IRQS,
     ),
     # 1.9 Wait types
-    Mutant("trylocks may wait for nothing", "waits.py", "if acquire.trylock or wanted", "if wanted", WAITS),
+    Mutant(
+        "trylocks may wait for nothing", "prove/waits.py", "if acquire.trylock or wanted", "if wanted", WAITS
+    ),
     Mutant(
         "every held lock limits",
-        "waits.py",
+        "prove/waits.py",
         "limit = min(limit, owned.wait_inner)",
         "limit = owned.wait_inner",
         WAITS,
     ),
     Mutant(
         "the outer type of the wanted lock counts",
-        "waits.py",
+        "prove/waits.py",
         "if wanted.wait_outer <= limit:",
         "if wanted.wait_inner <= limit:",
         WAITS,
     ),
-    Mutant("an override sets the limit", "waits.py", "LockType.WAIT_OVERRIDE:", "LockType.PERCPU:", WAITS),
+    Mutant(
+        "an override sets the limit", "prove/waits.py", "LockType.WAIT_OVERRIDE:", "LockType.PERCPU:", WAITS
+    ),
     Mutant(
         "a handler that is not threaded may only spin",
-        "waits.py",
+        "prove/waits.py",
         "WaitType.SPIN if chain.key & NOT_THREADED else WaitType.CONFIG",
         "WaitType.CONFIG",
         IRQS,
@@ -559,7 +563,7 @@ MUTANTS = [
     ),
     Mutant(
         "a second instance of a guard reopens its cycles",
-        "ground.py",
+        "state.py",
         "if family.instances == 2:",
         "if False:",
         HOLES,
@@ -574,7 +578,7 @@ MUTANTS = [
     # 1.1 Classes, bad input
     Mutant(
         "subclasses are classes of their own",
-        "ground.py",
+        "state.py",
         "subclass = subclass or",
         "subclass = 0 and",
         STACK,
@@ -582,14 +586,14 @@ MUTANTS = [
     Mutant("asserts tell modes apart", "asserts.py", "(entry[1].read > 0) == (read > 0)", "True", ASSERTS),
     Mutant(
         "a key of a foreign type is refused",
-        "ground.py",
+        "state.py",
         "if not isinstance(key, LockClassKey):",
         "if False:",
         BAD,
     ),
     Mutant(
         "a subclass out of range is refused",
-        "ground.py",
+        "state.py",
         "if not 0 <= subclass < SUBCLASS_LIMIT:",
         "if False:",
         BAD,

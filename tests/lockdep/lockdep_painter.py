@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from lockdep_world import World
 
-from lockdep import LockMap, WaitType, gfp
-from lockdep.waiting import wait_map
-from lockdep.ww import WwClass, WwTicket
+from sugarbush.lockdep import LockMap, WaitType
+from sugarbush.lockdep.engine.waiting import wait_map
+from sugarbush.lockdep.engine.ww import WwClass, WwTicket
+from sugarbush.lockdep.model import gfp
 
 SCENARIOS: dict[str, Callable[[World], None]] = {}
 

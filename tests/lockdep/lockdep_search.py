@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import permutations, product
 
-from lockdep import LockClassKey, Lockdep, LockMap, ReportKind, TaskContext
+from sugarbush.lockdep import LockClassKey, Lockdep, LockMap, ReportKind, TaskContext
 
 Acquire = tuple[int, int]
 Task = tuple[Acquire, ...]

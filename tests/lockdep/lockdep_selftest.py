@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from lockdep import LockClassKey, Lockdep, LockMap, LockType, TaskContext, WaitType, gfp
-from lockdep.ww import WwClass, WwMutex, WwTicket
+from sugarbush.lockdep import LockClassKey, Lockdep, LockMap, LockType, TaskContext, WaitType
+from sugarbush.lockdep.engine.ww import WwClass, WwMutex, WwTicket
+from sugarbush.lockdep.model import gfp
 
 DATA = Path(__file__).parents[1] / "data" / "lockdep" / "selftests.jsonl"
 COLUMNS = ("spin", "wlock", "rlock", "mutex", "wsem", "rsem", "rtmutex")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lockdep import LockClassKey, Lockdep, LockMap, Report, ReportKind, TaskContext, WaitType
+from sugarbush.lockdep import LockClassKey, Lockdep, LockMap, Report, ReportKind, TaskContext, WaitType
 
 
 class World:
@@ -87,14 +87,14 @@ class World:
 
     def edges(self) -> set[str]:
         """The dependency graph, as ``A -EN|SN> B``."""
-        from lockdep.snapshot import take
+        from sugarbush.lockdep.show.snapshot import take
 
         snapshot = take(self.lockdep)
         names = snapshot.names
         return {f"{names[e.prev]} -{'|'.join(e.kinds)}> {names[e.next]}" for e in snapshot.edges}
 
     def usage(self, name: str) -> str:
-        from lockdep.snapshot import take
+        from sugarbush.lockdep.show.snapshot import take
 
         (row,) = (row for row in take(self.lockdep).classes if row.name == name)
         return row.usage

@@ -9,10 +9,10 @@ from statistics import median
 
 import pytest
 
-from concurrency import Kind, Result, Settings, explore
-from stress import scenarios
-from stress.patch import applied
-from stress.scenario import Scenario
+from sugarbush.concurrency import Kind, Result, Settings, explore
+from sugarbush.stress.cli import built_in as scenarios
+from sugarbush.stress.kit.patches import applied
+from sugarbush.stress.kit.scenarios import Scenario
 
 SILENT = ("coverage", "migration-entry-locked", "migration-entry-owner")
 BUG_ON = "pfn_swap_entry_to_page(): BUG_ON(is_migration_entry(entry) && !PageLocked(p))"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from concurrency import Result, explore
-from stress import scenarios
-from stress.bug import Bug, all_bugs
-from stress.patch import applied
-from stress.scenario import Scenario
+from sugarbush.concurrency import Result, explore
+from sugarbush.stress.cli import built_in as scenarios
+from sugarbush.stress.kit.bugs import Bug, all_bugs
+from sugarbush.stress.kit.patches import applied
+from sugarbush.stress.kit.scenarios import Scenario
 
 assert scenarios.brk_false_vma
 BUGS = [pytest.param(bug, id=bug.name) for bug in all_bugs()]

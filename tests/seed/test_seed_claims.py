@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
-from concurrency import Kind, Result, Settings, explore, join, quiet, spawn
-from stress.catalogue import brk_false_vma, vma_expand_lock_order, vma_expand_no_lock
-from stress.checks import model_observers
-from stress.patch import Patch, applied
-from stress.process import Process
-from stress.workloads.mappings import BASE, end, fill, map_pages, swallow
-from stress.workloads.pages import compact_page, heap, page
-from vm.layout import PAGE_SIZE
-from vm.machine import boot
-from vm.munmap import do_munmap
+from sugarbush.concurrency import Kind, Result, Settings, explore, join, spawn
+from sugarbush.concurrency.lowlevel import quiet
+from sugarbush.stress.catalogue import brk_false_vma, vma_expand_lock_order, vma_expand_no_lock
+from sugarbush.stress.kit.checks import model_observers
+from sugarbush.stress.kit.patches import Patch, applied
+from sugarbush.stress.kit.process import Process
+from sugarbush.stress.workloads.mappings import BASE, end, fill, map_pages, swallow
+from sugarbush.stress.workloads.pages import compact_page, heap, page
+from sugarbush.vm.objects.layout import PAGE_SIZE
+from sugarbush.vm.vmas.machine import boot
+from sugarbush.vm.vmas.munmap import do_munmap
 
 BUG_ON = "pfn_swap_entry_to_page(): BUG_ON(is_migration_entry(entry) && !PageLocked(p))"
 

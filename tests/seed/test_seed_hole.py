@@ -10,26 +10,26 @@ from typing import Any
 
 import pytest
 
-from concurrency import Settings, explore, join, spawn
-from stress.catalogue import brk_false_vma, brk_false_vma_huge, stack_grows_in_place
-from stress.patch import Patch, applied, patch
-from stress.process import Process
-from stress.workloads.mappings import map_pages
-from stress.workloads.pages import HEAP, compact_page, heap, page
-from vm import brk
-from vm.adjust import vma_expand
-from vm.filemap import fput
-from vm.find import vma_lookup
-from vm.huge_split_pmd import vma_adjust_trans_huge
-from vm.khugepaged import collapse_huge_page
-from vm.layout import PAGE_SIZE, STACK_GUARD_GAP, VM_ACCOUNT, VM_DATA_FLAGS
-from vm.madvise import sys_madvise
-from vm.mm import mmap_read_lock, mmap_read_unlock
-from vm.mm_types import AddressSpace, MmStruct, VmArea
-from vm.mman import MADV_HUGEPAGE, MAP_FIXED, MAP_GROWSDOWN, MAP_PRIVATE
-from vm.mmap import sys_mmap
-from vm.munmap import do_munmap
-from vm.user import Killed, user_load
+from sugarbush.concurrency import Settings, explore, join, spawn
+from sugarbush.stress.catalogue import brk_false_vma, brk_false_vma_huge, stack_grows_in_place
+from sugarbush.stress.kit.patches import Patch, applied, patch
+from sugarbush.stress.kit.process import Process
+from sugarbush.stress.workloads.mappings import map_pages
+from sugarbush.stress.workloads.pages import HEAP, compact_page, heap, page
+from sugarbush.vm.access.user import Killed, user_load
+from sugarbush.vm.files.filemap import fput
+from sugarbush.vm.huge.huge_split_pmd import vma_adjust_trans_huge
+from sugarbush.vm.huge.khugepaged import collapse_huge_page
+from sugarbush.vm.objects.layout import PAGE_SIZE, STACK_GUARD_GAP, VM_ACCOUNT, VM_DATA_FLAGS
+from sugarbush.vm.objects.mm_types import AddressSpace, MmStruct, VmArea
+from sugarbush.vm.spaces.find import vma_lookup
+from sugarbush.vm.spaces.mm import mmap_read_lock, mmap_read_unlock
+from sugarbush.vm.syscalls import brk
+from sugarbush.vm.syscalls.madvise import sys_madvise
+from sugarbush.vm.syscalls.mman import MADV_HUGEPAGE, MAP_FIXED, MAP_GROWSDOWN, MAP_PRIVATE
+from sugarbush.vm.syscalls.mmap import sys_mmap
+from sugarbush.vm.vmas.adjust import vma_expand
+from sugarbush.vm.vmas.munmap import do_munmap
 
 # -- (a) a stack that grows into the range while it is emptied --------------------------------------------------------
 

@@ -6,21 +6,22 @@ from collections.abc import Callable
 
 import pytest
 
-from concurrency import Result, Settings, explore, join, spawn
-from stress.catalogue import brk_false_vma, brk_false_vma_huge
-from stress.patch import Patch, applied, patch
-from stress.workloads.pages import HEAP, heap, migrate_huge, page
-from vm import brk, huge_split_pmd
-from vm.adjust import split_vma
-from vm.find import vma_find
-from vm.huge_split_pmd import vma_adjust_trans_huge
-from vm.khugepaged import collapse_huge_page
-from vm.layout import PAGE_SIZE
-from vm.madvise import sys_madvise
-from vm.mm import mmap_write_lock, mmap_write_unlock
-from vm.mm_types import MmStruct, VmArea
-from vm.mman import MADV_HUGEPAGE
-from vm.user import user_load
+from sugarbush.concurrency import Result, Settings, explore, join, spawn
+from sugarbush.stress.catalogue import brk_false_vma, brk_false_vma_huge
+from sugarbush.stress.kit.patches import Patch, applied, patch
+from sugarbush.stress.workloads.pages import HEAP, heap, migrate_huge, page
+from sugarbush.vm.access.user import user_load
+from sugarbush.vm.huge import huge_split_pmd
+from sugarbush.vm.huge.huge_split_pmd import vma_adjust_trans_huge
+from sugarbush.vm.huge.khugepaged import collapse_huge_page
+from sugarbush.vm.objects.layout import PAGE_SIZE
+from sugarbush.vm.objects.mm_types import MmStruct, VmArea
+from sugarbush.vm.spaces.find import vma_find
+from sugarbush.vm.spaces.mm import mmap_write_lock, mmap_write_unlock
+from sugarbush.vm.syscalls import brk
+from sugarbush.vm.syscalls.madvise import sys_madvise
+from sugarbush.vm.syscalls.mman import MADV_HUGEPAGE
+from sugarbush.vm.vmas.adjust import split_vma
 
 BEGINS_LATER = (
     "kernel BUG at mm/huge_memory.c: __split_huge_pmd_locked(): VM_BUG_ON_VMA(vma->vm_start > haddr, vma)"

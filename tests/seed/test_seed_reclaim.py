@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from concurrency import Kind, Result, Settings, explore
-from lockdep.gfp import GFP_KERNEL, gfpflags_allow_blocking
-from stress.checks import model_observers
-from stress.patch import Patch, applied, patch
-from stress.workloads.pages import heap, page
-from tree.alloc import SlabNodes
-from tree.node import MapleNode
-from vm import adjust
-from vm.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
-from vm.interval_tree import post_update_vma, pre_update_vma
-from vm.mm_types import VmArea
-from vm.vma_lock import vma_start_write
-from vm.vmscan import allow_direct_reclaim, kswapd
+from sugarbush.concurrency import Kind, Result, Settings, explore
+from sugarbush.lockdep.model.gfp import GFP_KERNEL, gfpflags_allow_blocking
+from sugarbush.stress.kit.checks import model_observers
+from sugarbush.stress.kit.patches import Patch, applied, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.tree.core.alloc import SlabNodes
+from sugarbush.tree.core.node import MapleNode
+from sugarbush.vm.objects.mm_types import VmArea
+from sugarbush.vm.reclaim.vmscan import allow_direct_reclaim, kswapd
+from sugarbush.vm.reverse.anon_vma import anon_vma_lock_write, anon_vma_unlock_write
+from sugarbush.vm.reverse.interval_tree import post_update_vma, pre_update_vma
+from sugarbush.vm.spaces.vma_lock import vma_start_write
+from sugarbush.vm.vmas import adjust
 
 EXECUTIONS = 100
 _as_it_is = adjust.vma_adjust

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from concurrency import Settings, explore
-from lockdep.gfp import GFP_KERNEL
-from stress.checks import model_observers
-from stress.patch import Patch, applied, patch
-from stress.workloads.pages import heap, page
-from tree import MapleTree, MaState, NoMemory, StaleState
-from tree.alloc import PlainNodes
-from tree.layout import NODE_SIZE
-from tree.node import MapleNode
-from vm import munmap
-from vm.adjust import split_vma
-from vm.find import vma_find
-from vm.layout import PAGE_SIZE, USER_PGTABLES_CEILING
-from vm.mm_types import MmStruct, VmArea
-from vm.munmap import remove_vma
-from vm.zap import unmap_region
+from sugarbush.concurrency import Settings, explore
+from sugarbush.lockdep.model.gfp import GFP_KERNEL
+from sugarbush.stress.kit.checks import model_observers
+from sugarbush.stress.kit.patches import Patch, applied, patch
+from sugarbush.stress.workloads.pages import heap, page
+from sugarbush.tree import MapleTree, MaState, NoMemory, StaleState
+from sugarbush.tree.core.alloc import PlainNodes
+from sugarbush.tree.core.layout import NODE_SIZE
+from sugarbush.tree.core.node import MapleNode
+from sugarbush.vm.objects.layout import PAGE_SIZE, USER_PGTABLES_CEILING
+from sugarbush.vm.objects.mm_types import MmStruct, VmArea
+from sugarbush.vm.spaces.find import vma_find
+from sugarbush.vm.vmas import munmap
+from sugarbush.vm.vmas.adjust import split_vma
+from sugarbush.vm.vmas.munmap import remove_vma
+from sugarbush.vm.vmas.zap import unmap_region
 
 
 class Counted(PlainNodes):

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from stress import bug, load, scenario
+from sugarbush.stress.kit import bugs as bug
+from sugarbush.stress.kit import load
+from sugarbush.stress.kit import scenarios as scenario
 
 sys.path.insert(0, str(Path(__file__).parent))
 

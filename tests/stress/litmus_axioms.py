@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import permutations, product
 from typing import Any
 
-from stress.litmus.source import Litmus
+from sugarbush.stress.litmus.source import Litmus
 
 Rows = list[int]
 _ATOMIC = re.compile(

@@ -17,14 +17,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[2])]
+sys.path[:0] = [str(Path(__file__).parents[2] / "src")]
 
-from concurrency import Observer, explore, replay
-from concurrency.failure import without_places
-from stress import registry
-from stress.bug import all_bugs
-from stress.patch import applied
-from stress.scenario import find_scenario
+from sugarbush.concurrency import explore, replay
+from sugarbush.concurrency.core.failure import without_places
+from sugarbush.concurrency.lowlevel import Observer
+from sugarbush.stress.kit import registry
+from sugarbush.stress.kit.bugs import all_bugs
+from sugarbush.stress.kit.patches import applied
+from sugarbush.stress.kit.scenarios import find_scenario
 
 registry.load()
 FILE = Path(__file__).parents[1] / "data" / "schedules" / "recorded.jsonl"

@@ -8,9 +8,26 @@ from typing import Any
 
 import pytest
 
-from concurrency import Mutex, RwSemaphore, Spinlock, Task
-from concurrency.irq import LOCAL_IRQ_ENABLE
-from concurrency.rcu import (
+from sugarbush.concurrency import Mutex, RwSemaphore, Spinlock, Task
+from sugarbush.concurrency.cpu.irq import LOCAL_IRQ_ENABLE
+from sugarbush.concurrency.locks.rwlock import WRITE_LOCK, WRITE_UNLOCK
+from sugarbush.concurrency.locks.rwsem import (
+    DOWN_READ,
+    DOWN_READ_SLOW,
+    DOWN_READ_TRYLOCK,
+    DOWN_WRITE,
+    DOWN_WRITE_SLOW,
+    DOWNGRADE_WRITE,
+    UP_READ,
+)
+from sugarbush.concurrency.locks.semaphore import DOWN_TRYLOCK, UP
+from sugarbush.concurrency.locks.seqlock import (
+    READ_SEQCOUNT_BEGIN,
+    WRITE_SEQCOUNT_BEGIN,
+    WRITE_SEQCOUNT_END,
+    SeqLock,
+)
+from sugarbush.concurrency.rcu import (
     RCU_CALLBACKS,
     RCU_READ_UNLOCK,
     RCU_READ_UNLOCK_NESTED,
@@ -20,20 +37,8 @@ from concurrency.rcu import (
     RcuDomain,
     SrcuStruct,
 )
-from concurrency.rcu.queue import CallbackQueues
-from concurrency.rcu.tasks import TasksDomain
-from concurrency.rwlock import WRITE_LOCK, WRITE_UNLOCK
-from concurrency.rwsem import (
-    DOWN_READ,
-    DOWN_READ_SLOW,
-    DOWN_READ_TRYLOCK,
-    DOWN_WRITE,
-    DOWN_WRITE_SLOW,
-    DOWNGRADE_WRITE,
-    UP_READ,
-)
-from concurrency.semaphore import DOWN_TRYLOCK, UP
-from concurrency.seqlock import READ_SEQCOUNT_BEGIN, WRITE_SEQCOUNT_BEGIN, WRITE_SEQCOUNT_END, SeqLock
+from sugarbush.concurrency.rcu.queue import CallbackQueues
+from sugarbush.concurrency.rcu.tasks import TasksDomain
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from interval_model import IntervalModel
 from tree_replay import CountingNodes
 
-from tree import MAX, Busy, Exists, MapleTree, MaState, NoMemory
-from tree.layout import LEAF_64
-from tree.node import MapleNode
+from sugarbush.tree import MAX, Busy, Exists, MapleTree, MaState, NoMemory
+from sugarbush.tree.core.layout import LEAF_64
+from sugarbush.tree.core.node import MapleNode
 
 INSIDE, RANGE, LEAF, INNER, TREE = "inside", "range", "leaf", "inner", "tree"
 BORDERS = (INSIDE, RANGE, LEAF, INNER, TREE)
@@ -330,4 +330,4 @@ WAYS: dict[str, Callable[[Walk, int, int, int | None], None]] = {
     "allocate": Walk.allocate,
 }
 PLAIN_WAYS = ("store_range", "by_cursor", "insert", "erase", "allocate")
-"""With nodes that are never out of memory, which the common store has to itself (`tree.alone`)."""
+"""With nodes that are never out of memory, which the common store has to itself (`tree.write.alone`)."""

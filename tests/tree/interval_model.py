@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tree import MAX
+from sugarbush.tree import MAX
 
 Range = tuple[int, int, Any]
 

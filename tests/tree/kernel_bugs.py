@@ -11,16 +11,17 @@ from typing import Any
 
 import pytest
 
-from concurrency.operation import Access, Operation
-from concurrency.runtime import Runtime
-from lockdep.gfp import GFP_NOWAIT
-from tree import climb, gaps, preallocate, publish, search, spanning, stash, write
-from tree.big import BigNode
-from tree.climb import DeadNode
-from tree.layout import LEAF_64, MAX, RANGE_64
-from tree.node import DEAD, MapleNode
-from tree.operations import MARK_DEAD, STORE_PIVOT, STORE_SLOT, stepping
-from tree.place import Place
+from sugarbush.concurrency.core.operation import Access, Operation
+from sugarbush.concurrency.core.runtime import Runtime
+from sugarbush.lockdep.model.gfp import GFP_NOWAIT
+from sugarbush.tree.core.layout import LEAF_64, MAX, RANGE_64
+from sugarbush.tree.core.node import DEAD, MapleNode
+from sugarbush.tree.core.operations import MARK_DEAD, STORE_PIVOT, STORE_SLOT, stepping
+from sugarbush.tree.core.place import Place
+from sugarbush.tree.read import climb, gaps, search
+from sugarbush.tree.read.climb import DeadNode
+from sugarbush.tree.write import preallocate, publish, spanning, stash, write
+from sugarbush.tree.write.big import BigNode
 
 
 def patch(monkeypatch: pytest.MonkeyPatch, original: Callable[..., Any], bug: Callable[..., Any]) -> None:
@@ -28,7 +29,7 @@ def patch(monkeypatch: pytest.MonkeyPatch, original: Callable[..., Any], bug: Ca
     places = [
         (module, name)
         for module in list(sys.modules.values())
-        if getattr(module, "__name__", "").partition(".")[0] == "tree"
+        if getattr(module, "__name__", "").startswith("sugarbush.tree.")
         for name, value in vars(module).items()
         if value is original
     ]

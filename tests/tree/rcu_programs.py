@@ -11,8 +11,8 @@ from typing import Any
 
 from interval_model import IntervalModel
 
-from concurrency import check, join, rcu_barrier, rcu_reader, spawn
-from tree import MAX, MapleTree, MaState, State
+from sugarbush.concurrency import check, join, rcu_barrier, rcu_reader, spawn
+from sugarbush.tree import MAX, MapleTree, MaState, State
 
 Store = tuple[int, int, Any]
 SPAN = 6

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tree import MAX, ZERO_ENTRY, MapleTree, MaState, TreeError
-from tree.layout import ARANGE_64, KIND_NAMES, LEAF_64
-from tree.node import MapleNode
+from sugarbush.tree import MAX, ZERO_ENTRY, MapleTree, MaState, TreeError
+from sugarbush.tree.core.layout import ARANGE_64, KIND_NAMES, LEAF_64
+from sugarbush.tree.core.node import MapleNode
 
 DATA = Path(__file__).parent.parent / "data" / "maple"
 ERRNO = {12: "-ENOMEM", 16: "-EBUSY", 17: "-EEXIST", 22: "-EINVAL"}

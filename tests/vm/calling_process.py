@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 from vm_world import HEAP
 
-from concurrency import quiet
-from vm.brk import sys_brk
-from vm.errno import EFAULT, ENOMEM
-from vm.exec import STACK_TOP_MAX, bprm_mm_init, setup_arg_pages
-from vm.exit import exit_mmap
-from vm.fork import sys_fork
-from vm.layout import PAGE_SIZE, VM_READ, VM_WIPEONFORK, VM_WRITE
-from vm.machine import Machine
-from vm.madvise import sys_madvise
-from vm.mempolicy import do_mbind
-from vm.migrate import compact_zone
-from vm.mm_types import MmStruct
-from vm.mman import (
+from sugarbush.concurrency.lowlevel import quiet
+from sugarbush.vm.access.user import Killed, user_load, user_store
+from sugarbush.vm.objects.errno import EFAULT, ENOMEM
+from sugarbush.vm.objects.layout import PAGE_SIZE, VM_READ, VM_WIPEONFORK, VM_WRITE
+from sugarbush.vm.objects.mm_types import MmStruct
+from sugarbush.vm.reclaim.mempolicy import do_mbind
+from sugarbush.vm.reclaim.migrate import compact_zone
+from sugarbush.vm.reclaim.workqueue import Workqueue
+from sugarbush.vm.syscalls.brk import sys_brk
+from sugarbush.vm.syscalls.exec import STACK_TOP_MAX, bprm_mm_init, setup_arg_pages
+from sugarbush.vm.syscalls.fork import sys_fork
+from sugarbush.vm.syscalls.madvise import sys_madvise
+from sugarbush.vm.syscalls.mman import (
     MADV_DONTDUMP,
     MADV_DONTFORK,
     MADV_DONTNEED,
@@ -33,12 +33,12 @@ from vm.mman import (
     MREMAP_FIXED,
     MREMAP_MAYMOVE,
 )
-from vm.mmap import sys_mmap
-from vm.mprotect import sys_mprotect
-from vm.mremap import sys_mremap
-from vm.munmap import do_munmap
-from vm.user import Killed, user_load, user_store
-from vm.workqueue import Workqueue
+from sugarbush.vm.syscalls.mmap import sys_mmap
+from sugarbush.vm.syscalls.mprotect import sys_mprotect
+from sugarbush.vm.syscalls.mremap import sys_mremap
+from sugarbush.vm.vmas.exit import exit_mmap
+from sugarbush.vm.vmas.machine import Machine
+from sugarbush.vm.vmas.munmap import do_munmap
 
 BASE = HEAP - 8 * PAGE_SIZE
 PAGES = 16

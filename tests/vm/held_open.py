@@ -11,9 +11,9 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from concurrency import Settings, Task
-from concurrency.execution import Execution
-from concurrency.runtime import active
+from sugarbush.concurrency import Settings, Task
+from sugarbush.concurrency.core.execution import Execution
+from sugarbush.concurrency.core.runtime import active
 
 
 class OneTask:

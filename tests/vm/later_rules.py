@@ -5,16 +5,17 @@ from __future__ import annotations
 import platform
 import re
 
-from stress.patch import Patch, patch
-from vm import madvise, merge, mmap, modify, mprotect
-from vm.adjust import vma_expand
-from vm.find import vma_find, vma_prev
-from vm.layout import PAGE_SHIFT, VM_ACCOUNT, VM_MAYWRITE, VM_SHARED, VM_WRITE
-from vm.merge import can_vma_merge_after, can_vma_merge_before
-from vm.mm_types import AddressSpace, AnonVma, MmStruct, VmArea
-from vm.protect import change_protection
-from vm.tlb import MmuGather
-from vm.vma import vma_is_anonymous, vma_set_page_prot
+from sugarbush.stress.kit.patches import Patch, patch
+from sugarbush.vm.frames.tlb import MmuGather
+from sugarbush.vm.objects.layout import PAGE_SHIFT, VM_ACCOUNT, VM_MAYWRITE, VM_SHARED, VM_WRITE
+from sugarbush.vm.objects.mm_types import AddressSpace, AnonVma, MmStruct, VmArea
+from sugarbush.vm.spaces.find import vma_find, vma_prev
+from sugarbush.vm.spaces.vma import vma_is_anonymous, vma_set_page_prot
+from sugarbush.vm.syscalls import madvise, mmap, mprotect
+from sugarbush.vm.vmas import merge, modify
+from sugarbush.vm.vmas.adjust import vma_expand
+from sugarbush.vm.vmas.merge import can_vma_merge_after, can_vma_merge_before
+from sugarbush.vm.vmas.protect import change_protection
 
 
 def release() -> tuple[int, ...]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from vm.layout import (
-    PAGE_SIZE,
-)
-from vm.mman import (
+from sugarbush.vm.objects.layout import PAGE_SIZE
+from sugarbush.vm.syscalls.mman import (
     MADV_COLD,
     MADV_DODUMP,
     MADV_DOFORK,

@@ -21,20 +21,20 @@ from typing import Any
 from later_rules import release, rules
 from real_calls import HEAP, HIGH, LOW, PAGES, Call, Calls, Shown
 
-from concurrency import quiet
-from stress.patch import applied
-from vm.brk import sys_brk
-from vm.exit import exit_mmap
-from vm.fork import sys_fork
-from vm.layout import PAGE_SHIFT, VM_EXEC, VM_READ, VM_SHARED, VM_WRITE
-from vm.machine import Machine, boot
-from vm.madvise import sys_madvise
-from vm.mm_types import AddressSpace, MmStruct, VmArea
-from vm.mmap import sys_mmap
-from vm.mprotect import sys_mprotect
-from vm.mremap import sys_mremap
-from vm.munmap import do_munmap
-from vm.user import user_store
+from sugarbush.concurrency.lowlevel import quiet
+from sugarbush.stress.kit.patches import applied
+from sugarbush.vm.access.user import user_store
+from sugarbush.vm.objects.layout import PAGE_SHIFT, VM_EXEC, VM_READ, VM_SHARED, VM_WRITE
+from sugarbush.vm.objects.mm_types import AddressSpace, MmStruct, VmArea
+from sugarbush.vm.syscalls.brk import sys_brk
+from sugarbush.vm.syscalls.fork import sys_fork
+from sugarbush.vm.syscalls.madvise import sys_madvise
+from sugarbush.vm.syscalls.mmap import sys_mmap
+from sugarbush.vm.syscalls.mprotect import sys_mprotect
+from sugarbush.vm.syscalls.mremap import sys_mremap
+from sugarbush.vm.vmas.exit import exit_mmap
+from sugarbush.vm.vmas.machine import Machine, boot
+from sugarbush.vm.vmas.munmap import do_munmap
 
 CALLS_A_PROCESS = 24
 

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 
 from hypothesis import strategies as st
 
-from concurrency import Observer, Result, Settings, explore, quiet
-from stress.checks import model_observers
-from vm.brk import sys_brk
-from vm.errno import EINVAL, ENOMEM
-from vm.exit import exit_mmap
-from vm.invariants import coverage, huge_in_vma, mapcounts, rights, swap_counts, vma_index
-from vm.layout import (
+from sugarbush.concurrency import Result, Settings, explore
+from sugarbush.concurrency.lowlevel import Observer, quiet
+from sugarbush.stress.kit.checks import model_observers
+from sugarbush.vm.access.user import Killed, user_load, user_store
+from sugarbush.vm.checks.invariants import coverage, huge_in_vma, mapcounts, rights, swap_counts, vma_index
+from sugarbush.vm.checks.rmap_invariants import anon_vma_chain, interval_tree
+from sugarbush.vm.objects.errno import EINVAL, ENOMEM
+from sugarbush.vm.objects.layout import (
     MMAP_MIN_ADDR,
     PAGE_SIZE,
     TASK_SIZE,
@@ -22,14 +23,14 @@ from vm.layout import (
     VM_WRITE,
     page_align,
 )
-from vm.machine import Machine
-from vm.migrate import compact_zone
-from vm.mm import get_mm_counter
-from vm.mm_types import MM_ANONPAGES
-from vm.mmap import do_mmap
-from vm.munmap import do_munmap
-from vm.rmap_invariants import anon_vma_chain, interval_tree
-from vm.user import Killed, user_load, user_store
+from sugarbush.vm.objects.mm_types import MM_ANONPAGES
+from sugarbush.vm.reclaim.migrate import compact_zone
+from sugarbush.vm.spaces.mm import get_mm_counter
+from sugarbush.vm.syscalls.brk import sys_brk
+from sugarbush.vm.syscalls.mmap import do_mmap
+from sugarbush.vm.vmas.exit import exit_mmap
+from sugarbush.vm.vmas.machine import Machine
+from sugarbush.vm.vmas.munmap import do_munmap
 
 HEAP = 0x10_0000
 WINDOW = 20

@@ -6,13 +6,13 @@ A new one is a file with a class like those, and its name in `READERS`.
 
 from typing import Final
 
-from lockdep.read.others.base import OtherReader, OtherReading
-from lockdep.read.others.go import Go
-from lockdep.read.others.helgrind import Helgrind
-from lockdep.read.others.java import Java
-from lockdep.read.others.optee import OpTee
-from lockdep.read.others.tsan import Tsan
-from lockdep.read.others.witness import Witness
+from sugarbush.lockdep.read.others.base import OtherReader, OtherReading
+from sugarbush.lockdep.read.others.go import Go
+from sugarbush.lockdep.read.others.helgrind import Helgrind
+from sugarbush.lockdep.read.others.java import Java
+from sugarbush.lockdep.read.others.optee import OpTee
+from sugarbush.lockdep.read.others.tsan import Tsan
+from sugarbush.lockdep.read.others.witness import Witness
 
 READERS: Final[tuple[type[OtherReader], ...]] = (Tsan, Witness, OpTee, Java, Go, Helgrind)
 PARTS: Final = tuple(part for reader in READERS for part in reader.parts)

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol
 
-from lockdep.read.model import NOBODY, NOWHERE, UNKNOWN, LogReport
-from lockdep.read.titles import own
-from lockdep.reports.base import ClassLine, ReportKind, Stack, TaskLine
-from lockdep.reports.order import Link
-from lockdep.trace import Frame
+from sugarbush.lockdep.model import ClassLine, Frame, ReportKind, Stack, TaskLine
+from sugarbush.lockdep.read.model import NOBODY, NOWHERE, UNKNOWN, LogReport
+from sugarbush.lockdep.read.titles import own
+from sugarbush.lockdep.reports import Link
 
 MOST: Final = 4000
 """Lines of one report."""

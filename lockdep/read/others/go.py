@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Final
 
-from lockdep.read.model import NOBODY, LogReport
-from lockdep.read.others.base import MOST, OtherReading
-from lockdep.reports.base import ReportKind
-from lockdep.reports.irq import UsageTrace
-from lockdep.trace import Frame
+from sugarbush.lockdep.model import Frame, ReportKind
+from sugarbush.lockdep.read.model import NOBODY, LogReport
+from sugarbush.lockdep.read.others.base import MOST, OtherReading
+from sugarbush.lockdep.reports import UsageTrace
 
 _OPENS: Final = "fatal error: all goroutines are asleep - deadlock!"
 _ROUTINE: Final = re.compile(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Final
 
-from lockdep.read.model import LogReport
-from lockdep.read.others.base import MOST, Edge, OtherReading, circular
-from lockdep.trace import Frame
+from sugarbush.lockdep.model import Frame
+from sugarbush.lockdep.read.model import LogReport
+from sugarbush.lockdep.read.others.base import MOST, Edge, OtherReading, circular
 
 _PREFIX: Final = re.compile(r"^==\d+== ?")
 _OPENS: Final = re.compile(

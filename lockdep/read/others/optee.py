@@ -8,9 +8,9 @@ import itertools
 import re
 from typing import ClassVar, Final
 
-from lockdep.read.model import LogReport
-from lockdep.read.others.base import MOST, Edge, OtherReading, circular
-from lockdep.trace import Frame
+from sugarbush.lockdep.model import Frame
+from sugarbush.lockdep.read.model import LogReport
+from sugarbush.lockdep.read.others.base import MOST, Edge, OtherReading, circular
 
 _PREFIX: Final = re.compile(r"^[EIDFM]/T[CA]:\S*(?: \d+)*\s+")
 _CYCLE: Final = re.compile(r"\s*-> Shortest cycle:\s*(?P<first>.*)$")

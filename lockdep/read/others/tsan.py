@@ -7,9 +7,9 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Final
 
-from lockdep.read.model import LogReport
-from lockdep.read.others.base import MOST, Edge, OtherReading, circular
-from lockdep.trace import Frame
+from sugarbush.lockdep.model import Frame
+from sugarbush.lockdep.read.model import LogReport
+from sugarbush.lockdep.read.others.base import MOST, Edge, OtherReading, circular
 
 _CYCLE: Final = re.compile(r"\s*Cycle in lock order graph: (?P<cycle>(?:Mutex )?M\d+.*)$")
 _ACQUIRED: Final = re.compile(

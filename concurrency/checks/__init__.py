@@ -1,0 +1,31 @@
+"""Who watches: the race detector, the link to lockdep, sections, what depends on what, recorders."""
+
+from sugarbush.concurrency.checks.dependence import REACHING, Dependence, Footprint, either_first, takes_lock
+from sugarbush.concurrency.checks.looks import balance, only_looks, same_value, tries
+from sugarbush.concurrency.checks.meeting import Meeting
+from sugarbush.concurrency.checks.race import Clock, RaceDetector
+from sugarbush.concurrency.checks.recorder import Event, Recorder
+from sugarbush.concurrency.checks.sections import Sections
+from sugarbush.concurrency.checks.snapshot import describe, describe_tasks
+from sugarbush.concurrency.checks.validator import LockValidator
+
+__all__ = [
+    "REACHING",
+    "Clock",
+    "Dependence",
+    "Event",
+    "Footprint",
+    "LockValidator",
+    "Meeting",
+    "RaceDetector",
+    "Recorder",
+    "Sections",
+    "balance",
+    "describe",
+    "describe_tasks",
+    "either_first",
+    "only_looks",
+    "same_value",
+    "takes_lock",
+    "tries",
+]

@@ -1,0 +1,69 @@
+"""What a task may do where it stands: sleeping, and allocating.
+
+Sleeping is forbidden under a spinlock, inside an RCU reader, and with interrupts or bottom halves off; kernel:
+might_sleep() in kernel/sched/core.c, v6.6.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sugarbush.concurrency.core.failure import Failure, Kind
+from sugarbush.concurrency.core.operation import Access, Operation
+from sugarbush.concurrency.core.runtime import checked, current_task, fail, perform
+from sugarbush.concurrency.core.site import caller
+from sugarbush.concurrency.core.task import Task
+from sugarbush.concurrency.core.waiting import position
+
+
+def _is_asleep(place: Any, task: Task, _arg: object) -> bool:
+    return task in place.asleep
+
+
+WILL_SLEEP = Operation("get_current_state", Access.READ_ONCE, effect=_is_asleep, local=True)
+"""The task looks at its own state, which whoever wakes it sets: so this is an operation on where it sleeps."""
+
+
+def might_sleep(*, state: bool = True) -> None:
+    """Fail if the calling task may not sleep here, whether or not it would have to wait.
+
+    With `state` also if it is about to sleep already (`set_current_state`, `prepare_to_wait`): the wait here would
+    end that sleep.
+    """
+    task = current_task()
+    # `dozing` is the task's own, so that this costs an operation only where a task may be about to sleep.
+    if (
+        state
+        and task.dozing
+        and checked("atomic-sleep")
+        and perform(WILL_SLEEP, task.wait_queue or task.sleep)
+    ):
+        fail(
+            Failure(
+                Kind.LOCKDEP,
+                f"WARNING: do not call blocking ops when !TASK_RUNNING, at {caller()}",
+                "\n".join(
+                    [
+                        f"{task.name} is about to sleep"
+                        + ("" if task.wait_queue is None else f" on the queue {task.wait_queue.name}"),
+                        *position(task),
+                    ]
+                ),
+                check="atomic-sleep",
+            )
+        )
+    if (task.preempt_count or task.rcu_nesting or task.irqs_off) and checked("atomic-sleep"):
+        fail(
+            Failure(
+                Kind.LOCKDEP,
+                f"BUG: sleeping function called from invalid context at {caller()}",
+                "\n".join(
+                    [
+                        f"in_atomic(): {task.preempt_count}, irqs_disabled(): {int(task.irqs_off)}, "
+                        f"RCU nest depth: {task.rcu_nesting}, expected: 0, pid: {task.id}, name: {task.name}",
+                        *position(task),
+                    ]
+                ),
+                check="atomic-sleep",
+            )
+        )

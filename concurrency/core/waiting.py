@@ -1,0 +1,286 @@
+"""Who waits for what, and who for whom in a circle: the words of a deadlock and of all that does not end."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from types import FrameType, MemberDescriptorType
+from typing import Any
+
+from sugarbush.concurrency.core.failure import Failure, Kind
+from sugarbush.concurrency.core.runtime import JOIN, POISONED, active, quiet
+from sugarbush.concurrency.core.site import caller, place_in, spell, stack
+from sugarbush.concurrency.core.task import Task, task_number
+from sugarbush.lockdep.model import Held
+
+
+def label(obj: object) -> str:
+    """How reports call an object: its name, or its class.
+
+    A class may compute its name from fields. That is code of the program: it runs here as a look from outside, so that
+    none of its accesses is an operation, and never on an object that was freed, where it would be a use after free
+    that no task has made. Such an object is called by the name that is stored in it, or by its class.
+    """
+    kind = type(obj)
+    found = _in_class(kind, "name")
+    is_stored = found is None or isinstance(found, str | MemberDescriptorType)
+    name = None
+    if is_stored:
+        try:
+            name = object.__getattribute__(obj, "name")
+        except AttributeError:
+            pass
+    elif not is_freed(obj):
+        with quiet():
+            try:
+                name = obj.name  # type: ignore[attr-defined]
+            except Exception:
+                # What cannot say its name has a class all the same: the report is about something else.
+                pass
+    return name if isinstance(name, str) else kind.__name__
+
+
+def _in_class(kind: type, name: str) -> object:
+    """What the classes of an object say about an attribute, without asking the object."""
+    for base in kind.__mro__:
+        if name in base.__dict__:
+            return base.__dict__[name]
+    return None
+
+
+def is_freed(obj: object) -> bool:
+    """`obj` was freed to its slab cache, so that whoever touches it uses it after that."""
+    return POISONED in type(obj).__dict__
+
+
+def is_ready(task: Task) -> bool:
+    """Whether `task` could go on now; seen from outside. What was freed makes nobody ready."""
+    op = task.op
+    if op is None or op.ready is None:
+        return True
+    return not is_freed(task.obj) and op.ready(task.obj, task)
+
+
+def names(tasks: Iterable[Task]) -> str:
+    """The names of some tasks, in one line."""
+    return ", ".join(task.name for task in tasks)
+
+
+def where(task: Task) -> str:
+    """``file:line`` of the user's code that a task of the running program is in; "?" if it has not begun."""
+    if task.thread:
+        return spell(place_in(sys._current_frames().get(task.thread)) or task.born)
+    if task.greenlet is None:
+        return spell(task.born)
+    frame: FrameType | None = task.greenlet.gr_frame
+    return caller() if frame is None else spell(place_in(frame) or task.born)
+
+
+def _face(obj: object, name: str) -> Any:
+    """The method `name` of `obj`; None if it has none, or was freed: to ask it then would be a use after free."""
+    # Looked up in the class: a field of a Shared object may have any name, and to look at it would be an operation.
+    return None if is_freed(obj) else getattr(type(obj), name, None)
+
+
+def _times_held(obj: object, task: Task) -> int | None:
+    """How often `task` holds `obj` now; None if that is nothing to hold, or does not know."""
+    times: Callable[[Any, Task], int] | None = _face(obj, "times_held")
+    return None if times is None else times(obj, task)
+
+
+def _dep_map(obj: object) -> object:
+    try:
+        return object.__getattribute__(obj, "dep_map")
+    except AttributeError:
+        return None
+
+
+def held_now(task: Task, asked_for: object = None) -> list[Held]:
+    """What the lock validator knows that a task holds, without what it has only asked for; oldest first.
+
+    The validator is told of a lock when it is asked for, so that an order shows itself whoever comes first. Whether
+    the task has it by now only the lock itself knows. `asked_for` is what the calling task asks for just now where the
+    runtime has not noted that yet (`Task.obj`): inside the effect of an acquire, or while an observer is asked.
+    """
+    held = task.context.held
+    obj = task.obj if asked_for is None else asked_for
+    asked = _dep_map(obj)
+    times = None if asked is None else _times_held(obj, task)
+    # A task can have asked for one lock only that it does not hold: the object of its last operation. For that of an
+    # operation that has taken effect since, what the lock says is right, too.
+    if times is None or sum(_stands_for(entry, asked) for entry in held) <= times:
+        return list(held)
+    kept = []
+    for entry in held:
+        mine = _stands_for(entry, asked)
+        if not mine or times >= mine:
+            kept.append(entry)
+        times -= mine
+    return kept
+
+
+def _stands_for(entry: Held, dep_map: object) -> int:
+    """How many holds of a map an entry of the held stack stands for: itself, and what a nest lock merged into it."""
+    extra = entry[4]
+    merged = () if extra is None else extra.merged
+    return (entry[0] is dep_map) + sum(other is dep_map for other in merged)
+
+
+def holds(task: Task, asked_for: object = None) -> list[str]:
+    """What a task holds, oldest first: each lock, and where it was taken if the lock validator watches.
+
+    `asked_for` as for `held_now`.
+    """
+    found: list[str] = []
+    known: set[object] = set()
+    for lock, chain, code, at, extra in held_now(task, asked_for):
+        for one in (lock, *([] if extra is None else extra.merged)):
+            known.add(one)
+            how = " to read" if chain.read else ""
+            found.append(f"{one.name}{how}, taken at {spell((code, at))}")
+    # Without the validator nobody keeps a list; but what others wait for can be asked who holds it.
+    rt = active.runtime
+    if rt is not None and "lockdep" in rt.without:
+        for other in rt.tasks:
+            dep_map = None if other.ended else _dep_map(other.obj)
+            if dep_map is not None and dep_map not in known and _times_held(other.obj, task):
+                known.add(dep_map)
+                found.append(label(other.obj))
+    return found
+
+
+def sections(task: Task) -> list[str]:
+    """What a task is inside of besides locks, outermost first, as far as somebody has recorded it (`Sections`)."""
+    return [f"is inside {what}, begun at {spell(where)}" for what, where in task.inside]
+
+
+def position(task: Task, asked_for: object = None) -> list[str]:
+    """For the report of something that the calling task, `task`, has just done: what it holds, and its stack.
+
+    `asked_for` as for `held_now`.
+    """
+    lines = [f"{task.name} holds {lock}" for lock in holds(task, asked_for)] or [f"{task.name} holds no lock"]
+    lines += [f"{task.name} {section}" for section in sections(task)]
+    return [*lines, "stack backtrace:", *(f"  {frame}" for frame in stack())]
+
+
+def _reasons(task: Task) -> list[str]:
+    """What the object that `task` waits for says about that, if it says anything."""
+    why: Callable[[Any, Task], list[str]] | None = _face(task.obj, "why_waiting")
+    return [] if why is None else why(task.obj, task)
+
+
+def is_waiting(task: Task) -> bool:
+    """`task` of the running program has announced an operation that cannot take effect now."""
+    rt = active.runtime
+    return rt is not None and rt.waits(task)
+
+
+def waits(task: Task) -> str:
+    """What a task waits for, and who would have to do what before it can go on."""
+    assert task.op is not None
+    if is_freed(task.obj):
+        return f"waits in {task.op.name}({label(task.obj)}), which was freed"
+    told = f"waits in {task.op.name}({label(task.obj)})"
+    by: dict[str, list[Task]] = {}
+    for other, how in awaited(task).items():
+        by.setdefault(how, []).append(other)
+    return told + "".join(f", {how.format(names(tasks))}" for how, tasks in by.items() if how)
+
+
+def _paragraph(task: Task, what: str, *more: str) -> str:
+    """One task: what it does, where, and what it holds."""
+    return "\n  ".join(
+        [
+            f"{task.name} {what}",
+            f"at {where(task)}",
+            *more,
+            *(f"holds {lock}" for lock in holds(task)),
+            *sections(task),
+        ]
+    )
+
+
+def awaited(task: Task) -> Mapping[Task, str]:
+    """The tasks without each of which `task`, which waits, can never go on, in the order to tell them.
+
+    With each stands how to say that, with ``{}`` for its name ("held by {}", "queued behind {}"); "" where the
+    operation says it already. A task is named only if nobody else could do in its place what `task` waits for.
+    """
+    if task.op is JOIN:
+        assert isinstance(task.obj, Task)
+        return {task.obj: ""}
+    who: Callable[[Any, Task], Mapping[Task, str]] | None = _face(task.obj, "awaited")
+    return {} if who is None else who(task.obj, task)
+
+
+def circle(task: Task, is_blocked: Callable[[Task], bool]) -> list[Task]:
+    """The tasks that wait for each other in a circle which `task` closes by waiting; empty if there is none.
+
+    None of them can ever go on, whatever the others do. It is a shortest one, and begins with its first task.
+    """
+    # Breadth first: with a reader behind a queued writer behind a reader there is a way round that leaves nobody out,
+    # and every longer one tells of tasks that are only held up, too.
+    trail = {task: task}
+    left = deque([task])
+    while left:
+        one = left.popleft()
+        for other in awaited(one):
+            if other is task:
+                found = [one]
+                while found[-1] is not task:
+                    found.append(trail[found[-1]])
+                found.reverse()
+                first = min(range(len(found)), key=lambda at: found[at].id)
+                return found[first:] + found[:first]
+            if other not in trail and is_blocked(other):
+                trail[other] = one
+                left.append(other)
+    return []
+
+
+def describe_circle(tasks: list[Task]) -> Failure:
+    """The failure of an execution in which these tasks wait for each other in a circle."""
+    who = " -> ".join(task.name for task in [*tasks, tasks[0]])
+    told = [_paragraph(task, waits(task), *_reasons(task)) for task in tasks]
+    return Failure(Kind.DEADLOCK, f"deadlock: a circle of waits ({who})", "\n".join(told))
+
+
+def describe_deadlock(stuck: list[Task]) -> Failure:
+    """The failure of an execution in which no task can go on; `stuck` are those that have not ended.
+
+    Of the daemons those are told that somebody waits for: the one that would run a callback, say.
+    """
+    told = [task for task in stuck if task.op is not None and not task.daemon]
+    for task in told:
+        told += [other for other in awaited(task) if other in stuck and other not in told]
+    lines = [
+        _paragraph(
+            task, waits(task), *_reasons(task), *([] if any(awaited(task).values()) else [_nobody(task)])
+        )
+        for task in sorted(told, key=task_number)
+    ]
+    who = names(task for task in stuck if not task.daemon)
+    return Failure(Kind.DEADLOCK, f"deadlock: no task can go on ({who})", "\n".join(lines))
+
+
+def _nobody(task: Task) -> str:
+    return "which cannot end" if task.op is JOIN else "nobody is left who could wake it"
+
+
+def doings(tasks: list[Task], counts: Mapping[Task, int]) -> str:
+    """What each task is doing that has not ended; `counts` are the operations that it has made of late."""
+    told = []
+    for task in tasks:
+        if task.ended or (task.daemon and not counts.get(task)):
+            continue
+        if is_waiting(task) and not task.has_looked:
+            what = waits(task)
+        elif task.has_looked or task.spins:
+            what = "spins"
+        else:
+            what = "runs"
+        count = counts.get(task)
+        told.append(_paragraph(task, f"{what}: {count} operations" if count else what))
+    return "\n".join(told)

@@ -1,0 +1,53 @@
+"""What a task does to the CPU that it runs on: interrupts, bottom halves, preemption."""
+
+from sugarbush.concurrency.cpu.irq import (
+    HARDIRQ_ENTER,
+    HARDIRQ_EXIT,
+    LOCAL_BH_DISABLE,
+    LOCAL_BH_ENABLE,
+    LOCAL_IRQ_DISABLE,
+    LOCAL_IRQ_ENABLE,
+    SOFTIRQ_ENTER,
+    SOFTIRQ_EXIT,
+    hardirq,
+    irqs_disabled,
+    local_bh_disable,
+    local_bh_enable,
+    local_irq_disable,
+    local_irq_enable,
+    local_irq_restore,
+    local_irq_save,
+    softirq,
+)
+from sugarbush.concurrency.cpu.preempt import (
+    PREEMPT_DISABLE,
+    PREEMPT_ENABLE,
+    cond_resched,
+    preempt_disable,
+    preempt_enable,
+)
+
+__all__ = [
+    "HARDIRQ_ENTER",
+    "HARDIRQ_EXIT",
+    "LOCAL_BH_DISABLE",
+    "LOCAL_BH_ENABLE",
+    "LOCAL_IRQ_DISABLE",
+    "LOCAL_IRQ_ENABLE",
+    "PREEMPT_DISABLE",
+    "PREEMPT_ENABLE",
+    "SOFTIRQ_ENTER",
+    "SOFTIRQ_EXIT",
+    "cond_resched",
+    "hardirq",
+    "irqs_disabled",
+    "local_bh_disable",
+    "local_bh_enable",
+    "local_irq_disable",
+    "local_irq_enable",
+    "local_irq_restore",
+    "local_irq_save",
+    "preempt_disable",
+    "preempt_enable",
+    "softirq",
+]

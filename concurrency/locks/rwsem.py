@@ -1,0 +1,224 @@
+"""rw_semaphore: many readers or one writer, with a queue in which a waiting writer stops new readers.
+
+Kernel: struct rw_semaphore in kernel/locking/rwsem.c, v6.6. Simpler here: the queue is served strictly in order, so
+the hand-off bit is not needed; a running writer may still take a free lock before those that wait, as there. A
+trylock fails while anybody waits, as there (RWSEM_FLAG_WAITERS is in RWSEM_READ_FAILED_MASK).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sugarbush.concurrency.core import (
+    Dep,
+    Operation,
+    Task,
+    checked,
+    current_task,
+    looking_from_outside,
+    might_sleep,
+    of_oneself,
+    perform,
+)
+from sugarbush.concurrency.locks.lock import HELD, QUEUED, Lock, SharedLock, nested
+from sugarbush.lockdep import LockClassKey
+
+
+class RwSemaphore(SharedLock):
+    """A sleeping reader/writer lock with downgrade and queued writers."""
+
+    __slots__ = ("_queue",)
+
+    def __init__(self, name: str = "rwsem", key: LockClassKey | None = None) -> None:
+        super().__init__(name, key)
+        self._queue: list[tuple[Task, bool]] = []
+        """Who waits, oldest first, and whether to write."""
+
+    @property
+    def holders(self) -> tuple[Task, ...]:
+        """The writer, or the readers in the order in which they came."""
+        return tuple(self._readers) if self._writer is None else (self._writer,)
+
+    @property
+    def unheld(self) -> bool:
+        """See `Lock.unheld`."""
+        return self._writer is None and not self._readers
+
+    def as_seen(self) -> object:
+        """The state as operations can see it: readers next to each other are in no order."""
+        queue: list[object] = []
+        for task, writes in self._queue:
+            if not writes and queue and isinstance(queue[-1], set):
+                queue[-1].add(task.id)
+            else:
+                queue.append(task.id if writes else {task.id})
+        return self._writer, sorted(task.id for task in self._readers), queue
+
+    def awaited(self, task: Task) -> Mapping[Task, str]:
+        """See `Lock.awaited`. A reader waits for writers only: who holds it, and who stands before it in the queue.
+
+        A writer waits for all who hold it and all who stand before it. Example: `a` reads, `b` waits to write, `c`
+        waits to read. Then `b` waits for `a`, and `c` for `b`; that `c` cannot go on before `a` has left follows from
+        the two, and a report that said it itself would leave out who is in the way.
+        """
+        # As `_may_read` and `_may_write` have it, which is what makes each of them indispensable.
+        waiters = [waiter for waiter, _ in self._queue]
+        at = waiters.index(task)
+        writes = self._queue[at][1]
+        holders = self.holders if writes or self._writer is not None else ()
+        before = [waiter for waiter, writing in self._queue[:at] if writes or writing]
+        return {**dict.fromkeys(before, QUEUED), **dict.fromkeys(holders, HELD)}
+
+    def down_read(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
+        """Take it for reading, after the writers that wait already."""
+        might_sleep()
+        if not perform(DOWN_READ, self, nested(subclass, nest_lock)):
+            perform(DOWN_READ_SLOW, self)
+
+    def down_write(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
+        """Take it alone; from now on new readers wait."""
+        might_sleep()
+        if not perform(DOWN_WRITE, self, nested(subclass, nest_lock)):
+            perform(DOWN_WRITE_SLOW, self)
+
+    def down_read_trylock(self) -> bool:
+        """Take it for reading if no writer holds it and nobody waits."""
+        return bool(perform(DOWN_READ_TRYLOCK, self))
+
+    def down_write_trylock(self) -> bool:
+        """Take it alone if nobody holds it and nobody waits."""
+        return bool(perform(DOWN_WRITE_TRYLOCK, self))
+
+    def up_read(self) -> None:
+        """End one read hold of the calling task."""
+        perform(UP_READ, self)
+
+    def up_write(self) -> None:
+        """End the write hold."""
+        perform(UP_WRITE, self)
+
+    def downgrade_write(self) -> None:
+        """Turn the write hold into a read hold, letting no writer in between."""
+        perform(DOWNGRADE_WRITE, self)
+
+    @of_oneself
+    def assert_held_write(self) -> None:
+        """Fail unless the calling task holds it for writing; kernel: lockdep_assert_held_write()."""
+        if self._writer is not current_task() and checked("lockdep") and not looking_from_outside():
+            self._not_held("lockdep_assert_held_write")
+
+
+def _no_writer_waits(sem: RwSemaphore) -> bool:
+    return not any(writes for _, writes in sem._queue)
+
+
+def _read_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
+    if sem._writer is None and _no_writer_waits(sem):
+        sem._readers.append(task)
+        return True
+    sem._queue.append((task, False))
+    return False
+
+
+def _write_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
+    if sem.unheld:
+        sem._writer = task
+        return True
+    sem._queue.append((task, True))
+    return False
+
+
+def _may_read(sem: RwSemaphore, task: Task) -> bool:
+    """No writer holds it, and none waits before this reader."""
+    if sem._writer is not None:
+        return False
+    for waiter, writes in sem._queue:
+        if waiter is task:
+            return True
+        if writes:
+            return False
+    return True
+
+
+def _may_write(sem: RwSemaphore, task: Task) -> bool:
+    return sem.unheld and sem._queue[0][0] is task
+
+
+def _leave_queue_reading(sem: RwSemaphore, task: Task, _arg: object) -> None:
+    sem._queue.remove((task, False))
+    sem._readers.append(task)
+
+
+def _leave_queue_writing(sem: RwSemaphore, task: Task, _arg: object) -> None:
+    sem._queue.remove((task, True))
+    sem._writer = task
+
+
+def _try_read(sem: RwSemaphore, task: Task, _arg: object) -> bool:
+    if sem._writer is not None or sem._queue:
+        return False
+    sem._readers.append(task)
+    return True
+
+
+def _try_write(sem: RwSemaphore, task: Task, _arg: object) -> bool:
+    if not sem.unheld or sem._queue:
+        return False
+    sem._writer = task
+    return True
+
+
+def _up_read(sem: RwSemaphore, task: Task, _arg: object) -> None:
+    if task not in sem._readers:
+        sem._unheld_release("up_read")
+    sem._readers.remove(task)
+
+
+def _up_write(sem: RwSemaphore, task: Task, _arg: object) -> None:
+    if sem._writer is not task:
+        sem._unheld_release("up_write")
+    sem._writer = None
+
+
+def _downgrade(sem: RwSemaphore, task: Task, _arg: object) -> None:
+    if sem._writer is not task:
+        sem._unheld_release("downgrade_write")
+    sem._writer = None
+    sem._readers.append(task)
+
+
+_READ = ("writers",)
+_WRITE = ("writers", "readers")
+
+DOWN_READ = Operation(
+    "down_read", effect=_read_or_queue, wakes=True, dep=Dep.ACQUIRE_READ, acquires=_READ, local=True
+)
+DOWN_WRITE = Operation(
+    "down_write", effect=_write_or_queue, wakes=True, dep=Dep.ACQUIRE, acquires=_WRITE, local=True
+)
+DOWN_READ_SLOW = Operation(
+    "down_read_slowpath", ready=_may_read, effect=_leave_queue_reading, wakes=True, acquires=_READ, local=True
+)
+DOWN_WRITE_SLOW = Operation(
+    "down_write_slowpath",
+    ready=_may_write,
+    effect=_leave_queue_writing,
+    wakes=True,
+    acquires=_WRITE,
+    local=True,
+)
+DOWN_READ_TRYLOCK = Operation(
+    "down_read_trylock", effect=_try_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ, local=True
+)
+DOWN_WRITE_TRYLOCK = Operation(
+    "down_write_trylock", effect=_try_write, wakes=True, dep=Dep.TRY, acquires=_WRITE, local=True
+)
+UP_READ = Operation(
+    "up_read", effect=_up_read, wakes=True, dep=Dep.RELEASE, releases=("readers",), local=True
+)
+UP_WRITE = Operation(
+    "up_write", effect=_up_write, wakes=True, dep=Dep.RELEASE, releases=("writers",), local=True
+)
+DOWNGRADE_WRITE = Operation(
+    "downgrade_write", effect=_downgrade, wakes=True, dep=Dep.DOWNGRADE, releases=("writers",), local=True
+)

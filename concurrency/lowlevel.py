@@ -1,0 +1,103 @@
+"""The lower tier: what who writes primitives, strategies, observers and runtimes needs.
+
+`sugarbush.concurrency` is for those who write programs; nothing is in both. docs/primitives.md and CONTRIBUTING.md say
+how the names of this tier are used. Example, a counter whose only operation is one that others can see:
+
+    from sugarbush.concurrency.lowlevel import Access, Operation, perform
+
+    def _count(tally, task, arg):
+        tally.total += 1
+
+    COUNT = Operation("count", Access.ACQ_REL, effect=_count, local=True)
+
+    class Tally:
+        def __init__(self):
+            self.total = 0
+
+        def count(self):
+            perform(COUNT, self)
+"""
+
+from sugarbush.concurrency.checks import Event, LockValidator, RaceDetector, Recorder
+from sugarbush.concurrency.core import (
+    Access,
+    Datum,
+    Dep,
+    Execution,
+    Fence,
+    Observer,
+    Operation,
+    Runtime,
+    Segment,
+    TaskKilled,
+    active,
+    checked,
+    domain,
+    fail,
+    perform,
+    quiet,
+)
+from sugarbush.concurrency.locks import Lock, OwnedLock, lock_class_key, owned_operations
+from sugarbush.concurrency.memory import LeakCheck, Order, Pressure, peek, poke
+from sugarbush.concurrency.rcu import RcuCheck
+from sugarbush.concurrency.runtimes import Audit, Simulated, Threaded, WrongDeclaration
+from sugarbush.concurrency.search import Sampler, audit
+from sugarbush.concurrency.strategies import (
+    DPOR,
+    PCT,
+    POS,
+    SURW,
+    DepthFirst,
+    RandomWalk,
+    Replay,
+    Search,
+    Strategy,
+)
+
+__all__ = [
+    "DPOR",
+    "PCT",
+    "POS",
+    "SURW",
+    "Access",
+    "Audit",
+    "Datum",
+    "Dep",
+    "DepthFirst",
+    "Event",
+    "Execution",
+    "Fence",
+    "LeakCheck",
+    "Lock",
+    "LockValidator",
+    "Observer",
+    "Operation",
+    "Order",
+    "OwnedLock",
+    "Pressure",
+    "RaceDetector",
+    "RandomWalk",
+    "RcuCheck",
+    "Recorder",
+    "Replay",
+    "Runtime",
+    "Sampler",
+    "Search",
+    "Segment",
+    "Simulated",
+    "Strategy",
+    "TaskKilled",
+    "Threaded",
+    "WrongDeclaration",
+    "active",
+    "audit",
+    "checked",
+    "domain",
+    "fail",
+    "lock_class_key",
+    "owned_operations",
+    "peek",
+    "perform",
+    "poke",
+    "quiet",
+]

@@ -1,0 +1,243 @@
+"""Slab caches: typed allocation with GFP flags; a freed object is poisoned, a lost one is a leak.
+
+Kernel: kmem_cache_alloc() in mm/slub.c with KASAN, v6.6. An object is never handed out again after it was freed (as
+under KASAN's quarantine), so every touch of a stale reference is seen, except in a cache that is type-safe by RCU,
+whose memory may be reused at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from sugarbush.concurrency.core import (
+    POISONED,
+    Failure,
+    Kind,
+    Observer,
+    Operation,
+    Runtime,
+    active,
+    caller,
+    check_runs,
+    checked,
+    current_task,
+    domain,
+    fail,
+    might_sleep,
+    perform,
+)
+from sugarbush.concurrency.memory.pressure import may_reclaim
+from sugarbush.lockdep.model import GFP_DIRECT_RECLAIM, GFP_NOFAIL, gfpflags_allow_blocking
+
+T = TypeVar("T")
+
+ALLOC = Operation("kmem_cache_alloc")
+ALLOC_REUSABLE = Operation("kmem_cache_alloc")
+"""From a cache that is type-safe by RCU: what was freed before may be handed out."""
+FREE = Operation("kmem_cache_free", releases=("freed",))
+FREE_STEPPED = Operation("kmem_cache_free", releases=("freed",))
+"""Of an object that tasks touch by operations only."""
+REUSE = Operation("kmem_cache_reuse", acquires=("freed",))
+"""What the last owner of reused memory did is before all that the next one does."""
+
+
+class SlabDomain:
+    """What is alive and what was freed in one execution."""
+
+    def __init__(self) -> None:
+        self.alive: dict[int, tuple[Any, KmemCache[Any], str]] = {}
+        self.freed: dict[int, tuple[Any, KmemCache[Any], str, str]] = {}
+        self.reusable: dict[KmemCache[Any], list[Any]] = {}
+
+
+class KmemCache(Generic[T]):
+    """A cache of objects made by `ctor`.
+
+    `object_size` is in bytes (a 4096-byte page holds ``4096 // object_size``). With `typesafe_by_rcu` a freed object
+    is not poisoned and may be handed out again at once: readers must check what they found.
+
+    `stepped` declares that a task touches an object only by an operation on it, or after one and before its next
+    one on it. Freeing then depends on operations on this object, else on everything (`concurrency.checks.dependence`).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        ctor: Callable[..., T],
+        *,
+        object_size: int = 0,
+        typesafe_by_rcu: bool = False,
+        stepped: bool = False,
+    ) -> None:
+        check_runs(ctor, f"the constructor of the cache {name}")
+        self.name = name
+        self.object_size = object_size
+        self.typesafe_by_rcu = typesafe_by_rcu
+        self._alloc = ALLOC_REUSABLE if typesafe_by_rcu else ALLOC
+        self._free = FREE_STEPPED if stepped and not typesafe_by_rcu else FREE
+        self._ctor = ctor
+        self.frees_for_all = not stepped and not typesafe_by_rcu
+        """Freeing one of its objects makes every later touch a failure, and nobody has said which touches there are."""
+
+    def alloc(self, gfp: int, *args: Any) -> T | None:
+        """A new object, `ctor(*args)`; None if there is no memory, which only a choice can bring about."""
+        rt = active.runtime
+        if gfpflags_allow_blocking(gfp):
+            might_sleep()
+        if rt is None:
+            return self._ctor(*args)
+        rt.might_alloc(gfp)
+        if gfp & GFP_DIRECT_RECLAIM:
+            may_reclaim(rt)
+        rt.step(self._alloc, self)
+        if rt.faults and not gfp & GFP_NOFAIL and rt.choose(2, f"allocation of {self.name} fails"):
+            rt.faults -= 1
+            return None
+        obj = self._new(args)
+        rt.made(obj)
+        return obj
+
+    def _new(self, args: tuple[Any, ...]) -> T:
+        slab = domain(SlabDomain)
+        reusable = slab.reusable.get(self)
+        obj: T
+        if reusable:
+            obj = reusable.pop()
+            perform(REUSE, obj)
+            obj.__init__(*args)  # type: ignore[misc]
+        else:
+            obj = self._ctor(*args)
+        slab.alive[id(obj)] = (obj, self, _where())
+        return obj
+
+    def alloc_bulk(self, gfp: int, n: int) -> list[T]:
+        """`n` objects, or an empty list if there is no memory for all of them; kernel: kmem_cache_alloc_bulk()."""
+        objects: list[T] = []
+        for _ in range(n):
+            obj = self.alloc(gfp)
+            if obj is None:
+                for taken in objects:
+                    self.free(taken)
+                return []
+            objects.append(obj)
+        return objects
+
+    def adopt(self, obj: T) -> None:
+        """Count `obj`, which was made without the cache, as one of its own from here on: so it can be freed, and is a
+        leak if it is not. For what is there from the beginning, and whose end is the exception (vfree() of a swap map).
+        """
+        if active.runtime is not None:
+            domain(SlabDomain).alive[id(obj)] = (obj, self, _where())
+
+    def free(self, obj: T) -> None:
+        """Give `obj` back; any later touch of it is a use after free, freeing it again a double free."""
+        rt = active.runtime
+        if rt is None:
+            return
+        rt.perform(self._free, obj)
+        slab = domain(SlabDomain)
+        entry = slab.alive.pop(id(obj), None)
+        if entry is None:
+            _double_free(self, obj, slab)
+            return
+        if self.typesafe_by_rcu:
+            slab.reusable.setdefault(self, []).append(obj)
+            return
+        slab.freed[id(obj)] = (*entry, _where())
+        object.__setattr__(obj, "__class__", _poisoned(type(obj)))
+
+    def __repr__(self) -> str:
+        return f"<KmemCache {self.name}>"
+
+
+class LeakCheck(Observer):
+    """At the end of an execution nothing from a slab cache may be alive."""
+
+    def __init__(self) -> None:
+        self._runtime: Runtime | None = None
+
+    def begin(self, runtime: Runtime) -> None:
+        """See `Observer.begin`."""
+        self._runtime = runtime
+
+    def finished(self) -> None:
+        """See `Observer.finished`."""
+        if self._runtime is None or "leak" in self._runtime.without:
+            return
+        slab = self._runtime.domains.get(SlabDomain)
+        alive = {} if slab is None else slab.alive
+        if alive:
+            counts: dict[str, int] = {}
+            for _, cache, _ in alive.values():
+                counts[cache.name] = counts.get(cache.name, 0) + 1
+            summary = ", ".join(f"{count} of {name}" for name, count in counts.items())
+            where = "\n".join(f"{cache.name} allocated by {site}" for _, cache, site in alive.values())
+            raise Failure(Kind.LEAK, f"leak: {summary} never freed", where, check="leak")
+
+
+def _where() -> str:
+    return f"{current_task().name} at {caller()}"
+
+
+def _double_free(cache: KmemCache[Any], obj: Any, slab: SlabDomain) -> None:
+    if not checked("double-free"):
+        return
+    entry = slab.freed.get(id(obj))
+    if entry is not None:
+        detail = f"allocated by {entry[2]}, freed by {entry[3]}"
+    elif any(free is obj for free in slab.reusable.get(cache, ())):
+        detail = "it is free already"
+    else:
+        detail = "it was never allocated from a cache in this execution"
+    headline = f"BUG: KASAN: double-free of {cache.name} by {_where()}"
+    fail(Failure(Kind.DOUBLE_FREE, headline, detail, check="double-free"))
+
+
+def _poisoned(cls: type) -> type:
+    """A subclass of the same layout, every touch of which is a use after free."""
+    found: type | None = cls.__dict__.get("_poisoned")
+    if found is None:
+
+        def touch(obj: object, name: str, *_value: object) -> object:
+            if name == "__class__":
+                return found
+            _use_after_free(obj, name)
+            return object.__getattribute__(obj, name)
+
+        def touch_write(obj: object, name: str, value: object) -> None:
+            _use_after_free(obj, name)
+            object.__setattr__(obj, name, value)
+
+        found = type(cls)(
+            cls.__name__,
+            (cls,),
+            {
+                "__slots__": (),
+                "__getattribute__": touch,
+                "__setattr__": touch_write,
+                "__module__": cls.__module__,
+                POISONED: True,
+            },
+        )
+        type.__setattr__(cls, "_poisoned", found)
+    return found
+
+
+def _use_after_free(obj: object, name: str) -> None:
+    rt = active.runtime
+    if rt is None or not checked("use-after-free"):
+        return
+    entry = rt.domain(SlabDomain).freed.get(id(obj))
+    if entry is None:
+        return
+    _, cache, allocated, freed = entry
+    name = name.removeprefix("_")
+    fail(
+        Failure(
+            Kind.USE_AFTER_FREE,
+            f"BUG: KASAN: slab-use-after-free in {cache.name}.{name} by {_where()}",
+            f"allocated by {allocated}\nfreed by {freed}",
+            check="use-after-free",
+        )
+    )

@@ -1,0 +1,80 @@
+"""Strategies: one file each, behind the `Strategy` protocol."""
+
+from sugarbush.concurrency.strategies.base import (
+    NUMBER_BITS,
+    Divisible,
+    Learning,
+    Listening,
+    Part,
+    Pruned,
+    Reducing,
+    Search,
+    Seeing,
+    Strategy,
+    Thorough,
+    Watchful,
+    can_be_preempted,
+    end_of_round,
+    starts_round,
+)
+from sugarbush.concurrency.strategies.dfs import DelayBounded, DepthFirst, Iterative, Rising
+from sugarbush.concurrency.strategies.dpor import DPOR
+from sugarbush.concurrency.strategies.events import meet
+from sugarbush.concurrency.strategies.guided import Guided, Noted, Plan, Stretch
+from sugarbush.concurrency.strategies.pct import PCT
+from sugarbush.concurrency.strategies.portfolio import Portfolio
+from sugarbush.concurrency.strategies.pos import POS
+from sugarbush.concurrency.strategies.random_walk import RandomWalk
+from sugarbush.concurrency.strategies.readiness import copied
+from sugarbush.concurrency.strategies.replay import Following, Replay
+from sugarbush.concurrency.strategies.surw import SURW
+from sugarbush.concurrency.strategies.table import (
+    DEFAULT_DEPTH,
+    DEFAULT_STRATEGY,
+    STRATEGIES,
+    checked_depth,
+    make_strategy,
+    unit_of,
+)
+
+__all__ = [
+    "DEFAULT_DEPTH",
+    "DEFAULT_STRATEGY",
+    "DPOR",
+    "NUMBER_BITS",
+    "PCT",
+    "POS",
+    "STRATEGIES",
+    "SURW",
+    "DelayBounded",
+    "DepthFirst",
+    "Divisible",
+    "Following",
+    "Guided",
+    "Iterative",
+    "Learning",
+    "Listening",
+    "Noted",
+    "Part",
+    "Plan",
+    "Portfolio",
+    "Pruned",
+    "RandomWalk",
+    "Reducing",
+    "Replay",
+    "Rising",
+    "Search",
+    "Seeing",
+    "Strategy",
+    "Stretch",
+    "Thorough",
+    "Watchful",
+    "can_be_preempted",
+    "checked_depth",
+    "copied",
+    "end_of_round",
+    "make_strategy",
+    "meet",
+    "starts_round",
+    "unit_of",
+]

@@ -1,0 +1,111 @@
+"""Portfolio: several strategies in turns, one execution each.
+
+What one strategy misses another may find: no strategy is the best on all bugs. With m members execution i is execution
+i // m of member i % m.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import GenericAlias
+from typing import Any
+
+from sugarbush.concurrency.core import Observer, Operation, Runtime, Task
+from sugarbush.concurrency.strategies.base import Learning, Listening, Strategy
+
+_SILENT = Observer()
+
+
+class _Relay(Observer):
+    """Hears for the member whose turn it is."""
+
+    def __init__(self) -> None:
+        self.to = _SILENT
+
+    def begin(self, runtime: Runtime) -> None:
+        """See `Observer.begin`."""
+        self.to.begin(runtime)
+
+    def spawned(self, parent: Task | None, task: Task) -> None:
+        """See `Observer.spawned`."""
+        self.to.spawned(parent, task)
+
+    def announced(self, task: Task, op: Operation, obj: object) -> None:
+        """See `Observer.announced`."""
+        self.to.announced(task, op, obj)
+
+    def accessed(self, task: Task, op: Operation, obj: object) -> None:
+        """See `Observer.accessed`."""
+        self.to.accessed(task, op, obj)
+
+    def performed(self, task: Task, op: Operation, obj: object, arg: object, result: object) -> None:
+        """See `Observer.performed`."""
+        self.to.performed(task, op, obj, arg, result)
+
+    def ended(self, task: Task) -> None:
+        """See `Observer.ended`."""
+        self.to.ended(task)
+
+
+class Portfolio:
+    """Gives each of `members` its turn; `name` is that of the one whose turn it is."""
+
+    numbers: Iterator[int] | None = None
+    lease = 1
+
+    def __init__(self, members: Sequence[Strategy]) -> None:
+        self._members = tuple(members)
+        self._learning = [member for member in self._members if isinstance(member, Learning)]
+        self._turn = self._members[0]
+        self._relay = _Relay()
+        self.listener: Observer = self._relay
+
+    @property
+    def name(self) -> str:
+        """Who makes the choices of this execution."""
+        return self._turn.name
+
+    def begin(self, execution: int) -> None:
+        """It is the next member's turn."""
+        count = len(self._members)
+        self._turn = member = self._members[execution % count]
+        self._relay.to = member.listener if isinstance(member, Listening) else _SILENT
+        member.begin(execution // count)
+
+    def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
+        """See `Strategy.choose`."""
+        chosen = self._turn.choose(runnable, current, step, forced)
+        self.lease = self._turn.lease
+        return chosen
+
+    def data(self, n: int, label: str) -> int:
+        """See `Strategy.data`."""
+        return self._turn.data(n, label)
+
+    def end(self, steps: int, forced: int) -> None:
+        """See `Strategy.end`."""
+        self._turn.end(steps, forced)
+
+    @property
+    def knows(self) -> list[Any]:
+        """See `Learning`: what each member knows that learns."""
+        return [member.knows for member in self._learning]
+
+    @knows.setter
+    def knows(self, known: list[Any]) -> None:
+        for member, knows in zip(self._learning, known, strict=True):
+            member.knows = knows
+
+    @property
+    def teaches(self) -> Any:
+        """See `Learning`."""
+        return GenericAlias(tuple, tuple(GenericAlias(list, (member.teaches,)) for member in self._learning))
+
+    def lessons(self) -> list[Any]:
+        """See `Learning`: for each execution, or more than one, what it teaches each member."""
+        return [[member.lessons() for member in self._learning]]
+
+    def learn(self, lessons: list[Any]) -> None:
+        """See `Learning`."""
+        for number, member in enumerate(self._learning):
+            member.learn([lesson for one in lessons for lesson in one[number]])

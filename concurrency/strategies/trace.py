@@ -1,0 +1,313 @@
+"""What has happened in one execution, and in what order: the happens-before relation of dependent operations.
+
+An event is one turn of a task: its operation takes effect, and the task goes on to its next one. Events are numbered
+from 0, and sets of events are bits of a number. Event a is ordered before b if they are of one task, or depend on each
+other and a came first, or by way of others; the end of a task comes before a join of it, a spawn before the child.
+Clocks as in Flanagan and Godefroid, "Dynamic Partial-Order Reduction for Model Checking Software", POPL 2005, section
+4, with sets in the place of vectors.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sugarbush.concurrency.checks import REACHING, Dependence, Footprint
+from sugarbush.concurrency.core import JOIN, START, Operation, Task
+from sugarbush.concurrency.strategies.readiness import State, ready_without
+
+_NONE: dict[Operation, int] = {}
+
+
+class Order(NamedTuple):
+    """Of an event: what its task has to have seen, all that is ordered before it, and its races."""
+
+    own: int
+    before: int
+    races: list[tuple[int, int]]
+    """Events, each with those that would have to stay away, too: see `Trace.order`."""
+
+
+class Edges(NamedTuple):
+    """Of an event: all that is ordered before it, and the events that it depends on, the last one first."""
+
+    before: int
+    direct: list[int]
+    """Those that no other one of these is ordered after."""
+    dependent: list[int]
+    """`direct`, and if the event may have to wait all others too that are not ordered before its task's last event."""
+
+
+class Trace:
+    """The events of the execution that goes on. Event 0 is the start of task 0."""
+
+    keeps_states = True
+    """Whether it keeps what objects were before events, as `order` needs it."""
+
+    def __init__(self, dependence: Dependence) -> None:
+        self._footprint = dependence.footprint
+        self.dependent = dependence.dependent
+        self.tasks: dict[int, Task] = {}
+        self.who = [0]
+        self.ops: list[Operation | None] = [None]
+        self.objs: list[object] = [None]
+        self.before = [1]
+        """For each event those that are ordered before it, itself included."""
+        self.values: list[int | None] = []
+        """For each event its data choice, if it has one; known when the execution is over."""
+        self.more = 0
+        """The events that are a further data choice in the turn before."""
+        self.states: dict[tuple[int, int], State] = {}
+        """What an object, by its id, was before an event that may have changed it, if tasks may wait for it."""
+        self._waited_for: list[object] = []
+        """The objects by which tasks wait for others that go on with operations on something else, see `Operation`."""
+        self._on: dict[int, int] = {}
+        """For each object, by its id, the events done to it; they keep it alive."""
+        self._kinds: dict[int, dict[Operation, int]] = {}
+        """The same by operation: of the many reads of one field, another read depends on none."""
+        self._wide = 0
+        """The events that may be seen from any place."""
+        self._unknown = 0
+        """Those of them that may have changed anything, so that nobody knows what it was before."""
+        self._regions = 0
+        self._graces = 0
+        """The events that see each other although they are done to different objects, see `Operation`."""
+        self._of: dict[int, list[int]] = {0: [0]}
+        """The events of each task."""
+        self._clock = {0: 1}
+        """For each task what is ordered before its next event."""
+        self._after: dict[int, int] = {}
+
+    def arrive(self, runnable: Sequence[Task]) -> None:
+        """Tasks may have been spawned since, by the task of the last event; they have the highest numbers."""
+        if runnable[-1].id in self.tasks:
+            return
+        for task in runnable:
+            if task.id not in self.tasks:
+                self.tasks[task.id] = task
+                self._clock.setdefault(task.id, self.before[-1])
+                self._of.setdefault(task.id, [])
+
+    def go(self, task: Task, before: int, *, placed: bool = False) -> None:
+        """`task` goes on; `before` as `order` gives it. What is `placed` is found by whoever has placed it."""
+        op, obj = self.next_of(task)
+        number = len(self.who)
+        bit = 1 << number
+        # A start is done to no object that others could name; only what may touch anything depends on it (`_near`).
+        if op is not START and not placed:
+            at = id(obj)
+            self._on[at] = self._on.get(at, 0) | bit
+            kinds = self._kinds.get(at)
+            if kinds is None:
+                self._kinds[at] = {op: bit}
+            else:
+                kinds[op] = kinds.get(op, 0) | bit
+            footprint = self._footprint(op, obj)
+            if op.region:
+                self._regions |= bit
+                for other in self._waited_for if self.keeps_states else ():
+                    self.states[number, id(other)] = State(other, task)
+            if op.grace:
+                self._graces |= bit
+                if all(other is not obj for other in self._waited_for):
+                    self._waited_for.append(obj)
+            if footprint in REACHING:
+                self._wide |= bit
+                self._unknown |= bit if footprint is Footprint.ANYTHING else 0
+            elif (
+                self.keeps_states
+                and footprint is not Footprint.NOTHING
+                and _may_matter(op)
+                and _is_plain(obj)
+            ):
+                self.states[number, id(obj)] = State(obj, task)
+        self.who.append(task.id)
+        self.ops.append(op)
+        self.objs.append(obj)
+        before |= bit
+        self.before.append(before)
+        self._clock[task.id] = before
+        self._of[task.id].append(number)
+
+    @staticmethod
+    def next_of(task: Task) -> tuple[Operation, object]:
+        """What `task`, which has not ended, will do next, and to what."""
+        return (START, task) if task.op is None else (task.op, task.obj)
+
+    def go_on(self) -> Order:
+        """The task of the last event makes a further data choice in the same turn: an event that nobody sees."""
+        number = len(self.who)
+        task = self.who[-1]
+        self.more |= 1 << number
+        self.who.append(task)
+        self.ops.append(None)
+        self.objs.append(None)
+        own = self.before[-1]
+        self._clock[task] = own | 1 << number
+        self.before.append(self._clock[task])
+        self._of[task].append(number)
+        return Order(own, own, [])
+
+    def order(self, task: Task) -> Order:
+        """What is ordered before the next event of `task`, and with which events it races.
+
+        A race is a dependent event of another task that could have come after this one, with the events that must not
+        come before this one then (they would keep it waiting). Of an event that may come first only the last dependent
+        ones race; those that are ordered before them are found when these have changed places.
+        """
+        op, obj = self.next_of(task)
+        clock = own = self._clock[task.id]
+        races: list[tuple[int, int]] = []
+        blocks = op.ready is not None
+        if op is JOIN:
+            assert isinstance(obj, Task)
+            if not obj.ended:
+                return Order(own, clock, races)
+            # What it waits for is among what it has to have seen, so it could go on before all else.
+            clock = own = clock | self._clock[obj.id]
+            blocks = False
+        left = self._near(op, obj) & ~clock
+        hidden = 0
+        found: list[int] = []
+        while left:
+            number = left.bit_length() - 1
+            left ^= 1 << number
+            if not self.dependent(op, obj, self.ops[number], self.objs[number]):
+                continue
+            found.append(number)
+            clock |= self.before[number]
+            if hidden >> number & 1:
+                continue
+            if not blocks:
+                left &= ~clock
+                races.append((number, 0))
+                continue
+            late, sure = ready_without(
+                self, task, number, [one for one in reversed(found) if one != number], own
+            )
+            races += [(number, events) for events in late]
+            if late and sure:
+                hidden |= self.before[number]
+        return Order(own, clock, races)
+
+    def edges(self, task: Task) -> Edges:
+        """What comes before the next event of `task`, without the question which of it could have come later.
+
+        Needs no state of any object, so a trace of which only this is asked keeps none (`keeps_states`).
+        """
+        op, obj = self.next_of(task)
+        clock = self._clock[task.id]
+        if op is JOIN:
+            assert isinstance(obj, Task)
+            if not obj.ended:
+                return Edges(clock, [], [])
+            clock |= self._clock[obj.id]
+        waits = op.ready is not None and op is not JOIN
+        sure, near = self._meets(task)
+        left = (sure | near) & ~clock
+        direct: list[int] = []
+        dependent: list[int] = []
+        while left:
+            number = left.bit_length() - 1
+            left ^= 1 << number
+            if not (sure >> number & 1 or self.dependent(op, obj, self.ops[number], self.objs[number])):
+                continue
+            dependent.append(number)
+            if not clock >> number & 1:
+                direct.append(number)
+                clock |= self.before[number]
+            if not waits:
+                left &= ~clock
+        return Edges(clock, direct, dependent)
+
+    def _meets(self, task: Task) -> tuple[int, int]:
+        """The events that the next operation of `task` depends on, and others of which it has to be asked."""
+        return 0, self._near(*self.next_of(task))
+
+    @property
+    def reaches_anything(self) -> bool:
+        """Some event may be seen from any place."""
+        return self._wide != 0
+
+    def frees(self, number: int) -> bool:
+        """The event frees an object: whatever is dependent, but nobody waits for it by an operation on another one."""
+        return (self._wide & ~self._unknown) >> number & 1 == 1
+
+    def done_to(self, obj: object, start: int) -> list[int]:
+        """The events from number `start` on that were done to `obj`."""
+        left = self._on.get(id(obj), 0) >> start
+        return [start + number for number in range(left.bit_length()) if left >> number & 1]
+
+    def state(self, obj: object, number: int) -> State | None:
+        """What `obj` was before event `number`; None if that is not known."""
+        op, task = self.ops[number], self.tasks[self.who[number]]
+        if op is None or self._unknown >> number & 1:
+            return None
+        later = self._on.get(id(obj), 0)
+        if any(other is obj for other in self._waited_for):
+            later |= self._regions
+        later = later >> number << number
+        while later:
+            bit = later & -later
+            later ^= bit
+            event = bit.bit_length() - 1
+            done = self.ops[event]
+            if (event, id(obj)) in self.states or done is None or self._unknown & bit or _may_matter(done):
+                return self.states.get((event, id(obj)))
+        return State(obj, task) if _is_plain(obj) else None
+
+    def _near(self, op: Operation, obj: object) -> int:
+        """The events that may depend on `op` done to `obj`."""
+        if self._footprint(op, obj) in REACHING:
+            return (1 << len(self.who)) - 1
+        near = self._wide
+        if op is START:
+            return near
+        for other, events in self._kinds.get(id(obj), _NONE).items():
+            if self.dependent(op, obj, other, obj):
+                near |= events
+        if op.region:
+            near |= self._graces
+        if op.grace:
+            near |= self._regions
+        return near
+
+    def touched(self, op: Operation | None, obj: object, events: int) -> Iterator[int]:
+        """Those of the events that `op` done to `obj` depends on, the first one first."""
+        if op is None:
+            return
+        left = self._near(op, obj) & events
+        while left:
+            bit = left & -left
+            left ^= bit
+            number = bit.bit_length() - 1
+            if self.dependent(op, obj, self.ops[number], self.objs[number]):
+                yield number
+
+    def after(self, number: int) -> int:
+        """The events that this one is ordered before, itself included; for when the execution is over."""
+        found = self._after.get(number)
+        if found is None:
+            found = 0
+            for later in range(number, len(self.before)):
+                if self.before[later] >> number & 1:
+                    found |= 1 << later
+            self._after[number] = found
+        return found
+
+    def turn(self, task: int, start: int, skip: int) -> int | None:
+        """The event of `task` that comes after `skip` others from event `start` on."""
+        events = self._of.get(task, [])
+        at = bisect_left(events, start) + skip
+        return events[at] if at < len(events) else None
+
+
+def _may_matter(op: Operation) -> bool:
+    """Whoever waits for the object may see it; a step on one field of it that wakes nobody is not seen."""
+    return op.place is None or op.wakes or op.ready is not None
+
+
+def _is_plain(obj: object) -> bool:
+    """It can be copied attribute by attribute."""
+    return type(obj).__new__ is object.__new__

@@ -1,0 +1,43 @@
+"""The clock of an execution: jiffies, sleeps, deadlines."""
+
+from sugarbush.concurrency.time.clock import (
+    ARM,
+    BASE,
+    DISARM,
+    HZ,
+    JIFFIES,
+    PLACE,
+    Clock,
+    arm,
+    checked_timeout,
+    is_expiry,
+    is_idle,
+    jiffies,
+    ktime_get,
+    late,
+    mdelay,
+    msleep,
+    perform_timeout,
+    run_clock,
+)
+
+__all__ = [
+    "ARM",
+    "BASE",
+    "DISARM",
+    "HZ",
+    "JIFFIES",
+    "PLACE",
+    "Clock",
+    "arm",
+    "checked_timeout",
+    "is_expiry",
+    "is_idle",
+    "jiffies",
+    "ktime_get",
+    "late",
+    "mdelay",
+    "msleep",
+    "perform_timeout",
+    "run_clock",
+]

@@ -1,0 +1,126 @@
+"""Barrier: so many tasks wait for each other, with the face of `threading.Barrier`."""
+
+from __future__ import annotations
+
+from threading import BrokenBarrierError
+
+from sugarbush.concurrency.core import ConcurrencyError, Operation, Task, look_at, might_sleep, perform
+from sugarbush.concurrency.time import late, perform_timeout
+from sugarbush.concurrency.waits.condition import to_jiffies
+
+
+class Barrier:
+    """`parties` tasks go on once all of them have come; then it serves again.
+
+    `_waiting` has the tasks that wait and their places in the order of arrival; `_passing` those that may go on.
+    """
+
+    __slots__ = ("_broken", "_passing", "_waiting", "late", "name", "parties")
+
+    def __init__(self, parties: int, name: str = "barrier") -> None:
+        if parties < 1:
+            raise ConcurrencyError(f"a barrier is for at least 1 task, not {parties}")
+        self.name = name
+        self.parties = parties
+        self._broken = False
+        self._waiting: dict[Task, int] = {}
+        self._passing: dict[Task, int] = {}
+        self.late: dict[int, None] = {}
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is broken, at this moment."""
+        return bool(look_at(self, "_broken"))
+
+    @property
+    def n_waiting(self) -> int:
+        """How many wait, at this moment."""
+        return len(look_at(self, "_waiting"))
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the others, at most `timeout` seconds; gives the place in the order of arrival, from 0.
+
+        Raises `BrokenBarrierError` if the barrier is broken: by `abort`, or since somebody's time was up.
+        """
+        might_sleep()
+        perform(BARRIER_ARRIVE, self)
+        if timeout is None:
+            place = perform(BARRIER_WAIT, self)
+        else:
+            place = perform_timeout(BARRIER_WAIT_TIMEOUT, self, to_jiffies(timeout))[0]
+        if place is None:
+            raise BrokenBarrierError
+        return int(place)
+
+    def abort(self) -> None:
+        """Break the barrier: whoever waits, and whoever comes until `reset`, gets an error."""
+        perform(BARRIER_ABORT, self)
+
+    def reset(self) -> None:
+        """Whoever waits gets an error; then the barrier is as new."""
+        perform(BARRIER_RESET, self)
+
+    def __repr__(self) -> str:
+        return f"<Barrier {self.name}: {len(self._waiting)} of {self.parties}>"
+
+
+def _arrive(barrier: Barrier, task: Task, _arg: object) -> None:
+    barrier._waiting[task] = len(barrier._waiting)
+    if len(barrier._waiting) == barrier.parties and not barrier._broken:
+        barrier._passing.update(barrier._waiting)
+        barrier._waiting.clear()
+
+
+def _may_pass(barrier: Barrier, task: Task) -> bool:
+    return barrier._broken or task not in barrier._waiting
+
+
+def _may_pass_or_late(barrier: Barrier, task: Task) -> bool:
+    return _may_pass(barrier, task) or late(barrier, task)
+
+
+def _pass(barrier: Barrier, task: Task, _arg: object) -> int | None:
+    """The place, or None if the barrier broke; whose time is up breaks it."""
+    if task in barrier._passing:
+        return barrier._passing.pop(task)
+    if barrier._waiting.pop(task, None) is not None:
+        barrier._broken = True
+    return None
+
+
+def _if_it_passes(barrier: Barrier, _arg: object, result: int | None) -> Barrier | None:
+    """Who gets an error has not met the others."""
+    return None if result is None else barrier
+
+
+def _abort(barrier: Barrier, _task: Task, _arg: object) -> None:
+    barrier._broken = True
+
+
+def _reset(barrier: Barrier, _task: Task, _arg: object) -> None:
+    barrier._broken = False
+    barrier._waiting.clear()
+
+
+_ORDER = ("arrived",)
+BARRIER_ARRIVE = Operation("barrier_arrive", effect=_arrive, wakes=True, releases=_ORDER, local=True)
+BARRIER_WAIT = Operation(
+    "barrier_wait",
+    ready=_may_pass,
+    effect=_pass,
+    wakes=True,
+    acquires=_ORDER,
+    orders=_if_it_passes,
+    local=True,
+)
+BARRIER_WAIT_TIMEOUT = Operation(
+    "barrier_wait",
+    ready=_may_pass_or_late,
+    effect=_pass,
+    wakes=True,
+    acquires=_ORDER,
+    orders=_if_it_passes,
+    local=True,
+)
+BARRIER_ABORT = Operation("barrier_abort", effect=_abort, wakes=True, local=True)
+BARRIER_RESET = Operation("barrier_reset", effect=_reset, wakes=True, local=True)

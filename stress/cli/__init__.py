@@ -1,0 +1,7 @@
+"""The command line, one file a command."""
+
+from sugarbush.stress.cli.app import main
+
+__all__ = [
+    "main",
+]

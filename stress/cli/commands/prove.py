@@ -1,0 +1,134 @@
+"""``sugarbush prove``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sugarbush.concurrency import Result
+from sugarbush.lockdep.outside import INTERRUPTED, check_writable
+from sugarbush.stress.kit import find_scenario
+from sugarbush.stress.runs import DEFAULT_OUT, Proof, Unusable, duration, line, note, whole
+from sugarbush.stress.runs import proof as proofs
+
+DEFAULT_SECONDS = 60.0
+_HEARTBEAT = 10.0
+"""Seconds between two words of how far it is."""
+
+
+def prove_command(
+    scenarios: Annotated[list[str], typer.Argument(help="Names from `sugarbush list`, or certificates.")],
+    seconds: Annotated[float, typer.Option(help="When to stop, for each scenario.")] = DEFAULT_SECONDS,
+    depth: Annotated[
+        int | None, typer.Option(help="The last bound on preemptions; until nothing is cut if not given.")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Make the proofs of these certificates again.")
+    ] = False,
+    directory: Annotated[Path, typer.Option("--out", help="Where certificates go.")] = DEFAULT_OUT,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")] = False,
+) -> int:
+    """Prove that a scenario passes under every schedule with at most 0, 1, 2 ... preemptions, all checks on."""
+    duration("--seconds", seconds)
+    whole("--depth", depth, 0, 1000)
+    if verify:
+        return _verify([Path(name) for name in scenarios], depth)
+    chosen = [find_scenario(name) for name in scenarios]
+    for one in chosen:
+        if one.memory != "sc":
+            raise Unusable(
+                f"{one.name} is about weak memory, under which dpor has no bound: nothing proves it"
+            )
+    # Before anything is proven: a certificate that cannot be written is found out at the end else.
+    for one in chosen:
+        check_writable(_path(directory, one.name), "--out")
+    made: list[Proof] = []
+    interrupted = False
+    for one in chosen:
+        done = _before(_path(directory, one.name), one.name)
+        try:
+            proof = proofs.prove(one, seconds, depth, done, _progress(one.name))
+        except KeyboardInterrupt:
+            interrupted = True
+            break
+        made.append(proof)
+        line(f"{one.name}: {proof.words}")
+        if proof.failed is not None:
+            line(f"schedule: {proof.failed.schedule}")
+        elif proof.bounds:
+            path = _path(directory, one.name)
+            proofs.save(proof, path)
+            line(f"certificate: {path}")
+        interrupted = "interrupted" in proof.open
+        if interrupted:
+            break
+    if as_json:
+        print(json.dumps({"proofs": [_as_json(proof) for proof in made]}))
+    if interrupted:
+        return INTERRUPTED
+    return int(any(proof.failed is not None for proof in made))
+
+
+def _path(directory: Path, name: str) -> Path:
+    return directory / f"{name}.proof.json"
+
+
+def _before(path: Path, name: str) -> Proof | None:
+    """What an earlier run has proven of the same program with the same sources, to go on from there."""
+    if not path.exists():
+        return None
+    proof = proofs.load(path, find_scenario)
+    if proof.sources != proofs.sources() or proof.scenario.name != name or proof.scenario.values:
+        note(f"{path} is of other sources: it is made anew")
+        return None
+    return proof
+
+
+def _progress(name: str) -> Callable[[int, Result], None]:
+    """Says now and then how far it is."""
+    last = time.monotonic()
+
+    def told(bound: int, result: Result) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _HEARTBEAT:
+            last = now
+            rate = result.executions / max(result.seconds, 1e-9)
+            note(f"{name}: bound {bound}, {result.traces} traces, {rate:.0f} executions a second")
+
+    return told
+
+
+def _verify(paths: list[Path], depth: int | None) -> int:
+    """Make certificates again, within all of their bounds or within one; the status is 1 if one differs."""
+    wrong = 0
+    for path in paths:
+        proof = proofs.load(path, find_scenario)
+        if proof.sources != proofs.sources():
+            note(f"{path} was made from other sources than these: its traces may be others, too")
+        if not proof.bounds or (depth is not None and depth >= len(proof.bounds)):
+            raise Unusable(f"{path} proves nothing within bound {depth or 0}")
+        for bound in range(len(proof.bounds)) if depth is None else [depth]:
+            said = proofs.differs(proof, bound, _progress(proof.scenario.name))
+            wrong += bool(said)
+            traces = proof.bounds[bound].traces
+            line(f"{path}: {said or f'bound {bound} is as it says, {traces} traces'}")
+            if said:
+                break
+    return int(wrong > 0)
+
+
+def _as_json(proof: Proof) -> dict[str, object]:
+    return {
+        "scenario": proof.scenario.name,
+        "verdict": proof.words,
+        "complete": proof.complete,
+        "bound": proof.bounds[-1].bound if proof.bounds else None,
+        "traces": proof.bounds[-1].traces if proof.bounds else 0,
+        "failed": None if proof.failed is None else proof.failed.failure.headline,
+    }

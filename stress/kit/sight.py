@@ -1,0 +1,184 @@
+"""What the invariants of the model look at, and after which operations: `ModelChecks` as a reduced search knows it.
+
+Kinds of operations, and what is read in the looks after them (`stress.kit.checks`):
+
+- RMAP: on the lock of an rmap tree. When it is given back: the entries, trees and VMAs that it guards.
+- ENTRY: changes an entry of a page-table page. The other entries of that page, where it is linked, and for each of the
+  pages that they name its mapping, its tree, the VMAs in that, and the lock.
+- UPPER: changes an upper entry. As ENTRY, for all of the address space.
+- PAGE: changes what a page is mapped by. All entries that name it, and the same of them.
+- TREE: changes an rmap tree, or what VMAs say of themselves. The same of all entries of their address space, or of that
+  tree.
+- UNLOCK: gives mmap_lock back, or downgrades it, where somebody has changed VMAs. All of the state.
+- LOCK: anything else on an mmap_lock. Nothing; but UNLOCK reads whether they are free.
+- INDEX: changes the tree of VMAs, or what an address space counts and knows of it. Nothing.
+- HEAP: reads where the heap ends. What is mapped, which is compared with what UNLOCK finds.
+- COUNT: changes how often a page is mapped, or a slot of the swap area used. Nothing.
+- TABLE: on a page-table lock. Nothing; but UNLOCK reads whether they are free.
+- USER: makes or ends translations of a CPU, or of a device. Nothing.
+- FREED: frees a frame. The translations.
+- BITS: changes what an entry permits. Nothing; and only UNLOCK looks at that, the others at which page it names.
+
+An operation on an mmap_lock of a reader is UNLOCK only if a writer has left something to look at: whether it has is
+changed by UNLOCK alone, which every operation on an mmap_lock sees. What is seen at the same place needs no mention:
+two changes of one entry depend on each other in any case.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from sugarbush.concurrency import RwSemaphore, Spinlock
+from sugarbush.concurrency.core import Sight
+from sugarbush.concurrency.locks import DOWNGRADE_WRITE, UP_READ, UP_WRITE
+from sugarbush.concurrency.lowlevel import Operation
+from sugarbush.concurrency.memory import FREE, FREE_STEPPED
+from sugarbush.tree.core import operations as tree_operations
+from sugarbush.vm.access import USER_LOAD, USER_STORE
+from sugarbush.vm.files import ADD_LOCKED, DELETE, I_MMAP_INSERT, I_MMAP_REMOVE, REMOVE_CLEAN
+from sugarbush.vm.frames import COUNT as SWAP_COUNT
+from sugarbush.vm.frames import (
+    FLUSH_TLB,
+    FREE_FRAME,
+    PMD_SET,
+    PTE_CHANGE,
+    PTE_CLEAR,
+    PTE_SET,
+    SPTE_DROP,
+    SPTE_SET,
+)
+from sugarbush.vm.huge import PMD_CHANGE, PMD_CLEAR, PTS_ADD
+from sugarbush.vm.objects import Folio, MmStruct, VmArea
+from sugarbush.vm.reclaim import SWITCH
+from sugarbush.vm.reverse import CHAIN_ADD, RB_INSERT, RB_REMOVE
+
+
+class Checks(Protocol):
+    """What is asked of the checks whose sight it is, `stress.kit.checks.ModelChecks`."""
+
+    written: bool
+    """A writer of mmap_lock has left something that nobody has looked at yet."""
+
+
+(RMAP, ENTRY, UPPER, PAGE, TREE, UNLOCK, LOCK, INDEX, HEAP, COUNT, TABLE, USER, FREED, BITS) = _EACH = tuple(
+    1 << bit for bit in range(14)
+)
+
+PAIRS = {
+    RMAP: ENTRY | UPPER | PAGE | TREE,
+    ENTRY: UPPER | PAGE | TREE | UNLOCK,
+    UPPER: PAGE | TREE | UNLOCK,
+    PAGE: TREE | UNLOCK,
+    TREE: TREE | UNLOCK,
+    UNLOCK: UNLOCK | LOCK | INDEX | HEAP | COUNT | TABLE | USER | BITS,
+    INDEX: HEAP,
+    USER: FREED,
+}
+"""For each kind those that see it, where they do not stand above it."""
+
+
+def _writes(cls: Any, *names: str) -> list[Operation]:
+    """The operations that write these fields."""
+    return [
+        op
+        for name in names
+        for op in (
+            *(cls._fields[name].ops[how] for how in ("write", "write_once", "release")),
+            *cls._fields[name].modify.values(),
+        )
+    ]
+
+
+RMAP_LOCKS = ("anon_vma->rwsem", "mapping->i_mmap_rwsem", "hugetlbfs_i_mmap_rwsem_key")
+_MMAP_LOCK = "mm->mmap_lock"
+_TABLE_LOCKS = ("ptlock", "mm->page_table_lock")
+RANGE = frozenset(_writes(VmArea, "vm_start", "vm_end", "vm_pgoff"))
+VMA = frozenset([*RANGE, *_writes(VmArea, "vm_flags", "anon_vma"), CHAIN_ADD])
+"""They change what a VMA says of itself."""
+MAPPED_BY = frozenset(_writes(Folio, "mapping", "index"))
+
+_KINDS: dict[Operation, int] = {
+    **dict.fromkeys((PTE_SET, PTE_CLEAR), ENTRY),
+    **dict.fromkeys((PMD_SET, PMD_CLEAR), UPPER),
+    **dict.fromkeys((PTE_CHANGE, PMD_CHANGE), BITS),
+    **dict.fromkeys(MAPPED_BY, PAGE),
+    **dict.fromkeys((SWITCH, ADD_LOCKED, DELETE, REMOVE_CLEAN), PAGE),
+    **dict.fromkeys((*VMA, RB_INSERT, RB_REMOVE, I_MMAP_INSERT, I_MMAP_REMOVE, PTS_ADD), TREE),
+    **dict.fromkeys(
+        (
+            tree_operations.STORE_ROOT,
+            tree_operations.STORE_SLOT,
+            tree_operations.STORE_PIVOT,
+            tree_operations.STORE_PARENT,
+            tree_operations.MARK_DEAD,
+            tree_operations.LINK_DEAD,
+            tree_operations.WRITE_TREE,
+            *_writes(MmStruct, "map_count", "start_brk", "brk"),
+        ),
+        INDEX,
+    ),
+    MmStruct._fields["brk"].ops["read"]: HEAP,
+    **dict.fromkeys((*_writes(Folio, "mapcount", "entire_mapcount"), SWAP_COUNT), COUNT),
+    **dict.fromkeys((FLUSH_TLB, SPTE_SET, SPTE_DROP, USER_LOAD, USER_STORE), USER),
+    FREE_FRAME: FREED | PAGE,
+}
+
+
+_ONLY_BITS = frozenset({PTE_CHANGE, PMD_CHANGE, USER_LOAD, USER_STORE})
+"""They change in an entry what it permits, or that it was used, and no look asks whether it was."""
+
+
+def _table_of_sights() -> dict[int, int]:
+    seen = dict.fromkeys(_EACH, 0)
+    for kind, others in PAIRS.items():
+        for other in seen:
+            if others & other:
+                seen[kind] |= other
+                seen[other] |= kind
+    return seen
+
+
+_SEES = _table_of_sights()
+
+
+class ModelSight(Sight):
+    """The sight of `checks`."""
+
+    bits = len(_EACH)
+
+    def __init__(self, checks: Checks) -> None:
+        self._checks = checks
+        self._all: dict[int, int] = {0: 0}
+
+    def kinds(self, op: Operation, obj: Any) -> int:
+        """See `Sight.kinds`."""
+        found = _KINDS.get(op, 0)
+        if found:
+            return found
+        if isinstance(obj, RwSemaphore):
+            if obj.name in RMAP_LOCKS:
+                return RMAP
+            if obj.name == _MMAP_LOCK:
+                looks = op is UP_WRITE or op is DOWNGRADE_WRITE or (op is UP_READ and self._checks.written)
+                return UNLOCK if looks else LOCK
+        elif isinstance(obj, Spinlock):
+            return TABLE if obj.name in _TABLE_LOCKS else 0
+        elif op is FREE or op is FREE_STEPPED:
+            return TREE if isinstance(obj, VmArea) else 0
+        return 0
+
+    def overlooks(self, op: Operation, attribute: str) -> bool:
+        """See `Sight.overlooks`."""
+        # An address space that is new, or torn down, has no entries, and nobody holds its locks.
+        return attribute == "mms" or (op in _ONLY_BITS and attribute in ("entries", "pmds"))
+
+    def sees(self, kinds: int) -> int:
+        """See `Sight.sees`."""
+        found = self._all.get(kinds)
+        if found is None:
+            found = 0
+            for kind, seen in _SEES.items():
+                if kinds & kind:
+                    found |= seen
+            self._all[kinds] = found
+        return found

@@ -1,0 +1,142 @@
+"""A film as the page carries it: each text and state once, and since when each part of the state stood.
+
+The state at a step is looked up, never made from the one before it, so it is the same from wherever one comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+from sugarbush.concurrency.witness import Pair
+from sugarbush.stress.report.chart import chart
+from sugarbush.stress.report.recording import Film
+from sugarbush.stress.report.world import Section
+
+_ABSENT = -1
+
+
+class _Numbers:
+    """Numbers different values in the order in which they come."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, int] = {}
+
+    def __getitem__(self, value: Hashable) -> int:
+        return self._known.setdefault(value, len(self._known))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._known)
+
+
+class _Marks:
+    """What one part of the state was: ascending steps, and the number that stood from each."""
+
+    def __init__(self) -> None:
+        self.at: list[int] = []
+        self.what: list[int] = []
+
+    def add(self, step: int, number: int) -> None:
+        if (self.what[-1] if self.what else _ABSENT) != number:
+            self.at.append(step)
+            self.what.append(number)
+
+    @property
+    def told(self) -> list[list[int]]:
+        return [self.at, self.what]
+
+
+def told(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """The data of `film` for page.js; `pairs` are the orders that matter."""
+    failure = film.failure
+    texts, states = _Numbers(), _Numbers()
+    tasks = {task: number for number, task in enumerate(film.tasks)}
+    moments = {moment.step: moment for pair in pairs for moment in (pair.first, pair.second)}
+    return {
+        "name": film.name,
+        "kind": failure.kind.value,
+        "headline": failure.headline,
+        "detail": failure.detail,
+        "failed": {"task": failure.task, "step": failure.step},
+        "schedule": str(film.schedule),
+        "tasks": film.tasks,
+        "lives": [[tasks[life.task], life.start, life.end] for life in film.lives],
+        "total": film.total,
+        "steps": {
+            "step": [one.step for one in film.steps],
+            "task": [tasks[one.task] for one in film.steps],
+            **{
+                name: [texts[getattr(one, name)] for one in film.steps]
+                for name in ("kind", "what", "on", "where")
+            },
+        },
+        "spans": [
+            [tasks[span.task], texts[span.what], texts[span.how], span.start, span.end] for span in film.spans
+        ],
+        "stacks": _stacks(film, texts, states),
+        "world": _world(film, texts, states),
+        "lockGraph": film.lock_graph,
+        "reports": film.reports,
+        "pairs": [{"text": str(pair), "steps": [pair.first.step, pair.second.step]} for pair in pairs],
+        "moments": [
+            {"step": step, "task": one.task, "what": f"{one.what}({one.on})", "where": one.where}
+            for step, one in sorted(moments.items())
+        ],
+        "chart": chart(film, pairs),
+        "states": list(states),
+        "texts": list(texts),
+    }
+
+
+def _state(lines: Sequence[str], texts: _Numbers, states: _Numbers) -> int:
+    return states[tuple(texts[line] for line in lines)]
+
+
+def _stacks(film: Film, texts: _Numbers, states: _Numbers) -> list[list[list[int]]]:
+    """For each task the marks of its stack."""
+    marks = [_Marks() for _ in film.tasks]
+    for step, number in film.stacks_at:
+        for task, one in zip(film.tasks, marks, strict=True):
+            stack = film.stacks[number].get(task)
+            one.add(step, _ABSENT if stack is None else _state(stack, texts, states))
+    return [one.told for one in marks]
+
+
+def _world(film: Film, texts: _Numbers, states: _Numbers) -> list[dict[str, Any]]:
+    """For each section its title, its form, and the marks of its lines."""
+    named = [_named(world) for world in film.worlds]
+    order = _order(list(names) for names in named)
+    marks = {title: _Marks() for title in order}
+    forms = {title: form for names in named for title, (form, _) in names.items()}
+    for step, number in film.world_at:
+        for title, one in marks.items():
+            _, lines = named[number].get(title, ("", []))
+            one.add(step, _state(lines, texts, states) if lines else _ABSENT)
+    return [{"title": title, "form": forms[title], "marks": marks[title].told} for title in order]
+
+
+def _named(world: Sequence[Section]) -> dict[str, tuple[str, list[str]]]:
+    """Form and lines by title; the second of two sections of one title is numbered."""
+    named: dict[str, tuple[str, list[str]]] = {}
+    for title, form, lines in world:
+        count = 1
+        name = title
+        while name in named:
+            count += 1
+            name = f"{title} ({count})"
+        named[name] = form, lines
+    return named
+
+
+def _order(rows: Iterator[list[str]]) -> list[str]:
+    """All titles, a new one behind the one that it followed when it came."""
+    order: list[str] = []
+    for titles in rows:
+        place = 0
+        for title in titles:
+            if title in order:
+                place = order.index(title) + 1
+            else:
+                order.insert(place, title)
+                place += 1
+    return order

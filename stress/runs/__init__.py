@@ -1,0 +1,54 @@
+"""Runs of scenarios: campaigns, hunts, their states, progress and words."""
+
+from sugarbush.stress.runs.campaign import Campaign
+from sugarbush.stress.runs.console import (
+    DEFAULT_OUT,
+    Unusable,
+    again,
+    check_results,
+    duration,
+    jobs_of,
+    line,
+    note,
+    one_of,
+    out,
+    print_found,
+    told,
+    whole,
+    write_results,
+)
+from sugarbush.stress.runs.ending import summary
+from sugarbush.stress.runs.executors import dask
+from sugarbush.stress.runs.hunt import DEFAULT_SCHEDULES, Hunt, Outcome, hunted, shown_by
+from sugarbush.stress.runs.progress import resident, shown
+from sugarbush.stress.runs.proof import Proof
+from sugarbush.stress.runs.results import Case
+
+__all__ = [
+    "DEFAULT_OUT",
+    "DEFAULT_SCHEDULES",
+    "Campaign",
+    "Case",
+    "Hunt",
+    "Outcome",
+    "Proof",
+    "Unusable",
+    "again",
+    "check_results",
+    "dask",
+    "duration",
+    "hunted",
+    "jobs_of",
+    "line",
+    "note",
+    "one_of",
+    "out",
+    "print_found",
+    "resident",
+    "shown",
+    "shown_by",
+    "summary",
+    "told",
+    "whole",
+    "write_results",
+]

@@ -1,0 +1,188 @@
+"""Hunting the bugs of the catalogue: each is found in its patched form, and is absent from the unpatched one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sugarbush.concurrency import (
+    DEFAULT_STRATEGY,
+    ConcurrencyError,
+    Kind,
+    Result,
+    Verdict,
+    Witness,
+    explore,
+    minimise,
+)
+from sugarbush.concurrency.search import processes
+from sugarbush.stress.kit import Bug, Scenario, applied, find_bug, load_file, loaded_files, registry
+
+DEFAULT_SCHEDULES = 3000
+_TRIES = 3000
+"""How many executions minimising a witness may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hunt:
+    """How bugs are looked for: at most `schedules` executions of each form, from `seed` on."""
+
+    schedules: int = DEFAULT_SCHEDULES
+    strategy: str = DEFAULT_STRATEGY
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one bug.
+
+    `executions` and `seconds` are what it took to find it, minimising apart. `witness` is the minimised one, None if
+    nothing was found, or something else than the catalogue says (`surprise`: by what kind of failure and
+    which check, and its headline). `met` says that two tasks have met in the patched form, `fixed` is the
+    exploration of the fixed one.
+    """
+
+    bug: Bug
+    executions: int
+    seconds: float
+    witness: Witness | None
+    surprise: str
+    met: bool
+    fixed: Result
+
+    @property
+    def found(self) -> bool:
+        """The bug showed itself, in the way that the catalogue says."""
+        return self.witness is not None
+
+    @property
+    def preemptions(self) -> int | None:
+        """Of the minimised witness."""
+        return None if self.witness is None else self.witness.preemptions
+
+    @property
+    def fixed_clean(self) -> bool:
+        """Nothing was found in the fixed form, in which there was something to find.
+
+        Some bugs need no other task: these show themselves in one, so that one task does without them is all there is.
+        """
+        alone = not self.met and self.fixed.verdict is Verdict.UNEXPLORED
+        return alone or self.fixed.verdict not in (Verdict.FAILED, Verdict.UNEXPLORED)
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry that ``catalogue --json`` prints."""
+        bug = self.bug
+        return {
+            "name": bug.name,
+            "id": bug.id,
+            "title": bug.title,
+            "found": self.found,
+            "executions": self.executions,
+            "seconds": round(self.seconds, 3),
+            "preemptions": self.preemptions,
+            "kind": bug.kind.value,
+            "check": bug.check,
+            "schedule": None if self.witness is None else str(self.witness.schedule),
+            "surprise": self.surprise or None,
+            "fixed_clean": self.fixed_clean,
+            "fixed_executions": self.fixed.executions,
+            "fixed_exhaustive": self.fixed.exhaustive,
+        }
+
+
+def hunted(bugs: Sequence[Bug], how: Hunt, jobs: int = 1) -> Iterator[Outcome]:
+    """Hunt the bugs, by so many processes side by side; the outcomes come in the order of the bugs.
+
+    A KeyboardInterrupt comes after the outcomes that are there already. Raises `ConcurrencyError` if workers die twice
+    and nothing was done in between.
+    """
+    if jobs == 1:
+        yield from (hunt(bug, how) for bug in bugs)
+        return
+    left = deque(bugs)
+    died_at: Bug | None = None
+    while left:
+        with processes(min(jobs, len(left))) as pool:
+            futures: deque[Future[Outcome]] = deque()
+            try:
+                futures.extend(_started(pool, bug, how) for bug in left)
+                while futures:
+                    outcome = futures[0].result()
+                    futures.popleft()
+                    left.popleft()
+                    yield outcome
+            except BrokenExecutor:
+                if died_at is left[0]:
+                    raise ConcurrencyError(
+                        f"a worker died twice, over {died_at.name} or a bug after it"
+                    ) from None
+                died_at = left[0]
+            except BaseException as error:
+                for child in multiprocessing.active_children():
+                    child.terminate()
+                if isinstance(error, KeyboardInterrupt):
+                    yield from _there(futures)
+                raise
+
+
+def _started(pool: Executor, bug: Bug, how: Hunt) -> Future[Outcome]:
+    try:
+        return pool.submit(_hunt_elsewhere, bug.name, how, loaded_files())
+    except (EOFError, OSError) as error:
+        raise BrokenExecutor("the processes cannot be reached") from error
+
+
+def _there(futures: Iterable[Future[Outcome]]) -> Iterator[Outcome]:
+    for future in futures:
+        if future.done() and not future.cancelled() and future.exception() is None:
+            yield future.result()
+
+
+def _hunt_elsewhere(name: str, how: Hunt, files: tuple[str, ...]) -> Outcome:
+    """What a worker does."""
+    registry.load()
+    for file in files:
+        load_file(Path(file))
+    return hunt(find_bug(name), how)
+
+
+def hunt(bug: Bug, how: Hunt) -> Outcome:
+    """Explore both forms of `bug`, and minimise the witness; raises KeyboardInterrupt if it is interrupted."""
+    start = time.monotonic()
+    result = _explored(bug.broken, how)
+    seconds = time.monotonic() - start
+    witness, surprise = None, ""
+    if result.failures:
+        witness = result.failures[0]
+        failure = witness.failure
+        if failure.kind is not bug.kind or failure.check != bug.check:
+            witness, surprise = None, f"{shown_by(failure.kind, failure.check)}: {failure.headline}"
+        else:
+            with applied(bug.broken.patches):
+                witness = minimise(bug.broken.program, witness, bug.broken.settings(), tries=_TRIES)
+    return Outcome(bug, result.executions, seconds, witness, surprise, result.met, _explored(bug.fixed, how))
+
+
+def shown_by(kind: Kind, check: str | None) -> str:
+    """What kind of failure shows something, and which check sees it, in words."""
+    return f"{kind.value}, check {check!r}" if check else kind.value
+
+
+def _explored(scenario: Scenario, how: Hunt) -> Result:
+    with applied(scenario.patches):
+        result = explore(
+            scenario.program,
+            strategy=how.strategy,
+            executions=how.schedules,
+            seed=how.seed,
+            settings=scenario.settings(),
+        )
+    if result.interrupted:
+        raise KeyboardInterrupt
+    return result

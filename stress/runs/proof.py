@@ -1,0 +1,250 @@
+"""Proofs: what a bounded search has shown of a scenario, as a certificate that can be made again.
+
+A certificate says of one program, and of the sources that made it, for each bound on preemptions up to the last one
+that was completed: how many traces there are, and a hash of the set of them. So whoever makes it again from the same
+sources gets the same numbers, whichever machine made them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from sugarbush.concurrency import Result, Verdict, Witness, explore
+from sugarbush.concurrency.lowlevel import audit
+from sugarbush.lockdep.outside import UnusableFile, check_schema, read_json, save_text
+from sugarbush.stress.kit import CHECKS, Scenario, applied
+
+FORMAT = 1
+_MAGIC = "sugarbush-proof"
+_SCHEMA = "proof.schema.json"
+_PACKAGES = ("lockdep", "concurrency", "tree", "vm", "stress")
+_AUDITED = 4
+"""Executions of the program in which operations are compared with what they say that they touch, and checks with what
+they say that they look at, before anything is proven by that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """What was seen within one bound: all of it. `cut` is 0 if the bound forbade nothing that could matter."""
+
+    bound: int
+    traces: int
+    executions: int
+    cut: int
+    digest: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What is proven of a scenario: the bounds that were completed, and why it went no further.
+
+    `open` says in words why it is not `passed`, or why a larger bound is not; empty if nothing was cut at all.
+    """
+
+    scenario: Scenario
+    sources: str
+    bounds: tuple[Within, ...]
+    open: str = ""
+    failed: Witness | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Nothing was cut: all schedules are covered."""
+        return bool(self.bounds) and not self.bounds[-1].cut
+
+    @property
+    def words(self) -> str:
+        """What is proven, in a sentence."""
+        if self.failed is not None:
+            return f"failed: {self.failed.failure.headline}"
+        if not self.bounds:
+            return f"nothing proven: {self.open}"
+        last = self.bounds[-1]
+        seen = f"{last.traces} traces, {last.executions} executions, {last.seconds:.1f} s"
+        if self.complete:
+            return f"passed: every schedule; {seen}"
+        return f"passed: every schedule with at most {_preemptions(last.bound)}; {seen}" + (
+            f"; {self.open}" if self.open else ""
+        )
+
+
+def _preemptions(bound: int) -> str:
+    return f"{bound} preemption" + "s" * (bound != 1)
+
+
+def prove(
+    scenario: Scenario,
+    seconds: float,
+    most: int | None = None,
+    done: Proof | None = None,
+    told: Callable[[int, Result], None] | None = None,
+) -> Proof:
+    """Go through the bounds, from 0 or from where `done` ends, until `seconds` are over or nothing is cut any more.
+
+    `most` is the last bound. `told` hears of each execution. A KeyboardInterrupt ends it; what was completed counts.
+    """
+    proof = done or Proof(scenario, sources(), ())
+    start = time.monotonic()
+    bound = len(proof.bounds)
+    if not bound and (wrong := _undeclared(scenario)):
+        return replace(proof, open=f"what is said of operations or checks does not hold: {wrong}")
+    while not proof.complete and (most is None or bound <= most):
+        left = seconds - (time.monotonic() - start)
+        if left <= 0:
+            return replace(proof, open=f"the budget of {seconds:.0f} s ended before bound {bound} was begun")
+        result = within(scenario, bound, left, told)
+        if result.failures:
+            return replace(proof, failed=result.failures[0], open="")
+        if result.verdict is Verdict.UNEXPLORED and result.exhaustive:
+            # One task, or tasks that never meet: all schedules are one.
+            one = Within(bound, result.traces, result.executions, 0, result.digest, result.seconds)
+            return replace(proof, bounds=(*proof.bounds, one), open="")
+        if result.verdict is not Verdict.PASSED:
+            return replace(proof, open=_why_open(result, bound))
+        made = Within(
+            bound, result.traces, result.executions, result.cut, result.digest, round(result.seconds, 3)
+        )
+        proof = replace(proof, bounds=(*proof.bounds, made), open="")
+        bound += 1
+    return proof
+
+
+def _why_open(result: Result, bound: int) -> str:
+    if not result.exhaustive:
+        ended = "it was interrupted" if result.interrupted else "the budget ended"
+        return f"{ended} within bound {bound}, after {result.traces} traces"
+    if result.watched:
+        return "a check looks at the state and does not say at what (Observer.sight)"
+    reasons = [*sorted(result.doubts), *(["a loop was not followed to its end"] if result.looks_cut else [])]
+    if result.fair:
+        reasons.append("executions took so long that they were scheduled fairly in the end")
+    return f"within bound {bound}: {'; '.join(reasons)}"
+
+
+def within(
+    scenario: Scenario,
+    bound: int,
+    seconds: float | None = None,
+    told: Callable[[int, Result], None] | None = None,
+) -> Result:
+    """The search within one bound."""
+    with applied(scenario.patches):
+        return explore(
+            scenario.program,
+            strategy="dpor",
+            depth=bound,
+            executions=None if seconds is not None else 10**15,
+            seconds=seconds,
+            settings=scenario.settings(),
+            progress=None if told is None else lambda result: told(bound, result),
+        )
+
+
+def _undeclared(scenario: Scenario) -> str:
+    """What an audit of a few executions finds: the search would be wrong that believes it; empty if nothing."""
+    # What a process of `stress.kit.process` knows of its own pages is in an ordinary dictionary, which the rule of that
+    # class orders: no two threads use one page at a time.
+    with applied(scenario.patches):
+        found = audit(
+            scenario.program, executions=_AUDITED, settings=scenario.settings(), keep_going=True
+        ).found
+    return next((said for said in found if ".written without an operation" not in said), "")
+
+
+# -- certificates -----------------------------------------------------------------------------------------------------
+
+
+def sources() -> str:
+    """A hash of the sources of which the program and the search are made."""
+    total = hashlib.sha256()
+    for package in _PACKAGES:
+        folder = Path(str(import_module(f"sugarbush.{package}").__file__)).parent
+        for path in sorted(folder.rglob("*.py"), key=lambda path: path.relative_to(folder).as_posix()):
+            total.update(f"{package}/{path.relative_to(folder).as_posix()}\n".encode())
+            total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def _commit() -> str | None:
+    """The commit that is checked out, where the sources are under git."""
+    try:
+        told = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip()
+
+
+def save(proof: Proof, path: Path) -> None:
+    """Write the certificate; raises `UnusableFile`."""
+    scenario = proof.scenario
+    without = scenario.without
+    data = {
+        _MAGIC: FORMAT,
+        "scenario": scenario.name,
+        "parameters": dict(scenario.values),
+        "faults": scenario.faults,
+        "memory": scenario.memory,
+        "checks": [name for name in CHECKS if name not in without],
+        "commit": _commit(),
+        "sources": proof.sources,
+        "verdict": proof.words,
+        "bounds": [
+            {
+                "bound": one.bound,
+                "traces": one.traces,
+                "executions": one.executions,
+                "cut": one.cut,
+                "digest": one.digest,
+                "seconds": one.seconds,
+            }
+            for one in proof.bounds
+        ],
+    }
+    save_text(path, json.dumps(data, indent=1) + "\n")
+
+
+def load(path: Path, find: Callable[[str], Scenario]) -> Proof:
+    """The proof of a certificate; raises `UnusableFile`."""
+    data: dict[str, Any] = read_json(path, "a certificate of `sugarbush prove`")
+    if type(data.get(_MAGIC)) is not int:
+        raise UnusableFile(f"{path} is no certificate of a proof: no key {_MAGIC!r} says its format")
+    check_schema(data, "sugarbush.stress.runs", _SCHEMA, str(path))
+    scenario = find(data["scenario"]).given(data["parameters"], data["faults"])
+    bounds = tuple(Within(**{name: one[name] for name in Within.__slots__}) for one in data["bounds"])
+    if [one.bound for one in bounds] != list(range(len(bounds))):
+        raise UnusableFile(f"{path} is broken: its bounds are not 0, 1, 2 and so on")
+    return Proof(scenario, data["sources"], bounds)
+
+
+def differs(proof: Proof, bound: int, told: Callable[[int, Result], None] | None = None) -> str:
+    """Make the proof within one of its bounds again; gives how it differs, empty if it does not."""
+    claimed = proof.bounds[bound]
+    result = within(proof.scenario, bound, None, told)
+    if result.failures:
+        return f"bound {bound} fails: {result.failures[0].failure.headline}"
+    if not result.exhaustive:
+        return f"bound {bound} was not made to its end"
+    for what, now, then in (
+        ("traces", result.traces, claimed.traces),
+        ("places cut", result.cut, claimed.cut),
+        ("the hash of the traces", result.digest, claimed.digest),
+    ):
+        if now != then:
+            return f"bound {bound}: {what} {now}, the certificate says {then}"
+    return ""

@@ -1,0 +1,47 @@
+"""Which searches are divided among processes, and how two of them are compared."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any
+
+from sugarbush.concurrency import (
+    Result,
+)
+
+DRAWN = ("random", "pct", "pos", "surw", "feedback", "portfolio", "check")
+
+
+DIVIDED = ("dfs", "delay", "idfs", "idelay")
+
+
+class Inline(Executor):
+    """Does the work at once, on data as another process would get it and give it back."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        fn, args = pickle.loads(pickle.dumps((fn, args)))
+        try:
+            future.set_result(pickle.loads(pickle.dumps(fn(*args))))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def told(result: Result) -> Any:
+    """All that must not depend on who did the work."""
+    return (
+        result.verdict,
+        result.executions,
+        result.steps,
+        result.exhaustive,
+        result.cut,
+        result.completed,
+        result.repeated,
+        [
+            (w.failure.signature, w.execution, str(w.schedule), w.strategy, w.preemptions, w.events)
+            for w in result.failures
+        ],
+    )

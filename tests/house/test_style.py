@@ -1,0 +1,57 @@
+"""The style of the house, as far as it can be counted."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FLOORS = ("lockdep", "concurrency", "tree", "vm", "stress")
+FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
+OPEN = ("workloads", "catalogue", "torture")
+"""Rooms whose files are each a door: one load, one bug, one torture test."""
+CUTE = ("ground", "told", "film", "misc", "util", "utils", "helpers")
+"""Names of modules that say nothing to who comes new."""
+
+
+def modules() -> Iterator[tuple[str, Path, ast.Module]]:
+    for path in FILES:
+        name = ".".join(("sugarbush", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(
+            ".__init__"
+        )
+        yield name, path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_no_function_is_longer_than_70_lines() -> None:
+    """The docstring apart."""
+    for name, _, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                first = node.body[1 if ast.get_docstring(node) and len(node.body) > 1 else 0]
+                assert (node.end_lineno or 0) - first.lineno < 70, f"{name}.{node.name}"
+
+
+def test_every_room_says_who_lives_there() -> None:
+    for name, path, tree in modules():
+        if path.name == "__init__.py":
+            assert ast.get_docstring(tree), name
+
+
+def test_a_room_is_entered_by_its_door() -> None:
+    """An import from another room names the room, and nothing inside of it."""
+    for name, _, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sugarbush."):
+                parts = str(node.module).split(".")
+                elsewhere = parts[:3] != name.split(".")[:3]
+                inside = len(parts) > 3 and parts[2] not in OPEN
+                # The package's own door, and the lower tier beside it, are made of what lies in the rooms.
+                assert not (elsewhere and inside) or name.count(".") <= 2, f"{name}: {node.module}"
+
+
+@pytest.mark.parametrize("word", CUTE)
+def test_no_module_has_a_cute_name(word: str) -> None:
+    assert not [path for path in FILES if path.stem == word]

@@ -1,0 +1,214 @@
+"""Proofs: what the bounded reduced search says of the model with all checks on, and the certificates of that."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from sugarbush.concurrency import Task
+from sugarbush.concurrency.lowlevel import Observer, Operation, RandomWalk, audit, quiet
+from sugarbush.concurrency.strategies.base import Pruned
+from sugarbush.concurrency.strategies.bounded import BoundedDPOR
+from sugarbush.concurrency.strategies.dfs import DepthFirst
+from sugarbush.stress.cli.app import main
+from sugarbush.stress.cli.commands.run import DEFAULT_SCHEDULES, _default
+from sugarbush.stress.kit import checks, sight
+from sugarbush.stress.kit.patches import applied
+from sugarbush.stress.kit.scenarios import Scenario, find_scenario
+from sugarbush.stress.runs import proof
+from sugarbush.stress.runs.proof import prove, within
+from sugarbush.vm.checks.lock_order import LockOrder
+from sugarbush.vm.frames import page_alloc
+
+import_module("sugarbush.stress.cli.built_in")
+
+
+def ends(scenario: Scenario, search: DepthFirst | BoundedDPOR) -> set[str]:
+    """How the executions of a search end: by which failures, or "fine"."""
+    found = set()
+    with applied(scenario.patches):
+        runtime = scenario.settings().runtime(search)
+        while search.left:
+            with contextlib.suppress(Pruned):
+                failure = runtime.run(scenario.program).failure
+                found.add("fine" if failure is None else f"{failure.kind.value} {failure.check}")
+    return found
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fork-half-built", "vma-lock-order", "munmap-downgrade-stack", "munmap-downgrade-stack-fixed"],
+)
+def test_a_bug_of_the_catalogue_ends_as_under_plain_search(name: str) -> None:
+    scenario = find_scenario(name)
+    assert ends(scenario, BoundedDPOR(1)) == ends(scenario, DepthFirst(1))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{name}{form}"
+        for name in (
+            "brk-after-downgrade",
+            "dirty-cow",
+            "dontneed-against-numa",
+            "exec-stack-migration",
+            "merge-page-prot",
+            "mremap-flush",
+            "mremap-rmap-order",
+            "remap-file-pages",
+            "stack-grows-in-place",
+            "vma-adjust-no-lock",
+            "vma-expand-no-lock",
+        )
+        for form in ("", "-fixed")
+    ],
+)
+def test_so_do_those_that_take_longer(name: str) -> None:
+    scenario = find_scenario(name)
+    assert ends(scenario, BoundedDPOR(1)) == ends(scenario, DepthFirst(1))
+
+
+# -- what checks look at ----------------------------------------------------------------------------------------------
+
+
+class Everywhere(checks.ModelChecks):
+    """Looks at all instances of the invariants of rmap after every operation."""
+
+    def announced(self, task: Task, op: Operation, obj: object) -> None:
+        """See `Observer.announced`."""
+        machine = self._machine()
+        with quiet():
+            if self._on["coverage"]:
+                checks._raise("coverage", checks.coverage(machine.mms, machine.memory))
+            if self._on["interval-tree"]:
+                checks._raise("interval-tree", checks._first(map(checks.interval_tree, self._adjusted)))
+        super().announced(task, op, obj)
+
+
+@pytest.mark.parametrize(
+    "name", ["brk-false-vma", "vma-adjust-no-lock", "split-invalidate", "mremap-flush-fixed"]
+)
+def test_looking_where_something_changed_finds_what_looking_everywhere_finds(name: str) -> None:
+    scenario = find_scenario(name)
+    found = []
+    for looks in (checks.ModelChecks, Everywhere):
+        settings = replace(scenario.settings(), observers=lambda looks=looks: (LockOrder(), looks()))
+        runtime = settings.runtime(RandomWalk(1))
+        with applied(scenario.patches):
+            runs = [runtime.run(scenario.program) for _ in range(15)]
+        found.append([(run.steps, str(run.failure and run.failure.headline)) for run in runs])
+    assert found[0] == found[1]
+
+
+def test_the_sight_says_the_same_from_both_sides() -> None:
+    for one, sees in sight._SEES.items():
+        for other in sight._SEES:
+            assert bool(sees & other) is bool(sight._SEES[other] & one)
+
+
+@pytest.fixture
+def blind() -> Iterator[None]:
+    """The checks say that they see nothing."""
+    kept = dict(sight._SEES)
+    sight._SEES.update(dict.fromkeys(kept, 0))
+    yield
+    sight._SEES.update(kept)
+
+
+@pytest.mark.usefixtures("blind")
+def test_a_check_that_does_not_say_what_it_looks_at_is_found_by_the_audit() -> None:
+    scenario = find_scenario("brk-standard")
+    found = audit(scenario.program, executions=1, settings=scenario.settings(), keep_going=True).found
+    assert any(said.startswith("a check looks at ") for said in found)
+    assert "what is said of operations or checks does not hold: a check looks at" in prove(scenario, 60).words
+
+
+def test_an_operation_that_says_too_little_is_found_before_anything_is_proven(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(page_alloc.ALLOC_FRAME, "touches", lambda *_: [])
+    said = prove(find_scenario("brk-standard"), 60).words
+    assert said.startswith("nothing proven: what is said of operations or checks does not hold")
+
+
+class Nosy(Observer):
+    """Looks at something after every operation, and says of nothing what it is."""
+
+    def announced(self, task: Task, op: Operation, obj: object) -> None:
+        """See `Observer.announced`."""
+
+
+def test_a_check_that_says_nothing_of_what_it_looks_at_leaves_the_proof_open() -> None:
+    scenario = find_scenario("fork-half-built-fixed")
+    nosy = replace(scenario, observers=lambda: (*scenario.observers(), Nosy()))
+    assert "does not say at what" in prove(nosy, 60).words
+    assert within(nosy, 0).verdict == "inconclusive"
+    assert within(scenario, 0).verdict == "passed"
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+def run(*words: str | Path) -> int:
+    with pytest.raises(SystemExit) as left:
+        main([str(word) for word in words])
+    return int(left.value.code or 0)
+
+
+def test_a_proof_is_resumed_and_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "vma-lock-order-fixed"
+    assert run("prove", name, "--depth", "0", "--out", tmp_path) == 0
+    assert (
+        "vma-lock-order-fixed: passed: every schedule with at most 0 preemptions; 1 traces"
+        in capsys.readouterr().out
+    )
+    path = tmp_path / f"{name}.proof.json"
+    first = json.loads(path.read_text())["bounds"]
+    assert run("prove", name, "--depth", "1", "--out", tmp_path, "--json") == 0
+    bounds = json.loads(path.read_text())["bounds"]
+    # What was proven stays as it was, with its seconds.
+    assert (len(bounds), bounds[:1]) == (2, first)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["proofs"][0]["bound"] == 1
+    assert run("prove", "--verify", path) == 0
+    assert "bound 1 is as it says, " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("key", "value"), [("traces", 5), ("digest", "0" * 64), ("cut", 0)])
+def test_a_certificate_that_claims_something_else_is_found_out(
+    key: str, value: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "it.json"
+    proof.save(prove(find_scenario("vma-lock-order-fixed"), 60, 0), path)
+    data = json.loads(path.read_text())
+    data["bounds"][0][key] = value
+    path.write_text(json.dumps(data))
+    assert run("prove", "--verify", path) == 1
+    assert f"the certificate says {value}" in capsys.readouterr().out
+
+
+def test_a_bug_is_told_with_its_schedule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("prove", "vma-lock-order", "--out", tmp_path) == 1
+    told = capsys.readouterr().out
+    assert "vma-lock-order: failed: lock order" in told
+    assert "schedule: s1:" in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_proven_under_weak_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("prove", "tree-dead-unordered-fixed", "--out", tmp_path) == 2
+    assert "is about weak memory" in capsys.readouterr().err
+
+
+def test_a_search_with_a_bound_has_no_budget_unless_one_is_given() -> None:
+    assert _default("dfs", 1) is None
+    assert _default("dpor", 2) is None
+    assert _default("dfs", None) == _default("pct", 3) == DEFAULT_SCHEDULES

@@ -1,0 +1,80 @@
+"""Where a cursor can stand, and what it keeps; `tree.api.state.MaState` adds what it can do."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+from sugarbush.tree.core.body import TreeBody
+from sugarbush.tree.core.entries import check_range
+from sugarbush.tree.core.layout import MAX
+from sugarbush.tree.core.node import MapleNode
+
+
+class State(Enum):
+    """The state of a cursor. In v6.6 these are special values of its node word, in v6.12 an enumeration."""
+
+    START = "START"
+    """Not walked yet."""
+    ACTIVE = "ACTIVE"
+    """In a node."""
+    ROOT = "ROOT"
+    """At the entry that lies in the root word."""
+    NONE = "NONE"
+    """There is nothing here."""
+    PAUSE = "PAUSE"
+    """The loop is paused, and the lock may be dropped."""
+    OVERFLOW = "OVERFLOW"
+    """Searched past the upper limit."""
+    UNDERFLOW = "UNDERFLOW"
+    """Searched past the lower limit."""
+
+
+class Cursor:
+    """The fields of a cursor (kernel: `struct ma_state`): its range `index`..`last`, its `state`, and where it stands.
+
+    Walks and writes take this, so that they know nothing of the calls that are made of them.
+    """
+
+    __slots__ = (
+        "bulk",
+        "high",
+        "in_work",
+        "index",
+        "last",
+        "low",
+        "node",
+        "offset",
+        "requested",
+        "seen",
+        "stash",
+        "state",
+        "tree",
+        "uneven",
+    )
+
+    node: Any
+    """The node that it is in, while `state` is ACTIVE."""
+    in_work: list[MapleNode]
+    """In a bulk load, what the store under way has taken out of the stash."""
+    uneven: bool
+    """A bulk load has split a leaf, so its last leaf may hold too little (MA_STATE_REBALANCE)."""
+
+    def __init__(self, tree: TreeBody, first: int = 0, last: int | None = None) -> None:
+        if last is None:
+            last = first
+        check_range(first, last)
+        self.tree = tree
+        self.index = first
+        self.last = last
+        self.state = State.START
+        self.node = None
+        self.low = 0
+        self.high = MAX
+        self.offset = 0
+        self.seen = 0
+        self.stash: list[MapleNode] = []
+        self.requested = 0
+        self.bulk = False
+        self.in_work: list[MapleNode] = []
+        self.uneven = False

@@ -1,0 +1,153 @@
+"""Divide a scratch node over one, two or three new nodes, level by level, until the tree fits together again.
+
+Both ways in end here: a leaf that holds too little (with a sibling), and a store that spans leaves (with both
+edges). Models mas_spanning_rebalance() and mas_rebalance(), v6.6.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from sugarbush.tree.core import LEAF_64, MAX, MIN_SLOTS, SLOTS, MapleNode, Place, largest
+from sugarbush.tree.read import range_walk
+from sugarbush.tree.write.big import BigNode, before
+from sugarbush.tree.write.publish import replace_subtree
+from sugarbush.tree.write.stash import need, take
+
+if TYPE_CHECKING:
+    from sugarbush.tree.core import Cursor, TreeBody
+
+
+def rebalance(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
+    """Merge what the cursor's leaf should have had, too little, with the right or else the left sibling."""
+    height = mas.tree.height
+    need(mas, 2 * height - 1)
+    big = BigNode(LEAF_64, slots, pivots, None)
+    here = Place(mas.node, mas.low, mas.high)
+    parent, slot = mas.node.up
+    if slot + 1 < len(parent.slots):
+        left, right = here, here.sibling(slot + 1)
+        big.append(right.node)
+    else:
+        left, right = here.sibling(slot - 1), here
+        big.prepend(left.node)
+    divide_upwards(mas, big, left, right, height)
+
+
+def divide_upwards(mas: Cursor, big: BigNode, left: Place, right: Place, levels: int) -> None:
+    """Replace the nodes from `left` to `right` by new ones with the contents of `big`, and so on upwards.
+
+    `levels` is how many levels this can take at most; drawing in a neighbour may add one.
+    """
+    tree = mas.tree
+    top: MapleNode | None = None
+    if not (left.low == 0 and right.high == MAX) and len(big.slots) <= MIN_SLOTS[big.kind]:
+        _draw_in(big, left, right)
+    depth = 0
+    while levels and top is None:
+        levels -= 1
+        depth += 1
+        low, high = left.low, right.high
+        new = _distribute(mas, big)
+        if len(new) == 1 and low == 0 and high == MAX:
+            top = new[0]
+            while not left.node.is_root:
+                left.ascend()
+            break
+        big = _level_above(left, right, low, high, new)
+        if len(big.slots) <= MIN_SLOTS[big.kind]:
+            if left.covers_all:
+                break
+            _draw_in(big, left, right)
+            levels = levels or 1
+        elif left.node is right.node and len(big.slots) <= SLOTS[big.kind] and _settled(tree, left.node):
+            break
+    if top is None:
+        depth += 1
+        top = take(mas)
+        big.fill(top, 0, len(big.slots))
+    old = left.node
+    top.up = old.up
+    replace_subtree(mas, top, old, left.low, depth)
+    if tree.plain or not tree.rcu:
+        _refresh_gap_offsets(tree, top)
+    mas.node = top
+    mas.low = left.low
+    mas.high = left.high
+    range_walk(mas, None)
+
+
+def _settled(tree: TreeBody, node: MapleNode) -> bool:
+    """Whether the nodes above would only be copied, and nobody could tell; the kernel copies them."""
+    if tree.rcu and not tree.plain:
+        return False
+    while node.up[0] is not tree:
+        node = node.up[0]
+        if len(node.slots) <= MIN_SLOTS[node.kind] and node.up[0] is not tree:
+            return False
+    return True
+
+
+def _refresh_gap_offsets(tree: TreeBody, node: MapleNode) -> None:
+    """What copying the nodes above would have done: of equal gaps, point to the right-most."""
+    while tree.track_gaps and node.up[0] is not tree:
+        node = node.up[0]
+        assert node.gaps is not None
+        node.gap_offset = largest(node.gaps)
+
+
+def _distribute(mas: Cursor, big: BigNode) -> list[MapleNode]:
+    """Fill one to three new nodes from the scratch node."""
+    count = len(big.slots)
+    if count <= SLOTS[big.kind]:
+        bounds = [0, count]
+    else:
+        split, middle = big.split_offset(mas)
+        bounds = [0, split + 1, middle + 1, count] if middle else [0, split + 1, count]
+    nodes = []
+    for begin, end in pairwise(bounds):
+        node = take(mas)
+        big.fill(node, begin, end)
+        nodes.append(node)
+    return nodes
+
+
+def _level_above(left: Place, right: Place, low: int, high: int, new: list[MapleNode]) -> BigNode:
+    """Go up on both sides and gather what stands left of the new nodes, them, and what stands right of them."""
+    if not left.node.is_root:
+        left.ascend()
+        right.ascend()
+    left.seek(low)
+    right.seek(high)
+    big = before(left.node, left.offset)
+    for node in new:
+        low = big.add_child(node, low)
+    if high < right.high:
+        big.append(right.node, right.offset + 1)
+    return big
+
+
+def _draw_in(big: BigNode, left: Place, right: Place) -> None:
+    """The scratch node holds too little: add the whole neighbour to the right, else to the left, if there is one."""
+    beyond_left, beyond_right = left.copy(), right.copy()
+    levels = 0
+    while not beyond_right.node.is_root:
+        beyond_right.ascend()
+        beyond_left.ascend()
+        levels += 1
+        if beyond_right.offset < len(beyond_right.node.slots) - 1:
+            beyond_right.offset += 1
+            for _ in range(levels):
+                beyond_right.descend()
+            big.append(beyond_right.node)
+            right.take(beyond_right)
+            return
+        if beyond_left.offset:
+            beyond_left.offset -= 1
+            for _ in range(levels):
+                beyond_left.descend()
+                beyond_left.offset = len(beyond_left.node.slots) - 1
+            big.prepend(beyond_left.node)
+            left.take(beyond_left)
+            return

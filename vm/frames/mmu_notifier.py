@@ -1,0 +1,234 @@
+"""Devices that mirror an address space: telling them before what they have copied changes. Kernel:
+mm/mmu_notifier.c and mm/hmm.c, v6.1.
+
+A device has page tables of its own (a secondary MMU), filled from those of a process, and no reference to the pages
+in them. So whoever changes or empties entries says so to all who mirror the range, before and after:
+`mmu_notifier_invalidate_range_start` makes them drop what they have, and until `mmu_notifier_invalidate_range_end` they
+get nothing new. A device that fills an entry cannot hold a lock all the while; it reads a sequence number first, and if
+there was an invalidation when it is about to write, it begins anew:
+
+    seq = mmu_interval_read_begin(sub)                      waits while the range is being invalidated
+    look at the page tables of the process                  under mmap_lock
+    with sub.driver_lock:                                   which the invalidation takes, too
+        if not mmu_interval_read_retry(sub, seq): write it
+
+Whether an address space has such devices is looked at under mmap_lock, the lock of a VMA or an rmap lock, so the first
+one takes all of those (`mm_take_all_locks`). Simpler here: only interval notifiers, no list of older ones; the tree of
+ranges is a list; an invalidation may always wait; there is no memory of the device's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sugarbush.concurrency import READ_ONCE, WRITE_ONCE, bug_on
+from sugarbush.concurrency.lowlevel import Operation, active
+from sugarbush.lockdep.model import GFP_KERNEL, GFP_NOFAIL
+from sugarbush.vm.frames.secondary_mmu import (
+    MmuIntervalNotifier,
+    NotifierSubscriptions,
+    drop,
+    notifier_cache,
+    subscriptions_of,
+)
+from sugarbush.vm.objects import PAGE_SIZE, TASK_SIZE, Folio, MmStruct, VmArea
+
+RmapOne = Callable[[Folio, VmArea, int], Any]
+
+
+ITREE_READ = Operation("interval_tree_iter_first", field="itree", local=True)
+ITREE_WRITE = Operation("interval_tree_change", field="itree", local=True)
+
+
+def _step(op: Operation, subs: NotifierSubscriptions) -> None:
+    rt = active.runtime
+    if rt is not None:
+        rt.step(op, subs)
+
+
+# -- those who change an address space ------------------------------------------------------------------------------
+
+
+def mmu_notifier_invalidate_range_start(mm: MmStruct, start: int, end: int) -> None:
+    """``[start, end)`` is about to change: whoever mirrors it drops it, and gets nothing of it until the end. Sleeps.
+
+    Needs mmap_lock, a VMA's lock or an rmap lock, and no page-table lock.
+    """
+    subs = subscriptions_of(mm)
+    if subs is None or start >= end:
+        return
+    subs.lock.lock()
+    subs.active_invalidate_ranges += 1
+    _step(ITREE_READ, subs)
+    found = [sub for sub in subs.itree if sub.start < end and start < sub.end]
+    seq = READ_ONCE(subs, "invalidate_seq")
+    if found:
+        seq |= 1
+        WRITE_ONCE(subs, "invalidate_seq", seq)
+    subs.lock.unlock()
+    # While the number is odd the list does not change, so those in it are there until the end.
+    for sub in found:
+        invalidate(sub, start, end, seq)
+
+
+def mmu_notifier_invalidate_range_end(mm: MmStruct, start: int, end: int) -> None:
+    """The range has changed, and is flushed. The end of every `mmu_notifier_invalidate_range_start`."""
+    subs = subscriptions_of(mm)
+    if subs is not None and start < end:
+        mn_itree_inv_end(subs)
+
+
+def mn_itree_inv_end(subs: NotifierSubscriptions) -> None:
+    """One invalidation has ended. With the last one the number is even again, and who waited to come or go does so.
+
+    All of that under the lock: whoever sees the new number with the lock held knows that it is no longer in the list.
+    """
+    subs.lock.lock()
+    subs.active_invalidate_ranges -= 1
+    bug_on(
+        READ_ONCE(subs, "active_invalidate_ranges") < 0,
+        "WARNING: mn_itree_inv_end(): active_invalidate_ranges < 0: an end whose beginning nobody was told of",
+    )
+    if subs.active_invalidate_ranges or not READ_ONCE(subs, "invalidate_seq") & 1:
+        subs.lock.unlock()
+        return
+    WRITE_ONCE(subs, "invalidate_seq", READ_ONCE(subs, "invalidate_seq") + 1)
+    _step(ITREE_WRITE, subs)
+    deferred = subs.deferred.copy()
+    subs.deferred.clear()
+    for comes, sub in deferred:
+        _file(subs, sub, comes=comes)
+    subs.lock.unlock()
+    subs.wq.wake_up_all()
+
+
+def _file(subs: NotifierSubscriptions, sub: MmuIntervalNotifier, *, comes: bool) -> None:
+    WRITE_ONCE(sub, "in_tree", comes)
+    _step(ITREE_WRITE, subs)
+    if comes:
+        subs.itree.append(sub)
+    elif sub in subs.itree:
+        subs.itree.remove(sub)
+
+
+def notified(rmap_one: RmapOne) -> RmapOne:
+    """`rmap_one`, with an invalidation around it of what it may change: of the page, or of all pages of a huge one."""
+
+    def one(page: Folio, vma: VmArea, address: int) -> Any:
+        mm = vma.vm_mm
+        end = address + len(page.pages) * PAGE_SIZE
+        mmu_notifier_invalidate_range_start(mm, address, end)
+        result = rmap_one(page, vma, address)
+        mmu_notifier_invalidate_range_end(mm, address, end)
+        return result
+
+    return one
+
+
+def mmu_notifier_release(mm: MmStruct) -> None:
+    """The address space is about to end: all that was mirrored is dropped, while the mirrors are still told of changes.
+
+    Nobody can fault any more, so nothing comes back. Whoever reclaims a page of it meanwhile still tells the mirrors.
+    """
+    mmu_notifier_invalidate_range_start(mm, 0, TASK_SIZE)
+    mmu_notifier_invalidate_range_end(mm, 0, TASK_SIZE)
+
+
+# -- those who mirror it ----------------------------------------------------------------------------------------------
+
+
+def mmu_interval_notifier_insert(mm: MmStruct, start: int, end: int) -> MmuIntervalNotifier:
+    """A device that mirrors ``[start, end)`` from now on; `vm.reverse.all_locks.mmu_notifier_register` comes before."""
+    subs = subscriptions_of(mm)
+    assert subs is not None, "mmu_notifier_register() comes first"
+    sub = notifier_cache.alloc(GFP_KERNEL | GFP_NOFAIL, mm, subs, start, end)
+    assert sub is not None
+    subs.lock.lock()
+    subs.mirrors.append(sub)
+    begin_to_mirror(subs, sub)
+    subs.lock.unlock()
+    return sub
+
+
+def begin_to_mirror(subs: NotifierSubscriptions, sub: MmuIntervalNotifier) -> None:
+    """Put `sub` in the list, or note it down for the end of the invalidations; needs the lock of the list.
+
+    Which ranges are being invalidated nobody knows any more, so it may be its own, even if nobody had to be told: then
+    the number is made odd now, and it waits for the end.
+    """
+    seq = READ_ONCE(subs, "invalidate_seq")
+    if not subs.active_invalidate_ranges:
+        WRITE_ONCE(sub, "invalidate_seq", seq - 1)
+        _file(subs, sub, comes=True)
+        return
+    WRITE_ONCE(sub, "invalidate_seq", seq | 1)
+    if seq & 1:
+        _step(ITREE_WRITE, subs)
+        subs.deferred.append((True, sub))
+    else:
+        WRITE_ONCE(subs, "invalidate_seq", seq | 1)
+        _file(subs, sub, comes=True)
+
+
+def mmu_interval_notifier_remove(sub: MmuIntervalNotifier) -> None:
+    """The device mirrors nothing any more; afterwards nobody uses `sub`, and the caller frees it.
+
+    The device must have nothing of the range: as soon as it is out of the list it is not told of changes any more. If
+    there is an invalidation that may concern it, its end is waited for.
+    """
+    assert not sub.sptes, (
+        "a device drops what it has, and fills no more in, before it leaves: vm.hmm.device_close()"
+    )
+    subs = sub.subscriptions
+    subs.lock.lock()
+    seq = READ_ONCE(subs, "invalidate_seq")
+    if seq & 1:
+        _step(ITREE_WRITE, subs)
+        if (True, sub) in subs.deferred:
+            subs.deferred.remove((True, sub))
+        else:
+            subs.deferred.append((False, sub))
+    else:
+        _file(subs, sub, comes=False)
+    subs.lock.unlock()
+    if seq & 1:
+        wait_for_invalidations(subs, seq)
+    subs.mirrors.remove(sub)
+
+
+def wait_for_invalidations(subs: NotifierSubscriptions, seq: int) -> None:
+    """Sleep until the invalidations of number `seq` are over, and those who went then are out of the list."""
+    subs.wq.wait_event(lambda: mmu_interval_seq_released(subs, seq))
+
+
+def mmu_interval_seq_released(subs: NotifierSubscriptions, seq: int) -> bool:
+    """The number went on. Looked at under the lock, under which the list is put in order as well."""
+    subs.lock.lock()
+    released = READ_ONCE(subs, "invalidate_seq") != seq
+    subs.lock.unlock()
+    return bool(released)
+
+
+def mmu_interval_read_begin(sub: MmuIntervalNotifier) -> int:
+    """The number to look at the page tables under; sleeps while the range is being invalidated."""
+    subs = sub.subscriptions
+    subs.lock.lock()
+    seq: int = READ_ONCE(sub, "invalidate_seq")
+    invalidating = seq == READ_ONCE(subs, "invalidate_seq")
+    subs.lock.unlock()
+    if invalidating:
+        subs.wq.wait_event(lambda: READ_ONCE(subs, "invalidate_seq") != seq)
+    return seq
+
+
+def mmu_interval_read_retry(sub: MmuIntervalNotifier, seq: int) -> bool:
+    """The range was invalidated since `mmu_interval_read_begin` gave `seq`; needs the driver's lock."""
+    return bool(READ_ONCE(sub, "invalidate_seq") != seq)
+
+
+def invalidate(sub: MmuIntervalNotifier, start: int, end: int, seq: int) -> None:
+    """What a driver does when it is told: note the number, and drop what it mirrors of the range."""
+    with sub.driver_lock:
+        WRITE_ONCE(sub, "invalidate_seq", seq)
+        drop(sub, start, end)

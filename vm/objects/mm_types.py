@@ -1,0 +1,327 @@
+"""The objects that refer to one another: the machine's memory, address spaces, VMAs, anon_vmas and files.
+
+A VMA names its address space, which has it in a tree; it names its file and its anon_vma, which have it in trees of
+theirs; and a driver's hooks, which are given it. So these classes stand in one module, as in the kernel, and nothing
+but their fields: what is done with them is in the modules above, each by the name of the object (`vm.spaces.mm`,
+`vm.spaces.vma`, `vm.reverse.anon_vma`, `vm.files.filemap`). Kernel: include/linux/mm_types.h, v6.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from sugarbush.concurrency import Atomic, Once, Plain, RwSemaphore, Shared, Spinlock, Unshared
+from sugarbush.concurrency.lowlevel import peek, poke
+from sugarbush.tree import VmaStore
+from sugarbush.vm.objects.folio import Folio, HugeZero, Mapping
+from sugarbush.vm.objects.layout import PAGE_SIZE, PTRS_PER_PTE, TASK_SIZE, VM_HUGETLB, VM_SHARED, ZERO_PFN
+from sugarbush.vm.objects.page_prot import vm_get_page_prot
+from sugarbush.vm.objects.pgtable_types import PageTable, Pmd, Present
+from sugarbush.vm.objects.resv_map import ResvMap
+from sugarbush.vm.objects.swap_area import SwapArea
+from sugarbush.vm.objects.vma_locks import VmaLocks
+from sugarbush.vm.objects.vma_refcnt import VmRefcnt
+
+if TYPE_CHECKING:
+    from sugarbush.concurrency import Task
+
+
+MM_ANONPAGES = "MM_ANONPAGES"
+MM_FILEPAGES = "MM_FILEPAGES"
+MM_SWAPENTS = "MM_SWAPENTS"
+
+
+class Memory:
+    """All frames, and the free ones: the last freed is handed out first, as from a per-CPU list.
+
+    The frames are shared out among the `nodes` in stretches of one length (`page_to_nid`). `affinity`
+    says which tasks stay on the CPUs of which node (`vm.reclaim.numa`). `irqs_off` are the CPUs that walk page tables
+    with interrupts off (`vm.access.gup`). A page-table page has `ptrs_per_pte` entries, and a huge page as many pages
+    (HPAGE_PMD_NR). `mmlist`, under `mmlist_lock`, are the address spaces that swapoff looks through
+    (`vm.spaces.mmlist`). The `zero_page` is no frame of `mem_map`, the one of `huge_zero` is (`vm.frames.zero_page`).
+    """
+
+    name = "zone"
+
+    def __init__(self, frames: int, nodes: int = 1, ptrs_per_pte: int = PTRS_PER_PTE) -> None:
+        self.ptrs_per_pte = ptrs_per_pte
+        self.mem_map = [Folio(pfn) for pfn in range(frames)]
+        self.nodes = nodes
+        self.free_list = self.mem_map[::-1]
+        self.swap: SwapArea | None = None
+        self.deferred_split: list[Folio] = []
+        self.affinity: dict[Task, int] = {}
+        self.irqs_off: list[Task] = []
+        self.mmlist: list[MmStruct] = []
+        self.mmlist_lock = Spinlock("mmlist_lock")
+        self.zero_page = Folio(ZERO_PFN)
+        poke(self.zero_page, "refcount", 1)
+        poke(self.zero_page, "token", 0)
+        self.huge_zero = HugeZero()
+
+
+Hold = tuple["VmArea", Callable[[], None]]
+"""A VMA that stays as it is, and what to call when it no longer must."""
+VmaIndex = Callable[[RwSemaphore, Spinlock], VmaStore["VmArea"]]
+"""Makes what holds the VMAs of an address space, out of its mmap_lock and page_table_lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Era:
+    """The components of one kernel: `index` holds the VMAs, `hold_for_fault` is how a fault finds and locks its VMA,
+    `tear_down` is the body of exit_mmap().
+    """
+
+    name: str
+    index: VmaIndex
+    vma_locks: VmaLocks[MmStruct, VmArea]
+    hold_for_fault: Callable[[MmStruct, int], Hold | None]
+    tear_down: Callable[[MmStruct], None]
+
+
+class Subscriptions(Shared):
+    """Who mirrors an address space, which itself knows no more of them than that (`vm.frames.secondary_mmu`)."""
+
+
+class MmStruct(Shared):
+    """An address space: `mmap_lock`, the VMAs in `mm_mt`, the heap's borders, page tables and resident set.
+
+    Writing the VMAs, `map_count`, `start_brk` and `brk` needs mmap_lock for writing, reading them for reading.
+    `pmds` are the entries of the upper level of the page tables, written under `page_table_lock`; `deposits` the
+    page-table pages that huge pages keep for the day when they are split; `detached` those that khugepaged has taken
+    away from the processors and not emptied yet, for the invariants; `tlb` what the CPU of each task keeps
+    of them, page by page. `tlb_flush_batched` counts the flushes that reclaim has put off, and
+    how many of them were made up for (`vm.frames.tlb`). `write_protect_seq` is odd
+    while fork copies entries. `ended` is set by `exit_mmap` (mm_users is 0): whoever acts for the process then
+    learns that there is none. `era` says which components it is made of, `pmd_size` how many bytes one entry of the
+    upper level spans. `oom_skip` (MMF_OOM_SKIP) says that there is nothing to reap any more. `mm_lock_seq` is the
+    number of the current write section of mmap_lock, for the locks of single VMAs. `userfaultfd_ctx` is who fills it
+    from outside (`vm.faults.uffd_copy`), `userfault_waiters` the tasks whose stores wait, and for which page
+    (`vm.faults.uffd`), `notifier_subscriptions` who mirrors it (`vm.frames.secondary_mmu`). `mm_users` counts who
+    keeps it from being torn down, the process included; `mmlist` says that swapoff finds it (`vm.spaces.mmlist`).
+    `mm_count` are those who keep the object itself, of which its process is one, `vma_writer_wait` is where a writer
+    waits for the readers of a VMA (`vm.spaces.rcuwait`); only the era 6.15 uses these two. `huge_zero_page`
+    (MMF_HUGE_ZERO_PAGE) says that it has a reference to that page (`vm.huge.huge_zero`). `unstable` (MMF_UNSTABLE)
+    says that the OOM reaper takes pages away that the process still has: what is empty may have been written to, so
+    no fault may fill it with zeroes.
+    """
+
+    name: Unshared[str]
+    memory: Unshared[Memory]
+    era: Unshared[Era]
+    mmap_lock: Unshared[RwSemaphore]
+    page_table_lock: Unshared[Spinlock]
+    mm_mt: Unshared[VmaStore[VmArea]]
+    map_count: Plain[int] = 0
+    start_brk: Plain[int] = 0
+    brk: Plain[int] = 0
+    mm_lock_seq: Once[int] = 0
+    mm_count: Atomic[int] = 1
+    vma_writer_wait: Unshared[list[Task]]
+    mmap_base: Unshared[int] = TASK_SIZE
+    pmd_size: Unshared[int]
+    ended: Unshared[bool] = False
+    oom_skip: Once[bool] = False
+    unstable: Once[bool] = False
+    huge_zero_page: Atomic[bool] = False
+    tlb_flush_pending: Atomic[int] = 0
+    tlb_flush_batched: Atomic[int] = 0
+    write_protect_seq: Atomic[int] = 0
+    mm_users: Atomic[int] = 1
+    mmlist: Once[bool] = False
+    pmds: Unshared[dict[int, Pmd]]
+    userfaultfd_ctx: Unshared[UserfaultfdCtx | None] = None
+    notifier_subscriptions: Unshared[Subscriptions | None] = None
+    userfault_waiters: Unshared[dict[Task, int]]
+    deposits: Unshared[dict[int, PageTable]]
+    detached: Unshared[dict[int, PageTable]]
+    tlb: Unshared[dict[Task, dict[int, Present]]]
+    rss: Unshared[dict[str, int]]
+
+    def __init__(self, memory: Memory, name: str, start_brk: int, era: Era) -> None:
+        mmap_lock = RwSemaphore("mm->mmap_lock")
+        page_table_lock = Spinlock("mm->page_table_lock")
+        super().__init__(
+            name=name,
+            memory=memory,
+            pmd_size=memory.ptrs_per_pte * PAGE_SIZE,
+            era=era,
+            mmap_lock=mmap_lock,
+            page_table_lock=page_table_lock,
+            mm_mt=era.index(mmap_lock, page_table_lock),
+            start_brk=start_brk,
+            brk=start_brk,
+            pmds={},
+            deposits={},
+            detached={},
+            tlb={},
+            vma_writer_wait=[],
+            userfault_waiters={},
+            rss={MM_ANONPAGES: 0, MM_FILEPAGES: 0, MM_SWAPENTS: 0},
+        )
+
+
+class UserfaultfdCtx(Shared):
+    """What a monitor has of one address space. `event` is that of a child, until the monitor has read of it.
+
+    `mmap_changing` counts the forks that it has not read of.
+    """
+
+    mm: Unshared[MmStruct]
+    mmap_changing: Atomic[int] = 0
+    event: Once[UserfaultfdCtx | None] = None
+
+    def __init__(self, mm: MmStruct) -> None:
+        super().__init__(mm=mm)
+
+
+class VmArea(Shared):
+    """The range ``[vm_start, vm_end)`` in bytes, `vm_pgoff` pages into `vm_file`, or into nothing if that is None.
+
+    Writing start, end or pgoff needs mmap_lock for writing and, once the VMA is in an rmap tree, that tree's lock
+    for writing; reading them needs one of the two. `vm_flags` and `vm_page_prot` are written under mmap_lock and
+    read by rmap walks without it. `anon_vma` goes from None to its value under mmap_lock and page_table_lock, and
+    is read without. `vm_private_data` is the lock of a shared hugetlb mapping, or the reservations of a
+    private one (`vm.files.hugetlbfs`): a child's is written by its parent, which holds no lock of the child's
+    (`vm.huge.hugetlb_cow`). `vm_ops` what its driver
+    wants to be called (`vm.vmas.vm_ops`). The last four fields are of
+    `vm.spaces.vma_lock` and `vm.spaces.vma_lock_refcnt`.
+    """
+
+    vm_mm: Unshared[MmStruct]
+    vm_start: Plain[int]
+    vm_end: Plain[int]
+    vm_pgoff: Plain[int]
+    vm_flags: Once[int]
+    vm_page_prot: Once[int]
+    vm_file: Unshared[AddressSpace | None]
+    vm_ops: Unshared[VmOperations | None] = None
+    anon_vma: Once[AnonVma | None] = None
+    anon_vma_chain: Unshared[list[AnonVmaChain]]
+    vm_private_data: Once[RwSemaphore | ResvMap | str | None]
+    vm_lock: Unshared[RwSemaphore | None]
+    vm_lock_seq: Once[int] = -1
+    detached: Once[bool] = False
+    vm_refcnt: Unshared[VmRefcnt | None] = None
+
+    def __init__(
+        self, mm: MmStruct, start: int, end: int, pgoff: int, flags: int, file: AddressSpace | None = None
+    ) -> None:
+        super().__init__(
+            vm_mm=mm,
+            vm_start=start,
+            vm_end=end,
+            vm_pgoff=pgoff,
+            vm_flags=flags,
+            vm_page_prot=vm_get_page_prot(flags),
+            vm_file=file,
+            anon_vma_chain=[],
+            vm_private_data=RwSemaphore("hugetlb_vma_lock")
+            if flags & VM_HUGETLB and flags & VM_SHARED
+            else None,
+            vm_lock=mm.era.vma_locks.make(),
+        )
+
+    @property
+    def name(self) -> str:
+        """How traces call it: its range now, looked at from outside."""
+        return f"vma[{peek(self, 'vm_start'):#x}, {peek(self, 'vm_end'):#x})"
+
+
+class AnonVma(Mapping):
+    """The VMAs that share anonymous pages, as an interval tree over page offsets; guarded by `root.rwsem`.
+
+    A reference keeps the object; the VMAs in the tree hold one together. A root counts itself among its children.
+    `num_active_vmas` are the VMAs whose `anon_vma` it is. Its memory is type-safe by RCU: it may be another anon_vma
+    at any time for whoever has no reference, but the lock in it stays a lock (anon_vma_ctor()).
+    """
+
+    anon: ClassVar[bool] = True
+
+    root: Unshared[AnonVma]
+    parent: Unshared[AnonVma]
+    rwsem: Unshared[RwSemaphore]
+    refcount: Atomic[int] = 1
+    num_children: Once[int] = 0
+    num_active_vmas: Once[int] = 0
+    rb_root: Unshared[list[tuple[int, int, AnonVmaChain]]]
+
+    def __init__(self) -> None:
+        rwsem = getattr(self, "rwsem", None) or RwSemaphore("anon_vma->rwsem")
+        super().__init__(rwsem=rwsem, rb_root=[])
+        self.root = self.parent = self
+
+    @property
+    def name(self) -> str:
+        """How traces call it."""
+        return "anon_vma"
+
+
+class AnonVmaChain:
+    """The link between one VMA and one anon_vma; kernel: struct anon_vma_chain."""
+
+    __slots__ = ("anon_vma", "key", "vma")
+
+    vma: VmArea
+    anon_vma: AnonVma
+
+    def __init__(self) -> None:
+        self.key: tuple[int, int, AnonVmaChain] | None = None
+
+
+class AddressSpace(Mapping):
+    """One file: its cached pages, and the tree of the VMAs that map it, guarded by `i_mmap_rwsem`.
+
+    `i_rwsem` is held by whoever writes to the file or truncates it, `invalidate_lock` by whoever adds pages (for
+    reading) or takes them away. `disk` is what can be read, 0 where nothing stands. `i_size` is in pages; None for a
+    file that is as long as anybody asks. `f_op` is what its driver does when it is mapped (`vm.vmas.vm_ops`).
+    """
+
+    name: Unshared[str]
+    pages: Unshared[dict[int, Folio]]
+    disk: Unshared[dict[int, object]]
+    i_rwsem: Unshared[RwSemaphore]
+    invalidate_lock: Unshared[RwSemaphore]
+    i_mmap_rwsem: Unshared[RwSemaphore]
+    i_mmap: Unshared[list[tuple[int, int, VmArea]]]
+    i_mmap_nonlinear: Unshared[list[VmArea]]
+    i_size: Once[int | None] = None
+    f_count: Atomic[int] = 1
+    f_op: Unshared[FileOperations | None] = None
+
+    def __init__(self, name: str, size: int | None = None) -> None:
+        super().__init__(
+            name=name,
+            i_size=size,
+            pages={},
+            disk={},
+            i_rwsem=RwSemaphore("inode->i_rwsem"),
+            invalidate_lock=RwSemaphore("mapping->invalidate_lock"),
+            i_mmap_rwsem=RwSemaphore("mapping->i_mmap_rwsem"),
+            i_mmap=[],
+            i_mmap_nonlinear=[],
+        )
+
+    def evict(self, cached: int) -> None:
+        """The file is gone, and so are the `cached` pages of it; hugetlbfs has more to say."""
+
+
+@dataclass(frozen=True, slots=True)
+class VmOperations:
+    """struct vm_operations_struct: what is called for each VMA of a mapping. Both may sleep.
+
+    `open` is called under mmap_lock for writing, `close` under mmap_lock, be it only for reading, when the VMA is
+    in no tree any more.
+    """
+
+    open: Callable[[VmArea], None] | None = None
+    close: Callable[[VmArea], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileOperations:
+    """struct file_operations: what is called when the file is mapped; 0 or a negative error."""
+
+    mmap: Callable[[VmArea], int]

@@ -1,0 +1,185 @@
+"""The locks of single VMAs, under which a page fault needs no mmap_lock. Kernel: include/linux/mm.h, v6.6.
+
+A writer of mmap_lock locks each VMA that it changes by writing the number of its write section into the VMA; all of
+them are unlocked at once when that number goes on. A reader holds the VMA's rw_semaphore. Three components say the
+same to callers: `PER_VMA` since v6.4, `NONE` for the kernels before, where all of this is nothing, and the one of
+`vm.spaces.vma_lock_refcnt` since v6.15.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sugarbush.concurrency import (
+    READ_ONCE,
+    WRITE_ONCE,
+    KmemCache,
+    RwSemaphore,
+    call_rcu,
+    rcu_read_lock,
+    rcu_read_unlock,
+    smp_load_acquire,
+    smp_store_release,
+)
+from sugarbush.vm.objects import MmStruct, VmaLocks, VmArea
+from sugarbush.vm.spaces.mm import mm_cache
+from sugarbush.vm.spaces.vma import vma_cache, vma_is_anonymous
+
+
+class NoVmaLocks:
+    """Up to v6.3: whoever looks at a VMA holds mmap_lock."""
+
+    cache: ClassVar[KmemCache[VmArea]] = vma_cache
+
+    def make(self) -> RwSemaphore | None:
+        """See `VmaLocks`."""
+        return None
+
+    def begin_write(self, mm: MmStruct) -> None:
+        """See `VmaLocks`."""
+
+    def start_write(self, vma: VmArea) -> None:
+        """See `VmaLocks`."""
+
+    def end_write_all(self, mm: MmStruct) -> None:
+        """See `VmaLocks`."""
+
+    def mark_attached(self, vma: VmArea) -> None:
+        """See `VmaLocks`."""
+
+    def mark_detached(self, vma: VmArea) -> None:
+        """See `VmaLocks`."""
+
+    def held_by_me(self, vma: VmArea) -> bool:  # noqa: ARG002
+        """See `VmaLocks`."""
+        return False
+
+    def free(self, vma: VmArea) -> None:
+        """See `VmaLocks`."""
+        vma_cache.free(vma)
+
+    def drop_mm(self, mm: MmStruct) -> None:
+        """See `VmaLocks`: nobody else keeps it (mm_count is 1)."""
+        mm_cache.free(mm)
+
+
+class PerVmaLocks:
+    """Since v6.4."""
+
+    cache: ClassVar[KmemCache[VmArea]] = vma_cache
+
+    def begin_write(self, mm: MmStruct) -> None:
+        """See `VmaLocks`."""
+
+    def make(self) -> RwSemaphore | None:
+        """See `VmaLocks`."""
+        return RwSemaphore("vma->vm_lock")
+
+    def start_write(self, vma: VmArea) -> None:
+        """Wait for the readers, and leave the number that tells new ones to stay away."""
+        vma.vm_mm.mmap_lock.assert_held_write()
+        seq = READ_ONCE(vma.vm_mm, "mm_lock_seq")
+        if READ_ONCE(vma, "vm_lock_seq") == seq:
+            return
+        lock = vma.vm_lock
+        assert lock is not None
+        lock.down_write()
+        WRITE_ONCE(vma, "vm_lock_seq", seq)
+        lock.up_write()
+
+    def end_write_all(self, mm: MmStruct) -> None:
+        """Go on to the next number; what was written to the VMAs is visible to whoever sees it."""
+        mm.mmap_lock.assert_held_write()
+        smp_store_release(mm, "mm_lock_seq", READ_ONCE(mm, "mm_lock_seq") + 1)
+
+    def mark_attached(self, vma: VmArea) -> None:
+        """See `VmaLocks`: up to v6.13 a new VMA is born attached."""
+
+    def mark_detached(self, vma: VmArea) -> None:
+        """See `VmaLocks`."""
+        vma.detached = True
+
+    def held_by_me(self, vma: VmArea) -> bool:
+        """See `VmaLocks`."""
+        return vma.vm_lock is not None and vma.vm_lock.held_by_me()
+
+    def free(self, vma: VmArea) -> None:
+        """After a grace period: a reader may have found the VMA just before it left the tree."""
+        call_rcu(vma_cache.free, vma)
+
+    def drop_mm(self, mm: MmStruct) -> None:
+        """See `VmaLocks`: nobody else keeps it (mm_count is 1)."""
+        mm_cache.free(mm)
+
+
+NONE: VmaLocks[MmStruct, VmArea] = NoVmaLocks()
+PER_VMA: VmaLocks[MmStruct, VmArea] = PerVmaLocks()
+
+
+def vma_start_write(vma: VmArea) -> None:
+    """Lock `vma` for changing it, until mmap_lock is given back or downgraded; needs mmap_lock for writing."""
+    vma.vm_mm.era.vma_locks.start_write(vma)
+
+
+def vma_mark_attached(vma: VmArea) -> None:
+    """`vma` is new, and its tree is about to have it; or has it, if that store could fail."""
+    vma.vm_mm.era.vma_locks.mark_attached(vma)
+
+
+def vma_mark_detached(vma: VmArea) -> None:
+    """`vma`, which is locked for writing, is in the tree no more."""
+    vma.vm_mm.era.vma_locks.mark_detached(vma)
+
+
+def holds_vma_lock(vma: VmArea) -> bool:
+    """The calling task keeps `vma` by the VMA's own lock, not by mmap_lock."""
+    return vma.vm_mm.era.vma_locks.held_by_me(vma)
+
+
+def vma_start_read(vma: VmArea) -> bool:
+    """Try to lock `vma` for looking at it; False if it is locked for writing, or was a moment ago.
+
+    The number is read a second time after the lock: a writer that came in between has left it by then.
+    """
+    mm, lock = vma.vm_mm, vma.vm_lock
+    assert lock is not None
+    if READ_ONCE(vma, "vm_lock_seq") == READ_ONCE(mm, "mm_lock_seq"):
+        return False
+    if not lock.down_read_trylock():
+        return False
+    if READ_ONCE(vma, "vm_lock_seq") == smp_load_acquire(mm, "mm_lock_seq"):
+        lock.up_read()
+        return False
+    return True
+
+
+def vma_end_read(vma: VmArea) -> None:
+    """The end of a `vma_start_read` that succeeded."""
+    assert vma.vm_lock is not None
+    vma.vm_lock.up_read()
+
+
+def lock_vma_under_rcu(mm: MmStruct, address: int) -> VmArea | None:
+    """Find the VMA of `address` and lock it for reading, without mmap_lock; None on any doubt.
+
+    A VMA without an anon_vma is left to mmap_lock, since `anon_vma_prepare` looks at its neighbours, and so are
+    files, as up to v6.5. Whether it has one, its range and whether it is still in the tree are looked at after
+    it is locked: before, all of them may change.
+    """
+    mas = mm.mm_mt.cursor(address)
+    rcu_read_lock()
+    while True:
+        vma = mas.walk()
+        if vma is None or not vma_start_read(vma):
+            rcu_read_unlock()
+            return None
+        untouched = READ_ONCE(vma, "anon_vma") is None
+        if untouched or not vma_is_anonymous(vma) or not vma.vm_start <= address < vma.vm_end:
+            vma_end_read(vma)
+            rcu_read_unlock()
+            return None
+        if not READ_ONCE(vma, "detached"):
+            rcu_read_unlock()
+            return vma
+        vma_end_read(vma)
+        mas.set_range(address, address)
