@@ -23,6 +23,8 @@ from sugarbush.stress.witness.replaying import replay_artifact
 
 NOTHING = Operation("nothing")
 SCENARIO: Scenario = scenarios.brk_false_vma
+OLD = Path(__file__).parents[2] / "data" / "artifacts"
+"""Written when `tree` and `vm` were packages of their own, before they moved below `sugarbush` and into rooms."""
 
 
 @pytest.fixture
@@ -47,6 +49,13 @@ def test_a_saved_witness_replays_from_its_file_alone(artifact: Path) -> None:
     assert loaded.scenario is SCENARIO
     witness = replay_artifact(loaded)
     assert (witness.failure.headline, witness.failure.step) == (loaded.headline, loaded.step)
+
+
+@pytest.mark.parametrize("path", sorted(OLD.glob("*.json")), ids=lambda path: path.stem)
+def test_a_witness_of_before_the_modules_moved_replays(path: Path) -> None:
+    loaded = load(path)
+    failure = replay_artifact(loaded).failure
+    assert (failure.kind, failure.task, failure.step) == (loaded.kind, loaded.task, loaded.step)
 
 
 def test_a_witness_of_another_version_of_the_files_replays(artifact: Path) -> None:
