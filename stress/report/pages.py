@@ -82,7 +82,9 @@ def facts(bug: Bug) -> list[tuple[str, str]]:
         means.append(f"`{bug.broken.function.__name__}` (right in `{bug.fixed.function.__name__}`)")
     package, _, module = bug.broken.function.__module__.rpartition(".")
     code = inspect.unwrap(bug.broken.function).__code__
-    file = f"{package.replace('.', '/')}/{module}.py" if package else Path(code.co_filename).name
+    # As the repository has it, where the folders of the package lie at the top.
+    folder = package.removeprefix("sugarbush.").replace(".", "/")
+    file = f"{folder}/{module}.py" if package else Path(code.co_filename).name
     return [
         ("Number", bug.id),
         ("Name elsewhere", bug.cve or "none"),

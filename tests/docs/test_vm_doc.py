@@ -33,7 +33,7 @@ def test_the_code_blocks_run_one_after_another() -> None:
 
 
 def test_the_objects_are_where_the_page_says() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", section("Objects"), flags=re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \| `([\w.]+)` \|", section("Objects"), flags=re.MULTILINE)
     assert len(rows) >= 8
     for name, module in rows:
         assert importlib.import_module(f"sugarbush.vm.{module}").__dict__[name].__name__ == name

@@ -78,9 +78,7 @@ def test_a_loop_without_operations_is_named() -> None:
         while True:
             pass
 
-    with pytest.raises(
-        ConcurrencyError, match=r"main has done no operation for 0\.2 seconds, at concurrency/test_"
-    ):
+    with pytest.raises(ConcurrencyError, match=r"main has done no operation for 0\.2 seconds, at core/test_"):
         explore(program, settings=HASTY)
 
 

@@ -128,17 +128,17 @@ def move(one: World) -> None:
 
 
 CHANGES: dict[str, tuple[Callable[[World], object], str]] = {
-    "madvise": (lambda one: one.process.dontneed(page(0), 1), "zap"),
-    "munmap": (lambda one: one.process.munmap(page(0), 1), "zap"),
-    "mprotect": (protect, "protect"),
-    "mremap": (move, "move"),
-    "fork": (fork, "cow"),
-    "a copy": (copy, "cow"),
-    "reclaim": (lambda one: kswapd(one.machine.memory, 1), "unmap"),
-    "compaction": (lambda one: compact_zone(one.machine.memory), "rmap"),
-    "migrate_vma": (collect, "migrate_device"),
-    "userfaultfd": (write_protect, "uffd"),
-    "khugepaged": (collapse, "khugepaged"),
+    "madvise": (lambda one: one.process.dontneed(page(0), 1), "vmas.zap"),
+    "munmap": (lambda one: one.process.munmap(page(0), 1), "vmas.zap"),
+    "mprotect": (protect, "vmas.protect"),
+    "mremap": (move, "vmas.move"),
+    "fork": (fork, "faults.cow"),
+    "a copy": (copy, "faults.cow"),
+    "reclaim": (lambda one: kswapd(one.machine.memory, 1), "reclaim.unmap"),
+    "compaction": (lambda one: compact_zone(one.machine.memory), "reverse.rmap"),
+    "migrate_vma": (collect, "reclaim.migrate_device"),
+    "userfaultfd": (write_protect, "faults.uffd"),
+    "khugepaged": (collapse, "huge.khugepaged"),
 }
 
 
