@@ -34,6 +34,7 @@ from sugarbush.concurrency.core.fence import (
 from sugarbush.concurrency.core.foreign import EVERY, no_threads, run_heard
 from sugarbush.concurrency.core.frames import Hidden, own_state
 from sugarbush.concurrency.core.interrupts import from_outside, no_failures
+from sugarbush.concurrency.core.kinds import READING, Access, Dep, Fence, Footprint, Hold, Moment
 from sugarbush.concurrency.core.look import Look
 from sugarbush.concurrency.core.observer import (
     Observer,
@@ -43,17 +44,7 @@ from sugarbush.concurrency.core.observer import (
     raised_by,
     sights_of,
 )
-from sugarbush.concurrency.core.operation import (
-    READING,
-    Access,
-    Dep,
-    Fence,
-    Moment,
-    Operation,
-    Place,
-    if_it_succeeds,
-    settle_orderings,
-)
+from sugarbush.concurrency.core.operation import Operation, Place, if_it_succeeds, settle_orderings
 from sugarbush.concurrency.core.recording import (
     CONTAINERS,
     DEPTH,
@@ -162,7 +153,9 @@ __all__ = [
     "Execution",
     "Failure",
     "Fence",
+    "Footprint",
     "Hidden",
+    "Hold",
     "Kind",
     "Log",
     "Look",

@@ -33,7 +33,7 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sugarbush.concurrency.checks import REACHING, Dependence, Footprint
+from sugarbush.concurrency.checks import REACHING, Dependence
 from sugarbush.concurrency.core import (
     CONTAINERS,
     CPU_RELAX,
@@ -43,6 +43,7 @@ from sugarbush.concurrency.core import (
     START,
     ConcurrencyError,
     Failure,
+    Footprint,
     Kind,
     Observer,
     Operation,

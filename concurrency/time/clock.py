@@ -192,9 +192,12 @@ PLACE = "timers"
 BASE = ("base",)
 """The lock of the timer base (struct timer_base), as far as one timer is concerned: others may be on other CPUs, so
 what it orders stands at the timer."""
-JIFFIES = Operation("jiffies", Access.READ_ONCE, field=PLACE, effect=_read, local=True)
-ARM = Operation("schedule_timeout", field=PLACE, effect=_arm, wakes=True, local=True)
-DISARM = Operation("del_timer_sync", field=PLACE, ready=is_idle, effect=_disarm, wakes=True, local=True)
+# Who only sleeps, or asks what time it is, has nothing to do with the others that do.
+JIFFIES = Operation("jiffies", Access.READ_ONCE, field=PLACE, effect=_read, local=True, meets=False)
+ARM = Operation("schedule_timeout", field=PLACE, effect=_arm, wakes=True, local=True, meets=False)
+DISARM = Operation(
+    "del_timer_sync", field=PLACE, ready=is_idle, effect=_disarm, wakes=True, local=True, meets=False
+)
 FIRE = Operation(
     "timer_fires",
     field=PLACE,
@@ -228,13 +231,15 @@ def _expire(number: int) -> Operation:
         def effect(obj: Waitable, _task: Task, _arg: object) -> None:
             obj.late[number] = None
 
-        found = _EXPIRE[number] = Operation("timeout", effect=effect, wakes=True, local=True)
+        found = _EXPIRE[number] = Operation(
+            # The clock's word to one task: nobody else is concerned.
+            "timeout",
+            effect=effect,
+            wakes=True,
+            local=True,
+            meets=False,
+        )
     return found
-
-
-def is_expiry(op: Operation) -> bool:
-    """`op` is the clock's word to one task that its time is up: nobody else is concerned."""
-    return op in _EXPIRE.values()
 
 
 def arm(op: Operation, clock: Clock, arg: Any) -> bool:
