@@ -15,6 +15,7 @@ from sugarbush.concurrency.strategies.base import (
     Watchful,
     can_be_preempted,
     end_of_round,
+    seeded,
     starts_round,
 )
 from sugarbush.concurrency.strategies.dfs import DelayBounded, DepthFirst, Iterative, Rising
@@ -75,6 +76,7 @@ __all__ = [
     "end_of_round",
     "make_strategy",
     "meet",
+    "seeded",
     "starts_round",
     "unit_of",
 ]

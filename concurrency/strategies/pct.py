@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 
 from sugarbush.concurrency.core import MANY, Task, task_number
+from sugarbush.concurrency.strategies.base import seeded
 
 _FIRST_GUESS = 128
 _FOR_EVER = 1 << 60
@@ -46,7 +47,7 @@ class PCT:
     def begin(self, execution: int) -> None:
         """Draw the change points; the earliest stands last."""
         draw = self._random.random
-        self._random.seed(self._seed * 1_000_000_007 + execution)
+        seeded(self._random, self._seed, execution)
         self._priority.clear()
         self._met = 0
         length = self.knows or _FIRST_GUESS

@@ -19,6 +19,7 @@ from sugarbush.concurrency.core import (
     ConcurrencyError,
     Operation,
     Task,
+    Timed,
     active,
     current_task,
     domain,
@@ -112,19 +113,12 @@ class Clock:
         return entry
 
 
-class Waitable(Protocol):
-    """What a task can wait for with a deadline."""
-
-    late: dict[int, None]
-    """The numbers of the tasks whose deadline has passed while they wait. An entry is its task's own."""
-
-
 class Alarm:
     """The deadline of one wait of one task, for `obj`."""
 
     __slots__ = ("expires", "number", "obj", "task")
 
-    def __init__(self, task: Task, obj: Waitable) -> None:
+    def __init__(self, task: Task, obj: Timed) -> None:
         self.task = task
         self.obj = obj
         self.expires = self.number = 0
@@ -144,7 +138,7 @@ class Nap:
         self.late: dict[int, None] = {}
 
 
-def late(obj: Waitable, task: Task) -> bool:
+def late(obj: Timed, task: Task) -> bool:
     """The deadline of the wait of `task` for `obj` has passed: an operation that may time out is ready then."""
     return task.id in obj.late
 
@@ -228,7 +222,7 @@ def _expire(number: int) -> Operation:
     found = _EXPIRE.get(number)
     if found is None:
 
-        def effect(obj: Waitable, _task: Task, _arg: object) -> None:
+        def effect(obj: Timed, _task: Task, _arg: object) -> None:
             obj.late[number] = None
 
         found = _EXPIRE[number] = Operation(
@@ -271,7 +265,7 @@ def checked_timeout(timeout: int) -> int:
     return timeout
 
 
-def perform_timeout(op: Operation, obj: Waitable, timeout: int) -> tuple[Any, int]:
+def perform_timeout(op: Operation, obj: Timed, timeout: int) -> tuple[Any, int]:
     """Perform `op`, which is ready also when its task is `late`; gives its result and the jiffies that are left."""
     task = current_task()
     clock = domain(Clock)
