@@ -21,6 +21,10 @@ _FOR_EVER = 1 << 60
 _LOWEST = float("-inf")
 
 
+DEFAULT_DEPTH = 4
+"""The silent form of the brk bug needs four orderings (medians in docs/seed.md). A search has no bound unless given."""
+
+
 class PCT:
     """PCT of depth `depth` (the number of ordering constraints a bug may need, at least 1).
 
@@ -32,7 +36,7 @@ class PCT:
     name = "pct"
     numbers = None
 
-    def __init__(self, seed: int, depth: int = 4) -> None:
+    def __init__(self, seed: int, depth: int = DEFAULT_DEPTH) -> None:
         self._seed = seed
         self._depth = depth
         self._random = Random()
