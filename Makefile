@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: browser crash check test lint bench peers clean
+.PHONY: browser crash quick check test lint bench peers clean
 
 crash: $(STAMP)  ## Find the brk crash of July 2022, then run the fixed brk.
 	@$(BIN)/sugarbush run brk-false-vma; status=$$?; test $$status -eq 1 || \
@@ -14,6 +14,10 @@ crash: $(STAMP)  ## Find the brk crash of July 2022, then run the fixed brk.
 	@$(BIN)/sugarbush run brk-standard
 
 check: $(STAMP) lint test  ## Every check: linters, types, import contracts, tests.
+
+ROOM ?= concurrency/locks
+quick: $(STAMP)  ## What matters for one room, within 20 seconds: make quick ROOM=concurrency/locks
+	@$(BIN)/python tests/quick.py $(ROOM)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -23,12 +23,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from sugarbush.concurrency import explore
-from sugarbush.stress.cli import built_in as scenarios  # noqa: F401 - registers them
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.patches import applied
 from sugarbush.stress.kit.plan import Plan
 from sugarbush.stress.kit.scenarios import find_scenario
 from sugarbush.stress.runs.campaign import Campaign
 from sugarbush.stress.runs.progress import shown
+
+registry.load()
 
 TARGET = 1.05
 WORK = ("brk-standard", "swap-build", "rcutorture")

@@ -11,13 +11,15 @@ import argparse
 import time
 from pathlib import Path
 
-import sugarbush.stress.cli.built_in  # noqa: F401 - registers them
 from sugarbush.concurrency.checks.dependence import Dependence
 from sugarbush.concurrency.strategies.base import Pruned
 from sugarbush.concurrency.strategies.bounded import BoundedDPOR
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.bugs import Bug, all_bugs
 from sugarbush.stress.kit.patches import applied
 from sugarbush.stress.kit.scenarios import Scenario
+
+registry.load()
 
 
 def searched(scenario: Scenario, bound: int, seconds: float) -> tuple[str, float]:

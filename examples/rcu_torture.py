@@ -11,9 +11,11 @@ from unittest.mock import patch
 
 from sugarbush.concurrency import Task, explore
 from sugarbush.concurrency.rcu import RcuDomain
-from sugarbush.stress.cli import built_in as scenarios  # noqa: F401 - registers them
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.scenarios import find_scenario
 from sugarbush.stress.torture.ledger import closing
+
+registry.load()
 
 TORTURE = find_scenario("rcutorture")
 

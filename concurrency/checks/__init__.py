@@ -1,6 +1,6 @@
 """Who watches: the race detector, the link to lockdep, sections, what depends on what, recorders."""
 
-from sugarbush.concurrency.checks.dependence import REACHING, Dependence, Footprint, either_first, takes_lock
+from sugarbush.concurrency.checks.dependence import REACHING, Dependence, either_first, takes_lock
 from sugarbush.concurrency.checks.looks import balance, only_looks, same_value, tries
 from sugarbush.concurrency.checks.meeting import Meeting
 from sugarbush.concurrency.checks.race import Clock, RaceDetector
@@ -14,7 +14,6 @@ __all__ = [
     "Clock",
     "Dependence",
     "Event",
-    "Footprint",
     "LockValidator",
     "Meeting",
     "RaceDetector",

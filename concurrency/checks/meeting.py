@@ -6,13 +6,19 @@ its executions are then one, whatever is chosen, and nothing fails. That must no
 
 from __future__ import annotations
 
-from sugarbush.concurrency.checks.dependence import Dependence, Footprint
-from sugarbush.concurrency.core import Execution, Observer, Operation, Propagation, Runtime, Task
+from sugarbush.concurrency.checks.dependence import Dependence
+from sugarbush.concurrency.core import (
+    Execution,
+    Footprint,
+    Observer,
+    Operation,
+    Propagation,
+    Runtime,
+    Task,
+)
 from sugarbush.concurrency.rcu import GracePeriods, SrcuStruct, TasksDomain
-from sugarbush.concurrency.time import ARM, DISARM, JIFFIES, is_expiry
 
 _MARKS = (Footprint.READER_BEGINS, Footprint.READER_ENDS)
-_SLEEPING = (JIFFIES, ARM, DISARM)
 _RCU = 0
 _Sides = dict[int, set[Task]]
 """For each RCU domain the tasks on one side of it."""
@@ -83,9 +89,8 @@ class Meeting(Observer):
             self.met = self.met or (isinstance(obj, TasksDomain) and self._tasks > 1)
         if (
             footprint is Footprint.NOTHING
+            or not op.meets
             or isinstance(obj, Task | Propagation | GracePeriods)
-            or op in _SLEEPING
-            or is_expiry(op)
         ):
             return
         _, fields = self._places.setdefault(id(obj), (obj, {}))

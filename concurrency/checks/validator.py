@@ -14,6 +14,7 @@ from sugarbush.concurrency.core import (
     Operation,
     Runtime,
     Task,
+    dep_map_of,
     held_now,
     sections,
     spell,
@@ -74,7 +75,7 @@ class LockValidator(Observer):
         assert self._runtime is not None
         for task in self._runtime.tasks:
             waits = len(held_now(task)) < len(task.context.held)
-            task.context.wanted = getattr(task.obj, "dep_map", None) if waits else None
+            task.context.wanted = dep_map_of(task.obj) if waits else None
         return take(self.lockdep, lock_stat)
 
     def asked(self, task: Task, op: Operation, obj: Lock, arg: Nested | None) -> None:

@@ -4,6 +4,18 @@ from sugarbush.concurrency.core.announcements import Announcements, Log, first_d
 from sugarbush.concurrency.core.attribute import look_at
 from sugarbush.concurrency.core.context import might_sleep
 from sugarbush.concurrency.core.execution import END, START, Execution
+from sugarbush.concurrency.core.faces import (
+    Explaining,
+    Holdable,
+    Mapped,
+    Named,
+    Seen,
+    Timed,
+    Waitable,
+    asked,
+    dep_map_of,
+    is_freed,
+)
 from sugarbush.concurrency.core.failure import (
     BadSchedule,
     ConcurrencyError,
@@ -34,6 +46,7 @@ from sugarbush.concurrency.core.fence import (
 from sugarbush.concurrency.core.foreign import EVERY, no_threads, run_heard
 from sugarbush.concurrency.core.frames import Hidden, own_state
 from sugarbush.concurrency.core.interrupts import from_outside, no_failures
+from sugarbush.concurrency.core.kinds import READING, Access, Dep, Fence, Footprint, Hold, Moment
 from sugarbush.concurrency.core.look import Look
 from sugarbush.concurrency.core.observer import (
     Observer,
@@ -43,17 +56,7 @@ from sugarbush.concurrency.core.observer import (
     raised_by,
     sights_of,
 )
-from sugarbush.concurrency.core.operation import (
-    READING,
-    Access,
-    Dep,
-    Fence,
-    Moment,
-    Operation,
-    Place,
-    if_it_succeeds,
-    settle_orderings,
-)
+from sugarbush.concurrency.core.operation import Operation, Place, if_it_succeeds, settle_orderings
 from sugarbush.concurrency.core.recording import (
     CONTAINERS,
     DEPTH,
@@ -160,13 +163,19 @@ __all__ = [
     "Datum",
     "Dep",
     "Execution",
+    "Explaining",
     "Failure",
     "Fence",
+    "Footprint",
     "Hidden",
+    "Hold",
+    "Holdable",
     "Kind",
     "Log",
     "Look",
+    "Mapped",
     "Moment",
+    "Named",
     "NotAReport",
     "Observer",
     "Operation",
@@ -175,15 +184,19 @@ __all__ = [
     "Propagation",
     "Runtime",
     "Schedule",
+    "Seen",
     "Segment",
     "Sight",
     "Sights",
     "Sleep",
     "Task",
     "TaskKilled",
+    "Timed",
+    "Waitable",
     "Watcher",
     "WouldBlock",
     "active",
+    "asked",
     "at_once",
     "born",
     "bug_on",
@@ -198,6 +211,7 @@ __all__ = [
     "cpu_relax",
     "current",
     "current_task",
+    "dep_map_of",
     "describe_circle",
     "describe_deadlock",
     "doings",
@@ -214,6 +228,7 @@ __all__ = [
     "is_among",
     "is_data",
     "is_empty",
+    "is_freed",
     "is_ready",
     "is_waiting",
     "join",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sugarbush.concurrency.core.operation import Access, Operation
+from sugarbush.concurrency.core.kinds import Access
+from sugarbush.concurrency.core.operation import Operation
 from sugarbush.concurrency.core.runtime import perform
 from sugarbush.concurrency.core.task import Task
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sugarbush.concurrency.core.failure import Failure
+from sugarbush.concurrency.core.kinds import Footprint
 from sugarbush.concurrency.core.operation import Operation
 from sugarbush.concurrency.core.schedule import Datum, Schedule, Segment
 from sugarbush.concurrency.core.task import Task
@@ -12,7 +13,7 @@ from sugarbush.concurrency.core.task import Task
 END = Operation("end", releases=("end",))
 """A task returns; what it did is visible to whoever joins it."""
 
-START = Operation("start")
+START = Operation("start", footprint=Footprint.NOTHING)
 """A task that was spawned goes on for the first time, up to its first operation. No runtime announces it: `Task.op` is
 None then. It stands for what the task does there, which `concurrency.checks.dependence` must know of."""
 

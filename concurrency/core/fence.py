@@ -5,7 +5,8 @@ Kernel: Documentation/memory-barriers.txt and tools/memory-model/Documentation/e
 
 from __future__ import annotations
 
-from sugarbush.concurrency.core.operation import Fence, Operation
+from sugarbush.concurrency.core.kinds import Fence
+from sugarbush.concurrency.core.operation import Operation
 from sugarbush.concurrency.core.runtime import active, current_task, domain
 
 
@@ -15,9 +16,9 @@ class Propagation:
     name = "memory"
 
 
-SMP_RMB = Operation("smp_rmb", before=Fence.RMB, local=True)
-SMP_WMB = Operation("smp_wmb", before=Fence.WMB, local=True)
-SMP_MB = Operation("smp_mb", before=Fence.MB, local=True)
+SMP_RMB = Operation("smp_rmb", before=Fence.RMB, local=True, idle=True)
+SMP_WMB = Operation("smp_wmb", before=Fence.WMB, local=True, idle=True)
+SMP_MB = Operation("smp_mb", before=Fence.MB, local=True, idle=True)
 
 
 def smp_mb() -> None:

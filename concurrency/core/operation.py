@@ -8,78 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from enum import IntEnum
 from typing import Any
 
+from sugarbush.concurrency.core.declared import check
 from sugarbush.concurrency.core.failure import ConcurrencyError
-from sugarbush.concurrency.core.unrun import check_runs
-
-
-class Access(IntEnum):
-    """What an operation does to its object, as the race detector and the dependence relation see it."""
-
-    READ = 0
-    """A plain read: must be ordered against every write by something else."""
-    WRITE = 1
-    """A plain write: must be ordered against every other access."""
-    READ_ONCE = 2
-    """A marked read: races are its purpose; orders nothing."""
-    WRITE_ONCE = 3
-    """A marked write: races are its purpose; orders nothing."""
-    ACQUIRE = 4
-    """Takes over what the last release of this place made visible (acquire load, rcu_dereference)."""
-    RELEASE = 5
-    """Makes all earlier work of the task visible to later acquires (release store, rcu_assign_pointer)."""
-    ACQ_REL = 6
-    """Both (atomic read-modify-write)."""
-    NONE = 7
-    """Touches no memory that a program could race on (locks, and marks in the event stream)."""
-
-
-READING = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
-"""What changes nothing."""
-
-
-class Dep(IntEnum):
-    """What an operation means to the lock validator."""
-
-    ACQUIRE = 0
-    ACQUIRE_READ = 1
-    ACQUIRE_RECURSIVE = 2
-    TRY = 3
-    TRY_READ = 4
-    RELEASE = 5
-    DOWNGRADE = 6
-    IRQS_OFF = 7
-    """This and all below: done to the calling task, not to a lock."""
-    IRQS_ON = 8
-    BH_OFF = 9
-    BH_ON = 10
-    HARDIRQ_ENTER = 11
-    HARDIRQ_EXIT = 12
-    SOFTIRQ_ENTER = 13
-    SOFTIRQ_EXIT = 14
-    WAIT_FOR = 15
-    """Waits until whoever holds the map is done; takes nothing."""
-    WAIT_FOR_WRITER = 16
-    """The same, for a reader."""
-    SYNC = 17
-    """Waits until all readers of the map are done, as a grace period of SRCU does; takes nothing."""
-    RECLAIM_ENTER = 19
-    """This and the next: done to the calling task. It reclaims memory."""
-    RECLAIM_EXIT = 20
-
-
-class Fence(IntEnum):
-    """A memory barrier; kernel: Documentation/memory-barriers.txt, v6.6."""
-
-    RMB = 0
-    """Reads before it are done before reads after it."""
-    WMB = 1
-    """Writes of the task before it reach every other task before its writes after it."""
-    MB = 2
-    """All that the task knows before it has reached every task before it goes on."""
-
+from sugarbush.concurrency.core.kinds import READING, Access, Dep, Fence, Footprint, Hold, Moment
 
 _unsettled: list[Operation] = []
 """The operations with orderings that were declared since `settle_orderings` looked."""
@@ -117,74 +50,59 @@ def settle_orderings() -> None:
                     )
 
 
-class Moment(IntEnum):
-    """What an operation means to grace periods of RCU; `concurrency.rcu.order` says what that orders."""
-
-    READER = 0
-    """A reader of plain RCU may begin or end; as for `Operation.region`."""
-    BEGINS = 1
-    """A reader begins that the result names."""
-    ENDS = 2
-    """The reader that the argument names ends."""
-    WAIT = 3
-    """This and the next: a wait for a grace period begins, and ends."""
-    WAITED = 4
-    CALL = 5
-    """A callback is queued, for after a grace period that begins here."""
-    CALLBACK = 6
-    """This and the next: a callback is called, and has returned."""
-    CALLED = 7
-    COOKIE = 8
-    """The result is the cookie of a grace period that begins no earlier."""
-    POLL = 9
-    """A cookie (the argument) is looked at; if the result is true, its grace period is over."""
-    BARRIER = 10
-    """This and the next: a wait for callbacks begins, and ends."""
-    BARRIER_OVER = 11
-    QUIESCENT = 12
-    """The task may pass here for one that has slept (Tasks RCU)."""
-
+_OWN = ("IRQS_", "BH_", "HARDIRQ_", "SOFTIRQ_", "RECLAIM_")
+_HELD: dict[Dep, Hold | None] = {
+    **dict.fromkeys((Dep.ACQUIRE, Dep.ACQUIRE_READ, Dep.ACQUIRE_RECURSIVE), Hold.TAKES),
+    **dict.fromkeys((Dep.TRY, Dep.TRY_READ), Hold.TRIES),
+    Dep.RELEASE: Hold.GIVES,
+    # Another hold than before, so a change; and waiting for others to be done is a part of what comes after it.
+    **dict.fromkeys((Dep.DOWNGRADE, Dep.WAIT_FOR, Dep.WAIT_FOR_WRITER, Dep.SYNC), None),
+    # All that is done to the task itself is a part of its own state.
+    **dict.fromkeys((one for one in Dep if one.name.startswith(_OWN)), Hold.KEEPS),
+}
+assert set(_HELD) == set(Dep), "what an operation holds follows from each kind of dep"
 
 Place = tuple[object, str | None, bool]
 """A part of an object, None for all of it, and whether it may be changed."""
 
 
 class Operation:
-    """One kind of visible step.
+    """One kind of visible step, and all that the engine knows of it: nobody else keeps a list of operations.
 
-    `name` is what reports print (``mutex_lock``, ``read``). `field` names the part of the object that it touches, so
-    that two fields of one object are two places; None stands for the object as a whole.
+    `name` is what reports print (``mutex_lock``, ``read``). `effect(obj, task, arg)` makes it take effect and gives its
+    result. The rest is declared in five groups. What contradicts itself is refused when the operation is declared
+    (`declared.check`), what contradicts its effect when a program that uses it is audited (`concurrency.audit`).
 
-    `ready(obj, task)` says, without side effects, whether the operation can take effect now; None means always.
-    With `alike` that is the same for all tasks at any moment.
-    `effect(obj, task, arg)` makes it take effect and gives its result. `wakes` says that the effect may make an
-    operation of another task on the same object ready, or end its readiness; who waits for the object is asked again
-    then. An operation that does not say is taken to do so if it has an effect and no reading `access`; False is a
-    promise, which `concurrency.audit` verifies.
+    **Touches.** `local` promises that it touches nothing but its place: `field` of the object, or with `whole`, and
+    without a field, all of it. With a reading `access` it must not change it either. What its task does up to its next
+    operation counts, too. `footprint` says more than that, of what changes an object in ways that commute all the same
+    (two readers that take a lock). One that says none of these is taken to reach anything, which is always right, and
+    makes a search slow. `touches(obj, task, arg)` says right before it takes effect which places it is going to touch:
+    (object, field, whether it may change that), with None as the field for all of the object, or None for anything.
+    What it looks at to say so must be among them, and what decides its readiness. So far only `dpor` with a bound asks.
+    `tracked`: the place is declared plain, so the race detector compares this access with the others there. `word` is
+    the attribute that `Runtime.load` and `Runtime.store` read and write. `allocates`: it may fail by choice. Without
+    `meets` it is no sign that tasks have met, although they do it to one object: they look at the clock.
 
-    `acquires` and `releases` name the orderings of the object that a synchronising operation takes over and adds to
-    (a rw_semaphore has two: what writers left and what readers left). `orders(obj, arg, result)` says whose orderings
+    **Waits.** `ready(obj, task)` says, without side effects, whether it can take effect now; None means always. `alike`
+    promises that `ready` ignores `task`: all waiters are ready or none is, so the runtime asks once. `spins`: a task
+    that waits for it keeps its CPU, so that waiting is no voluntary switch.
+
+    **Wakes.** `wakes` says that the effect may make an operation of another task on the same object ready, or end its
+    readiness; who waits for the object is asked again then. An operation that does not say is taken to do so if it has
+    an effect and no reading `access`; False is a promise.
+
+    **Orders.** `acquires` and `releases` name the orderings of the object that it takes over and adds to (a
+    rw_semaphore has two: what writers left and what readers left). `orders(obj, arg, result)` says whose orderings
     these are, once it is known how the operation turned out: None if it orders nothing, as a trylock that fails;
-    without it they are those of the object, always. A name that only one side has is an error when the next
-    program runs (`settle_orderings`). `rcu` says what it means to grace periods.
+    without it they are those of the object, always. A name that only one side has is an error when the next program
+    runs (`settle_orderings`). `before` and `after` are the memory barriers that belong to it.
 
-    `tracked` says that the place is declared plain, so that the race detector compares this access with the others
-    there. `before` and `after` are the memory barriers that belong to the operation, and `word` is the attribute of
-    the object that `Runtime.load` and `Runtime.store` read and write.
-
-    `local` declares that the operation touches nothing but its place: `field` of the object, or the whole object if
-    that is None. With a reading `access` it must not change it either. What its task does up to its next operation
-    counts, too. With `whole` the place is all of the object, although `field` names a part of it. An operation that is
-    neither declared so nor one of the engine's own is taken to reach anything (`concurrency.checks.dependence`).
-
-    `touches(obj, task, arg)` says of an operation that is not declared `local` which places it is going to touch, right
-    before it takes effect: (object, field, whether it may change that), with None as the field for all of the object.
-    What it looks at to say so must be among them, and what decides its readiness. None in the place of that says that
-    it may touch anything. It is for operations with an effect, or that wait. So far only `dpor` with a bound asks.
-
-    `spins` says that a task that waits for it keeps its CPU, so that waiting is no voluntary switch. `region` says
-    that the effect may turn the task's preemption, bottom halves or interrupts off or on, and `grace` that it begins
-    or looks at grace periods of RCU, which wait for such tasks.
+    **Means.** `dep`: to the lock validator. `rcu`: to grace periods. `region`: the effect may turn the task's
+    preemption, bottom halves or interrupts off or on; `grace`: it begins or looks at grace periods of RCU, which wait
+    for such tasks. `hold`: what its task has of the object afterwards, where `dep` does not say it; with `idle` it
+    changes nothing that another task could see, although its `access` is no reading one. `begins` and `ends` name the
+    section that its task is inside of in between, for reports; a result that is False begins none.
     """
 
     __slots__ = (
@@ -192,13 +110,19 @@ class Operation:
         "acquires",
         "after",
         "alike",
+        "allocates",
         "before",
+        "begins",
         "dep",
         "effect",
+        "ends",
         "field",
+        "footprint",
         "grace",
         "heeds",
-        "local",
+        "hold",
+        "looks",
+        "meets",
         "name",
         "orders",
         "place",
@@ -219,65 +143,87 @@ class Operation:
         name: str,
         access: Access = Access.NONE,
         *,
-        field: str | None = None,
-        ready: Callable[[Any, Any], bool] | None = None,
         effect: Callable[[Any, Any, Any], Any] | None = None,
+        # What it touches.
+        field: str | None = None,
+        local: bool | None = None,
+        whole: bool = False,
+        footprint: Footprint | None = None,
+        touches: Callable[[Any, Any, Any], Iterable[Place] | None] | None = None,
+        tracked: bool | None = None,
+        word: str | None = None,
+        allocates: bool = False,
+        meets: bool = True,
+        # What it waits for.
+        ready: Callable[[Any, Any], bool] | None = None,
         alike: bool = False,
+        spins: bool = False,
+        # Whom it wakes.
         wakes: bool | None = None,
-        dep: Dep | None = None,
+        # What it orders.
         acquires: tuple[str, ...] = (),
         releases: tuple[str, ...] = (),
         orders: Callable[[Any, Any, Any], Any] | None = None,
-        rcu: Moment | None = None,
-        tracked: bool | None = None,
-        local: bool | None = None,
-        whole: bool = False,
-        touches: Callable[[Any, Any, Any], Iterable[Place] | None] | None = None,
         before: Fence | None = None,
         after: Fence | None = None,
-        word: str | None = None,
-        spins: bool = False,
+        # What it means to those who watch.
+        dep: Dep | None = None,
+        rcu: Moment | None = None,
         region: bool = False,
         grace: bool = False,
+        hold: Hold | None = None,
+        idle: bool = False,
+        begins: str | None = None,
+        ends: str | None = None,
     ) -> None:
-        for part in (ready, effect, touches):
-            if part is not None:
-                check_runs(part, f"a function of the operation {name}")
+        check(name, {key: value for key, value in locals().items() if key not in ("self", "name")})
         self.name = name
         self.access = access
-        self.field = field
-        self.ready = ready
         self.effect = effect
+
+        self.field = field
+        self.place = None if whole else field
+        """The part of the object that it touches, as the dependence relation sees it; None is all of it."""
+        if footprint is None:
+            reads = access in READING
+            footprint = (Footprint.READ if reads else Footprint.CHANGE) if local else Footprint.ANYTHING
+        self.footprint = footprint
+        self.touches = touches
+        self.tracked = access <= Access.WRITE if tracked is None else tracked
+        self.word = word
+        self.allocates = allocates
+        self.meets = meets
+
+        self.ready = ready
         self.alike = alike
+        self.spins = spins
+
         # The safe side: who waits and is not asked again waits for ever, and that is a false deadlock. What reads
         # changes nothing, and a step has no effect here.
         self.wakes = effect is not None and access not in READING if wakes is None else wakes
-        self.dep = dep
+
         self.acquires = acquires
         self.releases = releases
         self.orders = orders
-        # Grace periods of RCU are told of it.
-        self.heeds = rcu is not None or region
-        self.surely = orders is None and dep is not Dep.TRY and dep is not Dep.TRY_READ
-        """Whatever its result, it orders what its object says: `ordered` need not be asked."""
-        self.rcu = rcu
-        self.local = local
-        self.place = None if whole else field
-        """The part of the object that it touches, as the dependence relation sees it; None is all of it."""
-        self.touches = touches
-        if touches is not None and (local or region or grace or (effect is None and ready is None)):
-            raise ConcurrencyError(
-                f"the operation {name} has touches=: leave out local, region and grace, and give it an effect or ready"
-            )
         self.before = before
         self.after = after
-        self.word = word
-        self.spins = spins
-        self.region = region
-        self.grace = grace
-        self.tracked = access <= Access.WRITE if tracked is None else tracked
+        self.surely = orders is None and dep is not Dep.TRY and dep is not Dep.TRY_READ
+        """Whatever its result, it orders what its object says: `ordered` need not be asked."""
         if acquires or releases:
             _unsettled.append(self)
+
+        self.dep = dep
+        self.rcu = rcu
+        self.region = region
+        self.grace = grace
+        self.heeds = rcu is not None or region
+        """Grace periods of RCU are told of it."""
+        self.looks = idle or access in READING
+        """It changes nothing that another task could see."""
+        self.hold = _HELD.get(dep) if hold is None and dep is not None else hold
+        """What its task holds of the object after it; None if that is not all that it does."""
+        self.begins = begins
+        self.ends = ends
 
     def ordered(self, obj: Any, arg: Any, result: Any) -> Any:
         """Whose orderings it has taken over and added to, now that it has given `result`; None for nobody's."""

@@ -183,7 +183,7 @@ def is_data(obj: object, name: str) -> bool:
 def has_entries(obj: object, name: str) -> bool:
     """The attribute is a dictionary of entries by the numbers of tasks, of which each task looks at its own only.
 
-    That is `late` of what tasks wait for with a deadline (`concurrency.time.clock.Waitable`). A task takes its entry
+    That is `late` of what tasks wait for with a deadline (`concurrency.core.faces.Timed`). A task takes its entry
     out after `del_timer_sync`, an operation on the clock; others make and take theirs meanwhile. The entries are
     watched one by one, so what would be wrong is still found: an entry that the clock makes after the task has taken
     it out.

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from sugarbush.concurrency.core.failure import ConcurrencyError, Failure, Kind, WouldBlock
+from sugarbush.concurrency.core.kinds import Footprint
 from sugarbush.concurrency.core.operation import Operation
 from sugarbush.concurrency.core.task import OUTSIDE, Task
 from sugarbush.concurrency.core.unrun import check_ran, refused
@@ -274,7 +275,9 @@ def _task_result(obj: Task, _task: Task, _arg: Any) -> Any:
     return obj.returned
 
 
-JOIN = Operation("join", ready=_task_done, alike=True, effect=_task_result, acquires=("end",))
+JOIN = Operation(
+    "join", ready=_task_done, alike=True, effect=_task_result, acquires=("end",), footprint=Footprint.NOTHING
+)
 
 
 def join(*tasks: Task) -> list[Any]:

@@ -9,7 +9,8 @@ another reason, goes on looking. Kernel: cpu_relax(), v6.6.
 from __future__ import annotations
 
 from sugarbush.concurrency.core.failure import WouldBlock
-from sugarbush.concurrency.core.operation import Access, Operation
+from sugarbush.concurrency.core.kinds import Access
+from sugarbush.concurrency.core.operation import Operation
 from sugarbush.concurrency.core.runtime import active
 from sugarbush.concurrency.core.task import Task
 
@@ -26,7 +27,7 @@ def _may_look_again(task: Task, _task: Task) -> bool:
 
 
 # A task that spins keeps its CPU: that is no voluntary switch (`Operation.spins`), as RCU sees it.
-CPU_RELAX = Operation("cpu_relax", ready=_may_look_again, spins=True)
+CPU_RELAX = Operation("cpu_relax", ready=_may_look_again, spins=True, idle=True)
 CPU_RELAX_ON = Operation("cpu_relax", Access.READ_ONCE, field="spins", local=True)
 """The same for a task that goes on looking, whatever the others do: it touches nothing."""
 

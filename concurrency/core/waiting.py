@@ -6,10 +6,10 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from types import FrameType, MemberDescriptorType
-from typing import Any
 
+from sugarbush.concurrency.core.faces import Explaining, Holdable, Waitable, asked, dep_map_of, is_freed
 from sugarbush.concurrency.core.failure import Failure, Kind
-from sugarbush.concurrency.core.runtime import JOIN, POISONED, active, quiet
+from sugarbush.concurrency.core.runtime import JOIN, active, quiet
 from sugarbush.concurrency.core.site import caller, place_in, spell, stack
 from sugarbush.concurrency.core.task import Task, task_number
 from sugarbush.lockdep.model import Held
@@ -49,11 +49,6 @@ def _in_class(kind: type, name: str) -> object:
     return None
 
 
-def is_freed(obj: object) -> bool:
-    """`obj` was freed to its slab cache, so that whoever touches it uses it after that."""
-    return POISONED in type(obj).__dict__
-
-
 def is_ready(task: Task) -> bool:
     """Whether `task` could go on now; seen from outside. What was freed makes nobody ready."""
     op = task.op
@@ -77,23 +72,10 @@ def where(task: Task) -> str:
     return caller() if frame is None else spell(place_in(frame) or task.born)
 
 
-def _face(obj: object, name: str) -> Any:
-    """The method `name` of `obj`; None if it has none, or was freed: to ask it then would be a use after free."""
-    # Looked up in the class: a field of a Shared object may have any name, and to look at it would be an operation.
-    return None if is_freed(obj) else getattr(type(obj), name, None)
-
-
 def _times_held(obj: object, task: Task) -> int | None:
     """How often `task` holds `obj` now; None if that is nothing to hold, or does not know."""
-    times: Callable[[Any, Task], int] | None = _face(obj, "times_held")
+    times = asked(obj, Holdable.times_held)
     return None if times is None else times(obj, task)
-
-
-def _dep_map(obj: object) -> object:
-    try:
-        return object.__getattribute__(obj, "dep_map")
-    except AttributeError:
-        return None
 
 
 def held_now(task: Task, asked_for: object = None) -> list[Held]:
@@ -105,15 +87,15 @@ def held_now(task: Task, asked_for: object = None) -> list[Held]:
     """
     held = task.context.held
     obj = task.obj if asked_for is None else asked_for
-    asked = _dep_map(obj)
-    times = None if asked is None else _times_held(obj, task)
+    wanted = dep_map_of(obj)
+    times = None if wanted is None else _times_held(obj, task)
     # A task can have asked for one lock only that it does not hold: the object of its last operation. For that of an
     # operation that has taken effect since, what the lock says is right, too.
-    if times is None or sum(_stands_for(entry, asked) for entry in held) <= times:
+    if times is None or sum(_stands_for(entry, wanted) for entry in held) <= times:
         return list(held)
     kept = []
     for entry in held:
-        mine = _stands_for(entry, asked)
+        mine = _stands_for(entry, wanted)
         if not mine or times >= mine:
             kept.append(entry)
         times -= mine
@@ -143,7 +125,7 @@ def holds(task: Task, asked_for: object = None) -> list[str]:
     rt = active.runtime
     if rt is not None and "lockdep" in rt.without:
         for other in rt.tasks:
-            dep_map = None if other.ended else _dep_map(other.obj)
+            dep_map = None if other.ended else dep_map_of(other.obj)
             if dep_map is not None and dep_map not in known and _times_held(other.obj, task):
                 known.add(dep_map)
                 found.append(label(other.obj))
@@ -167,7 +149,7 @@ def position(task: Task, asked_for: object = None) -> list[str]:
 
 def _reasons(task: Task) -> list[str]:
     """What the object that `task` waits for says about that, if it says anything."""
-    why: Callable[[Any, Task], list[str]] | None = _face(task.obj, "why_waiting")
+    why = asked(task.obj, Explaining.why_waiting)
     return [] if why is None else why(task.obj, task)
 
 
@@ -211,7 +193,7 @@ def awaited(task: Task) -> Mapping[Task, str]:
     if task.op is JOIN:
         assert isinstance(task.obj, Task)
         return {task.obj: ""}
-    who: Callable[[Any, Task], Mapping[Task, str]] | None = _face(task.obj, "awaited")
+    who = asked(task.obj, Waitable.awaited)
     return {} if who is None else who(task.obj, task)
 
 

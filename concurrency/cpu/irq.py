@@ -90,18 +90,18 @@ def _unbalanced(what: str, task: Task) -> NoReturn:
     )
 
 
-def _operation(name: str, dep: Dep, effect: Callable[[Task, Task, Any], Any]) -> Operation:
-    return Operation(name, effect=effect, dep=dep, local=True, region=True)
+def _operation(name: str, dep: Dep, effect: Callable[[Task, Task, Any], Any], **section: Any) -> Operation:
+    return Operation(name, effect=effect, dep=dep, local=True, region=True, **section)
 
 
-LOCAL_IRQ_DISABLE = _operation("local_irq_disable", Dep.IRQS_OFF, _irqs_off)
-LOCAL_IRQ_ENABLE = _operation("local_irq_enable", Dep.IRQS_ON, _irqs_on)
-LOCAL_BH_DISABLE = _operation("local_bh_disable", Dep.BH_OFF, _bh_off)
-LOCAL_BH_ENABLE = _operation("local_bh_enable", Dep.BH_ON, _bh_on)
-HARDIRQ_ENTER = _operation("hardirq_enter", Dep.HARDIRQ_ENTER, _enter_hardirq)
-HARDIRQ_EXIT = _operation("hardirq_exit", Dep.HARDIRQ_EXIT, _exit_hardirq)
-SOFTIRQ_ENTER = _operation("softirq_enter", Dep.SOFTIRQ_ENTER, _enter_softirq)
-SOFTIRQ_EXIT = _operation("softirq_exit", Dep.SOFTIRQ_EXIT, _exit_softirq)
+LOCAL_IRQ_DISABLE = _operation("local_irq_disable", Dep.IRQS_OFF, _irqs_off, begins="local_irq_disable()")
+LOCAL_IRQ_ENABLE = _operation("local_irq_enable", Dep.IRQS_ON, _irqs_on, ends="local_irq_disable()")
+LOCAL_BH_DISABLE = _operation("local_bh_disable", Dep.BH_OFF, _bh_off, begins="local_bh_disable()")
+LOCAL_BH_ENABLE = _operation("local_bh_enable", Dep.BH_ON, _bh_on, ends="local_bh_disable()")
+HARDIRQ_ENTER = _operation("hardirq_enter", Dep.HARDIRQ_ENTER, _enter_hardirq, begins="a hardirq handler")
+HARDIRQ_EXIT = _operation("hardirq_exit", Dep.HARDIRQ_EXIT, _exit_hardirq, ends="a hardirq handler")
+SOFTIRQ_ENTER = _operation("softirq_enter", Dep.SOFTIRQ_ENTER, _enter_softirq, begins="a softirq handler")
+SOFTIRQ_EXIT = _operation("softirq_exit", Dep.SOFTIRQ_EXIT, _exit_softirq, ends="a softirq handler")
 
 
 def local_irq_disable() -> None:

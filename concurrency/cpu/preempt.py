@@ -11,6 +11,7 @@ from __future__ import annotations
 from sugarbush.concurrency.core import (
     Access,
     Failure,
+    Hold,
     Kind,
     Operation,
     Task,
@@ -45,8 +46,14 @@ def _on(task: Task, _task: Task, _arg: object) -> None:
     task.preempt_count -= 1
 
 
-PREEMPT_DISABLE = Operation("preempt_disable", effect=_off, local=True, region=True)
-PREEMPT_ENABLE = Operation("preempt_enable", effect=_on, local=True, region=True)
+_SECTION = "preempt_disable()"
+# What a task turns off and on for itself is a part of its own state: it takes nothing that another could miss.
+PREEMPT_DISABLE = Operation(
+    "preempt_disable", effect=_off, local=True, region=True, hold=Hold.KEEPS, begins=_SECTION
+)
+PREEMPT_ENABLE = Operation(
+    "preempt_enable", effect=_on, local=True, region=True, hold=Hold.KEEPS, ends=_SECTION
+)
 COND_RESCHED = Operation("cond_resched", Access.READ_ONCE, field="need_resched", local=True)
 
 

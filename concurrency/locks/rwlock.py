@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from sugarbush.concurrency.core import (
     Dep,
+    Footprint,
     Operation,
     Task,
     checked,
@@ -139,12 +140,18 @@ READ_LOCK = Operation(
     wakes=True,
     dep=Dep.ACQUIRE_RECURSIVE,
     acquires=_READ,
-    local=True,
+    footprint=Footprint.SHARES,
     spins=True,
     region=True,
 )
 READ_TRYLOCK = Operation(
-    "read_trylock", effect=_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ, local=True, region=True
+    "read_trylock",
+    effect=_read,
+    wakes=True,
+    dep=Dep.TRY_READ,
+    acquires=_READ,
+    footprint=Footprint.SHARES,
+    region=True,
 )
 READ_UNLOCK = Operation(
     "read_unlock",
@@ -152,7 +159,7 @@ READ_UNLOCK = Operation(
     wakes=True,
     dep=Dep.RELEASE,
     releases=("readers",),
-    local=True,
+    footprint=Footprint.SHARES,
     region=True,
 )
 WRITE_LOCK = Operation(

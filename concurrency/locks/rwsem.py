@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 from sugarbush.concurrency.core import (
     Dep,
+    Footprint,
+    Hold,
     Operation,
     Task,
     checked,
@@ -187,17 +189,24 @@ def _downgrade(sem: RwSemaphore, task: Task, _arg: object) -> None:
     sem._readers.append(task)
 
 
+_SHARES = Footprint.SHARES
 _READ = ("writers",)
 _WRITE = ("writers", "readers")
 
 DOWN_READ = Operation(
-    "down_read", effect=_read_or_queue, wakes=True, dep=Dep.ACQUIRE_READ, acquires=_READ, local=True
+    "down_read", effect=_read_or_queue, wakes=True, dep=Dep.ACQUIRE_READ, acquires=_READ, footprint=_SHARES
 )
 DOWN_WRITE = Operation(
     "down_write", effect=_write_or_queue, wakes=True, dep=Dep.ACQUIRE, acquires=_WRITE, local=True
 )
 DOWN_READ_SLOW = Operation(
-    "down_read_slowpath", ready=_may_read, effect=_leave_queue_reading, wakes=True, acquires=_READ, local=True
+    "down_read_slowpath",
+    ready=_may_read,
+    effect=_leave_queue_reading,
+    wakes=True,
+    acquires=_READ,
+    footprint=Footprint.LEAVES_QUEUE,
+    hold=Hold.KEEPS,
 )
 DOWN_WRITE_SLOW = Operation(
     "down_write_slowpath",
@@ -206,15 +215,21 @@ DOWN_WRITE_SLOW = Operation(
     wakes=True,
     acquires=_WRITE,
     local=True,
+    hold=Hold.KEEPS,
 )
 DOWN_READ_TRYLOCK = Operation(
-    "down_read_trylock", effect=_try_read, wakes=True, dep=Dep.TRY_READ, acquires=_READ, local=True
+    "down_read_trylock",
+    effect=_try_read,
+    wakes=True,
+    dep=Dep.TRY_READ,
+    acquires=_READ,
+    footprint=Footprint.TRIES,
 )
 DOWN_WRITE_TRYLOCK = Operation(
     "down_write_trylock", effect=_try_write, wakes=True, dep=Dep.TRY, acquires=_WRITE, local=True
 )
 UP_READ = Operation(
-    "up_read", effect=_up_read, wakes=True, dep=Dep.RELEASE, releases=("readers",), local=True
+    "up_read", effect=_up_read, wakes=True, dep=Dep.RELEASE, releases=("readers",), footprint=_SHARES
 )
 UP_WRITE = Operation(
     "up_write", effect=_up_write, wakes=True, dep=Dep.RELEASE, releases=("writers",), local=True

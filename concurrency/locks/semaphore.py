@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from sugarbush.concurrency.core import (
     ConcurrencyError,
+    Hold,
     Operation,
     Task,
     if_it_succeeds,
@@ -116,8 +117,8 @@ def _down(name: str, **how: Any) -> Operation:
     return Operation(name, wakes=True, acquires=_ORDER, orders=if_it_succeeds, local=True, **how)
 
 
-DOWN = _down("down", effect=_down_or_queue)
-DOWN_SLOW = _down("down_slowpath", ready=_is_in, effect=_go_in)
+DOWN = _down("down", effect=_down_or_queue, hold=Hold.ASKS)
+DOWN_SLOW = _down("down_slowpath", ready=_is_in, effect=_go_in, hold=Hold.TAKES)
 DOWN_SLOW_TIMEOUT = _down("down_timeout", ready=_is_in_or_late, effect=_go_in)
-DOWN_TRYLOCK = _down("down_trylock", effect=_try_down)
-UP = Operation("up", effect=_up, wakes=True, releases=_ORDER, local=True)
+DOWN_TRYLOCK = _down("down_trylock", effect=_try_down, hold=Hold.TRIES)
+UP = Operation("up", effect=_up, wakes=True, releases=_ORDER, local=True, hold=Hold.GIVES)

@@ -14,6 +14,7 @@ from sugarbush.concurrency.core import (
     Access,
     Dep,
     Failure,
+    Hold,
     Kind,
     Operation,
     Task,
@@ -175,7 +176,16 @@ WRITE_SEQCOUNT_BEGIN = Operation(
     dep=Dep.ACQUIRE,
     local=True,
     region=True,
+    # The number is not what it was before: a reader that began earlier has to begin again.
+    hold=Hold.CHANGES,
 )
 WRITE_SEQCOUNT_END = Operation(
-    "write_seqcount_end", effect=_end, wakes=True, dep=Dep.RELEASE, releases=_ORDER, local=True, region=True
+    "write_seqcount_end",
+    effect=_end,
+    wakes=True,
+    dep=Dep.RELEASE,
+    releases=_ORDER,
+    local=True,
+    region=True,
+    hold=Hold.CHANGES,
 )

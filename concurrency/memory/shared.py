@@ -128,6 +128,7 @@ class SharedField:
                 text,
                 access,
                 field=name,
+                local=True,
                 effect=whole if key in _WRITES else None,
                 tracked=plain,
             )
@@ -138,6 +139,7 @@ class SharedField:
                 f"atomic{order}",
                 Access.ACQ_REL,
                 field=name,
+                local=True,
                 effect=self._modify,
                 tracked=plain,
                 acquires=(name,) if order in (Order.FULL, Order.ACQUIRE) else (),

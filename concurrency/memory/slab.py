@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 from sugarbush.concurrency.core import (
     POISONED,
     Failure,
+    Footprint,
     Kind,
     Observer,
     Operation,
@@ -32,13 +33,13 @@ from sugarbush.lockdep.model import GFP_DIRECT_RECLAIM, GFP_NOFAIL, gfpflags_all
 
 T = TypeVar("T")
 
-ALLOC = Operation("kmem_cache_alloc")
-ALLOC_REUSABLE = Operation("kmem_cache_alloc")
+ALLOC = Operation("kmem_cache_alloc", footprint=Footprint.NOTHING, allocates=True)
+ALLOC_REUSABLE = Operation("kmem_cache_alloc", local=True, allocates=True)
 """From a cache that is type-safe by RCU: what was freed before may be handed out."""
-FREE = Operation("kmem_cache_free", releases=("freed",))
-FREE_STEPPED = Operation("kmem_cache_free", releases=("freed",))
+FREE = Operation("kmem_cache_free", releases=("freed",), footprint=Footprint.FREES)
+FREE_STEPPED = Operation("kmem_cache_free", releases=("freed",), local=True)
 """Of an object that tasks touch by operations only."""
-REUSE = Operation("kmem_cache_reuse", acquires=("freed",))
+REUSE = Operation("kmem_cache_reuse", acquires=("freed",), local=True)
 """What the last owner of reused memory did is before all that the next one does."""
 
 

@@ -8,7 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sugarbush.concurrency.core import Moment, Operation, Task, active, current_task, domain, perform
+from sugarbush.concurrency.core import (
+    Footprint,
+    Hold,
+    Moment,
+    Operation,
+    Task,
+    active,
+    current_task,
+    domain,
+    perform,
+)
 from sugarbush.concurrency.cpu import local_bh_disable, local_bh_enable, preempt_disable, preempt_enable
 from sugarbush.concurrency.rcu.callbacks import drain
 from sugarbush.concurrency.rcu.domain import RcuDomain, is_atomic
@@ -34,10 +44,30 @@ def _unlock_nested(_rcu: RcuDomain, task: Task, _arg: object) -> None:
     task.rcu_nesting -= 1
 
 
-RCU_READ_LOCK = Operation("rcu_read_lock", effect=_lock, rcu=Moment.READER)
-RCU_READ_UNLOCK = Operation("rcu_read_unlock", effect=_unlock, wakes=True, rcu=Moment.READER)
-RCU_READ_LOCK_NESTED = Operation("rcu_read_lock", effect=_lock_nested)
-RCU_READ_UNLOCK_NESTED = Operation("rcu_read_unlock", effect=_unlock_nested)
+_SECTION = "rcu_read_lock()"
+RCU_READ_LOCK = Operation(
+    "rcu_read_lock",
+    effect=_lock,
+    footprint=Footprint.READER_BEGINS,
+    rcu=Moment.READER,
+    hold=Hold.TAKES,
+    begins=_SECTION,
+)
+RCU_READ_UNLOCK = Operation(
+    "rcu_read_unlock",
+    effect=_unlock,
+    footprint=Footprint.READER_ENDS,
+    wakes=True,
+    rcu=Moment.READER,
+    hold=Hold.GIVES,
+    ends=_SECTION,
+)
+RCU_READ_LOCK_NESTED = Operation(
+    "rcu_read_lock", effect=_lock_nested, footprint=Footprint.NOTHING, hold=Hold.TAKES, begins=_SECTION
+)
+RCU_READ_UNLOCK_NESTED = Operation(
+    "rcu_read_unlock", effect=_unlock_nested, footprint=Footprint.NOTHING, hold=Hold.GIVES, ends=_SECTION
+)
 
 
 def rcu_read_lock() -> None:

@@ -14,6 +14,7 @@ from sugarbush.concurrency.core import (
     Dep,
     Failure,
     Fence,
+    Footprint,
     Kind,
     Moment,
     Operation,
@@ -147,10 +148,20 @@ def _up(ssp: SrcuStruct, task: Task, index: int | None) -> None:
 
 
 SRCU_READ_LOCK = Operation(
-    "srcu_read_lock", effect=_lock, wakes=False, dep=Dep.ACQUIRE_RECURSIVE, rcu=Moment.BEGINS, local=True
+    "srcu_read_lock",
+    effect=_lock,
+    footprint=Footprint.READER_BEGINS,
+    wakes=False,
+    dep=Dep.ACQUIRE_RECURSIVE,
+    rcu=Moment.BEGINS,
 )
 SRCU_READ_UNLOCK = Operation(
-    "srcu_read_unlock", effect=_unlock, wakes=True, dep=Dep.RELEASE, rcu=Moment.ENDS, local=True
+    "srcu_read_unlock",
+    effect=_unlock,
+    footprint=Footprint.READER_ENDS,
+    wakes=True,
+    dep=Dep.RELEASE,
+    rcu=Moment.ENDS,
 )
 # The lock validator knows no lock that one task takes and another one gives back, so it hears of neither, as in the
 # kernel (include/linux/srcu.h, v6.6: no srcu_lock_acquire() there).
@@ -158,7 +169,12 @@ SRCU_DOWN_READ = Operation("srcu_down_read", effect=_lock, wakes=False, rcu=Mome
 SRCU_UP_READ = Operation("srcu_up_read", effect=_up, wakes=True, rcu=Moment.ENDS, local=True)
 SRCU_WAITS = wait_operations("srcu", grace=False)._replace(
     begin=Operation(
-        "synchronize_srcu", effect=begin_wait, dep=Dep.SYNC, rcu=Moment.WAIT, before=Fence.MB, local=True
+        "synchronize_srcu",
+        effect=begin_wait,
+        footprint=Footprint.GRACE_BEGINS,
+        dep=Dep.SYNC,
+        rcu=Moment.WAIT,
+        before=Fence.MB,
     )
 )
 SRCU_CALLBACKS = callback_operations("call_srcu", "srcu_barrier", grace=False)

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from sugarbush.concurrency.core import (
     ConcurrencyError,
     Fence,
+    Footprint,
+    Hold,
     Moment,
     Operation,
     Task,
@@ -40,32 +42,56 @@ class WaitOperations(NamedTuple):
     polled: Operation
 
 
-def wait_operations(flavour: str, *, grace: bool, local: bool = True) -> WaitOperations:
-    """The operations of a flavour; `grace` and `local` as for `Operation`."""
+def wait_operations(flavour: str, *, grace: bool, exact: bool = True) -> WaitOperations:
+    """The operations of a flavour; `grace` as for `Operation`.
 
-    def made(name: str, **how: Any) -> Operation:
-        return Operation(name, grace=grace, local=local, **how)
+    `exact` says that each has a footprint of its own: the grace periods wait for readers that are operations. Without
+    they wait for whatever a task does (Tasks RCU), and may reach anything.
+    """
+
+    def made(name: str, footprint: Footprint | None, **how: Any) -> Operation:
+        local = True if exact and footprint is None else None
+        return Operation(name, grace=grace, local=local, footprint=footprint if exact else None, **how)
+
+    def local(name: str, footprint: Footprint, **how: Any) -> Operation:
+        return Operation(
+            name, local=None if exact else True, footprint=footprint if exact else None, wakes=False, **how
+        )
 
     return WaitOperations(
-        made(f"synchronize_{flavour}", effect=begin_wait, rcu=Moment.WAIT, before=Fence.MB),
+        made(
+            f"synchronize_{flavour}",
+            Footprint.GRACE_BEGINS,
+            effect=begin_wait,
+            rcu=Moment.WAIT,
+            before=Fence.MB,
+        ),
         made(
             f"synchronize_{flavour}_wait",
+            Footprint.GRACE_ENDS,
             ready=wait_is_over,
             effect=end_wait,
             rcu=Moment.WAITED,
             after=Fence.MB,
         ),
-        Operation(
+        local(
             f"get_state_synchronize_{flavour}",
+            Footprint.GRACE_LOOKS,
             effect=_get_state,
-            wakes=False,
             rcu=Moment.COOKIE,
             before=Fence.MB,
-            local=True,
         ),
-        made(f"start_poll_synchronize_{flavour}", effect=_start, rcu=Moment.COOKIE, before=Fence.MB),
-        made(f"poll_state_synchronize_{flavour}", effect=_poll, wakes=False, rcu=Moment.POLL),
-        Operation(f"{flavour}_grace_period_over", effect=_nothing, wakes=False, after=Fence.MB, local=True),
+        made(f"start_poll_synchronize_{flavour}", None, effect=_start, rcu=Moment.COOKIE, before=Fence.MB),
+        made(
+            f"poll_state_synchronize_{flavour}",
+            Footprint.GRACE_LOOKS,
+            effect=_poll,
+            wakes=False,
+            rcu=Moment.POLL,
+            hold=Hold.IF_TRUE if exact else None,
+        ),
+        # A fence: what a poll that came true takes over, the poll itself orders (`Moment.POLL`).
+        local(f"{flavour}_grace_period_over", Footprint.NOTHING, effect=_nothing, after=Fence.MB),
     )
 
 

@@ -102,7 +102,7 @@ def _exit(task: Task, _by: Task, _arg: object) -> None:
 QUIESCENT = Operation("cond_resched_tasks_rcu_qs", effect=_nothing, rcu=Moment.QUIESCENT)
 USER_ENTER = Operation("user_enter", effect=_enter, rcu=Moment.QUIESCENT)
 USER_EXIT = Operation("user_exit", effect=_exit, rcu=Moment.QUIESCENT)
-TASKS_WAITS = wait_operations("rcu_tasks", grace=False, local=False)
+TASKS_WAITS = wait_operations("rcu_tasks", grace=False, exact=False)
 TASKS_CALLBACKS = callback_operations("call_rcu_tasks", "rcu_barrier_tasks", grace=False, local=False)
 
 

@@ -33,7 +33,7 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sugarbush.concurrency.checks import REACHING, Dependence, Footprint
+from sugarbush.concurrency.checks import REACHING, Dependence
 from sugarbush.concurrency.core import (
     CONTAINERS,
     CPU_RELAX,
@@ -43,11 +43,14 @@ from sugarbush.concurrency.core import (
     START,
     ConcurrencyError,
     Failure,
+    Footprint,
     Kind,
     Observer,
     Operation,
+    Seen,
     Task,
     active,
+    asked,
     class_of,
     current,
     has_entries,
@@ -883,8 +886,8 @@ class _Watch:
                     results[task.id] = spell_out(self._effects[op](copy, task, arg), None)
                 except Failure as failure:
                     results[task.id] = failure.headline
-            seen = getattr(copy, "as_seen", None)
-            state = state_of(copy) if seen is None else seen()
+            seen = asked(copy, Seen.as_seen)
+            state = state_of(copy) if seen is None else seen(copy)
             ready = [
                 (task.id, op.ready(copy, task))
                 for task, op in self._runtime._waiting.get(id(obj), {}).items()

@@ -15,13 +15,14 @@ from sugarbush.concurrency.strategies.base import (
     Watchful,
     can_be_preempted,
     end_of_round,
+    seeded,
     starts_round,
 )
 from sugarbush.concurrency.strategies.dfs import DelayBounded, DepthFirst, Iterative, Rising
 from sugarbush.concurrency.strategies.dpor import DPOR
 from sugarbush.concurrency.strategies.events import meet
 from sugarbush.concurrency.strategies.guided import Guided, Noted, Plan, Stretch
-from sugarbush.concurrency.strategies.pct import PCT
+from sugarbush.concurrency.strategies.pct import DEFAULT_DEPTH, PCT
 from sugarbush.concurrency.strategies.portfolio import Portfolio
 from sugarbush.concurrency.strategies.pos import POS
 from sugarbush.concurrency.strategies.random_walk import RandomWalk
@@ -29,10 +30,10 @@ from sugarbush.concurrency.strategies.readiness import copied
 from sugarbush.concurrency.strategies.replay import Following, Replay
 from sugarbush.concurrency.strategies.surw import SURW
 from sugarbush.concurrency.strategies.table import (
-    DEFAULT_DEPTH,
     DEFAULT_STRATEGY,
     STRATEGIES,
     checked_depth,
+    depth_help,
     make_strategy,
     unit_of,
 )
@@ -72,9 +73,11 @@ __all__ = [
     "can_be_preempted",
     "checked_depth",
     "copied",
+    "depth_help",
     "end_of_round",
     "make_strategy",
     "meet",
+    "seeded",
     "starts_round",
     "unit_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from random import Random
 from typing import Any, Protocol, runtime_checkable
 
 from sugarbush.concurrency.core import ConcurrencyError, Observer, Sights, Task
@@ -20,6 +21,19 @@ def can_be_preempted(current: Task | None) -> bool:
     The one definition: `current` could go on (None: it has ended, or has to wait), and does not offer its CPU.
     """
     return current is not None and not current.yielding
+
+
+_SPREAD = 1_000_000_007
+"""A prime above every number of executions that is ever run: two seeds share no stream of numbers."""
+
+
+def seeded(random: Random, seed: int, execution: int) -> None:
+    """Start the stream of numbers of an execution: it depends on the two numbers only, so any process can make it.
+
+    Recorded seeds replay by it, so it cannot be changed.
+    """
+    # One integer, since Python seeds from others by their hash, which differs from process to process.
+    random.seed(seed * _SPREAD + execution)
 
 
 class Strategy(Protocol):

@@ -9,8 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sugarbush.concurrency.checks import REACHING, Dependence, Footprint, touching
-from sugarbush.concurrency.core import NO_SIGHT, Operation, Place, Sights, Task, active, checked, domain
+from sugarbush.concurrency.checks import REACHING, Dependence, touching
+from sugarbush.concurrency.core import (
+    NO_SIGHT,
+    Footprint,
+    Operation,
+    Place,
+    Sights,
+    Task,
+    active,
+    checked,
+    domain,
+)
 from sugarbush.concurrency.memory import FREE, SlabDomain
 from sugarbush.concurrency.strategies.trace import Edges, Trace
 

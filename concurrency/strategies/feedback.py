@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 from sugarbush.concurrency.core import Access, Observer, Operation, Runtime, Task, label
+from sugarbush.concurrency.strategies.base import seeded
 from sugarbush.concurrency.strategies.pos import POS
 
 _READS = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
@@ -140,7 +141,7 @@ class Feedback:
 
     def begin(self, execution: int) -> None:
         """Take a schedule of the corpus and change it, or start from nothing."""
-        self._random.seed(self._seed * 1_000_000_007 + execution)
+        seeded(self._random, self._seed, execution)
         self._otherwise.begin(execution)
         schedules = self.knows.schedules
         plan: Stretches = ()

@@ -14,10 +14,15 @@ from random import Random
 from typing import Any
 
 from sugarbush.concurrency.core import MANY, Task, task_number
+from sugarbush.concurrency.strategies.base import seeded
 
 _FIRST_GUESS = 128
 _FOR_EVER = 1 << 60
 _LOWEST = float("-inf")
+
+
+DEFAULT_DEPTH = 4
+"""The silent form of the brk bug needs four orderings (medians in docs/seed.md). A search has no bound unless given."""
 
 
 class PCT:
@@ -31,7 +36,7 @@ class PCT:
     name = "pct"
     numbers = None
 
-    def __init__(self, seed: int, depth: int = 4) -> None:
+    def __init__(self, seed: int, depth: int = DEFAULT_DEPTH) -> None:
         self._seed = seed
         self._depth = depth
         self._random = Random()
@@ -46,7 +51,7 @@ class PCT:
     def begin(self, execution: int) -> None:
         """Draw the change points; the earliest stands last."""
         draw = self._random.random
-        self._random.seed(self._seed * 1_000_000_007 + execution)
+        seeded(self._random, self._seed, execution)
         self._priority.clear()
         self._met = 0
         length = self.knows or _FIRST_GUESS

@@ -12,6 +12,7 @@ from random import Random
 
 from sugarbush.concurrency.checks import Dependence
 from sugarbush.concurrency.core import Observer, Operation, Task
+from sugarbush.concurrency.strategies.base import seeded
 
 
 class _Pending(Observer):
@@ -53,7 +54,7 @@ class POS:
 
     def begin(self, execution: int) -> None:
         """Start the random stream of this execution."""
-        self._random.seed(self._seed * 1_000_000_007 + execution)
+        seeded(self._random, self._seed, execution)
         self._pending.reset()
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002

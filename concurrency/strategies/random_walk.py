@@ -9,7 +9,7 @@ from itertools import chain, repeat
 from random import Random
 
 from sugarbush.concurrency.core import Task
-from sugarbush.concurrency.strategies.base import NUMBER_BITS
+from sugarbush.concurrency.strategies.base import NUMBER_BITS, seeded
 
 _BLOCK = 256
 
@@ -35,7 +35,7 @@ class RandomWalk:
 
     def begin(self, execution: int) -> None:
         """Start the random stream of this execution."""
-        self._random.seed(self._seed * 1_000_000_007 + execution)
+        seeded(self._random, self._seed, execution)
         self.numbers = chain.from_iterable(map(self._block, repeat(_BLOCK)))
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002

@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 from sugarbush.concurrency.core import Access, Observer, Operation, Task, label
+from sugarbush.concurrency.strategies.base import seeded
 
 Place = tuple[str, str | None]
 _READS = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
@@ -133,7 +134,7 @@ class SURW:
 
     def begin(self, execution: int) -> None:
         """Choose the place whose operations are interesting."""
-        self._random.seed(self._seed * 1_000_000_007 + execution)
+        seeded(self._random, self._seed, execution)
         places = self.knows.shared()
         target = places[int(self._random.random() * len(places))] if places else None
         self._profile.aim(target, self.knows)

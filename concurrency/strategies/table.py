@@ -13,7 +13,7 @@ from sugarbush.concurrency.strategies.check import Check
 from sugarbush.concurrency.strategies.dfs import DelayBounded, DepthFirst, Iterative
 from sugarbush.concurrency.strategies.dpor import DPOR
 from sugarbush.concurrency.strategies.feedback import Feedback
-from sugarbush.concurrency.strategies.pct import PCT
+from sugarbush.concurrency.strategies.pct import DEFAULT_DEPTH, PCT
 from sugarbush.concurrency.strategies.portfolio import Portfolio
 from sugarbush.concurrency.strategies.pos import POS
 from sugarbush.concurrency.strategies.random_walk import RandomWalk
@@ -21,8 +21,6 @@ from sugarbush.concurrency.strategies.surw import SURW
 from sugarbush.lockdep.outside import shown
 
 DEFAULT_STRATEGY = "pct"
-DEFAULT_DEPTH = 4
-"""Of PCT; a search has no bound unless one is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +127,21 @@ def checked_depth(name: str, depth: int | None) -> int | None:
             f"the depth of {name} counts {means.unit}s: at most {means.most}, not {shown(depth)}"
         )
     return depth
+
+
+def depth_help() -> str:
+    """What ``--depth`` means to each strategy, in one line: written from the table, so that a new one stands there.
+
+    >>> depth_help()[:58]
+    'orderings (4 if not given): pct, portfolio; preemptions: d'
+    """
+    meant: dict[str, list[str]] = {}
+    for name, entry in TABLE.items():
+        if entry.depth is not None:
+            default = "" if entry.depth.default is None else f" ({entry.depth.default} if not given)"
+            units = f"{entry.depth.unit.removesuffix('y')}{'ies' if entry.depth.unit.endswith('y') else 's'}{default}"
+            meant.setdefault(units, []).append(name)
+    return "; ".join(f"{units}: {', '.join(names)}" for units, names in meant.items())
 
 
 def make_strategy(

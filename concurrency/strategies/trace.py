@@ -13,8 +13,14 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from sugarbush.concurrency.checks import REACHING, Dependence, Footprint
-from sugarbush.concurrency.core import JOIN, START, Operation, Task
+from sugarbush.concurrency.checks import REACHING, Dependence
+from sugarbush.concurrency.core import (
+    JOIN,
+    START,
+    Footprint,
+    Operation,
+    Task,
+)
 from sugarbush.concurrency.strategies.readiness import State, ready_without
 
 _NONE: dict[Operation, int] = {}

@@ -19,6 +19,7 @@ from sugarbush.concurrency.core import (
     ConcurrencyError,
     Operation,
     Task,
+    Timed,
     active,
     current_task,
     domain,
@@ -112,19 +113,12 @@ class Clock:
         return entry
 
 
-class Waitable(Protocol):
-    """What a task can wait for with a deadline."""
-
-    late: dict[int, None]
-    """The numbers of the tasks whose deadline has passed while they wait. An entry is its task's own."""
-
-
 class Alarm:
     """The deadline of one wait of one task, for `obj`."""
 
     __slots__ = ("expires", "number", "obj", "task")
 
-    def __init__(self, task: Task, obj: Waitable) -> None:
+    def __init__(self, task: Task, obj: Timed) -> None:
         self.task = task
         self.obj = obj
         self.expires = self.number = 0
@@ -144,7 +138,7 @@ class Nap:
         self.late: dict[int, None] = {}
 
 
-def late(obj: Waitable, task: Task) -> bool:
+def late(obj: Timed, task: Task) -> bool:
     """The deadline of the wait of `task` for `obj` has passed: an operation that may time out is ready then."""
     return task.id in obj.late
 
@@ -192,9 +186,12 @@ PLACE = "timers"
 BASE = ("base",)
 """The lock of the timer base (struct timer_base), as far as one timer is concerned: others may be on other CPUs, so
 what it orders stands at the timer."""
-JIFFIES = Operation("jiffies", Access.READ_ONCE, field=PLACE, effect=_read, local=True)
-ARM = Operation("schedule_timeout", field=PLACE, effect=_arm, wakes=True, local=True)
-DISARM = Operation("del_timer_sync", field=PLACE, ready=is_idle, effect=_disarm, wakes=True, local=True)
+# Who only sleeps, or asks what time it is, has nothing to do with the others that do.
+JIFFIES = Operation("jiffies", Access.READ_ONCE, field=PLACE, effect=_read, local=True, meets=False)
+ARM = Operation("schedule_timeout", field=PLACE, effect=_arm, wakes=True, local=True, meets=False)
+DISARM = Operation(
+    "del_timer_sync", field=PLACE, ready=is_idle, effect=_disarm, wakes=True, local=True, meets=False
+)
 FIRE = Operation(
     "timer_fires",
     field=PLACE,
@@ -225,16 +222,18 @@ def _expire(number: int) -> Operation:
     found = _EXPIRE.get(number)
     if found is None:
 
-        def effect(obj: Waitable, _task: Task, _arg: object) -> None:
+        def effect(obj: Timed, _task: Task, _arg: object) -> None:
             obj.late[number] = None
 
-        found = _EXPIRE[number] = Operation("timeout", effect=effect, wakes=True, local=True)
+        found = _EXPIRE[number] = Operation(
+            # The clock's word to one task: nobody else is concerned.
+            "timeout",
+            effect=effect,
+            wakes=True,
+            local=True,
+            meets=False,
+        )
     return found
-
-
-def is_expiry(op: Operation) -> bool:
-    """`op` is the clock's word to one task that its time is up: nobody else is concerned."""
-    return op in _EXPIRE.values()
 
 
 def arm(op: Operation, clock: Clock, arg: Any) -> bool:
@@ -266,7 +265,7 @@ def checked_timeout(timeout: int) -> int:
     return timeout
 
 
-def perform_timeout(op: Operation, obj: Waitable, timeout: int) -> tuple[Any, int]:
+def perform_timeout(op: Operation, obj: Timed, timeout: int) -> tuple[Any, int]:
     """Perform `op`, which is ready also when its task is `late`; gives its result and the jiffies that are left."""
     task = current_task()
     clock = domain(Clock)

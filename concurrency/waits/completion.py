@@ -5,7 +5,15 @@ Simpler here: any waiter may win, not the oldest one.
 
 from __future__ import annotations
 
-from sugarbush.concurrency.core import Access, Operation, Task, if_it_succeeds, might_sleep, perform
+from sugarbush.concurrency.core import (
+    Access,
+    Hold,
+    Operation,
+    Task,
+    if_it_succeeds,
+    might_sleep,
+    perform,
+)
 from sugarbush.concurrency.time import checked_timeout, late, perform_timeout
 
 
@@ -116,6 +124,7 @@ TRY_WAIT_FOR_COMPLETION = Operation(
     acquires=_ORDER,
     orders=if_it_succeeds,
     local=True,
+    hold=Hold.IF_TRUE,
 )
 # Kernel: completion_done() reads `done` by a bare READ_ONCE; if it finds something it takes the lock that complete()
 # holds, and gives it back.

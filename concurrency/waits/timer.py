@@ -12,6 +12,7 @@ from typing import Any
 from sugarbush.concurrency.core import (
     Access,
     Dep,
+    Hold,
     Operation,
     Task,
     check_ran,
@@ -114,7 +115,7 @@ def _under_base_lock(name: str, **how: Any) -> Operation:
 
 MOD_TIMER = _under_base_lock("mod_timer", effect=_mod, orders=_if_it_moves)
 TIMER_PENDING = Operation("timer_pending", Access.READ_ONCE, field=PLACE, effect=_pending, local=True)
-DEL_TIMER = _under_base_lock("del_timer", effect=_delete, orders=_if_it_was_pending)
+DEL_TIMER = _under_base_lock("del_timer", effect=_delete, orders=_if_it_was_pending, hold=Hold.IF_TRUE)
 DEL_TIMER_SYNC = Operation("del_timer_sync", dep=Dep.WAIT_FOR, local=True)
 DEL_TIMER_SYNC_WAIT = _under_base_lock("del_timer_sync", ready=is_idle, effect=_delete_idle, orders=_always)
 TIMER_BEGINS = Operation("timer_begins", dep=Dep.ACQUIRE, local=True)

@@ -13,6 +13,7 @@ from sugarbush.concurrency.core import (
     Access,
     ConcurrencyError,
     Fence,
+    Hold,
     Operation,
     Sleep,
     Task,
@@ -236,6 +237,7 @@ WAKE_UP_PROCESS = Operation(
     orders=if_it_succeeds,
     before=Fence.MB,
     local=False,
+    hold=Hold.IF_TRUE,
 )
 _WAKE_UP: dict[int, Operation] = {}
 

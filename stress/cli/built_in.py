@@ -1,21 +1,13 @@
-"""The scenarios that come with Sugarbush: those of the catalogue, and these."""
+"""The scenarios that come with Sugarbush and are in no other room: `stress.kit.registry` loads them with the others."""
 
 from __future__ import annotations
 
-from importlib import import_module
-from pkgutil import iter_modules
-
-from sugarbush.stress import catalogue
 from sugarbush.stress.catalogue.brk_false_vma import brk_false_vma as _brk_false_vma
 from sugarbush.stress.kit import scenario
-from sugarbush.stress.torture import scenarios as _torture  # noqa: F401 - registers them
 from sugarbush.stress.workloads import heap, loads
 from sugarbush.stress.workloads.brk import trim_under_compaction
 from sugarbush.stress.workloads.swap_build import swap_build
 from sugarbush.vm.objects import PTRS_PER_PTE
-
-for _module in iter_modules(catalogue.__path__, "sugarbush.stress.catalogue."):
-    import_module(_module.name)
 
 brk_false_vma = _brk_false_vma.broken
 brk_standard = _brk_false_vma.fixed

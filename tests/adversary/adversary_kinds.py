@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from declared_in_tests import statements
+
 Choices = tuple[tuple[Any, ...], ...]
 
 
@@ -1145,3 +1147,9 @@ for profile, rows in CLOSE.items():
     for name in ",".join(rows).split(","):
         found = KINDS[name]
         KINDS[name] = replace(found, profiles=found.profiles | {profile})
+
+
+# Last, so that what the programs of a seed are changes only when a primitive declares some.
+for _declared in statements():
+    for _name, (_profiles, _text) in _declared["kinds"].items():
+        kind(_name, _profiles, _text)

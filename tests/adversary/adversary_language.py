@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from declared_in_tests import statements
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -163,6 +165,8 @@ OBJECTS: dict[str, str] = {
     "meter": "Meter()",
     "pressure": 'domain(Pressure); pressure.reclaim, pressure.chances = lambda: setattr(y, "a", 8), 1',
 }
+for _declared in statements():
+    OBJECTS.update(_declared["objects"])
 """What programs share, and how it is made; the order is that of the declarations."""
 
 _NAMES = re.compile(r"\b[a-z]\w*\b")

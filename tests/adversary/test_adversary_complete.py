@@ -63,7 +63,16 @@ NO_PRIMITIVE: dict[str, str] = {
     ),
     **dict.fromkeys(["Audit", "WrongDeclaration", "audit"], "compares declarations with what operations do"),
     **dict.fromkeys(["BadSchedule", "ConcurrencyError", "TaskKilled", "WouldBlock"], "is raised, not called"),
-    **dict.fromkeys(["Dep", "Fence"], "is how the engine's own operations are declared"),
+    **dict.fromkeys(
+        ["Dep", "Fence", "Footprint", "Hold", "Moment", "if_it_succeeds"], "is how operations are declared"
+    ),
+    **dict.fromkeys(
+        ["Explaining", "Holdable", "Mapped", "Named", "Seen", "Timed", "Waitable"],
+        "is what the engine asks of a primitive",
+    ),
+    **dict.fromkeys(
+        ["look_at"], "is how a primitive shows its state; each of theirs that is public is called"
+    ),
     "Lock": "is what locks have in common; its subclasses are in the generators",
     "Task": "is what spawn() gives",
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from declared_in_tests import audited
+
 from sugarbush.concurrency import (
     TASK_UNINTERRUPTIBLE,
     Atomic,
@@ -20,6 +22,7 @@ from sugarbush.concurrency import (
     RwLock,
     RwSemaphore,
     Semaphore,
+    SeqCount,
     SeqLock,
     Shared,
     Spinlock,
@@ -351,17 +354,21 @@ def conditions() -> None:
 
 
 def sequences() -> None:
-    lock, two = SeqLock(), Two()
+    lock, count, two = SeqLock(), SeqCount(), Two()
 
     def writes() -> None:
         with lock.write():
             two.a += 1
         lock.read_seqlock_excl()
+        # Its writers exclude each other by a lock of their own.
+        count.write_begin()
+        count.write_end()
         lock.read_sequnlock_excl()
 
     def reads() -> None:
         while True:
             begun = lock.read_seqbegin()
+            count.read_begin()
             two.a  # noqa: B018
             if not lock.read_seqretry(begun):
                 return
@@ -476,4 +483,5 @@ PROGRAMS = (
     contexts,
     slabs,
     spinning,
+    *audited(),
 )

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from sugarbush.concurrency import DEFAULT_STRATEGY, MEMORIES, RUNTIMES, STRATEGIES, Verdict
-from sugarbush.concurrency.strategies import Search, checked_depth, make_strategy
+from sugarbush.concurrency.strategies import Search, checked_depth, depth_help, make_strategy
 from sugarbush.lockdep.outside import INTERRUPTED, UNUSABLE, errors
 from sugarbush.lockdep.outside import shown as shorten
 from sugarbush.stress.kit import CHECKS, LARGEST, Plan, Scenario, find_scenario, place_of
@@ -52,9 +52,7 @@ def run_command(
     strategy: Annotated[str, typer.Option(help=", ".join(STRATEGIES) + ".")] = DEFAULT_STRATEGY,
     depth: Annotated[
         int | None,
-        typer.Option(
-            help="pct: how many orderings a bug may need (4). dfs, delay: how many preemptions, or delays."
-        ),
+        typer.Option(help=f"What the strategy may do of: {depth_help()}."),
     ] = None,
     memory: Annotated[
         str | None, typer.Option(help="The memory model: sc or weak; the scenario's own if not given.")

@@ -16,7 +16,8 @@ from concurrency_programs import Cell
 
 from sugarbush import concurrency
 from sugarbush.concurrency import Mutex, RwSemaphore, Spinlock, Task
-from sugarbush.concurrency.checks.dependence import Dependence, Footprint
+from sugarbush.concurrency.checks.dependence import Dependence
+from sugarbush.concurrency.core import Footprint
 from sugarbush.concurrency.core.execution import START
 from sugarbush.concurrency.core.runtime import JOIN
 from sugarbush.concurrency.cpu.irq import LOCAL_BH_ENABLE, LOCAL_IRQ_DISABLE

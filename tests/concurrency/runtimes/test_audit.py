@@ -36,7 +36,7 @@ from sugarbush.concurrency import (
     synchronize_srcu,
 )
 from sugarbush.concurrency.checks import dependence
-from sugarbush.concurrency.checks.dependence import Footprint
+from sugarbush.concurrency.core import Footprint
 from sugarbush.concurrency.locks.rwsem import DOWN_READ, DOWN_WRITE
 from sugarbush.concurrency.lowlevel import (
     Access,
@@ -189,7 +189,7 @@ def test_a_free_is_ordered_with_all_that_tasks_look_at(how: Any, reads: bool) ->
 
 
 def test_a_free_that_the_search_takes_for_local_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dependence, "_KNOWN", {**dependence._KNOWN, FREE: Footprint.CHANGE})
+    monkeypatch.setattr(FREE, "footprint", Footprint.CHANGE)
     with pytest.raises(
         WrongDeclaration, match=r"looks looks at Node.plain without an operation after the start"
     ):
@@ -565,8 +565,8 @@ def rcu_is_entered_and_waited_for() -> None:
 def test_operations_that_do_not_commute_are_found_by_doing_both_orders(
     monkeypatch: pytest.MonkeyPatch, program: Program, one: Operation, other: Operation
 ) -> None:
-    known = {**dependence._KNOWN, one: Footprint.SHARES, other: Footprint.SHARES}
-    monkeypatch.setattr(dependence, "_KNOWN", known)
+    for op in (one, other):
+        monkeypatch.setattr(op, "footprint", Footprint.SHARES)
     with pytest.raises(WrongDeclaration, match="independent"):
         audit(program, executions=60)
 

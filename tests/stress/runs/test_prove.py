@@ -6,7 +6,6 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from sugarbush.concurrency.strategies.bounded import BoundedDPOR
 from sugarbush.concurrency.strategies.dfs import DepthFirst
 from sugarbush.stress.cli.app import main
 from sugarbush.stress.cli.commands.run import DEFAULT_SCHEDULES, _default
-from sugarbush.stress.kit import checks, sight
+from sugarbush.stress.kit import checks, registry, sight
 from sugarbush.stress.kit.patches import applied
 from sugarbush.stress.kit.scenarios import Scenario, find_scenario
 from sugarbush.stress.runs import proof
@@ -26,7 +25,7 @@ from sugarbush.stress.runs.proof import prove, within
 from sugarbush.vm.checks.lock_order import LockOrder
 from sugarbush.vm.frames import page_alloc
 
-import_module("sugarbush.stress.cli.built_in")
+registry.load()
 
 
 def ends(scenario: Scenario, search: DepthFirst | BoundedDPOR) -> set[str]:

@@ -6,8 +6,10 @@ import pytest
 from torture_mutants import MUTANTS, Mutant, a_nested_unlock_ends_the_reader
 
 from sugarbush.concurrency import Kind, Once, Shared, check, explore, join, rcu_reader, spawn, synchronize_rcu
-from sugarbush.stress.cli import built_in as scenarios  # noqa: F401 - registers them
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.scenarios import find_scenario
+
+registry.load()
 
 EXECUTIONS = 1500
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
 
 import pytest
 
 from sugarbush.concurrency.lowlevel import Operation, audit
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.scenarios import all_scenarios, find_scenario
 from sugarbush.vm.files import filemap
 
-import_module("sugarbush.stress.cli.built_in")
+registry.load()
 KNOWN = (".written", ".mms")
 """Touched without an operation: what
 the model keeps for its own checks."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from sugarbush.concurrency import (
     spawn,
 )
 from sugarbush.concurrency.lowlevel import perform
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.checks import model_observers
 from sugarbush.stress.kit.scenarios import all_scenarios, find_scenario
 from sugarbush.vm.objects import vma_refcnt
@@ -37,7 +37,7 @@ from sugarbush.vm.spaces.vma_lock import vma_mark_attached, vma_mark_detached, v
 from sugarbush.vm.vmas import era
 from sugarbush.vm.vmas.machine import Machine, boot
 
-import_module("sugarbush.stress.cli.built_in")
+registry.load()
 ERA = "6.15"
 START, END = 0x100000, 0x101000
 WEAK = Settings(memory="weak", without=frozenset({"leak"}))
