@@ -1,6 +1,6 @@
 """What runs a program: simulated, threaded, with weak memory, or audited; and `Settings`, which choose."""
 
-from sugarbush.concurrency.runtimes.audited import Audit, Audited, WrongDeclaration
+from sugarbush.concurrency.runtimes.audit import Audit, Audited, WrongDeclaration
 from sugarbush.concurrency.runtimes.patience import watchdog
 from sugarbush.concurrency.runtimes.settings import MEMORIES, Settings
 from sugarbush.concurrency.runtimes.simulated import DEFAULT_MAX_STEPS, Simulated

@@ -9,7 +9,7 @@ from sugarbush.concurrency.checks import LockValidator, RaceDetector, Sections
 from sugarbush.concurrency.core import DEFAULT_LOOKS, DEFAULT_SPINS, ConcurrencyError, Observer
 from sugarbush.concurrency.memory import LeakCheck
 from sugarbush.concurrency.rcu import RcuCheck
-from sugarbush.concurrency.runtimes.audited import Audited
+from sugarbush.concurrency.runtimes.audit import Audited
 from sugarbush.concurrency.runtimes.simulated import DEFAULT_MAX_STEPS, Simulated
 from sugarbush.concurrency.runtimes.threaded import Threaded
 from sugarbush.concurrency.runtimes.weak import WeakSimulated

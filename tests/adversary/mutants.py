@@ -21,7 +21,7 @@ from sugarbush.concurrency.checks.dependence import Dependence, Scope
 from sugarbush.concurrency.core.execution import START
 from sugarbush.concurrency.core.operation import Operation
 from sugarbush.concurrency.core.runtime import current_task
-from sugarbush.concurrency.runtimes.audited import Audit
+from sugarbush.concurrency.runtimes.audit import Audit
 from sugarbush.concurrency.runtimes.simulated import Simulated
 from sugarbush.concurrency.strategies.wakeup import Reversal, Turn
 

@@ -1,0 +1,98 @@
+"""Turns, what touches what in them, and which is before which.
+
+The order is that of the dependence relation, by vector clocks.
+
+A turn is the effect of an operation and all that its task does until its next one: what a task does after its operation
+is the program's own, and a search moves it together with the operation.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sugarbush.concurrency.checks import REACHING
+from sugarbush.concurrency.core import (
+    START,
+    Footprint,
+    Operation,
+    Task,
+    label,
+)
+from sugarbush.concurrency.runtimes.simulated import Simulated
+
+Clock = dict[int, int]
+
+UNWATCHED = frozenset(
+    {"args", "context", "fn", "greenlet", "name", "obj", "op", "resume", "thread", "id", "daemon"}
+    # What `concurrency.runtimes.liveness` notes of tasks that spin, in `Runtime.relax` and with the operations of
+    # others: it makes them wait and go on as `ready` does for an operation, and no program asks for it.
+    | {"has_looked", "idle_spins", "kept", "look", "spins", "yielding"}
+)
+"""Attributes of a task that only the machine uses, or that never change."""
+MADE_ONCE = frozenset({"sleep"})
+"""Made by whoever comes first, and the same from then on: who that was makes no difference."""
+COMMUTING = frozenset(
+    one
+    for one in Footprint
+    if one not in (Footprint.READ, Footprint.CHANGE, Footprint.NOTHING, Footprint.PLACES, *REACHING)
+)
+"""Footprints that change the same attributes and commute all the same: tried in both orders, on copies."""
+
+
+class Host(Simulated):
+    """The runtime that is watched, as far as watching asks for it: `Audited` is the one there is."""
+
+    def wrong(self, said: str) -> None:
+        """Something is not as it is declared."""
+        raise NotImplementedError
+
+
+class Turn(NamedTuple):
+    """One operation of a task, and all that the task does until its next one."""
+
+    task: Task
+    number: int
+    op: Operation
+    obj: object
+    clock: Clock
+    footprint: Footprint
+    kinds: int = 0
+    """What it is to the checks (`Sight.kinds`)."""
+
+    def __str__(self) -> str:
+        if self.op is START:
+            return f"the start of {self.task.name}"
+        place = f".{self.op.field}" if self.op.field else ""
+        return f"{self.op.name}({label(self.obj)}{place})"
+
+
+class Touched:
+    """Of one attribute of one object: by each task the last turn that looked at it, and the last that changed it.
+
+    With whether the operation itself did, or the task after it.
+    """
+
+    __slots__ = ("changes", "checks", "looks", "obj")
+
+    def __init__(self, obj: object) -> None:
+        self.obj = obj
+        self.looks: dict[int, tuple[Turn, bool]] = {}
+        self.changes: dict[int, tuple[Turn, bool]] = {}
+        self.checks: dict[int, Turn] = {}
+        """By each task the last turn after which a check looked at it."""
+
+
+Access = tuple[Turn, bool, bool]
+"""A turn that touches something, whether its operation does, and whether that changes it."""
+
+
+def told(access: Access, what: str) -> str:
+    turn, inside, changes = access
+    does = f"{'changes' if changes else 'looks at'} {what}"
+    return f"{turn} {does}" if inside else f"{turn.task.name} {does} without an operation after {turn}"
+
+
+def join_clocks(clock: Clock, other: Clock) -> None:
+    for task, number in other.items():
+        if clock.get(task, 0) < number:
+            clock[task] = number
