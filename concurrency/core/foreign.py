@@ -174,8 +174,9 @@ def _is_task() -> bool:
     return rt.current is not OUTSIDE if rt.parallel else threading.get_ident() in _exploring
 
 
-_RUNTIMES = (os.path.join(_HERE, "runtimes", "simulated.py"), os.path.join(_HERE, "runtimes", "threaded.py"))
-_ENGINE = _RUNTIMES[1]
+# The whole room, since a runtime is more than one module; whose `_main` calls the function of a task stands in it.
+_RUNTIMES = os.path.join(_HERE, "runtimes", "")
+_ENGINE = os.path.join(_RUNTIMES, "threads.py")
 """Who may start threads: the threaded runtime, for the tasks themselves."""
 
 
@@ -240,7 +241,7 @@ def _is_the_programs(frame: FrameType | None, owner: object) -> bool:
         frame = frame.f_back
     if frame is None or active.runtime is None or not checked(CHECK):
         return False
-    if frame.f_code.co_name == "_main" and frame.f_code.co_filename in _RUNTIMES:
+    if frame.f_code.co_name == "_main" and frame.f_code.co_filename.startswith(_RUNTIMES):
         # A runtime calls the function of a task there, spawn(event.set); or it does something of its own.
         task = frame.f_locals.get("task")
         return owner is not None and getattr(getattr(task, "fn", None), "__self__", None) is owner

@@ -13,9 +13,8 @@ Both depend on the program and the schedule alone, so they replay. None of it co
 from __future__ import annotations
 
 import sys
-from bisect import bisect_right, insort
+from bisect import insort
 from collections.abc import Callable
-from itertools import pairwise
 from types import CodeType
 from typing import Any, ClassVar
 
@@ -39,38 +38,22 @@ from sugarbush.concurrency.core import (
     task_number,
 )
 from sugarbush.concurrency.memory import KEEP, Shared
-
-QUANTUM = 100
-"""A turn, in operations, when tasks are scheduled fairly."""
+from sugarbush.concurrency.runtimes.fairness import Fairness
 
 _STORES = (Access.WRITE, Access.WRITE_ONCE, Access.RELEASE)
 
 
-class Liveness:
+class Liveness(Fairness):
     """The part of `Simulated` that this module is about."""
 
-    steps: int
     current: Task
     tasks: list[Task]
-    step: Callable[[Operation, object], None]
     perform: Callable[..., Any]
     stop: Callable[[Failure], None]
-    _choose: Callable[[Task | None, int], Task]
     _recheck: Callable[[object], None]
-    _reach_limit: Callable[[int], None]
-    _step: Callable[[Operation, object], None]
-    _step_leased: Callable[[Operation, object], None]
-    _step_uniform: Callable[[Operation, object], None]
-    _runnable: list[Task]
-    _who: list[Task]
-    _when: list[int]
     _stopping: bool
-    _heard: bool
-    _decide_at: int
-    _quiet_until: int
     _forced: int
     _relieved: int
-    _limit: int
     _spins: int
     _looks: int
     _overridden: ClassVar = ("_choose", "perform")
@@ -79,7 +62,6 @@ class Liveness:
         """A new execution: nobody spins, and the strategy chooses."""
         for name in self._overridden:
             self.__dict__.pop(name, None)
-        self._watching = False
         self._last: dict[Task, object] = {}
         """Of each task whether its last operation has changed nothing; or the place that it has written, and what was
         there before, which says so when it goes on. None: it has changed something, and got somewhere by that."""
@@ -94,11 +76,7 @@ class Liveness:
         """A task that spins asks for the end of a grace period, which waits for stretches that have no object."""
         self.looks_cut = False
         """A loop that may give up was not followed to its end."""
-        self._inner = self._step
-        self._fair_since = -1
-        self._fair_from = 0
-        self._turn = -1
-        self._turn_ends = 0
+        self._begin_unfair()
 
     # -- spinning -------------------------------------------------------------------------------------------------
 
@@ -324,10 +302,6 @@ class Liveness:
     def _settle_memory(self, task: Task, *, settled: bool) -> None:
         """With `settled` nobody does anything any more, so `task` sees all that was ever written (weak memory)."""
 
-    def _step_by(self, step: Callable[[Operation, object], None]) -> None:
-        """From now on operations are announced by `step`."""
-        self.step = step
-
     def _spins_too_often(self, task: Task) -> None:
         if self._fair_since < 0:
             for other in self.tasks:
@@ -356,44 +330,6 @@ class Liveness:
             f"livelock: {names(spinners)} {what}, and no other task can go on",
             doings(self.tasks, {}),
         )
-
-    # -- fairness -------------------------------------------------------------------------------------------------
-
-    def _be_fair(self) -> None:
-        """From now on all tasks get their turns."""
-        self._fair_since = self.steps
-        self._fair_from = len(self._when)
-        self._choose = self._choose_fairly
-        self._decide_at = self._quiet_until = 0
-        if self._inner == self._step_uniform:
-            self._inner = self._step_leased
-            if not self._watching:
-                self._step_by(self._step_leased)
-
-    def _choose_fairly(self, current: Task | None, n: int) -> Task:
-        """The next task by number, for `QUANTUM` operations."""
-        if n >= self._limit:
-            self._reach_limit(n)
-        chosen = current
-        if chosen is None or n >= self._turn_ends:
-            runnable = self._runnable
-            at = bisect_right(runnable, self._turn, key=task_number)
-            chosen = runnable[at] if at < len(runnable) else runnable[0]
-            self._turn = chosen.id
-            self._turn_ends = n + QUANTUM
-        self._decide_at = until = min(self._turn_ends, self._limit)
-        if not self._heard:
-            self._quiet_until = until
-        return chosen
-
-    def _counts(self) -> dict[Task, int]:
-        """How many operations each task has made since the turns are fair."""
-        counts: dict[Task, int] = {}
-        start = max(self._fair_from - 1, 0)
-        whens = [*self._when[start:], self.steps]
-        for task, (since, until) in zip(self._who[start:], pairwise(whens), strict=True):
-            counts[task] = counts.get(task, 0) + until - max(since, self._fair_since)
-        return counts
 
 
 def _main_of(runtime: Any) -> CodeType:

@@ -21,17 +21,9 @@ from multiprocessing.connection import wait as wait_for_any
 from typing import Any
 
 from sugarbush.concurrency.core import ConcurrencyError
-from sugarbush.concurrency.search.batch import (
-    Parts,
-    Range,
-    Report,
-    Work,
-    ignore_interrupts,
-    run_batch,
-    run_text,
-    sent,
-    understood,
-)
+from sugarbush.concurrency.search.answers import run_text, sent, understood
+from sugarbush.concurrency.search.batch import Parts, Range, Report, Work
+from sugarbush.concurrency.search.running import ignore_interrupts, run_batch
 
 _AHEAD = 2
 """Batches kept ready for each worker, so that none waits for the next."""

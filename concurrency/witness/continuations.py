@@ -30,7 +30,8 @@ from sugarbush.concurrency.core import (
 )
 from sugarbush.concurrency.runtimes import Settings, Simulated
 from sugarbush.concurrency.strategies import Pruned
-from sugarbush.concurrency.witness.story import Done, Retold, Story, Watch
+from sugarbush.concurrency.witness.moments import Done
+from sugarbush.concurrency.witness.story import Retold, Story, Watch
 
 _SLACK = 4
 """A way to go on may be so many times as long as the witness, and a little longer."""

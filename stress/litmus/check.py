@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 from sugarbush.concurrency import Kind, Settings, Witness, explore
-from sugarbush.stress.litmus.build import Built, build
+from sugarbush.stress.litmus.code import Built, build
 from sugarbush.stress.litmus.engine import OBSERVED, answers, program, witness
-from sugarbush.stress.litmus.machine import DEADLOCK, Ended, Machine, search
-from sugarbush.stress.litmus.machine import State as Reached
+from sugarbush.stress.litmus.search import DEADLOCK, Ended, Machine, search
+from sugarbush.stress.litmus.search import State as Reached
 from sugarbush.stress.litmus.source import Litmus
 
 BUDGET = 200_000

@@ -21,9 +21,9 @@ from sugarbush.concurrency import (
 from sugarbush.concurrency.lowlevel import Observer, Operation, active, fail, peek, quiet
 from sugarbush.concurrency.runtimes import by_name
 from sugarbush.concurrency.strategies import Pruned
-from sugarbush.stress.litmus.build import Built, Code, Places, Registers, State, Step
 from sugarbush.stress.litmus.calls import Act, Location
-from sugarbush.stress.litmus.machine import State as Reached
+from sugarbush.stress.litmus.code import Built, Code, Places, Registers, State, Step
+from sugarbush.stress.litmus.search import State as Reached
 
 OBSERVED = "observed"
 _LOOKS = (Act.READ, Act.MODIFY, Act.LOOK, Act.WRITE)

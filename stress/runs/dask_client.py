@@ -7,7 +7,7 @@ that it is harmless. So it runs where nothing can be unpickled but plain data, a
     in:   {"do": 3, "text": WORK}
     out:  {"ready": 8} or {"refused": WHY}, then {"done": 3, "text": ANSWER} or {"failed": 3}, and {"gone": WHY} at last
 
-`ANSWER` is what `sugarbush.concurrency.search.batch.run_text` gave in a worker, or what somebody else says that it
+`ANSWER` is what `sugarbush.concurrency.search.answers.run_text` gave in a worker, or what somebody else says that it
 did; whoever reads it checks it. This process ends with the one that started it, which is when standard input ends.
 """
 

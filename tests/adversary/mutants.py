@@ -194,8 +194,7 @@ def names_are_computed_from_what_was_freed(patch: Patch) -> None:
         "checks.race",
         "checks.recorder",
         "memory.slab",
-        "witness.explaining",
-        "witness.story",
+        "witness.moments",
     ):
         patch.setattr(f"sugarbush.concurrency.{module}.label", label, raising=False)
 

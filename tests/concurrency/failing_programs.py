@@ -29,7 +29,8 @@ from sugarbush.concurrency import (
 )
 from sugarbush.concurrency.lowlevel import Observer, Simulated
 from sugarbush.concurrency.strategies.replay import Replay
-from sugarbush.concurrency.witness.explaining import Claim, Explanation, Moment, Pair, explain
+from sugarbush.concurrency.witness.explaining import Moment, explain
+from sugarbush.concurrency.witness.explanation import Claim, Explanation, Pair
 
 GFP_ATOMIC = 0x20
 QUIET = Settings(without=frozenset({"lockdep", "data-race", "leak"}))

@@ -28,7 +28,7 @@ def run(scenario: Scenario, seed: int, executions: int, *without: str, strategy:
 
 def test_the_hole_is_found_at_its_cause_for_every_seed() -> None:
     executions = []
-    for seed in range(1, 31):
+    for seed in range(1, 17):
         result = run(scenarios.brk_false_vma, seed, 100)
         assert result.failures[0].failure.check == "coverage"
         executions.append(result.executions)
@@ -58,11 +58,11 @@ def test_the_random_walk_finds_the_hole_too() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["pct", "random"])
-def test_the_fixed_brk_is_clean(strategy: str) -> None:
-    for seed in (1, 2, 3):
-        result = run(scenarios.brk_standard, seed, 400, strategy=strategy)
-        assert [witness.failure.headline for witness in result.failures] == []
-        assert result.executions == 400
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in (2, 3))])
+def test_the_fixed_brk_is_clean(strategy: str, seed: int) -> None:
+    result = run(scenarios.brk_standard, seed, 400, strategy=strategy)
+    assert [witness.failure.headline for witness in result.failures] == []
+    assert result.executions == 400
 
 
 @pytest.mark.parametrize("strategy", ["pct", "random"])

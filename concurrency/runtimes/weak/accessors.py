@@ -7,7 +7,8 @@ from typing import Any, Protocol, cast
 
 from sugarbush.concurrency.core import Operation, active, smp_mb
 from sugarbush.concurrency.memory import KEEP, FieldKind, Order, Shared, SharedField, shared
-from sugarbush.concurrency.runtimes.weak.memory import Reads, WeakMemory
+from sugarbush.concurrency.runtimes.weak.memory import WeakMemory
+from sugarbush.concurrency.runtimes.weak.reading import Reads
 
 
 class Weak(Protocol):

@@ -22,7 +22,8 @@ from sugarbush.concurrency.rcu import Flavour, Grace, GraceOrder, GracePeriods, 
 from sugarbush.concurrency.runtimes.simulated import Simulated
 from sugarbush.concurrency.runtimes.weak.accessors import WEAK
 from sugarbush.concurrency.runtimes.weak.history import Sync, View, joined
-from sugarbush.concurrency.runtimes.weak.memory import LOOKS_HELD, WeakMemory
+from sugarbush.concurrency.runtimes.weak.lock_words import LOOKS_HELD
+from sugarbush.concurrency.runtimes.weak.memory import WeakMemory
 from sugarbush.concurrency.time import run_clock
 
 Told = tuple[Sync, Clock | None]

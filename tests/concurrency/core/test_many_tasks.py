@@ -52,10 +52,21 @@ def on_a_flag(tasks: int) -> None:
     assert join(*waiters) == [True] * tasks
 
 
-@pytest.mark.parametrize("strategy", ["pct", "random"])
 @pytest.mark.parametrize(
-    ("program", "tasks"),
-    [(through_mutex, 1_500), (one_by_one, 1_500), (all_at_once, 10_000), (on_a_flag, 10_000)],
+    ("program", "tasks", "strategy"),
+    [
+        *(
+            (program, 1_500, strategy)
+            for program in (through_mutex, one_by_one)
+            for strategy in ("pct", "random")
+        ),
+        (all_at_once, 10_000, "pct"),
+        (on_a_flag, 10_000, "random"),
+        # Each strategy and each object has its ten thousand above.
+        pytest.param(all_at_once, 10_000, "random", marks=pytest.mark.exhaustive),
+        pytest.param(on_a_flag, 10_000, "pct", marks=pytest.mark.exhaustive),
+        (on_a_flag, 1_500, "pct"),
+    ],
 )
 def test_many_tasks_wait_on_one_object(program: Callable[[int], None], tasks: int, strategy: str) -> None:
     settings = Settings(without=BARE.without, patience=None)

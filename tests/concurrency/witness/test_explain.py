@@ -31,7 +31,7 @@ from sugarbush.concurrency import (
     spawn,
 )
 from sugarbush.concurrency.witness.continuations import Ways
-from sugarbush.concurrency.witness.explaining import Claim, Schedules
+from sugarbush.concurrency.witness.explanation import Claim, Schedules
 from sugarbush.concurrency.witness.story import Story
 from sugarbush.stress.cli import built_in as scenarios
 from sugarbush.stress.kit.patches import applied

@@ -24,6 +24,9 @@ from sugarbush.stress.kit.patches import applied
 windows = Windows((2, 3, 4))
 
 
+SILENT = ("coverage", "migration-entry-locked", "migration-entry-owner")
+
+
 @pytest.mark.parametrize("name", KNOWN_BUGS)
 @pytest.mark.parametrize("strategy", ["random", "pct", "pos", "surw", "dfs", "idelay", "dpor"])
 def test_a_witness_gets_as_small_as_it_can(name: str, strategy: str) -> None:
@@ -63,7 +66,12 @@ def test_another_way_to_the_same_failure_is_found_where_it_has_fewer_preemptions
 
 
 @pytest.mark.parametrize(
-    ("name", "seed"), [("mremap-rmap-order", 1), ("mremap-rmap-order", 6), ("fork-without-vma-locks", 2)]
+    ("name", "seed"),
+    [
+        ("mremap-rmap-order", 1),
+        ("mremap-rmap-order", 6),
+        pytest.param("fork-without-vma-locks", 2, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_a_bug_of_the_model_needs_one_preemption(name: str, seed: int) -> None:
     bug = find_bug(name)
@@ -123,8 +131,9 @@ def test_data_choices_become_as_small_as_they_can() -> None:
 
 @pytest.mark.parametrize(
     ("without", "seeds"),
-    [((), 10), (("coverage",), 10), (("coverage", "migration-entry-locked", "migration-entry-owner"), 4)],
-    ids=["cause", "effect", "silent"],
+    [((), 4), (("coverage",), 3), (SILENT, 1)]
+    + [pytest.param(without, 10, marks=pytest.mark.exhaustive) for without in ((), ("coverage",), SILENT)],
+    ids=[f"{what}-{seeds}" for seeds in ("few", "ten") for what in ("cause", "effect", "silent")],
 )
 def test_the_brk_crash_needs_few_preemptions(without: tuple[str, ...], seeds: int) -> None:
     scenario = scenarios.brk_false_vma

@@ -211,10 +211,10 @@ def test_a_worker_that_sends_code_runs_none_of_it(
     import distributed
 
     evil = (
-        "import os, sugarbush.concurrency.search.batch\n"
+        "import os, sugarbush.concurrency.search.answers\n"
         "class Evil:\n"
         f"    def __reduce__(self): return os.mkdir, ({str(tmp_path / 'evil')!r},)\n"
-        "sugarbush.concurrency.search.batch.run_text = lambda text: Evil()\n"
+        "sugarbush.concurrency.search.answers.run_text = lambda text: Evil()\n"
     )
     with distributed.Client(cluster) as client:
         client.run(exec, evil, {})

@@ -106,7 +106,7 @@ def test_all_errors_have_one_root() -> None:
         "sugarbush.lockdep.python.watcher.Passed",
         "sugarbush.stress.kit.captures.HeldFast",
         "sugarbush.stress.litmus.calls.NotANumber",
-        "sugarbush.stress.litmus.syntax.Wrong",
+        "sugarbush.stress.litmus.syntax.tokens.Wrong",
         "sugarbush.tree.read.climb.DeadNode",
         "sugarbush.vm.access.user.Killed",
     }

@@ -24,7 +24,9 @@ from sugarbush.concurrency import BadSchedule, Schedule, Settings, check, join, 
 from sugarbush.concurrency.core.failure import ConcurrencyError
 from sugarbush.concurrency.core.wire import to_text
 from sugarbush.concurrency.memory.shared import Once, Shared
-from sugarbush.concurrency.search.batch import Answer, ByName, Range, Work, packed, run_batch, understood
+from sugarbush.concurrency.search.answers import Answer, understood
+from sugarbush.concurrency.search.batch import ByName, Range, Work, packed
+from sugarbush.concurrency.search.running import run_batch
 from sugarbush.concurrency.strategies.surw import Counts
 from sugarbush.lockdep.cli.app import main as lockdep_main
 from sugarbush.lockdep.show.snapshot import Snapshot

@@ -13,16 +13,17 @@ WEAK = Settings(memory="weak")
 NAMED = {case.name: case for case in CASES}
 
 
+@pytest.mark.parametrize("executions", [12, pytest.param(40, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", ["random", "pct"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_readers_beside_a_writer_are_clean(case: Case, strategy: str) -> None:
-    result = explore(program(case), strategy=strategy, executions=40, seed=5, settings=WEAK)
+def test_readers_beside_a_writer_are_clean(case: Case, strategy: str, executions: int) -> None:
+    result = explore(program(case), strategy=strategy, executions=executions, seed=5, settings=WEAK)
     assert not result.failures, result.failures[0].failure
 
 
 @pytest.mark.parametrize("run", [equal_growth, slow_reader])
 def test_stores_in_place_are_clean(run: Callable[[], None]) -> None:
-    assert not explore(run, strategy="random", executions=100, settings=WEAK).failures
+    assert not explore(run, strategy="random", executions=50, settings=WEAK).failures
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,6 @@ def test_a_missing_barrier_is_found_under_weak_memory_only(
 ) -> None:
     kernel_bugs.patch(monkeypatch, kernel_bugs.TARGETS[bug], bug)
     run = program(NAMED[name])
-    assert not explore(run, strategy="random", executions=200, seed=3).failures
+    assert not explore(run, strategy="random", executions=60, seed=3).failures
     result = explore(run, strategy="random", executions=200, seed=3, settings=WEAK)
     assert [witness.failure.kind for witness in result.failures] == [kind]

@@ -183,9 +183,12 @@ def contig(machine: Machine) -> None:
         compact_zone(machine.memory, alloc_contig=True)
 
 
+@pytest.mark.parametrize("executions", [50, pytest.param(150, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("thp_swap", [False, True])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_beside_fork_stores_reclaim_and_splits(ptrs: int, strategy: str, *, thp_swap: bool) -> None:
+def test_beside_fork_stores_reclaim_and_splits(
+    ptrs: int, strategy: str, executions: int, *, thp_swap: bool
+) -> None:
     def store(process: Process) -> None:
         process.store(page(0), "early")
         process.store(page(2 * ptrs - 1), "late")
@@ -215,7 +218,7 @@ def test_beside_fork_stores_reclaim_and_splits(ptrs: int, strategy: str, *, thp_
         )
         ended(machine, process, child)
 
-    assert_clean(run_alone(program, executions=150, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
 def pin_and_unpin(machine: Machine, process: Process) -> None:
@@ -246,4 +249,4 @@ def test_a_pin_beside_a_fork(ptrs: int, strategy: str, other: Callable[[Machine]
         check(child.written[page(1)] in ("cc1:1", "device"), "of before or after the device's store")
         ended(machine, process, child)
 
-    assert_clean(run_alone(program, executions=120, strategy=strategy))
+    assert_clean(run_alone(program, executions=50, strategy=strategy))

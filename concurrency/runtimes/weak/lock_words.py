@@ -1,0 +1,74 @@
+"""The word of a spinlock under weak memory: what a trylock that fails, and `is_locked`, may see."""
+
+from __future__ import annotations
+
+from sugarbush.concurrency.core import Access, Operation, Task
+from sugarbush.concurrency.locks import Spinlock
+from sugarbush.concurrency.runtimes.weak.history import KEPT, NOTHING, Knowledge, Place, Taken, Write, joined
+from sugarbush.concurrency.runtimes.weak.reading import Knowing, Reads
+
+_WORD = "lock word"
+LOOKS_HELD = Operation("looks whether it is held", Access.READ_ONCE, local=True)
+"""What a trylock that fails does, and `is_locked`: it reads the lock's word."""
+
+
+class LockWords(Knowing):
+    """The part of `WeakMemory` that spinlocks ask.
+
+    The word is True where a lock wrote (LKW in tools/memory-model/lock.cat, v6.6), False where an unlock did (UL). Only
+    who fails, or looks, reads it; to take the lock needs the newest.
+    """
+
+    def holds(self, task: Task, lock: Spinlock) -> None:
+        """`task` has taken `lock`."""
+        place = self._word(lock, held=False)
+        me = self.known[task.id]
+        last = place.history[-1]
+        # The write of a read-modify-write: whoever sees it is told what the unlock before told, too (rmw-sequence).
+        # Hardly anybody does, so the two are joined then.
+        self._append(me, place, Taken(True, last.at + 1, me.told(), me.strong, last))
+
+    def let_go(self, task: Task, lock: Spinlock) -> None:
+        """`task` has given `lock` back."""
+        place = self._word(lock, held=True)
+        me = self.known[task.id]
+        self._append(me, place, Write(False, place.history[-1].at + 1, me.frozen(), me.strong))
+
+    def _word(self, lock: Spinlock, *, held: bool) -> Place:
+        home = self._home(lock)
+        place = home.places.get(_WORD)
+        if place is None:
+            place = home.places[_WORD] = Place(held, home)
+        return place
+
+    def _append(self, me: Knowledge, place: Place, write: Write) -> None:
+        place.history.append(write)
+        if len(place.history) > KEPT:
+            place.forget(1)
+        me.floor[place] = me.seen[place] = me.own[place] = write
+        me.snapshot = None
+
+    def finds_held(self, task: Task, op: Operation, lock: Spinlock, *, tries: bool) -> bool:
+        """What `task` sees in the word of `lock`; see `Runtime.finds_held`."""
+        me = self.known[task.id]
+        place = self._word(lock, held=not lock.unheld)
+        newest = place.history[-1]
+        ways = place.history[len(place.history) - self._ways(me, lock, place) :][::-1]
+        if tries:
+            ways = [write for write in ways if write.value or write is newest]
+        write = ways[self._runtime.choose(len(ways), "value of the lock") if len(ways) > 1 else 0]
+        if tries and not write.value:
+            return False
+        self._read_word(me, op, place, write, lock)
+        return bool(write.value)
+
+    def failed(self, task: Task, op: Operation, lock: Spinlock) -> None:
+        """`task` has not got `lock`, which somebody took after it had looked: so it has read that."""
+        place = self._word(lock, held=True)
+        self._read_word(self.known[task.id], op, place, place.history[-1], lock)
+
+    def _read_word(self, me: Knowledge, op: Operation, place: Place, write: Write, lock: Spinlock) -> None:
+        if isinstance(write, Taken):
+            write.view = joined(write.view, write.before)
+            write.before = NOTHING
+        self._read_from(me, op, place, write, Reads.NOTHING, lock)
