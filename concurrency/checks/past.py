@@ -37,12 +37,18 @@ class Past:
 
 
 class Place:
-    """One field of one object: what its last release left, and its past if its accesses are compared."""
+    """One field of one object: what its last release left, and its past if its accesses are compared.
 
-    __slots__ = ("clock", "past")
+    `knower` is the number of a task that knows all of `clock`, -1 if none is known to: it need not be told again, and
+    what it releases is its own clock, with nothing to be merged. That holds as long as `clock` stays, since what a task
+    knows only grows; so whoever changes `clock` sets `knower`, too.
+    """
+
+    __slots__ = ("clock", "knower", "past")
 
     def __init__(self) -> None:
         self.clock: Clock = {}
+        self.knower = -1
         self.past: Past | None = None
 
 

@@ -53,6 +53,8 @@ class RaceDetector(LateOrders):
         self._runtime: Runtime | None = None
         self._places: dict[int, Fields] = {}
         self._on = True
+        self._short = False
+        """Plain accesses take the short way (`_plain`)."""
         self._pending: dict[int, Clock] = {}
         """For each task, what a read barrier would make known."""
         self._before_barrier: dict[int, Clock] = {}
@@ -74,6 +76,7 @@ class RaceDetector(LateOrders):
         self._late = {}
         self._suspects = []
         self._on = "data-race" not in runtime.without
+        self._short = self._on and not self._stacks
 
     def spawned(self, parent: Task | None, task: Task) -> None:
         """What the parent did before is before all that the child does."""
@@ -101,9 +104,10 @@ class RaceDetector(LateOrders):
         if op.acquires and whose is not None:
             fields = self._places.get(id(whose)) or self._fields(whose)
             for name in op.acquires:
-                left = fields[name].clock
-                if left:
-                    merge(self._clocks[task.id], left)
+                place = fields[name]
+                if place.knower != task.id and place.clock:
+                    merge(self._clocks[task.id], place.clock)
+                    place.knower = task.id
         if op.access is not _NONE or op.before is not None or op.after is not None:
             self.accessed(task, op, obj)
         if op.releases and whose is not None:
@@ -111,10 +115,12 @@ class RaceDetector(LateOrders):
             fields = self._places.get(id(whose)) or self._fields(whose)
             for name in op.releases:
                 place = fields[name]
-                if place.clock:
-                    merge(place.clock, clock)
-                else:
+                if place.knower == task.id or not place.clock:
                     place.clock = clock.copy()
+                    place.knower = task.id
+                else:
+                    merge(place.clock, clock)
+                    place.knower = -1
             clock[task.id] += 1
 
     def finished(self) -> None:
@@ -144,6 +150,11 @@ class RaceDetector(LateOrders):
         access = op.access
         if op.before is not None:
             self._barrier(task, op.before)
+        if self._short and (access is _READ or access is _WRITE) and op.tracked and not self.follows_reads:
+            self._plain(task, op, obj)
+            if op.after is not None:
+                self._barrier(task, op.after)
+            return
         barriers = self._before_barrier
         follow: object = op.tracked or access is _RELEASE or (barriers and access in _OVERWRITES)
         # Most other accesses order nothing, and end here: what they read has been released by nobody.
@@ -159,6 +170,45 @@ class RaceDetector(LateOrders):
         if op.after is not None:
             self._barrier(task, op.after)
 
+    def _plain(self, task: Task, op: Operation, obj: object) -> None:
+        """What `_follow` and `_compare` do for a plain access, most of all accesses, where no stacks are kept.
+
+        Nothing is compared again that the same task has compared in the same epoch, if nobody has accessed the place
+        since who could count: whatever came between has raced with the first access, or would be in one of the tables.
+        """
+        number = task.id
+        clock = self._clocks[number]
+        epoch = clock[number]
+        place = (self._places.get(id(obj)) or self._fields(obj))[op.field]
+        past = place.past
+        if past is None:
+            past = place.past = Past()
+        write = past.write
+        if op.access is _READ:
+            seen = past.reads.get(number)
+            again = seen is not None and seen.epoch == epoch and seen.op is op
+            # A pair of which it is open whether it is a race is left in the tables, so then all is looked at.
+            if again and not past.marked_writes and not self._suspects and not self._late:
+                return
+            if write is not None and write.epoch > clock.get(write.task.id, 0):
+                self._unknown(write, task, op, obj, clock)
+            if past.marked_writes:
+                self._compare_all(past.marked_writes, task, op, obj, clock)
+            if not again:
+                past.reads[number] = Seen(task, epoch, op, ())
+            return
+        if write is not None and write.epoch > clock.get(write.task.id, 0):
+            self._unknown(write, task, op, obj, clock)
+        if past.reads or past.marked_reads or past.marked_writes:
+            for earlier in (past.reads, past.marked_reads, past.marked_writes):
+                if earlier:
+                    self._compare_all(earlier, task, op, obj, clock)
+                    earlier.clear()
+        past.write = Seen(task, epoch, op, ())
+        if place.clock:
+            place.clock = {}
+            place.knower = -1
+
     def _follow(self, task: Task, op: Operation, obj: object, barriers: dict[int, Clock]) -> None:
         """An access reads what was written last."""
         access = op.access
@@ -168,16 +218,19 @@ class RaceDetector(LateOrders):
         if place.clock:
             if access is _ACQUIRE:
                 merge(clock, place.clock)
+                place.knower = task.id
             elif access is _READ_ONCE:
                 merge(self._pending.setdefault(task.id, {}), place.clock)
         if op.tracked and self._on:
             self._compare(task, op, obj, place, clock)
         if access is _RELEASE:
             place.clock = clock.copy()
+            place.knower = task.id
             clock[task.id] += 1
         elif access in _OVERWRITES and (place.clock or barriers):
             before = barriers.get(task.id) if access is _WRITE_ONCE else None
             place.clock = before.copy() if before else {}
+            place.knower = -1
 
     def _barrier(self, task: Task, barrier: Fence) -> None:
         clock = self._clocks[task.id]
