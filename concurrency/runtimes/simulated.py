@@ -88,7 +88,9 @@ class Simulated(Tasks):
         self._on_ended = hearers(observers, "ended")
         self._on_traced = hearers(observers, "traced")
         self.tracing = bool(self._on_traced)
-        self._thorough = isinstance(strategy, Thorough)
+        # A protocol is looked up member by member, which takes longer than an execution; most strategies are told apart
+        # by the first member.
+        self._thorough = hasattr(strategy, "thorough") and isinstance(strategy, Thorough)
         self._heard = not (self._announced is None and self._accessed is None)
         if self._heard:
             self._step = self._step_heard
@@ -100,14 +102,14 @@ class Simulated(Tasks):
         self._spins = spins
         self._looks = looks
         self._circles = "circle" not in without
-        self._learning = strategy if isinstance(strategy, Learning) else None
+        self._learning = strategy if hasattr(strategy, "knows") and isinstance(strategy, Learning) else None
         self.out_of_time: Callable[[], bool] | None = None
         """Whether a budget of seconds has ended; None if there is none."""
         self.executions = 0
         """The number of the next execution, as the strategy counts them."""
         self._greenlets = Greenlets()
-        self._reduces = isinstance(strategy, Reducing)
-        self._seeing = strategy if isinstance(strategy, Seeing) else None
+        self._reduces = self._thorough and isinstance(strategy, Reducing)
+        self._seeing = strategy if self._reduces and isinstance(strategy, Seeing) else None
         self._sights = sights_of(observers)
         self._ordinary: set[object] = set()
         """The code of functions that were spawned, run when they are called, and are the user's own."""
@@ -221,7 +223,7 @@ class Simulated(Tasks):
 
     def _idles(self, changes: int, *, over: bool) -> None:
         """See `Liveness._idles`."""
-        if isinstance(self._strategy, Watchful):
+        if self._thorough and isinstance(self._strategy, Watchful):
             self._strategy.idles(changes, over=over)
 
     @property
