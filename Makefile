@@ -37,6 +37,7 @@ browser:  ## Chromium for the tests of the page, where this user may install it;
 
 bench: $(STAMP)  ## Every benchmark; on a machine with nothing else to do.
 	$(BIN)/python benchmarks/switch_point.py
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/brk.py
 	$(BIN)/python benchmarks/brk_cost.py
 	$(BIN)/python benchmarks/dpor_cost.py

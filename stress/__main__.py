@@ -2,7 +2,6 @@
 early.
 """
 
-import multiprocessing
 import sys
 
 
@@ -32,6 +31,8 @@ def _start_server() -> None:
     """Start what our workers are forked from, with the scenarios loaded (`concurrency.search.workers.processes` uses
     it).
     """
+    import multiprocessing
+
     if "forkserver" in multiprocessing.get_all_start_methods():
         from multiprocessing import forkserver
 

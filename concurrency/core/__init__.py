@@ -2,6 +2,7 @@
 
 from sugarbush.concurrency.core.announcements import Announcements, Log, first_difference
 from sugarbush.concurrency.core.attribute import look_at
+from sugarbush.concurrency.core.bytecode import Hidden
 from sugarbush.concurrency.core.context import might_sleep
 from sugarbush.concurrency.core.execution import END, START, Execution
 from sugarbush.concurrency.core.faces import (
@@ -44,7 +45,7 @@ from sugarbush.concurrency.core.fence import (
     smp_wmb,
 )
 from sugarbush.concurrency.core.foreign import EVERY, no_threads, run_heard
-from sugarbush.concurrency.core.frames import Hidden, own_state
+from sugarbush.concurrency.core.frames import own_state
 from sugarbush.concurrency.core.interrupts import from_outside, no_failures
 from sugarbush.concurrency.core.kinds import READING, Access, Dep, Fence, Footprint, Hold, Moment
 from sugarbush.concurrency.core.look import Look

@@ -11,21 +11,24 @@ from sugarbush.concurrency.memory.atomic import (
     cmpxchg,
     xchg,
 )
-from sugarbush.concurrency.memory.pressure import Pressure, direct_reclaim, fs_reclaim, may_reclaim
-from sugarbush.concurrency.memory.shared import (
+from sugarbush.concurrency.memory.field import (
     KEEP,
     NO_RESULT,
+    FieldKind,
+    Order,
+    SharedField,
+    checked_dereference,
+)
+from sugarbush.concurrency.memory.pressure import Pressure, direct_reclaim, fs_reclaim, may_reclaim
+from sugarbush.concurrency.memory.shared import (
     READ_ONCE,
     STRONG,
     WRITE_ONCE,
     Atomic,
-    FieldKind,
     Once,
-    Order,
     Plain,
     RcuPtr,
     Shared,
-    SharedField,
     SharedMeta,
     Unshared,
     modify,
@@ -83,6 +86,7 @@ __all__ = [
     "atomic_dec_and_test",
     "atomic_fetch_add",
     "atomic_inc",
+    "checked_dereference",
     "cmpxchg",
     "direct_reclaim",
     "fs_reclaim",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from sugarbush.concurrency.memory.shared import KEEP, NO_RESULT, Order, Shared, modify
+from sugarbush.concurrency.memory.field import KEEP, NO_RESULT, Order
+from sugarbush.concurrency.memory.shared import Shared, modify
 
 T = TypeVar("T")
 

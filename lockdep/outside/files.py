@@ -10,10 +10,8 @@ import errno
 import json
 import math
 import os
-import secrets
 import stat
 from contextlib import suppress
-from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -129,6 +127,8 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def check_schema(data: dict[str, Any], package: str, schema: str, where: str) -> None:
     """Compare with a JSON Schema that comes with `package`; raises `UnusableFile` with the first thing that differs."""
     # Imported here: it takes a tenth of a second, and most commands read no file.
+    from importlib import resources
+
     import jsonschema
 
     known = json.loads((resources.files(package) / schema).read_text(encoding="utf-8"))
@@ -279,6 +279,9 @@ def _partial(target: Path) -> tuple[int, Path]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _flag("O_BINARY")
     while True:
         # Within the 255 bytes of a name, whatever `target` has.
+        # Imported here: it loads the hash functions, and most commands write no file.
+        import secrets
+
         partial = target.with_name(f".sugarbush-{os.getpid()}-{secrets.token_hex(8)}.part")
         with suppress(FileExistsError):
             return os.open(partial, flags, 0o666), partial

@@ -8,43 +8,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from loguru import logger
 
 from sugarbush.lockdep.outside import ended, hear_signals
-from sugarbush.stress.cli.commands.catalogue import catalogue_command
-from sugarbush.stress.cli.commands.list import list_command
-from sugarbush.stress.cli.commands.litmus import litmus_command
-from sugarbush.stress.cli.commands.lockdep import lockdep_command
-from sugarbush.stress.cli.commands.minimise import minimise_command
-from sugarbush.stress.cli.commands.prove import prove_command
-from sugarbush.stress.cli.commands.replay import replay_command
-from sugarbush.stress.cli.commands.report import report_command
-from sugarbush.stress.cli.commands.run import run_command
-from sugarbush.stress.kit import load_file, place_of, registry
+from sugarbush.stress.cli.lazy import Group, load_scenarios
 
-registry.load()
 _UsageError: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )
 """What typer raises for wrong arguments: click's base exception, of which some versions carry their own copy."""
 
 
-class _Once(typer.core.TyperCommand):
-    """A command whose options stand once each: of two values one would be ignored, and nobody would know which."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """See click."""
-        given = self.make_parser(ctx).parse_args(args=list(args))[2]
-        for option in dict.fromkeys(given):
-            if given.count(option) > 1 and not option.multiple and isinstance(option, typer.core.TyperOption):
-                ctx.fail(f"{option.opts[0]} stands there twice: leave one of them out")
-        return super().parse_args(ctx, args)
-
-
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = typer.Typer(cls=Group, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -54,21 +31,13 @@ def sugarbush(
     ] = None,
 ) -> None:
     """A correctness harness for locks and RCU: every interleaving that matters, replayable from one line."""
-    for path in load or ():
-        load_file(path)
+    if load:
+        # They are known before the user's own, of which one may not take the name of another.
+        load_scenarios()
+        from sugarbush.stress.kit import load_file
 
-
-app.command("list", cls=_Once)(list_command)
-app.command("run", cls=_Once, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    run_command
-)
-app.command("prove", cls=_Once)(prove_command)
-app.command("replay", cls=_Once)(replay_command)
-app.command("minimise", cls=_Once)(minimise_command)
-app.command("catalogue", cls=_Once)(catalogue_command)
-app.command("report", cls=_Once)(report_command)
-app.command("lockdep", cls=_Once)(lockdep_command)
-app.command("litmus", cls=_Once)(litmus_command)
+        for path in load:
+            load_file(path)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -80,12 +49,17 @@ def main(arguments: list[str] | None = None) -> None:
 
         sys.exit(run_program(words[2:]))
     hear_signals()
-    sys.exit(ended("sugarbush", lambda: _run(arguments), _usage, place_of))
+    sys.exit(ended("sugarbush", lambda: _run(arguments), _usage, _place))
 
 
 def _run(arguments: list[str] | None) -> int:
-    logger.remove()
-    logger.add(sys.stderr, format="{time:HH:mm:ss} {message}")
+    words = sys.argv[1:] if arguments is None else arguments
+    if words == ["list"]:
+        # Nothing has to be parsed here, for which typer would load pydantic: twice as long as Python takes to start.
+        from sugarbush.stress.cli.commands.list import show_all
+
+        show_all()
+        return 0
     command = typer.main.get_command(app)
     try:
         # A command that shows its help gives nothing.
@@ -99,3 +73,12 @@ def _usage(error: BaseException) -> str | None:
     if isinstance(error, _UsageError):
         return str(error.format_message())  # type: ignore[attr-defined]
     return None
+
+
+def _place(error: BaseException) -> str | None:
+    # Who has loaded no file of his own has not loaded this either.
+    if "sugarbush.stress.kit" not in sys.modules:
+        return None
+    from sugarbush.stress.kit import place_of
+
+    return place_of(error)

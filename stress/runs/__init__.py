@@ -8,10 +8,7 @@ from sugarbush.stress.runs.console import (
     check_results,
     duration,
     jobs_of,
-    line,
-    note,
     one_of,
-    out,
     print_found,
     told,
     whole,
@@ -23,6 +20,7 @@ from sugarbush.stress.runs.hunt import DEFAULT_SCHEDULES, Hunt, Outcome, hunted,
 from sugarbush.stress.runs.progress import resident, shown
 from sugarbush.stress.runs.proof import Proof
 from sugarbush.stress.runs.results import Case
+from sugarbush.stress.screen import line, note, out
 
 __all__ = [
     "DEFAULT_OUT",

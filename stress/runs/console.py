@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
 from sugarbush.concurrency import SugarbushError
-from sugarbush.lockdep.outside import UnusableFile, check_writable, complain, save_text, shown
+from sugarbush.lockdep.outside import UnusableFile, check_writable, save_text, shown
 from sugarbush.stress.kit import Marked, drawn, headline, loaded_files, timeline
 from sugarbush.stress.runs.results import Case, junit, markdown
+from sugarbush.stress.screen import line, out
 from sugarbush.stress.witness import Found
 
 DEFAULT_OUT = Path("sugarbush-out")
-_PIPE_WIDTH = 120
 _LARGEST = 2**63 - 1
 """Of a number that only counts: what an artifact holds, and any other program can read."""
 _MOST_JOBS = 1024
 _MOST_SECONDS = 100_000_000.0
 """Three years. What no clock counts to, and no state of a campaign holds, is a mistake."""
-out = Console(highlight=False)
-if not out.is_terminal and "COLUMNS" not in os.environ:
-    out.width = _PIPE_WIDTH
 
 
 class Unusable(SugarbushError):
     """Input that nothing can be done with; the message is the one line that the user sees."""
-
-
-def line(text: str) -> None:
-    """Print text as it is, without wrapping: schedules and paths are copied from here."""
-    out.print(Text(text), soft_wrap=True)
-
-
-def note(text: str) -> None:
-    """Say something beside the results, on standard error."""
-    complain("sugarbush", text)
 
 
 def again(command: str, *words: str | Path) -> str:

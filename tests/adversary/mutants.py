@@ -98,8 +98,8 @@ def a_loop_is_what_it_was(patch: Patch) -> None:
 def what_never_ran_has_run(patch: Patch) -> None:
     # By the module, since `concurrency.explore` is the function.
     patch.setattr(sys.modules["sugarbush.concurrency.search.exploring"], "check_runs", lambda *what: None)
-    patch.setattr("sugarbush.concurrency.runtimes.simulated.check_runs", lambda *what: None)
-    patch.setattr("sugarbush.concurrency.runtimes.simulated.check_ran", lambda *what: None)
+    patch.setattr("sugarbush.concurrency.runtimes.tasks.check_runs", lambda *what: None)
+    patch.setattr("sugarbush.concurrency.runtimes.tasks.check_ran", lambda *what: None)
     patch.setattr("sugarbush.concurrency.witness.result.Result.unexplored", "")
 
 
@@ -226,7 +226,7 @@ def reports_have_no_place(patch: Patch) -> None:
 
 
 def tasks_of_a_function_share_its_name(patch: Patch) -> None:
-    patch.setattr("sugarbush.concurrency.runtimes.simulated.own_name", lambda name, names: name)
+    patch.setattr("sugarbush.concurrency.runtimes.tasks.own_name", lambda name, names: name)
 
 
 MUTANTS: list[Mutant] = [

@@ -17,7 +17,8 @@ from random import Random
 from typing import Any
 
 from sugarbush.concurrency import Atomic, Mutex, Shared, Unshared, spawn
-from sugarbush.concurrency.memory.shared import KEEP, Order, modify
+from sugarbush.concurrency.memory.field import KEEP, Order
+from sugarbush.concurrency.memory.shared import modify
 
 Body = tuple[Any, ...]
 Program = tuple[int, tuple[Body, ...]]

@@ -15,11 +15,6 @@ OPEN = ("workloads", "catalogue", "torture")
 """Rooms whose files are each a door: one load, one bug, one torture test."""
 CUTE = ("ground", "told", "film", "misc", "util", "utils", "helpers")
 """Names of modules that say nothing to who comes new."""
-BEING_SPLIT = frozenset(
-    f"sugarbush.concurrency.{name}"
-    for name in ("runtimes.audited", "runtimes.simulated", "core.frames", "checks.race", "memory.shared")
-)
-"""Longer than a module may be. Nothing is added here: the list goes when these are in parts."""
 
 
 def modules() -> Iterator[tuple[str, Path, ast.Module]]:
@@ -43,7 +38,7 @@ def test_no_module_is_longer_than_400_lines() -> None:
     """What does one thing is short; the room has place for another module."""
     for name, path, _ in modules():
         length = len(path.read_text(encoding="utf-8").splitlines())
-        assert length <= 400 or name in BEING_SPLIT, f"{name} has {length} lines"
+        assert length <= 400, f"{name} has {length} lines"
 
 
 def test_half_of_all_modules_are_shorter_than_150_lines() -> None:

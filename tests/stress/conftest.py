@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from sugarbush.stress.kit import bugs as bug
-from sugarbush.stress.kit import load
+from sugarbush.stress.kit import load, registry
 from sugarbush.stress.kit import scenarios as scenario
 
 sys.path.insert(0, str(Path(__file__).parent))
+# Registered before a test begins, they are not taken back behind it.
+registry.load()
 
 
 @pytest.fixture(autouse=True)

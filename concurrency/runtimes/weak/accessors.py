@@ -6,7 +6,15 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from sugarbush.concurrency.core import Operation, active, smp_mb
-from sugarbush.concurrency.memory import KEEP, FieldKind, Order, Shared, SharedField, shared
+from sugarbush.concurrency.memory import (
+    KEEP,
+    FieldKind,
+    Order,
+    Shared,
+    SharedField,
+    checked_dereference,
+    shared,
+)
 from sugarbush.concurrency.runtimes.weak.memory import WeakMemory
 from sugarbush.concurrency.runtimes.weak.reading import Reads
 
@@ -58,7 +66,7 @@ def _property(field: SharedField) -> property:
     exec(_ACCESSORS.format(name=field.name), scope)
     read: Callable[[Any], Any] = scope["read"]
     if field.kind is FieldKind.RCU:
-        read = shared.checked_dereference(read, field.name)
+        read = checked_dereference(read, field.name)
     return property(read, scope["write"])
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from sugarbush.stress.kit import CHECKS, Scenario, all_scenarios, find_scenario
-from sugarbush.stress.runs import line, out
+from sugarbush.stress.cli.index import indexed, listed
+from sugarbush.stress.cli.lazy import load_scenarios
+from sugarbush.stress.screen import line, out, table
+
+if TYPE_CHECKING:
+    from sugarbush.stress.kit import Scenario
 
 
 def list_command(
@@ -18,6 +21,12 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> int:
     """List the scenarios, and the checks that --without takes; or say what there is to know of one scenario."""
+    if scenario is None and not as_json:
+        show_all()
+        return 0
+    load_scenarios()
+    from sugarbush.stress.kit import CHECKS, all_scenarios, find_scenario
+
     chosen = all_scenarios() if scenario is None else [find_scenario(scenario)]
     if as_json:
         scenarios = [
@@ -33,19 +42,20 @@ def list_command(
         ]
         print(json.dumps({"scenarios": scenarios, "checks": CHECKS}))
         return 0
-    if scenario is not None:
-        _say(*chosen)
-        return 0
-    table = Table("scenario", "era", "expected", "what it does", box=None, pad_edge=False)
-    for one in chosen:
-        table.add_row(one.name, one.era, one.expect or "clean", Text(one.summary))
-    out.print(table)
-    checks = Table("check", "what it says", box=None, pad_edge=False)
-    for name, says in CHECKS.items():
-        checks.add_row(name, Text(says))
-    out.print()
-    out.print(checks)
+    _say(*chosen)
     return 0
+
+
+def show_all() -> None:
+    """What the command does without arguments."""
+    # Once scenarios are registered, perhaps of files of the user's own, these are what there is.
+    found = None if "sugarbush.stress.kit" in sys.modules else indexed()
+    if found is None:
+        load_scenarios()
+        found = listed()
+    table(("scenario", "era", "expected", "what it does"), found.scenarios)
+    out.print()
+    table(("check", "what it says"), list(found.checks.items()))
 
 
 def _say(scenario: Scenario) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from sugarbush.concurrency.core.frames import Hidden, State, own_state
+from sugarbush.concurrency.core.bytecode import Hidden
+from sugarbush.concurrency.core.frames import State, own_state
 
 FLAG = [0]
 numbers = iter(range(99))

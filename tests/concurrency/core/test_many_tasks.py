@@ -9,7 +9,7 @@ from concurrency_programs import BARE
 
 from sugarbush.concurrency import Completion, Flag, Mutex, Settings, explore, join, spawn
 from sugarbush.concurrency.core import task
-from sugarbush.concurrency.runtimes import simulated
+from sugarbush.concurrency.runtimes import choosing
 from sugarbush.concurrency.runtimes.simulated import Simulated
 from sugarbush.concurrency.strategies import pct
 from sugarbush.concurrency.strategies.pct import PCT
@@ -86,6 +86,6 @@ def test_as_many_the_few_choose_the_same(
         return [([task.id for task in execution.who], execution.when) for execution in found]
 
     few = schedules()
-    for module in (task, simulated, pct):
+    for module in (task, choosing, pct):
         monkeypatch.setattr(module, "MANY", 1)
     assert schedules() == few

@@ -257,7 +257,7 @@ class Pointer(Shared):
     to: RcuPtr[Any] = None
 
 
-@reports("memory/shared.py:_suspicious")
+@reports("memory/field.py:suspicious")
 def no_reader() -> None:
     pointer = Pointer()
     with Mutex("outer"):

@@ -36,7 +36,7 @@ from sugarbush.concurrency import (
     xchg,
 )
 from sugarbush.concurrency.core import frames
-from sugarbush.concurrency.runtimes import liveness, simulated
+from sugarbush.concurrency.runtimes import choosing, liveness
 
 Program = Callable[[], Any]
 STRATEGIES = ["dfs", "dpor", "pct", "random", "pos", "surw"]
@@ -312,7 +312,7 @@ def test_looking_at_the_clock_changes_no_execution(monkeypatch: pytest.MonkeyPat
         )
         return witnesses
 
-    monkeypatch.setattr(simulated, "_CLOCK", 2)
+    monkeypatch.setattr(choosing, "_CLOCK", 2)
     for strategy in STRATEGIES:
         assert made(strategy, 1e6) == made(strategy, None) != []
 

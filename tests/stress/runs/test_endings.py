@@ -102,7 +102,7 @@ def test_all_errors_have_one_root() -> None:
     # What a program shows, and what passes within the model and the engine, is no error of whoever uses them.
     assert own == {
         "sugarbush.concurrency.core.failure.Failure",
-        "sugarbush.concurrency.core.frames.Hidden",
+        "sugarbush.concurrency.core.bytecode.Hidden",
         "sugarbush.lockdep.python.watcher.Passed",
         "sugarbush.stress.kit.captures.HeldFast",
         "sugarbush.stress.litmus.calls.NotANumber",

@@ -1,0 +1,145 @@
+"""What happens at an operation: it is announced, somebody is chosen, it takes effect.
+
+Between two announcements nothing but the effect of the first one happens, so whatever runs before the next announcement
+sees a consistent state. `step` has a variant for each kind of strategy, since it runs for each access: what a variant
+would have to ask each time is decided once, when the runtime is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sugarbush.concurrency.core import Failure, Operation, TaskKilled
+from sugarbush.concurrency.runtimes.ending import Ending
+from sugarbush.concurrency.strategies import NUMBER_BITS
+
+
+class Stepping(Ending):
+    """The part of `Simulated` that this module is about."""
+
+    _numbers: Iterator[int]
+    _announced: Any
+    _accessed: Any
+    _on_asked: list[Any]
+    _on_performed: list[Any]
+
+    def _step_leased(self, op: Operation, obj: object) -> None:
+        """`step` when nobody listens and the strategy grants leases."""
+        self.steps = n = self.steps + 1
+        if n < self._quiet_until:
+            return
+        task = self.current
+        chosen = self._choose(task, n)
+        if chosen is not task:
+            task.op = op
+            task.obj = obj
+            self._go(chosen, n)
+
+    def _step_uniform(self, op: Operation, obj: object) -> None:
+        """`step` when nobody listens and the strategy's choice is the next of its numbers, whatever is announced."""
+        self.steps = n = self.steps + 1
+        if n < self._quiet_until:
+            return
+        task = self.current
+        runnable = self._runnable
+        count = len(runnable)
+        if count > 1 and n < self._limit:
+            chosen = runnable[next(self._numbers) * count >> NUMBER_BITS]
+        else:
+            chosen = self._choose(task, n)
+        if chosen is not task:
+            # For whoever asks what each task is doing: without it the last operation that it waited for would be told.
+            task.op = op
+            task.obj = obj
+            self._who.append(chosen)
+            self._when.append(n)
+            self.current = chosen
+            chosen.resume()
+
+    def _step_thorough(self, op: Operation, obj: object) -> None:
+        """`step` when nobody listens and the strategy wants to know what each task is about to do."""
+        self.steps = n = self.steps + 1
+        task = self.current
+        task.op = op
+        task.obj = obj
+        chosen = self._choose(task, n)
+        if chosen is not task:
+            self._go(chosen, n)
+
+    def _step_heard(self, op: Operation, obj: object) -> None:
+        """`step` when somebody listens."""
+        self.steps = n = self.steps + 1
+        task = self.current
+        try:
+            if self._announced is not None:
+                self._announced(task, op, obj)
+            if n >= self._decide_at:
+                task.op = op
+                task.obj = obj
+                chosen = self._choose(task, n)
+                if chosen is not task:
+                    self._go(chosen, n)
+            if self._accessed is not None:
+                self._accessed(task, op, obj)
+        except Failure as failure:
+            self.stop(failure)
+            raise
+        except BaseException as error:
+            self._blame(error)
+            raise
+
+    def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
+        """See `Runtime.perform`."""
+        if self._stopping:
+            raise TaskKilled
+        self.steps = n = self.steps + 1
+        task = self.current
+        try:
+            if self._announced is not None:
+                self._announced(task, op, obj)
+            if op.dep is not None:
+                for asked in self._on_asked:
+                    asked(task, op, obj, arg)
+            if op.touches is not None:
+                task.arg = arg
+            ready = op.ready
+            if ready is not None and not ready(obj, task):
+                self._block(task, op, obj, n)
+            elif n >= self._decide_at:
+                task.op = op
+                task.obj = obj
+                chosen = self._choose(task, n)
+                if chosen is not task:
+                    self._relieved += task.yielding
+                    if ready is None:
+                        self._go(chosen, n)
+                    else:
+                        self._waiting.setdefault(id(obj), {})[task] = op
+                        self._go(chosen, n)
+                        self._unwait(task, obj)
+            effect = op.effect
+            result = None if effect is None else effect(obj, task, arg)
+            if op.wakes and id(obj) in self._waiting:
+                self._recheck(obj)
+            if self._watchers:
+                self._look(task, op)
+            for performed in self._on_performed:
+                performed(task, op, obj, arg, result)
+        except Failure as failure:
+            self.stop(failure)
+            raise
+        except BaseException as error:
+            self._blame(error)
+            raise
+        return result
+
+    def load(self, op: Operation, obj: Any) -> Any:
+        """See `Runtime.load`."""
+        self.step(op, obj)
+        return getattr(obj, op.word or "")
+
+    def store(self, op: Operation, obj: Any, value: Any) -> None:
+        """See `Runtime.store`."""
+        self.step(op, obj)
+        setattr(obj, op.word or "", value)
