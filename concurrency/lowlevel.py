@@ -48,6 +48,7 @@ from sugarbush.concurrency.core import (
     look_at,
     perform,
     quiet,
+    step,
 )
 from sugarbush.concurrency.locks import Lock, OwnedLock, lock_class_key, owned_operations
 from sugarbush.concurrency.memory import LeakCheck, Order, Pressure, peek, poke
@@ -124,4 +125,5 @@ __all__ = [
     "perform",
     "poke",
     "quiet",
+    "step",
 ]

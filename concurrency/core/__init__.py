@@ -91,6 +91,7 @@ from sugarbush.concurrency.core.runtime import (
     perform,
     quiet,
     spawn,
+    step,
     trace,
 )
 from sugarbush.concurrency.core.schedule import Datum, Schedule, Segment
@@ -275,6 +276,7 @@ __all__ = [
     "stack",
     "stack_of",
     "state_of",
+    "step",
     "task_number",
     "to_text",
     "trace",

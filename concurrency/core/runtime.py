@@ -147,6 +147,16 @@ def _end_by(error: ConcurrencyError) -> None:
 refused.append(_end_by)
 
 
+def step(op: Operation, obj: object) -> None:
+    """`Runtime.step`, or nothing when no program runs: the caller then makes the effect of `op` itself.
+
+    What is done most often asks `active.runtime` in place of this, and saves a call: the accessors of fields.
+    """
+    rt = active.runtime
+    if rt is not None:
+        rt.step(op, obj)
+
+
 def perform(op: Operation, obj: object, arg: Any = None) -> Any:
     """`Runtime.perform`, or the effect at once when no program runs.
 

@@ -9,7 +9,7 @@ benchmark that does nothing but brk; since v6.5 a stack grows under the lock for
 from __future__ import annotations
 
 from sugarbush.concurrency import Kind, join, spawn
-from sugarbush.concurrency.lowlevel import active
+from sugarbush.concurrency.lowlevel import step
 from sugarbush.stress.kit import Process, bug, patch
 from sugarbush.stress.workloads.mappings import BASE, end, map_pages, page, read_back
 from sugarbush.tree.core import WRITE_TREE, Guarded, guard
@@ -30,9 +30,7 @@ def lock_mm_and_find_vma(mm: MmStruct, address: int) -> Hold | None:
 def writer(tree: Guarded) -> None:
     """A writer of the tree had to hold its lock, in whatever mode."""
     tree.lock.assert_held()
-    rt = active.runtime
-    if rt is not None:
-        rt.step(WRITE_TREE, tree)
+    step(WRITE_TREE, tree)
 
 
 @bug(

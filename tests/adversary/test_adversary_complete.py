@@ -27,6 +27,7 @@ NO_PRIMITIVE: dict[str, str] = {
         ["DPOR", "PCT", "POS", "SURW", "DepthFirst", "RandomWalk", "Replay", "Search", "Strategy"],
         "makes the choices",
     ),
+    "step": "announces an operation whose effect the caller makes: what the fields of the generators do",
     **dict.fromkeys(
         [
             "Execution",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from sugarbush.concurrency import READ_ONCE, atomic_add_return, trace
-from sugarbush.concurrency.lowlevel import Access, Operation, active, peek, perform, poke
+from sugarbush.concurrency.lowlevel import Access, Operation, peek, perform, poke, step
 from sugarbush.vm.frames import alloc_folio, folio_put
 from sugarbush.vm.objects import PAGE_SHIFT, VM_NONLINEAR, AddressSpace, Folio, Memory, VmArea, fields
 
@@ -54,9 +54,7 @@ def vma_interval_tree_insert(vma: VmArea, mapping: AddressSpace) -> None:
     first = vma.vm_pgoff
     last = first + ((vma.vm_end - vma.vm_start) >> PAGE_SHIFT) - 1
     nonlinear = vma.vm_flags & VM_NONLINEAR
-    rt = active.runtime
-    if rt is not None:
-        rt.step(I_MMAP_INSERT, mapping)
+    step(I_MMAP_INSERT, mapping)
     if nonlinear:
         mapping.i_mmap_nonlinear.append(vma)
         return
@@ -67,9 +65,7 @@ def vma_interval_tree_insert_after(vma: VmArea, before: VmArea, mapping: Address
     """As `vma_interval_tree_insert`, right behind `before`, which has the same range; so a walk that has already met
     the parent's VMA meets the child's next. Needs i_mmap_rwsem for writing.
     """
-    rt = active.runtime
-    if rt is not None:
-        rt.step(I_MMAP_INSERT, mapping)
+    step(I_MMAP_INSERT, mapping)
     if vma.vm_flags & VM_NONLINEAR:
         mapping.i_mmap_nonlinear.append(vma)
         return
@@ -80,18 +76,14 @@ def vma_interval_tree_insert_after(vma: VmArea, before: VmArea, mapping: Address
 
 def vma_interval_tree_remove(vma: VmArea, mapping: AddressSpace) -> None:
     """Take a VMA out of the tree; needs i_mmap_rwsem for writing."""
-    rt = active.runtime
-    if rt is not None:
-        rt.step(I_MMAP_REMOVE, mapping)
+    step(I_MMAP_REMOVE, mapping)
     mapping.i_mmap = [entry for entry in mapping.i_mmap if entry[2] is not vma]
     mapping.i_mmap_nonlinear = [one for one in mapping.i_mmap_nonlinear if one is not vma]
 
 
 def vma_interval_tree_foreach(mapping: AddressSpace, first: int, last: int) -> Iterator[VmArea]:
     """The VMAs that map any of the pages `first`..`last`; needs i_mmap_rwsem. As `interval_tree_foreach`."""
-    rt = active.runtime
-    if rt is not None:
-        rt.step(I_MMAP_READ, mapping)
+    step(I_MMAP_READ, mapping)
     for _, inserted_last, vma in list(mapping.i_mmap):
         if inserted_last < first:
             continue

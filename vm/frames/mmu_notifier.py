@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sugarbush.concurrency import READ_ONCE, WRITE_ONCE, bug_on
-from sugarbush.concurrency.lowlevel import Operation, active
+from sugarbush.concurrency.lowlevel import Operation, step
 from sugarbush.lockdep.model import GFP_KERNEL, GFP_NOFAIL
 from sugarbush.vm.frames.secondary_mmu import (
     MmuIntervalNotifier,
@@ -42,9 +42,7 @@ ITREE_WRITE = Operation("interval_tree_change", field="itree", local=True)
 
 
 def _step(op: Operation, subs: NotifierSubscriptions) -> None:
-    rt = active.runtime
-    if rt is not None:
-        rt.step(op, subs)
+    step(op, subs)
 
 
 # -- those who change an address space ------------------------------------------------------------------------------

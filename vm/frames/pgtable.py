@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sugarbush.concurrency import KmemCache, bug_on
-from sugarbush.concurrency.lowlevel import Access, Operation, active, perform
+from sugarbush.concurrency.lowlevel import Access, Operation, perform, step
 from sugarbush.lockdep.model import GFP_KERNEL
 from sugarbush.vm.objects import (
     PAGE_SIZE,
@@ -64,18 +64,14 @@ PMD_SET = Operation("pmd_populate", Access.RELEASE, field="pmd", local=True)
 
 def ptep_get(table: PageTable, address: int) -> Pte:
     """Read the entry of `address`; stable only under the table's lock."""
-    rt = active.runtime
-    if rt is not None:
-        rt.step(PTE_GET, table)
+    step(PTE_GET, table)
     return table.entries[table.index(address)]
 
 
 def set_pte(table: PageTable, address: int, pte: Pte) -> None:
     """Write the entry of `address`, which must not be present; needs the table's lock."""
     table.ptl.assert_held()
-    rt = active.runtime
-    if rt is not None:
-        rt.step(PTE_SET, table)
+    step(PTE_SET, table)
     table.entries[table.index(address)] = pte
 
 
@@ -119,9 +115,7 @@ def pte_index(mm: MmStruct, address: int) -> int:
 
 def pmdp_get(mm: MmStruct, address: int) -> Pmd:
     """Read the upper entry of `address`; stable only under `page_table_lock`."""
-    rt = active.runtime
-    if rt is not None:
-        rt.step(PMD_GET, mm)
+    step(PMD_GET, mm)
     return mm.pmds.get(pmd_index(mm, address))
 
 
@@ -134,9 +128,7 @@ def pte_offset_map(mm: MmStruct, address: int) -> PageTable | None:
 def set_pmd(mm: MmStruct, address: int, pmd: Pmd) -> None:
     """Write the upper entry of `address`; needs `page_table_lock`."""
     mm.page_table_lock.assert_held()
-    rt = active.runtime
-    if rt is not None:
-        rt.step(PMD_SET, mm)
+    step(PMD_SET, mm)
     if pmd is None:
         mm.pmds.pop(pmd_index(mm, address), None)
     else:

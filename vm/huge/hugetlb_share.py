@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 from sugarbush.concurrency import trace
-from sugarbush.concurrency.lowlevel import Access, Operation, active, perform
+from sugarbush.concurrency.lowlevel import Access, Operation, perform, step
 from sugarbush.vm.files import hstate_file, i_mmap_lock_read, i_mmap_unlock_read, vma_interval_tree_foreach
 from sugarbush.vm.frames import (
     addresses,
@@ -45,9 +45,7 @@ PTS_COUNT = Operation("ptdesc_pmd_pts_count", Access.READ_ONCE, field="share", l
 
 def ptdesc_pmd_pts_count(table: PageTable) -> int:
     """How many use `table` besides the first."""
-    rt = active.runtime
-    if rt is not None:
-        rt.step(PTS_COUNT, table)
+    step(PTS_COUNT, table)
     return table.pt_share_count
 
 

@@ -24,11 +24,11 @@ from sugarbush.concurrency.lowlevel import (
     Access,
     Operation,
     OwnedLock,
-    active,
     owned_operations,
     peek,
     perform,
     poke,
+    step,
 )
 from sugarbush.vm.objects.layout import ZERO_PFN
 
@@ -179,9 +179,7 @@ WAIT_LOCKED = Operation("folio_wait_locked", ready=_is_unlocked, alike=True, acq
 
 def folio_test_locked(folio: Folio) -> bool:
     """Somebody holds the folio lock, at this moment."""
-    rt = active.runtime
-    if rt is not None:
-        rt.step(TEST_LOCKED, folio.lock)
+    step(TEST_LOCKED, folio.lock)
     return not folio.lock.unheld
 
 

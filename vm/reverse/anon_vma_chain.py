@@ -6,7 +6,7 @@ Kernel: mm/rmap.c, v6.1.
 from __future__ import annotations
 
 from sugarbush.concurrency import READ_ONCE, WRITE_ONCE, atomic_add_return, bug_on
-from sugarbush.concurrency.lowlevel import Access, Operation, active
+from sugarbush.concurrency.lowlevel import Access, Operation, step
 from sugarbush.lockdep.model import GFP_KERNEL, GFP_NOWAIT, GFP_NOWARN
 from sugarbush.vm.objects import PAGE_SHIFT, VM_ACCESS_FLAGS, VM_SOFTDIRTY, AnonVma, AnonVmaChain, VmArea
 from sugarbush.vm.reverse.anon_vma import (
@@ -29,9 +29,7 @@ def anon_vma_chain_link(vma: VmArea, avc: AnonVmaChain, anon_vma: AnonVma) -> No
     """
     avc.vma = vma
     avc.anon_vma = anon_vma
-    rt = active.runtime
-    if rt is not None:
-        rt.step(CHAIN_ADD, vma)
+    step(CHAIN_ADD, vma)
     vma.anon_vma_chain.insert(0, avc)
     interval_tree_insert(avc)
 
@@ -105,9 +103,7 @@ def _reusable_anon_vma(old: VmArea, low: VmArea, high: VmArea) -> AnonVma | None
 
 def list_is_singular(vma: VmArea) -> bool:
     """`vma` has exactly one link; a switch point of its own, since a fault in it may be making the first one."""
-    rt = active.runtime
-    if rt is not None:
-        rt.step(CHAIN_READ, vma)
+    step(CHAIN_READ, vma)
     return len(vma.anon_vma_chain) == 1
 
 

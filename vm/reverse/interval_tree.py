@@ -12,7 +12,7 @@ from bisect import insort
 from collections.abc import Iterator
 
 from sugarbush.concurrency import trace
-from sugarbush.concurrency.lowlevel import Access, Operation, active
+from sugarbush.concurrency.lowlevel import Access, Operation, step
 from sugarbush.vm.objects import PAGE_SHIFT, AnonVma, AnonVmaChain, VmArea
 
 RB_READ = Operation("anon_vma_interval_tree_iter", Access.READ, field="rb_root", local=True)
@@ -25,18 +25,14 @@ def interval_tree_insert(avc: AnonVmaChain) -> None:
     anon_vma = avc.anon_vma
     first = avc.vma.vm_pgoff
     last = first + ((avc.vma.vm_end - avc.vma.vm_start) >> PAGE_SHIFT) - 1
-    rt = active.runtime
-    if rt is not None:
-        rt.step(RB_INSERT, anon_vma)
+    step(RB_INSERT, anon_vma)
     avc.key = (first, last, avc)
     insort(anon_vma.rb_root, avc.key, key=lambda entry: entry[:2])
 
 
 def interval_tree_remove(avc: AnonVmaChain) -> None:
     """Take a VMA out of the tree; needs the root's lock for writing."""
-    rt = active.runtime
-    if rt is not None:
-        rt.step(RB_REMOVE, avc.anon_vma)
+    step(RB_REMOVE, avc.anon_vma)
     entries = avc.anon_vma.rb_root
     avc.anon_vma.rb_root = [entry for entry in entries if entry[2] is not avc]
     avc.key = None
@@ -47,9 +43,7 @@ def interval_tree_foreach(anon_vma: AnonVma, pgoff: int) -> Iterator[AnonVmaChai
 
     A search leaves out what ended below `pgoff` when it was inserted, and looks at the live fields of the rest.
     """
-    rt = active.runtime
-    if rt is not None:
-        rt.step(RB_READ, anon_vma)
+    step(RB_READ, anon_vma)
     for _, last, avc in list(anon_vma.rb_root):
         if last < pgoff:
             continue
