@@ -22,7 +22,7 @@ from sugarbush.stress.kit.patches import applied
 from sugarbush.stress.kit.scenarios import Scenario, find_scenario
 from sugarbush.stress.runs import proof
 from sugarbush.stress.runs.proof import prove, within
-from sugarbush.vm.checks.lock_order import LockOrder
+from sugarbush.vm.checks import EVERYTHING, LockOrder
 from sugarbush.vm.frames import page_alloc
 
 registry.load()
@@ -83,13 +83,15 @@ class Everywhere(checks.ModelChecks):
     """Looks at all instances of the invariants of rmap after every operation."""
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.announced`."""
-        machine = self._machine()
+        """Looks at all of them, whatever the last operation was."""
+        machine, view = self._machine(), self._view
         with quiet():
-            if self._on["coverage"]:
-                checks._raise("coverage", checks.coverage(machine.mms, machine.memory))
-            if self._on["interval-tree"]:
-                checks._raise("interval-tree", checks._first(map(checks.interval_tree, self._adjusted)))
+            for vma in list(view.adjusted):
+                view.mms, view.memory, view.lock, view.vma = [], machine.memory, None, vma
+                self._look(checks.Moment.REACH)
+            view.mms, view.part, view.lock, view.vma = machine.mms, EVERYTHING, None, None
+            view.memory = machine.memory
+            self._look(checks.Moment.REACH)
         super().announced(task, op, obj)
 
 
