@@ -32,8 +32,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 from sugarbush.concurrency import Witness, explore, minimise
 from sugarbush.concurrency.strategies.replay import Replay
 from sugarbush.stress.cli import built_in as scenarios
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.bugs import Bug, all_bugs, find_bug
 from sugarbush.stress.kit.patches import applied
+
+# Worker processes import this file, too: whoever looks a bug up by its name needs them all.
+registry.load()
 
 assert scenarios
 FAMILY = frozenset({*(f"Z{number:02}" for number in range(1, 9)), "Z31", "Z39", "Z47", "Z48", "Z50"})

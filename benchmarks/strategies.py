@@ -23,8 +23,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from sugarbush.concurrency import Settings, explore
 from sugarbush.stress.cli import built_in as scenarios
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.patches import applied
 from sugarbush.stress.kit.scenarios import Scenario, all_scenarios
+
+# Worker processes import this file, too: whoever looks a bug up by its name needs them all.
+registry.load()
 
 assert scenarios
 STRATEGIES = ("random", "pct", "pos", "surw", "feedback", "portfolio")

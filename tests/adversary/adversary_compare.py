@@ -360,7 +360,7 @@ def with_audit(program: Program) -> str:
 
 
 LIES: dict[str, str] = {
-    "looks only": 'Operation("grow", Access.READ_ONCE, effect=grow, wakes=True, local=True, releases=("level",))',
+    "looks only": 'Operation("grow", Access.READ_ONCE, effect=grow, local=True, releases=("level",))',
     "another field": 'Operation("grow", field="other", effect=grow, wakes=True, local=True, releases=("level",))',
     "stays": 'Operation("reach", effect=lambda obj, task, to: setattr(to, "_b", 5), local=True)',
     "wakes nobody": 'Operation("grow", effect=grow, wakes=False, local=True, releases=("level",))',
