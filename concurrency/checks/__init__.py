@@ -3,7 +3,7 @@
 from sugarbush.concurrency.checks.dependence import REACHING, Dependence, either_first, takes_lock
 from sugarbush.concurrency.checks.looks import balance, only_looks, same_value, tries
 from sugarbush.concurrency.checks.meeting import Meeting
-from sugarbush.concurrency.checks.past import Clock
+from sugarbush.concurrency.checks.past import Clock, merge
 from sugarbush.concurrency.checks.race import RaceDetector
 from sugarbush.concurrency.checks.recorder import Event, Recorder
 from sugarbush.concurrency.checks.sections import Sections
@@ -24,6 +24,7 @@ __all__ = [
     "describe",
     "describe_tasks",
     "either_first",
+    "merge",
     "only_looks",
     "same_value",
     "takes_lock",

@@ -5,7 +5,7 @@ neither makes the other ready or unready (Godefroid, "Partial-Order Methods for 
 Systems", LNCS 1032, 1996, definition 3.1). The relation here errs on one side only: it may call two operations
 dependent that are not, never the other way round. So an operation counts as reaching anything unless it is known to
 stay in its place: by `local=True` (the field that it names, or all of its object) or by a `footprint=` of its own. Both
-stand on the operation, beside its effect; no module and no name is believed, and `concurrency.audit` verifies them. The
+stand on the operation, beside its effect; no module and no name is believed, and `lowlevel.audit` verifies them. The
 operations on the fields of `Shared` classes are declared where they are made, and freeing an object of a cache that
 is declared ``KmemCache(..., stepped=True)`` stays in its place as well.
 

@@ -1,7 +1,7 @@
 """What a declaration of an operation may not say: each rule is one sentence, raised when the operation is declared.
 
 A false declaration is dangerous (a search passes a program that fails) and used to be silent. What only an execution
-can show is found by `concurrency.audit`; what the words alone contradict is found here, before anything runs.
+can show is found by `lowlevel.audit`; what the words alone contradict is found here, before anything runs.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class Footprint(IntEnum):
 
     Most operations need none of these: `local=True` gives READ or CHANGE by their access, and one that declares nothing
     has ANYTHING. The others promise more: that some of them commute although they change the same attributes
-    (`concurrency.checks.dependence._COMMUTE`). `concurrency.audit` makes both orders on copies, and compares.
+    (`concurrency.checks.dependence._COMMUTE`). `lowlevel.audit` makes both orders on copies, and compares.
     """
 
     READ = 0

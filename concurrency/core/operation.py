@@ -71,7 +71,7 @@ class Operation:
 
     `name` is what reports print (``mutex_lock``, ``read``). `effect(obj, task, arg)` makes it take effect and gives its
     result. The rest is declared in five groups. What contradicts itself is refused when the operation is declared
-    (`declared.check`), what contradicts its effect when a program that uses it is audited (`concurrency.audit`).
+    (`declared.check`), what contradicts its effect when a program that uses it is audited (`lowlevel.audit`).
 
     **Touches.** `local` promises that it touches nothing but its place: `field` of the object, or with `whole`, and
     without a field, all of it. With a reading `access` it must not change it either. What its task does up to its next

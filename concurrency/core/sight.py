@@ -18,7 +18,7 @@ at every box in each `mutex_unlock`:
         def sees(self, kinds):
             return {0: 0, 1: 2, 2: 1}[kinds]
 
-Whether that is all it looks at, and whether there are other operations that change it, `concurrency.audit` verifies.
+Whether that is all it looks at, and whether there are other operations that change it, `lowlevel.audit` verifies.
 """
 
 from __future__ import annotations

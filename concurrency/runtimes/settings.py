@@ -29,7 +29,7 @@ class Settings:
     followed for `looks` looks in a row while nobody else does anything; what it would do then is not seen.
     `observers` makes the further observers of a runtime: the invariants of a scenario. `memory` is the memory
     model: sequential consistency ("sc") or `concurrency.runtimes.weak` ("weak"). With `audit` operations are compared
-    with what they are declared to be, which is slow (`concurrency.audit`). `patience` is for how many seconds of
+    with what they are declared to be, which is slow (`lowlevel.audit`). `patience` is for how many seconds of
     wall-clock time no operation may be done before the exploration is given up with an error; None: for ever.
     """
 

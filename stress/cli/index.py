@@ -9,7 +9,6 @@ these differs, the index is not believed and the scenarios are loaded: it may be
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -25,7 +24,7 @@ _SOURCES = (
     "cli/built_in.py",
     "cli/index.py",
     "kit/bugs.py",
-    "kit/checks.py",
+    "kit/check_table.py",
     "kit/scenarios.py",
 )
 _KINDS = _STRESS.parent / "concurrency" / "core" / "failure.py"
@@ -47,11 +46,15 @@ class Listing(NamedTuple):
     checks: dict[str, str]
 
 
+def sources() -> list[Path]:
+    """All files that the words of the index come from."""
+    return [*(path for pattern in _SOURCES for path in sorted(_STRESS.glob(pattern))), _KINDS]
+
+
 def digest() -> int:
-    """Of all files that the words of the index come from, with their names."""
-    found: Iterable[Path] = (path for pattern in _SOURCES for path in sorted(_STRESS.glob(pattern)))
+    """Of these files, with their names."""
     known = 0
-    for path in (*found, _KINDS):
+    for path in sources():
         known = crc32(path.read_bytes(), crc32(path.name.encode(), known))
     return known
 

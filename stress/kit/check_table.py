@@ -1,12 +1,11 @@
 """The checks of a run: which there are, when each looks, and what it looks at. `CHECK_TABLE` is the one place for all.
 
-A check is a row. Those whose moment is `Moment.OPERATION` look nowhere: the model or the runtime raises them where the
+A check is a row. Those whose moment is `When.OPERATION` look nowhere: the model or the runtime raises them where the
 kernel has its BUG_ON, and the row makes the name known to ``--without``. All others have a function that looks at the
 state and gives a sentence if something is wrong there.
 
-To add a check that looks: write the function of the state (`sugarbush.vm.checks`), and add its row here, and its row in
-docs/vm.md or docs/vm-pages.md. A look that reads what no other
-look of its moment reads is also told to `stress.kit.sight`; `audit` finds it where that was forgotten.
+To add a check that looks: the recipe in CONTRIBUTING.md. A look that reads what no other look of its moment reads is
+also told to `stress.kit.sight`; `audit` finds it where that was forgotten.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from sugarbush.vm.frames import is_huge_zero_frame, stale_mirrors
 from sugarbush.vm.objects import Folio, Memory, MmStruct, VmArea
 
 
-class Moment(Enum):
+class When(Enum):
     """When a check looks: the first moment at which what it says must hold again."""
 
     OPERATION = "where the model or the runtime asserts it"
@@ -52,13 +51,13 @@ class Moment(Enum):
 class View:
     """What a look is shown: the machine, and which part of it may have changed since the last look of its kind.
 
-    The observer has one for each execution and sets the fields of a moment before it looks. At `Moment.REACH` these are
-    `part`, with `lock` if all that an rmap lock guards may have changed, or `vma` if one VMA has; at `Moment.SETTLED`
-    and `Moment.UNHELD` `settled`; at `Moment.FREED` `frame`.
+    The observer has one for each execution and sets the fields of a moment before it looks. At `When.REACH` these are
+    `part`, with `lock` if all that an rmap lock guards may have changed, or `vma` if one VMA has; at `When.SETTLED`
+    and `When.UNHELD` `settled`; at `When.FREED` `frame`.
     """
 
     mms: list[MmStruct] = field(default_factory=list)
-    """The address spaces to look at: all of the machine, or at `Moment.REACH` the one that has changed."""
+    """The address spaces to look at: all of the machine, or at `When.REACH` the one that has changed."""
     memory: Any = None
     part: Part = EVERYTHING
     lock: RwSemaphore | None = None
@@ -85,7 +84,7 @@ class Check(NamedTuple):
 
     name: str
     says: str
-    when: Moment = Moment.OPERATION
+    when: When = When.OPERATION
     look: Look | None = None
     kind: Kind = Kind.INVARIANT
 
@@ -128,76 +127,76 @@ CHECK_TABLE = (
     Check(
         "interval-tree",
         "I3: the rmap trees have each VMA under the range of its fields, whenever their locks are free",
-        Moment.REACH,
+        When.REACH,
         _interval_trees,
     ),
     Check(
         "coverage",
         "I1: every page-table entry is within reach of its rmap tree whenever the rmap lock is free",
-        Moment.REACH,
+        When.REACH,
         lambda at: coverage(at.mms, at.memory, at.part),
     ),
     Check(
         "shared-in-vma",
         "I6: a page-table page that is shared lies wholly inside one VMA of each who shares it",
-        Moment.REACH,
+        When.REACH,
         lambda at: shared_in_vma(at.mms, at.memory, at.part) if at.sharing else None,
     ),
     Check(
         "vma-index",
         "I4: the tree of VMAs agrees with the VMAs, whenever mmap_lock is free",
-        Moment.SETTLED,
+        When.SETTLED,
         lambda at: _first(map(vma_index, at.settled)),
     ),
     Check(
         "anon-vma-chain",
         "I13: VMAs of one anon_vma have the same links, and a page is in one that its VMA links to",
-        Moment.SETTLED,
+        When.SETTLED,
         lambda at: _first(anon_vma_chain(mm) for mm in at.settled if mm in at.linked),
     ),
     Check(
         "brk",
         "I14: mm->brk and the mapped heap have moved together, whenever no writer holds mmap_lock",
-        Moment.SETTLED,
+        When.SETTLED,
         _moved_heaps,
     ),
     Check(
         "mapcount",
         "I7: each page is mapped as often as its mapcount says",
-        Moment.SETTLED,
+        When.SETTLED,
         lambda at: mapcounts(at.mms, at.memory),
     ),
     Check(
         "swap-count",
         "I7: as many entries name a swap slot as it counts",
-        Moment.SETTLED,
+        When.SETTLED,
         lambda at: swap_counts(at.mms, at.memory),
     ),
     Check(
         "rights",
         "I5, I10: nothing is mapped outside of all VMAs or for more than they permit, whenever mmap_lock is free",
-        Moment.UNHELD,
+        When.UNHELD,
         lambda at: _first(map(rights, at.mms)),
     ),
     Check(
         "huge-in-vma",
         "I6: a huge page lies wholly inside one VMA",
-        Moment.UNHELD,
+        When.UNHELD,
         lambda at: _first(map(huge_in_vma, at.mms)),
     ),
     Check(
         "tlb",
         "I8: no CPU uses, or could use, a translation of a page that was freed",
-        Moment.FREED,
+        When.FREED,
         lambda at: stale_translations(at.mms, at.frame),
     ),
     Check(
         "secondary-mmu",
         "no device uses, or could use, a mapping of a page that was freed",
-        Moment.FREED,
+        When.FREED,
         lambda at: stale_mirrors(at.mms, at.frame),
     ),
-    Check("leak", "nothing is left over at the end", Moment.END, _left_over, Kind.LEAK),
+    Check("leak", "nothing is left over at the end", When.END, _left_over, Kind.LEAK),
     Check("migration-entry-locked", "I2: a migration entry names a locked page"),
     Check("migration-entry-owner", "I2: the locked page that a migration entry names is still the same one"),
     Check("bad-pmd", "what is taken for a page-table page is one"),
@@ -236,9 +235,12 @@ since a VMA that stands in its tree under a wrong range is what puts its pages o
 """
 
 for _check in CHECK_TABLE:
-    assert (_check.look is None) is (_check.when is Moment.OPERATION), (
+    assert (_check.look is None) is (_check.when is When.OPERATION), (
         f"{_check.name}: a moment goes with a look"
     )
 
 CHECKS = {check.name: check.says for check in CHECK_TABLE}
+assert len(CHECKS) == len(CHECK_TABLE), (
+    "two checks have one name: --without would switch off both, and one is not told"
+)
 """The names that ``--without`` takes, and what each check says. A check that your own program raises is added here."""

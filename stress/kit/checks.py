@@ -13,8 +13,8 @@ from sugarbush.stress.kit.check_table import (
     CHECKS,
     Check,
     Look,
-    Moment,
     View,
+    When,
 )
 from sugarbush.stress.kit.sight import MAPPED_BY, RANGE, RMAP_LOCKS, VMA, ModelSight
 from sugarbush.vm.checks import (
@@ -38,8 +38,8 @@ __all__ = [
     "Check",
     "Look",
     "ModelChecks",
-    "Moment",
     "View",
+    "When",
     "model_observers",
 ]
 
@@ -88,7 +88,7 @@ class ModelChecks(Observer):
         self.written = False
         """Somebody has written under an mmap_lock, and not all of these locks have been free since."""
         self._view = View()
-        self._looks: dict[Moment, list[Check]] = {}
+        self._looks: dict[When, list[Check]] = {}
         """The checks that are on, by their moment."""
         self._keeps_heaps = False
 
@@ -101,7 +101,7 @@ class ModelChecks(Observer):
         self._view = View()
         on = [check for check in CHECK_TABLE if check.name not in runtime.without]
         # Sorted by moment once for an execution: the looks after an operation are the hot path of the mm model.
-        self._looks = {when: [check for check in on if check.when is when] for when in Moment}
+        self._looks = {when: [check for check in on if check.when is when] for when in When}
         self._keeps_heaps = "brk" not in runtime.without
 
     def accessed(self, task: Task, op: Operation, obj: Any) -> None:
@@ -127,7 +127,7 @@ class ModelChecks(Observer):
             if op is FREE_FRAME:
                 self._view.mms, self._view.frame = self._machine().mms, arg
                 with quiet():
-                    self._look(Moment.FREED)
+                    self._look(When.FREED)
             elif op in _ABOUT:
                 self._reached.append((_ABOUT[op], arg if op is SWITCH else obj))
             self._view.sharing |= op is PTS_ADD
@@ -157,9 +157,9 @@ class ModelChecks(Observer):
     def finished(self) -> None:
         """All tasks have ended: what is left over now is a leak."""
         self._view.memory = self._machine().memory
-        self._look(Moment.END)
+        self._look(When.END)
 
-    def _look(self, when: Moment) -> None:
+    def _look(self, when: When) -> None:
         view = self._view
         for check in self._looks[when]:
             assert check.look is not None
@@ -200,7 +200,7 @@ class ModelChecks(Observer):
             mms = [what]
         view = self._view
         view.mms, view.memory, view.part, view.lock, view.vma = mms, machine.memory, part, lock, vma
-        self._look(Moment.REACH)
+        self._look(When.REACH)
 
     def _look_at_vmas(self) -> None:
         """After mmap_lock was written under; where nobody holds it any more, what is mapped must fit the VMAs."""
@@ -210,11 +210,11 @@ class ModelChecks(Observer):
             view.memory = machine.memory
             # Up to v6.0 a stack grows under mmap_lock for reading, and page_table_lock.
             view.settled = [mm for mm in mms if mm.mmap_lock.exclusive is None and mm.page_table_lock.unheld]
-            self._look(Moment.SETTLED)
+            self._look(When.SETTLED)
             view.linked.difference_update(view.settled)
             if all(mm.mmap_lock.unheld for mm in mms):
                 self.written = False
-                self._look(Moment.UNHELD)
+                self._look(When.UNHELD)
 
 
 def model_observers() -> tuple[Observer, ...]:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sugarbush.stress.kit.checks import CHECKS
+from sugarbush.stress.kit.check_table import CHECK_TABLE, CHECKS
 from sugarbush.vm.checks.lock_order import LOCK_ORDER
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +47,18 @@ def test_each_invariant_is_a_check_that_can_be_switched_off() -> None:
     names = first_column(section("Invariants"))
     assert len(names) == 13
     assert set(names) <= set(CHECKS)
+
+
+def test_each_check_has_a_row_in_a_page() -> None:
+    rows = [
+        row.split("|")[1]
+        for page in sorted((ROOT / "docs").glob("*.md"))
+        for row in page.read_text(encoding="utf-8").splitlines()
+        if row.startswith("| `")
+    ]
+    told = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    missing = [check.name for check in CHECK_TABLE if check.name not in told]
+    assert not missing, f"no table of docs/ has a row for {', '.join(missing)}: add one (docs/vm-pages.md)"
 
 
 def test_the_example_is_short_and_shows_cause_and_effect() -> None:

@@ -26,9 +26,10 @@ def run(scenario: Scenario, seed: int, executions: int, *without: str, strategy:
         )
 
 
-def test_the_hole_is_found_at_its_cause_for_every_seed() -> None:
+@pytest.mark.parametrize("seeds", [16, pytest.param(30, marks=pytest.mark.exhaustive)])
+def test_the_hole_is_found_at_its_cause_for_every_seed(seeds: int) -> None:
     executions = []
-    for seed in range(1, 17):
+    for seed in range(1, seeds + 1):
         result = run(scenarios.brk_false_vma, seed, 100)
         assert result.failures[0].failure.check == "coverage"
         executions.append(result.executions)

@@ -34,7 +34,7 @@ from sugarbush.concurrency.core import (
     active,
 )
 from sugarbush.concurrency.runtimes.audit.findings import WrongDeclaration
-from sugarbush.concurrency.runtimes.audit.turns import Host
+from sugarbush.concurrency.runtimes.audit.turns import WatchedRuntime
 from sugarbush.concurrency.runtimes.audit.watch import Watch
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class _Listens(Observer):
         """See `Observer.announced`."""
 
 
-class Audited(Host):
+class Audited(WatchedRuntime):
     """Runs programs, and watches what their operations touch."""
 
     def __init__(self, strategy: Any, observers: tuple[Observer, ...] = (), **how: Any) -> None:

@@ -21,18 +21,18 @@ from sugarbush.concurrency.rcu import RcuDomain, is_atomic
 from sugarbush.concurrency.runtimes.audit.touches import Touches
 from sugarbush.concurrency.runtimes.audit.turns import (
     COMMUTING,
-    Host,
+    WatchedRuntime,
 )
 from sugarbush.concurrency.strategies import copied
 
 _ENOUGH = 20
-"""So often each pair is tried in one execution: what two operations do is mostly said by the first few states."""
+"""So often each pair is tried in one execution: it bounds what an audit costs."""
 
 
 class BothOrders(Touches):
     """Makes two operations in both orders, and sees whether somebody could notice which it was."""
 
-    def __init__(self, runtime: Host) -> None:
+    def __init__(self, runtime: WatchedRuntime) -> None:
         super().__init__(runtime)
         self._effects: dict[Operation, Callable[[Any, Any, Any], Any]] = {}
 

@@ -28,9 +28,9 @@ from sugarbush.concurrency.runtimes.audit.turns import (
     MADE_ONCE,
     UNWATCHED,
     Access,
-    Host,
     Touched,
     Turn,
+    WatchedRuntime,
     told,
 )
 
@@ -41,7 +41,7 @@ class Touches(Reach):
     Effects, and what a task does after them, are told apart by `_inside`; what an observer looks at by `_looks`.
     """
 
-    def __init__(self, runtime: Host) -> None:
+    def __init__(self, runtime: WatchedRuntime) -> None:
         self._runtime = runtime
         self.listening = False
         self._places: dict[type, set[str]] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sugarbush.concurrency.checks import REACHING
+from sugarbush.concurrency.checks import REACHING, Clock
 from sugarbush.concurrency.core import (
     START,
     Footprint,
@@ -19,8 +19,6 @@ from sugarbush.concurrency.core import (
     label,
 )
 from sugarbush.concurrency.runtimes.simulated import Simulated
-
-Clock = dict[int, int]
 
 UNWATCHED = frozenset(
     {"args", "context", "fn", "greenlet", "name", "obj", "op", "resume", "thread", "id", "daemon"}
@@ -39,7 +37,7 @@ COMMUTING = frozenset(
 """Footprints that change the same attributes and commute all the same: tried in both orders, on copies."""
 
 
-class Host(Simulated):
+class WatchedRuntime(Simulated):
     """The runtime that is watched, as far as watching asks for it: `Audited` is the one there is."""
 
     def wrong(self, said: str) -> None:
@@ -90,9 +88,3 @@ def told(access: Access, what: str) -> str:
     turn, inside, changes = access
     does = f"{'changes' if changes else 'looks at'} {what}"
     return f"{turn} {does}" if inside else f"{turn.task.name} {does} without an operation after {turn}"
-
-
-def join_clocks(clock: Clock, other: Clock) -> None:
-    for task, number in other.items():
-        if clock.get(task, 0) < number:
-            clock[task] = number

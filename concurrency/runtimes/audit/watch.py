@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
-from sugarbush.concurrency.checks import REACHING
+from sugarbush.concurrency.checks import REACHING, Clock, merge
 from sugarbush.concurrency.core import (
     CPU_RELAX,
     JOIN,
@@ -26,10 +26,8 @@ from sugarbush.concurrency.rcu import is_atomic
 from sugarbush.concurrency.runtimes.audit.both_orders import BothOrders
 from sugarbush.concurrency.runtimes.audit.findings import Audit
 from sugarbush.concurrency.runtimes.audit.turns import (
-    Clock,
-    Host,
     Turn,
-    join_clocks,
+    WatchedRuntime,
 )
 from sugarbush.concurrency.strategies import meet
 
@@ -40,7 +38,7 @@ _ELSEWHERE = object()
 class Watch(BothOrders):
     """What operations touch in one execution after another."""
 
-    def __init__(self, runtime: Host) -> None:
+    def __init__(self, runtime: WatchedRuntime) -> None:
         super().__init__(runtime)
         self.report = Audit()
         self._kinds: dict[type, dict[Operation, None]] = {}
@@ -169,13 +167,13 @@ class Watch(BothOrders):
         clock = self._clocks[task.id]
         if op is JOIN:
             assert isinstance(obj, Task)
-            join_clocks(clock, self._clocks[obj.id])
+            merge(clock, self._clocks[obj.id])
         kinds = self._on.setdefault(id(obj), {})
         places = None if op.touches is None else op.touches(obj, task, self._args.get(task.id))
         if places is None:
             for other, left in kinds.items():
                 if self._relation.dependent(op, obj, other, obj):
-                    join_clocks(clock, left)
+                    merge(clock, left)
                 elif other is not op or len(kinds) == 1:
                     self._compare_orderings(op, other, obj)
             if op.touches is None:
@@ -183,17 +181,17 @@ class Watch(BothOrders):
                 if self._relation.footprint(op, obj) is not Footprint.NOTHING:
                     self._meet(clock, obj, op.place, changes)
             clock = self._turn(task, op, obj).clock
-            join_clocks(kinds.setdefault(op, {}), clock)
+            merge(kinds.setdefault(op, {}), clock)
         else:
             places = tuple(places)
             for on, part, changes in places:
                 for other, left in self._on.get(id(on), {}).items():
                     if meet(part, changes, other, self._relation.footprint(other, on)):
-                        join_clocks(clock, left)
+                        merge(clock, left)
                 self._meet(clock, on, part, changes)
             clock = self._turn(task, op, obj, Footprint.PLACES).clock
             for on, part, changes in places:
-                join_clocks(self._placed.setdefault(id(on), {}).setdefault((part, changes), {}), clock)
+                merge(self._placed.setdefault(id(on), {}).setdefault((part, changes), {}), clock)
         if op is FREE or op is FREE_STEPPED:
             # Whoever looks at it now is wrong, whatever it looks at.
             for name in sorted(self._of.get(id(obj), ())):
@@ -203,7 +201,7 @@ class Watch(BothOrders):
         """What says that it touches this place comes before."""
         for (part, alters), left in self._placed.get(id(obj), {}).items():
             if (changes or alters) and (part is None or place is None or part == place):
-                join_clocks(clock, left)
+                merge(clock, left)
 
     def _turn(self, task: Task, op: Operation, obj: object, placed: Footprint | None = None) -> Turn:
         clock = self._clocks[task.id]
@@ -212,23 +210,23 @@ class Watch(BothOrders):
         if op is not START:
             kinds = sights.kinds(op, obj)
             for bit in sights.places(kinds):
-                join_clocks(clock, self._seen.get(bit, {}))
+                merge(clock, self._seen.get(bit, {}))
         # By the relation itself, and of every operation there was: what a task does after its operation, or before its
         # first, belongs to the turn, so a relation that orders a start and a free orders what is touched there.
         for other, left in self._made_anywhere.items():
             if placed is not None:
                 if other is not START and self._relation.footprint(other, _ELSEWHERE) in REACHING:
-                    join_clocks(clock, left)
+                    merge(clock, left)
             elif self._relation.dependent(op, obj, other, _ELSEWHERE):
-                join_clocks(clock, left)
+                merge(clock, left)
         number = clock[task.id] = clock.get(task.id, 0) + 1
         footprint = placed or self._relation.footprint(op, obj)
         turn = self._turns[task.id] = Turn(task, number, op, obj, dict(clock), footprint, kinds)
         if placed is None:
-            join_clocks(self._made_anywhere.setdefault(op, {}), clock)
+            merge(self._made_anywhere.setdefault(op, {}), clock)
         for bit in range(sights.bits):
             if kinds >> bit & 1:
-                join_clocks(self._seen.setdefault(bit, {}), clock)
+                merge(self._seen.setdefault(bit, {}), clock)
         return turn
 
     def _make(self, op: Operation, original: Any, obj: Any, task: Task, arg: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import os
@@ -76,6 +77,22 @@ def test_the_help_says_of_a_command_what_the_command_says(command: Command) -> N
     made = loaded(command.name)
     assert made.help == command.summary
     assert isinstance(made, typer.core.TyperCommand)
+
+
+def test_whatever_the_index_says_stands_in_a_file_that_it_is_a_digest_of() -> None:
+    """Else a word could change, and the index of before would be believed."""
+    sources = [path.read_text(encoding="utf-8") for path in index.sources()]
+    # A text that Python puts together of several lines is one constant; a summary may be a docstring's first sentence.
+    texts = {
+        " ".join(node.value.split())
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    registry.load()
+    found = index.listed()
+    for said in (*found.checks.values(), *(one.summary for one in found.scenarios)):
+        assert any(said in text for text in texts), f"{said!r} stands in no file of index.sources()"
 
 
 def test_the_index_is_of_these_scenarios() -> None:

@@ -21,11 +21,13 @@ def test_readers_beside_a_writer_are_clean(case: Case, strategy: str, executions
     assert not result.failures, result.failures[0].failure
 
 
+@pytest.mark.parametrize("executions", [50, pytest.param(100, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("run", [equal_growth, slow_reader])
-def test_stores_in_place_are_clean(run: Callable[[], None]) -> None:
-    assert not explore(run, strategy="random", executions=50, settings=WEAK).failures
+def test_stores_in_place_are_clean(run: Callable[[], None], executions: int) -> None:
+    assert not explore(run, strategy="random", executions=executions, settings=WEAK).failures
 
 
+@pytest.mark.parametrize("strong", [60, pytest.param(200, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize(
     ("bug", "name", "kind"),
     [
@@ -37,10 +39,10 @@ def test_stores_in_place_are_clean(run: Callable[[], None]) -> None:
     ],
 )
 def test_a_missing_barrier_is_found_under_weak_memory_only(
-    monkeypatch: pytest.MonkeyPatch, bug: Callable[..., Any], name: str, kind: Kind
+    monkeypatch: pytest.MonkeyPatch, bug: Callable[..., Any], name: str, kind: Kind, strong: int
 ) -> None:
     kernel_bugs.patch(monkeypatch, kernel_bugs.TARGETS[bug], bug)
     run = program(NAMED[name])
-    assert not explore(run, strategy="random", executions=60, seed=3).failures
+    assert not explore(run, strategy="random", executions=strong, seed=3).failures
     result = explore(run, strategy="random", executions=200, seed=3, settings=WEAK)
     assert [witness.failure.kind for witness in result.failures] == [kind]

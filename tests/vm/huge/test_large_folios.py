@@ -229,11 +229,14 @@ def pin_and_unpin(machine: Machine, process: Process) -> None:
     unpin_user_page(machine.memory, found)
 
 
+@pytest.mark.parametrize("executions", [50, pytest.param(120, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize(
     "other", [contig, lambda machine: kswapd(machine.memory, 2)], ids=["moved", "reclaimed"]
 )
-def test_a_pin_beside_a_fork(ptrs: int, strategy: str, other: Callable[[Machine], object]) -> None:
+def test_a_pin_beside_a_fork(
+    ptrs: int, strategy: str, other: Callable[[Machine], object], executions: int
+) -> None:
     """The device's store is in the parent's page, wherever that has gone, and the child keeps a page of its own."""
 
     def program() -> None:
@@ -249,4 +252,4 @@ def test_a_pin_beside_a_fork(ptrs: int, strategy: str, other: Callable[[Machine]
         check(child.written[page(1)] in ("cc1:1", "device"), "of before or after the device's store")
         ended(machine, process, child)
 
-    assert_clean(run_alone(program, executions=50, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
