@@ -37,6 +37,7 @@ from sugarbush.lockdep.model.gfp import (
     gfpflags_allow_blocking,
 )
 from sugarbush.lockdep.model.graph import (
+    Found,
     Path,
     find_cycle,
     has_usage,
@@ -145,6 +146,7 @@ __all__ = [
     "Edge",
     "Extra",
     "Family",
+    "Found",
     "Frame",
     "Held",
     "IrqEvent",

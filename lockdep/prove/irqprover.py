@@ -27,6 +27,7 @@ from sugarbush.lockdep.model import (
     USED,
     USED_IN_MASK,
     USED_READ,
+    Found,
     LockClass,
     LockMap,
     Made,
@@ -160,8 +161,21 @@ class IrqProver:
 
         search = search_forwards if forwards else search_backwards
         found = search(lock_class, start_weak, match, no_irq_path)
-        if found is None:
-            return
+        if found is not None:
+            self._report_inversion(ctx, lock_map, lock_class, start_weak, bit, found, trace)
+
+    def _report_inversion(
+        self,
+        ctx: TaskContext,
+        lock_map: LockMap,
+        lock_class: LockClass,
+        weak: bool,
+        bit: int,
+        found: Found,
+        trace: Trace,
+    ) -> None:
+        """A class became unsafe behind a safe one, or safe before an unsafe one: `found` is the way between them."""
+        forwards = not bit & ENABLED_BIT
         state = STATE_NAMES[bit // 4]
         cause = f"{state}|{lock_class.title}|{found.at.title}|{forwards}"
         self._reporter.add(
@@ -172,7 +186,7 @@ class IrqProver:
                 other=class_line(found.at),
                 state=state,
                 forwards=forwards,
-                path=self._blocks(found.path, makings(found.path, start_weak, forwards=forwards), lock_class),
+                path=self._blocks(found.path, makings(found.path, weak, forwards=forwards), lock_class),
             ),
         )
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from sugarbush.lockdep.model import (
     ENABLED_BIT,
     HARDIRQ,
-    STATE_NAMES,
     USED,
     Acquire,
     LockClass,
@@ -21,16 +20,14 @@ from sugarbush.lockdep.model import (
     TaskContext,
     Trace,
     has_usage,
-    makings,
     no_irq_path,
     opposite,
     search_backwards,
     search_forwards,
     used_in,
 )
-from sugarbush.lockdep.prove import INVERSION_HEADLINE, IrqProver
+from sugarbush.lockdep.prove import IrqProver
 from sugarbush.lockdep.python.context import PythonMap, ThreadContext
-from sugarbush.lockdep.reports import InversionReport, ReportKind, class_line, common, lock_line
 
 if TYPE_CHECKING:
     from sugarbush.lockdep.reports import Reporter
@@ -109,18 +106,5 @@ class PythonIrqProver(IrqProver):
         found = search(
             lock_class, weak, lambda at, weak: at is not lock_class and ends(at, weak), no_irq_path
         )
-        if found is None:
-            return
-        state = STATE_NAMES[bit // 4]
-        cause = f"{state}|{lock_class.title}|{found.at.title}|{forwards}"
-        self._reporter.add(
-            ctx,
-            InversionReport(
-                **common(ctx, ReportKind.INVERSION, INVERSION_HEADLINE, cause, trace),
-                changed=lock_line(lock_map, lock_class, trace.site),
-                other=class_line(found.at),
-                state=state,
-                forwards=forwards,
-                path=self._blocks(found.path, makings(found.path, weak, forwards=forwards), lock_class),
-            ),
-        )
+        if found is not None:
+            self._report_inversion(ctx, lock_map, lock_class, weak, bit, found, trace)

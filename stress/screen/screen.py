@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from textwrap import wrap
 
 from rich.console import Console
 from rich.text import Text
@@ -59,18 +60,7 @@ def laid_out(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -
     lines = []
     for row in cells:
         start = _GAP.join(cell.ljust(size) for cell, size in zip(row[:-1], widths, strict=False))
-        for part in _wrapped(row[-1], last):
+        for part in wrap(row[-1], last, break_long_words=False, break_on_hyphens=False) or [""]:
             lines.append(f"{start}{_GAP}{part.ljust(last)}")
             start = " " * len(start)
     return lines
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    parts, part = [], ""
-    for word in text.split(" "):
-        if part and len(part) + 1 + len(word) > width:
-            parts.append(part)
-            part = word
-        else:
-            part = f"{part} {word}" if part else word
-    return [*parts, part]

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+# Helpers that one room needs lie in it, those of several here.
+sys.path.extend(
+    sorted(
+        str(folder) for folder in (Path(__file__).parent, *Path(__file__).parent.iterdir()) if folder.is_dir()
+    )
+)
 
 from sugarbush.concurrency import Failure, Settings, explore
 

@@ -80,7 +80,7 @@ def lacks(name: str, room: str, module: str) -> list[str]:
         if line.startswith("|")
     )
     tests = [path for path in TESTS.rglob("test_*.py") if word.search(path.read_text(encoding="utf-8"))]
-    programs = (TESTS / "audit_programs.py").read_text(encoding="utf-8")
+    programs = (TESTS / "runtimes" / "audit_programs.py").read_text(encoding="utf-8")
     own = [path for path in tests if path.name in EXTRA]
     reports = [
         path for path in tests if re.search(r"\.headline|Kind\.|WouldBlock", path.read_text(encoding="utf-8"))
@@ -94,8 +94,8 @@ def lacks(name: str, room: str, module: str) -> list[str]:
         missing.append(f"has no test file: add tests/concurrency/{room}/test_{module}.py")
     if not word.search(programs) and not own:
         missing.append(
-            "has no program in tests/concurrency/audit_programs.py, and none in AUDITED of its test file: add one that "
-            "uses every operation"
+            "has no program in tests/concurrency/runtimes/audit_programs.py, and none in AUDITED of its test file: "
+            "add one that uses every operation"
         )
     if tests and not reports:
         missing.append(

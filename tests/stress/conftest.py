@@ -13,7 +13,12 @@ from sugarbush.stress.kit import bugs as bug
 from sugarbush.stress.kit import load, registry
 from sugarbush.stress.kit import scenarios as scenario
 
-sys.path.insert(0, str(Path(__file__).parent))
+# Helpers that one room needs lie in it, those of several here.
+sys.path.extend(
+    sorted(
+        str(folder) for folder in (Path(__file__).parent, *Path(__file__).parent.iterdir()) if folder.is_dir()
+    )
+)
 # Registered before a test begins, they are not taken back behind it.
 registry.load()
 

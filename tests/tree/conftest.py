@@ -3,4 +3,9 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+# Helpers that one room needs lie in it, those of several here.
+sys.path.extend(
+    sorted(
+        str(folder) for folder in (Path(__file__).parent, *Path(__file__).parent.iterdir()) if folder.is_dir()
+    )
+)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from concurrency_digest import digest, schedules
 
-SCRIPT = Path(__file__).parents[1] / "concurrency_digest.py"
+SCRIPT = Path(__file__).with_name("concurrency_digest.py")
 
 
 GOLDEN = "678ca04bdfed9235"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 PROGRAM = """
 import json, sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/engine"]
 from lockdep_selftest import load, Machine
 from sugarbush.lockdep.show.draw import to_dot, to_svg
 from sugarbush.lockdep.show.snapshot import take

@@ -15,7 +15,7 @@ from sugarbush.lockdep import LockClassKey, Lockdep, LockMap, LockType, TaskCont
 from sugarbush.lockdep.engine.ww import WwClass, WwMutex, WwTicket
 from sugarbush.lockdep.model import gfp
 
-DATA = Path(__file__).parents[1] / "data" / "lockdep" / "selftests.jsonl"
+DATA = Path(__file__).parents[2] / "data" / "lockdep" / "selftests.jsonl"
 COLUMNS = ("spin", "wlock", "rlock", "mutex", "wsem", "rsem", "rtmutex")
 WAITS = {"raw": WaitType.SPIN, "spin": WaitType.CONFIG, "rw": WaitType.CONFIG, "local": WaitType.CONFIG}
 MODES = {"W": 0, "r": 1, "R": 2}

@@ -376,8 +376,8 @@ MUTANTS = [
     Mutant(
         "a usage completes an inversion",
         "irqprover.py",
-        "        if found is None:",
-        "        if True:",
+        "        if found is not None:",
+        "        if False:",
         IRQS,
     ),
     Mutant(

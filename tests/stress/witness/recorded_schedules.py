@@ -1,6 +1,6 @@
 """What 200 schedules did when they were recorded, in tests/data/schedules/recorded.jsonl: nothing since may change it.
 
-    python tests/stress/recorded_schedules.py
+    python tests/stress/witness/recorded_schedules.py
 
 writes the file anew. That is right only for a change that is meant to make other executions of the same schedules; the
 CHANGELOG marks such a change with **schedules**.
@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[2] / "src")]
+sys.path[:0] = [str(Path(__file__).parents[3] / "src")]
 
 from sugarbush.concurrency import explore, replay
 from sugarbush.concurrency.core.failure import without_places
@@ -28,7 +28,7 @@ from sugarbush.stress.kit.patches import applied
 from sugarbush.stress.kit.scenarios import find_scenario
 
 registry.load()
-FILE = Path(__file__).parents[1] / "data" / "schedules" / "recorded.jsonl"
+FILE = Path(__file__).parents[2] / "data" / "schedules" / "recorded.jsonl"
 _COUNT = 200
 _TRIES = 3000
 

@@ -7,7 +7,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "src")]
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[3] / "src")]
 
 from concurrency_programs import Cell, abba, lost_update
 
