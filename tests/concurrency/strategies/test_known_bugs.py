@@ -7,16 +7,19 @@ from concurrency_programs import BARE
 from known_bugs import KNOWN_BUGS, Windows, locked_order
 
 from sugarbush.concurrency import STRATEGIES, Verdict, explore, replay
+from sugarbush.concurrency.strategies.table import TABLE
 
 SEARCHES = ("dfs", "delay", "idfs", "idelay", "dpor")
 
 
 @pytest.mark.parametrize("name", KNOWN_BUGS)
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", [name for name, entry in TABLE.items() if entry.complete])
 def test_every_strategy_finds_every_known_bug(strategy: str, name: str) -> None:
     bug = KNOWN_BUGS[name]
     result = explore(bug.program, strategy=strategy, executions=20_000, settings=bug.settings)
-    assert result.verdict is Verdict.FAILED
+    assert result.verdict is Verdict.FAILED, (
+        f"{strategy} misses {name}: if it cannot make every schedule, say complete=False in its row of TABLE"
+    )
     (witness,) = result.failures
     assert witness.failure.kind is bug.kind
     assert replay(bug.program, str(witness.schedule), settings=bug.settings).failure.signature == (
