@@ -48,6 +48,11 @@ Said = Mapping[str, Any]
 # Grouped as the arguments are. Each says what is wrong if its condition is true, and what to do.
 _TOUCHES: tuple[tuple[Callable[[Said], object], str], ...] = (
     (
+        # The slot of a field has an underscore, the field has none: one with it would be the place of nothing.
+        lambda it: it["field"] is not None and it["field"].startswith("_"),
+        "has a field that begins with an underscore: name the field as reports do, `count` for the slot `_count`",
+    ),
+    (
         lambda it: it["touches"] and (it["local"] or it["footprint"] is not None),
         "touches= says where it goes, local or footprint= that it stays in its place: leave one of them out",
     ),

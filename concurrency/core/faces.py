@@ -11,6 +11,7 @@ better; the engine looks for it in the class, and does without it where it is no
 | `Mapped.dep_map` | the lock validator | it is no lock to it; an operation with a `dep` of a lock needs one |
 | `Timed.late` | the clock | it cannot be waited for with a deadline |
 | `Seen.as_seen` | the audit, of what is declared to commute | the order in which a list was filled counts |
+| `Renamed.PLACE_NAMES` | the audit, of what an effect touches | an attribute is the field of its own name |
 
 All are asked from outside, between two operations: they look at slots (``_count``), make no operation and change
 nothing. `tests/house/test_primitives.py` compares the signatures of all primitives with these. `Lock`, from which most
@@ -84,6 +85,13 @@ class Seen(Protocol):
 
     def as_seen(self) -> object:
         """Its state as operations can see it, in plain data that can be compared."""
+
+
+class Renamed(Protocol):
+    """What has attributes that operations call otherwise: a page table's `entries` are the field ``"pte"``."""
+
+    PLACE_NAMES: Mapping[str, str]
+    """For each such attribute the `field` of the operations on it."""
 
 
 def is_freed(obj: object) -> bool:

@@ -23,31 +23,24 @@ CONTAINERS = (list, dict, set, deque)
 DEPTH = 3
 _HEAP_TYPE = 1 << 9
 ENGINE = ("sugarbush.concurrency", "sugarbush.lockdep", "greenlet", "hypothesis", "_pytest", "pytest")
-_OURS = (
-    "sugarbush.concurrency.locks.lock",
-    "sugarbush.concurrency.locks.mutex",
-    "sugarbush.concurrency.locks.spinlock",
-    "sugarbush.concurrency.locks.rwlock",
-    "sugarbush.concurrency.locks.rwsem",
-    "sugarbush.concurrency.locks.semaphore",
-    "sugarbush.concurrency.locks.seqlock",
-    "sugarbush.concurrency.waits.completion",
-    "sugarbush.concurrency.waits.condition",
-    "sugarbush.concurrency.waits.flag",
-    "sugarbush.concurrency.waits.barrier",
-    "sugarbush.concurrency.waits.wait",
-    "sugarbush.concurrency.time.clock",
-    "sugarbush.concurrency.waits.timer",
-    "sugarbush.concurrency.memory.pressure",
+_OUR_ROOMS = ("sugarbush.concurrency.locks", "sugarbush.concurrency.waits", "sugarbush.concurrency.time")
+"""The rooms of primitives: a new one is watched by where it lies (`tests/.../runtimes/test_audit_watches.py`)."""
+_OUR_MODULES = (
     "sugarbush.concurrency.core.fence",
     "sugarbush.concurrency.core.task",
+    "sugarbush.concurrency.memory.pressure",
     "sugarbush.concurrency.memory.slab",
     "sugarbush.concurrency.rcu.domain",
+    "sugarbush.concurrency.rcu.queue",
     "sugarbush.concurrency.rcu.srcu",
     "sugarbush.concurrency.rcu.tasks",
-    "sugarbush.concurrency.rcu.queue",
 )
-"""The modules of the engine whose objects hold what operations change; the rest of it is the machine itself."""
+"""In rooms that hold parts of the machine, too, the modules whose objects hold what operations change."""
+
+
+def _is_ours(module: str) -> bool:
+    """Objects of classes of this module of the engine hold what operations change; the rest of it is the machine."""
+    return module in _OUR_MODULES or module.rpartition(".")[0] in _OUR_ROOMS
 
 
 class Watch(Protocol):
@@ -90,7 +83,7 @@ def make_recording(cls: type) -> type:
         # A class made by `exec` with globals that have no __name__ says that it is one of the builtins; those are not
         # on the heap.
         or (module != "builtins" and module.partition(".")[0] in sys.stdlib_module_names)
-        or (is_part(module, ENGINE) and module not in _OURS)
+        or (is_part(module, ENGINE) and not _is_ours(module))
     ):
         return cls
 
@@ -188,7 +181,7 @@ def has_entries(obj: object, name: str) -> bool:
     watched one by one, so what would be wrong is still found: an entry that the clock makes after the task has taken
     it out.
     """
-    return name == "late" and any(base.__module__ in _OURS for base in type(obj).__mro__)
+    return name == "late" and any(_is_ours(base.__module__) for base in type(obj).__mro__)
 
 
 def spell_out(value: Any, task: Task | None, depth: int = DEPTH) -> Any:

@@ -1,12 +1,14 @@
 """What the test file of a primitive declares beside its tests, so that a new primitive needs no other test file.
 
 `AUDITED` is a tuple of programs that use every operation of the primitive: the audit runs them with its own.
-`STATEMENTS` is for the adversary, a dictionary of literals: how an object of it is made, and its kinds of statement.
+`STATEMENTS` is for the adversary, a dictionary of literals: how an object of it is made, and its kinds of statement,
+each with the profiles that draw it (`PROFILES` in `adversary_generate.py`, separated by blanks) and the line of a program.
+In a line `r.append(...)` notes what it gave, by which two searches are compared.
 
     AUDITED = (two_latches,)
     STATEMENTS = {
         "objects": {"latch": 'Latch(1, "latch")'},
-        "kinds": {"latch count_down": ("waits", "latch.count_down()")},
+        "kinds": {"latch count_down": ("wait", "latch.count_down()")},
     }
 """
 

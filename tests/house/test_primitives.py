@@ -174,6 +174,7 @@ def _yes(*_: object) -> bool:
         ({"whole": True}, "leave whole out"),
         ({"local": True, "footprint": Footprint.SHARES}, "leave local out"),
         ({"footprint": Footprint.CHANGE}, "say local=True instead"),
+        ({"field": "_count", "local": True}, "`count` for the slot `_count`"),
         ({"touches": _yes, "effect": _nothing, "local": True}, "leave one of them out"),
         ({"touches": _yes}, "bare step"),
         ({"touches": _yes, "effect": _nothing, "region": True}, "leave out touches, or region"),

@@ -150,8 +150,17 @@ def _looks_up(slot: SwapSlot, _task: Any, _arg: Any) -> list[Place]:
     return [(slot, None, False), *([] if slot.folio is None else fields(slot.folio.head, "refcount"))]
 
 
-def _uncaches_all(_slot: SwapSlot, _task: Any, folio: Folio) -> list[Place]:
-    found: list[Place] = [(folio, "refcount", True), *fields(folio, "dirty", "writeback", changes=False)]
+def _removes(_slot: SwapSlot, _task: Any, folio: Folio) -> list[Place]:
+    return _uncaches_all(folio, "dirty")
+
+
+def _frees_swap(_slot: SwapSlot, _task: Any, folio: Folio) -> list[Place]:
+    return _uncaches_all(folio, "writeback")
+
+
+def _uncaches_all(folio: Folio, unless: str) -> list[Place]:
+    """What it takes to put all pages of a folio out of the cache, unless this field forbids it."""
+    found: list[Place] = [(folio, "refcount", True), (folio, unless, False)]
     for page in folio.pages:
         found += _in_cache(page)
         slot = peek(page, "swap")
@@ -170,8 +179,8 @@ TRY_CACHE = Operation("add_to_swap_cache", effect=_try_cache, wakes=True, touche
 LOOKUP = Operation("swap_cache_get_folio", effect=_lookup, touches=_looks_up)
 COUNT = Operation("swap_count", effect=_count, local=True)
 DELETE = Operation("delete_from_swap_cache", effect=_delete, wakes=True, touches=_caches)
-REMOVE = Operation("__remove_mapping", effect=_remove, wakes=True, touches=_uncaches_all)
-FREE_SWAP = Operation("folio_free_swap", effect=_free_swap, wakes=True, touches=_uncaches_all)
+REMOVE = Operation("__remove_mapping", effect=_remove, wakes=True, touches=_removes)
+FREE_SWAP = Operation("folio_free_swap", effect=_free_swap, wakes=True, touches=_frees_swap)
 PREPARE = Operation("swapcache_prepare", effect=_prepare, local=True)
 CLEAR = Operation("swapcache_clear", effect=_clear, wakes=True, local=True)
 WRITE = Operation("swap_writepage", effect=_write, touches=_writes)

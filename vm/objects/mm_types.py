@@ -108,6 +108,8 @@ class MmStruct(Shared):
     no fault may fill it with zeroes.
     """
 
+    PLACE_NAMES = {"pmds": "pmd"}  # noqa: RUF012
+
     name: Unshared[str]
     memory: Unshared[Memory]
     era: Unshared[Era]

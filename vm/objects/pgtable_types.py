@@ -9,6 +9,7 @@ it to tell a frame from its next owner.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sugarbush.concurrency import Spinlock
 from sugarbush.vm.objects.layout import PAGE_SIZE, ZERO_PFN
@@ -121,6 +122,7 @@ class PageTable:
     """
 
     __slots__ = ("entries", "name", "pt_share_count", "ptl")
+    PLACE_NAMES: ClassVar = {"entries": "pte"}
 
     def __init__(self, name: str, entries: int) -> None:
         self.name = name

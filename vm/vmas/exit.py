@@ -32,7 +32,7 @@ def _put(mm: MmStruct, _task: Any, _arg: Any) -> None:
 
 def _is_seen_under_mmap_lock(mm: MmStruct, _task: Any, _arg: Any) -> list[Place]:
     # Whoever asks whether it has ended does so right after an operation on the lock, so that is where it meets this.
-    return [(mm.mmap_lock, None, True)]
+    return [(mm.mmap_lock, None, True), (mm, "ended", True)]
 
 
 MMPUT = Operation("mmput", effect=_put, wakes=False, touches=_is_seen_under_mmap_lock)

@@ -118,6 +118,7 @@ class Audited(WatchedRuntime):
         result = super().perform(op, obj, arg)
         if op.effect is None:
             watch.takes_effect(self.current, op, obj)
+            watch.asks(self.current, op, obj, arg)
         watch.go_on()
         return result
 

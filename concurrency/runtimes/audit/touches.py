@@ -33,6 +33,7 @@ from sugarbush.concurrency.runtimes.audit.turns import (
     WatchedRuntime,
     told,
 )
+from sugarbush.concurrency.runtimes.audit.undeclared import Undeclared, place_of
 
 
 class Touches(Reach):
@@ -58,13 +59,19 @@ class Touches(Reach):
         self._inside: Operation | None = None
         """Whose effect is being made."""
         self._asking: Operation | None = None
-        """Whose readiness is asked."""
+        """Who is asked something."""
+        self._question = "readiness"
         self._turns: dict[int, Turn] = {}
         """The last turn of each task."""
         self._conflicts: list[str] = []
         """What was found since the task went on; see `_tell`."""
+        self._undeclared = Undeclared(self._note)
         self._looks = False
         """An observer looks."""
+
+    def _note(self, said: str) -> None:
+        # Not the list's own method: `_tell` begins a new list each time.
+        self._conflicts.append(said)
 
     def read(self, obj: object, name: str, value: Any) -> None:
         """An attribute of a watched object was read."""
@@ -113,7 +120,7 @@ class Touches(Reach):
         what = f"{label(obj)}.{name.removeprefix('_')}"
         if self._asking is not None:
             self._runtime.wrong(
-                f"the readiness of {turn} changes {what}: it may be asked at any time, so let it only look"
+                f"the {self._question} of {turn} changes {what}: it may be asked at any time, so let it only look"
             )
         elif op is not None and not own:
             self._compare_place(op, turn, obj, name, what)
@@ -121,10 +128,10 @@ class Touches(Reach):
 
     def _compare_place(self, op: Operation, turn: Turn, obj: object, name: str, what: str) -> None:
         """An effect has changed an attribute: is that in its place?"""
-        # Of what says by itself which places it touches the order alone is compared: see `_touch`.
+        # What says by itself which places it touches is compared with those: see `Undeclared`.
         if turn.footprint in (Footprint.ANYTHING, Footprint.PLACES):
             return
-        field = name.removeprefix("_")
+        field = place_of(obj, name)
         if turn.footprint is Footprint.READ:
             self._runtime.wrong(
                 f"{turn} is declared to read (Access.{op.access.name}), yet its effect changes {what}: give it an "
@@ -155,7 +162,7 @@ class Touches(Reach):
 
     def _is_place(self, obj: object, name: str) -> bool:
         """Operations on `obj` itself are known to touch this attribute: it is a field, or they have."""
-        if name.removeprefix("_") in self._fields(obj):
+        if place_of(obj, name) in self._fields(obj):
             return True
         touched = self._touched.get((id(obj), name))
         turns = () if touched is None else (*touched.looks.values(), *touched.changes.values())
@@ -181,8 +188,9 @@ class Touches(Reach):
         # The access of a step is made by the caller, after it.
         field = turn.op.field
         inside = (self._inside or self._asking) is not None or (
-            obj is turn.obj and name.removeprefix("_") == field
+            obj is turn.obj and place_of(obj, name) == field
         )
+        self._undeclared.touched(turn, touched, name, changed=changed, inside=inside)
         for other, within in touched.changes.values():
             if clock.get(other.task.id, 0) < other.number:
                 self._conflict((turn, inside, changed), (other, within, True), obj, name)

@@ -45,6 +45,10 @@ class WatchedRuntime(Simulated):
         raise NotImplementedError
 
 
+Said = dict[int, list[tuple[str | None, bool]]]
+"""Places by the id of the object: the field, None for all of it, and whether it may be changed."""
+
+
 class Turn(NamedTuple):
     """One operation of a task, and all that the task does until its next one."""
 
@@ -56,6 +60,8 @@ class Turn(NamedTuple):
     footprint: Footprint
     kinds: int = 0
     """What it is to the checks (`Sight.kinds`)."""
+    said: Said | None = None
+    """Where its effect goes, if its operation says that (`Operation.touches`)."""
 
     def __str__(self) -> str:
         if self.op is START:

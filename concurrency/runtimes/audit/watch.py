@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from sugarbush.concurrency.checks import REACHING, Clock, merge
@@ -15,6 +16,7 @@ from sugarbush.concurrency.core import (
     START,
     Footprint,
     Operation,
+    Place,
     Task,
     active,
     class_of,
@@ -29,6 +31,7 @@ from sugarbush.concurrency.runtimes.audit.turns import (
     Turn,
     WatchedRuntime,
 )
+from sugarbush.concurrency.runtimes.audit.undeclared import by_object
 from sugarbush.concurrency.strategies import meet
 
 _ELSEWHERE = object()
@@ -120,6 +123,7 @@ class Watch(BothOrders):
     def spawned(self, parent: Task | None, task: Task, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
         """A task is new: what its parent did is before all that it does."""
         self._clocks[task.id] = {} if parent is None else dict(self._clocks[parent.id])
+        self._undeclared.spawned(parent, task)
         self._adopt(task)
         self._known_to(fn)
         self._reached(args)
@@ -168,6 +172,7 @@ class Watch(BothOrders):
         if op is JOIN:
             assert isinstance(obj, Task)
             merge(clock, self._clocks[obj.id])
+            self._undeclared.joined(task, obj)
         kinds = self._on.setdefault(id(obj), {})
         places = None if op.touches is None else op.touches(obj, task, self._args.get(task.id))
         if places is None:
@@ -189,7 +194,7 @@ class Watch(BothOrders):
                     if meet(part, changes, other, self._relation.footprint(other, on)):
                         merge(clock, left)
                 self._meet(clock, on, part, changes)
-            clock = self._turn(task, op, obj, Footprint.PLACES).clock
+            clock = self._turn(task, op, obj, places).clock
             for on, part, changes in places:
                 merge(self._placed.setdefault(id(on), {}).setdefault((part, changes), {}), clock)
         if op is FREE or op is FREE_STEPPED:
@@ -197,13 +202,26 @@ class Watch(BothOrders):
             for name in sorted(self._of.get(id(obj), ())):
                 self._touch(obj, name, changed=True)
 
+    def asks(self, task: Task, op: Operation, obj: object, arg: Any) -> None:
+        """What it looks at to say whether it can go on, and where it goes: that belongs to its turn."""
+        current.watch = self
+        self._asking, self.listening = op, True
+        for self._question, ask in (
+            ("readiness", op.ready and partial(op.ready, obj, task)),
+            ("touches=", op.touches and partial(op.touches, obj, task, arg)),
+        ):
+            if ask is not None:
+                ask()
+                self._close()
+        self._asking, self.listening = None, False
+
     def _meet(self, clock: Clock, obj: object, place: str | None, changes: bool) -> None:
         """What says that it touches this place comes before."""
         for (part, alters), left in self._placed.get(id(obj), {}).items():
             if (changes or alters) and (part is None or place is None or part == place):
                 merge(clock, left)
 
-    def _turn(self, task: Task, op: Operation, obj: object, placed: Footprint | None = None) -> Turn:
+    def _turn(self, task: Task, op: Operation, obj: object, places: tuple[Place, ...] | None = None) -> Turn:
         clock = self._clocks[task.id]
         sights = self._runtime._sights
         kinds = 0
@@ -214,15 +232,25 @@ class Watch(BothOrders):
         # By the relation itself, and of every operation there was: what a task does after its operation, or before its
         # first, belongs to the turn, so a relation that orders a start and a free orders what is touched there.
         for other, left in self._made_anywhere.items():
-            if placed is not None:
+            if places is not None:
                 if other is not START and self._relation.footprint(other, _ELSEWHERE) in REACHING:
                     merge(clock, left)
             elif self._relation.dependent(op, obj, other, _ELSEWHERE):
                 merge(clock, left)
         number = clock[task.id] = clock.get(task.id, 0) + 1
-        footprint = placed or self._relation.footprint(op, obj)
-        turn = self._turns[task.id] = Turn(task, number, op, obj, dict(clock), footprint, kinds)
-        if placed is None:
+        footprint = self._relation.footprint(op, obj) if places is None else Footprint.PLACES
+        turn = self._turns[task.id] = Turn(
+            task,
+            number,
+            op,
+            obj,
+            dict(clock),
+            footprint,
+            kinds,
+            None if places is None else by_object(places),
+        )
+        self._undeclared.turned(turn)
+        if places is None:
             merge(self._made_anywhere.setdefault(op, {}), clock)
         for bit in range(sights.bits):
             if kinds >> bit & 1:
@@ -235,12 +263,7 @@ class Watch(BothOrders):
         self._try_both_orders(task, op, obj, arg)
         before = self._readiness()
         was_atomic = is_atomic(task)
-        current.watch = self
-        if op.ready is not None:
-            self._asking, self.listening = op, True
-            op.ready(obj, task)
-            self._close()
-            self._asking = None
+        self.asks(task, op, obj, arg)
         self._inside, self.listening = op, True
         try:
             return original(obj, task, arg)
