@@ -2,7 +2,7 @@
 
 `AUDITED` is a tuple of programs that use every operation of the primitive: the audit runs them with its own.
 `STATEMENTS` is for the adversary, a dictionary of literals: how an object of it is made, and its kinds of statement,
-each with the profiles that draw it (`PROFILES` in `adversary_generate.py`, separated by blanks) and the line of a program.
+each with the profiles that draw it (`PROFILES` in `adversary_generate.py`, separated by blanks) and a line of program.
 In a line `r.append(...)` notes what it gave, by which two searches are compared.
 
     AUDITED = (two_latches,)
