@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sugarbush.concurrency.core.frames import State
+from sugarbush.concurrency.core.frames import OwnState
 
 
 class Look:
@@ -17,7 +17,7 @@ class Look:
         """It has changed something since its last `cpu_relax`, or has made a data choice."""
         self.held: dict[int, int] = {}
         """By object, by its id, how much more it holds than then."""
-        self.begun: dict[State, int] = {}
+        self.begun: dict[OwnState, int] = {}
         """What it was like at each `cpu_relax` since it was last changed, and how much others had done by then."""
         self.others = -1
         """How much others had done when it looked in vain last."""
