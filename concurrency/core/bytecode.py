@@ -50,8 +50,8 @@ Tag = tuple[Any, ...]
 
 _OTHER: Tag = ("other",)
 WITH: Tag = ("with",)
-# An instruction that is neither named here nor treated by itself in `_after` is taken to replace what lies on top of the
-# stack by something unknown: that covers all that build, compare and compute.
+# An instruction that is neither named here nor treated by itself in `_after` is taken to replace what lies on top
+# of the stack by something unknown: that covers all that build, compare and compute.
 _ONLY_POPS = frozenset(
     [
         "POP_TOP",
