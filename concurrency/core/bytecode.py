@@ -1,7 +1,27 @@
-"""What lies on the value stack of a frame, followed through the bytecode, since it cannot be read.
+"""What lies on the value stack of a frame, followed through its bytecode, since Python offers no way to read it.
 
-So it is known at least what kind of things lie there: the exit of a `with` statement stays what it is; an iterator is
-accepted if the variable of its loop says how far it is (``for n in range(3)``); anything else is hidden.
+`frames` compares what a task holds at two moments. A value on the stack, an iterator above all, could differ without
+any variable being different. Following the bytecode from the beginning of the function tells at least what *kind* of
+value lies where (a `Tag`), which is enough for the two that matter: the exit function of a `with` statement never
+changes, and the iterator of a loop is as far as the variable of the loop says. With any other value `frames` gives up
+(`Hidden`), and the task is taken for one that may have changed: that costs executions, never a wrong verdict.
+
+>>> def wait(relax):
+...     for n in range(3):
+...         relax()
+>>> known = stacks(wait.__code__)
+>>> next(iter(known.loops.values()))
+Loop(variable='n', again=False, source_stays=False)
+
+During the call in the loop the bottom of the stack is the iterator of that loop, over a range with a constant bound:
+
+>>> call = [one.opname for one in known.instructions].index("CALL", 8)
+>>> kind, _, source = known.before[call][0]
+>>> kind, source
+('iter', ('range', ('const', 'int', '3')))
+
+All of it holds for CPython 3.11 to 3.13; what an instruction is called and does differs between them, and where it is
+not known here, the function is not understood (`stacks` gives None).
 """
 
 from __future__ import annotations
@@ -15,14 +35,23 @@ from typing import Any, NamedTuple
 
 
 class Hidden(Exception):
-    """Something that may differ next time cannot be seen."""
+    """Raised where a value cannot be seen that may be another one next time; the text says which."""
 
 
 Tag = tuple[Any, ...]
-"""What is known of a value on the stack: how it came there."""
+"""What is known of a value on the stack: how it came there. The first entry is the kind:
+
+- ("fast", name), ("deref", name), ("global", name), ("attr", name): read from a variable, or an attribute of
+  something;
+- ("const", type, repr): a constant; ("range", *bounds): a call of `range` with these tags as arguments;
+- ("iter", offset, source): an iterator, made by the GET_ITER at this offset of what `source` tags;
+- ("with",): the exit function of a `with` statement; ("other",): anything else.
+"""
 
 _OTHER: Tag = ("other",)
 WITH: Tag = ("with",)
+# An instruction that is neither named here nor treated by itself in `_after` is taken to replace what lies on top
+# of the stack by something unknown: that covers all that build, compare and compute.
 _ONLY_POPS = frozenset(
     [
         "POP_TOP",
@@ -64,7 +93,7 @@ _ONLY_POPS = frozenset(
         "RAISE_VARARGS",
     ]
 )
-"""What takes values from the stack, or adds some, but leaves those below as they are."""
+"""Instructions that take values from the stack, or add unknown ones, but leave those below as they are."""
 _ENDS = frozenset(
     [
         "RETURN_VALUE",
@@ -76,31 +105,38 @@ _ENDS = frozenset(
         "JUMP_BACKWARD_NO_INTERRUPT",
     ]
 )
+"""Instructions after which the next one is not reached."""
 CALLS = frozenset(("CALL", "CALL_KW", "CALL_FUNCTION_EX"))
 _JUMPS = frozenset((*dis.hasjrel, *dis.hasjabs))
 
 
 class Loop(NamedTuple):
-    """A `for` loop: the variable that takes what comes next, and from where to where it goes round."""
+    """A `for` loop, as far as it matters whether its variable tells how far its iterator has come."""
 
     variable: str | None
-    """None if it is no variable of the frame, or if something else changes it."""
+    """The local variable that takes each value; None if it is none, or if the loop is not the only one to set it."""
     again: bool
-    """The loop may be begun more than once, with another iterator."""
+    """The loop may be begun more than once in one call of the function, each time with another iterator."""
     source_stays: bool
-    """What it goes through, if that is a variable of the frame, is set once at most."""
+    """What it goes through is a local variable that is set at one place at most (an argument is set nowhere)."""
 
 
 class Stacks(NamedTuple):
-    """Of a code object: for each instruction what lies on the stack before it, and its loops by where they begin."""
+    """What is known of the stack in one code object."""
 
     offsets: list[int]
+    """The offset of each instruction, ascending."""
     instructions: list[dis.Instruction]
     before: list[tuple[Tag, ...] | None]
+    """For each instruction the stack before it, the bottom first; None for one that cannot be reached."""
     loops: dict[int, Loop]
+    """The loops, by the offset of their GET_ITER."""
 
     def at(self, lasti: int) -> tuple[dis.Instruction, tuple[Tag, ...]]:
-        """The instruction that a frame is in, and the stack before it; `lasti` may be that of its cache."""
+        """The instruction that a frame is in, and the stack before it; raises `Hidden` if that is not known.
+
+        `lasti` may point into the inline cache behind the instruction: so the last one that begins no later is meant.
+        """
         number = bisect_right(self.offsets, lasti) - 1
         if number >= 0 and self.instructions[number].opname == "PRECALL":
             # Python 3.11 calls what is not Python here once it has got to know the place, and at the CALL before that.
@@ -111,9 +147,12 @@ class Stacks(NamedTuple):
         return self.instructions[number], before
 
 
+# An abstract interpretation: each instruction is gone through with the tags that may lie before it, until nothing new
+# is found. Where two ways meet with different tags the place is "other", so a tag only ever gets less precise, and the
+# loop ends. Cached, since a task that spins is looked at at each `cpu_relax`, always in the same few functions.
 @lru_cache(maxsize=1024)
 def stacks(code: CodeType) -> Stacks | None:
-    """Follow the stack through `code`; None where that does not come out even."""
+    """Follow the stack through `code`; None if some instruction, or two ways that meet, are not understood."""
     instructions = list(dis.get_instructions(code))
     offsets = [one.offset for one in instructions]
     place = {offset: number for number, offset in enumerate(offsets)}
@@ -133,7 +172,8 @@ def stacks(code: CodeType) -> Stacks | None:
                 ways.append((place[one.argval], _after(one, now, jump=True)))
             for start, stop, target, depth, lasti in handlers:
                 if start <= one.offset < stop:
-                    # What an exception leaves: the values below, perhaps where it was raised, and the exception.
+                    # The handler finds the values below its depth, perhaps the offset of the raise (`lasti`), and the
+                    # exception: Objects/exception_handling_notes.txt of CPython 3.11.
                     ways.append((place[target], (*now[:depth], *(_OTHER,) * (1 + lasti))))
             following[number] = {to for to, _ in ways}
             for to, stack in ways:
@@ -162,13 +202,14 @@ def _handlers(code: CodeType) -> list[tuple[int, int, int, int, bool]]:
 
 
 def _merged(one: tuple[Tag, ...], other: tuple[Tag, ...]) -> tuple[Tag, ...]:
+    """What is known of the stack at an instruction that is reached with `one` and with `other`."""
     if len(one) != len(other):
         raise Hidden("two ways lead here with stacks of different depths")
     return tuple(a if a == b else _OTHER for a, b in zip(one, other, strict=True))
 
 
 def _after(one: dis.Instruction, before: tuple[Tag, ...], *, jump: bool) -> tuple[Tag, ...]:
-    """The stack behind an instruction."""
+    """The stack after an instruction that found `before`; `jump` if it is left by its jump."""
     name, argument = one.opname, one.arg
     stack = list(before)
     change = pushes(one, jump=jump)
@@ -180,6 +221,7 @@ def _after(one: dis.Instruction, before: tuple[Tag, ...], *, jump: bool) -> tupl
     if name in CALLS:
         popped = stack[change - 1 :]
         del stack[change - 1 :]
+        # The callable is one of the two lowest: a NULL or `self` stands beside it, in an order that versions change.
         ranges = name == "CALL" and ("global", "range") in popped[:2]
         stack.append(("range", *popped[2:]) if ranges else _OTHER)
     elif name.startswith("LOAD_FAST"):
@@ -190,9 +232,10 @@ def _after(one: dis.Instruction, before: tuple[Tag, ...], *, jump: bool) -> tupl
     elif name in ("LOAD_DEREF", "LOAD_CLASSDEREF"):
         stack.append(("deref", one.argval))
     elif name == "LOAD_CONST":
+        # Its text, not the value: 1 and True are equal, and NaN is not equal to itself.
         stack.append(("const", type(one.argval).__name__, repr(one.argval)))
     elif name == "LOAD_GLOBAL":
-        # With its second bit it pushes a NULL as well, before or behind, as the version has it.
+        # It may push a NULL as well (the low bit of its argument), below or above, depending on the version.
         stack += [("global", one.argval)] * change
     elif name in ("LOAD_ATTR", "LOAD_METHOD"):
         stack[-1:] = [("attr", one.argval)] * (1 + change)
@@ -215,6 +258,7 @@ def _after(one: dis.Instruction, before: tuple[Tag, ...], *, jump: bool) -> tupl
         if stack and not name.startswith("LOAD_"):
             stack[-1] = _OTHER
         stack += [_OTHER] * max(0, change)
+    # Whatever was done above, Python's own account of the depth is the judge.
     if len(stack) != len(before) + change:
         raise Hidden("the stack is not understood")
     return tuple(stack)
@@ -222,7 +266,7 @@ def _after(one: dis.Instruction, before: tuple[Tag, ...], *, jump: bool) -> tupl
 
 def pushes(one: dis.Instruction, *, jump: bool = False) -> int:
     """By how much an instruction makes the stack deeper."""
-    # Python 3.11 books the arguments of a call with the instruction before it, though they are there until the call.
+    # Python 3.11 counts the arguments of a call with the PRECALL before it, though they lie there until the CALL.
     if one.opname == "PRECALL":
         return 0
     if one.opname == "CALL":
@@ -231,7 +275,8 @@ def pushes(one: dis.Instruction, *, jump: bool = False) -> int:
 
 
 def _variable(instructions: list[dis.Instruction], number: int) -> str | None:
-    """The variable of the loop whose iterator is made at `number`, if only the loop sets it."""
+    """The variable of the loop whose iterator is made at `number`, if nothing else sets it; else None."""
+    # If something else set it too, its value would not tell how far the iterator is.
     if number + 2 >= len(instructions) or instructions[number + 1].opname != "FOR_ITER":
         return None
     taker = instructions[number + 2]
@@ -253,12 +298,12 @@ def _stores(instructions: Iterable[dis.Instruction], name: str) -> int:
 
 
 def _is_fixed(instructions: list[dis.Instruction], stack: tuple[Tag, ...] | None) -> bool:
-    """What lies on top is a variable of the frame that is set once at most."""
+    """Whether the top of the stack was read from a local variable that is set at one place at most."""
     return bool(stack) and stack[-1][0] == "fast" and _stores(instructions, stack[-1][1]) <= 1  # type: ignore[index]
 
 
 def _reaches(following: Mapping[int, set[int]], number: int) -> bool:
-    """Whether one can come back to instruction `number`."""
+    """Whether instruction `number` can be reached again after it."""
     seen: set[int] = set()
     left = list(following.get(number, ()))
     while left:

@@ -1,7 +1,6 @@
-"""What a task may do where it stands: sleeping, and allocating.
+"""Whether a task may sleep where it stands. Kernel: might_sleep() in kernel/sched/core.c, v6.6.
 
-Sleeping is forbidden under a spinlock, inside an RCU reader, and with interrupts or bottom halves off; kernel:
-might_sleep() in kernel/sched/core.c, v6.6.
+Sleeping is forbidden under a spinlock, inside an RCU reader, and with interrupts or bottom halves off.
 """
 
 from __future__ import annotations
@@ -22,17 +21,19 @@ def _is_asleep(place: Any, task: Task, _arg: object) -> bool:
 
 
 WILL_SLEEP = Operation("get_current_state", Access.READ_ONCE, effect=_is_asleep, local=True)
-"""The task looks at its own state, which whoever wakes it sets: so this is an operation on where it sleeps."""
+"""The task looks at its own state (TASK_RUNNING or not). A task that wakes it sets that state, so the look is an
+operation, on the `Sleep` or the queue where the state stands."""
 
 
 def might_sleep(*, state: bool = True) -> None:
     """Fail if the calling task may not sleep here, whether or not it would have to wait.
 
-    With `state` also if it is about to sleep already (`set_current_state`, `prepare_to_wait`): the wait here would
-    end that sleep.
+    With `state`, fail also if the task is about to sleep already (after `set_current_state` or `prepare_to_wait`):
+    to wait here would set it running again, and end that sleep before it began.
     """
     task = current_task()
-    # `dozing` is the task's own, so that this costs an operation only where a task may be about to sleep.
+    # `dozing` is changed by the task alone, so looking at it is no operation. The operation below is made only where
+    # the task may be about to sleep: every lock that may sleep comes here.
     if (
         state
         and task.dozing

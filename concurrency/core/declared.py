@@ -1,7 +1,8 @@
 """What a declaration of an operation may not say: each rule is one sentence, raised when the operation is declared.
 
-A false declaration is dangerous (a search passes a program that fails) and used to be silent. What only an execution
-can show is found by `lowlevel.audit`; what the words alone contradict is found here, before anything runs.
+A false declaration is dangerous: a search then passes a program that fails, and nothing says so. What only an
+execution can show is found by `lowlevel.audit`; where the words alone contradict each other it is found here,
+before anything runs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from sugarbush.concurrency.core.failure import ConcurrencyError
 from sugarbush.concurrency.core.kinds import DERIVED, READING, Access, Dep, Fence, Footprint, Hold, Moment
 from sugarbush.concurrency.core.unrun import check_runs
 
+# Of each argument of `Operation` what it must be. An argument that stands in none of these is not checked, so a new
+# one has to be entered here (`orders` and the like in _FUNCTIONS).
 _KINDS: dict[str, type] = {
     "access": Access,
     "field": str,
@@ -43,9 +46,10 @@ _FLAGS = (
 _ON_LOCKS = frozenset(one for one in Dep if one < Dep.IRQS_OFF)
 
 Said = Mapping[str, Any]
-"""A declaration: what was said under each name, None or False for what was not."""
+"""A declaration: what was given for each argument of `Operation`, or its default."""
 
-# Grouped as the arguments are. Each says what is wrong if its condition is true, and what to do.
+# Grouped as the arguments are. Each rule is a condition under which the declaration is wrong, and the words for it:
+# what is wrong, and what to do.
 _TOUCHES: tuple[tuple[Callable[[Said], object], str], ...] = (
     (
         # The slot of a field has an underscore, the field has none: one with it would be the place of nothing.
@@ -54,14 +58,17 @@ _TOUCHES: tuple[tuple[Callable[[Said], object], str], ...] = (
     ),
     (
         lambda it: it["touches"] and (it["local"] or it["footprint"] is not None),
+        # Else two answers to one question: the search would believe `touches` and the other strategies the footprint.
         "touches= says where it goes, local or footprint= that it stays in its place: leave one of them out",
     ),
     (
         lambda it: it["touches"] and (it["region"] or it["grace"]),
+        # A grace period waits for stretches of all tasks, which are no place that an object and a field could name.
         "has touches=, which names no stretch or grace period: leave out touches, or region and grace",
     ),
     (
         lambda it: it["touches"] and it["effect"] is None and it["ready"] is None,
+        # `touches` gets the argument of `perform`, and `step` has none.
         "has touches= but is a bare step: give it an effect or ready",
     ),
     (
@@ -94,7 +101,8 @@ _WAKES: tuple[tuple[Callable[[Said], object], str], ...] = (
 )
 _ORDERS: tuple[tuple[Callable[[Said], object], str], ...] = (
     (
-        # An access that is no plain one orders its place itself, in the order of its own.
+        # One with an access is let through: the four orders of an atomic are declared alike, and the relaxed one names
+        # no ordering (`SharedField.modify`).
         lambda it: it["orders"] and it["access"] is Access.NONE and not (it["acquires"] or it["releases"]),
         "has orders=, but no ordering: name one in acquires or releases, or leave orders out",
     ),
@@ -128,7 +136,7 @@ _MEANS: tuple[tuple[Callable[[Said], object], str], ...] = (
 
 
 def check(name: str, said: Said) -> None:
-    """Raise `ConcurrencyError`, one sentence, if the operation `name` is declared so that it contradicts itself."""
+    """Raise `ConcurrencyError`, in one sentence, if the declaration of the operation `name` contradicts itself."""
     if not isinstance(name, str) or not name:
         raise ConcurrencyError(f"an operation is called by what reports print, not {name!r}: give it a name")
     for key, kind in _KINDS.items():
@@ -142,7 +150,7 @@ def check(name: str, said: Said) -> None:
         if said[key] is not None and not isinstance(said[key], bool):
             raise ConcurrencyError(f"the operation {name} has {key}={said[key]!r}: that is True or False")
     for key in ("acquires", "releases"):
-        # A text is a row of letters to Python, and each would be an ordering.
+        # ("lock") without a comma is a text, and Python goes through a text letter by letter: four orderings.
         if not isinstance(said[key], tuple) or not all(isinstance(one, str) for one in said[key]):
             raise ConcurrencyError(
                 f"the operation {name} has {key}={said[key]!r}: write a tuple of names, as ('lock',)"

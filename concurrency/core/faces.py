@@ -1,21 +1,41 @@
-"""What the engine asks the object of an operation: all that a primitive may have, said once.
+"""Faces: what the engine may ask of the object of an operation, each said once, as a protocol.
 
-A primitive needs `name` (`Named`) and nothing else. Each other face is one method or attribute, and makes one thing
-better; the engine looks for it in the class, and does without it where it is not there:
+A primitive needs a `name` (`Named`) and nothing else. Each other face is one method or attribute that makes one thing
+better. The engine looks for it in the class of the object, and does without it where it is not there:
 
 | face | who asks | without it |
 | --- | --- | --- |
 | `Waitable.awaited` | reports, the search for circles of waits | a circle is found only when nobody can go on |
 | `Explaining.why_waiting` | reports of a deadlock | a report says no more than who waits, and where |
-| `Holdable.times_held` | who tells what a task holds | a lock that is only asked for counts as held |
-| `Mapped.dep_map` | the lock validator | it is no lock to it; an operation with a `dep` of a lock needs one |
-| `Timed.late` | the clock | it cannot be waited for with a deadline |
-| `Seen.as_seen` | the audit, of what is declared to commute | the order in which a list was filled counts |
+| `Holdable.times_held` | reports of what a task holds | a lock that a task only waits for is told as held by it |
+| `Mapped.dep_map` | the lock validator | the validator knows of no lock; an operation with a lock's `dep` needs one |
+| `Timed.late` | the clock | no task can wait for it with a deadline |
+| `Seen.as_seen` | the audit, of operations that are declared to commute | the order in which a list was filled counts |
 | `Renamed.PLACE_NAMES` | the audit, of what an effect touches | an attribute is the field of its own name |
 
-All are asked from outside, between two operations: they look at slots (``_count``), make no operation and change
-nothing. `tests/house/test_primitives.py` compares the signatures of all primitives with these. `Lock`, from which most
-locks come, has `name`, `awaited`, `times_held` and `dep_map`.
+All are asked from outside, between two operations. So they read slots (``_count``, not the property ``count``, which
+would be an operation), make no operation and change nothing. A class has a face by having the method; it need not name
+the protocol as a base. `tests/house/test_primitives.py` compares the signatures of all primitives with these. `Lock`,
+from which most locks come, has `name`, `awaited`, `times_held` and `dep_map`.
+
+A gate that one task can hold shut says who that is, so a report can name the task:
+
+>>> from sugarbush import explore, spawn
+>>> from sugarbush.concurrency import current_task
+>>> from sugarbush.concurrency.lowlevel import Operation, perform
+>>> class Gate:
+...     def __init__(self):
+...         self.name, self.keeper = "gate", current_task()
+...     def awaited(self, task):
+...         return {self.keeper: "kept shut by {}"}
+>>> def is_open(gate, _task):
+...     return gate.keeper is None
+>>> PASS = Operation("pass_gate", ready=is_open, alike=True, local=True)
+>>> def program():
+...     gate = Gate()
+...     perform(PASS, gate)             # the keeper waits for itself
+>>> print(explore(program, executions=1).failures[0].failure.headline)
+deadlock: a circle of waits (main -> main)
 """
 
 from __future__ import annotations
@@ -33,58 +53,67 @@ R = TypeVar("R")
 
 
 class Named(Protocol):
-    """What an operation can be done to."""
+    """What an operation can be done to: any object, best with a name."""
 
     name: str
-    """How reports call it. A plain attribute: a property would run code of the program, see `waiting.label`."""
+    """What reports call the object; without it they say the name of the class. A plain attribute: a property would run
+    code of the program in the middle of a report (`waiting.label` says what is done then)."""
 
 
 class Waitable(Protocol):
-    """What knows without whom a waiting task can never go on."""
+    """An object that knows which tasks a waiting task depends on."""
 
     def awaited(self, task: Task) -> Mapping[Task, str]:
-        """The tasks without each of which `task`, which waits for this, can never go on, in the order to tell them.
+        """The tasks that must do something before `task`, which waits for this object, can go on; {} if none is known.
 
-        With each stands how to say it, with ``{}`` for its name: "held by {}", "queued behind {}". Only who is
-        indispensable may be named. A semaphore has no such method, since anybody may call `up`: a circle through it
-        would be a false deadlock. A mutex names its owner.
+        The mapping has the `Task` objects as keys, in the order in which a report tells them, and under each the words
+        for it, with ``{}`` in place of the task's name: "held by {}", "queued behind {}".
+
+        Name a task only if no other one could do what is waited for. The engine takes the answer as proof: if the
+        tasks named wait for each other in a circle, it ends the execution with a deadlock. A mutex names its owner,
+        since only the owner can unlock it. A semaphore has no such method: any task may call `up`, so a circle of
+        waits through it may be a false deadlock.
         """
 
 
 class Explaining(Protocol):
-    """What can say more of a wait than for whom it is."""
+    """An object that can say more about a wait than the names of tasks."""
 
     def why_waiting(self, task: Task) -> list[str]:
-        """For a report: one line for each thing that `task` waits for here (the readers of a grace period, say)."""
+        """For a report: one line for each thing that `task` waits for here (each reader of a grace period, say)."""
 
 
 class Holdable(Protocol):
-    """What tasks hold."""
+    """An object that tasks can hold."""
 
     def times_held(self, task: Task) -> int:
-        """How often `task` holds it now, in any mode; not what it has only asked for."""
+        """How often `task` holds it now, in any mode. A task that waits for it does not hold it yet."""
 
 
 class Mapped(Protocol):
-    """What the lock validator knows as a lock."""
+    """An object that is a lock to the lock validator."""
 
     dep_map: LockMap
-    """Its lock class."""
+    """The validator's view of the lock, with its lock class."""
 
 
 class Timed(Protocol):
-    """What a task can wait for with a deadline (`concurrency.time.perform_timeout`)."""
+    """An object that a task can wait for with a deadline (`concurrency.time.perform_timeout`)."""
 
     name: str
     late: dict[int, None]
-    """The numbers of the tasks whose deadline has passed while they wait. An entry is its task's own."""
+    """The numbers (`Task.id`) of the tasks whose deadline has passed while they wait; a `ready` asks `time.late`. The
+    clock makes an entry, and the task that it is about takes it out: no other task looks at it."""
 
 
 class Seen(Protocol):
-    """What has more in it than operations can see: the order in which readers came, numbers that only count up."""
+    """An object that has more in it than operations can see: the order of its readers, numbers that only count up."""
 
     def as_seen(self) -> object:
-        """Its state as operations can see it, in plain data that can be compared."""
+        """Its state as operations can see it, in plain data: two states are the same if these are equal.
+
+        The audit makes two operations that are declared to commute in both orders and compares what this gives.
+        """
 
 
 class Renamed(Protocol):
@@ -100,12 +129,15 @@ def is_freed(obj: object) -> bool:
 
 
 def asked(obj: object, face: Callable[..., R]) -> Callable[..., R] | None:
-    """The method of `obj` that `face` names, to be called with the object; None if it has none, or was freed.
+    """The method of the class of `obj` that `face` names, to be called with `obj`; None if it has none, or was freed.
 
-    `face` is the method of a protocol, so a misspelt one is no name at all: ``asked(lock, Waitable.awaited)``.
+    `face` is the method of a protocol, as in ``asked(lock, Waitable.awaited)``. It was a text once, and a misspelt
+    text was silently no method.
     """
-    # In the class: a field of a Shared object may have any name, and to look at it would be an operation. Such a field
-    # is a property there and no method, so it does not answer for one. What was freed would fail as a use after free.
+    # Looked up in the class, never in the object: a field of a Shared object may have any name, and to read it
+    # would be an operation. In the class such a field is a property, which is not callable, so it is not taken for
+    # a face. An object that was freed is not asked at all: its method would touch it, and that is a use after free
+    # of nobody's.
     if POISONED in type(obj).__dict__:
         return None
     found: Any = getattr(type(obj), face.__name__, None)
@@ -113,7 +145,8 @@ def asked(obj: object, face: Callable[..., R]) -> Callable[..., R] | None:
 
 
 def dep_map_of(obj: object) -> LockMap | None:
-    """The lock class of `obj`, also of one that was freed; None if it is no lock to the validator."""
+    """The `dep_map` of `obj`, also of one that was freed; None if it is no lock to the validator."""
+    # Past the `__getattribute__` of a freed object, which would report a use after free that no task has made.
     try:
         found = object.__getattribute__(obj, "dep_map")
     except AttributeError:

@@ -14,10 +14,10 @@ from typing import Any
 from sugarbush.lockdep.outside import SugarbushError, spelt
 
 _DEEPEST = 32
-"""How many frames of an uncaught exception a report shows."""
+"""How many frames of an uncaught exception a report shows: the innermost ones."""
 _PLACE = re.compile(r" at [^ ]+\.py:[0-9]+")
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")
-"""What a default repr() says about where an object lies, which is another place each time."""
+"""The address in a default repr(), which is another one in each process: with it no two reports would be the same."""
 
 _TASK_NUMBER = re.compile(r"(?<=\S)#[0-9]+")
 """What tells tasks of one name apart (`task.own_name`)."""
@@ -47,7 +47,7 @@ class Kind(StrEnum):
 
 
 _ABOUT_TASKS = frozenset({Kind.DEADLOCK, Kind.LIVELOCK, Kind.STARVATION, Kind.STALL})
-"""The kinds whose headlines are the engine's own words about tasks, whether or not they can be switched off."""
+"""The kinds whose headlines are the engine's own words about tasks, also where no check has a name (a deadlock)."""
 
 
 class Failure(Exception):
@@ -58,6 +58,9 @@ class Failure(Exception):
     is the name of the task that showed it, `step` the number of the operation at which it did (both filled in by
     the runtime).
     """
+
+    # An `Exception`, so that it unwinds the task like one. A program that catches it has not undone it: the runtime
+    # has noted the failure before (`Runtime.stop`), and every further operation of any task raises `TaskKilled`.
 
     def __init__(self, kind: Kind, headline: str, detail: str = "", check: str | None = None) -> None:
         super().__init__(headline)
@@ -75,12 +78,12 @@ class Failure(Exception):
 
     @property
     def signature(self) -> tuple[str, str, str, int]:
-        """What two executions must agree on to have shown the same failure at the same step."""
+        """What two executions of one schedule must agree on to have shown the same failure at the same step."""
         return (self.kind.value, self.headline, self.task, self.step)
 
 
 def without_places(headline: str) -> str:
-    """The headline without where in the code it was, which another version of the same program may have elsewhere.
+    """The headline without places in the code, so that it can be compared with that of another version of the program.
 
     >>> without_places("BUG: KASAN: slab-use-after-free in node.slots by reader at tree/core/node.py:97")
     'BUG: KASAN: slab-use-after-free in node.slots by reader'
@@ -89,11 +92,18 @@ def without_places(headline: str) -> str:
 
 
 def same_failure(one: Failure | None, other: Failure) -> bool:
-    """The two are one finding: kind, check and headline agree; task and step may differ.
+    """Whether the two are one finding: kind, check and headline agree; task and step may differ.
 
-    In the headline of a check that has a name the numbers may differ too, but for those of lines: they say which page,
-    object or one of several alike tasks it was, and the bug shows itself on another one as well. Words without such a
-    name may be somebody's own, with a number that tells one condition from another.
+    In the headline of a check that has a name, numbers may differ too, except those of lines: they say which page,
+    object or which of several tasks that do the same it was, and the bug shows itself on any of them. A headline
+    without such a name may be the program's own words, where a number may tell one condition from another.
+
+    >>> leak = Failure(Kind.LEAK, "leak: 2 of node never freed", check="leak")
+    >>> same_failure(leak, Failure(Kind.LEAK, "leak: 5 of node never freed", check="leak"))
+    True
+    >>> own = Failure(Kind.CHECK, "check failed: slot 2 is empty")
+    >>> same_failure(own, Failure(Kind.CHECK, "check failed: slot 5 is empty"))
+    False
     """
     if one is None or one.kind is not other.kind or one.check != other.check:
         return False
@@ -109,14 +119,15 @@ def same_failure(one: Failure | None, other: Failure) -> bool:
 def uncaught(error: BaseException, by: str | None = None) -> Failure:
     """The failure of a task that raised `error`; the detail has its stack, innermost first.
 
-    `by` names the check that raised it, if it was one. How deep a recursion was is not in the words: that differs
-    between a run with and one without a recorder.
+    `by` names the check (the observer) that raised it, if it was one.
     """
     stack = [
         f"{frame.name} at {'/'.join(PurePath(frame.filename).parts[-2:])}:{frame.lineno}"
         for frame in reversed(traceback.extract_tb(error.__traceback__, limit=-_DEEPEST))
     ]
     words = _ADDRESS.sub(">", spelt(error))
+    # CPython adds to some of these where it happened ("... while calling a Python object"), and that depends on how
+    # deep the stack is, which differs between a run with a recorder and one without.
     if isinstance(error, RecursionError):
         words = "RecursionError: maximum recursion depth exceeded"
     failure = Failure(
@@ -127,12 +138,14 @@ def uncaught(error: BaseException, by: str | None = None) -> Failure:
 
 
 def ran_too_deep(failure: Failure | None) -> bool:
-    """A task has ended in a RecursionError."""
+    """Whether the failure is that a task has ended in a RecursionError."""
     return failure is not None and isinstance(failure.__cause__, RecursionError)
 
 
 class TaskKilled(BaseException):
-    """Unwinds a task whose execution has ended; never caught by programs."""
+    """Unwinds a task whose execution has ended, so that its `finally` blocks run. Programs must not catch it."""
+
+    # A BaseException, so that ``except Exception`` in a program does not stop the unwinding.
 
 
 class ConcurrencyError(SugarbushError):
@@ -148,4 +161,4 @@ class OutOfTime(ConcurrencyError):
 
 
 class BadSchedule(ConcurrencyError):
-    """A schedule is not readable, or it does not fit the program."""
+    """A schedule is not readable, or it does not fit the program: it was made of another program or version."""

@@ -11,7 +11,10 @@ from sugarbush.concurrency.core.runtime import active, current_task, domain
 
 
 class Propagation:
-    """What all full barriers of one execution share: each knows what those before it knew."""
+    """The object that all full barriers of one execution are done to: each knows what those before it knew."""
+
+    # One object for all tasks, so a reduced search tries both orders of two full barriers: which of them came first
+    # decides what each makes known. Read and write barriers concern their own task only, so theirs is the task.
 
     name = "memory"
 
@@ -43,12 +46,12 @@ def smp_wmb() -> None:
 
 
 def smp_mb__before_atomic() -> None:
-    """Orders what is before it against the atomic operation that follows; here always a full barrier."""
+    """Orders what is before it against the atomic operation that follows; here a full barrier, whatever follows."""
     smp_mb()
 
 
 def smp_mb__after_atomic() -> None:
-    """Orders the atomic operation before it against what follows; here always a full barrier."""
+    """Orders the atomic operation before it against what follows; here a full barrier, whatever came before."""
     smp_mb()
 
 

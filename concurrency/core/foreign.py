@@ -1,11 +1,12 @@
-"""Threads and locks of the operating system in a program that is explored: refused, since nobody explores them.
+"""Threads and locks of the operating system in a program that is explored: refused, since they are not explored.
 
-A task that starts a `threading.Thread` goes on while that runs, whatever the schedule says; a `threading.Lock` is no
-place where tasks switch. Either would be told as explored. Threads are refused in every execution. Locks cost more to
-see: a profile function hears every call, so some executions have one, the first among them.
+A task that starts a `threading.Thread` goes on while that thread runs, whatever the schedule says; and at a
+`threading.Lock` no other task is tried. The result would be told as explored although it is not. Threads are
+refused in every execution. Locks are harder to see: a profile function has to hear every call, which takes about
+five times as long, so only some executions have one, the first among them.
 
-Whose frame makes the call decides: the locks inside of `logging`, of `print`, of the import system and of libraries
-are none of the program's. `Settings(without=frozenset({"foreign"}))` allows all of it.
+Which frame makes the call decides: the locks inside of `logging`, `print`, the import system and libraries are not the
+program's. `Settings(without=frozenset({"foreign"}))` allows all of it.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from sugarbush.concurrency.core.task import OUTSIDE
 R_co = TypeVar("R_co", covariant=True)
 CHECK = "foreign"
 EVERY = 1024
-"""Every so-many-th execution is listened to, from the first one on.
+"""One execution in so many is listened to, from the first one on.
 
-It takes about five times as long, so this costs half of a per cent in a long exploration; with every 128th it was more
-than three.
+Such an execution takes about five times as long, so this costs half of a per cent in a long exploration. Every
+128th cost more than three.
 """
 
 _SPAWN = "spawn() starts a task"
@@ -68,7 +69,8 @@ _USES = _GIVES_BACK | {
     *("put", "put_nowait", "get", "get_nowait", "task_done", "empty", "full", "qsize"),
     *("start", "join", "submit", "map", "result", "exception", "shutdown"),
 }
-"""What is done to such an object that other threads could notice, or that could wait for them."""
+"""Methods by which a lock, queue, thread or future is used: calls that other threads could notice, or that could
+wait for them. To make such an object, or to print it, is allowed."""
 _LIBRARY = tuple(
     {
         os.path.join(path, "")
@@ -79,14 +81,15 @@ _LIBRARY = tuple(
         )
     }
 )
-# As frames spell it, whatever the spelling of the path that we were imported from.
+# Taken from a code object, so that it is spelt as in frames, also where the package was imported by another path.
 _HERE = os.path.dirname(os.path.dirname(checked.__code__.co_filename))
 _PACKAGES = tuple(
     os.path.join(os.path.dirname(_HERE), name, "")
     for name in ("concurrency", "lockdep", "tree", "vm", "stress")
 )
 _GLUE = frozenset({"contextlib.py"})
-"""Between a program and what it enters. Not functools: a cached_property takes a lock of its own, up to Python 3.11."""
+"""Files of the library whose frames are passed over to find who makes a call: `contextlib` stands between a program
+and the lock that it enters. Not functools: up to Python 3.11 a cached_property takes a lock of its own."""
 _SYNC = frozenset(
     {
         "threading.py",
@@ -100,24 +103,26 @@ _SYNC = frozenset(
         os.path.join("concurrent", "futures", "process.py"),
     }
 )
-"""Where the standard library keeps what threads and processes meet at."""
+"""Files of the library whose classes threads and processes synchronise by."""
 _LOCKDEP_THREADS = os.path.join(_PACKAGES[1], "python", "threads.py")
 _USER, _GLUES, _SYNCS, _OTHER = range(4)
 _files: dict[str, int] = {}
 _exploring: dict[int, int] = {}
-"""How many explorations each thread is inside of."""
+"""How many explorations each thread is inside of. Only their tasks are refused threads: another thread of the
+process (a test runner's, say) may start what it likes."""
 
 
 class Runs(Protocol[R_co]):
-    """A runtime."""
+    """A runtime: runs a program once."""
 
     def run(self, program: Callable[[], Any]) -> R_co:
         """Run the program once."""
 
 
 def run_heard(runtime: Runs[R_co], program: Callable[[], Any], number: int) -> R_co:
-    """Execution `number`: some are listened to, for locks of the operating system."""
-    # A profiler or debugger has the place; a coverage tool that traces has another one.
+    """Make execution `number`; in some of them, calls of locks of the operating system are listened for."""
+    # There is one profile function a thread, and it is not ours if a profiler is at work. (A coverage tool uses the
+    # trace function, which is another one.)
     if number % EVERY or sys.getprofile() is not None:
         return runtime.run(program)
     before = threading.getprofile()
@@ -174,14 +179,18 @@ def _is_task() -> bool:
     return rt.current is not OUTSIDE if rt.parallel else threading.get_ident() in _exploring
 
 
-# The whole room, since a runtime is more than one module; whose `_main` calls the function of a task stands in it.
+# The whole room, since a runtime is made of several modules, and `_main`, which calls the function of a task, is in
+# one.
 _RUNTIMES = os.path.join(_HERE, "runtimes", "")
 _ENGINE = os.path.join(_RUNTIMES, "threads.py")
-"""Who may start threads: the threaded runtime, for the tasks themselves."""
+"""The one file that may start threads while something is explored: the threaded runtime, whose tasks are threads."""
 
 
 def _heard(frame: FrameType, event: str, arg: Any) -> None:
-    """The profile function."""
+    """The profile function: hears each call of Python code ("call") and of C code ("c_call").
+
+    The locks themselves are C types, and those of `queue` and `threading` are seen by their methods' code.
+    """
     if event == "c_call":
         owner = getattr(arg, "__self__", None)
         if type(owner) in _C_LOCKS:
@@ -213,7 +222,7 @@ def _words(module: str, kind: str, call: str) -> str:
 
 
 def _kind_of(code: CodeType) -> int:
-    """Whose a piece of code is."""
+    """Whose code this is: the program's (_USER), glue, a class to synchronise by, or any other."""
     file = code.co_filename
     kind = _files.get(file)
     if kind is None:
@@ -228,31 +237,32 @@ def _classified(file: str) -> int:
     if library is not None:
         inside = file[len(library) :]
         return _GLUES if inside in _GLUE else _SYNCS if inside in _SYNC else _OTHER
-    # "<frozen importlib._bootstrap>", "<sugarbush.concurrency.memory.shared>"; what somebody compiles himself is
-    # "<string>".
+    # "<frozen importlib._bootstrap>" and "<sugarbush.concurrency.memory.shared>" are no programs; "<string>" and
+    # the like, which a program has compiled itself, are.
     if file.startswith(_PACKAGES) or file.startswith(("<frozen", "<sugarbush")):
         return _OTHER
     return _USER
 
 
 def _is_the_programs(frame: FrameType | None, owner: object) -> bool:
-    """The call was made by the program: by a frame of the user's, or by glue that one of those called."""
+    """Whether the program made the call: a frame of its own did, or glue that such a frame has called."""
     while frame is not None and _kind_of(frame.f_code) == _GLUES:
         frame = frame.f_back
     if frame is None or active.runtime is None or not checked(CHECK):
         return False
     if frame.f_code.co_name == "_main" and frame.f_code.co_filename.startswith(_RUNTIMES):
-        # A runtime calls the function of a task there, spawn(event.set); or it does something of its own.
+        # Here a runtime calls the function of a task, which may be the very method: spawn(event.set). Otherwise the
+        # call is the runtime's own.
         task = frame.f_locals.get("task")
         return owner is not None and getattr(getattr(task, "fn", None), "__self__", None) is owner
     return _kind_of(frame.f_code) == _USER
 
 
 def _refuse(frame: FrameType | None, what: str, instead: str, call: str = "") -> None:
-    """End the execution with an error, and exploration with it.
+    """End the execution, and the exploration, with an error.
 
-    The call is not made, so that nobody waits in it for ever; but one that gives a lock back is: the lock may be used
-    by others, later.
+    The call is not made, so that the task does not wait in it for ever. A call that gives a lock back is made: the
+    lock may be one that other parts of the process use later.
     """
     rt = active.runtime
     if rt is None or not checked(CHECK):

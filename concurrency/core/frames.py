@@ -1,14 +1,34 @@
-"""What a task keeps for itself: whether it would do the same once more, if nobody else does anything.
+"""The state of a task's own: whether a loop that spins would do the same once more, if no other task does anything.
 
-A loop that looks in vain for ever is told from one that counts its looks by what it has in its hands: `own_state` takes
-down where each of its frames stands, the values of their variables, and all that is reached from them. If two looks
-leave the same behind, the next one will do what the last one did. What cannot be seen is not taken for unchanged:
-`Hidden` is raised, and the caller has to take every look for a new one.
+A loop that looks in vain for ever has to be told from one that counts its looks and gives up. `own_state` takes
+down where each frame of the task stands, the values of its variables, and all that is reached from them. If that is
+equal at two `cpu_relax()`, then what the task does next is what it did before, so one more look can be left out:
 
-What lies on the value stack of a frame cannot be read: `bytecode` follows it. What a value leads to is in `reach`.
+>>> from sugarbush import explore
+>>> from sugarbush.concurrency import cpu_relax
+>>> def patient():
+...     while True:
+...         cpu_relax()
+>>> found = explore(patient, executions=1).failures[0].failure
+>>> found.headline, found.step
+('livelock: main can spin for ever, and no other task can go on', 3)
 
-Not seen: what lives in C (a clock, random numbers, files), and what another task changes without an operation after
-the state was taken down.
+The variable `looks` is another one each time, so this loop is followed to its end:
+
+>>> def impatient():
+...     looks = 0
+...     while looks < 5:
+...         cpu_relax()
+...         looks += 1
+>>> explore(impatient, executions=1).failures
+[]
+
+What cannot be seen is never taken for unchanged: `Hidden` is raised, and the caller takes every look for a new one.
+That costs executions (`Settings.looks`); the other way round a search would pass a loop that gives up.
+
+`bytecode` says what lies on the value stack of a frame, `reach` what a value leads to. Not seen at all are state
+that C code keeps (a clock, random numbers, files), and what another task changes without an operation after the
+state was taken down.
 """
 
 from __future__ import annotations
@@ -46,14 +66,15 @@ from sugarbush.concurrency.core.reach import (
 from sugarbush.lockdep.model import is_part
 
 MOST = 5000
-"""So many values are taken down; who has more in reach is taken for one that may have changed."""
+"""How many values are taken down at most: with more in reach the state counts as hidden. It bounds what one look
+costs."""
 
 
-class State:
-    """What a task had in its hands; two are equal if nothing that was seen differs.
+class OwnState:
+    """The state of a task's own at one moment; two are equal if nothing that was seen differs."""
 
-    It keeps all of it alive, so that an identity stands for one object.
-    """
+    # Many values are known by their `id` only. So what was seen is kept alive as long as the state is: else another
+    # object could get the same id, and two states that differ would be equal.
 
     __slots__ = ("_kept", "_seen")
 
@@ -62,16 +83,18 @@ class State:
         self._kept = kept
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, State) and self._seen == other._seen
+        return isinstance(other, OwnState) and self._seen == other._seen
 
     def __hash__(self) -> int:
         return hash(self._seen)
 
 
-def own_state(relaxing: FrameType, base: CodeType, function: Any, more: Iterable[object]) -> State:
-    """What a task has in its hands, whose innermost frame of the user's has called `relaxing`.
+def own_state(relaxing: FrameType, base: CodeType, function: Any, more: Iterable[object]) -> OwnState:
+    """The state of the calling task's own, in all its frames between `base` and `relaxing`; raises `Hidden`.
 
-    `base` is the code that called `function`, in which the task began; `more` are further values. Raises `Hidden`.
+    `relaxing` is the frame of the engine that the program called (`cpu_relax`), `base` the code of the engine that
+    called `function`, with which the task began. `more` are values that the engine keeps about the task, and
+    compares too.
     """
     taker = _Taker()
     taker.seen += more
@@ -87,23 +110,28 @@ def own_state(relaxing: FrameType, base: CodeType, function: Any, more: Iterable
         callee = frame
     if not _calls(function, callee):
         raise Hidden("the task was not begun by a function of Python")
-    return State(tuple(taker.seen), taker.kept)
+    return OwnState(tuple(taker.seen), taker.kept)
 
 
 def _calls(function: Any, callee: FrameType) -> bool:
-    """Whether a call of `function` runs `callee` directly, with nothing between that could count."""
+    """Whether a call of `function` runs `callee` directly, with no C code between that could have state of its own."""
     code = callee.f_code
     while isinstance(function, (partial, MethodType)):
         function = function.func if isinstance(function, partial) else function.__func__
     if isinstance(function, FunctionType):
         return function.__code__ is code
+    # next() of a generator runs the generator's frame; 0x20 is inspect.CO_GENERATOR.
     if function is builtins.next:
         return bool(code.co_flags & 0x20)
     return not isinstance(function, BuiltinFunctionType) and code.co_name in ("__init__", "__call__")
 
 
 class _Taker:
-    """Takes values down, one after the other."""
+    """Takes values down into `seen`, one after the other, depth first.
+
+    The order in which values are reached is the same for two states that are equal, so `seen` needs no structure:
+    it is a flat list, and an object that is reached again is its number there.
+    """
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
@@ -112,13 +140,14 @@ class _Taker:
         self._known: dict[int, int] = {}
 
     def frame(self, frame: FrameType, callee: FrameType) -> None:
-        """Where a frame stands and what its variables are; `callee` is the frame that it has called."""
+        """Take down where a frame stands and what its variables are; `callee` is the frame that it has called."""
         code = frame.f_code
         known = stacks(code)
         if known is None:
             raise Hidden("the bytecode is not understood")
         one, stack = known.at(frame.f_lasti)
         local = dict(frame.f_locals)
+        # `f_lasti` stands at the call, whose callable and arguments still lie on the stack: they are used up by it.
         if one.opname in CALLS:
             pops = 1 - pushes(one)
             if not any(self._named(tag, frame, local, callee) for tag in stack[-pops:][:2]):
@@ -142,7 +171,10 @@ class _Taker:
             self._names(code, frame.f_globals)
 
     def _named(self, tag: Tag, frame: FrameType, local: dict[str, Any], callee: FrameType) -> bool:
-        """Whether what a tag stands for is what has run `callee`."""
+        """Whether the value of this tag is the callable that has run `callee`.
+
+        Otherwise C code stands between (`map`, `sorted`), which may keep state of its own, an iterator say.
+        """
         what = tag[0]
         if what == "attr":
             return bool(tag[1] == callee.f_code.co_name)
@@ -152,7 +184,7 @@ class _Taker:
         return what in ("fast", "deref") and tag[1] in local and _calls(local[tag[1]], callee)
 
     def _iterator(self, loop: Loop, source: Tag, frame: FrameType, local: dict[str, Any]) -> None:
-        """Whether the variable of a loop says how far its iterator is."""
+        """Raise `Hidden` unless the variable of a loop tells how far its iterator is."""
         if loop.variable is None or loop.variable not in local:
             raise Hidden("how far a loop has come is not seen")
         if source[0] == "range" and "range" not in frame.f_globals and frame.f_builtins["range"] is range:
@@ -161,13 +193,18 @@ class _Taker:
                 return
         elif source[0] == "fast" and not loop.again and source[1] in local:
             values = local[source[1]]
+            # With one value twice in the list the variable does not tell at which of the two the iterator stands.
             same = loop.source_stays and type(values) in (list, tuple)
             if same and len({id(value) for value in values}) == len(values):
                 return
         raise Hidden("how far a loop has come is not seen")
 
     def _names(self, code: CodeType, scope: dict[str, Any]) -> None:
-        """The global variables that `code` names, and those of functions that stand in it."""
+        """Take down the global variables that `code` names, and those that functions inside of it name.
+
+        Of a module of the program that is named, its variables of all the names in `code`: ``config.limit``.
+        """
+        # Not all globals of the module: they may hold more than the loop can reach, and each look would cost as much.
         for name in code.co_names:
             if name in scope:
                 value = scope[name]
@@ -184,7 +221,7 @@ class _Taker:
                 self._names(constant, scope)
 
     def value(self, value: Any) -> None:
-        """One value, and all that is reached from it."""
+        """Take down one value, and all that is reached from it."""
         kind = type(value)
         seen = self.seen
         if len(seen) > MOST:
@@ -192,6 +229,7 @@ class _Taker:
         if kind in PLAIN:
             seen += (kind, value)
             return
+        # As text, because NaN is not equal to itself, and 0.0 is equal to -0.0.
         if kind is float:
             seen += (kind, value.hex())
             return
@@ -201,8 +239,8 @@ class _Taker:
             return
         self._known[id(value)] = -len(self._known)
         self.kept.append(value)
-        # A list that is made anew in each round is the same as the last one if the same is in it: which of the two it
-        # is cannot be told. An object that is not gone through is known by its identity only.
+        # A list that the loop makes anew in each round counts as the one before if the same is in it, or every such
+        # loop would differ from itself. An object that is not gone through is known by its identity only.
         seen += (kind, None if is_gone_through(value, kind) else id(value))
         if isinstance(value, (type, Enum)) or not is_users(kind.__module__):
             self._builtin(value, kind)
@@ -210,7 +248,7 @@ class _Taker:
             self._instance(value, kind)
 
     def _builtin(self, value: Any, kind: type) -> None:
-        """A value of a type that is not the user's."""
+        """Take down a value of a type that is not the program's: what is not known here is hidden."""
         if kind in CONTAINERS:
             self._container(value)
         elif kind is FunctionType:
@@ -238,6 +276,7 @@ class _Taker:
             if is_users(value.__module__):
                 self._class(value)
         elif kind is GeneratorType:
+            # One whose frame is on the task's stack is taken down as a frame; another one is suspended somewhere.
             if value.gi_frame is None or value.gi_frame not in self.frames:
                 raise Hidden("a generator is in reach")
         elif (
@@ -254,13 +293,15 @@ class _Taker:
             self._attributes(value, kind)
 
     def _container(self, value: Any) -> None:
+        """Take down what is in a container."""
         self.seen.append(len(value))
         if isinstance(value, dict):
             for key, item in value.items():
                 self.value(key)
                 self.value(item)
         elif isinstance(value, (set, frozenset)):
-            # Their order is that of hashes, so what is in them is taken down as a set, and must be seen at a glance.
+            # They have no order of their own, so they are compared as sets; what is in them must then be comparable by
+            # value, without being gone through.
             if not all(type(item) in PLAIN for item in value):
                 raise Hidden("a set of objects is in reach")
             self.seen.append(frozenset((type(item), item) for item in value))
@@ -271,6 +312,7 @@ class _Taker:
                 self.value(item)
 
     def _function(self, value: FunctionType) -> None:
+        """Take down what a function of the program would use if it were called: defaults, closure, globals."""
         if not is_users(value.__module__):
             return
         for part in (value.__defaults__, value.__kwdefaults__, value.__dict__):
@@ -282,8 +324,9 @@ class _Taker:
         self._names(value.__code__, value.__globals__)
 
     def _class(self, cls: type) -> None:
+        """Take down the attributes of a class of the program, and of its bases."""
         for name, part in vars(cls).items():
-            # What Shared keeps of its fields never changes; the module's own entries say nothing.
+            # What `Shared` keeps of its fields, and what Python itself puts into every class, never changes.
             kind = type(part)
             if name in NO_STATE or kind.__name__ in STATIC:
                 continue
@@ -295,13 +338,14 @@ class _Taker:
             self.value(base)
 
     def _instance(self, value: Any, kind: type) -> None:
-        """An object of a class of the user's."""
+        """Take down an object of a class of the program."""
         if not is_plain_class(kind):
             raise Hidden(f"a {kind.__name__} is in reach")
         self.value(kind)
         self._attributes(value, kind)
 
     def _attributes(self, value: Any, kind: type) -> None:
+        """Take down the attributes of an object, and its entries if its class derives from a container."""
         fields = shared_fields(kind)
         if isinstance(value, CONTAINERS):
             self._container(value)
@@ -311,7 +355,8 @@ class _Taker:
             except AttributeError:
                 continue
             if name in fields:
-                # Operations alone change the field; what it leads to may be changed without one.
+                # The value of a shared field is left out: only operations change it, and these are counted as changes
+                # (`Look.changed`, `Liveness._changes`). What a field leads to may be changed without an operation.
                 if type(item) not in PLAIN and type(item) is not float:
                     self.value(item)
             else:

@@ -21,10 +21,12 @@ no_failures: list[type[BaseException]] = []
 def from_outside(error: BaseException) -> bool:
     """Whether `error` was not raised by what the task does, so that it ends the exploration, not the execution.
 
-    A handler of a signal runs on top of whatever the thread does. One that is a Python function has a frame in the
-    traceback. Python's own one for Ctrl-C has none: its exception appears at an instruction that raises nothing, where
-    the interpreter looks for signals; a task's ``raise KeyboardInterrupt`` appears at a ``raise``.
+    A handler of a signal runs on top of whatever the thread does at the moment. A handler that is a Python function
+    has a frame in the traceback. Python's own handler for Ctrl-C has none: its exception appears at an instruction
+    that raises nothing, where the interpreter looks for signals, while a task's ``raise KeyboardInterrupt`` appears
+    at a ``raise``.
     """
+    # Interrupts do not derive from Exception; what does is always the program's own.
     if isinstance(error, Exception):
         return False
     if isinstance(error, tuple(no_failures)):
@@ -38,13 +40,14 @@ def from_outside(error: BaseException) -> bool:
         last, trace = trace, trace.tb_next
     if isinstance(error, KeyboardInterrupt) and last is not None and not _raises(last):
         return True
-    # Whoever turns Ctrl-C into sys.exit() has still been interrupted.
+    # A program that catches Ctrl-C and calls sys.exit() has been interrupted all the same.
     return error.__context__ is not None and from_outside(error.__context__)
 
 
 def _raises(trace: TracebackType) -> bool:
-    """The instruction at which `trace` ends is a ``raise``."""
-    # tb_lasti counts bytes; co_code has the instructions as they were compiled, not as the interpreter adapted them.
+    """Whether the instruction at which `trace` ends is a ``raise``."""
+    # tb_lasti counts bytes. co_code has the instructions as they were compiled; the interpreter replaces some by
+    # others as it goes (PEP 659), and those have no names in `dis.opmap`.
     return trace.tb_frame.f_code.co_code[trace.tb_lasti] in _RAISES
 
 

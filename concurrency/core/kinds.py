@@ -1,7 +1,7 @@
 """The words in which an operation is declared: accesses, meanings to lockdep and RCU, barriers, footprints, holds.
 
-`concurrency.core.operation.Operation` takes them and `concurrency.checks` reads them from there. Nobody keeps a list of
-operations, so a new primitive is right without being known anywhere.
+`Operation` takes them, and `concurrency.checks` reads them from there. There is no list of operations anywhere, so
+a new primitive works without being entered in one.
 """
 
 from __future__ import annotations
@@ -27,15 +27,20 @@ class Access(IntEnum):
     ACQ_REL = 6
     """Both (atomic read-modify-write)."""
     NONE = 7
-    """Touches no memory that a program could race on (locks, and marks in the event stream)."""
+    """Touches no memory that a program could race on: operations on locks, memory barriers, the end of a task."""
 
 
 READING = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
-"""What changes nothing."""
+"""The accesses that change nothing."""
 
 
 class Dep(IntEnum):
-    """What an operation means to the lock validator."""
+    """What an operation means to the lock validator; kernel: the calls of lock_acquire() and its like, lockdep.h,
+    v6.6.
+
+    The numbers up to 6 are done to a lock (`declared` compares with `IRQS_OFF`), those from 7 to 14 and 19 on to the
+    calling task.
+    """
 
     ACQUIRE = 0
     ACQUIRE_READ = 1
@@ -45,7 +50,6 @@ class Dep(IntEnum):
     RELEASE = 5
     DOWNGRADE = 6
     IRQS_OFF = 7
-    """This and all below: done to the calling task, not to a lock."""
     IRQS_ON = 8
     BH_OFF = 9
     BH_ON = 10
@@ -54,13 +58,13 @@ class Dep(IntEnum):
     SOFTIRQ_ENTER = 13
     SOFTIRQ_EXIT = 14
     WAIT_FOR = 15
-    """Waits until whoever holds the map is done; takes nothing."""
+    """Waits until the task that holds the object is done with it, and takes nothing (del_timer_sync)."""
     WAIT_FOR_WRITER = 16
-    """The same, for a reader."""
+    """The same, as a reader: waits for a writer only (read_seqcount_begin)."""
     SYNC = 17
-    """Waits until all readers of the map are done, as a grace period of SRCU does; takes nothing."""
+    """Waits until all readers of the object are done, as a grace period of SRCU does, and takes nothing."""
     RECLAIM_ENTER = 19
-    """This and the next: done to the calling task. It reclaims memory."""
+    """The calling task begins to reclaim memory; from here on it holds the pseudo-lock fs_reclaim."""
     RECLAIM_EXIT = 20
 
 
@@ -79,94 +83,106 @@ class Moment(IntEnum):
     """What an operation means to grace periods of RCU; `concurrency.rcu.order` says what that orders."""
 
     READER = 0
-    """A reader of plain RCU may begin or end; as for `Operation.region`."""
+    """A reader of plain RCU may have begun or ended: whether the task is one is looked up, as after `region`."""
     BEGINS = 1
-    """A reader begins that the result names."""
+    """A reader of SRCU begins; the result is its index."""
     ENDS = 2
-    """The reader that the argument names ends."""
+    """The reader of SRCU whose index is the argument ends."""
     WAIT = 3
-    """This and the next: a wait for a grace period begins, and ends."""
+    """A wait for a grace period begins, and with it the grace period: the first half of synchronize_rcu()."""
     WAITED = 4
+    """That wait, and its grace period, are over."""
     CALL = 5
-    """A callback is queued, for after a grace period that begins here."""
+    """A callback is queued, to run after a grace period that begins here."""
     CALLBACK = 6
-    """This and the next: a callback is called, and has returned."""
+    """A callback is called: its grace period is over."""
     CALLED = 7
+    """The callback has returned."""
     COOKIE = 8
-    """The result is the cookie of a grace period that begins no earlier."""
+    """The result is a cookie, for a grace period that begins here or later."""
     POLL = 9
-    """A cookie (the argument) is looked at; if the result is true, its grace period is over."""
+    """The argument is a cookie; if the result is true, its grace period is over."""
     BARRIER = 10
-    """This and the next: a wait for callbacks begins, and ends."""
+    """A wait for all callbacks that were queued before begins: rcu_barrier()."""
     BARRIER_OVER = 11
+    """That wait is over."""
     QUIESCENT = 12
-    """The task may pass here for one that has slept (Tasks RCU)."""
+    """To Tasks RCU the task has slept here, although it has not (or it runs its program's own code now)."""
 
 
 class Footprint(IntEnum):
-    """What an operation does to its place (the field that it names, else the whole object).
+    """What an operation does to its place: the field that it names, else the whole object.
 
-    Most operations need none of these: `local=True` gives READ or CHANGE by their access, and one that declares nothing
-    has ANYTHING. The others promise more: that some of them commute although they change the same attributes
-    (`concurrency.checks.dependence._COMMUTE`). `lowlevel.audit` makes both orders on copies, and compares.
+    Most operations declare none of these: `local=True` gives READ or CHANGE by their access, and one that declares
+    nothing has ANYTHING. The others promise more: that two operations *commute* (both orders lead to the same state)
+    although they change one object. Which pairs do stands in `concurrency.checks.dependence`; `lowlevel.audit` makes
+    both orders on copies, and compares.
     """
 
     READ = 0
-    """Looks at it."""
+    """Looks at its place and changes nothing."""
     CHANGE = 1
-    """May change it."""
+    """May change its place."""
     READER_BEGINS = 2
-    """A reader of RCU: only grace periods that begin see whether it is open."""
+    """A reader of RCU begins. It matters whether a grace period begins before that or after: only one that begins
+    after finds the reader open and waits for it. To all else that RCU does it makes no difference (under strong
+    memory; see `dependence._COMMUTE_WEAKLY`)."""
     READER_ENDS = 3
-    """As that, but a grace period that begins before waits for nothing, and one that begins after finds nothing: only
-    the end of one sees it."""
+    """A reader of RCU ends. It matters to an operation that waits for the end of a grace period, or looks whether
+    one is over. It does not matter whether a grace period *begins* before or after it: either way there is nothing
+    left that this one has to wait for."""
     GRACE_BEGINS = 4
-    """A grace period: it finds the readers that are open."""
+    """A grace period begins: it finds the readers that are open."""
     GRACE_ENDS = 5
-    """Waits until the readers that it has found have ended."""
+    """Waits until the readers that a grace period has found have ended."""
     GRACE_LOOKS = 6
-    """Sees which grace periods have begun, and which are over."""
+    """Looks at which grace periods have begun, and which are over."""
     SHARES = 7
-    """Takes a rw_semaphore or rwlock for reading, or gives it back: only writers see that."""
+    """Takes a rw_semaphore or rwlock for reading, or gives it back: readers cannot tell in which order they did."""
     LEAVES_QUEUE = 8
-    """A reader that waited goes on: as `SHARES`, but a read trylock fails while anybody waits, so it sees this."""
+    """A reader that waited in the queue goes on: as `SHARES`, except that a read trylock depends on it (that fails
+    while any task waits)."""
     TRIES = 9
-    """A read trylock."""
+    """A read trylock: as `SHARES`, except that `LEAVES_QUEUE` decides whether it fails."""
     NOTHING = 10
-    """Touches no place: a join is ordered by the end of the task, a new object is known to nobody, and a task starts
-    without an operation. But what the task does from here to its next operation belongs to it, and no operation says
-    what it looks at on the way: an attribute of an object that another task frees, say. So it comes before or after
-    whatever may touch anything, and commutes with the rest."""
+    """Touches no place. A join is ordered by the end of the task that it waits for, a new object is known to no other
+    task, the start of a task is no operation. But the code from here to the task's next operation belongs to this one,
+    and no operation says what that looks at: an attribute of an object that another task frees, say. So it depends on
+    whatever may touch anything, and commutes with all else."""
     ANYTHING = 11
     """May look at and change any place."""
     FREES = 12
-    """Makes every later touch of an object a failure, also one that is no operation: depends on everything, as
-    `ANYTHING` does. But no operation on another object waits for what it changes."""
+    """Makes every later touch of an object a failure, also a touch that is no operation; so it depends on
+    everything, as `ANYTHING` does. Unlike that it makes no operation on another object ready or unready."""
     PLACES = 13
-    """What it says itself (`Operation.touches`): the relation, which is asked of kinds of operations, never has it."""
+    """The places that `Operation.touches` names. The dependence relation never sees it: that is asked about kinds of
+    operations, and the places are known only right before an operation takes effect."""
 
 
 DERIVED = frozenset({Footprint.READ, Footprint.CHANGE, Footprint.ANYTHING, Footprint.PLACES})
-"""What follows from `access`, `local` and `touches`: to declare it by hand could only contradict them."""
+"""Footprints that follow from `access`, `local` and `touches`. Declared by hand they could only contradict those,
+so they are refused."""
 
 
 class Hold(IntEnum):
-    """What its task holds of the object after an operation. A loop that takes and gives back has changed nothing.
+    """How an operation changes what its task holds of the object.
 
-    Only `concurrency.runtimes.liveness` asks, of tasks that spin. One with a `dep` of a lock has it from that.
+    `concurrency.runtimes.liveness` asks, about tasks that spin: a look that takes something and gives it back has
+    changed nothing, so the next look will be the same. An operation with the `dep` of a lock has its `hold` from that
+    (`operation._HELD`).
     """
 
     TAKES = 0
-    """One more."""
+    """The task holds one more."""
     GIVES = 1
-    """One less."""
+    """The task holds one less."""
     TRIES = 2
-    """One more if its result is true; else it has only looked."""
+    """One more if the result is true; otherwise the task has only looked."""
     ASKS = 3
-    """One more if its result is true; else its task stands in a queue, so it has changed that."""
+    """One more if the result is true; otherwise the task stands in a queue now, and that is a change."""
     IF_TRUE = 4
-    """It has changed something for good if its result is true; else it has only looked."""
+    """A lasting change if the result is true; otherwise the task has only looked."""
     KEEPS = 5
-    """As much as before, and that is all that there is to it."""
+    """The task holds as much as before, and nothing else has changed for other tasks."""
     CHANGES = 6
-    """It does more than to take or give back: the number of a sequence counter is another after it."""
+    """More is changed than what the task holds: a sequence counter has another number afterwards."""

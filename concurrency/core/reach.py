@@ -1,4 +1,8 @@
-"""Which values of a program can be gone through: whose class they are of, and what of it holds state."""
+"""Which values of a program `frames` goes through, and in which attributes of them there is state.
+
+The line is drawn between the program and all else: of an object of the program's own classes every attribute counts;
+the engine's objects change by operations only, which are counted as such, and the library's are not gone through.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from typing import Any
 from sugarbush.lockdep.model import is_part
 
 ENGINE = ("sugarbush.concurrency", "sugarbush.lockdep", "greenlet")
+# `float` is not among the plain types: NaN is not equal to itself (`frames` takes the text).
 PLAIN = (int, str, bytes, bool, complex, type(None), type(Ellipsis), type(NotImplemented), range)
 STATIC = frozenset(
     [
@@ -22,7 +27,9 @@ STATIC = frozenset(
         "classmethod_descriptor",
     ]
 )
+"""Types of what Python puts into classes; none of it changes."""
 CONTAINERS = (list, tuple, dict, set, frozenset, deque, bytearray)
+# Attributes of classes that Python, abc, typing, dataclasses and `Shared` make when the class is made.
 NO_STATE = frozenset(
     [
         "__module__",
@@ -51,6 +58,9 @@ NO_STATE = frozenset(
 
 
 def is_gone_through(value: Any, kind: type) -> bool:
+    """Whether a value counts by what is in it, not by which object it is: two lists with the same in them are the
+    same.
+    """
     if kind in CONTAINERS or kind in (MethodType, CellType, partial):
         return True
     if kind is FunctionType:
@@ -60,17 +70,19 @@ def is_gone_through(value: Any, kind: type) -> bool:
 
 @lru_cache(maxsize=1024)
 def is_users(module: str | None) -> bool:
-    """Whether a module of this name is a part of the program: neither the library's nor ours."""
+    """Whether a module of this name is a part of the program: neither of the standard library nor of the engine."""
     module = module or ""
     return not is_part(module, ENGINE) and module.partition(".")[0] not in sys.stdlib_module_names
 
 
 @lru_cache(maxsize=1024)
 def is_plain_class(kind: type) -> bool:
-    """All that an object of this class holds is its attributes, and what its container holds.
+    """Whether an object of this class holds nothing but its attributes, and its entries if it is a container.
 
-    A class that was made in C has room for something else.
+    A class made in C may have fields of its own in the memory of its objects. They cannot be seen, but their size can:
+    the object is larger than its base and its own slots account for.
     """
+    # `__flags__ >> 9 & 1` is Py_TPFLAGS_HEAPTYPE, which classes that a program makes have, those of C mostly not.
     for base in kind.__mro__:
         if base is object or base in CONTAINERS:
             continue
@@ -89,7 +101,7 @@ _POINTER = tuple.__itemsize__
 
 @lru_cache(maxsize=1024)
 def slots(kind: type) -> tuple[str, ...]:
-    """The attributes of an object that do not stand in its dictionary."""
+    """The attributes of an object that stand in slots, without what weak memory keeps there (`Shared._memory`)."""
     return tuple(
         name
         for base in kind.__mro__
@@ -100,7 +112,8 @@ def slots(kind: type) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def shared_fields(kind: type) -> frozenset[str]:
-    """The slots of an object of `Shared` that operations change, and nothing else."""
+    """The slots of an object of a `Shared` class that only operations change; empty for any other class."""
+    # By the name of the metaclass's module: `memory` stands above this room, so it cannot be imported here.
     fields = getattr(kind, "_fields", None)
     if type(type(kind)).__name__ != "type" or type(kind).__module__ != "sugarbush.concurrency.memory.shared":
         return frozenset()

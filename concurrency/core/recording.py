@@ -1,7 +1,8 @@
-"""Objects that tell which of their attributes are read and set: what the audit watches by.
+"""Objects that tell which of their attributes are read and set: the audit watches a program by them.
 
-An object that is watched gets a class of the same layout, which tells `current.watch` of each access; when the
-execution is over it gets its own back.
+An object that is watched gets another class of the same layout (`make_recording`), whose `__getattribute__` and
+`__setattr__` tell `current.watch` of each access. When the execution is over it gets its own class back. So nothing
+has to be changed in the program, and without an audit nothing costs anything.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from sugarbush.lockdep.model import is_part
 
 CONTAINERS = (list, dict, set, deque)
 DEPTH = 3
+"""How deep containers inside of containers are gone through (`spell_out`); deeper ones count by their identity."""
 _HEAP_TYPE = 1 << 9
+"""Py_TPFLAGS_HEAPTYPE: the class was made by a class statement, so that `__class__` can be set to a subclass."""
 ENGINE = ("sugarbush.concurrency", "sugarbush.lockdep", "greenlet", "hypothesis", "_pytest", "pytest")
 _OUR_ROOMS = ("sugarbush.concurrency.locks", "sugarbush.concurrency.waits", "sugarbush.concurrency.time")
 """The rooms of primitives: a new one is watched by where it lies (`tests/.../runtimes/test_audit_watches.py`)."""
@@ -44,7 +47,7 @@ def _is_ours(module: str) -> bool:
 
 
 class Watch(Protocol):
-    """Who wants to know."""
+    """What is told of each access, if it is `listening`: the audit."""
 
     listening: bool
 
@@ -55,33 +58,36 @@ class Watch(Protocol):
         """An attribute was set."""
 
     def elsewhere(self) -> AbstractContextManager[None]:
-        """What happens in the block is not told."""
+        """A block inside of which no access is told."""
 
 
 class _Current:
-    """Who watches now."""
+    """Holds the one that watches now, if any. An attribute of an object, so that all modules see it change."""
 
     watch: Watch | None = None
 
 
 current = _Current()
 recorded: dict[type, type] = {}
-"""For each class the one that notes what is read and set; the class itself where there can be none."""
+"""For each class its recording class, or the class itself where there can be none; a recording class is its own."""
 
 
 def make_recording(cls: type) -> type:
-    """A subclass of the same layout, which tells the watch of each access."""
+    """A subclass of `cls` of the same layout, which tells the watch of each access; `cls` itself if there can be
+    none.
+    """
     module = cls.__module__
     if (
         not cls.__flags__ & _HEAP_TYPE
         or issubclass(cls, (type, Enum, tuple, BaseException, Operation, *CONTAINERS))
-        # What is compared by value is a value; what looks after its own attributes cannot be looked after.
+        # An object that is compared by value counts as a value. One that has its own way of finding attributes would
+        # lose it, since the recording class puts another one in front.
         or cls.__eq__ is not object.__eq__
         or cls.__getattribute__ is not object.__getattribute__
         or cls.__setattr__ is not object.__setattr__
         or "__getattr__" in {name for base in cls.__mro__ for name in base.__dict__}
-        # A class made by `exec` with globals that have no __name__ says that it is one of the builtins; those are not
-        # on the heap.
+        # A class made by `exec` with globals that have no `__name__` claims to be of the module builtins. It is
+        # watched: the true builtins are no heap types, and were sorted out above.
         or (module != "builtins" and module.partition(".")[0] in sys.stdlib_module_names)
         or (is_part(module, ENGINE) and not _is_ours(module))
     ):
@@ -97,8 +103,8 @@ def make_recording(cls: type) -> type:
         return value
 
     def put(obj: object, name: str, value: Any) -> None:
-        # A lock that sleeps adds 0 to it (`concurrency.locks.lock`). Only the task itself sets it, so what leaves it
-        # as it is does so in every order.
+        # A sleeping lock adds 0 to the `preempt_count` of its task (`count` in `locks.lock.owned_operations`). Only
+        # the task itself changes that, so a set that leaves it as it is does so in every order, and is no change.
         stays = name == "preempt_count" and getattr(obj, name, None) == value
         object.__setattr__(obj, name, value)
         watch = current.watch
@@ -123,7 +129,7 @@ def make_recording(cls: type) -> type:
 
 
 def _own_questions(cls: type) -> Iterator[tuple[str, Any]]:
-    """The methods that answer about the calling task only (`of_oneself`)."""
+    """The methods of a class that answer about the calling task only (`runtime.of_oneself`), the bases' first."""
     for base in reversed(cls.__mro__):
         for name, member in base.__dict__.items():
             if getattr(member, "of_oneself", False):
@@ -131,7 +137,7 @@ def _own_questions(cls: type) -> Iterator[tuple[str, Any]]:
 
 
 def _unheard(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that nobody watches: what others change does not change its answer."""
+    """The method, made so that its accesses are not told: what other tasks change does not change its answer."""
 
     def call(*args: Any, **how: Any) -> Any:
         watch = current.watch
@@ -144,7 +150,7 @@ def _unheard(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_empty(cell: CellType) -> bool:
-    """The variable has no value yet."""
+    """Whether the variable of a closure has no value yet."""
     try:
         cell.cell_contents  # noqa: B018
     except ValueError:
@@ -153,7 +159,7 @@ def is_empty(cell: CellType) -> bool:
 
 
 def class_of(obj: object) -> type:
-    """The class of an object as the program wrote it."""
+    """The class of an object as the program has it, also while the object is watched."""
     cls = type(obj)
     return cls.__base__ or cls if recorded.get(cls) is cls and "__getattribute__" in cls.__dict__ else cls
 
@@ -162,7 +168,7 @@ _data: dict[tuple[type, str], bool] = {}
 
 
 def is_data(obj: object, name: str) -> bool:
-    """The name is that of a value that the object itself holds, not of a method or a property."""
+    """Whether the attribute is a value that the object itself holds, not a method or a property."""
     key = type(obj), name
     found = _data.get(key)
     if found is None:
@@ -174,21 +180,23 @@ def is_data(obj: object, name: str) -> bool:
 
 
 def has_entries(obj: object, name: str) -> bool:
-    """The attribute is a dictionary of entries by the numbers of tasks, of which each task looks at its own only.
+    """Whether the attribute is a dictionary with one entry a task, under its number, at which only that task looks.
 
-    That is `late` of what tasks wait for with a deadline (`concurrency.core.faces.Timed`). A task takes its entry
-    out after `del_timer_sync`, an operation on the clock; others make and take theirs meanwhile. The entries are
-    watched one by one, so what would be wrong is still found: an entry that the clock makes after the task has taken
-    it out.
+    That is `late` of objects that tasks wait for with a deadline (`faces.Timed`). The task takes its entry out
+    after `del_timer_sync`, which is an operation on the clock, not on this object; other tasks make and take out
+    theirs meanwhile. As one attribute that would be reported. So the entries are watched one by one, and what would
+    be wrong is still found: an entry that the clock makes after the task has taken it out.
     """
     return name == "late" and any(_is_ours(base.__module__) for base in type(obj).__mro__)
 
 
 def spell_out(value: Any, task: Task | None, depth: int = DEPTH) -> Any:
-    """What a value is, so that two moments can be compared; without what is `task`'s own in dictionaries.
+    """A value in a form in which two moments can be compared; containers are gone through `depth` levels deep.
 
-    An entry under a task is that task's own.
+    The entry of a dictionary under `task` is left out: an entry under a task is that task's own.
     """
+    # Objects count by identity: the audit watches their attributes by themselves. A set and a dictionary have no order
+    # here, a list has.
     kind = type(value)
     if kind is dict:
         return frozenset(
@@ -210,7 +218,7 @@ def _inner(value: Any, task: Task | None, depth: int) -> Any:
 
 
 def state_of(obj: Any) -> object:
-    """All that an object holds."""
+    """All values that an object holds, by the names of its attributes in a fixed order, as `spell_out` gives them."""
     names = sorted(
         {name for base in type(obj).__mro__ for name in base.__dict__ if is_data(obj, name)}
         | set(getattr(obj, "__dict__", ()))

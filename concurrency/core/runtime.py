@@ -1,7 +1,17 @@
 """The face between primitives and whatever runs them.
 
-A primitive is written once. It calls `step` or `perform`; the runtime that is active decides when the calling task
-goes on. `active.runtime` is None when no program runs: primitives then act at once, for the one task `OUTSIDE`.
+A primitive is written once, and works under every runtime. It calls `step` or `perform`; the runtime that is active
+decides when the calling task goes on. `active.runtime` is None when no program runs: primitives then act at once, for
+the one task `OUTSIDE`, and an operation that would have to wait raises `WouldBlock`.
+
+>>> from sugarbush import Mutex
+>>> mutex = Mutex("m")
+>>> mutex.lock()                        # no program runs: it is taken at once
+>>> try:
+...     mutex.lock()
+... except WouldBlock as error:
+...     print(error)
+mutex_lock would wait for ever: no other task runs, and the object is <Mutex m: held by outside>
 """
 
 from __future__ import annotations
@@ -21,30 +31,38 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 POISONED = "_is_poisoned"
-"""Stands in the class of an object that was freed (`concurrency.memory.slab`): nobody but a task may touch it."""
+"""An attribute that stands in the class of an object that was freed (`memory.slab._poisoned`). The engine asks for it
+before it touches an object for a report: only a touch by a task is a use after free."""
 
 
 class Watcher(Protocol):
-    """What operations can wait for, and what anything that a task does may make ready."""
+    """An object on which tasks wait for something that any operation of any task may bring about.
+
+    A grace period of RCU is one: it may end whenever a task turns preemption on, and that is an operation on the task.
+    """
 
     def looked(self, task: Task, op: Operation) -> bool:
-        """`op` of `task` has taken effect, or `task` waits for it; gives whether somebody may go on now."""
+        """`op` of `task` has taken effect, or `task` waits in it now. True if a task that waits here may go on by
+        that.
+
+        The runtime then asks `ready` again for all that wait for this object.
+        """
 
 
 class Runtime(Protocol):
     """What a primitive may ask of the runtime that runs it."""
 
     tracing: bool
-    """Somebody wants tracepoints."""
+    """An observer hears tracepoints."""
 
     without: frozenset[str]
     """Names of the checks that are switched off."""
 
     parallel: bool
-    """Other tasks go on while an observer looks at the program."""
+    """Tasks are threads, so others go on while an observer looks at the program."""
 
     hushed: bool
-    """The calling thread is inside `quiet()` (only where tasks run in parallel)."""
+    """The calling thread is inside `quiet()`; used only where `parallel` is true."""
 
     domains: dict[Callable[[], Any], Any]
     """What `domain` has made in this execution."""
@@ -63,64 +81,69 @@ class Runtime(Protocol):
         """The task that is calling."""
 
     def step(self, op: Operation, obj: object) -> None:
-        """Announce an operation that never blocks; returns when the caller may make its effect."""
+        """Announce an operation that never waits; returns when the caller may make its effect."""
 
     def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
         """Wait until `op` is ready, let it take effect, and return its result. The effect is atomic."""
 
     def load(self, op: Operation, obj: Any) -> Any:
-        """`step`, and what the word of the operation holds as far as the caller can tell (weak memory)."""
+        """`step`, and the value of the attribute `op.word`, which under weak memory may be an older one, by choice."""
 
     def store(self, op: Operation, obj: Any, value: Any) -> None:
-        """`step`, and set the word of the operation."""
+        """`step`, and set the attribute `op.word`."""
 
     def made(self, obj: object) -> None:
         """The caller has made an object of a slab cache, which no other task knows yet."""
 
     def relax(self) -> None:
-        """The calling task spins: it goes on once another one has done something."""
+        """The calling task spins (`cpu_relax`): if its next look would be the same, it waits for a change by
+        another.
+        """
 
     def choose(self, n: int, label: str) -> int:
-        """A choice in range(n) that the program does not determine: it is recorded in the schedule."""
+        """A choice in range(n) that the program does not determine; it is recorded in the schedule, `label` only
+        told.
+        """
 
     def domain(self, factory: Callable[[], T]) -> T:
-        """The one object that `factory` made for this execution (an RCU domain, a slab's counters)."""
+        """The one object that `factory` makes for this execution, made at the first call (an RCU domain, say)."""
 
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
         """Start a task."""
 
     def waits(self, task: Task) -> bool:
-        """`task` has announced an operation that cannot take effect now."""
+        """Whether `task` has announced an operation that cannot take effect now."""
 
     def asleep(self, task: Task) -> bool:
-        """`task` waits for something, and keeps no CPU by that."""
+        """Whether `task` waits and has left its CPU: in any operation but one that `spins`."""
 
     def watch(self, watcher: Watcher) -> None:
-        """From now on `watcher` is told what tasks do."""
+        """Call `watcher.looked` after each `perform` and at the end of each task, from now on."""
 
     def unwatch(self, watcher: Watcher) -> None:
-        """Undoes `watch`."""
+        """Undo one `watch`."""
 
     def alarm(self, operations: int, ring: Callable[[], None]) -> None:
         """Have `ring` called after so many operations; a `Failure` that it raises ends the execution."""
 
     def trace(self, event: str, fields: dict[str, object]) -> None:
-        """Record a tracepoint."""
+        """Tell observers of a tracepoint."""
 
     def finds_held(self, lock: Any, *, tries: bool) -> bool | None:
-        """Whether the calling task sees that somebody holds a `Spinlock`; None if it has one value for all tasks.
+        """Whether the calling task, which may see an older value, sees that a `Spinlock` is held (weak memory only).
 
-        If it `tries` to take the lock, False says that it may: it has not looked at older values that say so, too.
+        None under other memory models, where all tasks see one value: the caller then looks itself. With `tries` the
+        task is going to take the lock if the answer is False. That needs the newest value, so no older one says False.
         """
 
     def might_alloc(self, gfp: int) -> None:
         """Tell the lock validator that the calling task may allocate with these flags here."""
 
     def stop(self, failure: Failure) -> None:
-        """The execution has failed: whatever tasks still do has no effect."""
+        """The execution has failed by `failure`: every further operation of a task raises `TaskKilled`."""
 
     def give_up(self, error: BaseException) -> None:
-        """The execution makes no sense: `run` raises `error`, even if the program swallows it."""
+        """The execution is worth nothing: `run` raises `error`, even if the program catches it where it is raised."""
 
 
 class _Active:
@@ -131,15 +154,16 @@ class _Active:
     def __init__(self) -> None:
         self.runtime: Runtime | None = None
         self.quiet = False
-        """An observer looks at the program from outside, so nobody's locks matter."""
+        """The caller is inside `quiet()`: assertions that it holds a lock do not apply to it."""
         self.outside: dict[Callable[[], Any], Any] = {}
+        """What `domain` has made while no program ran."""
 
 
 active = _Active()
 
 
 def _end_by(error: ConcurrencyError) -> None:
-    # The execution ends by it even if the program swallows what it calls raises.
+    # The execution ends by the error even if the program catches it.
     if active.runtime is not None:
         active.runtime.give_up(error)
 
@@ -150,7 +174,7 @@ refused.append(_end_by)
 def step(op: Operation, obj: object) -> None:
     """`Runtime.step`, or nothing when no program runs: the caller then makes the effect of `op` itself.
 
-    What is done most often asks `active.runtime` in place of this, and saves a call: the accessors of fields.
+    The accessors of fields, which are called most often, ask `active.runtime` themselves and save a call.
     """
     rt = active.runtime
     if rt is not None:
@@ -176,9 +200,10 @@ def at_once(op: Operation, obj: object, arg: Any = None) -> Any:
 
 
 def of_oneself(method: F) -> F:
-    """Mark a method that answers about the calling task only, whatever it looks at for that.
+    """Mark a method whose answer is about the calling task only: whether it holds a lock, say.
 
-    Other tasks cannot change the answer, so it needs no operation, and the audit does not watch it.
+    It may read what other tasks change (the list of all holders), but no other task can change the answer. So it
+    needs no operation, and the audit does not watch what it reads.
     """
     method.of_oneself = True  # type: ignore[attr-defined]
     return method
@@ -203,8 +228,10 @@ def domain(factory: Callable[[], T]) -> T:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Look at shared state from outside the program: no access in here is an operation."""
+    """A block in which an observer looks at shared state from outside the program: no access in it is an operation."""
     rt = active.runtime
+    # One thread runs all tasks: then nobody else looks at `active` meanwhile. Where tasks are threads only the calling
+    # one may become quiet, or operations of the others would get lost.
     if rt is not None and rt.parallel:
         was_hushed, rt.hushed = rt.hushed, True
         try:
@@ -222,7 +249,7 @@ def quiet() -> Iterator[None]:
 
 
 def looking_from_outside() -> bool:
-    """The caller is inside `quiet()`."""
+    """Whether the caller is inside `quiet()`."""
     rt = active.runtime
     return active.quiet if rt is None else rt.hushed
 
@@ -253,7 +280,7 @@ def check(condition: object, message: str) -> None:
     if not condition:
         fail(Failure(Kind.CHECK, f"check failed: {message}"))
     if condition is not True:
-        # A coroutine is true, whatever it would say.
+        # A coroutine is true, whatever it would return.
         check_ran(condition, "the condition of a check", type(condition))
 
 
@@ -285,6 +312,8 @@ def _task_result(obj: Task, _task: Task, _arg: Any) -> Any:
     return obj.returned
 
 
+# The end of a task (`END`) is done to the task itself, and is what makes a join of it ready. The searches order a join
+# after all that its task did by themselves (`strategies.trace`), so it needs no place (`Footprint.NOTHING`).
 JOIN = Operation(
     "join", ready=_task_done, alike=True, effect=_task_result, acquires=("end",), footprint=Footprint.NOTHING
 )

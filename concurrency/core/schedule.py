@@ -5,7 +5,13 @@ Text form, one token a choice, in the order in which they were made, with commas
 - ``2*17``: task 2 goes on and announces 17 operations before another task is chosen (``2`` alone means ``2*1``);
 - ``=1``: value 1 was chosen for something that is not a task (which allocation fails, say), in the segment before it.
 
-The text starts with the version of this form: ``s1:0*12,1*3,=1,0*5``.
+The text starts with the version of this form, so that a later one can be told from it:
+
+>>> schedule = Schedule.parse("s1:0*12,1*3,=1,0*5")
+>>> schedule.choices[1:3]
+(Segment(task=1, length=3), Datum(value=1))
+>>> schedule.switches
+2
 """
 
 from __future__ import annotations
@@ -16,6 +22,8 @@ from dataclasses import dataclass
 from sugarbush.concurrency.core.failure import BadSchedule
 
 VERSION = "s1:"
+# The digits are limited, since a schedule may come from a file of somebody else: int() of more than 4,300 digits
+# raises a ValueError of its own. ASCII, because without it \d stands for the digits of all scripts.
 _TOKEN = re.compile(r"(\d{1,9})(?:\*(\d{1,12}))?|=(\d{1,9})", re.ASCII)
 
 
@@ -51,7 +59,7 @@ class Schedule:
 
     @property
     def switches(self) -> int:
-        """How often another task goes on."""
+        """How often another task goes on: one less than there are segments."""
         return max(0, sum(isinstance(choice, Segment) for choice in self.choices) - 1)
 
     @classmethod

@@ -1,24 +1,54 @@
-"""What checks look at, as a reduced search has to know it: a look is a read by the operation after which it is made.
+"""Sights: what a check looks at and when, said so that a reduced search can keep the order of it.
 
-A check that looks at the state after an operation sees what others have changed by then. So the order of these changes
-and of that operation matters, although nothing that the operation itself does is touched by them. An observer says so
-by its *sight*: it sorts operations into kinds, and says which kinds see each other. The search takes operations that
-see each other for dependent. Then the values that a look reads are the same in all executions of a trace, and so is
-what it says.
+A check that looks at the state after an operation sees what other tasks have changed by then. So the order of that
+operation and of those changes matters to the check, even where it matters to nothing else, and a reduced search that
+leaves out one of the orders could miss a failure. A *sight* says so: it sorts operations into kinds, and says which
+kinds see each other. The search then takes operations that see each other for dependent, so what a look reads is the
+same in all executions that the search takes for equivalent, and so is what the check says.
 
-An observer that counts how many boxes are full whenever a lock is given back, and fails if there are too many, looks
-at every box in each `mutex_unlock`:
+Here a check counts how many boxes are full whenever the desk is counted. `COUNT` is declared to touch the desk alone,
+so nothing orders it against `FILL` of a box, and without a sight `dpor` makes one execution:
 
-    class Boxes(Sight):
-        bits = 2
+>>> from sugarbush import Failure, Settings, explore, spawn
+>>> from sugarbush.concurrency import Kind
+>>> from sugarbush.concurrency.lowlevel import Observer, Operation, perform
+>>> class Box:
+...     def __init__(self, name):
+...         self.name, self.full = name, False
+>>> class Desk:
+...     def __init__(self):
+...         self.name, self.boxes = "desk", [Box("a"), Box("b")]
+>>> def fill(box, _task, _arg):
+...     box.full = True
+>>> FILL, COUNT = Operation("fill", effect=fill, local=True), Operation("count", local=True)
+>>> def program():
+...     desk = Desk()
+...     for box in desk.boxes:
+...         spawn(perform, FILL, box)
+...     perform(COUNT, desk)
+>>> class AtMostOne(Observer):
+...     def performed(self, task, op, obj, arg, result):
+...         if op is COUNT and all(box.full for box in obj.boxes):
+...             raise Failure(Kind.CHECK, "both boxes are full")
+>>> result = explore(program, strategy="dpor", depth=3, settings=Settings(observers=lambda: [AtMostOne()]))
+>>> result.verdict.value, result.executions
+('unexplored', 1)
 
-        def kinds(self, op, obj):
-            return 1 if op is MUTEX_UNLOCK else 2 if op is FILL else 0
+With a sight the search tries both orders of `COUNT` and each `FILL`:
 
-        def sees(self, kinds):
-            return {0: 0, 1: 2, 2: 1}[kinds]
+>>> class Boxes(Sight):
+...     bits = 2                       # kind 1: looks at all boxes; kind 2: changes a box
+...     def kinds(self, op, obj):
+...         return 1 if op is COUNT else 2 if op is FILL else 0
+...     def sees(self, kinds):
+...         return {0: 0, 1: 2, 2: 1}[kinds]
+>>> class Says(AtMostOne):
+...     sight = Boxes()
+>>> result = explore(program, strategy="dpor", depth=3, settings=Settings(observers=lambda: [Says()]))
+>>> result.failures[0].failure.headline
+'both boxes are full'
 
-Whether that is all it looks at, and whether there are other operations that change it, `lowlevel.audit` verifies.
+Whether that is all the check looks at, and whether other operations change it, `lowlevel.audit` verifies.
 """
 
 from __future__ import annotations
@@ -31,37 +61,43 @@ if TYPE_CHECKING:
 
 
 class Sight:
-    """Of an observer whose words depend on the trace alone, as those of the lock validator: it sees no state.
+    """Base of all sights. As it is, it sees nothing: `TRACE`.
 
-    `kinds` gives the kinds of an operation that is about to be done, as bits of a number of at most `bits`; 0 says that
-    it is nothing to the checks. It may look at the state, and at what the observer has noted, if it counts these looks
-    among those of the operation: two operations of which one changes the other's kind must see each other before and
-    after. `sees` gives the kinds that an operation of these kinds sees, and is seen by: it must say the same from both
-    sides.
+    A kind is a bit of a number, and an operation may be of several kinds. Override `bits`, `kinds` and `sees`.
     """
 
     bits = 0
+    """How many kinds there are."""
 
     def kinds(self, op: Operation, obj: Any) -> int:  # noqa: ARG002
-        """The kinds of `op`, which is about to be done to `obj`."""
+        """The kinds of `op`, which is about to be done to `obj`; 0 if no look depends on it and it makes none.
+
+        This may look at the state, and at what the observer has noted, to tell the kinds. Those looks then count among
+        the looks of `op`: an operation that would change the kinds of `op` must see `op`, before the change and after.
+        """
         return 0
 
     def sees(self, kinds: int) -> int:  # noqa: ARG002
-        """The kinds whose operations must keep their order against one of these kinds."""
+        """The kinds whose operations must keep their order against an operation of these kinds.
+
+        It must be symmetric: if a kind sees another one, that one sees it.
+        """
         return 0
 
     def overlooks(self, op: Operation, attribute: str) -> bool:  # noqa: ARG002
-        """No look depends on what `op` changes in an attribute of this name: the audit asks before it complains."""
+        """Whether no look depends on what `op` changes in attributes of this name: the audit asks before it
+        complains.
+        """
         return False
 
 
 TRACE = Sight()
-"""Of observers that look at nothing but the operations of the execution and what these gave, in orders that a trace
-keeps: those of one task, and those on one object."""
+"""The sight of observers that look at operations and their results only, in orders that every equivalent execution
+has: the operations of one task, and those on one object. The lock validator is one."""
 
 
 class Sights:
-    """The sights of several observers as one: each has bits of its own."""
+    """The sights of several observers as one: each has bits of its own, one after the other."""
 
     def __init__(self, sights: Sequence[Sight]) -> None:
         self._of: list[tuple[Sight, int]] = []
@@ -74,25 +110,26 @@ class Sights:
         self._seen: dict[int, tuple[int, ...]] = {}
 
     def kinds(self, op: Operation, obj: object) -> int:
-        """See `Sight.kinds`."""
+        """The kinds that the sights give the operation, each shifted to its bits."""
         found = 0
         for sight, at in self._of:
             found |= sight.kinds(op, obj) << at
         return found
 
     def sees(self, kinds: int) -> int:
-        """See `Sight.sees`."""
+        """The kinds that must keep their order against these; the kinds of one sight never see those of another."""
         found = 0
         for sight, at in self._of:
             found |= sight.sees(kinds >> at & (1 << sight.bits) - 1) << at
         return found
 
     def overlooks(self, op: Operation, attribute: str) -> bool:
-        """See `Sight.overlooks`."""
+        """Whether one of the sights overlooks this."""
         return any(sight.overlooks(op, attribute) for sight, _ in self._of)
 
     def places(self, kinds: int) -> tuple[int, ...]:
         """The numbers of the bits that `sees` gives."""
+        # A search asks at each operation, and there are few different answers.
         found = self._seen.get(kinds)
         if found is None:
             seen = self.sees(kinds)
@@ -101,4 +138,4 @@ class Sights:
 
 
 NO_SIGHT = Sights(())
-"""Nobody looks."""
+"""No observer looks at anything."""

@@ -1,6 +1,7 @@
-"""Where in the user's code something happened: the innermost frames that are not ours.
+"""Where in the program something happened: the innermost frames that are neither the engine's nor the library's.
 
-Taking a place is cheap; spelling it is left to whoever prints it.
+A place is kept as a code object and an offset, which costs next to nothing; only a report that is printed turns it
+into ``file:line`` (`spell`). The lock validator takes one at each lock.
 """
 
 from __future__ import annotations
@@ -12,21 +13,23 @@ from sugarbush.concurrency.core.runtime import active
 from sugarbush.lockdep.model import RawFrame, Tracer, is_part, resolve, short_path
 
 GENERATED = "<sugarbush.concurrency.memory.shared>"
-"""The file name of the accessors of shared fields."""
+"""The file name in the code of the accessors of shared fields, which are compiled from text (`memory.field`)."""
 
 _tracer = Tracer(("sugarbush.concurrency", "sugarbush.lockdep"))
-"""Passes over frames of ours and those of the standard library, between a `with` statement and what it enters, say."""
+"""Tells the program's frames from others. Frames of the standard library may stand between two of the program: between
+a `with` statement and what it enters, say."""
 _files = _tracer.files
 _files[GENERATED] = False
 
 
 def place(skip: int = 1) -> RawFrame | None:
-    """The innermost instruction of the user's; None if there is none. The `skip` innermost frames are known ours."""
+    """The innermost instruction of the program; None if there is none. The `skip` innermost frames are passed over."""
     return place_in(sys._getframe(skip))
 
 
 def place_in(frame: FrameType | None) -> RawFrame | None:
-    """The innermost instruction of the user's, seen from `frame`; None if there is none."""
+    """The innermost instruction of the program in `frame` or its callers; None if there is none."""
+    # By file name, in a dictionary that `is_user` fills: this runs at each lock, and most frames are of few files.
     while frame is not None:
         code = frame.f_code
         user = _files.get(code.co_filename)
@@ -47,13 +50,15 @@ def spell(where: RawFrame | None) -> str:
 
 
 def caller() -> str:
-    """``file:line`` of the innermost frame of the user's; where the task was spawned if there is none in it."""
+    """``file:line`` of the innermost frame of the program; where the task was spawned if it runs no code of the
+    program.
+    """
     return spell(place(2) or _born())
 
 
 def born(fn: object) -> RawFrame | None:
-    """The place to keep for a task that runs `fn`: where it is spawned, if `fn` is not the user's own."""
-    # A bound method of a lock, a partial of one: no frame of the task will ever be the user's.
+    """The place to keep for a task that runs `fn`: the caller's, if no code of the program will run in the task."""
+    # That is so for a bound method of a lock or a partial of one: ``spawn(mutex.lock)``.
     module = getattr(fn, "__module__", "") or ""
     return place(2) if is_part(module, ("sugarbush.concurrency", "functools")) else None
 
@@ -64,9 +69,8 @@ def _born() -> RawFrame | None:
 
 
 def stack_of(frame: FrameType | None) -> tuple[str, ...]:
-    """All frames of a thread that are the user's, innermost first, one ``function at file:line`` a frame."""
-    # Frames of ours in the middle are passed over, too: a condition that wait_event() looks at has been called by
-    # somebody who waits.
+    """All frames of a thread that are the program's, innermost first, one ``function at file:line`` a frame."""
+    # Frames of the engine in the middle are passed over, too: wait_event() calls a condition of the program.
     found = []
     while frame is not None:
         if _tracer.is_user(frame):
@@ -76,7 +80,10 @@ def stack_of(frame: FrameType | None) -> tuple[str, ...]:
 
 
 def stack(skip: int = 0) -> tuple[str, ...]:
-    """The user's stack, spelt as by `stack_of`; `skip` callers are passed over. Where a task of ours was spawned."""
+    """The program's stack, as `stack_of` spells it, without the `skip` innermost callers.
+
+    If no code of the program runs in the task, it is the place where the task was spawned.
+    """
     found = stack_of(sys._getframe(1 + skip))
     if not found and (where := _born()) is not None:
         return (f"spawned at {spell(where)}",)

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class Sleep:
-    """Where tasks sleep: one by itself, or those of a wait queue (`concurrency.waits.wait.WaitQueue`).
+    """Where tasks sleep: the one of a task that sleeps by itself, or a wait queue (`waits.wait.WaitQueue`).
 
-    `asleep` has those whose state is not TASK_RUNNING, `late` the numbers of those whose deadline has passed.
+    `asleep` has the tasks whose state is not TASK_RUNNING; `late` is as in `faces.Timed`. The state of a task
+    stands here and not in the task, because it is what `schedule` waits for, and waiting is done to one object.
     """
 
     __slots__ = ("asleep", "late", "name")
@@ -34,6 +35,9 @@ class Task:
 
     Tasks are numbered in the order in which they are spawned; the function that is explored runs as task 0. A
     daemon task does not keep the execution going and may be waiting when it ends.
+
+    A task is equal to itself only, so it can be the key of a dictionary. Go through such a dictionary, which keeps the
+    order of insertion; never through a set of tasks, whose order differs from process to process.
     """
 
     __slots__ = (
@@ -75,7 +79,7 @@ class Task:
     )
 
     _look_at: ClassVar[Callable[[Task, str], Any]]
-    """Makes the operation that a look at a slot is: `concurrency.core.attribute`, which stands above and so sets it."""
+    """Reads an attribute by an operation; set by `core.attribute`, which imports this module."""
 
     def __init__(
         self, number: int, name: str, fn: Callable[..., Any], args: tuple[Any, ...] = (), daemon: bool = False
@@ -87,14 +91,16 @@ class Task:
         self.daemon = daemon
         self.ended = False
         self.born: RawFrame | None = None
-        """Where it was spawned, if no code of the user's runs in it (`spawn(mutex.lock)`)."""
+        """Where it was spawned, if no code of the program runs in it (`spawn(mutex.lock)`)."""
         self.returned: Any = None
         self.op: Operation | None = None
-        """The operation that the task has announced and that has not taken effect yet."""
+        """The operation at which the task was last left for another one, or had to wait. Whether it still waits in
+        it, the runtime says (`Runtime.waits`): it is not reset when the task goes on, which would cost a store an
+        operation."""
         self.obj: object = None
-        """What that operation is done to."""
+        """The object of that operation."""
         self.arg: Any = None
-        """With what argument, if the operation says by that what it touches (`Operation.touches`)."""
+        """The argument of the last operation with `touches`, which is called with it."""
         self.preempt_count = 0
         """How many spinlocks, disabled bottom halves and handlers the task is inside: above 0 it may not sleep."""
         self.rcu_nesting = 0
@@ -102,35 +108,37 @@ class Task:
         self.rcu_sched = 0
         """How many rcu_read_lock_bh() and rcu_read_lock_sched() the task is inside."""
         self.user_mode = False
-        """The task runs its program's own code: RCU does not watch it."""
+        """The task is inside `user_mode()`: Tasks RCU does not wait for it, and it may not begin a reader."""
         self.irqs_off = False
         self.bh_off = 0
         """How many local_bh_disable() are still to be undone."""
         self.in_softirq = False
         self.inside: tuple[tuple[str, RawFrame | None], ...] = ()
-        """What it is inside of, outermost first, and where that began; kept by `Sections` only."""
+        """The sections that it is inside of, outermost first, and where each began; only `checks.Sections` enters
+        them."""
         self.wait_queue: Sleep | None = None
-        """The queue that it has been put on by `prepare_to_wait`."""
+        """The queue on which `prepare_to_wait` has put it."""
         self.dozing = False
-        """It has said that it will sleep, and has not slept since."""
+        """It has said that it is about to sleep (`prepare_to_wait`, `set_current_state`), and has not slept since."""
         self.farewells: tuple[Callable[[], object], ...] = ()
-        """What it does when its function has returned, before its end: checks that look at what others change."""
+        """Called when its function has returned, before its end: checks that make operations, since they look at what
+        other tasks change."""
         self.sleep: Sleep | None = None
-        """Where it sleeps if it is on no queue."""
+        """Where it sleeps while it is on no queue; made when it is first needed."""
         self.spurious = 0
-        """How many of its waits have ended for no reason."""
+        """How many of its waits have ended for no reason (`Settings.spurious`)."""
         self.yielding = False
         """It offers its CPU (`cond_resched`): that another task goes on is no preemption."""
         self.has_looked = False
-        """It spins, and nothing has changed since it looked."""
+        """It spins, and nothing has changed since its last look."""
         self.spins = 0
-        """How often it has spun since it got anywhere."""
+        """How often it has spun since it last changed anything."""
         self.idle_spins = 0
         """How often it has looked again although nothing had changed."""
         self.look: Look | None = None
-        """What it has done since it spun last; None if it never did."""
+        """What it has done since its last `cpu_relax`; None if it has never called that."""
         self.kept = False
-        """Its last operation has written what was there already."""
+        """Its last atomic read-modify-write has left the value as it was."""
         self.context = TaskContext(name, number)
         """What the lock validator keeps about the task."""
         self.greenlet: Any = None
@@ -141,12 +149,14 @@ class Task:
 
     @property
     def done(self) -> bool:
-        """It has ended, at this moment; this orders nothing, as `join` does. An operation, see `attribute`."""
+        """Whether it has ended, at this moment. Reading it is an operation, and unlike `join` it orders nothing."""
         return bool(Task._look_at(self, "ended"))
 
     @property
     def result(self) -> Any:
-        """What its function has returned, None before that; this orders nothing, as `join` does."""
+        """What its function has returned, None before that. Reading it is an operation that, unlike `join`, orders
+        nothing.
+        """
         return Task._look_at(self, "returned")
 
     def __repr__(self) -> str:
@@ -163,9 +173,9 @@ def own_name(name: str, taken: dict[str, int]) -> str:
         >>> [own_name("deposit", taken), own_name("deposit", taken), own_name("deposit#2", taken)]
         ['deposit', 'deposit#2', 'deposit#2#2']
     """
-    # Written as lockdep writes the second class of a name (print_lock_name(), v6.6). The first keeps its name as it
-    # is: it has begun before anybody knows that there will be another, and most programs have one of each.
-    # The first keeps its name, which the simulated runtime sees to itself: it costs a call for each task else.
+    # Written as lockdep writes the second class of a name (print_lock_name(), v6.6). The first task keeps the bare
+    # name: when it begins it is not known whether there will be another, and most programs have one of each. The
+    # simulated runtime does that case itself (`Tasks._start`), which saves a call for each task.
     number = taken.get(name)
     if number is None:
         taken[name] = 1
@@ -179,12 +189,12 @@ def own_name(name: str, taken: dict[str, int]) -> str:
 
 
 MANY = 32
-"""From so many tasks on, what treats them together costs less than what goes through them."""
+"""From so many tasks on, bisecting a sorted list of tasks costs less than going through it."""
 task_number = attrgetter("id")
 
 
 def is_among(task: Task, tasks: Sequence[Task]) -> bool:
-    """Whether `task` is one of `tasks`, which stand by number."""
+    """Whether `task` is one of `tasks`, which are sorted by number."""
     if len(tasks) < MANY:
         return task in tasks
     at = bisect_left(tasks, task.id, key=task_number)
@@ -196,9 +206,9 @@ def _nothing() -> None:
 
 
 OUTSIDE = Task(0, "outside", _nothing)
-"""On whose behalf primitives act when no program runs."""
+"""The task that primitives act for when no program runs."""
 
 
 def role_of(task: Task) -> str:
-    """What the function of a task is, in a message."""
+    """What a message calls the function of a task."""
     return f"the function of the task {task.name}" if task.id else "the program"

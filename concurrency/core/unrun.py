@@ -1,7 +1,16 @@
 """Code that would never run: calling a generator function, or an ``async def``, runs nothing of its body.
 
-A program or task like that would do nothing in all executions, and nothing would fail. So it is refused, where the
-function can be seen to be of that kind, and else where a call gives back what nobody runs.
+A program or task of that kind would do nothing in any execution, and nothing would fail. So it is refused: at once
+where the function can be seen to be of that kind, and otherwise when a call returns a generator or coroutine, which
+nobody would run.
+
+>>> def work():
+...     yield
+>>> try:
+...     check_runs(work, "the program")
+... except ConcurrencyError as error:
+...     print(error)
+the program, work, is a generator function: calling it runs nothing of it; write a plain function
 """
 
 from __future__ import annotations
@@ -19,7 +28,8 @@ _NEVER_RUNS = (
 )
 T = TypeVar("T")
 refused: list[Callable[[ConcurrencyError], None]] = []
-"""Who is told of a refusal before it is raised: what runs programs, which stands above and so puts itself here."""
+"""Called before a refusal is raised. `core.runtime`, which imports this module, enters a function that ends the
+running execution: a program that swallows the error would else go on."""
 SPAWN_HINT = "write spawn(work, 1), not spawn(work(1))"
 _UNRUN = (GeneratorType, CoroutineType, AsyncGeneratorType)
 
@@ -29,6 +39,7 @@ def check_runs(fn: Any, role: str, instead: str = "") -> None:
 
     `instead` is what to say about something that cannot be called at all.
     """
+    # The short way, for nearly all: a plain function.
     code = getattr(fn, "__code__", None)
     if code is not None and not code.co_flags & _NEVER_RUNS and callable(fn):
         return
@@ -54,17 +65,21 @@ def code_of(fn: Any) -> CodeType | None:
 
 
 def check_ran(result: object, role: str, fn: Callable[..., Any]) -> None:
-    """Raise `ConcurrencyError` if `fn` has given back, in place of running, what somebody else would have to run."""
+    """Raise `ConcurrencyError` if `result`, which `fn` has returned, is a generator or coroutine: nobody will run
+    it.
+    """
     kind = _kind_of(result)
     if kind:
         if isinstance(result, CoroutineType):
-            # Else Python warns, at some time, that nobody has awaited it.
+            # Or Python warns, at some later time, that it was never awaited.
             result.close()
         _refuse(f"{role}, {_name(fn)}, gave back {kind}, which nobody runs: {_PLAIN}")
 
 
 def condition_holds(condition: Callable[[], T]) -> T:
-    """What `condition()` says; raises `ConcurrencyError` if it has not run: a coroutine is true whatever is in it."""
+    """What `condition()` returns; raises `ConcurrencyError` if that is a coroutine or generator, which is always
+    true.
+    """
     result = condition()
     if result is not True and result is not False:
         check_ran(result, "the condition of a wait", condition)
@@ -83,7 +98,7 @@ def _refuse(words: str) -> NoReturn:
 
 
 def _kind_of(value: object) -> str:
-    """In words, what has to be run by somebody; empty for anything else."""
+    """What a value is that does nothing until it is run, in words; empty for any other value."""
     if isinstance(value, GeneratorType):
         return "a generator"
     if isinstance(value, _UNRUN) or hasattr(type(value), "__await__"):

@@ -1,4 +1,8 @@
-"""Who waits for what, and who for whom in a circle: the words of a deadlock and of all that does not end."""
+"""What each task waits for and which tasks wait for each other in a circle: the words of deadlocks and livelocks.
+
+Everything here looks at tasks and objects from outside, between two operations: it reads slots and asks the faces
+(`core.faces`), and makes no operation.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +22,9 @@ from sugarbush.lockdep.model import Held
 def label(obj: object) -> str:
     """How reports call an object: its name, or its class.
 
-    A class may compute its name from fields. That is code of the program: it runs here as a look from outside, so that
-    none of its accesses is an operation, and never on an object that was freed, where it would be a use after free
-    that no task has made. Such an object is called by the name that is stored in it, or by its class.
+    A class may compute its name from fields, in a property. That is code of the program. It is run as a look from
+    outside (`quiet`), so that none of its accesses is an operation, and never on an object that was freed: there it
+    would report a use after free that no task has made. Such an object is called by its stored name, or by its class.
     """
     kind = type(obj)
     found = _in_class(kind, "name")
@@ -36,13 +40,13 @@ def label(obj: object) -> str:
             try:
                 name = obj.name  # type: ignore[attr-defined]
             except Exception:
-                # What cannot say its name has a class all the same: the report is about something else.
+                # The report is about something else than an error in a name, so the name of the class has to do.
                 pass
     return name if isinstance(name, str) else kind.__name__
 
 
 def _in_class(kind: type, name: str) -> object:
-    """What the classes of an object say about an attribute, without asking the object."""
+    """What stands under this name in the class of an object or its bases; reading it runs no code of the program."""
     for base in kind.__mro__:
         if name in base.__dict__:
             return base.__dict__[name]
@@ -50,7 +54,7 @@ def _in_class(kind: type, name: str) -> object:
 
 
 def is_ready(task: Task) -> bool:
-    """Whether `task` could go on now; seen from outside. What was freed makes nobody ready."""
+    """Whether `task` could go on now, seen from outside; False if the object that it waits for was freed."""
     op = task.op
     if op is None or op.ready is None:
         return True
@@ -63,7 +67,9 @@ def names(tasks: Iterable[Task]) -> str:
 
 
 def where(task: Task) -> str:
-    """``file:line`` of the user's code that a task of the running program is in; "?" if it has not begun."""
+    """``file:line`` of the program's code that a task is in; where it was spawned if it has no such code."""
+    # The frame of a task that does not run hangs on its greenlet, or on its thread. Without one the task is the
+    # caller.
     if task.thread:
         return spell(place_in(sys._current_frames().get(task.thread)) or task.born)
     if task.greenlet is None:
@@ -73,24 +79,27 @@ def where(task: Task) -> str:
 
 
 def _times_held(obj: object, task: Task) -> int | None:
-    """How often `task` holds `obj` now; None if that is nothing to hold, or does not know."""
+    """How often `task` holds `obj` now; None if `obj` does not say (`Holdable`)."""
     times = asked(obj, Holdable.times_held)
     return None if times is None else times(obj, task)
 
 
 def held_now(task: Task, asked_for: object = None) -> list[Held]:
-    """What the lock validator knows that a task holds, without what it has only asked for; oldest first.
+    """The locks that a task holds, as the lock validator keeps them, oldest first, without one that it only waits for.
 
-    The validator is told of a lock when it is asked for, so that an order shows itself whoever comes first. Whether
-    the task has it by now only the lock itself knows. `asked_for` is what the calling task asks for just now where the
-    runtime has not noted that yet (`Task.obj`): inside the effect of an acquire, or while an observer is asked.
+    The validator enters a lock when it is asked for, not when it is taken, since an order of locks is an order whether
+    or not the task has to wait. Whether the task has the lock by now only the lock itself knows (`Holdable`).
+
+    `asked_for` is the object of the calling task's operation where the runtime has not noted that in `Task.obj` yet:
+    inside the effect of an acquire, and while an observer is called.
     """
     held = task.context.held
     obj = task.obj if asked_for is None else asked_for
     wanted = dep_map_of(obj)
     times = None if wanted is None else _times_held(obj, task)
-    # A task can have asked for one lock only that it does not hold: the object of its last operation. For that of an
-    # operation that has taken effect since, what the lock says is right, too.
+    # A task can be waiting for one lock at most: the object of its last operation. If that operation has taken effect
+    # since, what the lock says is right as well. So only entries of this one lock can be too many, and of those the
+    # newest are.
     if times is None or sum(_stands_for(entry, wanted) for entry in held) <= times:
         return list(held)
     kept = []
@@ -110,7 +119,7 @@ def _stands_for(entry: Held, dep_map: object) -> int:
 
 
 def holds(task: Task, asked_for: object = None) -> list[str]:
-    """What a task holds, oldest first: each lock, and where it was taken if the lock validator watches.
+    """What a task holds, in words, oldest first: each lock, and where it was taken if the lock validator watches.
 
     `asked_for` as for `held_now`.
     """
@@ -121,7 +130,8 @@ def holds(task: Task, asked_for: object = None) -> list[str]:
             known.add(one)
             how = " to read" if chain.read else ""
             found.append(f"{one.name}{how}, taken at {spell((code, at))}")
-    # Without the validator nobody keeps a list; but what others wait for can be asked who holds it.
+    # Without the validator no list is kept. Then at least the locks that other tasks wait for are asked: those are the
+    # ones that a report of a deadlock is about.
     rt = active.runtime
     if rt is not None and "lockdep" in rt.without:
         for other in rt.tasks:
@@ -133,12 +143,12 @@ def holds(task: Task, asked_for: object = None) -> list[str]:
 
 
 def sections(task: Task) -> list[str]:
-    """What a task is inside of besides locks, outermost first, as far as somebody has recorded it (`Sections`)."""
+    """The sections that a task is inside of besides locks, outermost first, if `checks.Sections` listens."""
     return [f"is inside {what}, begun at {spell(where)}" for what, where in task.inside]
 
 
 def position(task: Task, asked_for: object = None) -> list[str]:
-    """For the report of something that the calling task, `task`, has just done: what it holds, and its stack.
+    """Lines for a report about what the calling task, `task`, has just done: what it holds, and its stack.
 
     `asked_for` as for `held_now`.
     """
@@ -148,31 +158,31 @@ def position(task: Task, asked_for: object = None) -> list[str]:
 
 
 def _reasons(task: Task) -> list[str]:
-    """What the object that `task` waits for says about that, if it says anything."""
+    """The lines that the object that `task` waits for has for a report (`Explaining`)."""
     why = asked(task.obj, Explaining.why_waiting)
     return [] if why is None else why(task.obj, task)
 
 
 def is_waiting(task: Task) -> bool:
-    """`task` of the running program has announced an operation that cannot take effect now."""
+    """Whether `task` of the running program has announced an operation that cannot take effect now."""
     rt = active.runtime
     return rt is not None and rt.waits(task)
 
 
 def waits(task: Task) -> str:
-    """What a task waits for, and who would have to do what before it can go on."""
-    assert task.op is not None
+    """In words, what a task waits for, and which tasks would have to do something before it can go on."""
+    assert task.op is not None, "a task waits in the operation that it has announced"
     if is_freed(task.obj):
         return f"waits in {task.op.name}({label(task.obj)}), which was freed"
-    told = f"waits in {task.op.name}({label(task.obj)})"
+    words = f"waits in {task.op.name}({label(task.obj)})"
     by: dict[str, list[Task]] = {}
     for other, how in awaited(task).items():
         by.setdefault(how, []).append(other)
-    return told + "".join(f", {how.format(names(tasks))}" for how, tasks in by.items() if how)
+    return words + "".join(f", {how.format(names(tasks))}" for how, tasks in by.items() if how)
 
 
 def _paragraph(task: Task, what: str, *more: str) -> str:
-    """One task: what it does, where, and what it holds."""
+    """A paragraph of a report about one task: what it does, where, and what it holds."""
     return "\n  ".join(
         [
             f"{task.name} {what}",
@@ -185,13 +195,14 @@ def _paragraph(task: Task, what: str, *more: str) -> str:
 
 
 def awaited(task: Task) -> Mapping[Task, str]:
-    """The tasks without each of which `task`, which waits, can never go on, in the order to tell them.
+    """The tasks that must do something before `task`, which waits, can go on, in the order to tell them.
 
-    With each stands how to say that, with ``{}`` for its name ("held by {}", "queued behind {}"); "" where the
-    operation says it already. A task is named only if nobody else could do in its place what `task` waits for.
+    Under each stand the words for it, with ``{}`` for the name ("held by {}", "queued behind {}"), or "" where the
+    name of the operation says it already. A task is named only if no other one could do what is waited for
+    (`Waitable.awaited`).
     """
     if task.op is JOIN:
-        assert isinstance(task.obj, Task)
+        assert isinstance(task.obj, Task), "join() is done to tasks"
         return {task.obj: ""}
     who = asked(task.obj, Waitable.awaited)
     return {} if who is None else who(task.obj, task)
@@ -200,10 +211,12 @@ def awaited(task: Task) -> Mapping[Task, str]:
 def circle(task: Task, is_blocked: Callable[[Task], bool]) -> list[Task]:
     """The tasks that wait for each other in a circle which `task` closes by waiting; empty if there is none.
 
-    None of them can ever go on, whatever the others do. It is a shortest one, and begins with its first task.
+    None of them can ever go on, whatever other tasks do. It is a shortest circle, told from its lowest number on.
+    It is looked for whenever a task begins to wait, so a deadlock is seen at once, although other tasks could still
+    go on.
     """
-    # Breadth first: with a reader behind a queued writer behind a reader there is a way round that leaves nobody out,
-    # and every longer one tells of tasks that are only held up, too.
+    # Breadth first finds a shortest circle. A longer one would name tasks as well that are held up by the deadlock and
+    # no part of it: a reader that is queued behind a writer that waits for a reader.
     trail = {task: task}
     left = deque([task])
     while left:
@@ -225,35 +238,37 @@ def circle(task: Task, is_blocked: Callable[[Task], bool]) -> list[Task]:
 def describe_circle(tasks: list[Task]) -> Failure:
     """The failure of an execution in which these tasks wait for each other in a circle."""
     who = " -> ".join(task.name for task in [*tasks, tasks[0]])
-    told = [_paragraph(task, waits(task), *_reasons(task)) for task in tasks]
-    return Failure(Kind.DEADLOCK, f"deadlock: a circle of waits ({who})", "\n".join(told))
+    paragraphs = [_paragraph(task, waits(task), *_reasons(task)) for task in tasks]
+    return Failure(Kind.DEADLOCK, f"deadlock: a circle of waits ({who})", "\n".join(paragraphs))
 
 
 def describe_deadlock(stuck: list[Task]) -> Failure:
-    """The failure of an execution in which no task can go on; `stuck` are those that have not ended.
+    """The failure of an execution in which no task can go on; `stuck` are the tasks that have not ended.
 
-    Of the daemons those are told that somebody waits for: the one that would run a callback, say.
+    A daemon is in the report only if another task in it waits for that daemon: the one that would run a callback, say.
     """
-    told = [task for task in stuck if task.op is not None and not task.daemon]
-    for task in told:
-        told += [other for other in awaited(task) if other in stuck and other not in told]
+    shown = [task for task in stuck if task.op is not None and not task.daemon]
+    # The list grows while it is gone through: what a daemon waits for is shown as well.
+    for task in shown:
+        shown += [other for other in awaited(task) if other in stuck and other not in shown]
     lines = [
         _paragraph(
             task, waits(task), *_reasons(task), *([] if any(awaited(task).values()) else [_nobody(task)])
         )
-        for task in sorted(told, key=task_number)
+        for task in sorted(shown, key=task_number)
     ]
     who = names(task for task in stuck if not task.daemon)
     return Failure(Kind.DEADLOCK, f"deadlock: no task can go on ({who})", "\n".join(lines))
 
 
 def _nobody(task: Task) -> str:
+    """Why a task waits for ever that waits for no task in particular."""
     return "which cannot end" if task.op is JOIN else "nobody is left who could wake it"
 
 
 def doings(tasks: list[Task], counts: Mapping[Task, int]) -> str:
-    """What each task is doing that has not ended; `counts` are the operations that it has made of late."""
-    told = []
+    """What each task that has not ended is doing, in words; `counts` are the operations that each has made of late."""
+    found = []
     for task in tasks:
         if task.ended or (task.daemon and not counts.get(task)):
             continue
@@ -264,5 +279,5 @@ def doings(tasks: list[Task], counts: Mapping[Task, int]) -> str:
         else:
             what = "runs"
         count = counts.get(task)
-        told.append(_paragraph(task, f"{what}: {count} operations" if count else what))
-    return "\n".join(told)
+        found.append(_paragraph(task, f"{what}: {count} operations" if count else what))
+    return "\n".join(found)

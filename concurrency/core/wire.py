@@ -1,9 +1,17 @@
-"""Reports as text: what comes from a worker that is not ours is data, read by its type and checked, never unpickled.
+"""Reports as text: what a worker on another machine sends is data, read by its type and checked, never unpickled.
 
-To unpickle is to run whatever the sender wishes. Here nothing is made but numbers, text, containers, and the few
-classes that a report consists of; `read` follows their annotations, and what does not fit them is refused.
+To unpickle a text is to run whatever its sender wishes. Here nothing is made but numbers, text, containers, and the
+dataclasses that a report consists of; `read` follows their annotations, and refuses what does not fit them. Classes
+are never named in the text: which class is made is decided by the type that the reader asks for.
 
-    to_text(Finding(...))  ->  lists, text and numbers, as JSON  ->  from_text(..., Finding)
+>>> to_text({"deadlock": [1, 2]})
+'[["deadlock",[1,2]]]'
+>>> from_text('[["deadlock",[1,2]]]', dict[str, list[int]])
+{'deadlock': [1, 2]}
+>>> from_text('[["deadlock",["1"]]]', dict[str, list[int]])
+Traceback (most recent call last):
+    ...
+sugarbush.concurrency.core.wire.NotAReport: where a number should be there is '1'
 """
 
 from __future__ import annotations
@@ -19,6 +27,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from sugarbush.concurrency.core.failure import ConcurrencyError, Failure, Kind
 from sugarbush.concurrency.core.schedule import Schedule
 
+# All numbers of a report are counts, which fit into 64 bits.
 _LARGEST = 2**63
 _FAILURE = (Kind, str, str, str | None, str, int)
 """What a `Failure` is sent as: kind, headline, detail, check, task and step."""
@@ -34,7 +43,7 @@ def to_text(value: object) -> str:
 
 
 def _plain(value: Any) -> Any:
-    # An Enum of text is text, too, so it comes first.
+    # A StrEnum is a str as well, so it comes first.
     if isinstance(value, Enum):
         return value.value
     if value is None or isinstance(value, bool | int | float | str):
@@ -48,7 +57,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return [[_plain(key), _plain(one)] for key, one in value.items()]
     if isinstance(value, list | tuple | set | frozenset):
-        # Sets in a fixed order: what two workers send of the same executions is the same.
+        # Sets in a fixed order, so that two workers send the same text for the same executions.
         return [
             _plain(one) for one in (sorted(value, key=repr) if isinstance(value, set | frozenset) else value)
         ]
@@ -66,12 +75,13 @@ def from_text(text: object, kind: Any) -> Any:
     try:
         data = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
+        # Shortened: the message quotes the text, and it is the sender who decides how long that is.
         raise NotAReport(f"it is not JSON ({str(error)[:100]})") from None
     return read(data, kind)
 
 
 def read(data: Any, kind: Any) -> Any:
-    """As `from_text`, of what JSON has become."""
+    """As `from_text`, of what has been read from JSON already."""
     try:
         return _made(data, kind)
     except RecursionError:
@@ -83,7 +93,7 @@ def _no_constant(name: str) -> None:
 
 
 def _made(data: Any, kind: Any) -> Any:
-    """The value of type `kind` that `data` spells."""
+    """The value of type `kind` that `data` stands for; raises `NotAReport` where it does not fit."""
     if kind is Any:
         return data
     if kind is None or kind is types.NoneType:
@@ -91,6 +101,7 @@ def _made(data: Any, kind: Any) -> Any:
     if kind is bool:
         return _only(data, isinstance(data, bool), "true or false")
     if kind is int:
+        # type(), since True is an int to isinstance().
         return _only(data, type(data) is int and -_LARGEST <= data < _LARGEST, "a number")
     if kind is str:
         return _only(data, isinstance(data, str), "a text")

@@ -1,8 +1,9 @@
 """Interrupts and bottom halves of the calling task: off, on, and handlers that come in.
 
-Models local_irq_save() of include/linux/irqflags.h and local_bh_disable() of include/linux/bottom_half.h, v6.6. Each
-task is a CPU of its own: what it switches is its own state. A handler does not come by itself; a program says where
-one comes in, with `hardirq` and `softirq`.
+Models local_irq_save() of include/linux/irqflags.h and local_bh_disable() of include/linux/bottom_half.h, v6.6.
+Each task is a CPU of its own: what it switches is its own state. A handler does not come by itself; a program says
+where one comes in, with `hardirq` and `softirq`. The lock validator needs no more: it finds a lock that is taken in
+a handler and elsewhere with interrupts on, whether or not a handler ever came in between (docs/lockdep.md).
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ def _irqs_on(task: Task, _task: Task, caller: str) -> None:
     task.irqs_off = False
 
 
+# All that keeps a task from sleeping is added to `preempt_count`, as in the kernel (include/linux/preempt.h), so that
+# `might_sleep` and RCU ask one number. Interrupts are apart there, too: they are a flag of the CPU.
+
+
 def _bh_off(task: Task, _task: Task, _arg: object) -> None:
     task.bh_off += 1
     task.preempt_count += 1
@@ -70,6 +75,7 @@ def _enter_softirq(task: Task, _task: Task, _arg: object) -> None:
 def _exit_softirq(task: Task, _task: Task, _arg: object) -> None:
     task.preempt_count -= 1
     task.in_softirq = False
+    # A softirq comes in with interrupts on (`softirq` refuses the rest), so whatever its function left is undone.
     task.irqs_off = False
 
 
@@ -91,6 +97,7 @@ def _unbalanced(what: str, task: Task) -> NoReturn:
 
 
 def _operation(name: str, dep: Dep, effect: Callable[[Task, Task, Any], Any], **section: Any) -> Operation:
+    # local: done to the calling task, which no other task changes. region: grace periods of RCU wait for it.
     return Operation(name, effect=effect, dep=dep, local=True, region=True, **section)
 
 
@@ -122,6 +129,8 @@ def local_irq_save() -> bool:
 def local_irq_restore(flags: bool) -> None:
     """Interrupts go back to what they were; a report if they are on (`warn_bogus_irq_restore`)."""
     task = current_task()
+    # With flags that say "off" and interrupts off there is nothing to do; the other three cases switch, or are a
+    # report.
     if flags or not task.irqs_off:
         perform(LOCAL_IRQ_ENABLE, task, "raw_local_irq_restore")
 
@@ -137,7 +146,7 @@ def local_bh_enable() -> None:
 
 
 def irqs_disabled() -> bool:
-    """The calling task has interrupts off."""
+    """Whether the calling task has interrupts off."""
     return current_task().irqs_off
 
 

@@ -2,8 +2,8 @@
 
 Kernel: preempt_disable() of include/linux/preempt.h, cond_resched() of kernel/sched/core.c, v6.6.
 
-Another task may go on all the same, since each task is a CPU of its own; what is off is sleeping, and grace periods
-of RCU wait.
+Another task may go on all the same, since each task is a CPU of its own. What preemption off does here is that the
+task may not sleep, and that grace periods of RCU wait for it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _on(task: Task, _task: Task, _arg: object) -> None:
 
 
 _SECTION = "preempt_disable()"
-# What a task turns off and on for itself is a part of its own state: it takes nothing that another could miss.
+# Hold.KEEPS: what a task turns off and on for itself is its own state, and no other task can tell.
 PREEMPT_DISABLE = Operation(
     "preempt_disable", effect=_off, local=True, region=True, hold=Hold.KEEPS, begins=_SECTION
 )
@@ -70,11 +70,13 @@ def preempt_enable() -> None:
 def cond_resched() -> None:
     """Offer the CPU: another task may go on here, and that is no preemption. Needs a task that may sleep.
 
-    Kernel: without CONFIG_PREEMPTION, where long loops inside the kernel are left only here. Of ours a task may be
-    left at any operation; what differs is what that counts.
+    Kernel: without CONFIG_PREEMPTION, where long loops inside the kernel are left only here. Here another task may
+    go on at any operation, but elsewhere that counts as a preemption, which bounded searches and witnesses keep
+    few.
     """
     might_sleep()
     task = current_task()
+    # Read by whoever counts preemptions, while the task is left at the operation below (`strategies.base`).
     task.yielding = True
     perform(COND_RESCHED, task)
     task.yielding = False

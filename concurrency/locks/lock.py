@@ -30,8 +30,8 @@ from sugarbush.lockdep import LockClassKey, LockMap
 
 HELD = "held by {}"
 QUEUED = "queued behind {}"
-"""How `awaited` says for what somebody is waited for: only the holder can give a lock back, and where those that wait
-are served in order only who stands before a task can let it come first."""
+"""The words of `awaited`. A task may be named as the holder, since only the holder can give a lock back; and as one
+that stands before in a queue, where the queue is served in order, since the waiter cannot go on before that one."""
 
 _keys: dict[str, LockClassKey] = {}
 
@@ -45,7 +45,8 @@ def lock_class_key(name: str) -> LockClassKey:
 
 
 class Nested:
-    """How an acquire differs from the plain one: a subclass, or the lock that serialises the whole class.
+    """How an acquire differs from a plain one to the lock validator: by a subclass, or by a lock that is held
+    around it.
 
     Source: mutex_lock_nested(), mutex_lock_nest_lock() in include/linux/mutex.h, v6.6.
     """
@@ -58,7 +59,11 @@ class Nested:
 
 
 class Lock:
-    """A named lock of a lock class. Locks of one name share their class unless a key is given."""
+    """A named lock of a lock class. Locks of one name share their class unless a key is given.
+
+    Methods and attributes without "an operation" in their docstring are for effects, observers and reports. What a
+    program asks (`is_locked`, `free`) is an operation, because the answer depends on other tasks.
+    """
 
     __slots__ = ("dep_map", "name")
 
@@ -68,36 +73,36 @@ class Lock:
 
     @property
     def holders(self) -> Iterable[Task]:
-        """The tasks that hold the lock, in any mode."""
+        """The tasks that hold the lock, in any mode; each subclass says which."""
         raise NotImplementedError
 
     @property
     def unheld(self) -> bool:
-        """Nobody holds it, as seen from inside an effect or from outside the program: no operation, as `peek`."""
+        """Whether no task holds it, for effects and looks from outside the program: no operation, as `peek`."""
         return not any(True for _ in self.holders)
 
     @property
     def free(self) -> bool:
-        """Nobody holds it, at this moment."""
+        """Whether no task holds it at this moment: an operation."""
         return not self.is_locked()
 
     def is_locked(self) -> bool:
-        """Somebody holds it, at this moment; kernel: mutex_is_locked(), which orders nothing."""
-        # An operation, since others decide it: looked at in passing, its order against a lock is no order of
-        # operations, and a search that leaves out orders could pass a program that fails.
+        """Whether a task holds it at this moment: an operation; kernel: mutex_is_locked(), which orders nothing."""
+        # If this only looked, its order against a lock would be no order of operations, and a search that leaves out
+        # orders could pass a program that fails.
         return bool(perform(IS_LOCKED, self))
 
     def times_held(self, task: Task) -> int:
-        """How often `task` holds it now, in any mode."""
+        """How often `task` holds it now, in any mode (`faces.Holdable`)."""
         return list(self.holders).count(task)
 
     def awaited(self, task: Task) -> Mapping[Task, str]:  # noqa: ARG002
-        """For a task that waits for it: without whom it can never go on, see `waiting.awaited`."""
+        """The tasks without which a waiting task can never go on (`faces.Waitable`): all that hold the lock."""
         return dict.fromkeys(self.holders, HELD)
 
     @of_oneself
     def held_by_me(self) -> bool:
-        """The calling task holds it, in any mode."""
+        """Whether the calling task holds it, in any mode. No operation: no other task can change the answer."""
         return current_task() in self.holders
 
     @of_oneself
@@ -111,6 +116,7 @@ class Lock:
         self.assert_held()
 
     def _not_held(self, assertion: str) -> NoReturn:
+        """Fail in the words of lockdep_assert_held()."""
         task = current_task()
         fail(
             Failure(
@@ -122,22 +128,24 @@ class Lock:
         )
 
     def _held_by(self) -> str:
-        """Its holders and where each has taken it, or "nobody"."""
-        told = []
+        """Its holders and where each has taken it, for a report; or "nobody"."""
+        holders = []
+        # A reader that holds it twice stands there once.
         for task in dict.fromkeys(self.holders):
             taken = [entry for entry in held_now(task) if entry[0] is self.dep_map]
-            told.append(
+            holders.append(
                 task.name + "".join(f", taken at {spell((code, at))}" for _, _, code, at, _ in taken[-1:])
             )
-        return "; ".join(told) or "nobody"
+        return "; ".join(holders) or "nobody"
 
     def _unheld_release(self, operation: str) -> NoReturn:
+        """Fail in lockdep's words, because the task gives back what it does not hold; no check switches that off."""
         task = current_task()
-        told = (
+        what = (
             f"{task.name} is trying to release lock ({self.name}) by {operation}, "
             "but there are no more locks to release!"
         )
-        lines = [told, f"at {caller()}", f"held by {self._held_by()}", *position(task)]
+        lines = [what, f"at {caller()}", f"held by {self._held_by()}", *position(task)]
         fail(Failure(Kind.LOCKDEP, "WARNING: bad unlock balance detected!", "\n".join(lines)))
 
     def __repr__(self) -> str:
@@ -153,13 +161,14 @@ IS_LOCKED = Operation("is_locked", Access.READ_ONCE, effect=_held, local=True)
 
 
 def nested(subclass: int, nest_lock: Lock | None) -> Any:
-    """The argument that an acquire operation carries."""
+    """The `arg` of an acquire operation, for the lock validator; None for a plain one, which so makes no object."""
     return Nested(subclass, nest_lock) if subclass or nest_lock is not None else None
 
 
 class SharedLock(Lock):
     """A lock that one task holds alone, or several hold for reading."""
 
+    # At most one of the two is set: a writer excludes readers. `_readers` has a task as often as it holds the lock.
     __slots__ = ("_readers", "_writer")
 
     def __init__(self, name: str, key: LockClassKey | None = None) -> None:
@@ -169,27 +178,28 @@ class SharedLock(Lock):
 
     @property
     def readers(self) -> tuple[Task, ...]:
-        """Who holds it for reading, at this moment, in the order in which they came."""
+        """The tasks that hold it for reading at this moment, in the order in which they came: an operation."""
         readers: tuple[Task, ...] = look_at(self, "_readers")
         return readers
 
     @property
     def writer(self) -> Task | None:
-        """Who holds it alone, at this moment."""
+        """The task that holds it alone at this moment, or None: an operation."""
         writer: Task | None = look_at(self, "_writer")
         return writer
 
     @property
     def exclusive(self) -> Task | None:
-        """Who holds it alone, as seen from inside an effect or from outside the program: no operation, as `unheld`."""
+        """The task that holds it alone, for effects and looks from outside the program: no operation."""
         return self._writer
 
 
 class OwnedLock(Lock):
     """A lock that one task at a time can hold: mutex, spinlock, folio lock.
 
-    Any waiter may win when it is released, so lock stealing needs no modelling. `with lock:` locks and unlocks. A
-    subclass names its operations, made by `owned_operations`, and says whether waiting for it sleeps.
+    When it is released any waiter may get it, or a task that comes just then: the schedule chooses. So all orders are
+    tried that queues, hand-offs and stealing in the kernel could lead to, and none of these is modelled. `with lock:`
+    locks and unlocks. A subclass names its operations, made by `owned_operations`, and says whether waiting sleeps.
     """
 
     __slots__ = ("_owner",)
@@ -205,7 +215,7 @@ class OwnedLock(Lock):
 
     @property
     def owner(self) -> Task | None:
-        """Who holds it, at this moment."""
+        """The task that holds it at this moment, or None: an operation."""
         owner: Task | None = look_at(self, "_owner")
         return owner
 
@@ -216,16 +226,17 @@ class OwnedLock(Lock):
 
     @property
     def unheld(self) -> bool:
-        """See `Lock.unheld`."""
+        """Whether it has no owner, for effects and looks from outside the program: no operation."""
         return self._owner is None
 
     def times_held(self, task: Task) -> int:
-        """See `Lock.times_held`."""
+        """1 if `task` is its owner, else 0."""
         return int(self._owner is task)
 
     def awaited(self, task: Task) -> Mapping[Task, str]:  # noqa: ARG002
-        """See `Lock.awaited`."""
-        # What that does, without the detour: a look for a circle is made whenever a task begins to wait.
+        """Its owner, without whom no waiting task can go on."""
+        # As `Lock.awaited` with one holder, but without a tuple and a new dictionary of it: circles are looked for
+        # whenever a task begins to wait.
         return {} if self._owner is None else {self._owner: HELD}
 
     def lock(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
@@ -255,13 +266,15 @@ class OwnedLock(Lock):
 def owned_operations(prefix: str, *, atomic: bool) -> tuple[Operation, Operation, Operation]:
     """The lock, trylock and unlock operations of an `OwnedLock`, called `prefix`_lock and so on.
 
-    The holder of an `atomic` lock may not sleep.
+    The holder of an `atomic` lock may not sleep, and a task that waits for it keeps its CPU.
     """
+    # 0 for a sleeping lock, and added all the same; `core.recording` knows that such a set changes nothing.
     count = int(atomic)
 
     def is_free(lock: OwnedLock, _task: Task) -> bool:
         return lock._owner is None
 
+    # For the lock and the trylock: when the lock takes effect it is ready, so the first line is for the trylock alone.
     def take(lock: OwnedLock, task: Task, _arg: object) -> bool:
         if lock._owner is not None:
             return False
@@ -275,6 +288,8 @@ def owned_operations(prefix: str, *, atomic: bool) -> tuple[Operation, Operation
         lock._owner = None
         task.preempt_count -= count
 
+    # One ordering: whoever takes it knows what all holders before did. That a task has taken it can end the readiness
+    # of others, so all three say `wakes`. The change of `preempt_count` is the task's own, and allowed to `local`.
     order = ("lock",)
     return (
         Operation(

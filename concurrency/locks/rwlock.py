@@ -1,7 +1,10 @@
 """rwlock: many readers or one writer, and nobody may sleep. Kernel: rwlock_t, v6.6.
 
-A reader waits for a writer that holds it, not for one that waits: so readers may nest, as they may in an interrupt
-there, and can starve a writer. Simpler here: a queued rwlock makes new readers in process context wait, too.
+A reader waits for a writer that holds it, not for one that waits. So a task may read inside of its own read
+section, and readers can starve a writer. In the kernel that holds in interrupts only: a queued rwlock
+(kernel/locking/qrwlock.c) makes new readers in process context wait behind a writer that waits. Here it holds
+everywhere, so a program that hangs there because it nests readers around a writer is not found; `RwSemaphore` has
+such a queue.
 """
 
 from __future__ import annotations
@@ -38,11 +41,11 @@ class RwLock(SharedLock):
         return tuple(dict.fromkeys(self._readers)) if self._writer is None else (self._writer,)
 
     def as_seen(self) -> object:
-        """The state as operations can see it: readers are in no order."""
+        """The state as operations can see it: no operation tells in which order the readers came (`faces.Seen`)."""
         return self._writer, sorted(task.id for task in self._readers)
 
     def times_held(self, task: Task) -> int:
-        """See `Lock.times_held`; readers nest."""
+        """How often `task` holds it now: a reader may hold it several times."""
         return self._readers.count(task) + (self._writer is task)
 
     def read_lock(self) -> None:
@@ -132,6 +135,9 @@ def _end_write(lock: RwLock, task: Task, _arg: object) -> None:
     task.preempt_count -= 1
 
 
+# Two orderings: a reader knows what writers did before, a writer what writers and readers did. Readers do not order
+# each other, which is why two of them commute (Footprint.SHARES). READ_LOCK is recursive to the lock validator, as
+# read_lock() is in interrupts (read_lock_is_recursive()): a reader inside of a reader is then no report.
 _READ, _WRITE = ("writers",), ("writers", "readers")
 READ_LOCK = Operation(
     "read_lock",

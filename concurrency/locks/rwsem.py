@@ -1,8 +1,29 @@
 """rw_semaphore: many readers or one writer, with a queue in which a waiting writer stops new readers.
 
 Kernel: struct rw_semaphore in kernel/locking/rwsem.c, v6.6. Simpler here: the queue is served strictly in order, so
-the hand-off bit is not needed; a running writer may still take a free lock before those that wait, as there. A
-trylock fails while anybody waits, as there (RWSEM_FLAG_WAITERS is in RWSEM_READ_FAILED_MASK).
+the hand-off bit is not needed. A running writer may still take a free lock before those that wait, as there; a running
+reader may not, which there can steal a lock that a writer has just left ("reader optimistic lock stealing"). A trylock
+fails while any task waits, as there (RWSEM_FLAG_WAITERS is in RWSEM_READ_FAILED_MASK).
+
+To take it is one operation, or two: the first takes it or enters the queue (`DOWN_READ`), the second waits in the
+queue (`DOWN_READ_SLOW`). It cannot be one operation with a `ready`: entering the queue changes what others may do,
+and must happen while the task still waits. The queue is why a task must not read inside of its own read section:
+
+>>> from sugarbush import Settings, explore, spawn
+>>> def program():
+...     sem = RwSemaphore("sem")
+...     def write():
+...         sem.down_write()
+...         sem.up_write()
+...     spawn(write, name="writer")
+...     sem.down_read()
+...     sem.down_read()                 # behind the writer, if that came in between
+...     sem.up_read()
+...     sem.up_read()
+>>> without = Settings(without=frozenset({"lockdep"}))
+>>> failure = explore(program, strategy="dpor", settings=without).failures[0].failure
+>>> print(failure.headline)
+deadlock: a circle of waits (main -> writer -> main)
 """
 
 from __future__ import annotations
@@ -34,7 +55,8 @@ class RwSemaphore(SharedLock):
     def __init__(self, name: str = "rwsem", key: LockClassKey | None = None) -> None:
         super().__init__(name, key)
         self._queue: list[tuple[Task, bool]] = []
-        """Who waits, oldest first, and whether to write."""
+        """The tasks that wait, oldest first, each with whether it wants to write. Invariant: a task stands in it at
+        most once, from the operation that enters it to the one that leaves it."""
 
     @property
     def holders(self) -> tuple[Task, ...]:
@@ -43,11 +65,14 @@ class RwSemaphore(SharedLock):
 
     @property
     def unheld(self) -> bool:
-        """See `Lock.unheld`."""
+        """Whether neither a writer nor a reader holds it: no operation."""
         return self._writer is None and not self._readers
 
     def as_seen(self) -> object:
-        """The state as operations can see it: readers next to each other are in no order."""
+        """The state as operations can see it (`faces.Seen`): readers next to each other in the queue are in no order.
+
+        They go on together, so no operation tells which of them came first; a writer between two keeps them apart.
+        """
         queue: list[object] = []
         for task, writes in self._queue:
             if not writes and queue and isinstance(queue[-1], set):
@@ -57,13 +82,14 @@ class RwSemaphore(SharedLock):
         return self._writer, sorted(task.id for task in self._readers), queue
 
     def awaited(self, task: Task) -> Mapping[Task, str]:
-        """See `Lock.awaited`. A reader waits for writers only: who holds it, and who stands before it in the queue.
+        """The tasks without which `task`, which is in the queue, cannot go on (`faces.Waitable`).
 
-        A writer waits for all who hold it and all who stand before it. Example: `a` reads, `b` waits to write, `c`
-        waits to read. Then `b` waits for `a`, and `c` for `b`; that `c` cannot go on before `a` has left follows from
-        the two, and a report that said it itself would leave out who is in the way.
+        A reader waits for writers only: the one that holds it, and those before it in the queue. A writer waits for
+        all that hold it and all that stand before it. Example: `a` reads, `b` waits to write, `c` waits to read.
+        Then `b` waits for `a`, and `c` for `b`. That `c` cannot go on before `a` has left follows from the two;
+        named for `c` itself it would make a circle that leaves out `b`, the task that is in the way.
         """
-        # As `_may_read` and `_may_write` have it, which is what makes each of them indispensable.
+        # The same conditions as in `_may_read` and `_may_write`: so none of the tasks named could be done without.
         waiters = [waiter for waiter, _ in self._queue]
         at = waiters.index(task)
         writes = self._queue[at][1]
@@ -112,6 +138,10 @@ class RwSemaphore(SharedLock):
 
 def _no_writer_waits(sem: RwSemaphore) -> bool:
     return not any(writes for _, writes in sem._queue)
+
+
+# A new reader enters the queue if a writer waits there. A new writer takes a lock that is free whoever waits, as the
+# kernel's optimistic spinning lets a running writer do (rwsem_try_write_lock_unqueued()).
 
 
 def _read_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
@@ -189,6 +219,10 @@ def _downgrade(sem: RwSemaphore, task: Task, _arg: object) -> None:
     sem._readers.append(task)
 
 
+# The orderings are those of `RwLock`. The slow halves have no `dep`: the lock validator has heard of the lock at
+# the first half, before the task waits. That one acquires even if it only enters the queue; nothing is accessed
+# before the slow half, which acquires more, so that makes no difference. `hold` says of the slow half that it takes
+# nothing more: a task that spins is counted as holding the lock from DOWN_READ on.
 _SHARES = Footprint.SHARES
 _READ = ("writers",)
 _WRITE = ("writers", "readers")

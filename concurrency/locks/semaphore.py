@@ -1,4 +1,9 @@
-"""Semaphore: so many may be inside; who waits is let in by who leaves, in order. Kernel: struct semaphore, v6.6."""
+"""Semaphore: so many tasks may be inside, and one that leaves lets in the oldest that waits. Kernel: struct
+semaphore, v6.6.
+
+The hand-over is the kernel's (kernel/locking/semaphore.c): `up` gives the room to the oldest waiter and not to the
+count, so no task that comes in between can take it.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +24,13 @@ from sugarbush.concurrency.time import checked_timeout, late, perform_timeout
 
 
 class Semaphore:
-    """A counting semaphore; nobody owns it, so `up` may come from any task, and the lock validator does not see it.
+    """A counting semaphore. No task owns it, so `up` may come from any task, and the lock validator does not see it.
 
-    `_queue` has the tasks that wait, oldest first; `_let_in` those among them that may go on.
+    `_queue` has the tasks that wait, oldest first; `_let_in` those that were let in and have not gone on yet. A
+    task is in at most one of the two, and `_count` is above 0 only if `_queue` is empty.
     """
+
+    # No `awaited`: any task may call `up`, so a circle of waits through a semaphore need not be a deadlock.
 
     __slots__ = ("_count", "_let_in", "_queue", "late", "name")
 
@@ -37,7 +45,7 @@ class Semaphore:
 
     @property
     def count(self) -> int:
-        """For how many there is room, at this moment."""
+        """How many tasks there is room for at this moment: an operation."""
         return int(look_at(self, "_count"))
 
     def down(self) -> None:
@@ -47,13 +55,14 @@ class Semaphore:
             perform(DOWN_SLOW, self)
 
     def down_timeout(self, timeout: int) -> bool:
-        """As `down`, at most `timeout` jiffies; whether it went in. The kernel's gives 0 for yes, else -ETIME."""
+        """As `down`, but waits at most `timeout` jiffies; True if it went in. (The kernel's gives 0, or -ETIME.)"""
         might_sleep()
+        # Before the first try: a negative time-out is refused also where there is room.
         checked_timeout(timeout)
         return bool(perform(DOWN, self)) or bool(perform_timeout(DOWN_SLOW_TIMEOUT, self, timeout)[0])
 
     def down_trylock(self) -> bool:
-        """Go in if there is room; whether it did. The kernel's gives 0 for yes."""
+        """Go in if there is room; True if it did. (The kernel's gives 0 for that.)"""
         return bool(perform(DOWN_TRYLOCK, self))
 
     def up(self) -> None:
@@ -96,6 +105,7 @@ def _is_in_or_late(sem: Semaphore, task: Task) -> bool:
 
 
 def _go_in(sem: Semaphore, task: Task, _arg: object) -> bool:
+    # A task that was let in before its time was up goes in, whichever of the two woke it.
     if task in sem._let_in:
         sem._let_in.remove(task)
         return True
@@ -110,6 +120,7 @@ def _up(sem: Semaphore, _task: Task, _arg: object) -> None:
         sem._count += 1
 
 
+# A task that goes in knows what all did that called `up` before, and nothing of those that went in before it.
 _ORDER = ("up",)
 
 
@@ -117,6 +128,8 @@ def _down(name: str, **how: Any) -> Operation:
     return Operation(name, wakes=True, acquires=_ORDER, orders=if_it_succeeds, local=True, **how)
 
 
+# Hold.ASKS: a task that does not get in stands in the queue now, so it has changed something. A task that waits with a
+# deadline declares none: it may be late, and to leave the queue then is a change as well.
 DOWN = _down("down", effect=_down_or_queue, hold=Hold.ASKS)
 DOWN_SLOW = _down("down_slowpath", ready=_is_in, effect=_go_in, hold=Hold.TAKES)
 DOWN_SLOW_TIMEOUT = _down("down_timeout", ready=_is_in_or_late, effect=_go_in)

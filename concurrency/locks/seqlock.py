@@ -1,8 +1,32 @@
 """Sequence counters: readers take no lock, and read again if a writer came between.
 
 Kernel: include/linux/seqlock.h, v6.6. The data between is declared `Once`: a reader may see it half-changed, and the
-retry is what makes that harmless. Plain fields are reported as data races, on either side. Simpler here: a reader
-that comes while a writer is inside waits, where the kernel's spins.
+retry is what makes that harmless. Plain fields are reported as data races, on either side.
+
+>>> from sugarbush import Once, Shared, check, explore, spawn
+>>> class Pair(Shared):
+...     left: Once[int] = 0
+...     right: Once[int] = 0
+>>> def program(retry):
+...     pair, lock = Pair(), SeqLock("pair")
+...     def write():
+...         with lock.write():          # the number is odd in here
+...             pair.left = 1
+...             pair.right = 1
+...     spawn(write)
+...     while True:
+...         start = lock.read_seqbegin()
+...         seen = pair.left, pair.right
+...         if not retry or not lock.read_seqretry(start):
+...             break
+...     check(seen[0] == seen[1], "both halves are of one write")
+>>> explore(lambda: program(retry=True), strategy="dpor").verdict.value
+'passed'
+>>> explore(lambda: program(retry=False), strategy="dpor").failures[0].failure.headline
+'check failed: both halves are of one write'
+
+Simpler here: a reader that comes while a writer is inside waits until that has left, where the kernel's spins. Both
+read the same, and a reader that waits costs no schedules.
 """
 
 from __future__ import annotations
@@ -32,10 +56,14 @@ from sugarbush.lockdep import LockClassKey
 
 
 class SeqCount(Lock):
-    """A sequence counter: odd while a writer is inside. Something else keeps writers from each other.
+    """A sequence counter: odd while a writer is inside. The program must keep writers from each other by other means.
 
     Kernel: seqcount_t. Two writers at once are a data race on the counter, and reported as one.
     """
+
+    # A `Lock` because the validator treats it as one, as the kernel does: a reader that waits for a writer inside
+    # of what the writer needs is a deadlock (seqcount_lockdep_reader_access()). `_sequence` is odd exactly while
+    # `_writer` is set.
 
     __slots__ = ("_sequence", "_writer")
 
@@ -46,7 +74,7 @@ class SeqCount(Lock):
 
     @property
     def sequence(self) -> int:
-        """The number, at this moment; odd while a writer is inside. Kernel: raw_read_seqcount()."""
+        """The number at this moment, odd while a writer is inside: an operation. Kernel: raw_read_seqcount()."""
         return int(look_at(self, "_sequence"))
 
     @property
@@ -59,7 +87,9 @@ class SeqCount(Lock):
         return int(perform(READ_SEQCOUNT_BEGIN, self))
 
     def read_retry(self, start: int) -> bool:
-        """A writer came since `start`: what was read since may be half-changed. Kernel: read_seqcount_retry()."""
+        """Whether a writer came since `start`, so that what was read may be half-changed. Kernel:
+        read_seqcount_retry().
+        """
         return bool(perform(READ_SEQCOUNT_RETRY, self) != start)
 
     def write_begin(self) -> None:
@@ -82,11 +112,11 @@ class SeqLock:
         self.seqcount = SeqCount(f"{name}.seqcount")
 
     def read_seqbegin(self) -> int:
-        """See `SeqCount.read_begin`."""
+        """Wait until no writer is inside; gives the sequence for `read_seqretry`."""
         return self.seqcount.read_begin()
 
     def read_seqretry(self, start: int) -> bool:
-        """See `SeqCount.read_retry`."""
+        """Whether a writer came since `start`: then read once more."""
         return self.seqcount.read_retry(start)
 
     def write_seqlock(self) -> None:
@@ -126,6 +156,8 @@ def _sequence(count: SeqCount, _task: Task, _arg: object) -> int:
 
 
 def _begin(count: SeqCount, task: Task, _arg: object) -> None:
+    # The kernel's race detector finds this because `sequence` is a plain field there; here it is changed in an effect,
+    # which is atomic, so two writers are looked for in so many words.
     other = count._writer
     if other is not None and checked("data-race"):
         fail(
@@ -157,6 +189,7 @@ def _end(count: SeqCount, task: Task, _arg: object) -> None:
     task.preempt_count -= 1
 
 
+# Readers acquire what the last writer released. A writer acquires nothing: what keeps writers apart orders them.
 _ORDER = ("written",)
 READ_SEQCOUNT_BEGIN = Operation(
     "read_seqcount_begin",

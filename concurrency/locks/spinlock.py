@@ -1,7 +1,8 @@
 """Spinlock: one holder, which may not sleep. Kernel: spinlock_t, v6.6.
 
-A task that waits is simply not runnable, so a spin loop costs no operations. The irq and bh forms are made of two
-operations, in the order of include/linux/spinlock_api_smp.h.
+A task that waits is simply not runnable, so waiting costs no operations and no schedules. The irq and bh forms are
+made of two operations, in the order of include/linux/spinlock_api_smp.h: interrupts go off before the lock is taken
+and on after it is given back, and another task may come in between.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ class Spinlock(OwnedLock):
     _lock, _trylock, _unlock = owned_operations("spin", atomic=True)
     _sleeps = False
 
-    # The kernel's memory model has these of spinlocks only (tools/memory-model/lock.cat), and to keep what a lock has
-    # written costs each lock and unlock under weak memory about a third.
+    # Under weak memory a trylock that fails and a look whether it is held read the lock's word, and may see an old
+    # value (tools/memory-model/lock.cat: LF, RU, RL). The kernel's model has that for spinlocks only, and so has
+    # this: to keep the history of its word makes each lock and unlock under weak memory about a third dearer.
     def trylock(self) -> bool:
         """Take it if it is free now. One that fails is a READ_ONCE(): under weak memory it may see an older holder."""
         rt = active.runtime
@@ -38,7 +40,9 @@ class Spinlock(OwnedLock):
         return super().trylock()
 
     def is_locked(self) -> bool:
-        """See `Lock.is_locked`."""
+        """Whether a task holds it at this moment. A READ_ONCE(): under weak memory it may see an older holder, or
+        none.
+        """
         rt = active.runtime
         held = None if rt is None else rt.finds_held(self, tries=False)
         return super().is_locked() if held is None else held

@@ -2,6 +2,9 @@
 
 What returns a value is fully ordered unless its name says otherwise; what returns none orders nothing. Kernel:
 Documentation/atomic_t.txt, v6.6.
+
+Each is one `modify` with a function that makes the new value and the result of the old one, so what is atomic, ordered
+and visible under weak memory is decided there, once for all.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ def xchg(obj: Shared, name: str, value: T, order: Order = Order.FULL) -> T:
 
 
 def cmpxchg(obj: Shared, name: str, old: T, new: T, order: Order = Order.FULL) -> T:
-    """Atomically replace the field if it equals `old`; gives what was there. If it fails it orders nothing."""
+    """Atomically replace the field if it equals `old`; gives what was there. If it differs, nothing is ordered."""
     change = lambda was: (new if was == old else KEEP, was)  # noqa: E731
     return modify(obj, name, change, order, may_fail=True)  # type: ignore[no-any-return]
 
@@ -51,11 +54,11 @@ def atomic_dec(obj: Shared, name: str) -> None:
 
 
 def atomic_dec_and_test(obj: Shared, name: str) -> bool:
-    """Atomically subtract 1; whether the result is 0."""
+    """Atomically subtract 1; True if the result is 0."""
     return atomic_add_return(obj, name, -1) == 0
 
 
 def atomic_add_unless(obj: Shared, name: str, n: int, unless: int) -> bool:
-    """Atomically add unless the field is `unless`; whether it was not. Orders nothing if it was."""
+    """Atomically add `n` unless the field is `unless`; True if it was added. Otherwise nothing is ordered."""
     change = lambda old: (KEEP if old == unless else old + n, old != unless)  # noqa: E731
     return bool(modify(obj, name, change, Order.FULL, may_fail=True))

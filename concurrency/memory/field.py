@@ -1,6 +1,7 @@
-"""One declared field of a `Shared` object: its kind, its operations, and the attribute that programs use.
+"""One declared field of a `Shared` class: its kind, its operations, and the attribute that programs use.
 
-Strong memory only: what stands in the place of the attributes under weak memory is in `runtimes.weak`.
+This is for sequentially consistent memory; under weak memory other attributes stand in the same place
+(`runtimes.weak.accessors`), so that no access has to ask which memory model holds.
 """
 
 from __future__ import annotations
@@ -45,10 +46,11 @@ class Order(StrEnum):
 
 
 KEEP: Any = object()
-"""Given by the change of a read-modify-write that writes nothing after all, as a failed cmpxchg()."""
+"""What the function given to `modify` returns as the new value if nothing is to be written, as in a failed
+cmpxchg()."""
 
 NO_RESULT: Any = object()
-"""Given as the result of the change of a read-modify-write that has none, as atomic_inc()."""
+"""What that function returns as the result if there is none, as in atomic_inc(): then no read barrier orders it."""
 
 _DECLARED_ACCESS = {
     FieldKind.PLAIN: (Access.READ, Access.WRITE),
@@ -59,6 +61,9 @@ _DECLARED_ACCESS = {
 
 _WRITES = ("write", "write_once", "release")
 
+# Compiled for each field, with the name of the slot in the text: `getattr` with a variable name, or a closure,
+# costs more, and this is what programs call most. `active.runtime` is asked here and not in `step`, which saves a
+# call.
 _ACCESSORS = """
 def read(obj):
     rt = active.runtime
@@ -82,7 +87,8 @@ class SharedField:
         self.kind = kind
         self.slot = f"_{name}"
         self.kept = False
-        """The last atomic read-modify-write has left the value as it was, since its condition did not hold."""
+        """Whether the last atomic read-modify-write has written nothing (`KEEP`). One for all objects is enough: it is
+        read by `_if_it_wrote` right after the effect, before any other task runs."""
         plain = kind is FieldKind.PLAIN
         names = {
             "read": (_DECLARED_ACCESS[kind][0], "read"),
@@ -96,6 +102,8 @@ class SharedField:
         if kind is FieldKind.RCU:
             names["read"] = names["dereference"]
             names["write"] = (Access.RELEASE, "rcu_assign_pointer")
+        # A store to an atomic field is an operation with an effect, so that it is never between the read and the
+        # write of a read-modify-write; under threads the effects alone are atomic.
         whole = self._set if kind is FieldKind.ATOMIC else None
         self.ops = {
             key: Operation(
@@ -134,7 +142,7 @@ class SharedField:
         return result
 
     def _if_it_wrote(self, obj: object, _arg: object, _result: object) -> object:
-        """One that fails orders nothing; kernel: Documentation/atomic_t.txt, "ORDERING", v6.6."""
+        """For `Operation.orders`: one that fails orders nothing; Documentation/atomic_t.txt, "ORDERING", v6.6."""
         return None if self.kept else obj
 
     def property(self) -> property:
@@ -155,7 +163,7 @@ class SharedField:
 
 
 def _atomic_set(op: Operation) -> Callable[[Any, Any], None]:
-    """A store that no read-modify-write of another thread can tear apart."""
+    """The setter of an atomic field: an operation whose effect is atomic under threads, too."""
 
     def write(obj: Any, value: Any) -> None:
         perform(op, obj, value)
@@ -164,7 +172,7 @@ def _atomic_set(op: Operation) -> Callable[[Any, Any], None]:
 
 
 def checked_dereference(read: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
-    """`read`, which says so if the task is in no reader."""
+    """The getter `read`, and a report if the task is in no RCU reader."""
 
     def dereference(obj: Any) -> Any:
         rt = active.runtime
@@ -176,6 +184,7 @@ def checked_dereference(read: Callable[[Any], Any], name: str) -> Callable[[Any]
 
 
 def suspicious(name: str, fine: bool, call: str) -> None:
+    """Report a pointer that is followed outside of a reader (`fine` is False), in the kernel's words."""
     if not fine and checked("rcu") and not looking_from_outside():
         fail(
             Failure(

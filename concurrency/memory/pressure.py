@@ -1,7 +1,8 @@
 """Memory pressure: an allocation that may reclaim does so in place, by choice. Kernel: mm/page_alloc.c, v6.6.
 
-Whoever models memory says how it is reclaimed (`Pressure.reclaim`), and how many allocations of an execution may do so
-(`chances`). The task then runs it with whatever locks it holds. Reclaim does not enter itself (PF_MEMALLOC).
+A model of memory says how it is reclaimed (`Pressure.reclaim`), and how many allocations of an execution may do so
+(`chances`). The task that allocates then runs that function with whatever locks it holds, and so shows locks that are
+taken both around an allocation and inside of reclaim. Reclaim does not enter itself (PF_MEMALLOC).
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ class Pressure:
         self.chances = 0
         """How many allocations may reclaim, by choice, in the whole execution."""
         self.spent = 0
-        """How many have."""
+        """How many have done so."""
         self.inside: dict[Task, None] = {}
-        """Who reclaims. An entry is its task's own: nobody asks about another one."""
+        """The tasks that reclaim now. A task asks for its own entry only, so no operation is needed for that."""
 
 
 @contextmanager
@@ -51,11 +52,12 @@ def fs_reclaim() -> Iterator[None]:
 
 
 def may_reclaim(rt: Runtime) -> None:
-    """An allocation with __GFP_DIRECT_RECLAIM: it may reclaim here, and then goes on."""
+    """Reclaim in place, if the schedule says so, before an allocation with __GFP_DIRECT_RECLAIM goes on."""
     pressure = rt.domain(Pressure)
     if not pressure.chances or rt.current in pressure.inside:
         return
-    # How many have is one number for all tasks, so to look at it is an operation; the choice belongs to that.
+    # How many have reclaimed is one number for all tasks, so to look at it is an operation. The choice below
+    # belongs to that operation.
     rt.step(MAY_RECLAIM, pressure)
     if pressure.spent < pressure.chances and rt.choose(2, "an allocation reclaims"):
         pressure.spent += 1
@@ -63,7 +65,9 @@ def may_reclaim(rt: Runtime) -> None:
 
 
 def direct_reclaim() -> None:
-    """Reclaim in place, unless the calling task does so already or nobody said how; kernel: try_to_free_pages()."""
+    """Reclaim in place, unless the calling task does so already or there is no `reclaim`; kernel:
+    try_to_free_pages().
+    """
     rt = active.runtime
     pressure = domain(Pressure)
     if pressure.reclaim is not None and (rt is None or rt.current not in pressure.inside):

@@ -7,11 +7,27 @@
         users: Atomic[int] = 1
         lock: Unshared[Mutex]        # an ordinary attribute: no access to it is an operation
 
-A field that says nothing is refused when the class is made: forgotten, its lost updates would never be seen.
+A field without a kind is refused when the class is made: were it an ordinary attribute, its lost updates would
+never be seen.
 
-Attributes are read and written as usual, as their kind says. A site that differs says so: `READ_ONCE(counter,
+Attributes are read and written as usual, as their kind says. An access that differs says so: `READ_ONCE(counter,
 "value")`, `smp_store_release(counter, "value", 1)`. Kernel: Documentation/memory-barriers.txt and
 tools/memory-model/Documentation/access-marking.txt, v6.6.
+
+>>> from sugarbush import explore, spawn
+>>> class Counter(Shared):
+...     value: Plain[int] = 0
+>>> counter = Counter(value=5)
+>>> counter.value                       # no program runs, so no operation is made
+5
+>>> def program():
+...     counter = Counter()
+...     def increment():
+...         counter.value += 1          # two operations: a read and a write
+...     spawn(increment)
+...     increment()
+>>> explore(program).failures[0].failure.headline
+'BUG: KCSAN: data-race in Counter.value: write by increment, read by main'
 """
 
 from __future__ import annotations
@@ -31,9 +47,12 @@ Once = Annotated[T, "once"]
 RcuPtr = Annotated[T, "rcu"]
 Atomic = Annotated[T, "atomic"]
 Unshared = Annotated[T, "unshared"]
-"""The field is outside of what is explored: set before others know the object, of one task, or guarded by a lock."""
+"""Accesses to the field are not explored: it is set before other tasks know the object, or belongs to one task, or
+a lock that is always held guards it."""
 
 
+# By their text: with ``from __future__ import annotations`` they are texts, and to evaluate them in the metaclass
+# would need names that are not defined yet (a class that refers to itself).
 _KIND = re.compile(r"(?:\w+\.)*(Plain|Once|RcuPtr|Atomic|Unshared)\[")
 _CLASS_VARIABLE = re.compile(r"(?:\w+\.)*ClassVar\b")
 _UNSHARED = "Unshared"
@@ -44,6 +63,8 @@ class SharedMeta(type):
 
     def __new__(mcs, name: str, bases: tuple[type, ...], scope: dict[str, Any]) -> SharedMeta:
         """Make the class; a class body that declares no `__slots__` gets them from its annotations."""
+        # The value of the field `f` is in the slot `_f`, and `f` itself is a property that makes an operation.
+        # Slots also make a misspelt attribute an error, where an object with a dictionary would take it silently.
         annotations = scope.get("__annotations__", {})
         fields: dict[str, SharedField] = {}
         others: list[str] = []
@@ -82,7 +103,9 @@ def _own(base: type, what: str) -> list[tuple[str, Any]]:
 
 
 def _spell(annotation: Any) -> str:
-    """An annotation as text; one that was evaluated as it is written: ``Annotated[int, "plain"]`` is ``Plain[int]``."""
+    """An annotation as text; one that was evaluated as it is written: ``Annotated[int, "plain"]`` is
+    ``Plain[int]``.
+    """
     if isinstance(annotation, str):
         return annotation
     kinds = {"plain": "Plain", "once": "Once", "rcu": "RcuPtr", "atomic": "Atomic", "unshared": _UNSHARED}
@@ -93,7 +116,7 @@ def _spell(annotation: Any) -> str:
 
 
 def _without_kind(field: str, spelt: str) -> str:
-    # Plain stands for what no access says more about, so it is what a reader who has not thought about it means.
+    # Plain is proposed first: it is the kind that is checked for data races, so a wrong guess is found.
     kind = re.sub(r"^(?:\w+\.)*(Plain|Once|RcuPtr|Atomic|Unshared)$", "...", spelt)
     return (
         f"{field} does not say how it is shared, so no access to it would be explored: write `Plain[{kind}]` (or Once, "
@@ -102,7 +125,10 @@ def _without_kind(field: str, spelt: str) -> str:
 
 
 def _refuse_inherited(cls: SharedMeta) -> None:
-    """A field that a class which is not `Shared` declares would be an ordinary attribute, whatever its kind."""
+    """Raise `ConcurrencyError` for a field that `cls` inherits from a class which is not `Shared`.
+
+    It would be an ordinary attribute, whatever its kind, since only this metaclass makes operations of fields.
+    """
     for base in cls.__mro__:
         if isinstance(base, SharedMeta):
             continue
@@ -129,9 +155,8 @@ def _slots(cls: SharedMeta) -> set[str]:
 class Shared(metaclass=SharedMeta):
     """Base of objects with shared fields.
 
-    Every field has a kind; `Unshared` ones are ordinary attributes: tasks never meet at them, or something else guards
-    them. Keyword arguments of the constructor set fields before the object is visible to anybody, so they are not
-    operations.
+    Every field has a kind; `Unshared` ones are ordinary attributes. Keyword arguments of the constructor set fields
+    before any other task can know the object, so that makes no operations.
     """
 
     __slots__ = ("__weakref__", "_memory")
@@ -151,6 +176,10 @@ def field_of(obj: Shared, name: str) -> SharedField:
     if field is None:
         raise ConcurrencyError(f"{type(obj).__name__} declares no shared field {name!r}")
     return field
+
+
+# `_read`, `_write` and `_modify` are replaced in this module when the memory model changes (`use_accessors`), so
+# whatever is below calls them by these names and keeps no reference to them.
 
 
 def _read(obj: Shared, name: str, how: str) -> Any:
@@ -214,19 +243,19 @@ def rcu_access_pointer(obj: Shared, name: str) -> Any:
 
 
 def rcu_dereference_protected(obj: Shared, name: str, condition: bool) -> Any:
-    """The pointer as the update side sees it; `condition` says that its lock is held."""
+    """The pointer for the update side; a report unless `condition` (its lock is held) is true."""
     suspicious(name, condition, "rcu_dereference_protected")
     return _read(obj, name, "read_once")
 
 
 def rcu_dereference_check(obj: Shared, name: str, condition: bool) -> Any:
-    """The pointer as seen by a reader, or by someone for whom `condition` (a lock is held) is true."""
+    """The pointer for a reader, or for a task for which `condition` (a lock is held) is true; otherwise a report."""
     suspicious(name, condition or current_task().rcu_nesting > 0, "rcu_dereference_check")
     return _read(obj, name, "dereference")
 
 
 def rcu_dereference(obj: Shared, name: str) -> Any:
-    """The pointer as seen by a reader; what is read through it is at least what its publisher had initialised."""
+    """The pointer for a reader; what is read through it is at least as new as what its publisher had initialised."""
     return rcu_dereference_check(obj, name, False)
 
 
@@ -240,8 +269,9 @@ def modify(
 ) -> Any:
     """Atomically replace the field by what `change` makes of it (or `KEEP`); gives its second result (or `NO_RESULT`).
 
-    `change` may be called more than once, so it must not do anything else. If it `may_fail`, one in full order that
-    gives `KEEP` is no barrier under weak memory, not even before it, as a cmpxchg() that fails.
+    `change` gets the old value and returns the new one and the result. It may be called more than once, and on
+    older values, so it must not do anything else. ``may_fail=True`` declares that it may return `KEEP`: under weak
+    memory the operation is then no barrier if it does, not even before the access, as a cmpxchg() that fails.
     """
     return _modify(obj, name, change, order, may_fail)
 
@@ -257,7 +287,7 @@ def _modify(
 
 
 class Accessors(NamedTuple):
-    """How fields are accessed under one memory model."""
+    """How fields are accessed under one memory model: what `use_accessors` puts in place."""
 
     property: Callable[[SharedField], property]
     read: Callable[[Shared, str, str], Any]
@@ -271,13 +301,19 @@ STRONG = Accessors(SharedField.property, _read, _write, _modify, Shared.__init__
 
 
 def use_accessors(accessors: Accessors) -> None:
-    """Have all shared fields accessed so, from now on; then no access has to ask which memory model holds."""
+    """Access all shared fields of all classes so from now on.
+
+    The runtime calls this at the start of each execution. It changes every `Shared` class, which takes long, but
+    only when an execution has another memory model than the last one; in return no access has to ask which model
+    holds.
+    """
     global _accessors
     if _accessors is accessors:
         return
     _accessors = accessors
     globals().update(_read=accessors.read, _write=accessors.write, _modify=accessors.modify)
     type.__setattr__(Shared, "__init__", accessors.init)
+    # `type.__subclasses__` holds them weakly, so a class that a program made inside of an execution goes with it.
     classes: list[type] = [Shared]
     for cls in classes:
         classes += type.__subclasses__(cls)

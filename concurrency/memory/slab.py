@@ -35,10 +35,12 @@ T = TypeVar("T")
 
 ALLOC = Operation("kmem_cache_alloc", footprint=Footprint.NOTHING, allocates=True)
 ALLOC_REUSABLE = Operation("kmem_cache_alloc", local=True, allocates=True)
-"""From a cache that is type-safe by RCU: what was freed before may be handed out."""
+"""From a cache that is type-safe by RCU: an object that was freed may be handed out, so the order against frees of the
+same cache matters, and the place is the cache."""
 FREE = Operation("kmem_cache_free", releases=("freed",), footprint=Footprint.FREES)
 FREE_STEPPED = Operation("kmem_cache_free", releases=("freed",), local=True)
-"""Of an object that tasks touch by operations only."""
+"""To free an object that tasks touch by operations only (`KmemCache(stepped=True)`), or one that is type-safe by
+RCU."""
 REUSE = Operation("kmem_cache_reuse", acquires=("freed",), local=True)
 """What the last owner of reused memory did is before all that the next one does."""
 
@@ -46,10 +48,15 @@ REUSE = Operation("kmem_cache_reuse", acquires=("freed",), local=True)
 class SlabDomain:
     """What is alive and what was freed in one execution."""
 
+    # By id, with the object itself in the value: it stays alive as long as the entry, so the id stays its own.
+    # Keyed by the object, a class with `__eq__` would be asked, and that is code of the program.
     def __init__(self) -> None:
         self.alive: dict[int, tuple[Any, KmemCache[Any], str]] = {}
+        """By id: the object, its cache, and where it was allocated."""
         self.freed: dict[int, tuple[Any, KmemCache[Any], str, str]] = {}
+        """By id: the same, and where it was freed."""
         self.reusable: dict[KmemCache[Any], list[Any]] = {}
+        """For each cache that is type-safe by RCU its free objects; the last one freed is handed out first."""
 
 
 class KmemCache(Generic[T]):
@@ -58,8 +65,22 @@ class KmemCache(Generic[T]):
     `object_size` is in bytes (a 4096-byte page holds ``4096 // object_size``). With `typesafe_by_rcu` a freed object
     is not poisoned and may be handed out again at once: readers must check what they found.
 
-    `stepped` declares that a task touches an object only by an operation on it, or after one and before its next
-    one on it. Freeing then depends on operations on this object, else on everything (`concurrency.checks.dependence`).
+    `stepped` declares that a task touches an object only by an operation on it, or between such an operation and
+    its next one. To free an object then depends on operations on this object alone; without it, on everything,
+    since any code may hold a reference and touch it (`concurrency.checks.dependence`).
+
+    >>> from sugarbush import explore, spawn
+    >>> from sugarbush.concurrency import Plain, Shared
+    >>> from sugarbush.lockdep.model.gfp import GFP_KERNEL
+    >>> class Node(Shared):
+    ...     value: Plain[int] = 0
+    >>> def program():
+    ...     cache = KmemCache("node", Node)
+    ...     node = cache.alloc(GFP_KERNEL)
+    ...     spawn(cache.free, node, name="owner")
+    ...     node.value
+    >>> explore(program, strategy="dpor").failures[0].failure.kind.value
+    'use-after-free'
     """
 
     def __init__(
@@ -79,10 +100,15 @@ class KmemCache(Generic[T]):
         self._free = FREE_STEPPED if stepped and not typesafe_by_rcu else FREE
         self._ctor = ctor
         self.frees_for_all = not stepped and not typesafe_by_rcu
-        """Freeing one of its objects makes every later touch a failure, and nobody has said which touches there are."""
+        """To free one of its objects makes every later touch a failure, and it is not declared which touches there
+        are."""
 
     def alloc(self, gfp: int, *args: Any) -> T | None:
-        """A new object, `ctor(*args)`; None if there is no memory, which only a choice can bring about."""
+        """A new object, `ctor(*args)`; None if there is no memory, which happens only by choice
+        (`Settings.faults`).
+        """
+        # All that an allocation may bring about before it (a report, reclaim) comes before it is announced, as in the
+        # kernel's slab_pre_alloc_hook(); so it shows in each execution, also where there is memory.
         rt = active.runtime
         if gfpflags_allow_blocking(gfp):
             might_sleep()
@@ -125,8 +151,10 @@ class KmemCache(Generic[T]):
         return objects
 
     def adopt(self, obj: T) -> None:
-        """Count `obj`, which was made without the cache, as one of its own from here on: so it can be freed, and is a
-        leak if it is not. For what is there from the beginning, and whose end is the exception (vfree() of a swap map).
+        """Count `obj`, which was made without the cache, as one of its own from here on.
+
+        So it can be freed, and is a leak if it is not. For objects that are there from the beginning, and are freed
+        only in rare cases (the swap map that swapoff gives back).
         """
         if active.runtime is not None:
             domain(SlabDomain).alive[id(obj)] = (obj, self, _where())
@@ -136,6 +164,8 @@ class KmemCache(Generic[T]):
         rt = active.runtime
         if rt is None:
             return
+        # What follows belongs to this operation, since no other task runs before the next one. It is no effect,
+        # because a reduced search makes effects on copies, and nothing of this may happen to those.
         rt.perform(self._free, obj)
         slab = domain(SlabDomain)
         entry = slab.alive.pop(id(obj), None)
@@ -146,6 +176,7 @@ class KmemCache(Generic[T]):
             slab.reusable.setdefault(self, []).append(obj)
             return
         slab.freed[id(obj)] = (*entry, _where())
+        # The class is what is poisoned, not each access: an object that is alive pays nothing for the check.
         object.__setattr__(obj, "__class__", _poisoned(type(obj)))
 
     def __repr__(self) -> str:
@@ -159,11 +190,11 @@ class LeakCheck(Observer):
         self._runtime: Runtime | None = None
 
     def begin(self, runtime: Runtime) -> None:
-        """See `Observer.begin`."""
+        """Keep the runtime, which has the slab of this execution."""
         self._runtime = runtime
 
     def finished(self) -> None:
-        """See `Observer.finished`."""
+        """Raise a leak if anything is alive, with the counts by cache and the place of each allocation."""
         if self._runtime is None or "leak" in self._runtime.without:
             return
         slab = self._runtime.domains.get(SlabDomain)
@@ -196,7 +227,8 @@ def _double_free(cache: KmemCache[Any], obj: Any, slab: SlabDomain) -> None:
 
 
 def _poisoned(cls: type) -> type:
-    """A subclass of the same layout, every touch of which is a use after free."""
+    """A subclass of the same layout, every access to whose objects is a use after free; made once for each class."""
+    # In the class's own dictionary: a subclass of a class that has one needs one of its own.
     found: type | None = cls.__dict__.get("_poisoned")
     if found is None:
 
@@ -226,6 +258,7 @@ def _poisoned(cls: type) -> type:
 
 
 def _use_after_free(obj: object, name: str) -> None:
+    """Report the access to the attribute `name` of a freed object, if a program runs that has freed it."""
     rt = active.runtime
     if rt is None or not checked("use-after-free"):
         return

@@ -4,6 +4,17 @@ Under the simulated runtime time is virtual. It stands still but for the daemon 
 starts: that task can go on whenever a timer is pending, and then it is as late as the earliest one says. So when a
 timer fires is a choice like any other; it may be late, never early. Under the threaded runtime it is real time.
 
+>>> from sugarbush import check, explore
+>>> from sugarbush.concurrency import msleep
+>>> def program():
+...     msleep(5)
+...     check(jiffies() >= 5, "never early")
+>>> explore(program, executions=1).failures        # takes no time
+[]
+
+A wait with a deadline (`perform_timeout`) is three operations: `ARM` enters an alarm into the clock, the operation
+itself is ready when its object is or when the alarm has fired, `DISARM` takes the alarm out.
+
 Kernel: kernel/time/timer.c, v6.6. Simpler here: one CPU's wheel, which never rounds; a jiffy is a millisecond.
 """
 
@@ -32,13 +43,15 @@ HZ = 1000
 
 
 class Entry(Protocol):
-    """What the clock keeps: something that happens at a time."""
+    """What the clock keeps: a thing that happens at a time. A `Timer`, or the `Alarm` of a wait with a deadline."""
 
     expires: int
+    """When, in jiffies."""
     number: int
+    """Which of all that were added it was: of two that are due at one time the first added fires first."""
 
     def fire(self, clock: Clock) -> None:
-        """The time has come; called in the clock's task, or by the caller when no program runs."""
+        """The time has come. Called in the clock's task, or by the calling task when no program runs."""
 
 
 class Clock:
@@ -50,13 +63,17 @@ class Clock:
         runtime = active.runtime
         self._start = time.monotonic() if runtime is not None and runtime.parallel else None
         self._now = 0
+        # (expires, number, entry), sorted. No two have one number, so the entries themselves are never compared.
         self.pending: list[tuple[int, int, Entry]] = []
         self.armed = 0
+        """How many entries were ever added."""
         self.running: Entry | None = None
-        """The timer whose function is being called."""
+        """The entry that fires now: a timer whose function is being called, say."""
         self.task: Task | None = None
+        """The clock's task, once an entry has fired."""
+        # `is_idle`, which decides whether a task may go on, gets no argument: so the timer stands here.
         self.deleting: dict[Task, Entry] = {}
-        """Who waits until a timer's function has returned, and for which timer. An entry is its task's own."""
+        """The tasks that wait until a timer does not fire any more, each with the timer; a task's entry is its own."""
 
     @property
     def holders(self) -> tuple[Task, ...]:
@@ -64,7 +81,7 @@ class Clock:
         return () if self.running is None or self.task is None else (self.task,)
 
     def awaited(self, task: Task) -> Mapping[Task, str]:
-        """See `waiting.awaited`: whoever deletes a timer waits for the task that calls its function now."""
+        """For a task that deletes a timer: the clock's task, if that calls the function of this timer now."""
         entry = self.deleting.get(task)
         if entry is None or entry is not self.running or self.task is None:
             return {}
@@ -72,22 +89,25 @@ class Clock:
 
     @property
     def now(self) -> int:
-        """The time, in jiffies."""
+        """The time, in jiffies. For effects: a program asks `jiffies()`, which is an operation."""
         return self._now if self._start is None else int((time.monotonic() - self._start) * HZ)
 
     @property
     def due(self) -> bool:
-        """The earliest timer may fire: it is late enough, or time is virtual and passes when it does."""
+        """Whether the earliest entry may fire: it is late enough, or time is virtual, and then firing makes it so
+        late.
+        """
         return bool(self.pending) and (self._start is None or self.pending[0][0] <= self.now)
 
     def seconds_left(self) -> float | None:
-        """Until the earliest timer fires, in real time; None if nothing is pending."""
+        """How long until the earliest entry is due in real time; None if nothing is pending."""
         return max(0, self.pending[0][0] - self.now) / HZ if self.pending else None
 
     def add(self, entry: Entry, expires: int) -> tuple[bool, bool]:
         """Have `entry` fire at this time, and at no other.
 
-        Says whether it was pending, and whether it is the first of all, so that the caller has to start the task.
+        Gives whether it was pending, and whether it is the first entry ever: then the caller must start the clock's
+        task.
         """
         was = self.drop(entry)
         self.armed += 1
@@ -96,19 +116,20 @@ class Clock:
         return was, self.armed == 1
 
     def has(self, entry: Entry) -> bool:
-        """`entry` is pending."""
+        """Whether `entry` is pending."""
         return (entry.expires, entry.number, entry) in self.pending
 
     def drop(self, entry: Entry) -> bool:
-        """`entry` does not fire; whether it was pending."""
+        """Take `entry` out, so that it does not fire; gives whether it was pending."""
         pending = self.has(entry)
         if pending:
             self.pending.remove((entry.expires, entry.number, entry))
         return pending
 
     def take(self) -> Entry:
-        """The earliest entry, whose time it is now."""
+        """Take out the earliest entry, which makes it as late as that says."""
         expires, _, entry = self.pending.pop(0)
+        # An entry may be due at a time that has passed already; time does not go back.
         self._now = max(self._now, expires)
         return entry
 
@@ -124,12 +145,12 @@ class Alarm:
         self.expires = self.number = 0
 
     def fire(self, clock: Clock) -> None:  # noqa: ARG002
-        """See `Entry.fire`."""
+        """The deadline has passed: note that in the object that the task waits for."""
         perform(_expire(self.task.id), self.obj)
 
 
 class Nap:
-    """What a task waits for that sleeps until a time."""
+    """The object that a task waits for in msleep(): nothing but the deadline ends that wait."""
 
     __slots__ = ("late", "name")
 
@@ -139,7 +160,7 @@ class Nap:
 
 
 def late(obj: Timed, task: Task) -> bool:
-    """The deadline of the wait of `task` for `obj` has passed: an operation that may time out is ready then."""
+    """Whether the deadline of the wait of `task` for `obj` has passed. For `ready` of operations that may time out."""
     return task.id in obj.late
 
 
@@ -169,7 +190,7 @@ def _take(clock: Clock, task: Task, _arg: object) -> Entry:
 
 
 def is_idle(clock: Clock, task: Task) -> bool:
-    """The timer that `task` deletes is not firing."""
+    """Whether the timer that `task` deletes does not fire at this moment."""
     return clock.running is not clock.deleting[task]
 
 
@@ -179,14 +200,15 @@ def _ran(clock: Clock, _task: Task, _arg: object) -> Entry | None:
 
 
 def _result(_clock: Clock, _arg: object, result: Entry) -> Entry:
+    # For `orders`: the orderings are those of the timer that fires or has fired, not of the clock.
     return result
 
 
 PLACE = "timers"
 BASE = ("base",)
-"""The lock of the timer base (struct timer_base), as far as one timer is concerned: others may be on other CPUs, so
-what it orders stands at the timer."""
-# Who only sleeps, or asks what time it is, has nothing to do with the others that do.
+"""The ordering that the lock of a timer base makes (struct timer_base). In the kernel each CPU has a base, and two
+timers may be on two CPUs; so it is not an ordering of the one clock, but one of each timer (`Operation.orders`)."""
+# meets=False: that two tasks sleep, or ask what time it is, does not mean that they touch anything in common.
 JIFFIES = Operation("jiffies", Access.READ_ONCE, field=PLACE, effect=_read, local=True, meets=False)
 ARM = Operation("schedule_timeout", field=PLACE, effect=_arm, wakes=True, local=True, meets=False)
 DISARM = Operation(
@@ -218,7 +240,12 @@ _EXPIRE: dict[int, Operation] = {}
 
 
 def _expire(number: int) -> Operation:
-    """The time of task `number` is up: done to what it waits for, since only those that wait there see it."""
+    """The operation by which the time of task `number` is up.
+
+    It is done to the object that the task waits for, since tasks are woken by operations on the object that they
+    wait for (`Operation.wakes`). There is one operation for each number, as an effect on a copy gets no argument
+    (`Operation.ready`).
+    """
     found = _EXPIRE.get(number)
     if found is None:
 
@@ -226,33 +253,34 @@ def _expire(number: int) -> Operation:
             obj.late[number] = None
 
         found = _EXPIRE[number] = Operation(
-            # The clock's word to one task: nobody else is concerned.
             "timeout",
             effect=effect,
             wakes=True,
             local=True,
+            # The clock tells one task something that concerns no other one.
             meets=False,
         )
     return found
 
 
 def arm(op: Operation, clock: Clock, arg: Any) -> bool:
-    """Perform `op`, which adds an entry to the clock; whether that was pending. The first one starts the task."""
+    """Perform `op`, which adds an entry to the clock; gives whether it was pending. The first one starts the task."""
     was, first, *_ = perform(op, clock, arg)
+    # Not when the clock is made: a program without timers then has no task more, and no schedules more.
     if first and active.runtime is not None:
         active.runtime.spawn(run_clock, (clock,), "clock", True)
     return bool(was)
 
 
 def run_clock(clock: Clock) -> None:
-    """What the task of the clock does: what is due happens."""
+    """What the clock's task runs: one entry after another fires. It never ends; it is a daemon."""
     while True:
         perform(FIRE, clock).fire(clock)
         perform(RAN, clock)
 
 
 def pass_time(clock: Clock, until: int) -> None:
-    """Outside an execution: it becomes this late, and what is due fires."""
+    """Outside of executions: make it so late, and fire what is due by then."""
     while clock.pending and clock.pending[0][0] <= until:
         clock.take().fire(clock)
     clock._now = max(clock._now, until)
@@ -266,7 +294,9 @@ def checked_timeout(timeout: int) -> int:
 
 
 def perform_timeout(op: Operation, obj: Timed, timeout: int) -> tuple[Any, int]:
-    """Perform `op`, which is ready also when its task is `late`; gives its result and the jiffies that are left."""
+    """Perform `op`, whose `ready` is also true when its task is `late`; gives its result and the jiffies that are
+    left.
+    """
     task = current_task()
     clock = domain(Clock)
     alarm = Alarm(task, obj)
@@ -275,9 +305,10 @@ def perform_timeout(op: Operation, obj: Timed, timeout: int) -> tuple[Any, int]:
         pass_time(clock, alarm.expires)
     result = perform(op, obj)
     clock.deleting[task] = alarm
+    # As del_timer_sync: it waits until an alarm that fires at this moment has done so.
     left = perform(DISARM, clock, alarm)
-    # In the turn of the last operation, on another object: nobody but this task looks at its entry, and the clock,
-    # which makes it, has been told not to.
+    # This is a part of DISARM, an operation on another object, and changes `obj` all the same. That is right: no other
+    # task looks at this entry, and the clock, which makes it, does not fire the alarm any more.
     obj.late.pop(task.id, None)
     return result, left
 

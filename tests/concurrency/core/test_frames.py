@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sugarbush.concurrency.core.bytecode import Hidden
-from sugarbush.concurrency.core.frames import State, own_state
+from sugarbush.concurrency.core.frames import OwnState, own_state
 
 FLAG = [0]
 numbers = iter(range(99))
@@ -23,9 +23,9 @@ class Enough(BaseException):
     pass
 
 
-def looks(loop: Callable[[Any], Any]) -> list[State | str]:
+def looks(loop: Callable[[Any], Any]) -> list[OwnState | str]:
     """What the first four looks of a loop leave behind; or why that cannot be told."""
-    found: list[State | str] = []
+    found: list[OwnState | str] = []
 
     def relax() -> None:
         try:
@@ -143,7 +143,7 @@ def fresh_list(relax: Any) -> None:
 )
 def test_these_do_the_same_once_more(loop: Callable[[Any], Any]) -> None:
     found = looks(loop)
-    assert isinstance(found[1], State)
+    assert isinstance(found[1], OwnState)
     assert found[1] == found[2] == found[3]
 
 
@@ -196,7 +196,7 @@ def by_global(relax: Any) -> None:
 @pytest.mark.parametrize("loop", [counting, in_range, toggling, by_counting_method, by_closure, by_global])
 def test_these_do_not(loop: Callable[[Any], Any]) -> None:
     found = looks(loop)
-    assert isinstance(found[1], State)
+    assert isinstance(found[1], OwnState)
     assert found[1] != found[2]
 
 
