@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Hashable
 from operator import itemgetter
 
-from sugarbush.concurrency.checks.past import Clock, Seen, adds, merge
+from sugarbush.concurrency.checks.past import Clock, PastAccess, adds, merge
 from sugarbush.concurrency.core import Failure, Observer, Task
 from sugarbush.concurrency.rcu import Flavour, GraceOrder, Reader
 
@@ -23,7 +23,7 @@ class Suspect:
 
     __slots__ = ("clock", "failure", "first", "task")
 
-    def __init__(self, first: Seen, task: Task, clock: Clock, failure: Failure) -> None:
+    def __init__(self, first: PastAccess, task: Task, clock: Clock, failure: Failure) -> None:
         self.first = first
         self.task = task
         self.clock = clock
@@ -109,7 +109,7 @@ class LateOrders(Observer):
                     merge(clock, entries[at - 1][1])
                     again = True
 
-    def _may_know(self, first: Seen, clock: Clock) -> bool:
+    def _may_know(self, first: PastAccess, clock: Clock) -> bool:
         """`clock` knows of `first` if every open reader outlasts the grace periods that go on."""
         late: dict[int, list[tuple[int, Clock]]] = {}
         for reader, told in self._rcu.undecided():

@@ -8,7 +8,7 @@ Clock = dict[int, int]
 """For each task, by number, how much of its work is known: a task that is missing is unknown."""
 
 
-class Seen:
+class PastAccess:
     """An access of the past: who, when by its own clock, and its stack if stacks are kept."""
 
     __slots__ = ("epoch", "op", "stack", "task")
@@ -30,13 +30,13 @@ class Past:
     __slots__ = ("marked_reads", "marked_writes", "reads", "write")
 
     def __init__(self) -> None:
-        self.write: Seen | None = None
-        self.reads: dict[int, Seen] = {}
-        self.marked_reads: dict[int, Seen] = {}
-        self.marked_writes: dict[int, Seen] = {}
+        self.write: PastAccess | None = None
+        self.reads: dict[int, PastAccess] = {}
+        self.marked_reads: dict[int, PastAccess] = {}
+        self.marked_writes: dict[int, PastAccess] = {}
 
 
-class Place:
+class FieldRecord:
     """One field of one object: what its last release left, and its past if its accesses are compared.
 
     `knower` is the number of a task that knows all of `clock`, -1 if none is known to: it need not be told again, and
@@ -52,15 +52,15 @@ class Place:
         self.past: Past | None = None
 
 
-class Fields(dict[str | None, Place]):
+class FieldRecords(dict[str | None, FieldRecord]):
     """The places of one object, made when they are first asked for."""
 
     __slots__ = ("obj",)
     obj: object
 
-    def __missing__(self, field: str | None) -> Place:
-        place = self[field] = Place()
-        return place
+    def __missing__(self, field: str | None) -> FieldRecord:
+        record = self[field] = FieldRecord()
+        return record
 
 
 def merge(into: Clock, other: Clock) -> None:

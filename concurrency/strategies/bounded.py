@@ -5,18 +5,18 @@ operations dependent, so backtrack points are added where blocks begin, too. Her
 execution goes on, as in Abdulla et al., "Source Sets", JACM 64(4), 2017, algorithm 1, and sleep respects what a switch
 costs. There are no wakeup trees: what they are told to do first may cost more than the bound has left.
 
-A *place* is a choice of who goes on. It is *free* if a switch costs nothing there: the task that ran has ended, has to
+A *point* is a choice of who goes on. It is *free* if a switch costs nothing there: the task that ran has ended, has to
 wait, or offers its CPU (`can_be_preempted`). A *block* is what one task does between two switches; where it offers its
 CPU a new one begins.
 
 1. First, whoever ran goes on; else the task of lowest number that is awake.
-2. Before an event e of task t is made, the places of the events of others that it depends on, and that are not ordered
-   before it by another one, become *racy*, and so do the places where their blocks began (back over places where the
+2. Before an event e of task t is made, the points of the events of others that it depends on, and that are not ordered
+   before it by another one, become *racy*, and so do the points where their blocks began (back over points where the
    task offered its CPU). If e may have to wait, *all* events that it depends on count that are not ordered before t's
    last event, those before a release among them: that the lock is free at the release does not mean that it could not
-   have been taken before. If e begins a block and has found any, the place where t's block before began is racy, too.
-   The same for each task that waits in the end, and the place where a failure came is racy.
-3. Going back, each task that can go on and is awake is tried at a racy place; where that costs, within the bound only.
+   have been taken before. If e begins a block and has found any, the point where t's block before began is racy, too.
+   The same for each task that waits in the end, and the point where a failure came is racy.
+3. Going back, each task that can go on and is awake is tried at a racy point; where that costs, within the bound only.
    What is forbidden so is counted (`cut`): with 0 no schedule was left out for its preemptions.
 4. A task that was preempted before an operation a *sleeps* until an event is made that depends on a, or until the task
    that runs has to wait by an operation that depends on a. Where nobody is awake nothing new can come.
@@ -49,7 +49,7 @@ from sugarbush.concurrency.strategies.trace import Edges
 
 
 @dataclass(slots=True, eq=False)
-class _Place:
+class _SwitchPoint:
     """A choice of who goes on, what was tried there, and whether another way can matter.
 
     `current` is who ran and can go on, `spent` what the schedule has cost so far, `asleep` who need not be tried.
@@ -65,12 +65,12 @@ class _Place:
     racy: bool = False
     edges: Edges | None = None
     """Of the event of this turn; None if it was not made yet."""
-    block: _Place | None = None
-    """Where the block of this turn begins: this place, or an earlier one."""
-    before: _Place | None = None
+    block: _SwitchPoint | None = None
+    """Where the block of this turn begins: this point, or an earlier one."""
+    before: _SwitchPoint | None = None
     """If it begins a block: where the block of the same task before that began."""
-    joined: _Place | None = None
-    """If this place begins a block of the task that has run before it, too: where its block before began."""
+    joined: _SwitchPoint | None = None
+    """If this point begins a block of the task that has run before it, too: where its block before began."""
 
     def mark(self) -> None:
         """Another way may matter here, and where the block began: the task may have to come first as a whole.
@@ -86,7 +86,7 @@ class _Place:
 
 
 @dataclass(slots=True)
-class _Datum:
+class _ValueChoice:
     """A data choice: `value` of `ways` is made."""
 
     ways: int
@@ -96,7 +96,7 @@ class _Datum:
 class BoundedDPOR:
     """Makes, of each trace that has a schedule with at most `bound` preemptions, one such schedule or a few.
 
-    `left` says whether there is another execution; `cut` counts the racy places at which the bound forbade to try
+    `left` says whether there is another execution; `cut` counts the racy points at which the bound forbade to try
     another task, `spent` the preemptions of the last execution, and `traces` how many traces were completed.
     """
 
@@ -118,7 +118,7 @@ class BoundedDPOR:
         self._seen: set[int] = set()
         self._sum = 0
         """Of a hash of each trace: it does not depend on the order in which they came."""
-        self._path: list[_Place | _Datum] = []
+        self._path: list[_SwitchPoint | _ValueChoice] = []
         self.begin(0)
 
     @property
@@ -142,9 +142,9 @@ class BoundedDPOR:
         """The task whose turn has failed."""
         self.spent = 0
         self._asleep: frozenset[int] = frozenset()
-        self._made: list[_Place | None] = [None]
-        """The place of each event; that task 0 starts was nobody's choice."""
-        self._began: dict[int, _Place] = {}
+        self._made: list[_SwitchPoint | None] = [None]
+        """The point of each event; that task 0 starts was nobody's choice."""
+        self._began: dict[int, _SwitchPoint] = {}
         """Where the last block of each task began."""
 
     def look_with(self, sights: Sights) -> None:
@@ -156,7 +156,7 @@ class BoundedDPOR:
         self._trace.made(obj)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
-        """The task of this place; it is asked at every operation, also if only one task can go on."""
+        """The task of this point; it is asked at every operation, also if only one task can go on."""
         trace = self._trace
         if not trace.tasks:
             trace.tasks[0] = current_task()
@@ -164,25 +164,25 @@ class BoundedDPOR:
         trace.arrive(runnable)
         enabled = tuple([task.id for task in runnable])
         if self._at < len(self._path):
-            place = self._path[self._at]
-            if not isinstance(place, _Place) or place.enabled != enabled:
+            point = self._path[self._at]
+            if not isinstance(point, _SwitchPoint) or point.enabled != enabled:
                 raise BadSchedule(
                     f"the program is not deterministic: after the same choices the tasks {enabled} can go on now"
                 )
-            assert place.spent == self.spent
-            self._asleep = place.asleep
+            assert point.spent == self.spent
+            self._asleep = point.asleep
         else:
-            place = self._arrive(enabled, current)
+            point = self._arrive(enabled, current)
         self._at += 1
-        self._go(place)
-        return trace.tasks[place.turn]
+        self._go(point)
+        return trace.tasks[point.turn]
 
-    def _arrive(self, enabled: tuple[int, ...], current: Task | None) -> _Place:
-        """A new place, and who goes on first there."""
+    def _arrive(self, enabled: tuple[int, ...], current: Task | None) -> _SwitchPoint:
+        """A new point, and who goes on first there."""
         trace = self._trace
         if current is None and self._asleep:
             self._wait(trace.tasks[trace.who[-1]])
-        place = _Place(
+        point = _SwitchPoint(
             enabled,
             None if current is None else current.id,
             not can_be_preempted(current),
@@ -190,56 +190,56 @@ class BoundedDPOR:
             self._asleep,
         )
         if current is not None:
-            place.turn = current.id
+            point.turn = current.id
         else:
             awake = [number for number in enabled if number not in self._asleep]
             if not awake:
                 self._look_back()
                 raise Pruned("all that can go on has been tried elsewhere")
-            place.turn = awake[0]
-        assert place.turn not in self._asleep, "who ran has not slept since"
-        place.tried.append(place.turn)
-        self._path.append(place)
-        return place
+            point.turn = awake[0]
+        assert point.turn not in self._asleep, "who ran has not slept since"
+        point.tried.append(point.turn)
+        self._path.append(point)
+        return point
 
     def _wait(self, ran: Task) -> None:
         """`ran` has to wait, or has ended: who sleeps may be whom it waits for, and its turn is wanted before that."""
         if not ran.ended:
             self._asleep = self._undisturbed(ran)
 
-    def _go(self, place: _Place) -> None:
+    def _go(self, point: _SwitchPoint) -> None:
         """Make the event of the turn: mark what it races with, and see who sleeps."""
         trace = self._trace
-        chosen = trace.tasks[place.turn]
-        edges = place.edges
+        chosen = trace.tasks[point.turn]
+        edges = point.edges
         if edges is None:
-            edges = place.edges = trace.edges(chosen)
-            self._begin_block(place, edges)
+            edges = point.edges = trace.edges(chosen)
+            self._begin_block(point, edges)
             self._mark(edges)
-        if place.block is place:
-            self._began[place.turn] = place
-        if place.current not in (None, place.turn) and not place.free:
+        if point.block is point:
+            self._began[point.turn] = point
+        if point.current not in (None, point.turn) and not point.free:
             self.spent += 1
-            self._asleep |= {place.current}
+            self._asleep |= {point.current}
         if self._asleep:
             self._asleep = self._undisturbed(chosen)
         trace.make(chosen, edges)
-        self._made.append(place)
+        self._made.append(point)
         assert self.spent <= self._most
 
-    def _begin_block(self, place: _Place, edges: Edges) -> None:
-        """Say to which block the turn of `place` belongs."""
+    def _begin_block(self, point: _SwitchPoint, edges: Edges) -> None:
+        """Say to which block the turn of `point` belongs."""
         last = self._made[-1]
-        if last is not None and last.turn == place.turn:
-            if not place.free:
-                place.block, place.joined = last.block, None
+        if last is not None and last.turn == point.turn:
+            if not point.free:
+                point.block, point.joined = last.block, None
                 return
             # It offers its CPU, or it has waited and nobody has come between: the others could have, at no cost.
-            place.block, place.joined = place, last.block
+            point.block, point.joined = point, last.block
             return
-        place.block, place.joined = place, None
-        place.before = self._began.get(place.turn)
-        self._mark_block_before(place.turn, edges)
+        point.block, point.joined = point, None
+        point.before = self._began.get(point.turn)
+        self._mark_block_before(point.turn, edges)
 
     def _mark_block_before(self, task: int, edges: Edges) -> None:
         """The task goes on, or waits to the end, after others have come between: its block before may belong later."""
@@ -248,20 +248,20 @@ class BoundedDPOR:
 
     def _mark(self, edges: Edges) -> None:
         for number in edges.dependent:
-            place = self._made[number]
-            if place is not None:
-                place.mark()
+            point = self._made[number]
+            if point is not None:
+                point.mark()
 
-    def _mark_frees(self, last: _Place) -> None:
+    def _mark_frees(self, last: _SwitchPoint) -> None:
         """The last turn has failed: it may have touched what was freed, which no event before has told of."""
         trace = self._trace
         frees = [
             number for number, op in enumerate(trace.ops) if op is FREE and trace.who[number] != last.turn
         ]
         for number in frees:
-            place = self._made[number]
-            if place is not None:
-                place.mark()
+            point = self._made[number]
+            if point is not None:
+                point.mark()
         if frees and last.before is not None:
             last.before.mark()
 
@@ -275,9 +275,9 @@ class BoundedDPOR:
     def data(self, n: int, label: str) -> int:  # noqa: ARG002
         """The value that is tried; 0 first."""
         if self._at == len(self._path):
-            self._path.append(_Datum(n))
+            self._path.append(_ValueChoice(n))
         datum = self._path[self._at]
-        if not isinstance(datum, _Datum) or datum.ways != n:
+        if not isinstance(datum, _ValueChoice) or datum.ways != n:
             raise BadSchedule(
                 "the program is not deterministic: after the same choices it makes another one now"
             )
@@ -304,7 +304,7 @@ class BoundedDPOR:
     # -- what to try next -----------------------------------------------------------------------------------------
 
     def _look_back(self) -> None:
-        """Nothing more comes: have who waits to the end tried earlier; go back to the last place with a way left."""
+        """Nothing more comes: have who waits to the end tried earlier; go back to the last point with a way left."""
         trace = self._trace
         for task in trace.tasks.values():
             # After a failure those, too, that could go on: they would have come next, and what they would have done
@@ -319,9 +319,9 @@ class BoundedDPOR:
             path.pop()
         self.left = bool(path)
 
-    def _turn(self, last: _Place | _Datum) -> bool:
-        """Take the next way at the last place of the path, if there is one."""
-        if isinstance(last, _Datum):
+    def _turn(self, last: _SwitchPoint | _ValueChoice) -> bool:
+        """Take the next way at the last point of the path, if there is one."""
+        if isinstance(last, _ValueChoice):
             last.value += 1
             return last.value < last.ways
         if not last.racy:

@@ -6,7 +6,7 @@ first, as `DepthFirst`, but goes only where two dependent operations change plac
 - *Races* are found when an execution is over. For each, the search will try, where the first of the two was done, all
   that does not need it, and then the second: Abdulla, Aronis, Jonsson and Sagonas, "Source Sets: A Foundation for
   Optimal Dynamic Partial Order Reduction", Journal of the ACM 64(4), 2017, algorithm 2, with wakeup trees.
-- *Sleep sets*: Godefroid, LNCS 1032, 1996, chapter 5. A turn that was tried at a place need not be tried again until
+- *Sleep sets*: Godefroid, LNCS 1032, 1996, chapter 5. A turn that was tried at a point need not be tried again until
   something dependent has happened; what would begin so is not tried at all. So no execution is begun in vain.
 
 What the paper leaves out, and what is done here:
@@ -31,15 +31,15 @@ from sugarbush.concurrency.checks import Dependence
 from sugarbush.concurrency.core import START, BadSchedule, ConcurrencyError, Operation, Task, current_task
 from sugarbush.concurrency.strategies.base import Part, Pruned
 from sugarbush.concurrency.strategies.parts import (
-    Place,
+    ChoicePoint,
     entered,
-    first_places,
+    first_points,
     keep_whole,
     mark_failed,
     rest,
     share_out,
 )
-from sugarbush.concurrency.strategies.trace import Order, Trace
+from sugarbush.concurrency.strategies.trace import EventOrder, Trace
 from sugarbush.concurrency.strategies.wakeup import Reversal, Turn, differs, insert, is_one_look_more
 
 
@@ -50,7 +50,7 @@ class _Idle(NamedTuple):
 
     since: int
     changes: int
-    waiting: list[tuple[int, Order, Operation, object]]
+    waiting: list[tuple[int, EventOrder, Operation, object]]
 
 
 class DPOR:
@@ -72,11 +72,11 @@ class DPOR:
         self._dependence = dependence or Dependence()
         self.left = True
         self.traces = 0
-        self._path = first_places()
+        self._path = first_points()
         self._fresh = 0
-        """From which place on those that are shared out were not known before."""
+        """From which point on those that are shared out were not known before."""
         self._begun = 0
-        """At which place this execution left the one before."""
+        """At which point this execution left the one before."""
         self.begin(0)
 
     def enter(self, part: Part) -> None:
@@ -99,8 +99,8 @@ class DPOR:
     def begin(self, execution: int) -> None:  # noqa: ARG002
         """Start from the first choice: task 0 goes on."""
         self._trace = Trace(self._dependence)
-        self._path = self._path or first_places()
-        self._path[0].order = Order(0, 0, [])
+        self._path = self._path or first_points()
+        self._path[0].order = EventOrder(0, 0, [])
         self._runnable: Sequence[Task] = ()
         self._at = 1
         self._chose = False
@@ -123,22 +123,22 @@ class DPOR:
         self._idled = over
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
-        """The task of this place; it is asked at every operation, also if only one task can go on."""
+        """The task of this point; it is asked at every operation, also if only one task can go on."""
         trace = self._trace
         if not trace.tasks:
             trace.tasks[0] = current_task()
         self._runnable = runnable
         trace.arrive(runnable)
-        place = self._place(runnable, current)
-        chosen = trace.tasks[place.turn.task]
-        turn, does = place.turn, trace.next_of(chosen)[0].name
+        point = self._point(runnable, current)
+        chosen = trace.tasks[point.turn.task]
+        turn, does = point.turn, trace.next_of(chosen)[0].name
         if turn.does is None:
             turn.does = does
         elif turn.does != does:
             self._differs(turn, chosen, does)
-        if place.order is None:
-            place.order = trace.order(chosen)
-        trace.go(chosen, place.order.before)
+        if point.order is None:
+            point.order = trace.order(chosen)
+        trace.go(chosen, point.order.before)
         self._chose = False
         return chosen
 
@@ -158,12 +158,12 @@ class DPOR:
         if self._chose:
             self._go_on()
         self._chose = True
-        place = self._path[self._at - 1]
-        turn = place.turn
-        place.ways = place.ways or n
+        point = self._path[self._at - 1]
+        turn = point.turn
+        point.ways = point.ways or n
         if turn.value is None:
             turn.value = 0
-        if place.ways != n or turn.value >= n:
+        if point.ways != n or turn.value >= n:
             raise BadSchedule(
                 "the program is not deterministic: after the same choices it makes another one now"
             )
@@ -179,8 +179,8 @@ class DPOR:
         self.traces += 1
         self._look_back(failed=bool(self._runnable))
 
-    def _place(self, runnable: Sequence[Task], current: Task | None) -> Place:
-        """Where the execution is: a place known from the last execution, or a new one."""
+    def _point(self, runnable: Sequence[Task], current: Task | None) -> ChoicePoint:
+        """Where the execution is: a point known from the last execution, or a new one."""
         enabled = tuple([task.id for task in runnable])
         if self._at < len(self._path):
             known = self._path[self._at]
@@ -200,15 +200,15 @@ class DPOR:
             turn = self._pick(enabled, current, asleep, failed)
         if turn is None:
             self._give_up()
-        place = Place(enabled, turn, asleep, failed, todo, shared=last.levels > 0, levels=last.levels)
-        if place.shared and trace.tasks[turn.task].op is not None:
-            share_out(place)
-        self._path.append(place)
+        point = ChoicePoint(enabled, turn, asleep, failed, todo, shared=last.levels > 0, levels=last.levels)
+        if point.shared and trace.tasks[turn.task].op is not None:
+            share_out(point)
+        self._path.append(point)
         self._at += 1
-        return place
+        return point
 
     def _go_on(self) -> None:
-        """The task makes a further choice in the same turn: a place where nobody else can go on."""
+        """The task makes a further choice in the same turn: a point where nobody else can go on."""
         if self._at == len(self._path):
             last = self._path[-1]
             todo, last.turn.after = last.turn.after, []
@@ -216,12 +216,12 @@ class DPOR:
             turn = todo.pop(0) if todo else Turn(task, more=True)
             asleep, failed = self._undisturbed(last.asleep), self._undisturbed(last.failed)
             self._path.append(
-                Place((task,), turn, asleep, failed, todo, shared=last.levels > 0, levels=last.levels)
+                ChoicePoint((task,), turn, asleep, failed, todo, shared=last.levels > 0, levels=last.levels)
             )
-        place = self._path[self._at]
+        point = self._path[self._at]
         self._at += 1
-        place.order = self._trace.go_on()
-        if not place.turn.more:
+        point.order = self._trace.go_on()
+        if not point.turn.more:
             raise BadSchedule(
                 "the program is not deterministic: after the same choices it makes another one now"
             )
@@ -229,9 +229,9 @@ class DPOR:
     def _give_up(self, *, wrongly: bool = False) -> NoReturn:
         """Nobody can go on here; or not who was wanted, which was not known, so all are tried where that began."""
         if wrongly:
-            place = self._path[self._begun]
-            known = {turn.task for turn in (*place.asleep, *place.failed, *place.todo)}
-            place.todo += [Turn(task) for task in place.enabled if task not in known]
+            point = self._path[self._begun]
+            known = {turn.task for turn in (*point.asleep, *point.failed, *point.todo)}
+            point.todo += [Turn(task) for task in point.enabled if task not in known]
         self._look_back(failed=False)
         raise Pruned("all that can go on has been tried elsewhere")
 
@@ -267,12 +267,12 @@ class DPOR:
     # -- what to try next -----------------------------------------------------------------------------------------
 
     def _look_back(self, *, failed: bool) -> None:
-        """The execution is over: have the other side of its races tried, and go back to the last place where one is."""
+        """The execution is over: have the other side of its races tried, and go back to the last point where one is."""
         trace = self._trace
         idle = self._idle
         # Looks that can find nothing new are no events: they are made so that a livelock is sure, wherever it begins.
         # With a data choice among them they are, since another value may end the loop.
-        if self._idled and idle is not None and not any(place.ways for place in self._path[idle.since :]):
+        if self._idled and idle is not None and not any(point.ways for point in self._path[idle.since :]):
             del self._path[idle.since :]
             made, waiting = list(self._path), idle.waiting
         else:
@@ -283,26 +283,26 @@ class DPOR:
                 if not task.ended and task not in self._runnable
             ]
         if made[0].shared and not self._fresh and trace.reaches_anything:
-            # The first execution of all. Starts race in this program, and they are not shared out (`_place`): so
+            # The first execution of all. Starts race in this program, and they are not shared out (`_point`): so
             # nothing is, and one process searches it.
             keep_whole(made)
-        trace.values = [place.turn.value for place in made]
+        trace.values = [point.turn.value for point in made]
         last = len(made) - 1
         while trace.more >> last & 1:
             last -= 1
         self._goes_on = (1 << (last if failed else len(made))) - 1
-        for number, place in enumerate(made):
-            assert place.order is not None
-            turn, op, obj = place.turn, trace.ops[number], trace.objs[number]
-            self._turn_round(place.order, turn.task, op, obj)
-            for value in range(place.ways):
+        for number, point in enumerate(made):
+            assert point.order is not None
+            turn, op, obj = point.turn, trace.ops[number], trace.objs[number]
+            self._turn_round(point.order, turn.task, op, obj)
+            for value in range(point.ways):
                 if value == turn.value:
                     continue
                 other = Turn(turn.task, value, turn.more)
-                if not place.shared:
-                    self._want(number, 0, other, place.order.own, op, obj)
+                if not point.shared:
+                    self._want(number, 0, other, point.order.own, op, obj)
                 elif number >= self._fresh and not turn.value:
-                    place.todo.insert(value - 1, other)
+                    point.todo.insert(value - 1, other)
         for task, order, op, obj in waiting:
             self._turn_round(order, task, op, obj)
         if failed:
@@ -310,7 +310,7 @@ class DPOR:
         self._fresh = len(made)
         self._step_back(failed=failed)
 
-    def _turn_round(self, order: Order, task: int, op: Operation | None, obj: object) -> None:
+    def _turn_round(self, order: EventOrder, task: int, op: Operation | None, obj: object) -> None:
         """Have `op` of a task tried before each event that it races with."""
         for first, late in order.races:
             does = None if op is None else op.name
@@ -318,9 +318,9 @@ class DPOR:
 
     def _want(self, first: int, late: int, last: Turn, own: int, op: Operation | None, obj: object) -> None:
         """Have `last` tried without event `first`: after all that does not need it, nor the events `late`."""
-        trace, place = self._trace, self._path[first]
-        if place.shared:
-            # All that could go on there is tried by somebody; but starts are not shared out (`_place`): as a rule they
+        trace, point = self._trace, self._path[first]
+        if point.shared:
+            # All that could go on there is tried by somebody; but starts are not shared out (`_point`): as a rule they
             # race with nothing, and each would be a part that has nothing to add. Where the first execution has shown
             # nothing that may touch anything, this comes too late: other processes have their parts.
             if trace.ops[first] is START:
@@ -335,41 +335,41 @@ class DPOR:
             late ^= 1 << number
             left &= ~trace.after(number)
         wanted = Reversal(trace, first, left, last, own, op, obj)
-        if any(wanted.is_own_beginning(turn) for turn in place.failed):
+        if any(wanted.is_own_beginning(turn) for turn in point.failed):
             return
-        for turn in place.asleep:
+        for turn in point.asleep:
             events = wanted.disturbed(turn)
             if events is None:
                 return
             wanted.ask(events)
-        insert(place.todo, wanted)
+        insert(point.todo, wanted)
 
     def _step_back(self, *, failed: bool) -> None:
-        """Go back to the last place where something is left to try; `failed` says that the last turn did."""
+        """Go back to the last point where something is left to try; `failed` says that the last turn did."""
         path = self._path
         made = self._fresh
         while path and not path[-1].shared:
-            place = path[-1]
-            turn = place.turn
+            point = path[-1]
+            turn = point.turn
             if len(path) > made:
                 pass
             elif failed:
-                place.failed.append(turn)
-                self._try_others(place)
+                point.failed.append(turn)
+                self._try_others(point)
             else:
-                place.asleep.append(turn)
-            if place.todo:
+                point.asleep.append(turn)
+            if point.todo:
                 self._begun = len(path) - 1
-                place.turn = place.todo.pop(0)
-                place.ways = 0
-                place.order = None
+                point.turn = point.todo.pop(0)
+                point.ways = 0
+                point.order = None
                 break
             path.pop()
-            failed = turn.more and all(other.task != turn.task for other in place.asleep)
+            failed = turn.more and all(other.task != turn.task for other in point.asleep)
         self.left = bool(path) and not path[-1].shared
 
-    def _try_others(self, place: Place) -> None:
+    def _try_others(self, point: ChoicePoint) -> None:
         """A turn there has failed: if nothing else was or will be tried, some other task goes on."""
-        if not place.todo and not place.asleep:
-            failing = {turn.task for turn in place.failed}
-            place.todo += [Turn(number) for number in place.enabled if number not in failing][:1]
+        if not point.todo and not point.asleep:
+            failing = {turn.task for turn in point.failed}
+            point.todo += [Turn(number) for number in point.enabled if number not in failing][:1]

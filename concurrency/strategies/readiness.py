@@ -55,7 +55,7 @@ def copied(obj: Any) -> Any:
     return new
 
 
-class State:
+class ObjectBefore:
     """An object, and what a task counts of it, before the task does an operation on it."""
 
     __slots__ = ("_counts", "_task", "obj")
@@ -80,18 +80,18 @@ def _counts(task: Task) -> tuple[int, int, bool]:
     return task.preempt_count, task.rcu_nesting, task.irqs_off
 
 
-class Events(Protocol):
+class EventsSoFar(Protocol):
     """What is asked of an execution so far, `concurrency.strategies.trace.Trace`; events go by number."""
 
     before: list[int]
     ops: list[Operation | None]
     objs: list[object]
-    states: dict[tuple[int, int], State]
+    states: dict[tuple[int, int], ObjectBefore]
 
     def frees(self, event: int) -> bool:
         """Whether the event frees an object."""
 
-    def state(self, obj: object, number: int) -> State | None:
+    def state(self, obj: object, number: int) -> ObjectBefore | None:
         """What `obj` was before event `number`, None if nobody knows."""
 
     def done_to(self, obj: object, first: int) -> list[int]:
@@ -99,7 +99,7 @@ class Events(Protocol):
 
 
 def ready_without(
-    trace: Events, task: Task, number: int, later: list[int], own: int
+    trace: EventsSoFar, task: Task, number: int, later: list[int], own: int
 ) -> tuple[list[int], bool]:
     """Whether the next operation of `task` could go on had event `number` not happened, nor what is ordered after it.
 

@@ -18,11 +18,11 @@ from typing import Any
 from sugarbush.concurrency.core import Access, Observer, Operation, Task, label
 from sugarbush.concurrency.strategies.base import seeded
 
-Place = tuple[str, str | None]
+PlaceName = tuple[str, str | None]
 _READS = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
 
 
-def _place(op: Operation, obj: object) -> Place:
+def _place(op: Operation, obj: object) -> PlaceName:
     return (label(obj), op.field)
 
 
@@ -30,11 +30,11 @@ def _place(op: Operation, obj: object) -> Place:
 class Counts:
     """What one execution did where: how often each task, which tasks started which, and what was changed."""
 
-    by: dict[Place, dict[int, int]] = field(default_factory=dict)
+    by: dict[PlaceName, dict[int, int]] = field(default_factory=dict)
     parents: dict[int, int] = field(default_factory=dict)
-    changed: set[Place] = field(default_factory=set)
+    changed: set[PlaceName] = field(default_factory=set)
 
-    def shared(self) -> list[Place]:
+    def shared(self) -> list[PlaceName]:
         """The places at which the order of two tasks may matter, in a fixed order."""
         return [place for place, by in self.by.items() if len(by) > 1 and place in self.changed]
 
@@ -45,14 +45,14 @@ class _Profile(Observer):
     def __init__(self, random: Random) -> None:
         self._random = random
         self.counts = Counts()
-        self.target: Place | None = None
+        self.target: PlaceName | None = None
         self.left: dict[int, int] = {}
         self.intended: int | None = None
         self.priority: dict[int, float] = {}
         self._is_due: dict[int, bool] = {}
         self._subtree: dict[int, int] = {}
 
-    def aim(self, target: Place | None, known: Counts) -> None:
+    def aim(self, target: PlaceName | None, known: Counts) -> None:
         """A new execution starts, in which the operations at `target` are interesting, as many as are `known`.
 
         What a task that is not spawned yet will do counts for the one that spawns it.

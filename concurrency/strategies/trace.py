@@ -21,12 +21,12 @@ from sugarbush.concurrency.core import (
     Operation,
     Task,
 )
-from sugarbush.concurrency.strategies.readiness import State, ready_without
+from sugarbush.concurrency.strategies.readiness import ObjectBefore, ready_without
 
 _NONE: dict[Operation, int] = {}
 
 
-class Order(NamedTuple):
+class EventOrder(NamedTuple):
     """Of an event: what its task has to have seen, all that is ordered before it, and its races."""
 
     own: int
@@ -64,7 +64,7 @@ class Trace:
         """For each event its data choice, if it has one; known when the execution is over."""
         self.more = 0
         """The events that are a further data choice in the turn before."""
-        self.states: dict[tuple[int, int], State] = {}
+        self.states: dict[tuple[int, int], ObjectBefore] = {}
         """What an object, by its id, was before an event that may have changed it, if tasks may wait for it."""
         self._waited_for: list[object] = []
         """The objects by which tasks wait for others that go on with operations on something else, see `Operation`."""
@@ -113,7 +113,7 @@ class Trace:
             if op.region:
                 self._regions |= bit
                 for other in self._waited_for if self.keeps_states else ():
-                    self.states[number, id(other)] = State(other, task)
+                    self.states[number, id(other)] = ObjectBefore(other, task)
             if op.grace:
                 self._graces |= bit
                 if all(other is not obj for other in self._waited_for):
@@ -127,7 +127,7 @@ class Trace:
                 and _may_matter(op)
                 and _is_plain(obj)
             ):
-                self.states[number, id(obj)] = State(obj, task)
+                self.states[number, id(obj)] = ObjectBefore(obj, task)
         self.who.append(task.id)
         self.ops.append(op)
         self.objs.append(obj)
@@ -141,7 +141,7 @@ class Trace:
         """What `task`, which has not ended, will do next, and to what."""
         return (START, task) if task.op is None else (task.op, task.obj)
 
-    def go_on(self) -> Order:
+    def go_on(self) -> EventOrder:
         """The task of the last event makes a further data choice in the same turn: an event that nobody sees."""
         number = len(self.who)
         task = self.who[-1]
@@ -153,9 +153,9 @@ class Trace:
         self._clock[task] = own | 1 << number
         self.before.append(self._clock[task])
         self._of[task].append(number)
-        return Order(own, own, [])
+        return EventOrder(own, own, [])
 
-    def order(self, task: Task) -> Order:
+    def order(self, task: Task) -> EventOrder:
         """What is ordered before the next event of `task`, and with which events it races.
 
         A race is a dependent event of another task that could have come after this one, with the events that must not
@@ -169,7 +169,7 @@ class Trace:
         if op is JOIN:
             assert isinstance(obj, Task)
             if not obj.ended:
-                return Order(own, clock, races)
+                return EventOrder(own, clock, races)
             # What it waits for is among what it has to have seen, so it could go on before all else.
             clock = own = clock | self._clock[obj.id]
             blocks = False
@@ -195,7 +195,7 @@ class Trace:
             races += [(number, events) for events in late]
             if late and sure:
                 hidden |= self.before[number]
-        return Order(own, clock, races)
+        return EventOrder(own, clock, races)
 
     def edges(self, task: Task) -> Edges:
         """What comes before the next event of `task`, without the question which of it could have come later.
@@ -245,7 +245,7 @@ class Trace:
         left = self._on.get(id(obj), 0) >> start
         return [start + number for number in range(left.bit_length()) if left >> number & 1]
 
-    def state(self, obj: object, number: int) -> State | None:
+    def state(self, obj: object, number: int) -> ObjectBefore | None:
         """What `obj` was before event `number`; None if that is not known."""
         op, task = self.ops[number], self.tasks[self.who[number]]
         if op is None or self._unknown >> number & 1:
@@ -261,7 +261,7 @@ class Trace:
             done = self.ops[event]
             if (event, id(obj)) in self.states or done is None or self._unknown & bit or _may_matter(done):
                 return self.states.get((event, id(obj)))
-        return State(obj, task) if _is_plain(obj) else None
+        return ObjectBefore(obj, task) if _is_plain(obj) else None
 
     def _near(self, op: Operation, obj: object) -> int:
         """The events that may depend on `op` done to `obj`."""

@@ -1,7 +1,7 @@
-"""What was written to each place, in which order, and what a task knows of it.
+"""What was written to each location, in which order, and what a task knows of it.
 
-A place is one field of one object. Its *history* is its modification order, the oldest write first. A *view* says for
-places how new a write is at least known; a place that is missing in a view may be as old as its oldest kept write.
+A location is one field of one object. Its *history* is its modification order, the oldest write first. A *view* says for
+locations how new a write is at least known; a location that is missing in a view may be as old as its oldest kept write.
 The form is that of Kang, Hur, Lahav, Vafeiadis and Dreyer, "A Promising Semantics for Relaxed-Memory Concurrency",
 POPL 2017, section 4, without promises; which views move when is the kernel's (`concurrency.runtimes.weak.memory`).
 """
@@ -12,11 +12,11 @@ from typing import Any, Final
 from weakref import ref
 
 KEPT: Final = 8
-"""So many writes of one place are kept; older ones no task reads any more."""
+"""So many writes of one location are kept; older ones no task reads any more."""
 
 
 class Write:
-    """One write in the history of a place.
+    """One write in the history of a location.
 
     `view` is what a task comes to know that reads it, `strong` the part of it that a full barrier has made known to
     every task that comes later. `taken` says that an atomic read-modify-write follows: nothing may come between.
@@ -44,7 +44,7 @@ class Taken(Write):
         self.before = onto.view
 
 
-class Place:
+class Location:
     """The history of one field of one object, whose `Home` dies with the object."""
 
     __slots__ = ("history", "home")
@@ -71,7 +71,7 @@ class Place:
         del self.history[:count]
 
 
-View = dict[Place, Write]
+View = dict[Location, Write]
 NOTHING: Final[View] = {}
 """The view that knows nothing; never changed."""
 
@@ -79,10 +79,10 @@ NOTHING: Final[View] = {}
 def learn(view: View, other: View) -> None:
     """Have `view` know what `other` knows."""
     known = view.get
-    for place, write in other.items():
-        have = known(place)
+    for location, write in other.items():
+        have = known(location)
         if have is None or have.at < write.at:
-            view[place] = write
+            view[location] = write
 
 
 def joined(one: View, other: View) -> View:
@@ -99,17 +99,17 @@ def joined(one: View, other: View) -> View:
 class Home:
     """What weak memory keeps about one object, in one execution.
 
-    `birth` is a place that is written once, when the object is made by a task: who does not know of that write may
+    `birth` is a location that is written once, when the object is made by a task: who does not know of that write may
     find the object's fields as they were before.
     """
 
-    __slots__ = ("__weakref__", "birth", "memory", "obj", "places", "syncs")
+    __slots__ = ("__weakref__", "birth", "locations", "memory", "obj", "syncs")
 
     def __init__(self, memory: Any, obj: object) -> None:
         self.memory = memory
         self.obj = obj
-        self.birth: Place | None = None
-        self.places: dict[str, Place] = {}
+        self.birth: Location | None = None
+        self.locations: dict[str, Location] = {}
         self.syncs: dict[str | None, Sync] = {}
 
 
@@ -178,11 +178,11 @@ class Knowledge:
                 learn(copy, self.aside)
         return copy
 
-    def newest(self, place: Place) -> Write | None:
-        """The newest write of a place that it has seen; its own writes come after that."""
-        write = self.seen.get(place)
+    def newest(self, location: Location) -> Write | None:
+        """The newest write of a location that it has seen; its own writes come after that."""
+        write = self.seen.get(location)
         if self.aside:
-            other = self.aside.get(place)
+            other = self.aside.get(location)
             if other is not None and (write is None or write.at < other.at):
                 return other
         return write

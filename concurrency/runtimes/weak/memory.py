@@ -88,12 +88,12 @@ class WeakMemory(Fields, LockWords, Handing):
         me = self.known[task.id]
         home = self._home(obj)
         self._find_born(me, home, op, obj)
-        place = self._place(home, op.field, newest)
-        ways = self._ways(me, obj, place)
+        location = self._location(home, op.field, newest)
+        ways = self._ways(me, obj, location)
         chosen = self._runtime.choose(ways, f"value of {op.field}") if ways > 1 else 0
-        write = place.history[-1 - chosen]
+        write = location.history[-1 - chosen]
         reads = Reads.ACQUIRE if op.access is Access.ACQUIRE else Reads.POINTER
-        self._read_from(me, op, place, write, reads, obj)
+        self._read_from(me, op, location, write, reads, obj)
         if op.after is not None:
             self.barrier(task, op.after)
         return write.value

@@ -1,6 +1,6 @@
 """Forgetting: what no task can read any more, and what every task knows.
 
-It changes nothing that a task could notice: the writes that go are below every task's floor, and a place with one
+It changes nothing that a task could notice: the writes that go are below every task's floor, and a location with one
 write left needs no view to say so.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sugarbush.concurrency.core import JOIN, Task
-from sugarbush.concurrency.runtimes.weak.history import Home, Knowledge, Place, View, joined
+from sugarbush.concurrency.runtimes.weak.history import Home, Knowledge, Location, View, joined
 
 
 class Known(Protocol):
@@ -23,27 +23,27 @@ class Known(Protocol):
 
 
 def prune(memory: Known, tasks: Sequence[Task]) -> int:
-    """Forget what can be forgotten; gives how many writes of places in doubt are left."""
+    """Forget what can be forgotten; gives how many writes of locations in doubt are left."""
     for task in tasks:
         if task.ended:
             memory.known[task.id] = Knowledge()
     floors = [_floor(memory, task) for task in tasks if not task.ended]
     views = _views(memory)
-    places = dict.fromkeys(place for view in views for place in view)
-    settled: set[Place] = set()
+    locations = dict.fromkeys(location for view in views for location in view)
+    settled: set[Location] = set()
     left = 0
-    for place in places:
-        lows = [floor.get(place) for floor in floors]
+    for location in locations:
+        lows = [floor.get(location) for floor in floors]
         oldest = min(-1 if low is None else low.at for low in lows)
-        place.forget(sum(write.at < oldest for write in place.history))
-        if len(place.history) == 1 or place.home() is None:
-            settled.add(place)
+        location.forget(sum(write.at < oldest for write in location.history))
+        if len(location.history) == 1 or location.home() is None:
+            settled.add(location)
         else:
-            left += len(place.history)
-            views += [write.view for write in place.history]
+            left += len(location.history)
+            views += [write.view for write in location.history]
     for view in views:
-        for place in [place for place in view if place in settled]:
-            del view[place]
+        for location in [location for location in view if location in settled]:
+            del view[location]
     return left
 
 

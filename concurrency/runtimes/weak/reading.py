@@ -1,4 +1,4 @@
-"""What all accesses under weak memory share: the places, and what a task comes to know by a read or a write.
+"""What all accesses under weak memory share: the locations, and what a task comes to know by a read or a write.
 
 The rules are told in `concurrency.runtimes.weak.memory`. What stands here is asked by all that reads or writes, so it
 is written for speed: a view that is already known is told by identity before it is compared.
@@ -17,7 +17,7 @@ from sugarbush.concurrency.runtimes.weak.history import (
     NOTHING,
     Home,
     Knowledge,
-    Place,
+    Location,
     View,
     Write,
     joined,
@@ -85,39 +85,39 @@ class Knowing:
             found = self.others[id(obj)] = Home(self, obj)
         return found
 
-    def _place(self, home: Home, field: str, newest: Any) -> Place:
-        """The place, in whose history `newest` is the last.
+    def _location(self, home: Home, field: str, newest: Any) -> Location:
+        """The location, in whose history `newest` is the last.
 
         If it is not, an effect has set the field, which every task sees at once.
         """
-        place = home.places.get(field)
-        if place is None:
-            place = home.places[field] = Place(newest, home)
-        elif place.history[-1].value is not newest:
-            last = place.history[-1].at
-            place.forget(len(place.history))
-            place.history.append(Write(newest, last + 1, NOTHING, NOTHING))
-        return place
+        location = home.locations.get(field)
+        if location is None:
+            location = home.locations[field] = Location(newest, home)
+        elif location.history[-1].value is not newest:
+            last = location.history[-1].at
+            location.forget(len(location.history))
+            location.history.append(Write(newest, last + 1, NOTHING, NOTHING))
+        return location
 
     def born(self, obj: Any) -> None:
         """The calling task has made `obj`."""
         home = self._home(obj)
         if home.birth is None:
-            home.birth = birth = Place(None, home)
+            home.birth = birth = Location(None, home)
             birth.insert(1, Write(None, 1, NOTHING, NOTHING))
             self._made(self.known[self._runtime.current.id], birth, birth.history[1])
 
-    def _ways(self, me: Knowledge, obj: Any, place: Place) -> int:
+    def _ways(self, me: Knowledge, obj: Any, location: Location) -> int:
         """How many of the newest writes the task may read from."""
-        history = place.history
-        low = me.floor.get(place)
+        history = location.history
+        low = me.floor.get(location)
         if low is history[-1] or me.settled:
             return 1
         oldest = history[0].at if low is None else low.at
         if me.through:
             led = me.through.get(id(obj))
             if led is not None:
-                through = led[1].get(place)
+                through = led[1].get(location)
                 if through is not None and through.at > oldest:
                     oldest = through.at
         ways = 0
@@ -128,21 +128,21 @@ class Knowing:
         return ways
 
     def _read_from(
-        self, me: Knowledge, op: Operation, place: Place, write: Write, reads: Reads, obj: Any
+        self, me: Knowledge, op: Operation, location: Location, write: Write, reads: Reads, obj: Any
     ) -> None:
         """The task comes to know of `write`, and of what it tells."""
         seen = me.seen
-        have = seen.get(place)
+        have = seen.get(location)
         if have is not write:
             me.snapshot = None
             if have is None or have.at < write.at:
-                seen[place] = write
+                seen[location] = write
             if write.view:
                 learn(seen, write.view)
             if write.strong and write.strong is not me.strong:
                 me.strong = joined(me.strong, write.strong)
                 me.stamp = None
-        me.floor[place] = write
+        me.floor[location] = write
         if write.view:
             if reads is Reads.ACQUIRE:
                 learn(me.floor, write.view)
@@ -165,8 +165,8 @@ class Knowing:
                 learn(me.floor, led)
             me.through.clear()
 
-    def _made(self, me: Knowledge, place: Place, write: Write) -> None:
-        me.floor[place] = me.seen[place] = me.own[place] = write
+    def _made(self, me: Knowledge, location: Location, write: Write) -> None:
+        me.floor[location] = me.seen[location] = me.own[location] = write
         me.snapshot = None
         if write.view:
             learn(me.own, write.view)
@@ -176,9 +176,9 @@ class Knowing:
             self._writes = 0
             self._prune_at = max(_PRUNE_AT, 2 * kept)
 
-    def _may_be_unborn(self, me: Knowledge, birth: Place, obj: Any, place: Place | None) -> bool:
-        """The task knows neither that the object was made nor a later write to the place."""
-        if len(birth.history) == 1 or birth in me.floor or (place is not None and place in me.floor):
+    def _may_be_unborn(self, me: Knowledge, birth: Location, obj: Any, location: Location | None) -> bool:
+        """The task knows neither that the object was made nor a later write to the location."""
+        if len(birth.history) == 1 or birth in me.floor or (location is not None and location in me.floor):
             return False
         led = me.through.get(id(obj))
         return led is None or birth not in led[1]
