@@ -22,13 +22,36 @@ CPU a new one begins.
    that runs has to wait by an operation that depends on a. Where nobody is awake nothing new can come.
 5. All values of a data choice are tried.
 
+Example: ``x = 1; y = 1`` beside ``y = 2`` has two traces, and both have a schedule without a preemption:
+
+>>> from sugarbush.concurrency import spawn
+>>> from sugarbush.concurrency.lowlevel import Access, Operation, Simulated, step
+>>> write = Operation("write", Access.WRITE_ONCE, local=True)
+>>> def program():
+...     spawn(lambda: (step(write, "x"), step(write, "y")), name="p")
+...     spawn(step, write, "y", name="q")
+>>> search = BoundedDPOR(0)
+>>> def execute():
+...     Simulated(search).run(program)
+...     made = zip(search._trace.who, search._trace.objs)
+...     return ", ".join(f"{' pq'[task]} {on}" for task, on in made if on in ("x", "y"))
+>>> execute()
+'p x, p y, q y'
+
+The writes of y race, so the point of p's is racy, and so is that where p's block began (rule 2). A switch at the first
+one costs a preemption, which is forbidden and counted; at the other one, where task 0 has just ended, it is free:
+
+>>> execute()
+'q y, p x, p y'
+>>> search.left, search.traces, search.cut
+(False, 2, 2)
+
 Why no outcome within the bound is lost (docs/exploration.md has it in full). A preemption before a can be put off
 behind the next event e of others if a and e are independent: the trace is the same, no switch is added, and none that
-was free comes to cost, since a wakes nobody there. So for a whole block. If they are dependent, "a, then what led to e"
-costs no more, its trace is made below the turn a by induction, and there (a, e) is a pair of step 2. Sleep (4) is the
-first half of that. Plain sleep sets would be wrong here: of ``x = 1; y = 1`` beside ``y = 2`` both traces have a
-schedule without a preemption, ``y = 2`` first or last; with the first task put to sleep after it was tried, the second
-one is reached by ``x = 1, y = 2, y = 1`` only, which costs one.
+was free comes to cost, since a wakes nobody there. So for a whole block. If they are dependent, "a, then what led to
+e" costs no more, its trace is made below the turn a by induction, and there (a, e) is a pair of step 2. Sleep (4) is
+the first half of that. Plain sleep sets would be wrong here: with p put to sleep once it was tried first, the second
+trace of the example is reached by ``x = 1, y = 2, y = 1`` only, which costs one.
 
 Executions of one trace may be made more than once: their schedules differ in cost. `traces` counts the traces.
 """
@@ -52,7 +75,8 @@ from sugarbush.concurrency.strategies.trace import Edges
 class _SwitchPoint:
     """A choice of who goes on, what was tried there, and whether another way can matter.
 
-    `current` is who ran and can go on, `spent` what the schedule has cost so far, `asleep` who need not be tried.
+    `current` is the task that ran and can go on, `spent` what the schedule has cost so far, `asleep` the tasks that
+    need not be tried.
     """
 
     enabled: tuple[int, ...]
@@ -63,6 +87,7 @@ class _SwitchPoint:
     turn: int = -1
     tried: list[int] = field(default_factory=list)
     racy: bool = False
+    """Other tasks are to be tried here, too."""
     edges: Edges | None = None
     """Of the event of this turn; None if it was not made yet."""
     block: _SwitchPoint | None = None
@@ -70,10 +95,10 @@ class _SwitchPoint:
     before: _SwitchPoint | None = None
     """If it begins a block: where the block of the same task before that began."""
     joined: _SwitchPoint | None = None
-    """If this point begins a block of the task that has run before it, too: where its block before began."""
+    """If the task that has run goes on here all the same, in a new block: where its block before began."""
 
     def mark(self) -> None:
-        """Another way may matter here, and where the block began: the task may have to come first as a whole.
+        """Have other ways tried here and where the block of this turn began: it may have to come first as a whole.
 
         Also right after the start of a task. It looks as if a switch before the start did as well, at less cost. But a
         start comes before or after whatever may touch anything, and what the others do then may be that.
@@ -87,7 +112,7 @@ class _SwitchPoint:
 
 @dataclass(slots=True)
 class _ValueChoice:
-    """A data choice: `value` of `ways` is made."""
+    """A data choice: `value` is made now, one of `ways`."""
 
     ways: int
     value: int = 0
@@ -139,7 +164,7 @@ class BoundedDPOR:
         self._runnable: Sequence[Task] = ()
         self._at = 0
         self._fails = -1
-        """The task whose turn has failed."""
+        """The task whose turn has failed; -1 if none has."""
         self.spent = 0
         self._asleep: frozenset[int] = frozenset()
         self._made: list[_SwitchPoint | None] = [None]
@@ -148,15 +173,15 @@ class BoundedDPOR:
         """Where the last block of each task began."""
 
     def look_with(self, sights: Sights) -> None:
-        """See `Seeing.look_with`."""
+        """Count what the checks look at among what depends on each other."""
         self._trace.look_with(sights)
 
     def made(self, obj: object) -> None:
-        """See `Seeing.made`."""
+        """Have a free of `obj` compared with the turns that touch it."""
         self._trace.made(obj)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
-        """The task of this point; it is asked at every operation, also if only one task can go on."""
+        """The task whose turn it is here; the runtime asks at every operation, also if only one task can go on."""
         trace = self._trace
         if not trace.tasks:
             trace.tasks[0] = current_task()
@@ -169,7 +194,7 @@ class BoundedDPOR:
                 raise BadSchedule(
                     f"the program is not deterministic: after the same choices the tasks {enabled} can go on now"
                 )
-            assert point.spent == self.spent
+            assert point.spent == self.spent, "the same choices cost the same"
             self._asleep = point.asleep
         else:
             point = self._arrive(enabled, current)
@@ -189,6 +214,7 @@ class BoundedDPOR:
             self.spent,
             self._asleep,
         )
+        # Rule 1.
         if current is not None:
             point.turn = current.id
         else:
@@ -203,12 +229,12 @@ class BoundedDPOR:
         return point
 
     def _wait(self, ran: Task) -> None:
-        """`ran` has to wait, or has ended: who sleeps may be whom it waits for, and its turn is wanted before that."""
+        """`ran`, unless it has ended, has to wait: wake those whose operation its own depends on (rule 4)."""
         if not ran.ended:
             self._asleep = self._undisturbed(ran)
 
     def _go(self, point: _SwitchPoint) -> None:
-        """Make the event of the turn: mark what it races with, and see who sleeps."""
+        """Make the event of the turn: mark what it races with, and see who stays asleep."""
         trace = self._trace
         chosen = trace.tasks[point.turn]
         edges = point.edges
@@ -225,7 +251,7 @@ class BoundedDPOR:
             self._asleep = self._undisturbed(chosen)
         trace.make(chosen, edges)
         self._made.append(point)
-        assert self.spent <= self._most
+        assert self.spent <= self._most, "a way that costs is taken within the bound only"
 
     def _begin_block(self, point: _SwitchPoint, edges: Edges) -> None:
         """Say to which block the turn of `point` belongs."""
@@ -234,7 +260,7 @@ class BoundedDPOR:
             if not point.free:
                 point.block, point.joined = last.block, None
                 return
-            # It offers its CPU, or it has waited and nobody has come between: the others could have, at no cost.
+            # It offers its CPU, or has waited while no other task came between: the others could have, at no cost.
             point.block, point.joined = point, last.block
             return
         point.block, point.joined = point, None
@@ -242,18 +268,19 @@ class BoundedDPOR:
         self._mark_block_before(point.turn, edges)
 
     def _mark_block_before(self, task: int, edges: Edges) -> None:
-        """The task goes on, or waits to the end, after others have come between: its block before may belong later."""
+        """Mark where the block before of `task` began: others came between, and that block may belong after them."""
         if edges.dependent and task in self._began:
             self._began[task].mark()
 
     def _mark(self, edges: Edges) -> None:
+        # Rule 2. Not `edges.direct`: see there of operations that may have to wait.
         for number in edges.dependent:
             point = self._made[number]
             if point is not None:
                 point.mark()
 
     def _mark_frees(self, last: _SwitchPoint) -> None:
-        """The last turn has failed: it may have touched what was freed, which no event before has told of."""
+        """The last turn has failed: perhaps it touched what was freed, as no event before it has told."""
         trace = self._trace
         frees = [
             number for number, op in enumerate(trace.ops) if op is FREE and trace.who[number] != last.turn
@@ -266,7 +293,7 @@ class BoundedDPOR:
             last.before.mark()
 
     def _undisturbed(self, by: Task) -> frozenset[int]:
-        """Those that sleep, and whose next operation does not depend on that of `by`, which may be one of them."""
+        """Those that stay asleep when `by` goes on: another task, whose operation does not depend on its."""
         trace = self._trace
         return frozenset(
             [number for number in self._asleep if number != by.id and not trace.meet(trace.tasks[number], by)]
@@ -295,7 +322,7 @@ class BoundedDPOR:
             self._sum += int.from_bytes(sha256(str(signature).encode()).digest())
         last = self._made[-1]
         if self._runnable and last is not None:
-            # What the others would have done is not known: each is tried before the turn that failed.
+            # A failure hides what the others would have done, so each is tried before the turn that failed.
             last.mark()
             self._mark_frees(last)
             self._fails = last.turn
@@ -304,11 +331,11 @@ class BoundedDPOR:
     # -- what to try next -----------------------------------------------------------------------------------------
 
     def _look_back(self) -> None:
-        """Nothing more comes: have who waits to the end tried earlier; go back to the last point with a way left."""
+        """The execution is over: compare what waits to the end, too, and go back to the last point with a way left."""
         trace = self._trace
         for task in trace.tasks.values():
-            # After a failure those, too, that could go on: they would have come next, and what they would have done
-            # first may have to come before what is long past, as the lock that the failing task has just given back.
+            # After a failure also those that could go on: what each would have done next may have to come before what
+            # is long past, as the lock that the failing task has just given back.
             comes = task in self._runnable and (self._fails < 0 or task.id == self._fails)
             if not task.ended and task.op is not None and not comes:
                 edges = trace.edges(task)
@@ -324,6 +351,7 @@ class BoundedDPOR:
         if isinstance(last, _ValueChoice):
             last.value += 1
             return last.value < last.ways
+        # Rule 3.
         if not last.racy:
             return False
         ways = [number for number in last.enabled if number not in last.tried and number not in last.asleep]
@@ -344,11 +372,11 @@ class RisingDPOR(Rising[BoundedDPOR]):
     thorough = True
 
     def look_with(self, sights: Sights) -> None:
-        """See `Seeing.look_with`."""
+        """Count what the checks look at, under the bound of now."""
         self._inner.look_with(sights)
 
     def made(self, obj: object) -> None:
-        """See `Seeing.made`."""
+        """Have a free of `obj` compared with the turns that touch it, under the bound of now."""
         self._inner.made(obj)
 
     @property
@@ -358,5 +386,5 @@ class RisingDPOR(Rising[BoundedDPOR]):
 
     @property
     def digest(self) -> str:
-        """See `BoundedDPOR.digest`, within the bound of now."""
+        """A hash of the set of the traces that were completed within the bound of now."""
         return self._inner.digest

@@ -20,6 +20,9 @@ What the paper leaves out, and what is done here:
   start of a task, up to its first operation, is an event: what the task looks at there is shown by no operation, so it
   races with operations that may touch anything (freeing, for one).
 - Data choices: another value is a race of the turn with itself.
+
+An example that goes through a search, execution by execution, is in `ChoicePoint`; one that reverses a race by hand in
+`concurrency.strategies.wakeup`.
 """
 
 from __future__ import annotations
@@ -44,8 +47,8 @@ from sugarbush.concurrency.strategies.wakeup import Reversal, Turn, differs, ins
 
 
 class _Idle(NamedTuple):
-    """From event `since` on tasks have only looked again; `waiting` has what each task that had not ended was about to
-    do then, as `DPOR._turn_round` takes it.
+    """From event `since` on tasks that spin have only looked again, in vain; `changes` had been made by then.
+    `waiting` has what each task that had not ended was about to do then, as `DPOR._turn_round` takes it.
     """
 
     since: int
@@ -74,24 +77,24 @@ class DPOR:
         self.traces = 0
         self._path = first_points()
         self._fresh = 0
-        """From which point on those that are shared out were not known before."""
+        """From which point of the path on those that are shared out are new in this execution."""
         self._begun = 0
-        """At which point this execution left the one before."""
+        """The number of the point at which this execution leaves the one before; up to there it repeats that one."""
         self.begin(0)
 
     def enter(self, part: Part) -> None:
-        """See `Divisible.enter`."""
+        """Search `part` only: it is the state of the search as `rest` has packed it."""
         self._path, self._fresh = entered(part)
         self._begun = len(self._path) - 1
         self.left = True
         self.begin(0)
 
     def rest(self) -> list[Part]:
-        """See `Divisible.rest`."""
+        """The ways that are left at points that are shared out, and this part itself if it is not finished."""
         return rest(self._path, left=self.left)
 
     def after(self, part: Part, cut: int) -> Part | None:  # noqa: ARG002
-        """See `Divisible.after`: the root is all there is."""
+        """None: there is no bound that could be raised, so nothing follows the root."""
         return None
 
     # -- one execution ------------------------------------------------------------------------------------------
@@ -104,15 +107,16 @@ class DPOR:
         self._runnable: Sequence[Task] = ()
         self._at = 1
         self._chose = False
-        """The turn has made a data choice."""
+        """The turn of now has made a data choice: one more is a further turn, see `_go_on`."""
         self._idle: _Idle | None = None
-        """Since when nobody has done anything but look again; None if somebody has."""
+        """Since when tasks have done nothing but look again; None if the last ones did something else."""
         self._idled = False
-        """The execution has ended so."""
+        """The execution has ended in such looks: a livelock."""
 
     def idles(self, changes: int, *, over: bool) -> None:
-        """See `Watchful.idles`."""
+        """Note where looks in vain began, and what all tasks were about to do there."""
         trace = self._trace
+        # Asked again and again as the tasks go round; only the first time since the last change shows where it began.
         if self._idle is None or self._idle.changes != changes:
             waiting = [
                 (task.id, trace.order(task), *trace.next_of(task))
@@ -123,7 +127,7 @@ class DPOR:
         self._idled = over
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
-        """The task of this point; it is asked at every operation, also if only one task can go on."""
+        """The task whose turn it is here; the runtime asks at every operation, also if only one task can go on."""
         trace = self._trace
         if not trace.tasks:
             trace.tasks[0] = current_task()
@@ -136,6 +140,7 @@ class DPOR:
             turn.does = does
         elif turn.does != does:
             self._differs(turn, chosen, does)
+        # A point that is repeated keeps the order of its event: after the same choices it is the same.
         if point.order is None:
             point.order = trace.order(chosen)
         trace.go(chosen, point.order.before)
@@ -149,12 +154,12 @@ class DPOR:
         if self._at <= self._begun or not is_one_look_more(chosen, does, turn.does):
             raise differs(chosen, does, turn.does)
         turn.does = does
-        # What was to come after it is known from there only. The search below this turn is complete without it, and
-        # has it tried from here if that is another order of what somebody sees.
+        # What was to come after the turn was seen only where the task did something else. The search below this turn
+        # is complete without it, and finds its own races here.
         turn.after.clear()
 
     def data(self, n: int, label: str) -> int:  # noqa: ARG002
-        """The value of this turn; 0 if none is wanted."""
+        """The value that this turn is to choose; 0 if the turn was wanted without one."""
         if self._chose:
             self._go_on()
         self._chose = True
@@ -170,17 +175,15 @@ class DPOR:
         return turn.value
 
     def end(self, steps: int, forced: int) -> None:  # noqa: ARG002
-        """Look for what can be tried next.
-
-        If there is still a task that could go on, the last turn has ended in a failure.
-        """
+        """Count the trace, reverse its races, and go back to the last point where something is left to try."""
+        # The runtime's own list: if a task could still go on, the last turn has ended in a failure.
         if self._at != len(self._path):
             raise BadSchedule("the program is not deterministic: after the same choices it ended now")
         self.traces += 1
         self._look_back(failed=bool(self._runnable))
 
     def _point(self, runnable: Sequence[Task], current: Task | None) -> ChoicePoint:
-        """Where the execution is: a point known from the last execution, or a new one."""
+        """The point at which the execution is: one that the last execution has come to, or a new one."""
         enabled = tuple([task.id for task in runnable])
         if self._at < len(self._path):
             known = self._path[self._at]
@@ -193,10 +196,13 @@ class DPOR:
                 self._give_up(wrongly=True)
             return known
         last, trace = self._path[-1], self._trace
+        # What stood below the turn in its wakeup tree is the tree of the new point. The turn gives it away: when it is
+        # put to sleep later, it is one turn.
         todo, last.turn.after = last.turn.after, []
         asleep, failed = self._undisturbed(last.asleep), self._undisturbed(last.failed)
         turn = todo.pop(0) if todo else self._pick(enabled, current, asleep, failed)
         if turn is not None and turn.task not in enabled:
+            # It was wanted where readiness could only be guessed (`ready_without`): it cannot go on after all.
             turn = self._pick(enabled, current, asleep, failed)
         if turn is None:
             self._give_up()
@@ -208,7 +214,7 @@ class DPOR:
         return point
 
     def _go_on(self) -> None:
-        """The task makes a further choice in the same turn: a point where nobody else can go on."""
+        """The task makes a further choice in the same turn: this is a point where no other task can go on."""
         if self._at == len(self._path):
             last = self._path[-1]
             todo, last.turn.after = last.turn.after, []
@@ -227,8 +233,13 @@ class DPOR:
             )
 
     def _give_up(self, *, wrongly: bool = False) -> NoReturn:
-        """Nobody can go on here; or not who was wanted, which was not known, so all are tried where that began."""
+        """End an execution of which nothing new can come: all that could go on is asleep.
+
+        `wrongly` says that it was begun for a task that cannot go on here after all.
+        """
         if wrongly:
+            # The wanted order was a guess, and what it stood for is not known: to lose nothing, whoever could go on
+            # where this execution began is tried there.
             point = self._path[self._begun]
             known = {turn.task for turn in (*point.asleep, *point.failed, *point.todo)}
             point.todo += [Turn(task) for task in point.enabled if task not in known]
@@ -236,7 +247,7 @@ class DPOR:
         raise Pruned("all that can go on has been tried elsewhere")
 
     def _undisturbed(self, turns: list[Turn]) -> list[Turn]:
-        """Those that the last event does not depend on."""
+        """Those of the turns that the last event does not depend on: they stay asleep (or known to fail) after it."""
         trace = self._trace
         by, op, obj = trace.who[-1], trace.ops[-1], trace.objs[-1]
         return [
@@ -252,7 +263,11 @@ class DPOR:
         asleep: list[Turn],
         failed: list[Turn],
     ) -> Turn | None:
-        """Who goes on where nothing is wanted: those that start first, then the current task; failing ones last."""
+        """Who goes on where no turn is wanted; None if all that can go on are asleep.
+
+        Tasks that have not started come first, then the current task. A task whose turn is known to fail here comes
+        last: its failure would hide what the others do.
+        """
         sleeping = {turn.task for turn in asleep}
         failing = {turn.task for turn in failed}
         awake = [number for number in enabled if number not in sleeping]
@@ -267,11 +282,11 @@ class DPOR:
     # -- what to try next -----------------------------------------------------------------------------------------
 
     def _look_back(self, *, failed: bool) -> None:
-        """The execution is over: have the other side of its races tried, and go back to the last point where one is."""
+        """The execution is over: have its races tried the other way round, and go back to where something is left."""
         trace = self._trace
         idle = self._idle
-        # Looks that can find nothing new are no events: they are made so that a livelock is sure, wherever it begins.
-        # With a data choice among them they are, since another value may end the loop.
+        # Looks that can find nothing new are no events: the runtime makes them only to be sure of a livelock. With a
+        # data choice among them they are events, since another value may end the loop.
         if self._idled and idle is not None and not any(point.ways for point in self._path[idle.since :]):
             del self._path[idle.since :]
             made, waiting = list(self._path), idle.waiting
@@ -283,16 +298,17 @@ class DPOR:
                 if not task.ended and task not in self._runnable
             ]
         if made[0].shared and not self._fresh and trace.reaches_anything:
-            # The first execution of all. Starts race in this program, and they are not shared out (`_point`): so
+            # The first execution of all. Starts may race in this program, and they are not shared out (`_want`): so
             # nothing is, and one process searches it.
             keep_whole(made)
         trace.values = [point.turn.value for point in made]
+        # The turn that failed, with its data choices, is a part of no sequence: the execution would end there.
         last = len(made) - 1
         while trace.more >> last & 1:
             last -= 1
         self._goes_on = (1 << (last if failed else len(made))) - 1
         for number, point in enumerate(made):
-            assert point.order is not None
+            assert point.order is not None, "each turn that was made has an order"
             turn, op, obj = point.turn, trace.ops[number], trace.objs[number]
             self._turn_round(point.order, turn.task, op, obj)
             for value in range(point.ways):
@@ -311,18 +327,22 @@ class DPOR:
         self._step_back(failed=failed)
 
     def _turn_round(self, order: EventOrder, task: int, op: Operation | None, obj: object) -> None:
-        """Have `op` of a task tried before each event that it races with."""
+        """Have `op`, which a task has done or is about to do, tried before each event that it races with."""
         for first, late in order.races:
             does = None if op is None else op.name
             self._want(first, late, Turn(task, does=does), order.own, op, obj)
 
     def _want(self, first: int, late: int, last: Turn, own: int, op: Operation | None, obj: object) -> None:
-        """Have `last` tried without event `first`: after all that does not need it, nor the events `late`."""
+        """Have the turn `last` tried before event `first`, after all that needs neither that event nor one of `late`.
+
+        The paper's `notdep` of `first`, then `last`. The events `late` would keep the last turn waiting.
+        """
         trace, point = self._trace, self._path[first]
         if point.shared:
-            # All that could go on there is tried by somebody; but starts are not shared out (`_point`): as a rule they
-            # race with nothing, and each would be a part that has nothing to add. Where the first execution has shown
-            # nothing that may touch anything, this comes too late: other processes have their parts.
+            # All that could go on there is tried by some process; but starts are not shared out (`_point`): as a rule
+            # they race with nothing, and each would be a part that has nothing to add. Where the first execution has
+            # shown no operation that may touch anything (`_look_back`), this one comes too late: the others have
+            # their parts.
             if trace.ops[first] is START:
                 raise ConcurrencyError(
                     f"dpor cannot share this program among processes: {'' if op is None else op.name} may touch what "
@@ -335,8 +355,11 @@ class DPOR:
             late ^= 1 << number
             left &= ~trace.after(number)
         wanted = Reversal(trace, first, left, last, own, op, obj)
+        # What begins with a turn that fails would end there. A failing turn that is a weak initial only is no reason
+        # to stop, as a sleeping one is: nothing was tried below it.
         if any(wanted.is_own_beginning(turn) for turn in point.failed):
             return
+        # Below a sleeping turn that is a weak initial all of this was tried (the paper asks this before it inserts).
         for turn in point.asleep:
             events = wanted.disturbed(turn)
             if events is None:
@@ -352,6 +375,7 @@ class DPOR:
             point = path[-1]
             turn = point.turn
             if len(path) > made:
+                # The execution was given up before this turn was made.
                 pass
             elif failed:
                 point.failed.append(turn)
@@ -365,11 +389,12 @@ class DPOR:
                 point.order = None
                 break
             path.pop()
+            # If this was a further data choice and failed with every value, so has the turn that it belongs to.
             failed = turn.more and all(other.task != turn.task for other in point.asleep)
         self.left = bool(path) and not path[-1].shared
 
     def _try_others(self, point: ChoicePoint) -> None:
-        """A turn there has failed: if nothing else was or will be tried, some other task goes on."""
+        """A turn there has failed: unless another one was or will be tried, have some other task go on."""
         if not point.todo and not point.asleep:
             failing = {turn.task for turn in point.failed}
             point.todo += [Turn(number) for number in point.enabled if number not in failing][:1]

@@ -27,7 +27,7 @@ class RandomWalk:
         self.begin(0)
 
     def _block(self, length: int) -> array[int]:
-        """Numbers of 16 bits, the same on machines of either byte order."""
+        """So many numbers of `NUMBER_BITS` bits, the same on machines of either byte order."""
         numbers = array("H", self._random.randbytes(2 * length))
         if sys.byteorder == "big":
             numbers.byteswap()

@@ -40,7 +40,7 @@ class Counts:
 
 
 class _Profile(Observer):
-    """What the execution does where, what is announced, and how much of it was expected to be left."""
+    """What the execution does where, what each task is about to do, and how much of it is expected to be left."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
@@ -71,11 +71,11 @@ class _Profile(Observer):
         self.intended = None
 
     def is_due(self, task: Task) -> bool:
-        """The announced operation of the task is interesting."""
+        """Whether the operation that the task has announced is interesting."""
         return self._is_due.get(task.id, False)
 
     def spawned(self, parent: Task | None, task: Task) -> None:
-        """See `Observer.spawned`."""
+        """A new task takes over, of what its parent was expected to do, what was counted for it and its children."""
         number = task.id
         self.left[number] = self._subtree.get(number, 0)
         if parent is not None:
@@ -87,7 +87,7 @@ class _Profile(Observer):
         self.priority[number] = self._random.random()
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.announced`."""
+        """Draw the priority of the operation, and note whether it is interesting."""
         self.priority[task.id] = self._random.random()
         self._is_due[task.id] = False
         if isinstance(obj, Task):
@@ -100,18 +100,18 @@ class _Profile(Observer):
         self._is_due[task.id] = place == self.target
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
-        """See `Observer.accessed`."""
+        """An interesting operation was done: one less is left, and the next one is drawn anew."""
         if self._is_due.get(task.id):
             self._is_due[task.id] = False
             self.left[task.id] = max(0, self.left[task.id] - 1)
             self.intended = None
 
     def performed(self, task: Task, op: Operation, obj: object, arg: object, result: object) -> None:  # noqa: ARG002
-        """See `Observer.performed`."""
+        """An operation with an effect counts as an access does."""
         self.accessed(task, op, obj)
 
     def ended(self, task: Task) -> None:
-        """See `Observer.ended`."""
+        """The task does no more: nothing is left, whatever was expected."""
         self.left[task.id] = 0
         if self.intended == task.id:
             self.intended = None
@@ -168,15 +168,15 @@ class SURW:
 
     @property
     def teaches(self) -> Any:
-        """See `Learning`."""
+        """A lesson is what one execution did where."""
         return Counts
 
     def lessons(self) -> list[Counts]:
-        """See `Learning`: what the last execution did."""
+        """What the last execution did where."""
         lesson, self._lesson = self._lesson, []
         return lesson
 
     def learn(self, lessons: list[Counts]) -> None:
-        """See `Learning`."""
+        """Take over the last execution of a whole round."""
         if lessons:
             self.knows = lessons[-1]

@@ -1,10 +1,10 @@
 """What has happened in one execution, and in what order: the happens-before relation of dependent operations.
 
 An event is one turn of a task: its operation takes effect, and the task goes on to its next one. Events are numbered
-from 0, and sets of events are bits of a number. Event a is ordered before b if they are of one task, or depend on each
-other and a came first, or by way of others; the end of a task comes before a join of it, a spawn before the child.
-Clocks as in Flanagan and Godefroid, "Dynamic Partial-Order Reduction for Model Checking Software", POPL 2005, section
-4, with sets in the place of vectors.
+from 0, and sets of events are bits of a number. Event a is ordered before b if they are of one task, or depend on
+each other and a came first, or by way of others; the end of a task comes before a join of it, a spawn before the
+child. Clocks as in Flanagan and Godefroid, "Dynamic Partial-Order Reduction for Model Checking Software", POPL 2005,
+section 4, with sets in the place of vectors: all that is ordered before an event is taken off a set by one operation.
 """
 
 from __future__ import annotations
@@ -27,12 +27,16 @@ _NONE: dict[Operation, int] = {}
 
 
 class EventOrder(NamedTuple):
-    """Of an event: what its task has to have seen, all that is ordered before it, and its races."""
+    """Of an event: what its task has to have seen, all that is ordered before it, and its races.
+
+    `own` is ordered before the event whatever the others do: what its task did before, and, for a join, what the task
+    did that it waits for. `before` has also what comes before it only since that came first in this execution.
+    """
 
     own: int
     before: int
     races: list[tuple[int, int]]
-    """Events, each with those that would have to stay away, too: see `Trace.order`."""
+    """Pairs (first, late): to reverse the race with event `first`, the events in `late` must not come first either."""
 
 
 class Edges(NamedTuple):
@@ -40,9 +44,9 @@ class Edges(NamedTuple):
 
     before: int
     direct: list[int]
-    """Those that no other one of these is ordered after."""
+    """Those of them that are ordered before no other one of them."""
     dependent: list[int]
-    """`direct`, and if the event may have to wait all others too that are not ordered before its task's last event."""
+    """`direct`; if the event may have to wait, also all others that are not ordered before its task's last event."""
 
 
 class Trace:
@@ -67,26 +71,28 @@ class Trace:
         self.states: dict[tuple[int, int], ObjectBefore] = {}
         """What an object, by its id, was before an event that may have changed it, if tasks may wait for it."""
         self._waited_for: list[object] = []
-        """The objects by which tasks wait for others that go on with operations on something else, see `Operation`."""
+        """Objects of grace periods. An operation on another object, which ends a stretch (`Operation.region`), may let
+        those go on that wait for them."""
         self._on: dict[int, int] = {}
-        """For each object, by its id, the events done to it; they keep it alive."""
+        """For each object, by its id, the events done to it. `objs` keeps it alive, so the id stays its own."""
         self._kinds: dict[int, dict[Operation, int]] = {}
-        """The same by operation: of the many reads of one field, another read depends on none."""
+        """The same by operation: one comparison of operations stands for all of the many reads of one field."""
         self._wide = 0
-        """The events that may be seen from any place."""
+        """The events that may be seen from any place (`REACHING`)."""
         self._unknown = 0
-        """Those of them that may have changed anything, so that nobody knows what it was before."""
+        """Those of them that may have changed any object, of which no copy was made before."""
         self._regions = 0
         self._graces = 0
-        """The events that see each other although they are done to different objects, see `Operation`."""
+        """Events with `Operation.region` and with `grace`: they depend on each other although their objects differ."""
         self._of: dict[int, list[int]] = {0: [0]}
         """The events of each task."""
         self._clock = {0: 1}
         """For each task what is ordered before its next event."""
         self._after: dict[int, int] = {}
+        """What `after` has found; only asked when no event comes any more."""
 
     def arrive(self, runnable: Sequence[Task]) -> None:
-        """Tasks may have been spawned since, by the task of the last event; they have the highest numbers."""
+        """Take in the tasks that the last event has spawned: they have the highest numbers, so they stand last."""
         if runnable[-1].id in self.tasks:
             return
         for task in runnable:
@@ -96,7 +102,10 @@ class Trace:
                 self._of.setdefault(task.id, [])
 
     def go(self, task: Task, before: int, *, placed: bool = False) -> None:
-        """`task` goes on; `before` as `order` gives it. What is `placed` is found by whoever has placed it."""
+        """`task` goes on, and makes the next event; `before` is what `order` or `edges` said of it.
+
+        An event that is `placed` has said which places it touches (`Events`): it is not found by its object.
+        """
         op, obj = self.next_of(task)
         number = len(self.who)
         bit = 1 << number
@@ -127,6 +136,8 @@ class Trace:
                 and _may_matter(op)
                 and _is_plain(obj)
             ):
+                # A copy is made before each event, since afterwards nobody can tell what was before. Only of what
+                # tasks may wait for: a field that is read or written costs nothing.
                 self.states[number, id(obj)] = ObjectBefore(obj, task)
         self.who.append(task.id)
         self.ops.append(op)
@@ -138,11 +149,11 @@ class Trace:
 
     @staticmethod
     def next_of(task: Task) -> tuple[Operation, object]:
-        """What `task`, which has not ended, will do next, and to what."""
+        """What `task`, which has not ended, will do next, and to what. If it has not begun, that is its start."""
         return (START, task) if task.op is None else (task.op, task.obj)
 
     def go_on(self) -> EventOrder:
-        """The task of the last event makes a further data choice in the same turn: an event that nobody sees."""
+        """The task of the last event makes a further data choice in its turn: an event that no other task sees."""
         number = len(self.who)
         task = self.who[-1]
         self.more |= 1 << number
@@ -158,9 +169,11 @@ class Trace:
     def order(self, task: Task) -> EventOrder:
         """What is ordered before the next event of `task`, and with which events it races.
 
-        A race is a dependent event of another task that could have come after this one, with the events that must not
-        come before this one then (they would keep it waiting). Of an event that may come first only the last dependent
-        ones race; those that are ordered before them are found when these have changed places.
+        A race is a pair (first, late): event `first`, of another task, depends on this one and could have come after
+        it. The events in the set `late` must then stay away, too, since they would keep this one waiting. (A writer
+        has waited for the readers r and s: if it is to come before r, s must not come first either.) If the event
+        never waits, only the last events that it depends on race with it, and `late` is empty: those that are ordered
+        before them are found as races when these have changed places.
         """
         op, obj = self.next_of(task)
         clock = own = self._clock[task.id]
@@ -186,6 +199,7 @@ class Trace:
             if hidden >> number & 1:
                 continue
             if not blocks:
+                # All that is ordered before this one is found once these two have changed places.
                 left &= ~clock
                 races.append((number, 0))
                 continue
@@ -193,12 +207,15 @@ class Trace:
                 self, task, number, [one for one in reversed(found) if one != number], own
             )
             races += [(number, events) for events in late]
+            # That a lock is free after a release does not say that it could not have been taken before the acquire,
+            # so the search goes on past what cannot be reversed. A race that can be hides those before it, unless
+            # guessed.
             if late and sure:
                 hidden |= self.before[number]
         return EventOrder(own, clock, races)
 
     def edges(self, task: Task) -> Edges:
-        """What comes before the next event of `task`, without the question which of it could have come later.
+        """What is ordered before the next event of `task`, without the question which of it could have come later.
 
         Needs no state of any object, so a trace of which only this is asked keeps none (`keeps_states`).
         """
@@ -228,16 +245,19 @@ class Trace:
         return Edges(clock, direct, dependent)
 
     def _meets(self, task: Task) -> tuple[int, int]:
-        """The events that the next operation of `task` depends on, and others of which it has to be asked."""
+        """The events that the next operation of `task` surely depends on; others, of which `dependent` decides."""
         return 0, self._near(*self.next_of(task))
 
     @property
     def reaches_anything(self) -> bool:
-        """Some event may be seen from any place."""
+        """Whether some event may be seen from any place."""
         return self._wide != 0
 
     def frees(self, number: int) -> bool:
-        """The event frees an object: whatever is dependent, but nobody waits for it by an operation on another one."""
+        """Whether the event frees an object.
+
+        Then whatever may touch anything depends on it, but it makes no operation on another object ready or unready.
+        """
         return (self._wide & ~self._unknown) >> number & 1 == 1
 
     def done_to(self, obj: object, start: int) -> list[int]:
@@ -246,13 +266,14 @@ class Trace:
         return [start + number for number in range(left.bit_length()) if left >> number & 1]
 
     def state(self, obj: object, number: int) -> ObjectBefore | None:
-        """What `obj` was before event `number`; None if that is not known."""
+        """What `obj` was before event `number`, with what its task counted then; None if that is not known."""
         op, task = self.ops[number], self.tasks[self.who[number]]
         if op is None or self._unknown >> number & 1:
             return None
         later = self._on.get(id(obj), 0)
         if any(other is obj for other in self._waited_for):
             later |= self._regions
+        # As it was before the first event from `number` on that may have changed it; up to there it stayed the same.
         later = later >> number << number
         while later:
             bit = later & -later
@@ -264,7 +285,7 @@ class Trace:
         return ObjectBefore(obj, task) if _is_plain(obj) else None
 
     def _near(self, op: Operation, obj: object) -> int:
-        """The events that may depend on `op` done to `obj`."""
+        """The events that may depend on `op` done to `obj`: a few too many, found without a look at each."""
         if self._footprint(op, obj) in REACHING:
             return (1 << len(self.who)) - 1
         near = self._wide
@@ -280,7 +301,7 @@ class Trace:
         return near
 
     def touched(self, op: Operation | None, obj: object, events: int) -> Iterator[int]:
-        """Those of the events that `op` done to `obj` depends on, the first one first."""
+        """Those of `events` that `op` done to `obj` depends on, the first one first."""
         if op is None:
             return
         left = self._near(op, obj) & events
@@ -292,7 +313,7 @@ class Trace:
                 yield number
 
     def after(self, number: int) -> int:
-        """The events that this one is ordered before, itself included; for when the execution is over."""
+        """The events that are ordered after event `number`, and itself; asked when the execution is over."""
         found = self._after.get(number)
         if found is None:
             found = 0
@@ -303,17 +324,17 @@ class Trace:
         return found
 
     def turn(self, task: int, start: int, skip: int) -> int | None:
-        """The event of `task` that comes after `skip` others from event `start` on."""
+        """The event of `task` that comes after `skip` of its own from event `start` on; None if there is none."""
         events = self._of.get(task, [])
         at = bisect_left(events, start) + skip
         return events[at] if at < len(events) else None
 
 
 def _may_matter(op: Operation) -> bool:
-    """Whoever waits for the object may see it; a step on one field of it that wakes nobody is not seen."""
+    """Whether an operation may change what another task waits for: not if it has one field only, and wakes nobody."""
     return op.place is None or op.wakes or op.ready is not None
 
 
 def _is_plain(obj: object) -> bool:
-    """It can be copied attribute by attribute."""
+    """Whether `obj` can be copied attribute by attribute (`copied`)."""
     return type(obj).__new__ is object.__new__

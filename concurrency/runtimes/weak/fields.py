@@ -1,6 +1,7 @@
 """Fields of `Shared` objects under weak memory: which write a read, a write or a read-modify-write stands next to.
 
-Each way is a data choice of the schedule, the newest first, so that a schedule without choices is one of strong memory.
+Each way is a data choice of the schedule, the newest first, so that a schedule without choices is one of strong
+memory.
 """
 
 from __future__ import annotations

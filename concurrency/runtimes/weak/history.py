@@ -1,9 +1,10 @@
 """What was written to each location, in which order, and what a task knows of it.
 
-A location is one field of one object. Its *history* is its modification order, the oldest write first. A *view* says for
-locations how new a write is at least known; a location that is missing in a view may be as old as its oldest kept write.
-The form is that of Kang, Hur, Lahav, Vafeiadis and Dreyer, "A Promising Semantics for Relaxed-Memory Concurrency",
-POPL 2017, section 4, without promises; which views move when is the kernel's (`concurrency.runtimes.weak.memory`).
+A location is one field of one object. Its *history* is its modification order, the oldest write first. A *view* says
+for locations how new a write is at least known; a location that is missing in a view may be as old as its oldest kept
+write. The form is that of Kang, Hur, Lahav, Vafeiadis and Dreyer, "A Promising Semantics for Relaxed-Memory
+Concurrency", POPL 2017, section 4, without promises; which views move when is the kernel's
+(`concurrency.runtimes.weak.memory`).
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ LOOKS_HELD = Operation("looks whether it is held", Access.READ_ONCE, local=True)
 class LockWords(Knowing):
     """The part of `WeakMemory` that spinlocks ask.
 
-    The word is True where a lock wrote (LKW in tools/memory-model/lock.cat, v6.6), False where an unlock did (UL). Only
-    who fails, or looks, reads it; to take the lock needs the newest.
+    The word is True where a lock wrote (LKW in tools/memory-model/lock.cat, v6.6), False where an unlock did (UL).
+    Only who fails, or looks, reads it; to take the lock needs the newest.
     """
 
     def holds(self, task: Task, lock: Spinlock) -> None:

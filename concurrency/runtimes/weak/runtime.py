@@ -196,9 +196,10 @@ class WeakSimulated(Simulated):
     def since(self, flavour: Flavour[Told], key: Hashable, task: Task) -> int:
         """See `Keeper.since`: where the reader begins is a choice, since `rcu_read_lock` is no barrier.
 
-        What the law leaves open, that a reader inside a grace period may know or may be waited for, is settled here, as
-        if the reader had begun earlier than it did. So no value that it reads is ever taken back. Where a grace period
-        has no inside that anybody could see, there is nothing to choose: another schedule has the reader before it.
+        What the law leaves open, that a reader inside a grace period may know or may be waited for, is settled here,
+        as if the reader had begun earlier than it did. So no value that it reads is ever taken back. Where a grace
+        period has no inside that anybody could see, there is nothing to choose: another schedule has the reader
+        before it.
         """
         graces = list(flavour.graces.values())
         doubtful = [grace for grace in reversed(graces) if grace.split and self._is_news(task, grace)]
