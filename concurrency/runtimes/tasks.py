@@ -1,4 +1,4 @@
-"""The life of a task: it is spawned, a greenlet runs it, it returns, and somebody else goes on."""
+"""The life of a task: it is spawned, a greenlet runs it, it returns, and another task goes on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sugarbush.concurrency.runtimes.stepping import Stepping
 
 
 class Tasks(Stepping):
-    """The part of `Simulated` that this module is about."""
+    """The part of `Simulated` that starts and ends tasks."""
 
     _names: dict[str, int]
     _ordinary: set[object]
@@ -35,7 +35,7 @@ class Tasks(Stepping):
     _on_ended: list[Any]
 
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
-        """See `Runtime.spawn`."""
+        """Start a task; a function that cannot be a task, as a coroutine, is refused in words."""
         if self._stopping:
             raise TaskKilled
         code = getattr(fn, "__code__", None)

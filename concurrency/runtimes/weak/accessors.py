@@ -98,7 +98,10 @@ def _write(obj: Shared, name: str, value: object, how: str) -> None:
 def _modify(
     obj: Shared, name: str, change: Callable[[Any], tuple[Any, Any]], order: Order, may_fail: bool
 ) -> Any:
-    """A fully ordered one is a full barrier, the access, and a full barrier; no barrier at all if it writes nothing."""
+    """A read-modify-write; one in full order is a full barrier, the access, and a full barrier.
+
+    If it writes nothing it is no barrier at all.
+    """
     field = shared.field_of(obj, name)
     rt = _runtime()
     if rt is None:

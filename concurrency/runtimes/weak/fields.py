@@ -20,7 +20,7 @@ class Fields(Knowing):
     """The part of `WeakMemory` that fields ask; the accessors call it (`concurrency.runtimes.weak.accessors`)."""
 
     def read(self, op: Operation, obj: Any, field: str, reads: Reads, newest: Any) -> Any:
-        """What a read of a field returns."""
+        """A read of a field: the value of the write that it returns, which is a choice if there are several."""
         try:
             home = obj._memory
             if home.memory is not self:
@@ -33,6 +33,7 @@ class Fields(Knowing):
         history = location.history
         write = history[-1]
         me = self.known[self._runtime.current.id]
+        # The short way of most reads: the task knows the newest write already, and learns nothing by reading it.
         if me.floor.get(location) is write and (
             reads is Reads.NOTHING or (reads is Reads.POINTER and newest.__class__ is int)
         ):
@@ -43,6 +44,7 @@ class Fields(Knowing):
                 chosen = self._runtime.choose(ways + 1, f"value of {field}")
                 if chosen == ways:
                     self._unborn(op, obj, field)
+                    # The check is off: the oldest value stands for what was there before.
                     chosen = ways - 1
             else:
                 chosen = self._runtime.choose(ways, f"value of {field}") if ways > 1 else 0
@@ -59,7 +61,7 @@ class Fields(Knowing):
         return write.value
 
     def _pass_by(self, me: Knowledge, location: Location, write: Write) -> None:
-        """An atomic without a result has read `write`: a later smp_rmb() does not order that (`Knowledge.aside`)."""
+        """An atomic without a result has read `write`, which a later smp_rmb() does not order (`Knowledge.aside`)."""
         aside = me.aside.copy()
         have = aside.get(location)
         if have is None or have.at < write.at:
@@ -75,7 +77,7 @@ class Fields(Knowing):
             self._races.reads_from(self._runtime.current, write.clock, acquires=False)
 
     def write(self, obj: Any, field: str, value: Any, newest: Any, *, releases: bool) -> bool:
-        """Write to a field; whether the write is now the last of its history."""
+        """Write to a field, where in its history is a choice; True if the write is now the last of it."""
         try:
             home = obj._memory
             if home.memory is not self:
@@ -88,6 +90,8 @@ class Fields(Knowing):
         me = self.known[self._runtime.current.id]
         history = location.history
         spot = len(history)
+        # Behind all that the task has seen, and not in between a read-modify-write and what that has read. By what it
+        # has seen, and not by its floor: a write comes after earlier reads, which is what rules out load buffering.
         low = me.seen.get(location) if not me.aside else me.newest(location)
         if spot > 1 and low is not history[-1]:
             oldest = history[0].at if low is None else low.at
@@ -132,6 +136,8 @@ class Fields(Knowing):
         for n in range(len(history) - 1, len(history) - 1 - self._ways(me, obj, location), -1):
             old = history[n]
             new, result = change(old.value)
+            # One that writes comes right after the write that it reads, so that must not be followed by another one of
+            # these, nor be older than what the task has seen. One that keeps the value only reads.
             if new is KEEP or (old.at >= oldest and not old.taken):
                 ways.append((n, new, result))
         n, new, result = ways[self._runtime.choose(len(ways), f"value of {field}") if len(ways) > 1 else 0]
@@ -147,6 +153,7 @@ class Fields(Knowing):
         if new is KEEP:
             return result, new, False
         releases = order in (Order.FULL, Order.RELEASE)
+        # Whoever reads it is also told what the write before it tells: a release is passed on by read-modify-writes.
         view = joined(me.frozen() if releases else me.told(), old.view)
         write = Write(new, 0, view, joined(me.strong, old.strong))
         if self._races is not None:

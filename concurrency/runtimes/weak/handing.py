@@ -19,6 +19,8 @@ class Handing(Knowing):
             me.released = me.own.copy()
             me.stamp = None
             return
+        # Full barriers are ordered among each other: each learns what the one before it, of whatever task, had made
+        # known.
         if barrier is Fence.MB:
             learn(me.seen, self.everywhere)
             if me.aside:
@@ -26,7 +28,9 @@ class Handing(Knowing):
                 me.aside = NOTHING
             me.snapshot = None
             self.everywhere = me.released = me.strong = me.stamp = me.frozen()
+            # A later smp_wmb() passes on what the barrier has made known, not only what the task wrote.
             me.own = me.seen.copy()
+        # Both barriers for reads: what was seen binds all that is read later.
         learn(me.floor, me.seen)
         me.through.clear()
 
@@ -59,6 +63,7 @@ class Handing(Knowing):
             me.stamp = None
         sync.taker = me
         view = sync.view
+        # Nothing to learn: the task is the one that gave it back last, and has seen nothing since.
         if not view or view is me.snapshot:
             return
         learn(me.floor, view)

@@ -13,15 +13,17 @@ from typing import Any, Final
 from weakref import ref
 
 KEPT: Final = 8
-"""So many writes of one location are kept; older ones no task reads any more."""
+"""So many writes of one location are kept; no task reads an older one. That leaves out some of what the kernel's model
+allows (docs/memory.md), and adds nothing to it."""
 
 
 class Write:
     """One write in the history of a location.
 
     `view` is what a task comes to know that reads it, `strong` the part of it that a full barrier has made known to
-    every task that comes later. `taken` says that an atomic read-modify-write follows: nothing may come between.
-    `clock` is the race detector's.
+    every task that comes later. `taken` says that an atomic read-modify-write follows: nothing may come between. `at`
+    is its number in the history: it only grows, also where an earlier write is inserted late, so that views stay
+    right. `clock` is the race detector's.
     """
 
     __slots__ = ("at", "clock", "strong", "taken", "value", "view")
@@ -55,8 +57,9 @@ class Location:
         self.history = [Write(value, 0, NOTHING, NOTHING)]
 
     def insert(self, spot: int, write: Write) -> None:
-        """Put `write` at index `spot` of the history; what comes after it moves up."""
+        """Put `write` at index `spot` of the history, at least 1; what comes after it moves up."""
         history = self.history
+        # Views hold the writes themselves and not their numbers, so all that is numbered anew stays known.
         write.at = history[spot - 1].at + 1
         for later in history[spot:]:
             later.at += 1
@@ -87,7 +90,7 @@ def learn(view: View, other: View) -> None:
 
 
 def joined(one: View, other: View) -> View:
-    """What either knows; neither is changed."""
+    """What either view knows; neither is changed, but the result may be one of them."""
     if not other or one is other:
         return one
     if not one:
@@ -100,8 +103,8 @@ def joined(one: View, other: View) -> View:
 class Home:
     """What weak memory keeps about one object, in one execution.
 
-    `birth` is a location that is written once, when the object is made by a task: who does not know of that write may
-    find the object's fields as they were before.
+    `birth` is a location that is written once, when the object is made by a task. A task that does not know of that
+    write may find the object's fields as they were before.
     """
 
     __slots__ = ("__weakref__", "birth", "locations", "memory", "obj", "syncs")
@@ -115,7 +118,9 @@ class Home:
 
 
 class Sync:
-    """What locks and the like hand on: what whoever gave it back had seen (`view`), and had itself done (`own`)."""
+    """What a lock or the like hands on: what each task that gave it back had seen (`view`), and had itself done
+    (`own`).
+    """
 
     __slots__ = ("own", "strong", "taker", "view")
 
@@ -124,7 +129,7 @@ class Sync:
         self.own: View = NOTHING
         self.strong: View = NOTHING
         self.taker: Knowledge | None = None
-        """Who took it last, and so knows all that it hands on."""
+        """What the task knows that took it last; that knows all that it hands on. None if it was given back since."""
 
 
 class Knowledge:
@@ -165,7 +170,7 @@ class Knowledge:
         """A copy of `seen`, None if that has changed."""
         self.through: dict[int, tuple[object, View]] = {}
         self.settled = False
-        """Nobody has done anything since it looked, so all that was written has reached it: it reads the newest."""
+        """Nothing was done since it looked, so all that was written has reached it: it reads the newest."""
         self.given: tuple[View, View] | None = None
         """What it had seen and done at its last unlock: a later lock of its own orders both (kernel:
         tools/memory-model/Documentation/explanation.txt, "Locking")."""

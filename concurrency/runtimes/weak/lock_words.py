@@ -24,7 +24,7 @@ class LockWords(Knowing):
     """The part of `WeakMemory` that spinlocks ask.
 
     The word is True where a lock wrote (LKW in tools/memory-model/lock.cat, v6.6), False where an unlock did (UL).
-    Only who fails, or looks, reads it; to take the lock needs the newest.
+    Only a trylock that fails, or a look, reads it; to take the lock needs the newest.
     """
 
     def holds(self, task: Task, lock: Spinlock) -> None:
@@ -32,8 +32,8 @@ class LockWords(Knowing):
         location = self._word(lock, held=False)
         me = self.known[task.id]
         last = location.history[-1]
-        # The write of a read-modify-write: whoever sees it is told what the unlock before told, too (rmw-sequence).
-        # Hardly anybody does, so the two are joined then.
+        # The write of a read-modify-write: a task that sees it is told what the unlock before told, too
+        # (rmw-sequence). That is rare, so the two are joined only then (`_read_word`).
         self._append(me, location, Taken(True, last.at + 1, me.told(), me.strong, last))
 
     def let_go(self, task: Task, lock: Spinlock) -> None:
@@ -63,6 +63,7 @@ class LockWords(Knowing):
         newest = location.history[-1]
         ways = location.history[len(location.history) - self._ways(me, lock, location) :][::-1]
         if tries:
+            # A trylock that sees the lock free takes it, for which it needs the newest.
             ways = [write for write in ways if write.value or write is newest]
         write = ways[self._runtime.choose(len(ways), "value of the lock") if len(ways) > 1 else 0]
         if tries and not write.value:

@@ -14,7 +14,7 @@ from sugarbush.concurrency.runtimes.weak.history import Home, Knowledge, Locatio
 
 
 class Known(Protocol):
-    """What is looked through: who knows what (`concurrency.runtimes.weak.memory.WeakMemory`)."""
+    """What is looked through: what each task knows (`concurrency.runtimes.weak.memory.WeakMemory`)."""
 
     known: list[Knowledge]
     everywhere: View
@@ -26,6 +26,7 @@ def prune(memory: Known, tasks: Sequence[Task]) -> int:
     """Forget what can be forgotten; gives how many writes of locations in doubt are left."""
     for task in tasks:
         if task.ended:
+            # What it had done was handed on when it ended (`WeakSimulated._end`).
             memory.known[task.id] = Knowledge()
     floors = [_floor(memory, task) for task in tasks if not task.ended]
     views = _views(memory)
@@ -34,6 +35,7 @@ def prune(memory: Known, tasks: Sequence[Task]) -> int:
     left = 0
     for location in locations:
         lows = [floor.get(location) for floor in floors]
+        # A task that knows nothing of it may read the oldest.
         oldest = min(-1 if low is None else low.at for low in lows)
         location.forget(sum(write.at < oldest for write in location.history))
         if len(location.history) == 1 or location.home() is None:
@@ -48,7 +50,7 @@ def prune(memory: Known, tasks: Sequence[Task]) -> int:
 
 
 def _floor(memory: Known, task: Task) -> View:
-    """What a task that goes on knows at least: if it waits for another to end, all that this one knows already."""
+    """What a task knows at least; of one that waits for the end of another, with all that this one knows already."""
     floor = memory.known[task.id].floor
     while task.op is JOIN and isinstance(task.obj, Task) and not task.obj.ended:
         task = task.obj
