@@ -1,4 +1,4 @@
-"""What the race detector keeps of each place: who has accessed it, and what its last release has left; with clocks."""
+"""What the race detector keeps of each field: the accesses so far, and what the last release left; with clocks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Clock = dict[int, int]
 
 
 class PastAccess:
-    """An access of the past: who, when by its own clock, and its stack if stacks are kept."""
+    """An access of the past: of which task, when by its own clock, and its stack if stacks are kept."""
 
     __slots__ = ("epoch", "op", "stack", "task")
 
@@ -21,7 +21,7 @@ class PastAccess:
 
 
 class Past:
-    """The accesses of a place that a later one may race with.
+    """The accesses of a field that a later one may race with.
 
     Plain writes are ordered among themselves (or a race was reported), so the last one stands for all; of the
     others the last of each task is kept, since a marked access orders nothing and hides nothing.
@@ -40,8 +40,8 @@ class FieldRecord:
     """One field of one object: what its last release left, and its past if its accesses are compared.
 
     `knower` is the number of a task that knows all of `clock`, -1 if none is known to: it need not be told again, and
-    what it releases is its own clock, with nothing to be merged. That holds as long as `clock` stays, since what a task
-    knows only grows; so whoever changes `clock` sets `knower`, too.
+    what it releases is its own clock, with nothing to be merged. That holds as long as `clock` stays, since what a
+    task knows only grows. Therefore `knower` is set wherever `clock` is.
     """
 
     __slots__ = ("clock", "knower", "past")
@@ -53,7 +53,7 @@ class FieldRecord:
 
 
 class FieldRecords(dict[str | None, FieldRecord]):
-    """The places of one object, made when they are first asked for."""
+    """The records of one object's fields, made when they are first asked for."""
 
     __slots__ = ("obj",)
     obj: object
@@ -71,6 +71,6 @@ def merge(into: Clock, other: Clock) -> None:
 
 
 def adds(clock: Clock, into: Clock) -> bool:
-    """`clock` knows something that `into` does not."""
+    """Whether `clock` knows something that `into` does not."""
     known = into.get
     return any(known(task, 0) < epoch for task, epoch in clock.items())

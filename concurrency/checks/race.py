@@ -60,12 +60,12 @@ class RaceDetector(LateOrders):
         self._before_barrier: dict[int, Clock] = {}
         """For each task, its clock at its last write barrier."""
         self._heeded = False
-        """An operation of this execution meant something to RCU."""
+        """Whether an operation of this execution meant something to RCU: else its orders need not be made anew."""
         self.follows_reads = False
-        """The memory says what each access to a field reads from."""
+        """Whether the memory says what each access to a field reads from (weak memory)."""
 
     def begin(self, runtime: Runtime) -> None:
-        """See `Observer.begin`."""
+        """Forget the last execution: each starts from nothing, so that its schedule alone decides what is found."""
         self._runtime = runtime
         self._pending = {}
         self._before_barrier = {}
@@ -81,7 +81,7 @@ class RaceDetector(LateOrders):
     def spawned(self, parent: Task | None, task: Task) -> None:
         """What the parent did before is before all that the child does."""
         clock: Clock = {}
-        # The task of the clock belongs to nobody: that one timer was the first says nothing about the others.
+        # The task of the clock is started by whatever sets the first timer, which orders nothing for the other timers.
         if parent is not None and task.fn is not run_clock:
             clock.update(self._clocks[parent.id])
             self._clocks[parent.id][parent.id] += 1
@@ -91,7 +91,7 @@ class RaceDetector(LateOrders):
             self._rcu.spawned(task)
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:
-        """Orderings that locks, RCU and joins make."""
+        """Take over and leave the orderings that locks, RCU and joins make."""
         # Most operations mean nothing to RCU, and are not asked further. A task that ends does only if it leaves a
         # reader open; under Tasks RCU every wait counts.
         rcu = self._rcu
@@ -124,7 +124,7 @@ class RaceDetector(LateOrders):
             clock[task.id] += 1
 
     def finished(self) -> None:
-        """A reader that never ends outlasts nothing of which nobody has seen the end."""
+        """Report what is still suspect: a reader that never ends outlasts no grace period whose end was seen."""
         for suspect in self._suspects:
             raise suspect.failure
 
@@ -135,7 +135,7 @@ class RaceDetector(LateOrders):
             if first.epoch <= clock.get(first.task.id, 0):
                 return
         if not self.follows_reads and self._may_know(first, clock):
-            # A later access of the same task knows at least as much, so one suspicion for both will do.
+            # A later access of the same task knows at least as much, so the first suspicion stands for both.
             if all(other.first is not first or other.task is not task for other in self._suspects):
                 self._suspects.append(
                     Suspect(first, task, clock.copy(), self._race(first, task, op, obj, late=True))
@@ -251,7 +251,7 @@ class RaceDetector(LateOrders):
         merge(self._clocks[task.id] if acquires else self._pending.setdefault(task.id, {}), clock)
 
     def writes(self, task: Task, *, releases: bool, onto: Clock | None = None) -> Clock | None:
-        """What is left with a write of `task`; `onto` was left with the write that it replaces atomically."""
+        """The clock that a write of `task` leaves; `onto` was left by the write that it replaces atomically."""
         if releases:
             mine = self._clocks[task.id]
             left = mine.copy()
@@ -266,7 +266,7 @@ class RaceDetector(LateOrders):
         return left
 
     def _fields(self, obj: object) -> FieldRecords:
-        """The places of an object that has none yet; it is kept alive, so that its id stays its own."""
+        """The records of an object that has none yet; they keep it alive, so that its id stays its own."""
         made = self._records[id(obj)] = FieldRecords()
         made.obj = obj
         return made

@@ -48,7 +48,7 @@ class _Runner:
         self.over = False
 
     def execute(self, report: Report) -> None:
-        """Make the next execution."""
+        """Make the next execution, and put into `report` what came of it."""
         cut, repeated = self._said
         runtime = self._runtimes.of(self.next)
         runtime.executions = self.next
