@@ -25,7 +25,7 @@ from sugarbush.concurrency.strategies import (
 )
 
 
-class _Runner:
+class _BatchRunner:
     """Runs executions of one strategy into reports."""
 
     def __init__(
@@ -120,7 +120,7 @@ def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
             return runtime
 
         runtimes = Runtimes(made, settings, sampler)
-        runner = _Runner(program, runtimes, chooser, work, batch.start)
+        runner = _BatchRunner(program, runtimes, chooser, work, batch.start)
         try:
             with watchdog(settings.patience), no_threads():
                 if isinstance(batch, Range):
@@ -137,7 +137,7 @@ def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
     return reports
 
 
-def _run_range(batch: Range, runner: _Runner, chooser: Strategy, report: Report) -> None:
+def _run_range(batch: Range, runner: _BatchRunner, chooser: Strategy, report: Report) -> None:
     if isinstance(chooser, Learning):
         chooser.knows = batch.knows
     while runner.next < batch.stop and not runner.over:
@@ -146,7 +146,7 @@ def _run_range(batch: Range, runner: _Runner, chooser: Strategy, report: Report)
         report.lessons = chooser.lessons()
 
 
-def _run_parts(batch: Parts, runner: _Runner, chooser: Strategy, reports: list[Report]) -> None:
+def _run_parts(batch: Parts, runner: _BatchRunner, chooser: Strategy, reports: list[Report]) -> None:
     assert isinstance(chooser, Divisible)
     left = batch.most
     for part in batch.parts:

@@ -195,7 +195,7 @@ class Orders:
             others = [one for one in tasks if one.id != failing.id]
             for one in own:
                 yield from (((one,), (self._end(other),)) for other in others)
-            # All at once, but for those who wait for the failing one, and so cannot come to their ends before it.
+            # All at once, but for tasks that wait for the failing one, and so cannot come to their ends before it.
             ends = tuple(self._end(other) for other in others if other.id in ending)
             if len(ends) > 1:
                 yield from (((one,), ends) for one in own)
