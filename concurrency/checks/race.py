@@ -157,7 +157,7 @@ class RaceDetector(LateOrders):
             return
         barriers = self._before_barrier
         follow: object = op.tracked or access is _RELEASE or (barriers and access in _OVERWRITES)
-        # Most other accesses order nothing, and end here: what they read has been released by nobody.
+        # Most other accesses order nothing, and end here: no task has released what they read.
         if not follow and access is not _NONE and id(obj) in self._records:
             record = self._records[id(obj)].get(op.field)
             follow = record is not None and record.clock
@@ -173,8 +173,8 @@ class RaceDetector(LateOrders):
     def _plain(self, task: Task, op: Operation, obj: object) -> None:
         """What `_follow` and `_compare` do for a plain access, most of all accesses, where no stacks are kept.
 
-        Nothing is compared again that the same task has compared in the same epoch, if nobody has accessed the place
-        since who could count: whatever came between has raced with the first access, or would be in one of the tables.
+        Nothing is compared again that the same task has compared in the same epoch, if no access has come since that
+        could race with it: that has raced with the first one, or would be in one of the tables.
         """
         number = task.id
         clock = self._clocks[number]

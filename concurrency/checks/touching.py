@@ -1,7 +1,7 @@
 """Objects that tell when they are touched, so that a search knows which turns a free has to be compared with.
 
-To free an object makes every later touch of it a failure, also one that is no operation. What code between two
-operations touches nobody declares, so a free would have to be compared with everything. Here the objects of slab
+To free an object makes every later touch of it a failure, also one that is no operation. No declaration says what code
+between two operations touches, so a free would have to be compared with everything. Here the objects of slab
 caches have a class of the same layout that tells of each touch, as long as a search wants to know;
 `concurrency.core.recording` does the same for the audit, which wants to know more.
 """

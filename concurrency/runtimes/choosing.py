@@ -240,7 +240,8 @@ class Choosing(Liveness):
         for waiting in list(self._waiting.values()):
             for task, op in waiting.items():
                 assert op.ready is not None
-                # The engine's own are audited in the suite: a primitive of ours that wakes nobody has that deadlock.
+                # The engine's own are audited in the suite: if one of our primitives wakes no task, the deadlock is
+                # real.
                 if is_part(str(op.ready.__module__), ("sugarbush.concurrency",)) or self._can_go_on(task):
                     continue
                 if op.ready(task.obj, task):

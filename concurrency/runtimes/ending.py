@@ -62,6 +62,8 @@ class Ending(Choosing):
         """All that can run has run: fail if a task that is no daemon is left, and ask the observers."""
         if self._failure is not None or self._broken is not None:
             return
+        # The reduced searches rely on it: to them a task that could still go on says that the execution has failed.
+        assert not self._runnable, "an execution without a failure ends when no task can go on"
         try:
             stuck = [task for task in self.tasks if not task.ended]
             if any(not task.daemon for task in stuck):

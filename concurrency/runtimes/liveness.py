@@ -1,9 +1,10 @@
 """How the simulated runtime sees to it that an execution ends, or says why it does not.
 
 - A task that spins (`cpu_relax`) and whose last look has changed nothing, its own state included (`frames.own_state`),
-  waits until another one has done something. If nobody is left who could, it is a livelock.
+  waits until another one has done something. If no task is left that could, it is a livelock.
 - A task whose looks may differ, since its loop counts them or because that cannot be seen, goes on looking, at most
-  `looks` times in a row while nobody does anything. Then it waits, too, and the execution says so (`looks_cut`).
+  `looks` times in a row while no other task does anything. Then it waits, too, and the execution says so
+  (`looks_cut`).
 - After half of the step limit, or when a task spins too often, tasks are scheduled fairly, round robin, whatever the
   strategy. What does not end then either is a livelock, starvation or a stall, and not the strategy's doing.
 
@@ -134,7 +135,7 @@ class Liveness(Fairness):
         else:
             look.count += 1
             if was_idle:
-                # A look without an operation: else nobody could come between it and the next one.
+                # A look without an operation: else no other task could come between it and the next one.
                 self.perform(CPU_RELAX_ON, task)
         task.yielding = True
         if state is not None:
@@ -213,7 +214,7 @@ class Liveness(Fairness):
             self._polled = self._polled or op.grace
 
     def _takes(self, task: Task, obj: object, more: int) -> None:
-        """`task`, which spins, has taken `obj` or given it back: only those who look at it can see that."""
+        """`task`, which spins, has taken `obj` or given it back: only tasks that look at it can see that."""
         look = task.look
         assert look is not None
         number = id(obj)
@@ -258,9 +259,9 @@ class Liveness(Fairness):
             self._recheck(task)
 
     def _look_again(self) -> Task | None:
-        """Nobody can go on but those that spin: one of them looks again, although nothing has changed.
+        """Only tasks that spin can go on: one of them looks again, although nothing has changed.
 
-        None if nobody spins, or all tasks but the daemons have ended; a livelock when all have looked enough.
+        None if no task spins, or all tasks but the daemons have ended; a livelock when all have looked enough.
         """
         spinners = self._in_vain
         if self._stopping or not spinners or all(task.ended or task.daemon for task in self.tasks):

@@ -26,7 +26,7 @@ class Settings:
     execution, `spurious` how many waits of each task may end for no reason, by choice (`schedule`,
     `Condition.wait`). An execution has at most `max_steps` operations; in their second half tasks are scheduled
     fairly, and so they are once a task has spun `spins` times in vain (`cpu_relax`). A loop that may give up is
-    followed for `looks` looks in a row while nobody else does anything; what it would do then is not seen.
+    followed for `looks` looks in a row while no other task does anything; what it would do then is not seen.
     `observers` makes the further observers of a runtime: the invariants of a scenario. `memory` is the memory
     model: sequential consistency ("sc") or `concurrency.runtimes.weak` ("weak"). With `audit` operations are compared
     with what they are declared to be, which is slow (`lowlevel.audit`). `patience` is for how many seconds of
@@ -58,7 +58,7 @@ class Settings:
         patience = self.patience
         if patience is not None and (type(patience) not in (int, float) or not patience > 0):
             raise ConcurrencyError(f"patience must be a number of seconds above 0, or None, not {patience!r}")
-        # A text is a collection of letters, none of which is a check: all checks would stay on, and nobody would know.
+        # A text is a collection of letters, none of which is a check: all checks would stay on, without a word.
         without: object = self.without
         if (
             isinstance(without, str)

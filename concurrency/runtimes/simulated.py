@@ -275,7 +275,7 @@ class Simulated(Tasks):
         return self._is_blocked(task) and task.op is not None
 
     def asleep(self, task: Task) -> bool:
-        """Whether `task` waits and has left its CPU by that: who waits for a spinlock keeps it."""
+        """Whether `task` waits and has left its CPU by that: a task that waits for a spinlock keeps it."""
         op = task.op
         return op is not None and not op.spins and task is not self.current and not self._can_go_on(task)
 

@@ -148,7 +148,7 @@ class Threaded(Threads):
     # -- what primitives ask --------------------------------------------------------------------------------------
 
     def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
-        """Wait under the guard until the operation is ready, make its effect, and wake those who wait."""
+        """Wait under the guard until the operation is ready, make its effect, and wake the tasks that wait."""
         if self._local.hushed:
             return at_once(op, obj, arg)
         self.step(op, obj)
@@ -178,7 +178,7 @@ class Threaded(Threads):
         assert op.ready is not None
         task.op = op
         task.obj = obj
-        # Before the look for a circle: what a grace period waits for depends on who waits.
+        # Before the look for a circle: what a grace period waits for depends on which tasks wait.
         self._waiting.append(task)
         if self._circles and (found := circle(task, self._is_stuck)):
             raise describe_circle(found)

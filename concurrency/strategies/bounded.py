@@ -9,7 +9,7 @@ A *point* is a choice of who goes on. It is *free* if a switch costs nothing the
 wait, or offers its CPU (`can_be_preempted`). A *block* is what one task does between two switches; where it offers its
 CPU a new one begins.
 
-1. First, whoever ran goes on; else the task of lowest number that is awake.
+1. First, the task that ran goes on; else the task of lowest number that is awake.
 2. Before an event e of task t is made, the points of the events of others that it depends on, and that are not ordered
    before it by another one, become *racy*, and so do the points where their blocks began (back over points where the
    task offered its CPU). If e may have to wait, *all* events that it depends on count that are not ordered before t's
@@ -19,7 +19,7 @@ CPU a new one begins.
 3. Going back, each task that can go on and is awake is tried at a racy point; where that costs, within the bound only.
    What is forbidden so is counted (`cut`): with 0 no schedule was left out for its preemptions.
 4. A task that was preempted before an operation a *sleeps* until an event is made that depends on a, or until the task
-   that runs has to wait by an operation that depends on a. Where nobody is awake nothing new can come.
+   that runs has to wait by an operation that depends on a. Where no task is awake nothing new can come.
 5. All values of a data choice are tried.
 
 Example: ``x = 1; y = 1`` beside ``y = 2`` has two traces, and both have a schedule without a preemption:
@@ -48,7 +48,7 @@ one costs a preemption, which is forbidden and counted; at the other one, where 
 
 Why no outcome within the bound is lost (docs/exploration.md has it in full). A preemption before a can be put off
 behind the next event e of others if a and e are independent: the trace is the same, no switch is added, and none that
-was free comes to cost, since a wakes nobody there. So for a whole block. If they are dependent, "a, then what led to
+was free comes to cost, since a wakes no task there. So for a whole block. If they are dependent, "a, then what led to
 e" costs no more, its trace is made below the turn a by induction, and there (a, e) is a pair of step 2. Sleep (4) is
 the first half of that. Plain sleep sets would be wrong here: with p put to sleep once it was tried first, the second
 trace of the example is reached by ``x = 1, y = 2, y = 1`` only, which costs one.
@@ -168,7 +168,7 @@ class BoundedDPOR:
         self.spent = 0
         self._asleep: frozenset[int] = frozenset()
         self._made: list[_SwitchPoint | None] = [None]
-        """The point of each event; that task 0 starts was nobody's choice."""
+        """The point of each event; that task 0 starts was not chosen."""
         self._began: dict[int, _SwitchPoint] = {}
         """Where the last block of each task began."""
 
@@ -333,6 +333,7 @@ class BoundedDPOR:
     def _look_back(self) -> None:
         """The execution is over: compare what waits to the end, too, and go back to the last point with a way left."""
         trace = self._trace
+        assert len(self._made) == len(trace.who), "each event is the turn of a point"
         for task in trace.tasks.values():
             # After a failure also those that could go on: what each would have done next may have to come before what
             # is long past, as the lock that the failing task has just given back.

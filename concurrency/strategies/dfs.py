@@ -74,7 +74,7 @@ class DepthFirst:
         costly = self._is_costly(current)
         if costly and self.bound is not None:
             within = self._within(ways, self.bound - self.spent)
-            # Each point is counted once, by whoever comes to it first: not where it is repeated, nor where it is one
+            # Each point is counted once, where it is come to first: not where it is repeated, nor where it is one
             # of the points that a part begins with, which the process that made the part has counted.
             is_new = len(self._part) <= self._at == len(self._points)
             self.cut += is_new and len(within) < len(ways)
@@ -212,7 +212,7 @@ class Rising(Generic[B]):
         self.repeated = 0
         self.completed: int | None = None
         self._goes_on = True
-        """Not within one part: which bound comes next is decided by whoever has all parts (`after`)."""
+        """Not within one part: which bound comes next is decided where all parts are known (`after`)."""
         self._inner = make(0)
         self.name = f"i{self._inner.name}"
 

@@ -21,8 +21,7 @@ What the paper leaves out, and what is done here:
   races with operations that may touch anything (freeing, for one).
 - Data choices: another value is a race of the turn with itself.
 
-An example that goes through a search, execution by execution, is in `ChoicePoint`; one that reverses a race by hand in
-`concurrency.strategies.wakeup`.
+Examples: `ChoicePoint` goes through a search, `concurrency.strategies.wakeup` reverses a race by hand.
 """
 
 from __future__ import annotations
@@ -238,8 +237,8 @@ class DPOR:
         `wrongly` says that it was begun for a task that cannot go on here after all.
         """
         if wrongly:
-            # The wanted order was a guess, and what it stood for is not known: to lose nothing, whoever could go on
-            # where this execution began is tried there.
+            # The wanted order was a guess, and what it stood for is not known: to lose nothing, every task that could
+            # go on where this execution began is tried there.
             point = self._path[self._begun]
             known = {turn.task for turn in (*point.asleep, *point.failed, *point.todo)}
             point.todo += [Turn(task) for task in point.enabled if task not in known]
@@ -292,6 +291,7 @@ class DPOR:
             made, waiting = list(self._path), idle.waiting
         else:
             made = self._path[: len(trace.who)]
+            assert len(made) == len(trace.who), "each event is the turn of a point"
             waiting = [
                 (task.id, trace.order(task), *trace.next_of(task))
                 for task in trace.tasks.values()

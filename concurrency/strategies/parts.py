@@ -98,7 +98,7 @@ def first_points(levels: int = 0) -> list[ChoicePoint]:
 
 
 def entered(part: Part) -> tuple[list[ChoicePoint], int]:
-    """The points of a part, and from which of them on those that are shared out are not known to anybody yet."""
+    """The points of a part, and from which of them on those that are shared out are not known yet."""
     if not part:
         return first_points(LEVELS), 0
     # Only a worker enters a part, and it believes whoever gives it work (`concurrency.search.answers`).

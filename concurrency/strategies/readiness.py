@@ -99,7 +99,7 @@ class EventsSoFar(Protocol):
         """Whether the event frees an object."""
 
     def state(self, obj: object, number: int) -> ObjectBefore | None:
-        """What `obj` was before event `number`, None if nobody knows."""
+        """What `obj` was before event `number`; None if that is not known."""
 
     def done_to(self, obj: object, first: int) -> list[int]:
         """The events on `obj` from `first` on."""

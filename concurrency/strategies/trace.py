@@ -136,7 +136,7 @@ class Trace:
                 and _may_matter(op)
                 and _is_plain(obj)
             ):
-                # A copy is made before each event, since afterwards nobody can tell what was before. Only of what
+                # A copy is made before each event, since afterwards there is no telling what was before. Only of what
                 # tasks may wait for: a field that is read or written costs nothing.
                 self.states[number, id(obj)] = ObjectBefore(obj, task)
         self.who.append(task.id)
@@ -331,7 +331,7 @@ class Trace:
 
 
 def _may_matter(op: Operation) -> bool:
-    """Whether an operation may change what another task waits for: not if it has one field only, and wakes nobody."""
+    """Whether an operation may change what another task waits for: not if it has one field only, and wakes no task."""
     return op.place is None or op.wakes or op.ready is not None
 
 

@@ -45,7 +45,7 @@ event 1 follows it. r's read of z is left out of the sequence, since nothing in 
 [('q', 'read'), ('q', 'read')]
 
 Could a task's next turn come first in some continuation of that? Not p's, which writes what the sequence reads. q's
-could, which begins it, and so could r's, since nobody else touches z: both are weak initials. Into an empty tree all
+could, which begins it, and so could r's, since no other task touches z: both are weak initials. Into an empty tree all
 of the sequence goes:
 
 >>> [wanted.disturbed(Turn(task)) is None for task in range(3)]
@@ -77,7 +77,7 @@ stops where it meets a turn that is a weak initial of the sequence without being
 turn. To add nothing is right there: the search below a turn is complete by itself, whatever it was told to begin
 with, and each sequence that is inserted later keeps the property above, since it is compared with this turn, too. The
 paper goes further down. That cannot be decided here: what the task does after a turn that it has not made in this
-execution is known from another execution, whose objects are other Python objects, so that nobody can say whether it
+execution is known from another execution, whose objects are other Python objects, so that it cannot be said whether it
 depends on an event of this one. (To guess loses traces: one that was taken to depend put leaves beside siblings that
 contained them.)
 
@@ -129,7 +129,7 @@ def is_one_look_more(task: Task, does: str, did: str) -> bool:
 
     Whether a task that spins waits after a look, or looks again, goes by all that its loop can reach
     (`concurrency.core.frames`): by a list, say, that its function names and others append to, without an operation. So
-    the order of independent operations may decide it. A look more or less changes nothing that anybody sees, so both
+    the order of independent operations may decide it. A look more or less changes nothing that can be seen, so both
     executions stand for one another.
     """
     return task.look is not None and CPU_RELAX.name in (does, did)
@@ -171,6 +171,7 @@ class Reversal:
     def __init__(
         self, trace: Trace, start: int, left: int, last: Turn, own: int, op: Operation | None, obj: object
     ) -> None:
+        assert not left & (1 << start) - 1, "what came before the race stays as it is"
         self._trace = trace
         self._start = start
         self._all = self._left = left

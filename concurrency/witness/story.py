@@ -260,4 +260,4 @@ class Retold:
         return value
 
     def end(self, steps: int, forced: int) -> None:
-        """Nothing is to be done; what was noted is read by whoever made the story."""
+        """Nothing is to be done; what was noted is read when the execution is over."""

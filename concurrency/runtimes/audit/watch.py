@@ -153,7 +153,7 @@ class Watch(BothOrders):
             self._effects[op] = original = op.effect
 
             def effect(obj: Any, task: Any, arg: Any) -> Any:
-                # Copies are for asking what might have been: nobody watches those.
+                # Copies are made to ask what might have been: they are not watched.
                 if active.runtime is not self._runtime:
                     return original(obj, task, arg)
                 return self._make(op, original, obj, task, arg)

@@ -153,7 +153,8 @@ class Fields(Knowing):
         if new is KEEP:
             return result, new, False
         releases = order in (Order.FULL, Order.RELEASE)
-        # Whoever reads it is also told what the write before it tells: a release is passed on by read-modify-writes.
+        # A task that reads it is also told what the write before it tells: a release is passed on by
+        # read-modify-writes.
         view = joined(me.frozen() if releases else me.told(), old.view)
         write = Write(new, 0, view, joined(me.strong, old.strong))
         if self._races is not None:

@@ -72,7 +72,7 @@ class LockWords(Knowing):
         return bool(write.value)
 
     def failed(self, task: Task, op: Operation, lock: Spinlock) -> None:
-        """`task` has not got `lock`, which somebody took after it had looked: so it has read that."""
+        """`task` has not got `lock`, which another task took after it had looked: so it has read that."""
         location = self._word(lock, held=True)
         self._read_word(self.known[task.id], op, location, location.history[-1], lock)
 

@@ -8,7 +8,7 @@ The rules are those of the operational model in tools/memory-model/Documentation
   come before writes of other tasks that this one has not seen.
 - A write tells of what `smp_wmb` put before it (what the task wrote itself), a release of all that it has seen.
 - A full barrier has reached every task: the next one, of whatever task, knows all that this one knew, and so does
-  whoever comes to know, by any read, of something that was done after it.
+  every task that comes to know, by any read, of something that was done after it.
 
 Example: what a reader of `ready` and then of `data` may see, after all that a writer may do who writes them in the
 other order. (`concurrency.runtimes.weak.reading` has the same, read by read.)

@@ -3,7 +3,7 @@
 The rules are told in `concurrency.runtimes.weak.memory`. What stands here is asked by all that reads or writes, so it
 is written for speed: a view that is already known is told by identity before it is compared.
 
-Example: the writer stores data, then ready; the reader, who looks at data in the end, may see the old value of either.
+Example: the writer stores data, then ready; the reader may see the old value of either.
 `_ways` says how many of the newest writes it may read from, as long as it has not read:
 
 >>> from sugarbush.concurrency import Once
@@ -123,7 +123,7 @@ class Knowing:
         self.others: dict[int, Home] = {}
         """What is kept about objects that are not `Shared`, by id."""
         self.handed_on: Callable[[], list[View]] = list
-        """The views that somebody else keeps."""
+        """The views that are kept elsewhere (by what grace periods hand on)."""
         self._writes = 0
         self._prune_at = _PRUNE_AT
 

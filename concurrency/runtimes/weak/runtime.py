@@ -198,7 +198,7 @@ class WeakSimulated(Simulated):
 
         What the law leaves open, that a reader inside a grace period may know or may be waited for, is settled here,
         as if the reader had begun earlier than it did. So no value that it reads is ever taken back. Where a grace
-        period has no inside that anybody could see, there is nothing to choose: another schedule has the reader
+        period has no inside that could be seen, there is nothing to choose: another schedule has the reader
         before it.
         """
         graces = list(flavour.graces.values())
