@@ -114,7 +114,8 @@ class Dependence:
         silent = Footprint.NOTHING in (one, two)
         if silent and (op.allocates or other.allocates):
             # With `faults` an allocation reaches every other one, by the number of those that may still fail. No
-            # attribute tells of that number, so what a task does around an operation that touches nothing cannot see it.
+            # attribute tells of that number, so what a task does around an operation that touches nothing cannot see
+            # it.
             return Scope.NOWHERE
         if one in REACHING or two in REACHING:
             return Scope.ANYWHERE

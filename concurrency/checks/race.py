@@ -121,6 +121,7 @@ class RaceDetector(LateOrders):
                 else:
                     merge(record.clock, clock)
                     record.knower = -1
+            # What the task does from here on was not released with the rest.
             clock[task.id] += 1
 
     def finished(self) -> None:
@@ -288,6 +289,7 @@ class RaceDetector(LateOrders):
                 if earlier:
                     self._compare_all(earlier, task, op, obj, clock)
                     earlier.clear()
+            # What came before this write is ordered before it, or a race was reported: so it stands for all of that.
             past.write = PastAccess(task, clock[task.id], op, stack() if self._stacks else ())
         elif access in _MARKED_READS:
             self._remember(past.marked_reads, task, clock, op)

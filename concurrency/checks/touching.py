@@ -39,6 +39,7 @@ def have_told(obj: object) -> bool:
 
 def _make(cls: type) -> type:
     kept: Any = cls
+    # A class that has ways of its own to read or set attributes keeps them: what it does there may matter.
     if kept.__getattribute__ is not object.__getattribute__ or kept.__setattr__ is not object.__setattr__:
         return cls
 

@@ -76,6 +76,7 @@ class Choosing(Liveness):
             return self._only(runnable[0], n)
         try:
             chosen = self._ask(runnable, current, n, self._forced)
+        # The program may swallow it, as it is raised within a task; `run` raises it again.
         except ConcurrencyError as error:
             self.give_up(error)
             raise
@@ -148,6 +149,7 @@ class Choosing(Liveness):
         self._leave(task)
         if self._circles and (found := circle(task, self._is_blocked)):
             raise describe_circle(found)
+        # By its id, as it does not matter how the object compares; `task.obj` keeps it alive.
         self._waiting.setdefault(id(obj), {})[task] = op
         for blocked in self._on_blocked:
             blocked(task, op, obj)
@@ -158,6 +160,7 @@ class Choosing(Liveness):
             self._relieved += 1
             self._go(chosen, n)
         else:
+            # No task can go on. The hub asks all of them once more (`_ask_again`); if none can, that is a deadlock.
             self._greenlets.hub.switch()
         self._unwait(task, obj)
 
@@ -201,6 +204,7 @@ class Choosing(Liveness):
                         self._revoke()
                 elif self._can_go_on(task):
                     self._leave(task)
+        # The others have become unready: from here on there is no choice.
         if len(self._runnable) == 1 and self._alone_since < 0 and not self._thorough:
             self._only(self._runnable[0], self.steps + 1)
 

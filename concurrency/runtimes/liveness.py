@@ -104,9 +104,12 @@ class Liveness(Fairness):
         if task.spins > self._spins:
             self._spins_too_often(task)
         others = self._changes - look.own
+        # It has changed something, holds what it took, or its states are ever new: no look before can be like the
+        # next one.
         if look.changed or any(look.held.values()) or len(look.begun) > self._looks:
             look.begun.clear()
             look.sees.clear()
+        # Another task has changed something since the last look, so how often it may look is counted anew.
         if others != look.others:
             look.others = others
             look.count = 0
@@ -125,6 +128,8 @@ class Liveness(Fairness):
         # others.
         was_idle, task.yielding = task.yielding, True
         if waits:
+            # Only if nothing has changed since it was in this very state, and nothing that it looked at was taken:
+            # else it may go on at once.
             if others == since and not look.is_stale():
                 task.has_looked = True
                 self._in_vain.append(task)

@@ -142,6 +142,8 @@ class Simulated(Tasks):
         self._stopping = False
         self.step = self._step
         self._revive()
+        # From half of the step limit on turns are fair, so that what reaches the limit was not starved by the
+        # strategy.
         self.alarm(self._max_steps // 2, self._be_fair)
         self._watch_clock()
 
@@ -185,12 +187,15 @@ class Simulated(Tasks):
                     onward = (self._ask_again() if self._waiting else None) or self._look_again()
             self._settle()
         finally:
+            # What is left of the tasks unwinds while the runtime is active: their clean-up makes operations, which
+            # are refused.
             try:
                 self._kill()
             finally:
                 active.runtime = None
         if self._broken is not None:
             raise self._broken
+        # Under fair turns the strategy was not asked, so these operations count as forced ones.
         if self._fair_since >= 0:
             self._alone_since = self._fair_since
         if self._alone_since >= 0:

@@ -101,6 +101,7 @@ class Stepping(Ending):
             if op.dep is not None:
                 for asked in self._on_asked:
                     asked(task, op, obj, arg)
+            # A search asks what the operation touches before it takes effect; other arguments are not kept alive.
             if op.touches is not None:
                 task.arg = arg
             ready = op.ready
@@ -111,6 +112,7 @@ class Stepping(Ending):
                 task.obj = obj
                 chosen = self._choose(task, n)
                 if chosen is not task:
+                    # To leave a task where it offers its CPU is no preemption.
                     self._relieved += task.yielding
                     # One that can block is asked again while others go on: it may be ready now and not later.
                     if ready is None:

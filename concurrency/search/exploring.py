@@ -198,6 +198,7 @@ def _here(tally: Tally, chooser: Strategy) -> None:
         runner.executions = number
         runner.out_of_time = out_of_time
         try:
+            # Some executions are listened to for locks of the operating system, which costs too much for all.
             if number % EVERY:
                 execution = runner.run(tally.program)
             else:

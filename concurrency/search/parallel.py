@@ -217,6 +217,7 @@ class _Tree:
         most = size if room is None else min(size, room)
         parts: list[Part] = []
         while self._open and len(parts) < min(_PARTS, most):
+            # What one process would not have come to is not counted, so it is not made either.
             if self._failing is not None and self._open[0] > self._failing:
                 break
             parts.append(heapq.heappop(self._open))
@@ -245,6 +246,7 @@ class _Tree:
     def count(self, *, gaps: bool = False) -> bool:
         """Count what is done and has nothing before it that is not; True if that was the end."""
         tally = self._tally
+        # A part that is not done and stands before others may hold the first failure, and may use up the budget.
         missing = None if gaps else min((*self._open[:1], *self._running), default=None)
         while self._done and (gaps or tally.goes_on):
             if missing is not None and self._done[0][0] > missing:

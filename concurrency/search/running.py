@@ -150,6 +150,7 @@ def _run_parts(batch: Parts, runner: _BatchRunner, chooser: Strategy, reports: l
     assert isinstance(chooser, Divisible)
     left = batch.most
     for part in batch.parts:
+        # Until something of it was made all of it is left, also if an interrupt comes before.
         report = Report(part, rest=[part])
         reports.append(report)
         chooser.enter(part)

@@ -114,6 +114,8 @@ class Tally:
                 witness = confirmed(self.program, witness, self.settings)
             except KeyboardInterrupt:
                 self.result.interrupted = True
+        # A simpler witness takes the place of the one before, so that the headlines stay in the order of their
+        # discovery.
         failures[place : place + 1] = [witness]
         if self.wishes.found is not None:
             self.wishes.found(witness)

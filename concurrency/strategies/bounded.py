@@ -317,6 +317,7 @@ class BoundedDPOR:
         if self._at != len(self._path):
             raise BadSchedule("the program is not deterministic: after the same choices it ended now")
         signature = self._trace.signature
+        # Two traces of one signature would be counted as one; the search itself does not go by signatures.
         if signature not in self._seen:
             self._seen.add(signature)
             self._sum += int.from_bytes(sha256(str(signature).encode()).digest())

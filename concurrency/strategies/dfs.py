@@ -127,6 +127,7 @@ class DepthFirst:
             raise BadSchedule(
                 f"the program is not deterministic: after the same {self._at} choices it ended, but went on before"
             )
+        # Not behind the points of the part: what is left there is in other parts.
         while len(points) > fixed and points[-1].at + 1 == len(points[-1].ways):
             points.pop()
         self.left = len(points) > fixed
@@ -137,6 +138,8 @@ class DepthFirst:
         """The parts that make up what is left of this one: below each point of the path, each way not taken yet."""
         if not self.left:
             return []
+        # `end` has moved the last point on to a way that is not made yet, so that one counts; of the others the way
+        # of now is being searched.
         points = self._points
         taken = tuple(point.at for point in points)
         last = len(points) - 1
@@ -145,6 +148,7 @@ class DepthFirst:
             for number in range(last, len(self._part) - 1, -1)
             for way in range(taken[number] + (number < last), len(points[number].ways))
         ]
+        # Nothing of the part was made yet.
         return parts or [self._part]
 
     def after(self, part: Part, cut: int) -> Part | None:  # noqa: ARG002
@@ -170,6 +174,8 @@ class DelayBounded(DepthFirst):
         return chosen
 
     def _order(self, tasks: tuple[int, ...], current: int | None) -> tuple[int, ...]:
+        # Round by number, from the task that ran: to pass over the first so many of these is as many delays, so that
+        # way number n costs n (`_cost`).
         start = self._last + 1 if current is None else current
         return (*[one for one in tasks if one >= start], *[one for one in tasks if one < start])
 

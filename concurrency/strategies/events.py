@@ -179,6 +179,7 @@ class Events(Trace):
         own = self._of[task.id]
         hashes = self._hashes
         # Numbers only: the hash of a string is another one in each process.
+        # By what comes directly before: all else that is ordered before is in the hashes of these.
         made = hash(
             (
                 task.id,

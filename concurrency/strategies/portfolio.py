@@ -50,6 +50,7 @@ class _Relay(Observer):
 class Portfolio:
     """Gives each of `members` its turn; `name` is that of the one whose turn it is."""
 
+    # None, also if a member has some: the runtime settles once whether it is asked (`Simulated.__init__`).
     numbers: Iterator[int] | None = None
     lease = 1
 

@@ -49,6 +49,8 @@ class POS:
         self._seed = seed
         self._random = Random()
         self._pending = _Pending(self._random)
+        # By the plain relation, also under weak memory or with faults: a wrong answer costs a number here, and no
+        # schedule.
         self._dependent = Dependence().dependent
         self.listener: Observer = self._pending
 

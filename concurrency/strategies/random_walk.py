@@ -36,6 +36,7 @@ class RandomWalk:
     def begin(self, execution: int) -> None:
         """Start the random stream of this execution."""
         seeded(self._random, self._seed, execution)
+        # The runtime takes these itself, which spares a call at every switch point.
         self.numbers = chain.from_iterable(map(self._block, repeat(_BLOCK)))
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002

@@ -82,6 +82,8 @@ class _Profile(Observer):
             self.counts.parents[number] = parent.id
             expected = self.left[parent.id]
             self.left[parent.id] = max(0, expected - self.left[number])
+            # Whose turn it is was drawn for the parent with all that its children will do: their share of it is
+            # theirs.
             if self.intended == parent.id and self._random.random() * expected < self.left[number]:
                 self.intended = number
         self.priority[number] = self._random.random()
@@ -146,6 +148,7 @@ class SURW:
             profile.intended = self._draw(list(profile.left))
         free = [task for task in runnable if not profile.is_due(task) or task.id == profile.intended]
         if not free:
+            # All that can go on stand before interesting operations, and the task whose turn it is has to wait.
             profile.intended = self._draw([task.id for task in runnable])
             free = [task for task in runnable if task.id == profile.intended]
         return max(free, key=lambda task: profile.priority[task.id])
@@ -153,6 +156,7 @@ class SURW:
     def _draw(self, tasks: list[int]) -> int:
         """A task, by how many interesting operations it has left."""
         sums = list(accumulate(self._profile.left[task] for task in tasks))
+        # All have done as much as was expected, so nothing is known of the rest.
         if not sums[-1]:
             return tasks[int(self._random.random() * len(tasks))]
         point = self._random.random() * sums[-1]

@@ -93,6 +93,7 @@ TABLE: dict[str, Entry] = {
     "idpor": Entry(
         lambda wanted: RisingDPOR(lambda bound: _bounded_dpor(bound, wanted), wanted.depth), _PREEMPTIONS
     ),
+    # Over a strategy that does not learn: both executions of a schedule have to be chosen alike.
     "check": Entry(lambda wanted: Check(RandomWalk(wanted.seed))),
 }
 

@@ -98,6 +98,7 @@ class Trace:
         for task in runnable:
             if task.id not in self.tasks:
                 self.tasks[task.id] = task
+                # A spawn belongs to the last event, which is ordered before all that the new task does.
                 self._clock.setdefault(task.id, self.before[-1])
                 self._of.setdefault(task.id, [])
 
@@ -121,6 +122,8 @@ class Trace:
             footprint = self._footprint(op, obj)
             if op.region:
                 self._regions |= bit
+                # The end of a stretch may let those go on that wait for grace periods, whose objects it is not done
+                # to.
                 for other in self._waited_for if self.keeps_states else ():
                     self.states[number, id(other)] = ObjectBefore(other, task)
             if op.grace:

@@ -115,6 +115,7 @@ class FewPreemptions:
             chain.from_iterable(one.deviating(one.costly) for one in fewer),
             chain.from_iterable(one.deviating(one.free) for one in same),
         )
+        # Spread over all of them: the first so many would be much alike.
         return islice(plans, 0, None, max(1, -(-count // most)))
 
     def _tried(self, since: int, *, grows: bool) -> _Tried:

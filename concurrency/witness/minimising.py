@@ -154,6 +154,7 @@ class _PlanSearch:
         before = None
         while self.best.key != before and self.left > 0:
             before = self.best.key
+            # Whole windows first, which may take much away at one try; then single stretches, then values.
             self._each_window(plan_changes.without)
             self._each_window(plan_changes.gathered)
             self._each(plan_changes.unpreempted)
@@ -191,6 +192,7 @@ class _PlanSearch:
     def _fewer(self) -> None:
         """Make plans with fewer preemptions than the smallest one has, until one of them fails."""
         most, values = self.best.key[0], self.best.values
+        # What was tried in vain was tried with these values only.
         if self._barren[0] != values:
             self._barren = (values, 0)
         if most <= self._barren[1]:

@@ -35,6 +35,7 @@ def candidates(ops: Sequence[Done]) -> Iterator[tuple[Done, Done]]:
                 and _matter(dependence, first, second)
             ):
                 seen.add(first.task.id)
+                # What came before the task of `second` was spawned cannot come after it.
                 if at >= second.born:
                     yield first, second
         earlier.append((position, second))

@@ -49,6 +49,8 @@ def replay(
     with watchdog(settings.patience):
         try:
             done = settings.runtime(Replay(schedule), stacks=True, recorder=recorder).run(program)
+        # The recorder needs room on the stack, so a recursion that was too deep is so some operations earlier or
+        # later, and the schedule does not fit to its end.
         except BadSchedule:
             done = settings.runtime(Following(schedule), stacks=True, recorder=recorder).run(program)
             if not ran_too_deep(done.failure):

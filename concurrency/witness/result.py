@@ -96,6 +96,7 @@ class Result:
             return Verdict.FAILED
         if self.unexplored:
             return Verdict.UNEXPLORED
+        # Each of the others says that something within the bound was not seen, and `scope` says what.
         seen = (
             self.exhaustive and not self.watched and not self.fair and not self.looks_cut and not self.doubts
         )

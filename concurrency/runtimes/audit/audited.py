@@ -4,16 +4,19 @@ A declaration (`Operation(..., local=True)`, a reading `access`, `wakes=False`, 
 strategies believe: a wrong one makes a search leave out orders that matter, and then it passes what fails. Here a
 program is run with everything watched that operations are done to, and what is reached from there:
 
-    class Box:
-        def __init__(self) -> None:
-            self.full = False
-
-    def fill(box, _task, _arg):
-        box.full = True
-
-    LOOK = Operation("look", Access.READ_ONCE, effect=fill, local=True)   # it does not only look
-
-    audit(program)      # WrongDeclaration: look(Box) is declared to read, yet its effect changes Box.full: ...
+>>> from sugarbush.concurrency.lowlevel import Access, Operation, audit, perform
+>>> __name__ = "program"  # What the engine's own modules hold is not watched.
+>>> class Box:
+...     def __init__(self):
+...         self.full = False
+>>> def fill(box, _task, _arg):
+...     box.full = True
+>>> LOOK = Operation("look", Access.READ_ONCE, effect=fill, local=True)  # It does not only look.
+>>> try:
+...     report = audit(lambda: perform(LOOK, Box()))
+... except WrongDeclaration as wrong:
+...     print(str(wrong).partition(": ")[0])
+look(Box) is declared to read (Access.READ_ONCE), yet its effect changes Box.full
 
 How it works: while the program runs, the objects have classes that note which of their attributes are read and set,
 and containers are compared. A *turn* is the effect of an operation and what its task does until its next one; turns

@@ -183,11 +183,13 @@ class Fields(Knowing):
                 found.append((history[n], result))
             else:
                 goes_on = True
+        # It cannot fail, whatever it reads, so it is a full barrier as any other one.
         if not found:
             return None, False
         ways = len(found) + goes_on
         chosen = self._runtime.choose(ways, f"value of {field}") if ways > 1 else 0
         if goes_on:
+            # The first way is not to fail: what it reads then is chosen behind the barrier, by `modify`.
             if not chosen:
                 return None, False
             chosen -= 1

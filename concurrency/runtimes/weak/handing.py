@@ -61,6 +61,7 @@ class Handing(Knowing):
             learn(me.floor, seen)
             me.released = joined(me.released, own)
             me.stamp = None
+        # Known even if nothing is learned: `give` goes by it.
         sync.taker = me
         view = sync.view
         # Nothing to learn: the task is the one that gave it back last, and has seen nothing since.

@@ -103,6 +103,8 @@ class WeakMemory(Fields, LockWords, Handing):
             me = self.known[task.id]
             if access in _LOADS:
                 self._find_born(me, home, op, obj)
+                # The value is the newest, as under sequential consistency; what it tells binds later reads only if
+                # this acquires.
                 sync = home.syncs.get(op.field)
                 if sync is not None and sync.view:
                     learn(me.seen, sync.view)

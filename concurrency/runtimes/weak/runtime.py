@@ -47,6 +47,8 @@ class WeakSimulated(Simulated):
     def _reset(self) -> None:
         super()._reset()
         self._races = next((one for one in self._observers if isinstance(one, RaceDetector)), None)
+        # Fields ask the memory themselves, so for them only the switch point is wanted; all else tells the memory by
+        # `step`.
         self.announce = self.step
         self.step = self._touch
         self.memory = WeakMemory(self, self._races)
