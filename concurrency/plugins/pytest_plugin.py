@@ -140,6 +140,7 @@ def _explored(program: Callable[[], Any], options: _Options, test: pytest.Item) 
         seed=options.seed,
         settings=options.settings,
     )
+    # explore() gives what was found by then; pytest has to end, too.
     if result.interrupted:
         raise KeyboardInterrupt
     seen = f"{result.verdict.value} after {result.executions} executions ({result.strategy}): {result.scope}"

@@ -53,6 +53,7 @@ class Ending(Choosing):
         """Unwind what is left of the tasks; whatever they do while they unwind ends in `TaskKilled` again."""
         self._stop()
         for task in self.tasks:
+            # Thrown into each task that has begun, so that its clean-up runs now, and not whenever it is collected.
             if task.greenlet is not None:
                 self.current = task
                 task.greenlet.throw(TaskKilled)

@@ -67,6 +67,8 @@ class Fairness:
         chosen = current
         if chosen is None or n >= self._turn_ends:
             runnable = self._runnable
+            # The next one by number behind the last turn, also if the task of that turn has ended; behind the last
+            # one the first.
             at = bisect_right(runnable, self._turn, key=task_number)
             chosen = runnable[at] if at < len(runnable) else runnable[0]
             self._turn = chosen.id

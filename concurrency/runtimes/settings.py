@@ -82,6 +82,7 @@ class Settings:
             )
 
     def _common(self, *, stacks: bool) -> list[Observer]:
+        # A place costs as much as a whole operation, so the sections are noted only where the execution is told.
         common: list[Observer] = [Sections()] if stacks else []
         if "rcu" not in self.without:
             common.append(RcuCheck())
@@ -123,6 +124,7 @@ class Settings:
     ) -> Simulated:
         """A simulated runtime with the observers that these settings ask for, and `recorder` before them."""
         observers = self._common(stacks=stacks)
+        # Before the checks, so that the event by which one of them ends the execution is recorded, too.
         if recorder is not None:
             observers.insert(0, recorder)
         if isinstance(strategy, Listening):

@@ -60,6 +60,7 @@ class Tasks(Stepping):
             names[name] = 1
         task = Task(len(self.tasks), name, fn, args, daemon)
         task.resume = partial(self._greenlets.hub.switch, task)
+        # Its number is the highest, so the list stays sorted.
         self.tasks.append(task)
         self._runnable.append(task)
         self._revoke()
@@ -135,6 +136,7 @@ class Tasks(Stepping):
             self._note(task)
         for performed in self._on_performed:
             performed(task, END, task, None, None)
+        # Those that wait to join it.
         if self._waiting:
             self._recheck(task)
         if self._watchers:

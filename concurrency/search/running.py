@@ -87,6 +87,7 @@ class _BatchRunner:
             self._smallest[headline] = witness.size
             report.findings.append(Finding(number, witness))
             self.over = self._first_only
+        # One object for all of one headline, which is then sent to the other process once.
         return self._headlines.setdefault(headline, headline)
 
     @property

@@ -163,6 +163,7 @@ class Workers:
         """Start nothing more; gives what is done and what comes of batches that run already."""
         self._suspects.clear()
         for future in list(self._running):
+            # What has not begun is not made; what runs already counts, if it comes in time.
             future.cancel()
         until = time.monotonic() + _PATIENCE
         for future, batch in list(self._running.items()):

@@ -65,6 +65,8 @@ class Guided:
         """The current task within its stretch, else the task of the next stretch that fits."""
         self._catch_up()
         if current is not None and step < self._until:
+            # The runtime does not ask within the stretch, and also goes on with another task without asking where
+            # only that one can: `_catch_up` sees that at the next question.
             self.lease = self._until - step
             return current
         plan = self.plan

@@ -132,6 +132,7 @@ class Retelling:
         self._settings = settings
         limit = _SLACK * execution.steps + _LITTLE
         self._limit = settings.max_steps
+        # A stall is a failure by its length, so only its ways may be as long as the settings allow.
         if self.failure.kind is not Kind.STALL:
             self._limit = min(limit, settings.max_steps)
 

@@ -128,6 +128,7 @@ class _PlanSearch:
         self._barren: tuple[tuple[int, ...], int] = ((), 0)
         """With these values no plan with fewer preemptions than this fails."""
         self._limit = settings.max_steps
+        # A stall is a failure by its length, so only its changes may be as long as the settings allow.
         if self._failure.kind is not Kind.STALL:
             self._limit = min(self._limit, _SLACK * witness.steps + _LITTLE)
         guide = Guided()

@@ -63,6 +63,8 @@ def _property(field: SharedField) -> property:
         "order": Reads.NOTHING if field.kind is FieldKind.PLAIN else Reads.POINTER,
         "releases": field.kind is FieldKind.RCU,
     }
+    # As source, so that the slot is an attribute in the code: to look it up by its name would cost more at each
+    # access.
     exec(_ACCESSORS.format(name=field.name), scope)
     read: Callable[[Any], Any] = scope["read"]
     if field.kind is FieldKind.RCU:

@@ -53,6 +53,8 @@ class Location:
     __slots__ = ("history", "home")
 
     def __init__(self, value: Any, home: Home) -> None:
+        # Views name locations and may outlive the object, so they must not keep it alive (`prune` drops those that
+        # are gone).
         self.home = ref(home)
         self.history = [Write(value, 0, NOTHING, NOTHING)]
 

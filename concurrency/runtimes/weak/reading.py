@@ -135,6 +135,7 @@ class Knowing:
                     return home  # type: ignore[no-any-return]
             except AttributeError:
                 pass
+            # What is there is of an execution before: an object may outlive executions, its history does not.
             home = obj._memory = Home(self, None)
             return home
         found = self.others.get(id(obj))
@@ -161,6 +162,8 @@ class Knowing:
         """The calling task has made `obj`."""
         home = self._home(obj)
         if home.birth is None:
+            # Two writes: what was there before the object was made, and its making. A task that may read the first
+            # one may find the object as it was before.
             home.birth = birth = Location(None, home)
             birth.insert(1, Write(None, 1, NOTHING, NOTHING))
             self._made(self.known[self._runtime.current.id], birth, birth.history[1])
@@ -234,6 +237,7 @@ class Knowing:
             learn(me.own, write.view)
         self._writes += 1
         if self._writes >= self._prune_at:
+            # Not again before as many writes as it has left were added: so to prune costs each write a fixed share.
             kept = prune(self, self._runtime.tasks)
             self._writes = 0
             self._prune_at = max(_PRUNE_AT, 2 * kept)

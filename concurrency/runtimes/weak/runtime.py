@@ -118,6 +118,8 @@ class WeakSimulated(Simulated):
         memory, task = self.memory, self.current
         if op.rcu is not None or op.region or self._rcu.tasks is not None:
             self._rcu.performed(task, op, obj, arg, result)
+        # What the operation acquires is known before its own access is made, and what it releases has that access in
+        # it.
         whose = obj if op.surely else op.ordered(obj, arg, result)
         if whose is not None:
             for name in op.acquires:
@@ -232,11 +234,14 @@ class WeakSimulated(Simulated):
         self, parent: Task | None, fn: Callable[..., Any], args: tuple[Any, ...], name: str, daemon: bool
     ) -> Task:
         task = super()._start(parent, fn, args, name, daemon)
+        # The task of the clock knows nothing of the task that set the first timer: two timers order nothing
+        # (docs/memory.md).
         self.memory.spawned(parent if fn is not run_clock else None)
         self._rcu.spawned(task)
         return task
 
     def _end(self, task: Task) -> Task | None:
+        # Handed on before the end lets a join go on, which takes it over.
         for name in END.releases:
             self.memory.give(task, self.memory.sync(task, name), unlocks=False)
         onward = super()._end(task)
