@@ -49,7 +49,7 @@ one costs a preemption, which is forbidden and counted; at the other one, where 
 Why no outcome within the bound is lost (docs/exploration.md has it in full). A preemption before a can be put off
 behind the next event e of others if a and e are independent: the trace is the same, no switch is added, and none that
 was free comes to cost, since a wakes no task there. So for a whole block. If they are dependent, "a, then what led to
-e" costs no more, its trace is made below the turn a by induction, and there (a, e) is a pair of step 2. Sleep (4) is
+e" costs no more, its trace is made below the turn a by induction, and there (a, e) is a pair of rule 2. Sleep (4) is
 the first half of that. Plain sleep sets would be wrong here: with p put to sleep once it was tried first, the second
 trace of the example is reached by ``x = 1, y = 2, y = 1`` only, which costs one.
 
@@ -203,7 +203,7 @@ class BoundedDPOR:
         return trace.tasks[point.turn]
 
     def _arrive(self, enabled: tuple[int, ...], current: Task | None) -> _SwitchPoint:
-        """A new point, and who goes on first there."""
+        """A new point, with the task that goes on first there."""
         trace = self._trace
         if current is None and self._asleep:
             self._wait(trace.tasks[trace.who[-1]])
@@ -223,7 +223,7 @@ class BoundedDPOR:
                 self._look_back()
                 raise Pruned("all that can go on has been tried elsewhere")
             point.turn = awake[0]
-        assert point.turn not in self._asleep, "who ran has not slept since"
+        assert point.turn not in self._asleep, "the task that ran is awake"
         point.tried.append(point.turn)
         self._path.append(point)
         return point
@@ -273,7 +273,7 @@ class BoundedDPOR:
             self._began[task].mark()
 
     def _mark(self, edges: Edges) -> None:
-        # Rule 2. Not `edges.direct`: see there of operations that may have to wait.
+        # Rule 2: not `edges.direct` only, since of an operation that may have to wait all count.
         for number in edges.dependent:
             point = self._made[number]
             if point is not None:
@@ -306,7 +306,7 @@ class BoundedDPOR:
         datum = self._path[self._at]
         if not isinstance(datum, _ValueChoice) or datum.ways != n:
             raise BadSchedule(
-                "the program is not deterministic: after the same choices it makes another one now"
+                "the program is not deterministic: after the same choices it makes another choice now"
             )
         self._at += 1
         self._trace.chose(datum.value)
@@ -315,7 +315,7 @@ class BoundedDPOR:
     def end(self, steps: int, forced: int) -> None:  # noqa: ARG002
         """Count the trace, and go back. If there is still a task that could go on, the last turn was a failure."""
         if self._at != len(self._path):
-            raise BadSchedule("the program is not deterministic: after the same choices it ended now")
+            raise BadSchedule("the program is not deterministic: after the same choices it ends earlier now")
         signature = self._trace.signature
         # Two traces of one signature would be counted as one; the search itself does not go by signatures.
         if signature not in self._seen:

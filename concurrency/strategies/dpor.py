@@ -169,16 +169,16 @@ class DPOR:
             turn.value = 0
         if point.ways != n or turn.value >= n:
             raise BadSchedule(
-                "the program is not deterministic: after the same choices it makes another one now"
+                "the program is not deterministic: after the same choices it makes another choice now"
             )
         return turn.value
 
     def end(self, steps: int, forced: int) -> None:  # noqa: ARG002
         """Count the trace, reverse its races, and go back to the last point where something is left to try."""
-        # The runtime's own list: if a task could still go on, the last turn has ended in a failure.
         if self._at != len(self._path):
-            raise BadSchedule("the program is not deterministic: after the same choices it ended now")
+            raise BadSchedule("the program is not deterministic: after the same choices it ends earlier now")
         self.traces += 1
+        # The runtime's own list: if a task could still go on, the last turn has ended in a failure.
         self._look_back(failed=bool(self._runnable))
 
     def _point(self, runnable: Sequence[Task], current: Task | None) -> ChoicePoint:
@@ -228,7 +228,7 @@ class DPOR:
         point.order = self._trace.go_on()
         if not point.turn.more:
             raise BadSchedule(
-                "the program is not deterministic: after the same choices it makes another one now"
+                "the program is not deterministic: after the same choices it makes another choice now"
             )
 
     def _give_up(self, *, wrongly: bool = False) -> NoReturn:

@@ -1,6 +1,6 @@
-"""The events of an execution as the bounded reduced search asks for them: what depends on what, by whatever tells.
+"""The events of an execution as the bounded reduced search asks for them: which of them depend on each other, and why.
 
-Beside the dependence relation there are three more: the places that operations say themselves that they touch
+Beside the dependence relation there are three more reasons: the places that operations say themselves that they touch
 (`Operation.touches`), what checks look at (`concurrency.core.sight`), and the turns that have touched what is freed
 (`concurrency.checks.touching`).
 """

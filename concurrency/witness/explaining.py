@@ -4,8 +4,8 @@ An order is a pair of moments: `first` came before `second`. It is turned round:
 moment before `first`, whose task is held there until `second` is done; from there on everything is free
 (`concurrency.witness.continuations`). What is said of the pair is what was seen then:
 
-- in no way to go on did anything fail: "the failure would not have happened". Either that were all ways, or the words
-  say in how many it was looked for;
+- in no way to go on did anything fail: "the failure would not have happened". Either these were all ways, or the words
+  say how many were tried;
 - this kind of failure did not come again, but another one did: so it says that;
 - staying as close to the witness as can be, nothing fails, but in other ways to go on it does: "need not have
   happened". That is told only where nothing stronger was found.
