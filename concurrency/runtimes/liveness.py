@@ -84,9 +84,8 @@ class Liveness(Fairness):
     def relax(self) -> None:
         """The running task spins: have it wait until something has changed, if its next look would be the same.
 
-        Whether the task waits depends on what it did itself, and on nothing that the order of operations decides which
-        it does not see; only whether it may go on depends on the others. So a search can reason about it as about any
-        operation that waits.
+        Whether the task waits depends only on what it did and saw itself; when it may go on depends on the others. So a
+        search can reason about it as about any operation that waits.
         """
         if self._stopping:
             raise TaskKilled
