@@ -98,6 +98,19 @@ class Dependence:
 
         None stands for a further data choice in the turn of an operation: it cannot be parted from that, so what
         matters is compared with the operation. The start of a task is `START` done to the task.
+
+        >>> from sugarbush.concurrency.core import Access
+        >>> read = Operation("read", Access.READ_ONCE, field="x", local=True)
+        >>> write = Operation("write", Access.WRITE_ONCE, field="x", local=True)
+        >>> aside = Operation("write", Access.WRITE_ONCE, field="y", local=True)
+        >>> undeclared = Operation("walk")
+        >>> here, there, dependent = object(), object(), Dependence().dependent
+        >>> dependent(read, here, read, here), dependent(read, here, write, here)
+        (False, True)
+        >>> dependent(write, here, aside, here), dependent(write, here, write, there)
+        (False, False)
+        >>> dependent(undeclared, here, read, there)
+        True
         """
         if op is None or other is None:
             return False

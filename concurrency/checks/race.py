@@ -188,7 +188,8 @@ class RaceDetector(LateOrders):
         if op.access is _READ:
             seen = past.reads.get(number)
             again = seen is not None and seen.epoch == epoch and seen.op is op
-            # A pair of which it is open whether it is a race is left in the tables, so then all is looked at.
+            # The rule READ SAME EPOCH of FastTrack. A pair of which it is open whether it is a race is left in the
+            # tables, so then all is looked at.
             if again and not past.marked_writes and not self._suspects and not self._late:
                 return
             if write is not None and write.epoch > clock.get(write.task.id, 0):
