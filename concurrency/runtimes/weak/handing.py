@@ -64,8 +64,10 @@ class Handing(Knowing):
         # Known even if nothing is learned: `give` goes by it.
         sync.taker = me
         view = sync.view
-        # Nothing to learn: the task is the one that gave it back last, and has seen nothing since.
-        if not view or view is me.snapshot:
+        # Nothing to learn: the task gave the lock back last, and has seen nothing since; what its unlock and this
+        # lock order is done above. Of what is no lock (a completion) all is still to be done: to wait for what one
+        # has completed oneself orders reads and writes, too.
+        if not view or (locks and view is me.snapshot):
             return
         learn(me.floor, view)
         learn(me.seen, view)
