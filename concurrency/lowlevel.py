@@ -1,21 +1,24 @@
-"""The lower tier: what who writes primitives, strategies, observers and runtimes needs.
+"""The lower tier: what primitives, strategies, observers and runtimes are written with.
 
-`sugarbush.concurrency` is for those who write programs; nothing is in both. docs/primitives.md and CONTRIBUTING.md say
-how the names of this tier are used. Example, a counter whose only operation is one that others can see:
+`sugarbush.concurrency` is for programs; no name is in both. docs/primitives.md and CONTRIBUTING.md say how the names of
+this tier are used. Example, a counter whose only operation is one that other tasks can see:
 
-    from sugarbush.concurrency.lowlevel import Access, Operation, perform
+>>> from sugarbush.concurrency.lowlevel import Access, Operation, perform
+>>> def _count(tally, task, arg):
+...     tally.total += 1
+>>> COUNT = Operation("count", Access.ACQ_REL, effect=_count, local=True)
+>>> class Tally:
+...     def __init__(self):
+...         self.total = 0
+...     def count(self):
+...         perform(COUNT, self)
 
-    def _count(tally, task, arg):
-        tally.total += 1
+Outside a program an operation takes effect at once:
 
-    COUNT = Operation("count", Access.ACQ_REL, effect=_count, local=True)
-
-    class Tally:
-        def __init__(self):
-            self.total = 0
-
-        def count(self):
-            perform(COUNT, self)
+>>> tally = Tally()
+>>> tally.count()
+>>> tally.total
+1
 """
 
 from sugarbush.concurrency.checks import Event, LockValidator, RaceDetector, Recorder

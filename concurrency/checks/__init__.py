@@ -1,4 +1,4 @@
-"""Who watches: the race detector, the link to lockdep, sections, what depends on what, recorders."""
+"""The observers of every execution: races, the link to lockdep, sections, recorders; and what depends on what."""
 
 from sugarbush.concurrency.checks.dependence import REACHING, Dependence, either_first, takes_lock
 from sugarbush.concurrency.checks.looks import balance, only_looks, same_value, tries

@@ -4,10 +4,10 @@ Two operations are independent if, from every state in which both can go on, bot
 neither makes the other ready or unready (Godefroid, "Partial-Order Methods for the Verification of Concurrent
 Systems", LNCS 1032, 1996, definition 3.1). The relation here errs on one side only: it may call two operations
 dependent that are not, never the other way round. So an operation counts as reaching anything unless it is known to
-stay in its place: by `local=True` (the field that it names, or all of its object) or by a `footprint=` of its own. Both
-stand on the operation, beside its effect; no module and no name is believed, and `lowlevel.audit` verifies them. The
-operations on the fields of `Shared` classes are declared where they are made, and freeing an object of a cache that
-is declared ``KmemCache(..., stepped=True)`` stays in its place as well.
+stay in its place: by `local=True` (the field that it names, or all of its object) or by a `footprint=` of its own.
+Both stand on the operation, beside its effect; no module and no name is believed, and `lowlevel.audit` verifies them.
+The operations on the fields of `Shared` classes are declared where they are made, and freeing an object of a cache
+that is declared ``KmemCache(..., stepped=True)`` stays in its place as well.
 
 "The same state" is what the program can see through operations. What it looks at without one (a list that tasks append
 to, an attribute of a lock) is not a part of it, and the order of RCU readers among each other, or of readers in the
@@ -29,6 +29,8 @@ class Scope(IntEnum):
     ANYWHERE = 2
 
 
+# The audit makes operations of such a pair in both orders, on copies, and compares what comes of it
+# (`concurrency.runtimes.audit.both_orders`).
 _PAIRS = (
     (Footprint.READ, Footprint.READ),
     (Footprint.READER_BEGINS, Footprint.READER_BEGINS),
@@ -66,12 +68,12 @@ _TAKES = (Dep.ACQUIRE, Dep.ACQUIRE_READ, Dep.ACQUIRE_RECURSIVE, Dep.TRY, Dep.TRY
 
 
 def takes_lock(op: Operation) -> bool:
-    """The operation takes a lock, or tries to."""
+    """Whether the operation takes a lock, or tries to."""
     return op.dep in _TAKES
 
 
 def either_first(one: Operation, other: Operation) -> bool:
-    """Whether two dependent operations on one object can come in both orders: a lock is given back by its holder."""
+    """Whether two dependent operations on one lock can come in both orders: only its holder gives it back."""
     return (one.dep is None and other.dep is None) or (takes_lock(one) and takes_lock(other))
 
 
@@ -96,9 +98,23 @@ class Dependence:
 
         None stands for a further data choice in the turn of an operation: it cannot be parted from that, so what
         matters is compared with the operation. The start of a task is `START` done to the task.
+
+        >>> from sugarbush.concurrency.core import Access
+        >>> read = Operation("read", Access.READ_ONCE, field="x", local=True)
+        >>> write = Operation("write", Access.WRITE_ONCE, field="x", local=True)
+        >>> aside = Operation("write", Access.WRITE_ONCE, field="y", local=True)
+        >>> undeclared = Operation("walk")
+        >>> here, there, dependent = object(), object(), Dependence().dependent
+        >>> dependent(read, here, read, here), dependent(read, here, write, here)
+        (False, True)
+        >>> dependent(write, here, aside, here), dependent(write, here, write, there)
+        (False, False)
+        >>> dependent(undeclared, here, read, there)
+        True
         """
         if op is None or other is None:
             return False
+        # Asked for each pair of events that may meet, so the answer is kept; operations are few and never made anew.
         try:
             scope = self._scopes[op][other]
         except KeyError:
@@ -110,12 +126,15 @@ class Dependence:
         one, two = self.footprint(op), self.footprint(other)
         silent = Footprint.NOTHING in (one, two)
         if silent and (op.allocates or other.allocates):
-            # With `faults` allocations reach each other, by the number that is left; no attribute tells of that.
+            # With `faults` an allocation reaches every other one, by the number of those that may still fail. No
+            # attribute tells of that number, so what a task does around an operation that touches nothing cannot see
+            # it.
             return Scope.NOWHERE
         if one in REACHING or two in REACHING:
             return Scope.ANYWHERE
         if silent:
             return Scope.NOWHERE
+        # Grace periods wait for stretches without preemption or interrupts, which are done to other objects.
         if (op.region and other.grace) or (op.grace and other.region):
             return Scope.ANYWHERE
         apart = op.place is not None and other.place is not None and op.place != other.place

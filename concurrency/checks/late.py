@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Hashable
 from operator import itemgetter
 
-from sugarbush.concurrency.checks.past import Clock, Seen, adds, merge
+from sugarbush.concurrency.checks.past import Clock, PastAccess, adds, merge
 from sugarbush.concurrency.core import Failure, Observer, Task
 from sugarbush.concurrency.rcu import Flavour, GraceOrder, Reader
 
@@ -23,7 +23,7 @@ class Suspect:
 
     __slots__ = ("clock", "failure", "first", "task")
 
-    def __init__(self, first: Seen, task: Task, clock: Clock, failure: Failure) -> None:
+    def __init__(self, first: PastAccess, task: Task, clock: Clock, failure: Failure) -> None:
         self.first = first
         self.task = task
         self.clock = clock
@@ -31,31 +31,31 @@ class Suspect:
 
 
 class LateOrders(Observer):
-    """The part of `RaceDetector` that this module is about, as `GraceOrder` asks for it (`Keeper`)."""
+    """The part of `RaceDetector` that keeps what tasks know, for `GraceOrder`, which asks for it (`Keeper`)."""
 
     def __init__(self) -> None:
         self._clocks: list[Clock] = []
         self._rcu: GraceOrder[Clock] = GraceOrder(self)
         self._late: dict[int, list[tuple[int, Clock]]] = {}
-        """What turned out to be known all along, for each task in the order of its epochs: whoever knows of that epoch
-        or a later one knows this, too. Each entry has all that those before it have."""
+        """What turned out to be known all along, for each task in the order of its epochs: a clock that knows of that
+        epoch or a later one knows this, too. Each entry has all that those before it have."""
         self._suspects: list[Suspect] = []
 
     def told(self, task: Task) -> Clock:
-        """See `Keeper.told`."""
+        """A copy of what `task` knows; what it does from here on is of a new epoch, so it is not in there."""
         mine = self._clocks[task.id]
         left = mine.copy()
         mine[task.id] += 1
         return left
 
     def joined(self, one: Clock, other: Clock) -> Clock:
-        """See `Keeper.joined`."""
+        """A clock that knows what either knows."""
         both = one.copy()
         merge(both, other)
         return both
 
     def collected(self, before: Clock | None, task: Task) -> Clock:
-        """See `Keeper.collected`."""
+        """`before` with all that `task` knows added to it."""
         if before is None:
             return self.told(task)
         mine = self._clocks[task.id]
@@ -64,29 +64,32 @@ class LateOrders(Observer):
         return before
 
     def copied(self, told: Clock) -> Clock:
-        """See `Keeper.copied`."""
+        """The same clock, to be kept while `told` is changed."""
         return told.copy()
 
     def learns(self, task: Task, told: Clock) -> None:
-        """See `Keeper.learns`."""
+        """From here on `task` knows this."""
         merge(self._clocks[task.id], told)
 
     def is_news(self, task: Task, told: Clock) -> bool:
-        """`task` does not know all of this."""
+        """Whether `task` lacks something of this."""
         return adds(told, self._clocks[task.id])
 
     def epoch(self, task: Task) -> int:
-        """See `Keeper.epoch`. Whatever is handed on ends an epoch, too, so who knows of one knows of all of it."""
+        """The number of a new epoch of `task`.
+
+        Whatever is handed on ends an epoch, too, so a task that knows of one knows of all of it.
+        """
         clock = self._clocks[task.id]
         clock[task.id] += 1
         return clock[task.id]
 
     def since(self, flavour: Flavour[Clock], key: Hashable, task: Task) -> int:  # noqa: ARG002
-        """See `Keeper.since`: under sequential consistency a reader begins where it stands."""
+        """The last grace period that has begun: under sequential consistency a reader begins where it stands."""
         return flavour.begun
 
     def outlasted(self, reader: Reader, told: Clock) -> None:
-        """See `Keeper.outlasted`."""
+        """The reader has known `told` since its epoch began, and so has whatever knows of that epoch."""
         merge(self._clocks[reader.task.id], told)
         entries = self._late.setdefault(reader.task.id, [])
         at = bisect_right(entries, reader.epoch, key=_epoch_of)
@@ -98,7 +101,8 @@ class LateOrders(Observer):
             merge(known, told)
 
     def _complete(self, clock: Clock, late: dict[int, list[tuple[int, Clock]]]) -> None:
-        """Have `clock` know what those have known all along of whom it knows."""
+        """Add to `clock` what each task that it knows of has known all along."""
+        # Until nothing is added: what is learned may tell of an epoch of another task, which has known something, too.
         again = True
         while again:
             again = False
@@ -109,8 +113,8 @@ class LateOrders(Observer):
                     merge(clock, entries[at - 1][1])
                     again = True
 
-    def _may_know(self, first: Seen, clock: Clock) -> bool:
-        """`clock` knows of `first` if every open reader outlasts the grace periods that go on."""
+    def _may_know(self, first: PastAccess, clock: Clock) -> bool:
+        """Whether `clock` knows of `first` if every open reader outlasts the grace periods that go on."""
         late: dict[int, list[tuple[int, Clock]]] = {}
         for reader, told in self._rcu.undecided():
             late.setdefault(reader.task.id, []).append((reader.epoch, told))
@@ -130,7 +134,7 @@ class LateOrders(Observer):
         return first.epoch <= trial.get(first.task.id, 0)
 
     def _judge(self) -> None:
-        """A reader or a grace period has ended: decide what can be decided."""
+        """A reader or a grace period has ended: report what is a race now, and keep what is still open."""
         left = []
         for suspect in self._suspects:
             self._complete(suspect.clock, self._late)

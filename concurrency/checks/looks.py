@@ -12,22 +12,23 @@ _MORE = {Hold.TAKES: 1, Hold.GIVES: -1, Hold.KEEPS: 0}
 
 
 def only_looks(op: Operation, result: object = None) -> bool:
-    """`op`, which gave `result`, has changed nothing that another task could see."""
-    # A barrier looks, too (`idle`): it writes nothing. That it makes others see what was written before is seen to by
-    # `WeakMemory.settle`.
+    """Whether `op`, which gave `result`, has changed nothing that another task could see."""
+    # A barrier is a look, too (`idle`): it writes nothing. Under weak memory a task that looks in vain reads the
+    # newest in the end, with or without a barrier (`WeakSimulated._settle_memory`).
     return op.looks or (not result and op.hold in _LOOK_IF_FALSE)
 
 
 def tries(op: Operation) -> bool:
-    """`op` looks whether it can take something, and takes it if so."""
+    """Whether `op` looks if it can take something, and takes it if so."""
     return op.hold is Hold.TRIES
 
 
 def balance(op: Operation, result: object) -> int | None:
     """By how much the task holds more of the object after `op`, which gave `result`; None if that is not all it does.
 
-    Who takes something and gives it back has changed nothing in the end, and in between only what those see who look
-    at the object itself. What a task turns off and on for itself has no balance: it is a part of its own state.
+    A task that takes something and gives it back has changed nothing in the end, and what it changed in between is
+    seen only by looks at the object itself. What a task turns off and on for itself has no balance: it is its own
+    state.
     """
     if op.hold is Hold.TRIES or op.hold is Hold.ASKS:
         return 1 if result else 0

@@ -1,7 +1,8 @@
 """Whether tasks met: an exploration in which no two of them touched a common place has explored nothing.
 
 A program may share what its tasks meet at in a way that the engine does not see: an ordinary attribute, a list. All
-its executions are then one, whatever is chosen, and nothing fails. That must not look like a program that was explored.
+its executions are then one, whatever is chosen, and nothing fails. That must not look like a program that was
+explored.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Meeting(Observer):
     A place is one field of one object, or an object as a whole, which meets each of its fields. Two that only read it
     meet as well: it is shared, and that no order of them matters is what the exploration has found. What is no place:
 
-    - a task: who spawns, joins, ends or spins touches nobody else's memory, and no more does an allocation;
+    - a task: to spawn, join, end or spin touches no other task's memory, and no more does an allocation;
     - the clock, for those that only sleep, and memory as such, for barriers;
     - an RCU domain, for those that do not need each other's end: readers among themselves, callbacks among themselves.
       A reader (or a stretch without preemption) and a grace period meet.
@@ -40,7 +41,7 @@ class Meeting(Observer):
 
     def __init__(self) -> None:
         self.met = False
-        """Two tasks have touched a common place."""
+        """Whether two tasks have touched a common place, in any execution so far."""
         self._dependence = Dependence()
         self._places: dict[int, tuple[object, dict[str | None, Task]]] = {}
         self._tasks = 0
@@ -48,27 +49,27 @@ class Meeting(Observer):
         self._updaters: _Sides = {}
 
     def begin(self, runtime: Runtime) -> None:  # noqa: ARG002
-        """See `Observer.begin`."""
+        """Forget the objects of the last execution; that tasks have met stays."""
         self._places = {}
         self._tasks = 0
         self._readers, self._updaters = {}, {}
 
     def spawned(self, parent: Task | None, task: Task) -> None:  # noqa: ARG002
-        """See `Observer.spawned`."""
+        """Count the tasks."""
         self._tasks += 1
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.accessed`."""
+        """Note the place that was touched."""
         if not self.met:
             self._touch(task, op, obj)
 
     def performed(self, task: Task, op: Operation, obj: object, arg: object, result: object) -> None:  # noqa: ARG002
-        """See `Observer.performed`."""
+        """Note the place that an operation with an effect has touched."""
         if not self.met:
             self._touch(task, op, obj)
 
     def blocked(self, task: Task, op: Operation, obj: object) -> None:
-        """Who waits for a place has looked at it."""
+        """A task that waits for a place has looked at it."""
         if not self.met:
             self._touch(task, op, obj)
 
@@ -97,7 +98,7 @@ class Meeting(Observer):
         overlapping = fields if op.place is None else (op.place, None)
         if any(fields.get(place, task) is not task for place in overlapping):
             self.met = True
-        # The first one stands for all: whoever else comes has met it.
+        # The first task stands for all: any other one that comes has met it.
         fields.setdefault(op.place, task)
 
     def _meet(self, task: Task, mine: _Sides, others: _Sides, domain: int) -> None:

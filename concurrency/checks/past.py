@@ -1,4 +1,4 @@
-"""What the race detector keeps of each place: who has accessed it, and what its last release has left; with clocks."""
+"""What the race detector keeps of each field: the accesses so far, and what the last release left; with clocks."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ Clock = dict[int, int]
 """For each task, by number, how much of its work is known: a task that is missing is unknown."""
 
 
-class Seen:
-    """An access of the past: who, when by its own clock, and its stack if stacks are kept."""
+class PastAccess:
+    """An access of the past: of which task, when by its own clock, and its stack if stacks are kept."""
 
     __slots__ = ("epoch", "op", "stack", "task")
 
@@ -21,7 +21,7 @@ class Seen:
 
 
 class Past:
-    """The accesses of a place that a later one may race with.
+    """The accesses of a field that a later one may race with.
 
     Plain writes are ordered among themselves (or a race was reported), so the last one stands for all; of the
     others the last of each task is kept, since a marked access orders nothing and hides nothing.
@@ -30,18 +30,18 @@ class Past:
     __slots__ = ("marked_reads", "marked_writes", "reads", "write")
 
     def __init__(self) -> None:
-        self.write: Seen | None = None
-        self.reads: dict[int, Seen] = {}
-        self.marked_reads: dict[int, Seen] = {}
-        self.marked_writes: dict[int, Seen] = {}
+        self.write: PastAccess | None = None
+        self.reads: dict[int, PastAccess] = {}
+        self.marked_reads: dict[int, PastAccess] = {}
+        self.marked_writes: dict[int, PastAccess] = {}
 
 
-class Place:
+class FieldRecord:
     """One field of one object: what its last release left, and its past if its accesses are compared.
 
     `knower` is the number of a task that knows all of `clock`, -1 if none is known to: it need not be told again, and
-    what it releases is its own clock, with nothing to be merged. That holds as long as `clock` stays, since what a task
-    knows only grows; so whoever changes `clock` sets `knower`, too.
+    what it releases is its own clock, with nothing to be merged. That holds as long as `clock` stays, since what a
+    task knows only grows. Therefore `knower` is set wherever `clock` is.
     """
 
     __slots__ = ("clock", "knower", "past")
@@ -52,15 +52,15 @@ class Place:
         self.past: Past | None = None
 
 
-class Fields(dict[str | None, Place]):
-    """The places of one object, made when they are first asked for."""
+class FieldRecords(dict[str | None, FieldRecord]):
+    """The records of one object's fields, made when they are first asked for."""
 
     __slots__ = ("obj",)
     obj: object
 
-    def __missing__(self, field: str | None) -> Place:
-        place = self[field] = Place()
-        return place
+    def __missing__(self, field: str | None) -> FieldRecord:
+        record = self[field] = FieldRecord()
+        return record
 
 
 def merge(into: Clock, other: Clock) -> None:
@@ -71,6 +71,6 @@ def merge(into: Clock, other: Clock) -> None:
 
 
 def adds(clock: Clock, into: Clock) -> bool:
-    """`clock` knows something that `into` does not."""
+    """Whether `clock` knows something that `into` does not."""
     known = into.get
     return any(known(task, 0) < epoch for task, epoch in clock.items())

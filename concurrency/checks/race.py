@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from sugarbush.concurrency.checks.late import LateOrders, Suspect
-from sugarbush.concurrency.checks.past import Clock, Fields, Past, Place, Seen, merge
+from sugarbush.concurrency.checks.past import Clock, FieldRecord, FieldRecords, Past, PastAccess, merge
 from sugarbush.concurrency.core import (
     END,
     Access,
@@ -51,7 +51,7 @@ class RaceDetector(LateOrders):
         super().__init__()
         self._stacks = stacks
         self._runtime: Runtime | None = None
-        self._places: dict[int, Fields] = {}
+        self._records: dict[int, FieldRecords] = {}
         self._on = True
         self._short = False
         """Plain accesses take the short way (`_plain`)."""
@@ -60,17 +60,17 @@ class RaceDetector(LateOrders):
         self._before_barrier: dict[int, Clock] = {}
         """For each task, its clock at its last write barrier."""
         self._heeded = False
-        """An operation of this execution meant something to RCU."""
+        """Whether an operation of this execution meant something to RCU: else its orders need not be made anew."""
         self.follows_reads = False
-        """The memory says what each access to a field reads from."""
+        """Whether the memory says what each access to a field reads from (weak memory)."""
 
     def begin(self, runtime: Runtime) -> None:
-        """See `Observer.begin`."""
+        """Forget the last execution: each starts from nothing, so that its schedule alone decides what is found."""
         self._runtime = runtime
         self._pending = {}
         self._before_barrier = {}
         self._clocks = []
-        self._places = {}
+        self._records = {}
         if self._heeded:
             self._rcu, self._heeded = GraceOrder(self), False
         self._late = {}
@@ -81,7 +81,7 @@ class RaceDetector(LateOrders):
     def spawned(self, parent: Task | None, task: Task) -> None:
         """What the parent did before is before all that the child does."""
         clock: Clock = {}
-        # The task of the clock belongs to nobody: that one timer was the first says nothing about the others.
+        # The task of the clock is started by whatever sets the first timer, which orders nothing for the other timers.
         if parent is not None and task.fn is not run_clock:
             clock.update(self._clocks[parent.id])
             self._clocks[parent.id][parent.id] += 1
@@ -91,7 +91,7 @@ class RaceDetector(LateOrders):
             self._rcu.spawned(task)
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:
-        """Orderings that locks, RCU and joins make."""
+        """Take over and leave the orderings that locks, RCU and joins make."""
         # Most operations mean nothing to RCU, and are not asked further. A task that ends does only if it leaves a
         # reader open; under Tasks RCU every wait counts.
         rcu = self._rcu
@@ -102,40 +102,41 @@ class RaceDetector(LateOrders):
                 self._judge()
         whose = obj if op.surely else op.ordered(obj, arg, result)
         if op.acquires and whose is not None:
-            fields = self._places.get(id(whose)) or self._fields(whose)
+            fields = self._records.get(id(whose)) or self._fields(whose)
             for name in op.acquires:
-                place = fields[name]
-                if place.knower != task.id and place.clock:
-                    merge(self._clocks[task.id], place.clock)
-                    place.knower = task.id
+                record = fields[name]
+                if record.knower != task.id and record.clock:
+                    merge(self._clocks[task.id], record.clock)
+                    record.knower = task.id
         if op.access is not _NONE or op.before is not None or op.after is not None:
             self.accessed(task, op, obj)
         if op.releases and whose is not None:
             clock = self._clocks[task.id]
-            fields = self._places.get(id(whose)) or self._fields(whose)
+            fields = self._records.get(id(whose)) or self._fields(whose)
             for name in op.releases:
-                place = fields[name]
-                if place.knower == task.id or not place.clock:
-                    place.clock = clock.copy()
-                    place.knower = task.id
+                record = fields[name]
+                if record.knower == task.id or not record.clock:
+                    record.clock = clock.copy()
+                    record.knower = task.id
                 else:
-                    merge(place.clock, clock)
-                    place.knower = -1
+                    merge(record.clock, clock)
+                    record.knower = -1
+            # What the task does from here on was not released with the rest.
             clock[task.id] += 1
 
     def finished(self) -> None:
-        """A reader that never ends outlasts nothing of which nobody has seen the end."""
+        """Report what is still suspect: a reader that never ends outlasts no grace period whose end was seen."""
         for suspect in self._suspects:
             raise suspect.failure
 
-    def _unknown(self, first: Seen, task: Task, op: Operation, obj: object, clock: Clock) -> None:
+    def _unknown(self, first: PastAccess, task: Task, op: Operation, obj: object, clock: Clock) -> None:
         """Nothing known so far orders the access after `first`: report it, unless that is not settled."""
         if self._late:
             self._complete(clock, self._late)
             if first.epoch <= clock.get(first.task.id, 0):
                 return
         if not self.follows_reads and self._may_know(first, clock):
-            # A later access of the same task knows at least as much, so one suspicion for both will do.
+            # A later access of the same task knows at least as much, so the first suspicion stands for both.
             if all(other.first is not first or other.task is not task for other in self._suspects):
                 self._suspects.append(
                     Suspect(first, task, clock.copy(), self._race(first, task, op, obj, late=True))
@@ -157,10 +158,10 @@ class RaceDetector(LateOrders):
             return
         barriers = self._before_barrier
         follow: object = op.tracked or access is _RELEASE or (barriers and access in _OVERWRITES)
-        # Most other accesses order nothing, and end here: what they read has been released by nobody.
-        if not follow and access is not _NONE and id(obj) in self._places:
-            place = self._places[id(obj)].get(op.field)
-            follow = place is not None and place.clock
+        # Most other accesses order nothing, and end here: no task has released what they read.
+        if not follow and access is not _NONE and id(obj) in self._records:
+            record = self._records[id(obj)].get(op.field)
+            follow = record is not None and record.clock
         if follow:
             if self.follows_reads and (isinstance(obj, Shared) or op.word is not None):
                 if access is not _ACQUIRE and access is not _ACQ_REL:
@@ -173,21 +174,22 @@ class RaceDetector(LateOrders):
     def _plain(self, task: Task, op: Operation, obj: object) -> None:
         """What `_follow` and `_compare` do for a plain access, most of all accesses, where no stacks are kept.
 
-        Nothing is compared again that the same task has compared in the same epoch, if nobody has accessed the place
-        since who could count: whatever came between has raced with the first access, or would be in one of the tables.
+        Nothing is compared again that the same task has compared in the same epoch, if no access has come since that
+        could race with it: that has raced with the first one, or would be in one of the tables.
         """
         number = task.id
         clock = self._clocks[number]
         epoch = clock[number]
-        place = (self._places.get(id(obj)) or self._fields(obj))[op.field]
-        past = place.past
+        record = (self._records.get(id(obj)) or self._fields(obj))[op.field]
+        past = record.past
         if past is None:
-            past = place.past = Past()
+            past = record.past = Past()
         write = past.write
         if op.access is _READ:
             seen = past.reads.get(number)
             again = seen is not None and seen.epoch == epoch and seen.op is op
-            # A pair of which it is open whether it is a race is left in the tables, so then all is looked at.
+            # The rule READ SAME EPOCH of FastTrack. A pair of which it is open whether it is a race is left in the
+            # tables, so then all is looked at.
             if again and not past.marked_writes and not self._suspects and not self._late:
                 return
             if write is not None and write.epoch > clock.get(write.task.id, 0):
@@ -195,7 +197,7 @@ class RaceDetector(LateOrders):
             if past.marked_writes:
                 self._compare_all(past.marked_writes, task, op, obj, clock)
             if not again:
-                past.reads[number] = Seen(task, epoch, op, ())
+                past.reads[number] = PastAccess(task, epoch, op, ())
             return
         if write is not None and write.epoch > clock.get(write.task.id, 0):
             self._unknown(write, task, op, obj, clock)
@@ -204,33 +206,33 @@ class RaceDetector(LateOrders):
                 if earlier:
                     self._compare_all(earlier, task, op, obj, clock)
                     earlier.clear()
-        past.write = Seen(task, epoch, op, ())
-        if place.clock:
-            place.clock = {}
-            place.knower = -1
+        past.write = PastAccess(task, epoch, op, ())
+        if record.clock:
+            record.clock = {}
+            record.knower = -1
 
     def _follow(self, task: Task, op: Operation, obj: object, barriers: dict[int, Clock]) -> None:
         """An access reads what was written last."""
         access = op.access
-        fields = self._places.get(id(obj)) or self._fields(obj)
-        place = fields[op.field]
+        fields = self._records.get(id(obj)) or self._fields(obj)
+        record = fields[op.field]
         clock = self._clocks[task.id]
-        if place.clock:
+        if record.clock:
             if access is _ACQUIRE:
-                merge(clock, place.clock)
-                place.knower = task.id
+                merge(clock, record.clock)
+                record.knower = task.id
             elif access is _READ_ONCE:
-                merge(self._pending.setdefault(task.id, {}), place.clock)
+                merge(self._pending.setdefault(task.id, {}), record.clock)
         if op.tracked and self._on:
-            self._compare(task, op, obj, place, clock)
+            self._compare(task, op, obj, record, clock)
         if access is _RELEASE:
-            place.clock = clock.copy()
-            place.knower = task.id
+            record.clock = clock.copy()
+            record.knower = task.id
             clock[task.id] += 1
-        elif access in _OVERWRITES and (place.clock or barriers):
+        elif access in _OVERWRITES and (record.clock or barriers):
             before = barriers.get(task.id) if access is _WRITE_ONCE else None
-            place.clock = before.copy() if before else {}
-            place.knower = -1
+            record.clock = before.copy() if before else {}
+            record.knower = -1
 
     def _barrier(self, task: Task, barrier: Fence) -> None:
         clock = self._clocks[task.id]
@@ -243,7 +245,7 @@ class RaceDetector(LateOrders):
     def compare(self, task: Task, op: Operation, obj: object) -> None:
         """Compare an access with those before it, and remember it; what it reads from is known already."""
         if op.tracked and self._on:
-            fields = self._places.get(id(obj)) or self._fields(obj)
+            fields = self._records.get(id(obj)) or self._fields(obj)
             self._compare(task, op, obj, fields[op.field], self._clocks[task.id])
 
     def reads_from(self, task: Task, clock: Clock, *, acquires: bool) -> None:
@@ -251,7 +253,7 @@ class RaceDetector(LateOrders):
         merge(self._clocks[task.id] if acquires else self._pending.setdefault(task.id, {}), clock)
 
     def writes(self, task: Task, *, releases: bool, onto: Clock | None = None) -> Clock | None:
-        """What is left with a write of `task`; `onto` was left with the write that it replaces atomically."""
+        """The clock that a write of `task` leaves; `onto` was left by the write that it replaces atomically."""
         if releases:
             mine = self._clocks[task.id]
             left = mine.copy()
@@ -265,17 +267,17 @@ class RaceDetector(LateOrders):
             merge(left, onto)
         return left
 
-    def _fields(self, obj: object) -> Fields:
-        """The places of an object that has none yet; it is kept alive, so that its id stays its own."""
-        made = self._places[id(obj)] = Fields()
+    def _fields(self, obj: object) -> FieldRecords:
+        """The records of an object that has none yet; they keep it alive, so that its id stays its own."""
+        made = self._records[id(obj)] = FieldRecords()
         made.obj = obj
         return made
 
-    def _compare(self, task: Task, op: Operation, obj: object, place: Place, clock: Clock) -> None:
+    def _compare(self, task: Task, op: Operation, obj: object, record: FieldRecord, clock: Clock) -> None:
         access = op.access
-        past = place.past
+        past = record.past
         if past is None:
-            past = place.past = Past()
+            past = record.past = Past()
         write = past.write
         if write is not None and write.epoch > clock.get(write.task.id, 0):
             self._unknown(write, task, op, obj, clock)
@@ -288,7 +290,8 @@ class RaceDetector(LateOrders):
                 if earlier:
                     self._compare_all(earlier, task, op, obj, clock)
                     earlier.clear()
-            past.write = Seen(task, clock[task.id], op, stack() if self._stacks else ())
+            # What came before this write is ordered before it, or a race was reported: so it stands for all of that.
+            past.write = PastAccess(task, clock[task.id], op, stack() if self._stacks else ())
         elif access in _MARKED_READS:
             self._remember(past.marked_reads, task, clock, op)
         else:
@@ -297,21 +300,23 @@ class RaceDetector(LateOrders):
             self._remember(past.marked_writes, task, clock, op)
 
     def _compare_all(
-        self, earlier: dict[int, Seen], task: Task, op: Operation, obj: object, clock: Clock
+        self, earlier: dict[int, PastAccess], task: Task, op: Operation, obj: object, clock: Clock
     ) -> None:
         known = clock.get
         for number, seen in earlier.items():
             if seen.epoch > known(number, 0):
                 self._unknown(seen, task, op, obj, clock)
 
-    def _remember(self, where: dict[int, Seen], task: Task, clock: Clock, op: Operation) -> None:
+    def _remember(self, where: dict[int, PastAccess], task: Task, clock: Clock, op: Operation) -> None:
         number = task.id
         epoch = clock[number]
         seen = where.get(number)
         if seen is None or seen.epoch != epoch or seen.op is not op or self._stacks:
-            where[number] = Seen(task, epoch, op, stack() if self._stacks else ())
+            where[number] = PastAccess(task, epoch, op, stack() if self._stacks else ())
 
-    def _race(self, first: Seen, task: Task, op: Operation, obj: object, *, late: bool = False) -> Failure:
+    def _race(
+        self, first: PastAccess, task: Task, op: Operation, obj: object, *, late: bool = False
+    ) -> Failure:
         where = f"{label(obj)}.{op.field}" if op.field else label(obj)
 
         def line(name: str, by: Task) -> str:

@@ -43,7 +43,7 @@ class Recorder(Observer):
         ]
 
     def begin(self, runtime: Runtime) -> None:
-        """See `Observer.begin`."""
+        """Forget the last execution's events."""
         self._runtime = runtime
         self._kept = []
         self.tasks = []
@@ -52,23 +52,23 @@ class Recorder(Observer):
         self._kept.append((self._runtime.steps, task.name, kind, what, on, None, place()))
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.accessed`."""
+        """Keep a step, with the place of the code that made it."""
         self._kept.append((self._runtime.steps, task.name, "op", op.name, label(obj), op.field, place(3)))
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
-        """See `Observer.performed`."""
+        """Keep an operation, with the place of the code that made it."""
         self._kept.append((self._runtime.steps, task.name, "op", op.name, label(obj), op.field, place(3)))
 
     def blocked(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.blocked`."""
+        """Keep that a task has to wait."""
         self._add(task, "block", op.name, label(obj))
 
     def spawned(self, parent: Task | None, task: Task) -> None:
-        """See `Observer.spawned`."""
+        """Keep the name of the task, and that it was spawned."""
         self.tasks.append(task.name)
         if parent is not None:
             self._add(parent, "spawn", "spawn", task.name)
 
     def traced(self, task: Task, event: str, fields: dict[str, object]) -> None:
-        """See `Observer.traced`."""
+        """Keep a tracepoint, with its fields as text: objects may change after it."""
         self._add(task, "trace", event, " ".join(f"{key}={value}" for key, value in fields.items()))

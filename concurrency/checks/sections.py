@@ -15,7 +15,7 @@ class Sections(Observer):
     """Keeps `Task.inside`."""
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
-        """See `Observer.performed`."""
+        """Note the section that an operation begins, or forget the innermost one of the kind that it ends."""
         if op.begins is not None:
             # Interrupts do not nest: to switch them off again begins nothing, and its result is False.
             if result is not False:

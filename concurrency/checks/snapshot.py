@@ -32,12 +32,12 @@ def describe(task: Task, is_current: bool = False) -> str:
 
 def _nothing_held() -> str:
     """How to say that nothing is known to be held."""
-    # Without the validator only locks are known that somebody waits for.
+    # Without the validator only locks are known that a task waits for.
     rt = active.runtime
     return (
         "holds no lock"
         if rt is None or "lockdep" not in rt.without
-        else "holds no lock that somebody waits for"
+        else "holds no lock that a task waits for"
     )
 
 

@@ -1,8 +1,8 @@
 """Objects that tell when they are touched, so that a search knows which turns a free has to be compared with.
 
-To free an object makes every later touch of it a failure, also one that is no operation. What code between two
-operations touches nobody declares, so a free would have to be compared with everything. Here the objects of slab caches
-have a class of the same layout that tells of each touch, as long as a search wants to know;
+To free an object makes every later touch of it a failure, also one that is no operation. No declaration says what code
+between two operations touches, so a free would have to be compared with everything. Here the objects of slab
+caches have a class of the same layout that tells of each touch, as long as a search wants to know;
 `concurrency.core.recording` does the same for the audit, which wants to know more.
 """
 
@@ -17,7 +17,7 @@ _known: dict[type, type] = {}
 
 
 class _Current:
-    """Who wants to know."""
+    """What is called at each touch, if a search wants to know."""
 
     touched: Callable[[object], None] | None = None
 
@@ -39,13 +39,14 @@ def have_told(obj: object) -> bool:
 
 def _make(cls: type) -> type:
     kept: Any = cls
+    # A class that has ways of its own to read or set attributes keeps them: what it does there may matter.
     if kept.__getattribute__ is not object.__getattribute__ or kept.__setattr__ is not object.__setattr__:
         return cls
 
     def get(obj: object, name: str) -> Any:
         if name == "__class__":
             return cls
-        # What looks from outside, or inside `Operation.touches`, is no task.
+        # Not the program: an observer that looks from outside, or `Operation.touches`.
         if active.runtime is not None and current.touched is not None:
             current.touched(obj)
         return object.__getattribute__(obj, name)
@@ -66,6 +67,7 @@ def _make(cls: type) -> type:
     try:
         made: type = meta(cls.__name__, (cls,), scope)
     except TypeError:
+        # It allows no subclass, or its metaclass wants more.
         return cls
     _known[made] = made
     return made

@@ -33,7 +33,7 @@ _ACQUIRE_RECURSIVE, _RELEASE, _DOWNGRADE, _IRQS_OFF = (
 _READ = {Dep.ACQUIRE: 0, Dep.ACQUIRE_READ: 1, Dep.ACQUIRE_RECURSIVE: 2, Dep.TRY: 0, Dep.TRY_READ: 1}
 _WAITS = {Dep.WAIT_FOR: 0, Dep.WAIT_FOR_WRITER: 2}
 _NO_EVENTS = frozenset({*_WAITS, Dep.SYNC})
-"""What is over once it has been asked for."""
+"""What is validated when it is asked for, and holds nothing afterwards."""
 _EVENTS: dict[Dep, Callable[[Lockdep], None]] = {
     Dep.IRQS_OFF: Lockdep.hardirqs_off,
     Dep.IRQS_ON: Lockdep.hardirqs_on,
@@ -61,7 +61,7 @@ class LockValidator(Observer):
         self.lockdep = Lockdep(self._current)
 
     def begin(self, runtime: Runtime) -> None:
-        """See `Observer.begin`."""
+        """Start with an empty graph; a report ends the execution, unless that check is off."""
         self._runtime = runtime
         on_report = None if "lockdep" in runtime.without else _raise
         self.lockdep = Lockdep(self._current, on_report=on_report, stacks=self._stacks)
@@ -79,7 +79,7 @@ class LockValidator(Observer):
         return take(self.lockdep, lock_stat)
 
     def asked(self, task: Task, op: Operation, obj: Lock, arg: Nested | None) -> None:
-        """A blocking acquire is validated when it is asked for, before it may wait."""
+        """Validate a blocking acquire when it is asked for: it may never be granted, which is what is to be found."""
         dep = op.dep
         assert dep is not None
         if dep <= _ACQUIRE_RECURSIVE:
@@ -94,14 +94,17 @@ class LockValidator(Observer):
             self.lockdep.synchronize_srcu(obj.dep_map)
 
     def _might_wait(self, task: Task, obj: Lock, read: int) -> None:
-        """As __timer_delete_sync() and seqcount_lockdep_reader_access(), v6.6: with interrupts off."""
+        """Validate that `task` may wait for the holders of `obj` here, with interrupts off, as the kernel does.
+
+        As __timer_delete_sync() and seqcount_lockdep_reader_access(), v6.6.
+        """
         self.lockdep.hardirqs_off()
         self.lockdep.might_lock(obj.dep_map, read=read)
         if not task.irqs_off:
             self.lockdep.hardirqs_on()
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
-        """Trylocks that succeeded, releases and downgrades; interrupts and bottom halves that go off and on."""
+        """Tell of trylocks that succeeded, of releases and downgrades, and of what switches interrupts off or on."""
         dep = op.dep
         if dep is None or dep <= _ACQUIRE_RECURSIVE:
             return
@@ -132,7 +135,7 @@ class LockValidator(Observer):
 
 
 def _ended(task: Task, how: str) -> Failure:
-    # A place of its own the task has no more; what it has left behind has one.
+    # The task has ended, so it is at no place any more; that is where what it left behind was begun.
     events = {"hardirqs": task.context.hardirq_off, "softirqs": task.context.softirq_off}
     lines = [f"{name} last disabled at {spell(event.site)}" for name, event in events.items() if event.site]
     lines += [f"{task.name} {section}" for section in sections(task)]

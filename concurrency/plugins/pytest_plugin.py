@@ -3,9 +3,9 @@
     @pytest.mark.sugarbush(executions=500, strategy="pct", seed=1)
     def test_deposits() -> None: ...
 
-Keyword arguments: `executions`, `strategy`, `depth`, `seed` as for `explore`; `without`, `faults`, `spurious`, `memory`
-and `max_steps` as for `Settings`. The whole test function is the program, so it must build its own state; a fixture is
-made once for all executions. Described in docs/pytest.md.
+Keyword arguments: `executions`, `strategy`, `depth`, `seed` as for `explore`; `without`, `faults`, `spurious`,
+`memory` and `max_steps` as for `Settings`. The whole test function is the program, so it must build its own state; a
+fixture is made once for all executions. Described in docs/pytest.md.
 """
 
 from __future__ import annotations
@@ -140,6 +140,7 @@ def _explored(program: Callable[[], Any], options: _Options, test: pytest.Item) 
         seed=options.seed,
         settings=options.settings,
     )
+    # explore() gives what was found by then; pytest has to end, too.
     if result.interrupted:
         raise KeyboardInterrupt
     seen = f"{result.verdict.value} after {result.executions} executions ({result.strategy}): {result.scope}"
@@ -163,7 +164,7 @@ def _explored(program: Callable[[], Any], options: _Options, test: pytest.Item) 
 
 
 def _name_from_here(test: pytest.Item) -> str:
-    """The name of a test for who types it where pytest was started, which need not be the root that names begin at."""
+    """The name of a test as it is typed where pytest was started, which need not be the root that names begin at."""
     file, colons, rest = test.nodeid.partition("::")
     full = test.config.rootpath / file
     if not full.exists():
@@ -196,21 +197,21 @@ def _replayed(program: Callable[[], Any], options: _Options, text: str) -> str |
 
 
 class _ThenOn(Replay):
-    """A schedule, and where it ends, since its failure does not happen any more, whatever switches least."""
+    """A schedule; behind its end, since its failure does not happen any more, the choices that switch least."""
 
     def __init__(self, schedule: Schedule) -> None:
         super().__init__(schedule)
         self._end = self._starts[-1]
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
-        """See `Strategy.choose`."""
+        """As the schedule says; behind its end the current task goes on as long as it can."""
         if step < self._end:
             return super().choose(runnable, current, step, forced)
         self.lease = 1
         return runnable[0] if current is None else current
 
     def data(self, n: int, label: str) -> int:
-        """See `Strategy.data`."""
+        """As the schedule says; behind its last value 0."""
         return super().data(n, label) if self._data else 0
 
 

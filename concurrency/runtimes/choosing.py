@@ -5,7 +5,8 @@ Invariants:
 - `_runnable` holds, by number, exactly the tasks that can go on: those that have not ended and whose announced
   operation, if it can block, is ready.
 - `_decide_at` is the operation number up to which the strategy has leased the run to the current task, and no alarm
-  rings; `_quiet_until` the same, or 0 if an observer listens: up to it an announcement is nobody's business.
+  rings. `_quiet_until` is the same if no observer listens, and 0 if one does: an announcement below that number only
+  counts.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ from sugarbush.concurrency.strategies import Strategy
 from sugarbush.lockdep.model import is_part
 
 _CLOCK = 4096
-"""After so many operations each somebody looks at the clock, if there is a budget of seconds."""
+"""After so many operations each the clock is looked at, if there is a budget of seconds."""
 
 
 class Choosing(Liveness):
-    """The part of `Simulated` that this module is about."""
+    """The part of `Simulated` that chooses who goes on."""
 
     out_of_time: Callable[[], bool] | None
     give_up: Callable[[BaseException], None]
@@ -57,7 +58,7 @@ class Choosing(Liveness):
     _on_blocked: list[Any]
 
     def alarm(self, operations: int, ring: Callable[[], None]) -> None:
-        """See `Runtime.alarm`."""
+        """Have `ring` called after so many operations, whatever lease is granted until then."""
         at = self.steps + operations
         self._alarms.append((at, ring))
         self._limit = min(self._limit, at)
@@ -70,10 +71,12 @@ class Choosing(Liveness):
             if self._fair_since >= 0:
                 return self._choose_fairly(current, n)
         runnable = self._runnable
+        # A thorough strategy is asked all the same: it has to see every operation.
         if len(runnable) == 1 and not self._thorough:
             return self._only(runnable[0], n)
         try:
             chosen = self._ask(runnable, current, n, self._forced)
+        # The program may swallow it, as it is raised within a task; `run` raises it again.
         except ConcurrencyError as error:
             self.give_up(error)
             raise
@@ -83,7 +86,7 @@ class Choosing(Liveness):
         return chosen
 
     def _only(self, task: Task, n: int) -> Task:
-        """`task` is the only one that can run: ask nobody until that changes."""
+        """`task` is the only one that can run: the strategy is not asked until that changes."""
         if self._alone_since < 0:
             self._alone_since = n - 1
         self._decide_at = self._limit
@@ -92,7 +95,7 @@ class Choosing(Liveness):
         return task
 
     def _reach_limit(self, n: int) -> None:
-        """An alarm rings, or this is the last operation that there may be."""
+        """Ring the alarms that are due, or fail: this is the last operation that there may be."""
         try:
             if n >= self._max_steps:
                 raise Failure(
@@ -146,6 +149,7 @@ class Choosing(Liveness):
         self._leave(task)
         if self._circles and (found := circle(task, self._is_blocked)):
             raise describe_circle(found)
+        # By its id, as it does not matter how the object compares; `task.obj` keeps it alive.
         self._waiting.setdefault(id(obj), {})[task] = op
         for blocked in self._on_blocked:
             blocked(task, op, obj)
@@ -156,6 +160,7 @@ class Choosing(Liveness):
             self._relieved += 1
             self._go(chosen, n)
         else:
+            # No task can go on. The hub asks all of them once more (`_ask_again`); if none can, that is a deadlock.
             self._greenlets.hub.switch()
         self._unwait(task, obj)
 
@@ -199,11 +204,15 @@ class Choosing(Liveness):
                         self._revoke()
                 elif self._can_go_on(task):
                     self._leave(task)
+        # The others have become unready: from here on there is no choice.
         if len(self._runnable) == 1 and self._alone_since < 0 and not self._thorough:
             self._only(self._runnable[0], self.steps + 1)
 
     def _recheck_alike(self, waiting: dict[Task, Operation], obj: object) -> bool:
-        """`_recheck` for many that are ready all or none: all at once. False if they may differ."""
+        """`_recheck` for many tasks that are ready all or none (`Operation.alike`): the first is asked for all.
+
+        False if they may differ. One by one, to wake n tasks would take n insertions into a list of n.
+        """
         if len(kinds := set(waiting.values())) > 1 or not (op := kinds.pop()).alike:
             return False
         assert op.ready is not None
@@ -224,10 +233,10 @@ class Choosing(Liveness):
         return True
 
     def _ask_again(self) -> Task | None:
-        """Nobody can go on: before that is a deadlock, all who wait are asked again; gives one who can go on after all.
+        """No task can go on: before that is a deadlock, ask all once more; gives one that can go on after all.
 
         Then an operation has made another one ready without saying so (``wakes=False``, or a step that has no effect
-        here), or one on another object has. Nobody was wrongly reported, but where the task could have gone on
+        here), or one on another object has. No deadlock is reported wrongly, but where the task could have gone on
         earlier it was not tried: the execution says so (`Execution.doubt`).
         """
         if self._stopping:
@@ -235,7 +244,8 @@ class Choosing(Liveness):
         for waiting in list(self._waiting.values()):
             for task, op in waiting.items():
                 assert op.ready is not None
-                # The engine's own are audited in the suite: a primitive of ours that wakes nobody has that deadlock.
+                # The engine's own are audited in the suite: if one of our primitives wakes no task, the deadlock is
+                # real.
                 if is_part(str(op.ready.__module__), ("sugarbush.concurrency",)) or self._can_go_on(task):
                     continue
                 if op.ready(task.obj, task):

@@ -1,4 +1,4 @@
-"""How an execution ends: all that could run has run, or somebody has found something."""
+"""How an execution ends: all that could run has run, or a check has found something."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sugarbush.concurrency.runtimes.choosing import Choosing
 
 
 class Ending(Choosing):
-    """The part of `Simulated` that this module is about."""
+    """The part of `Simulated` that ends an execution."""
 
     _observers: tuple[Observer, ...]
     _failure: Failure | None
@@ -32,7 +32,7 @@ class Ending(Choosing):
             self._stop()
 
     def give_up(self, error: BaseException) -> None:
-        """See `Runtime.give_up`."""
+        """The execution makes no sense: `run` raises `error` in the end, even if the program swallows it."""
         if self._broken is None:
             self._broken = error
         self._stop()
@@ -53,15 +53,18 @@ class Ending(Choosing):
         """Unwind what is left of the tasks; whatever they do while they unwind ends in `TaskKilled` again."""
         self._stop()
         for task in self.tasks:
+            # Thrown into each task that has begun, so that its clean-up runs now, and not whenever it is collected.
             if task.greenlet is not None:
                 self.current = task
                 task.greenlet.throw(TaskKilled)
             task.resume = None
 
     def _settle(self) -> None:
-        """All that can run has run: see whether that is a good end."""
+        """All that can run has run: fail if a task that is no daemon is left, and ask the observers."""
         if self._failure is not None or self._broken is not None:
             return
+        # The reduced searches rely on it: to them a task that could still go on says that the execution has failed.
+        assert not self._runnable, "an execution without a failure ends when no task can go on"
         try:
             stuck = [task for task in self.tasks if not task.ended]
             if any(not task.daemon for task in stuck):

@@ -1,8 +1,8 @@
 """Fair turns: round robin, whatever the strategy would choose.
 
-A program that does not end may be wrong, or the strategy may have starved somebody: a walk with priorities lets one
-task spin for ever. What does not end under fair turns either is not the strategy's doing, and only then is it told as
-a failure. Which operation the turns begin with follows from the program and the schedule alone, so they replay.
+A program that does not end may be wrong, or the strategy may have starved a task: a walk with priorities lets one
+task spin for ever. What does not end under fair turns either is not the strategy's doing, and only then is it reported
+as a failure. Which operation the turns begin with follows from the program and the schedule alone, so they replay.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Fairness:
         self._fair_from = len(self._when)
         self._choose = self._choose_fairly
         self._decide_at = self._quiet_until = 0
-        # That one draws who goes on from the strategy's numbers, without asking `_choose`.
+        # `_step_uniform` draws who goes on from the strategy's numbers, without asking `_choose`.
         if self._inner == self._step_uniform:
             self._inner = self._step_leased
             if not self._watching:
@@ -67,6 +67,8 @@ class Fairness:
         chosen = current
         if chosen is None or n >= self._turn_ends:
             runnable = self._runnable
+            # The next one by number behind the last turn, also if the task of that turn has ended; behind the last
+            # one the first.
             at = bisect_right(runnable, self._turn, key=task_number)
             chosen = runnable[at] if at < len(runnable) else runnable[0]
             self._turn = chosen.id

@@ -1,9 +1,10 @@
 """How the simulated runtime sees to it that an execution ends, or says why it does not.
 
 - A task that spins (`cpu_relax`) and whose last look has changed nothing, its own state included (`frames.own_state`),
-  waits until another one has done something. If nobody is left who could, it is a livelock.
+  waits until another one has done something. If no task is left that could, it is a livelock.
 - A task whose looks may differ, since its loop counts them or because that cannot be seen, goes on looking, at most
-  `looks` times in a row while nobody does anything. Then it waits, too, and the execution says so (`looks_cut`).
+  `looks` times in a row while no other task does anything. Then it waits, too, and the execution says so
+  (`looks_cut`).
 - After half of the step limit, or when a task spins too often, tasks are scheduled fairly, round robin, whatever the
   strategy. What does not end then either is a livelock, starvation or a stall, and not the strategy's doing.
 
@@ -44,7 +45,7 @@ _STORES = (Access.WRITE, Access.WRITE_ONCE, Access.RELEASE)
 
 
 class Liveness(Fairness):
-    """The part of `Simulated` that this module is about."""
+    """The part of `Simulated` that notices tasks which spin."""
 
     current: Task
     tasks: list[Task]
@@ -59,18 +60,18 @@ class Liveness(Fairness):
     _overridden: ClassVar = ("_choose", "perform")
 
     def _revive(self) -> None:
-        """A new execution: nobody spins, and the strategy chooses."""
+        """A new execution: no task spins, and the strategy chooses."""
         for name in self._overridden:
             self.__dict__.pop(name, None)
         self._last: dict[Task, object] = {}
-        """Of each task whether its last operation has changed nothing; or the place that it has written, and what was
-        there before, which says so when it goes on. None: it has changed something, and got somewhere by that."""
+        """Of each task whether its last operation has changed nothing; or the place that it is writing, and what was
+        there before, from which that is told when it goes on. None: it has changed something, which is progress."""
         self._in_vain: list[Task] = []
         """Those that have looked (`Task.has_looked`)."""
         self._changes = 0
-        """How many operations have changed something since somebody spun first."""
+        """How many operations have changed something since a task spun first."""
         self._taken: dict[int, tuple[object, int]] = {}
-        """By id each object that tasks that spin have taken or given back, and how often. It is kept, so that an id
+        """By id each object that spinning tasks have taken or given back, and how often. It is kept, so that an id
         stands for one object."""
         self._polled = False
         """A task that spins asks for the end of a grace period, which waits for stretches that have no object."""
@@ -81,11 +82,10 @@ class Liveness(Fairness):
     # -- spinning -------------------------------------------------------------------------------------------------
 
     def relax(self) -> None:
-        """See `Runtime.relax`.
+        """The running task spins: have it wait until something has changed, if its next look would be the same.
 
-        Whether the task waits depends on what it did itself, and on nothing that the order of operations decides which
-        it does not see; only whether it may go on depends on the others. So a search can reason about it as about any
-        operation that waits.
+        Whether the task waits depends only on what it did and saw itself; when it may go on depends on the others. So a
+        search can reason about it as about any operation that waits.
         """
         if self._stopping:
             raise TaskKilled
@@ -103,9 +103,12 @@ class Liveness(Fairness):
         if task.spins > self._spins:
             self._spins_too_often(task)
         others = self._changes - look.own
+        # It has changed something, holds what it took, or its states are ever new: no look before can be like the
+        # next one.
         if look.changed or any(look.held.values()) or len(look.begun) > self._looks:
             look.begun.clear()
             look.sees.clear()
+        # Another task has changed something since the last look, so how often it may look is counted anew.
         if others != look.others:
             look.others = others
             look.count = 0
@@ -120,9 +123,12 @@ class Liveness(Fairness):
             waits = look.count >= self._looks
             self.looks_cut = self.looks_cut or waits
             since = others
-        # That it leaves its CPU is no preemption, here or at its next operation, which is the same place to all others.
+        # That it leaves its CPU is no preemption, here or at its next operation, which is the same place to all
+        # others.
         was_idle, task.yielding = task.yielding, True
         if waits:
+            # Only if nothing has changed since it was in this very state, and nothing that it looked at was taken:
+            # else it may go on at once.
             if others == since and not look.is_stale():
                 task.has_looked = True
                 self._in_vain.append(task)
@@ -133,7 +139,7 @@ class Liveness(Fairness):
         else:
             look.count += 1
             if was_idle:
-                # A look without an operation: else nobody could come between it and the next one.
+                # A look without an operation: else no other task could come between it and the next one.
                 self.perform(CPU_RELAX_ON, task)
         task.yielding = True
         if state is not None:
@@ -148,7 +154,7 @@ class Liveness(Fairness):
             look.changed = True
 
     def _step_watched(self, op: Operation, obj: object) -> None:
-        """`step` once somebody has spun."""
+        """`step` once a task has spun."""
         task = self.current
         looks = only_looks(op)
         self._note(task)
@@ -180,7 +186,7 @@ class Liveness(Fairness):
         return None
 
     def _perform_watched(self, op: Operation, obj: object, arg: Any = None) -> Any:
-        """`perform` once somebody has spun."""
+        """`perform` once a task has spun."""
         task = self.current
         self._note(task)
         task.kept = False
@@ -203,7 +209,7 @@ class Liveness(Fairness):
         return result
 
     def _is_spinning(self, task: Task) -> bool:
-        """It has looked in vain, and has changed nothing since."""
+        """Whether the task has looked in vain, and has changed nothing since."""
         return task.look is not None and bool(task.look.begun) and not task.look.changed
 
     def _sees(self, task: Task, op: Operation, obj: object) -> None:
@@ -212,7 +218,7 @@ class Liveness(Fairness):
             self._polled = self._polled or op.grace
 
     def _takes(self, task: Task, obj: object, more: int) -> None:
-        """`task`, which spins, has taken `obj` or given it back: only those who look at it can see that."""
+        """`task`, which spins, has taken `obj` or given it back: only tasks that look at it can see that."""
         look = task.look
         assert look is not None
         number = id(obj)
@@ -249,7 +255,7 @@ class Liveness(Fairness):
         self._last[task] = True
 
     def _wake(self, tasks: list[Task]) -> None:
-        """What these tasks look at may have changed."""
+        """What these tasks look at may have changed: they can go on."""
         for task in tasks:
             self._in_vain.remove(task)
             task.has_looked = False
@@ -257,9 +263,9 @@ class Liveness(Fairness):
             self._recheck(task)
 
     def _look_again(self) -> Task | None:
-        """Nobody can go on but those that spin: one of them looks again, although nothing has changed.
+        """Only tasks that spin can go on: one of them looks again, although nothing has changed.
 
-        None if nobody spins, or all tasks but the daemons have ended; a livelock when all have looked enough.
+        None if no task spins, or all tasks but the daemons have ended; a livelock when all have looked enough.
         """
         spinners = self._in_vain
         if self._stopping or not spinners or all(task.ended or task.daemon for task in self.tasks):
@@ -291,16 +297,16 @@ class Liveness(Fairness):
         return task
 
     def _enough(self, task: Task) -> int:
-        """So often a task looks again before it spins for ever; one that may give up is given its time."""
+        """How often a task looks again before it counts as spinning for ever; one that may give up has longer."""
         return SURE if task.look is not None and task.look.sure else self._spins
 
     def _idles(self, changes: int, *, over: bool) -> None:
-        """Nobody can go on but those that look again; `changes` counts what has changed so far, `over` says that this
-        was the last time.
+        """Only tasks that look again can go on, and `changes` things have changed so far; `over`: this was the last
+        time.
         """
 
     def _settle_memory(self, task: Task, *, settled: bool) -> None:
-        """With `settled` nobody does anything any more, so `task` sees all that was ever written (weak memory)."""
+        """With `settled` no task does anything any more, so `task` sees all that was ever written (weak memory)."""
 
     def _spins_too_often(self, task: Task) -> None:
         if self._fair_since < 0:
@@ -320,7 +326,10 @@ class Liveness(Fairness):
         raise failure
 
     def _livelock(self, spinners: list[Task]) -> Failure:
-        """All look in vain. Of those whose looks are not known to be all the same only what they did can be said."""
+        """The failure: all tasks that can go on look in vain.
+
+        Of those whose looks are not known to be all the same it says only how often they have looked.
+        """
         if all(task.look is not None and task.look.sure for task in spinners):
             what = "can spin for ever"
         else:

@@ -1,7 +1,7 @@
 """The watchdog: a task that waits or loops outside the runtime hangs everything, and cannot be seen from inside.
 
-It looks at the wall clock, but nothing that a schedule drives depends on it: all that it can do is to end a run that
-would not have ended.
+The watchdog looks at the wall clock, but nothing that a schedule drives depends on it: all that it can do is to end a
+run that would not have ended.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from sugarbush.concurrency.checks import describe_tasks
 from sugarbush.concurrency.core import ConcurrencyError, active, place_in, spell
 
 _LOOKS = 4
-"""So often it looks before it barks: a process that was stopped and goes on has its chance."""
+"""So many looks in a row have to find nothing new: a process that was stopped and goes on is not reported at once."""
 _watched: set[threading.Thread] = set()
 
 
 class _Watchdog(threading.Thread):
-    """Barks, once, when no operation has been done for so many seconds while a program runs in `thread`."""
+    """Reports, once, that no operation was done for so many seconds while a program runs in `thread`."""
 
     def __init__(self, seconds: float, thread: threading.Thread) -> None:
         super().__init__(name="sugarbush watchdog", daemon=True)
@@ -32,7 +32,7 @@ class _Watchdog(threading.Thread):
         self.found = ""
 
     def run(self) -> None:
-        """Look from time to time."""
+        """Look from time to time whether an operation was done."""
         before: object = None
         idle = 0
         while not self._over.wait(self._seconds / _LOOKS):

@@ -26,7 +26,7 @@ class Settings:
     execution, `spurious` how many waits of each task may end for no reason, by choice (`schedule`,
     `Condition.wait`). An execution has at most `max_steps` operations; in their second half tasks are scheduled
     fairly, and so they are once a task has spun `spins` times in vain (`cpu_relax`). A loop that may give up is
-    followed for `looks` looks in a row while nobody else does anything; what it would do then is not seen.
+    followed for `looks` looks in a row while no other task does anything; what it would do then is not seen.
     `observers` makes the further observers of a runtime: the invariants of a scenario. `memory` is the memory
     model: sequential consistency ("sc") or `concurrency.runtimes.weak` ("weak"). With `audit` operations are compared
     with what they are declared to be, which is slow (`lowlevel.audit`). `patience` is for how many seconds of
@@ -58,7 +58,7 @@ class Settings:
         patience = self.patience
         if patience is not None and (type(patience) not in (int, float) or not patience > 0):
             raise ConcurrencyError(f"patience must be a number of seconds above 0, or None, not {patience!r}")
-        # A text is a collection of letters, none of which is a check: all checks would stay on, and nobody would know.
+        # A text is a collection of letters, none of which is a check: all checks would stay on, without a word.
         without: object = self.without
         if (
             isinstance(without, str)
@@ -82,6 +82,7 @@ class Settings:
             )
 
     def _common(self, *, stacks: bool) -> list[Observer]:
+        # A place costs as much as a whole operation, so the sections are noted only where the execution is told.
         common: list[Observer] = [Sections()] if stacks else []
         if "rcu" not in self.without:
             common.append(RcuCheck())
@@ -123,6 +124,7 @@ class Settings:
     ) -> Simulated:
         """A simulated runtime with the observers that these settings ask for, and `recorder` before them."""
         observers = self._common(stacks=stacks)
+        # Before the checks, so that the event by which one of them ends the execution is recorded, too.
         if recorder is not None:
             observers.insert(0, recorder)
         if isinstance(strategy, Listening):

@@ -58,7 +58,7 @@ class Simulated(Tasks):
     accessors = STRONG
     """How the fields of `Shared` objects are accessed."""
     step: Callable[[Operation, object], None]
-    """See `Runtime.step`: the variant that suits the strategy and the observers."""
+    """Announces an operation that never blocks: the variant that suits the strategy and the observers (`stepping`)."""
 
     def __init__(
         self,
@@ -88,8 +88,8 @@ class Simulated(Tasks):
         self._on_ended = hearers(observers, "ended")
         self._on_traced = hearers(observers, "traced")
         self.tracing = bool(self._on_traced)
-        # A protocol is looked up member by member, which takes longer than an execution; most strategies are told apart
-        # by the first member.
+        # A protocol is looked up member by member, which takes longer than an execution; most strategies are told
+        # apart by the first member.
         self._thorough = hasattr(strategy, "thorough") and isinstance(strategy, Thorough)
         self._heard = not (self._announced is None and self._accessed is None)
         if self._heard:
@@ -142,6 +142,8 @@ class Simulated(Tasks):
         self._stopping = False
         self.step = self._step
         self._revive()
+        # From half of the step limit on turns are fair, so that what reaches the limit was not starved by the
+        # strategy.
         self.alarm(self._max_steps // 2, self._be_fair)
         self._watch_clock()
 
@@ -154,9 +156,11 @@ class Simulated(Tasks):
         """
         if active.runtime is not None:
             raise ConcurrencyError("a program is running in this process: explorations do not nest")
+        # Operations may have been declared since the last execution, and a class of fields used by another runtime.
         settle_orderings()
         use_accessors(self.accessors)
         self._reset()
+        # Greenlets belong to the one that made them: another thread, or another greenlet, needs some of its own.
         if self._greenlets.hub is not getcurrent():
             self._greenlets = Greenlets()
         strategy = self._strategy
@@ -183,12 +187,15 @@ class Simulated(Tasks):
                     onward = (self._ask_again() if self._waiting else None) or self._look_again()
             self._settle()
         finally:
+            # What is left of the tasks unwinds while the runtime is active: their clean-up makes operations, which
+            # are refused.
             try:
                 self._kill()
             finally:
                 active.runtime = None
         if self._broken is not None:
             raise self._broken
+        # Under fair turns the strategy was not asked, so these operations count as forced ones.
         if self._fair_since >= 0:
             self._alone_since = self._fair_since
         if self._alone_since >= 0:
@@ -222,31 +229,32 @@ class Simulated(Tasks):
         )
 
     def _idles(self, changes: int, *, over: bool) -> None:
-        """See `Liveness._idles`."""
+        """Tell a search that wants to know that tasks only look again."""
         if self._thorough and isinstance(self._strategy, Watchful):
             self._strategy.idles(changes, over=over)
 
     @property
     def observers(self) -> tuple[Observer, ...]:
-        """Who listens to the executions."""
+        """The observers that listen to the executions."""
         return self._observers
 
     @property
     def trail(self) -> tuple[list[Task], list[int]]:
-        """Who went on so far in this execution, and after how many announced operations."""
+        """Which tasks went on so far in this execution, and after how many announced operations each."""
         return self._who, self._when
 
     # -- what primitives ask --------------------------------------------------------------------------------------
 
     def made(self, obj: object) -> None:
-        """See `Runtime.made`."""
+        """Tell a search that wants to know that there is a new object of a slab cache."""
         if self._seeing is not None:
             self._seeing.made(obj)
 
     def choose(self, n: int, label: str) -> int:
-        """See `Runtime.choose`."""
+        """A choice that is no task: the strategy makes it, and the schedule keeps it."""
         if self._stopping:
             raise TaskKilled
+        # No choice, so it is not in the schedule either.
         if n <= 1:
             return 0
         try:
@@ -260,41 +268,41 @@ class Simulated(Tasks):
         return value
 
     def domain(self, factory: Callable[[], T]) -> T:
-        """See `Runtime.domain`."""
+        """The object that `factory` makes once in each execution."""
         found = self.domains.get(factory)
         if found is None:
             found = self.domains[factory] = factory()
         return found
 
     def waits(self, task: Task) -> bool:
-        """See `Runtime.waits`."""
+        """Whether `task` has announced an operation that is not ready."""
         # Not by `task.op`: a task that goes on keeps the last operation that it was left at.
         return self._is_blocked(task) and task.op is not None
 
     def asleep(self, task: Task) -> bool:
-        """See `Runtime.asleep`."""
+        """Whether `task` waits and has left its CPU by that: a task that waits for a spinlock keeps it."""
         op = task.op
         return op is not None and not op.spins and task is not self.current and not self._can_go_on(task)
 
     def watch(self, watcher: Watcher) -> None:
-        """See `Runtime.watch`."""
+        """From now on tell `watcher` of each operation with an effect, and of each task that has to wait."""
         self._watchers.append(watcher)
 
     def unwatch(self, watcher: Watcher) -> None:
-        """See `Runtime.unwatch`."""
+        """Tell `watcher` no more."""
         self._watchers.remove(watcher)
 
     def trace(self, event: str, fields: dict[str, object]) -> None:
-        """See `Runtime.trace`."""
+        """Pass a tracepoint on to the observers that hear of them."""
         for traced in self._on_traced:
             traced(self.current, event, fields)
 
     def finds_held(self, lock: Any, *, tries: bool) -> bool | None:  # noqa: ARG002
-        """See `Runtime.finds_held`."""
+        """None: a lock has one state, which all tasks see."""
         return None
 
     def might_alloc(self, gfp: int) -> None:
-        """See `Runtime.might_alloc`."""
+        """Tell the observers that the running task may allocate."""
         try:
             for allocating in self._on_allocating:
                 allocating(self.current, gfp)

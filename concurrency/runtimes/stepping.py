@@ -1,8 +1,8 @@
-"""What happens at an operation: it is announced, somebody is chosen, it takes effect.
+"""What happens at an operation: it is announced, a task is chosen, it takes effect.
 
-Between two announcements nothing but the effect of the first one happens, so whatever runs before the next announcement
-sees a consistent state. `step` has a variant for each kind of strategy, since it runs for each access: what a variant
-would have to ask each time is decided once, when the runtime is made.
+Between two announcements nothing but the effect of the first one happens, so whatever runs before the next
+announcement sees a consistent state. `step` has a variant for each kind of strategy, since it runs for each access:
+what a variant would have to ask each time is decided once, when the runtime is made.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sugarbush.concurrency.strategies import NUMBER_BITS
 
 
 class Stepping(Ending):
-    """The part of `Simulated` that this module is about."""
+    """The part of `Simulated` that announces operations and makes their effects."""
 
     _numbers: Iterator[int]
     _announced: Any
@@ -25,7 +25,7 @@ class Stepping(Ending):
     _on_performed: list[Any]
 
     def _step_leased(self, op: Operation, obj: object) -> None:
-        """`step` when nobody listens and the strategy grants leases."""
+        """`step` when no observer listens and the strategy grants leases."""
         self.steps = n = self.steps + 1
         if n < self._quiet_until:
             return
@@ -37,7 +37,7 @@ class Stepping(Ending):
             self._go(chosen, n)
 
     def _step_uniform(self, op: Operation, obj: object) -> None:
-        """`step` when nobody listens and the strategy's choice is the next of its numbers, whatever is announced."""
+        """`step` when no observer listens and the strategy's choice is the next of its numbers, whatever comes."""
         self.steps = n = self.steps + 1
         if n < self._quiet_until:
             return
@@ -49,7 +49,7 @@ class Stepping(Ending):
         else:
             chosen = self._choose(task, n)
         if chosen is not task:
-            # For whoever asks what each task is doing: without it the last operation that it waited for would be told.
+            # For reports of what each task is doing: without it they would name the operation that it waited for last.
             task.op = op
             task.obj = obj
             self._who.append(chosen)
@@ -58,7 +58,7 @@ class Stepping(Ending):
             chosen.resume()
 
     def _step_thorough(self, op: Operation, obj: object) -> None:
-        """`step` when nobody listens and the strategy wants to know what each task is about to do."""
+        """`step` when no observer listens and the strategy wants to know what each task is about to do."""
         self.steps = n = self.steps + 1
         task = self.current
         task.op = op
@@ -68,7 +68,7 @@ class Stepping(Ending):
             self._go(chosen, n)
 
     def _step_heard(self, op: Operation, obj: object) -> None:
-        """`step` when somebody listens."""
+        """`step` when an observer listens."""
         self.steps = n = self.steps + 1
         task = self.current
         try:
@@ -90,7 +90,7 @@ class Stepping(Ending):
             raise
 
     def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
-        """See `Runtime.perform`."""
+        """Announce an operation, wait until it is ready, make its effect, and say so to all that listen."""
         if self._stopping:
             raise TaskKilled
         self.steps = n = self.steps + 1
@@ -101,6 +101,7 @@ class Stepping(Ending):
             if op.dep is not None:
                 for asked in self._on_asked:
                     asked(task, op, obj, arg)
+            # A search asks what the operation touches before it takes effect; other arguments are not kept alive.
             if op.touches is not None:
                 task.arg = arg
             ready = op.ready
@@ -111,7 +112,9 @@ class Stepping(Ending):
                 task.obj = obj
                 chosen = self._choose(task, n)
                 if chosen is not task:
+                    # To leave a task where it offers its CPU is no preemption.
                     self._relieved += task.yielding
+                    # One that can block is asked again while others go on: it may be ready now and not later.
                     if ready is None:
                         self._go(chosen, n)
                     else:
@@ -135,11 +138,11 @@ class Stepping(Ending):
         return result
 
     def load(self, op: Operation, obj: Any) -> Any:
-        """See `Runtime.load`."""
+        """A step, then the value of the word: memory is sequentially consistent here."""
         self.step(op, obj)
         return getattr(obj, op.word or "")
 
     def store(self, op: Operation, obj: Any, value: Any) -> None:
-        """See `Runtime.store`."""
+        """A step, then the new value of the word, which all tasks see."""
         self.step(op, obj)
         setattr(obj, op.word or "", value)

@@ -1,4 +1,4 @@
-"""The life of a task: it is spawned, a greenlet runs it, it returns, and somebody else goes on."""
+"""The life of a task: it is spawned, a greenlet runs it, it returns, and another task goes on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sugarbush.concurrency.runtimes.stepping import Stepping
 
 
 class Tasks(Stepping):
-    """The part of `Simulated` that this module is about."""
+    """The part of `Simulated` that starts and ends tasks."""
 
     _names: dict[str, int]
     _ordinary: set[object]
@@ -35,7 +35,7 @@ class Tasks(Stepping):
     _on_ended: list[Any]
 
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
-        """See `Runtime.spawn`."""
+        """Start a task; a function that cannot be a task, as a coroutine, is refused in words."""
         if self._stopping:
             raise TaskKilled
         code = getattr(fn, "__code__", None)
@@ -60,6 +60,7 @@ class Tasks(Stepping):
             names[name] = 1
         task = Task(len(self.tasks), name, fn, args, daemon)
         task.resume = partial(self._greenlets.hub.switch, task)
+        # Its number is the highest, so the list stays sorted.
         self.tasks.append(task)
         self._runnable.append(task)
         self._revoke()
@@ -135,6 +136,7 @@ class Tasks(Stepping):
             self._note(task)
         for performed in self._on_performed:
             performed(task, END, task, None, None)
+        # Those that wait to join it.
         if self._waiting:
             self._recheck(task)
         if self._watchers:

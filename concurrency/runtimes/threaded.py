@@ -100,7 +100,7 @@ class Threaded(Threads):
             self._failure = uncaught(error, raised_by(error, self._observers))
 
     def _wait_for_the_end(self) -> None:
-        """Until all tasks but the daemons have ended and those wait, or until something failed, or nothing happens."""
+        """Wait until all tasks but waiting daemons have ended, something failed, or nothing happens any more."""
         steps, since = self.steps, time.monotonic()
         with self._guard:
             while not (self._stopping or self._broken):
@@ -113,7 +113,7 @@ class Threaded(Threads):
                 self._ring()
                 self._guard.wait(_POLL)
                 if any(not self._is_stuck(task) for task in self._waiting):
-                    # Made ready by an operation that does not say so: nobody has woken it.
+                    # It was made ready by an operation that does not say so, and so was not woken.
                     self._guard.notify_all()
                 if self.steps != steps:
                     steps, since = self.steps, time.monotonic()
@@ -124,7 +124,7 @@ class Threaded(Threads):
                     )
 
     def _ring(self) -> None:
-        """The alarms that are due; nobody looks more often than that."""
+        """Ring the alarms that are due; they are looked at once a poll."""
         due = [ring for at, ring in self._alarms if at <= self.steps]
         self._alarms = [alarm for alarm in self._alarms if alarm[0] > self.steps]
         try:
@@ -148,7 +148,7 @@ class Threaded(Threads):
     # -- what primitives ask --------------------------------------------------------------------------------------
 
     def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
-        """See `Runtime.perform`."""
+        """Wait under the guard until the operation is ready, make its effect, and wake the tasks that wait."""
         if self._local.hushed:
             return at_once(op, obj, arg)
         self.step(op, obj)
@@ -178,7 +178,7 @@ class Threaded(Threads):
         assert op.ready is not None
         task.op = op
         task.obj = obj
-        # Before the look for a circle: what a grace period waits for depends on who waits.
+        # Before the look for a circle: what a grace period waits for depends on which tasks wait.
         self._waiting.append(task)
         if self._circles and (found := circle(task, self._is_stuck)):
             raise describe_circle(found)
@@ -196,30 +196,30 @@ class Threaded(Threads):
             raise TaskKilled
 
     def load(self, op: Operation, obj: Any) -> Any:
-        """See `Runtime.load`."""
+        """A step, then the value of the word, as the machine's memory has it."""
         self.step(op, obj)
         return getattr(obj, op.word or "")
 
     def store(self, op: Operation, obj: Any, value: Any) -> None:
-        """See `Runtime.store`."""
+        """A step, then the new value of the word."""
         self.step(op, obj)
         setattr(obj, op.word or "", value)
 
     def made(self, obj: object) -> None:
-        """See `Runtime.made`."""
+        """Nothing is to be done: no search hears of objects here."""
 
     def relax(self) -> None:
-        """See `Runtime.relax`; here it gives up the processor."""
+        """The running task spins: give up the processor."""
         self.step(CPU_RELAX, self.current)
         time.sleep(0)
 
     def choose(self, n: int, label: str) -> int:  # noqa: ARG002
-        """See `Runtime.choose`."""
+        """A choice that is no task: one at random, from the stream that makes the noise."""
         with self._guard:
             return self._random.randrange(n)
 
     def domain(self, factory: Callable[[], T]) -> T:
-        """See `Runtime.domain`."""
+        """The object that `factory` makes once in each execution; two tasks that ask at once get the same."""
         with self._guard:
             found = self.domains.get(factory)
             if found is None:
@@ -227,42 +227,42 @@ class Threaded(Threads):
             return found
 
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
-        """See `Runtime.spawn`."""
+        """Start a task, which is a thread; a function that cannot be a task is refused in words."""
         check_runs(fn, "the function given to spawn()", SPAWN_HINT)
         return self._start(
             self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon, born(fn)
         )
 
     def waits(self, task: Task) -> bool:
-        """See `Runtime.waits`."""
+        """Whether `task` stands before an operation that is not ready."""
         return not task.ended and self._is_stuck(task)
 
     def asleep(self, task: Task) -> bool:
-        """See `Runtime.asleep`."""
+        """Whether `task` waits and has left its CPU by that: a task that waits for a spinlock keeps it."""
         op = task.op
         return op is not None and not op.spins and task in self._waiting and self._is_stuck(task)
 
     def watch(self, watcher: Watcher) -> None:
-        """See `Runtime.watch`."""
+        """From now on tell `watcher` of each operation with an effect, and of each task that has to wait."""
         self._watchers.append(watcher)
 
     def unwatch(self, watcher: Watcher) -> None:
-        """See `Runtime.unwatch`."""
+        """Tell `watcher` no more."""
         self._watchers.remove(watcher)
 
     def alarm(self, operations: int, ring: Callable[[], None]) -> None:
-        """See `Runtime.alarm`; nobody rings before so many operations, but somebody may later."""
+        """Have `ring` called once so many operations were done: not before, but perhaps a little later."""
         self._alarms.append((self.steps + operations, ring))
 
     def trace(self, event: str, fields: dict[str, object]) -> None:
-        """Nobody listens."""
+        """Nothing is to be done: no observer of tracepoints is heard here."""
 
     def finds_held(self, lock: Any, *, tries: bool) -> bool | None:  # noqa: ARG002
-        """See `Runtime.finds_held`."""
+        """None: a lock has one state, which all tasks see."""
         return None
 
     def might_alloc(self, gfp: int) -> None:
-        """See `Runtime.might_alloc`."""
+        """Tell the observers, one task at a time, that the running task may allocate."""
         with self._guard:
             try:
                 for allocating in self._on_allocating:

@@ -1,7 +1,7 @@
 """The tasks of a threaded execution: each an OS thread, all under one guard, from their start to their end.
 
-What a task may do between is `concurrency.runtimes.threaded`. Here is what both sides need: who runs, who is stuck, and
-how an execution is stopped from whichever thread finds that it must be.
+What a task may do between is `concurrency.runtimes.threaded`. Here is what both sides need: which task runs, which are
+stuck, and how an execution is stopped from whichever thread finds that it must be.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Local(threading.local):
 
 
 class Threads:
-    """The part of `Threaded` that this module is about."""
+    """The part of `Threaded` that starts and ends tasks."""
 
     def __init__(
         self,
@@ -101,13 +101,13 @@ class Threads:
 
     @property
     def current(self) -> Task:
-        """See `Runtime.current`."""
+        """The task of the calling thread; `OUTSIDE` while it is inside `quiet()`."""
         local = self._local
         return OUTSIDE if local.hushed else local.task
 
     @property
     def hushed(self) -> bool:
-        """See `Runtime.hushed`."""
+        """Whether the calling thread is inside `quiet()`."""
         return self._local.hushed
 
     @hushed.setter
@@ -121,7 +121,7 @@ class Threads:
         return task in self._waiting and op is not None and op.ready is not None and not is_ready(task)
 
     def stop(self, failure: Failure) -> None:
-        """See `Runtime.stop`."""
+        """The execution has failed: the first failure counts, and each task ends at its next operation."""
         with self._guard:
             if self._failure is None and not self._stopping:
                 failure.step = self.steps
@@ -131,12 +131,12 @@ class Threads:
                 self._guard.notify_all()
 
     def give_up(self, error: BaseException) -> None:
-        """See `Runtime.give_up`."""
+        """The execution makes no sense: `run` raises `error`; the first one counts."""
         if self._broken is None:
             self._broken = error
 
     def step(self, op: Operation, obj: object) -> None:  # noqa: ARG002
-        """See `Runtime.step`."""
+        """Announce an operation that never blocks: count it, and now and then give up the processor."""
         if self._local.hushed:
             return
         self.steps += 1
@@ -146,7 +146,7 @@ class Threads:
             time.sleep(0)
 
     def _step_heard(self, op: Operation, obj: object) -> None:
-        """`step` as long as somebody wants to know whether tasks meet."""
+        """`step` as long as it is not known whether tasks meet."""
         local = self._local
         if not local.hushed and self._meeting is not None:
             with self._guard:
@@ -154,7 +154,7 @@ class Threads:
         type(self).step(self, op, obj)
 
     def _look(self, task: Task, op: Operation) -> None:
-        """Tell those who watch what `task` does."""
+        """Tell those that watch what `task` does; wake the tasks that wait if one of them says so."""
         for watcher in tuple(self._watchers):
             if watcher.looked(task, op):
                 self._guard.notify_all()
@@ -176,8 +176,8 @@ class Threads:
         daemon: bool,
         where: RawFrame | None = None,
     ) -> Task:
-        # The guard is held from the number to the observers: two tasks that spawn at once get two numbers, and who
-        # listens hears of the tasks in the order of their numbers.
+        # The guard is held from the number to the observers: two tasks that spawn at once get two numbers, and
+        # observers hear of the tasks in the order of their numbers.
         with self._guard:
             if self._stopping:
                 raise TaskKilled
@@ -218,7 +218,7 @@ class Threads:
                 self.give_up(error)
             else:
                 self.stop(uncaught(error, raised_by(error, self._observers)))
-        # `ended` and what follows from it are one step to all others: nobody finds all tasks stuck while the last
+        # `ended` and what follows from it are one step to all others: no task may find all tasks stuck while the last
         # one that could go on has ended but has not said so.
         with self._guard:
             task.ended = True

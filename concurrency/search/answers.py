@@ -22,7 +22,7 @@ _MISFIT = "BadSchedule"
 
 
 def sent(work: Work, batch: Range | Parts) -> str:
-    """Work for a worker that is not ours: it believes us, as whoever gives it work."""
+    """Work for a worker that is not ours, as text: a worker believes whoever gives it work, so this is a pickle."""
     return base64.b64encode(pickle.dumps((work, batch))).decode("ascii")
 
 
@@ -32,7 +32,7 @@ def run_text(text: str) -> str:
         work, batch = pickle.loads(base64.b64decode(text))
         return to_text(Answer(run_batch(work, batch)))
     except Exception as error:
-        # An exception would come back pickled, and nobody unpickles what comes from elsewhere.
+        # An exception would come back pickled, and what comes from elsewhere is never unpickled.
         if isinstance(error, BadSchedule):
             return to_text(Answer([], str(error), _MISFIT))
         if isinstance(error, SugarbushError):
@@ -84,7 +84,7 @@ def _report(data: list[Any], work: Work) -> Report:
 
 
 def _check_belongs(reports: list[Report], batch: Range | Parts) -> None:
-    """The reports are those of this batch, as far as can be told: the result counts them, and would not end."""
+    """Refuse reports that cannot be those of this batch: the result would count them, or the search not end."""
     most = batch.stop - batch.start if isinstance(batch, Range) else batch.most
     parts = [()] if isinstance(batch, Range) else list(batch.parts)
     if [report.part for report in reports] != parts[: len(reports)] or len(reports) > len(parts):

@@ -1,4 +1,4 @@
-"""The audit of a program's declarations, for who wants one by itself."""
+"""The audit of a program's declarations, as a function of its own."""
 
 from __future__ import annotations
 

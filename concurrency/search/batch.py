@@ -41,7 +41,7 @@ class ByName:
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
-        """See `Source.opened`."""
+        """The program and the settings themselves: they came by their names."""
         yield self.program, self.settings
 
 
@@ -60,8 +60,8 @@ def packed(source: Source) -> bytes:
 class Work:
     """What all batches of an exploration share; with `first_only` a batch ends at its first failure.
 
-    `sampler` is the class of who hears some of the executions. At `sent`, a wall-clock time, there were `seconds` left
-    (None: there is no limit).
+    `sampler` is the class of the sampler that hears some of the executions. At `sent`, a wall-clock time, there were
+    `seconds` left (None: there is no limit).
     """
 
     source: bytes
@@ -78,7 +78,8 @@ class Work:
         """Whether the time is up, counted from now; None: there is no limit."""
         if self.seconds is None:
             return None
-        # A batch may have waited for its worker. The clock of another machine may be wrong: then its wait is not known.
+        # A batch may have waited for its worker. The clock of another machine may be wrong: then its wait is not
+        # known.
         waited = time.time() - self.sent
         left = self.seconds - waited if 0 <= waited <= self.seconds + _SKEW else self.seconds
         until = time.monotonic() + left

@@ -101,7 +101,7 @@ def explore(
     settings = settings or Settings()
     result = Result(strategy, seed, unit=unit_of(strategy))
     chooser: Strategy | None = None
-    # Before anything is started for it: inside a task even that is refused, in words that are about something else.
+    # Before processes are started for it: inside a task that would be refused in words that are about something else.
     if active.runtime is not None:
         raise ConcurrencyError("a program is running in this process: explorations do not nest")
     if runtime == "threaded":
@@ -198,6 +198,7 @@ def _here(tally: Tally, chooser: Strategy) -> None:
         runner.executions = number
         runner.out_of_time = out_of_time
         try:
+            # Some executions are listened to for locks of the operating system, which costs too much for all.
             if number % EVERY:
                 execution = runner.run(tally.program)
             else:
@@ -221,14 +222,14 @@ def _here(tally: Tally, chooser: Strategy) -> None:
 
 
 def _told_apart(tally: Tally, runner: Simulated) -> str:
-    """How two executions differ that begin as the one that did not fit."""
+    """How the execution that did not fit differs from another one with the same beginning, in words."""
     schedule = Execution(None, runner.steps, *runner.trail, []).schedule
     said = tell_apart(tally.program, schedule, runner.steps, tally.settings)
     return f" ({said.rstrip('; ')})" if said else ""
 
 
 def note(result: Result, search: Search) -> None:
-    """What a search says of itself."""
+    """Take over into the result what a search says of itself."""
     result.bound = search.bound
     result.cut = search.cut
     result.exhaustive = not search.left

@@ -1,9 +1,9 @@
 """One exploration over several processes, with the result of one.
 
 An execution depends on the seed, its number and earlier rounds (strategies that draw), or on the part of the search
-that it belongs to. So batches are made in any order, by anybody, and their reports are added up in the order in which
-one process would have made them: the failures, their first executions and all numbers are the same. Only a budget in
-seconds and an interrupt depend on the machine; then everything that was found counts.
+that it belongs to. So batches are made in any order, by any worker, and their reports are added up in the order in
+which one process would have made them: the failures, their first executions and all numbers are the same. Only a
+budget in seconds and an interrupt depend on the machine; then everything that was found counts.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ def explore_with(tally: Tally, work: Work, chooser: Strategy, workers: Workers) 
 
 
 def _sweep(order: _Line | _Tree, workers: Workers) -> None:
-    """The exploration ends before its time: count what is done, also where something before it is missing."""
+    """The exploration ends early: count what is done, also where something before it is missing."""
     for batch, reports in workers.stop():
         order.add(batch, reports)
     order.count(gaps=True)
 
 
 class _Pace:
-    """How many executions make a batch."""
+    """How many executions make a batch: as many as take `_SECONDS`, found by doubling."""
 
     def __init__(self) -> None:
         self.size = 2
@@ -142,13 +142,14 @@ class _Line:
     def next_batch(self, size: int) -> Range | None:
         """The next range: within the budget, and within the round that has begun.
 
-        Towards an end ranges get smaller, so that nobody waits long for the last one.
+        Towards an end ranges get smaller, so that the workers end at about the same time.
         """
         start = self._next
         end = self._tally.wishes.executions
         knows = None
         if self._chooser is not None:
             if starts_round(start):
+                # What the round before taught is known only when all of it is counted.
                 if start > self._counted:
                     return None
                 self._chooser.learn(self._lessons)
@@ -158,6 +159,7 @@ class _Line:
             knows = self._chooser.knows
         if end is not None:
             size = min(size, max(_SMALLEST, (end - start) // (2 * self._jobs)))
+        # Ranges end at even numbers: the strategy `check` makes each schedule in two executions, 2i and 2i + 1.
         stop = start + size + (start + size) % 2
         if end is not None:
             stop = min(stop, end)
@@ -172,7 +174,7 @@ class _Line:
         self._done[batch.start] = (batch.stop, reports[0])
 
     def count(self, *, gaps: bool = False) -> bool:
-        """Count what is done and has nothing before it that is not; whether that was the end."""
+        """Count what is done and has nothing before it that is not; True if that was the end."""
         while self._done and not self._tally.over:
             start = min(self._done)
             if start > self._counted and not gaps:
@@ -184,7 +186,7 @@ class _Line:
         return self._tally.over
 
     def close(self) -> None:
-        """Nothing is left to say."""
+        """Nothing is to be said: an exploration by drawing is never complete."""
 
 
 class _Tree:
@@ -210,11 +212,12 @@ class _Tree:
             self._tally.result.bound = root[0]
 
     def next_batch(self, size: int) -> Parts | None:
-        """The first parts that nobody has; none of those behind one that fails, or behind the budget."""
+        """The first parts that no worker has; none of those behind one that fails, or behind the budget."""
         room = self._tally.room
         most = size if room is None else min(size, room)
         parts: list[Part] = []
         while self._open and len(parts) < min(_PARTS, most):
+            # What one process would not have come to is not counted, so it is not made either.
             if self._failing is not None and self._open[0] > self._failing:
                 break
             parts.append(heapq.heappop(self._open))
@@ -241,8 +244,9 @@ class _Tree:
                 self._failing = report.part if self._failing is None else min(self._failing, report.part)
 
     def count(self, *, gaps: bool = False) -> bool:
-        """Count what is done and has nothing before it that is not; whether that was the end."""
+        """Count what is done and has nothing before it that is not; True if that was the end."""
         tally = self._tally
+        # A part that is not done and stands before others may hold the first failure, and may use up the budget.
         missing = None if gaps else min((*self._open[:1], *self._running), default=None)
         while self._done and (gaps or tally.goes_on):
             if missing is not None and self._done[0][0] > missing:
@@ -257,7 +261,7 @@ class _Tree:
         return bool(self._open or self._running or self._done)
 
     def _go_on(self) -> bool:
-        """The root is done; whether nothing follows it."""
+        """The root is done; True if nothing follows it."""
         if isinstance(self._chooser, Rising):
             self._tally.result.completed = self._root[0]
         following = self._chooser.after(self._root, self._tally.result.cut)

@@ -25,7 +25,7 @@ from sugarbush.concurrency.strategies import (
 )
 
 
-class _Runner:
+class _BatchRunner:
     """Runs executions of one strategy into reports."""
 
     def __init__(
@@ -48,7 +48,7 @@ class _Runner:
         self.over = False
 
     def execute(self, report: Report) -> None:
-        """Make the next execution."""
+        """Make the next execution, and put into `report` what came of it."""
         cut, repeated = self._said
         runtime = self._runtimes.of(self.next)
         runtime.executions = self.next
@@ -87,6 +87,7 @@ class _Runner:
             self._smallest[headline] = witness.size
             report.findings.append(Finding(number, witness))
             self.over = self._first_only
+        # One object for all of one headline, which is then sent to the other process once.
         return self._headlines.setdefault(headline, headline)
 
     @property
@@ -120,7 +121,7 @@ def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
             return runtime
 
         runtimes = Runtimes(made, settings, sampler)
-        runner = _Runner(program, runtimes, chooser, work, batch.start)
+        runner = _BatchRunner(program, runtimes, chooser, work, batch.start)
         try:
             with watchdog(settings.patience), no_threads():
                 if isinstance(batch, Range):
@@ -137,7 +138,7 @@ def run_batch(work: Work, batch: Range | Parts) -> list[Report]:
     return reports
 
 
-def _run_range(batch: Range, runner: _Runner, chooser: Strategy, report: Report) -> None:
+def _run_range(batch: Range, runner: _BatchRunner, chooser: Strategy, report: Report) -> None:
     if isinstance(chooser, Learning):
         chooser.knows = batch.knows
     while runner.next < batch.stop and not runner.over:
@@ -146,10 +147,11 @@ def _run_range(batch: Range, runner: _Runner, chooser: Strategy, report: Report)
         report.lessons = chooser.lessons()
 
 
-def _run_parts(batch: Parts, runner: _Runner, chooser: Strategy, reports: list[Report]) -> None:
+def _run_parts(batch: Parts, runner: _BatchRunner, chooser: Strategy, reports: list[Report]) -> None:
     assert isinstance(chooser, Divisible)
     left = batch.most
     for part in batch.parts:
+        # Until something of it was made all of it is left, also if an interrupt comes before.
         report = Report(part, rest=[part])
         reports.append(report)
         chooser.enter(part)

@@ -20,7 +20,7 @@ class Sampler(Observer):
     """
 
     every = 17
-    """A prime, so that strategies which take turns are all heard."""
+    """A prime, so that of strategies which take turns (a portfolio) each one is heard."""
 
     hears: Any = Any
     """The type of what it has `taken`: data of another process is read by it (`concurrency.core.wire`)."""
@@ -35,7 +35,7 @@ class Sampler(Observer):
 
 
 class Runtimes(Generic[R]):
-    """The runtimes of one exploration, of which two differ in who listens.
+    """The runtimes of one exploration; two of them differ in who listens.
 
     A `sampler` hears each so-many-th execution. A `Meeting` hears all until two tasks have met, which is in the first
     one for most programs; no later one pays for it.

@@ -15,7 +15,7 @@ from sugarbush.concurrency.witness import Result, Witness, confirmed
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """When an exploration ends, and who hears of it.
+    """When an exploration ends, and what is called on the way.
 
     It ends after `executions`, after `seconds`, or at the first failure unless it should go on (`keep_going`).
     `progress` is called with the result so far, `found` with each witness that is kept. `sampler` hears some of the
@@ -41,7 +41,7 @@ class Tally:
         self.result = result
         self.wishes = wishes
         self.over = False
-        """A failure was found and nobody wants another one, or everything was seen."""
+        """A failure was found and no other one is wanted, or everything was seen."""
         self._start = time.monotonic()
         self._kept: dict[str, tuple[int, tuple[int, int]]] = {}
         """For each headline the place of its witness among the failures, and its size."""
@@ -54,7 +54,7 @@ class Tally:
 
     @property
     def time_is_up(self) -> bool:
-        """The seconds have passed."""
+        """Whether the seconds have passed."""
         return self.wishes.seconds is not None and time.monotonic() - self._start >= self.wishes.seconds
 
     @property
@@ -71,7 +71,7 @@ class Tally:
 
     @property
     def goes_on(self) -> bool:
-        """There may be another execution."""
+        """Whether there may be another execution."""
         room = self.room
         # On a busy machine the seconds may be over before anything has begun, which would explore nothing.
         begun = self.result.executions + self.result.pruned > 0
@@ -94,7 +94,7 @@ class Tally:
                 self.failed(unconfirmed(execution, result.executions - 1, strategy))
 
     def wants(self, headline: str, size: tuple[int, int]) -> bool:
-        """A witness of this size (`Witness.size`) is the first of its headline, or the simplest so far."""
+        """Whether a witness of this size (`Witness.size`) is the first of its headline, or the simplest so far."""
         kept = self._kept.get(headline)
         return kept is None or size < kept[1]
 
@@ -114,6 +114,8 @@ class Tally:
                 witness = confirmed(self.program, witness, self.settings)
             except KeyboardInterrupt:
                 self.result.interrupted = True
+        # A simpler witness takes the place of the one before, so that the headlines stay in the order of their
+        # discovery.
         failures[place : place + 1] = [witness]
         if self.wishes.found is not None:
             self.wishes.found(witness)
@@ -124,14 +126,14 @@ class Tally:
         self.result.seconds = time.monotonic() - self._start
 
     def tick(self) -> None:
-        """Tell who wants to know how far it is."""
+        """Call `progress` with the result so far."""
         self.stop()
         if self.wishes.progress is not None:
             self.wishes.progress(self.result)
 
 
 def unconfirmed(execution: Execution, number: int, strategy: str) -> Witness:
-    """The witness of an execution that failed, which nobody has replayed yet."""
+    """The witness of an execution that failed, before it was replayed."""
     assert execution.failure is not None
     return Witness(
         execution.failure,

@@ -1,4 +1,4 @@
-"""Who runs batches: our own processes, or any `concurrent.futures.Executor`."""
+"""What runs batches: processes of our own, or any `concurrent.futures.Executor`."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ from sugarbush.concurrency.search.running import ignore_interrupts, run_batch
 _AHEAD = 2
 """Batches kept ready for each worker, so that none waits for the next."""
 _DEATHS = 2
+"""So often a batch may end its worker: it may be another batch's doing once, and then it runs alone."""
 _IDLE = 100
+"""So many batches in a row may come back without an execution, as they do when the time is up."""
 
 Batch = Range | Parts
 
 
 _PATIENCE = 10.0
-"""Seconds in which workers that are not ours may still give what they have, once nobody asks for more."""
+"""Seconds in which workers that are not ours may still give what they have, once no more is asked for."""
 
 
 def processes(jobs: int) -> ProcessPoolExecutor:
@@ -53,9 +55,9 @@ def _begin() -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait for the end of the process that started this one, by whatever, and end as well.
+    """Wait for the end of the process that started this one, whatever ends it, and end as well.
 
-    A worker waits for work at a pipe of which all workers have both ends, so it would not see that nobody sends any.
+    A worker waits for work at a pipe of which all workers have both ends, so it would not see that no more is sent.
     The server that it was forked from is no help: it waits for its children. What tells is a pipe of which the parent
     alone has the other end; the system closes that even if the parent is killed.
     """
@@ -85,12 +87,12 @@ class Workers:
 
     @property
     def wants_more(self) -> bool:
-        """Another batch would not wait for long."""
+        """Whether another batch would not wait for long."""
         return not self._suspects and len(self._running) < _AHEAD * self.jobs
 
     @property
     def busy(self) -> bool:
-        """There is a batch whose reports have not come yet."""
+        """Whether there is a batch whose reports have not come yet."""
         return bool(self._running or self._suspects)
 
     def submit(self, work: Work, batch: Batch) -> None:
@@ -144,7 +146,7 @@ class Workers:
         return reports
 
     def _broke(self, batches: list[Batch]) -> None:
-        """A worker has died; whose batch it was nobody knows, so each is run again alone."""
+        """A worker has died. It is not known which batch it had, so each is run again alone."""
         if not self._own:
             raise ConcurrencyError("the executor broke: its workers, or who hands out their work, have gone")
         if self._suspects and batches == [self._suspects[0]]:
@@ -161,6 +163,7 @@ class Workers:
         """Start nothing more; gives what is done and what comes of batches that run already."""
         self._suspects.clear()
         for future in list(self._running):
+            # What has not begun is not made; what runs already counts, if it comes in time.
             future.cancel()
         until = time.monotonic() + _PATIENCE
         for future, batch in list(self._running.items()):

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from sugarbush.concurrency.core import ConcurrencyError, Observer, Sights, Task
 
 NUMBER_BITS = 16
+"""Of the numbers by which the runtime chooses without asking; recorded seeds replay by them."""
 _LONGEST_ROUND = 256
 
 Part = tuple[int, ...]
@@ -49,11 +50,11 @@ class Strategy(Protocol):
 
     @property
     def name(self) -> str:
-        """Under which it is asked for; a portfolio has that of the member whose turn it is."""
+        """The name by which it is asked for; a portfolio has that of the member whose turn it is."""
 
     @property
     def numbers(self) -> Iterator[int] | None:
-        """See the class."""
+        """The stream of numbers by which the runtime chooses without asking, as the class says; None to be asked."""
 
     lease: int
 
@@ -61,7 +62,7 @@ class Strategy(Protocol):
         """Execution number `execution` (from 0) starts."""
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
-        """Who goes on? `runnable` has at least two tasks, by number.
+        """Who goes on? `runnable` has at least two tasks, by number (at least one, if the strategy is `Thorough`).
 
         `current` is the task that has just announced an operation; None if it cannot go on. `step` counts the
         operations announced so far, `forced` those among them at which only one task could run.
@@ -80,11 +81,11 @@ class Search(Strategy, Protocol):
 
     @property
     def left(self) -> bool:
-        """There is another execution; read after `end`, or after an execution that was `Pruned`."""
+        """Whether there is another execution; read after `end`, or after an execution that was `Pruned`."""
 
     @property
     def bound(self) -> int | None:
-        """At most so many preemptions, or delays, are made in one execution; None: no bound."""
+        """How many preemptions, or delays, an execution has at most; None if there is no bound."""
 
     @property
     def cut(self) -> int:
@@ -99,7 +100,7 @@ class Thorough(Search, Protocol):
     """
 
     thorough: bool
-    """True."""
+    """Always True. A protocol is known by its attributes, and a thorough search has no method that others lack."""
 
 
 @runtime_checkable
@@ -119,7 +120,7 @@ class Seeing(Reducing, Protocol):
     """A search that reduces, and knows of the checks that say what they look at (`Observer.sight`)."""
 
     def look_with(self, sights: Sights) -> None:
-        """The execution that has begun is looked at so; called after `begin`."""
+        """Take in what the observers of the execution that has begun look at; called after `begin`."""
 
     def made(self, obj: object) -> None:
         """The task that runs has made an object of a slab cache."""
@@ -134,10 +135,10 @@ class Watchful(Thorough, Protocol):
     """A thorough search that tells looks in vain from what belongs to a trace."""
 
     def idles(self, changes: int, *, over: bool) -> None:
-        """Nobody can go on but tasks that spin, and these look again although nothing has changed.
+        """Only tasks that spin can go on, and these look again although nothing has changed.
 
-        `changes` counts what operations have changed so far. With `over` they have looked enough: the execution ends in
-        a livelock. What they did since `changes` was as now is no part of the trace.
+        `changes` counts what operations have changed so far. With `over` they have looked enough: the execution ends
+        in a livelock. What they did since `changes` was as now is no part of the trace.
         """
 
 
@@ -167,8 +168,8 @@ class Learning(Strategy, Protocol):
     """A strategy whose choices depend on earlier executions; these count in rounds.
 
     An execution depends on the seed, its number, and on what the rounds before its own taught. So the executions of
-    one round may be made in any order, and by several processes. Whoever runs them has the strategy learn where a round
-    starts (`starts_round`), before `begin`.
+    one round may be made in any order, and by several processes. The search that runs them has the strategy learn
+    where a round starts (`starts_round`), before `begin`.
     """
 
     knows: Any
@@ -186,12 +187,20 @@ class Learning(Strategy, Protocol):
 
 
 def starts_round(execution: int) -> bool:
-    """Whether a round starts with this execution: rounds double, from 1 execution to 256."""
+    """Whether a round starts with this execution: rounds double, from 1 execution to 256.
+
+    >>> [execution for execution in range(600) if starts_round(execution)]
+    [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
+    """
     return execution & (execution - 1) == 0 if execution < _LONGEST_ROUND else execution % _LONGEST_ROUND == 0
 
 
 def end_of_round(execution: int) -> int:
-    """The execution that starts the next round."""
+    """The execution that starts the round after that of `execution`.
+
+    >>> end_of_round(5), end_of_round(300)
+    (8, 512)
+    """
     if execution < _LONGEST_ROUND:
         return int(1 << execution.bit_length())
     return (execution // _LONGEST_ROUND + 1) * _LONGEST_ROUND

@@ -5,30 +5,53 @@ operations dependent, so backtrack points are added where blocks begin, too. Her
 execution goes on, as in Abdulla et al., "Source Sets", JACM 64(4), 2017, algorithm 1, and sleep respects what a switch
 costs. There are no wakeup trees: what they are told to do first may cost more than the bound has left.
 
-A *place* is a choice of who goes on. It is *free* if a switch costs nothing there: the task that ran has ended, has to
+A *point* is a choice of who goes on. It is *free* if a switch costs nothing there: the task that ran has ended, has to
 wait, or offers its CPU (`can_be_preempted`). A *block* is what one task does between two switches; where it offers its
 CPU a new one begins.
 
-1. First, whoever ran goes on; else the task of lowest number that is awake.
-2. Before an event e of task t is made, the places of the events of others that it depends on, and that are not ordered
-   before it by another one, become *racy*, and so do the places where their blocks began (back over places where the
+1. First, the task that ran goes on; else the task of lowest number that is awake.
+2. Before an event e of task t is made, the points of the events of others that it depends on, and that are not ordered
+   before it by another one, become *racy*, and so do the points where their blocks began (back over points where the
    task offered its CPU). If e may have to wait, *all* events that it depends on count that are not ordered before t's
    last event, those before a release among them: that the lock is free at the release does not mean that it could not
-   have been taken before. If e begins a block and has found any, the place where t's block before began is racy, too.
-   The same for each task that waits in the end, and the place where a failure came is racy.
-3. Going back, each task that can go on and is awake is tried at a racy place; where that costs, within the bound only.
+   have been taken before. If e begins a block and has found any, the point where t's block before began is racy, too.
+   The same for each task that waits in the end, and the point where a failure came is racy.
+3. Going back, each task that can go on and is awake is tried at a racy point; where that costs, within the bound only.
    What is forbidden so is counted (`cut`): with 0 no schedule was left out for its preemptions.
 4. A task that was preempted before an operation a *sleeps* until an event is made that depends on a, or until the task
-   that runs has to wait by an operation that depends on a. Where nobody is awake nothing new can come.
+   that runs has to wait by an operation that depends on a. Where no task is awake nothing new can come.
 5. All values of a data choice are tried.
+
+Example: ``x = 1; y = 1`` beside ``y = 2`` has two traces, and both have a schedule without a preemption:
+
+>>> from sugarbush.concurrency import spawn
+>>> from sugarbush.concurrency.lowlevel import Access, Operation, Simulated, step
+>>> write = Operation("write", Access.WRITE_ONCE, local=True)
+>>> def program():
+...     spawn(lambda: (step(write, "x"), step(write, "y")), name="p")
+...     spawn(step, write, "y", name="q")
+>>> search = BoundedDPOR(0)
+>>> def execute():
+...     Simulated(search).run(program)
+...     made = zip(search._trace.who, search._trace.objs)
+...     return ", ".join(f"{' pq'[task]} {on}" for task, on in made if on in ("x", "y"))
+>>> execute()
+'p x, p y, q y'
+
+The writes of y race, so the point of p's is racy, and so is that where p's block began (rule 2). A switch at the first
+one costs a preemption, which is forbidden and counted; at the other one, where task 0 has just ended, it is free:
+
+>>> execute()
+'q y, p x, p y'
+>>> search.left, search.traces, search.cut
+(False, 2, 2)
 
 Why no outcome within the bound is lost (docs/exploration.md has it in full). A preemption before a can be put off
 behind the next event e of others if a and e are independent: the trace is the same, no switch is added, and none that
-was free comes to cost, since a wakes nobody there. So for a whole block. If they are dependent, "a, then what led to e"
-costs no more, its trace is made below the turn a by induction, and there (a, e) is a pair of step 2. Sleep (4) is the
-first half of that. Plain sleep sets would be wrong here: of ``x = 1; y = 1`` beside ``y = 2`` both traces have a
-schedule without a preemption, ``y = 2`` first or last; with the first task put to sleep after it was tried, the second
-one is reached by ``x = 1, y = 2, y = 1`` only, which costs one.
+was free comes to cost, since a wakes no task there. So for a whole block. If they are dependent, "a, then what led to
+e" costs no more, its trace is made below the turn a by induction, and there (a, e) is a pair of rule 2. Sleep (4) is
+the first half of that. Plain sleep sets would be wrong here: with p put to sleep once it was tried first, the second
+trace of the example is reached by ``x = 1, y = 2, y = 1`` only, which costs one.
 
 Executions of one trace may be made more than once: their schedules differ in cost. `traces` counts the traces.
 """
@@ -49,10 +72,11 @@ from sugarbush.concurrency.strategies.trace import Edges
 
 
 @dataclass(slots=True, eq=False)
-class _Place:
+class _SwitchPoint:
     """A choice of who goes on, what was tried there, and whether another way can matter.
 
-    `current` is who ran and can go on, `spent` what the schedule has cost so far, `asleep` who need not be tried.
+    `current` is the task that ran and can go on, `spent` what the schedule has cost so far, `asleep` the tasks that
+    need not be tried.
     """
 
     enabled: tuple[int, ...]
@@ -63,17 +87,18 @@ class _Place:
     turn: int = -1
     tried: list[int] = field(default_factory=list)
     racy: bool = False
+    """Other tasks are to be tried here, too."""
     edges: Edges | None = None
     """Of the event of this turn; None if it was not made yet."""
-    block: _Place | None = None
-    """Where the block of this turn begins: this place, or an earlier one."""
-    before: _Place | None = None
+    block: _SwitchPoint | None = None
+    """Where the block of this turn begins: this point, or an earlier one."""
+    before: _SwitchPoint | None = None
     """If it begins a block: where the block of the same task before that began."""
-    joined: _Place | None = None
-    """If this place begins a block of the task that has run before it, too: where its block before began."""
+    joined: _SwitchPoint | None = None
+    """If the task that has run goes on here all the same, in a new block: where its block before began."""
 
     def mark(self) -> None:
-        """Another way may matter here, and where the block began: the task may have to come first as a whole.
+        """Have other ways tried here and where the block of this turn began: it may have to come first as a whole.
 
         Also right after the start of a task. It looks as if a switch before the start did as well, at less cost. But a
         start comes before or after whatever may touch anything, and what the others do then may be that.
@@ -86,8 +111,8 @@ class _Place:
 
 
 @dataclass(slots=True)
-class _Datum:
-    """A data choice: `value` of `ways` is made."""
+class _ValueChoice:
+    """A data choice: `value` is made now, one of `ways`."""
 
     ways: int
     value: int = 0
@@ -96,7 +121,7 @@ class _Datum:
 class BoundedDPOR:
     """Makes, of each trace that has a schedule with at most `bound` preemptions, one such schedule or a few.
 
-    `left` says whether there is another execution; `cut` counts the racy places at which the bound forbade to try
+    `left` says whether there is another execution; `cut` counts the racy points at which the bound forbade to try
     another task, `spent` the preemptions of the last execution, and `traces` how many traces were completed.
     """
 
@@ -118,7 +143,7 @@ class BoundedDPOR:
         self._seen: set[int] = set()
         self._sum = 0
         """Of a hash of each trace: it does not depend on the order in which they came."""
-        self._path: list[_Place | _Datum] = []
+        self._path: list[_SwitchPoint | _ValueChoice] = []
         self.begin(0)
 
     @property
@@ -139,24 +164,24 @@ class BoundedDPOR:
         self._runnable: Sequence[Task] = ()
         self._at = 0
         self._fails = -1
-        """The task whose turn has failed."""
+        """The task whose turn has failed; -1 if none has."""
         self.spent = 0
         self._asleep: frozenset[int] = frozenset()
-        self._made: list[_Place | None] = [None]
-        """The place of each event; that task 0 starts was nobody's choice."""
-        self._began: dict[int, _Place] = {}
+        self._made: list[_SwitchPoint | None] = [None]
+        """The point of each event; that task 0 starts was not chosen."""
+        self._began: dict[int, _SwitchPoint] = {}
         """Where the last block of each task began."""
 
     def look_with(self, sights: Sights) -> None:
-        """See `Seeing.look_with`."""
+        """Count what the checks look at among what depends on each other."""
         self._trace.look_with(sights)
 
     def made(self, obj: object) -> None:
-        """See `Seeing.made`."""
+        """Have a free of `obj` compared with the turns that touch it."""
         self._trace.made(obj)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
-        """The task of this place; it is asked at every operation, also if only one task can go on."""
+        """The task whose turn it is here; the runtime asks at every operation, also if only one task can go on."""
         trace = self._trace
         if not trace.tasks:
             trace.tasks[0] = current_task()
@@ -164,109 +189,111 @@ class BoundedDPOR:
         trace.arrive(runnable)
         enabled = tuple([task.id for task in runnable])
         if self._at < len(self._path):
-            place = self._path[self._at]
-            if not isinstance(place, _Place) or place.enabled != enabled:
+            point = self._path[self._at]
+            if not isinstance(point, _SwitchPoint) or point.enabled != enabled:
                 raise BadSchedule(
                     f"the program is not deterministic: after the same choices the tasks {enabled} can go on now"
                 )
-            assert place.spent == self.spent
-            self._asleep = place.asleep
+            assert point.spent == self.spent, "the same choices cost the same"
+            self._asleep = point.asleep
         else:
-            place = self._arrive(enabled, current)
+            point = self._arrive(enabled, current)
         self._at += 1
-        self._go(place)
-        return trace.tasks[place.turn]
+        self._go(point)
+        return trace.tasks[point.turn]
 
-    def _arrive(self, enabled: tuple[int, ...], current: Task | None) -> _Place:
-        """A new place, and who goes on first there."""
+    def _arrive(self, enabled: tuple[int, ...], current: Task | None) -> _SwitchPoint:
+        """A new point, with the task that goes on first there."""
         trace = self._trace
         if current is None and self._asleep:
             self._wait(trace.tasks[trace.who[-1]])
-        place = _Place(
+        point = _SwitchPoint(
             enabled,
             None if current is None else current.id,
             not can_be_preempted(current),
             self.spent,
             self._asleep,
         )
+        # Rule 1.
         if current is not None:
-            place.turn = current.id
+            point.turn = current.id
         else:
             awake = [number for number in enabled if number not in self._asleep]
             if not awake:
                 self._look_back()
                 raise Pruned("all that can go on has been tried elsewhere")
-            place.turn = awake[0]
-        assert place.turn not in self._asleep, "who ran has not slept since"
-        place.tried.append(place.turn)
-        self._path.append(place)
-        return place
+            point.turn = awake[0]
+        assert point.turn not in self._asleep, "the task that ran is awake"
+        point.tried.append(point.turn)
+        self._path.append(point)
+        return point
 
     def _wait(self, ran: Task) -> None:
-        """`ran` has to wait, or has ended: who sleeps may be whom it waits for, and its turn is wanted before that."""
+        """`ran`, unless it has ended, has to wait: wake those whose operation its own depends on (rule 4)."""
         if not ran.ended:
             self._asleep = self._undisturbed(ran)
 
-    def _go(self, place: _Place) -> None:
-        """Make the event of the turn: mark what it races with, and see who sleeps."""
+    def _go(self, point: _SwitchPoint) -> None:
+        """Make the event of the turn: mark what it races with, and see who stays asleep."""
         trace = self._trace
-        chosen = trace.tasks[place.turn]
-        edges = place.edges
+        chosen = trace.tasks[point.turn]
+        edges = point.edges
         if edges is None:
-            edges = place.edges = trace.edges(chosen)
-            self._begin_block(place, edges)
+            edges = point.edges = trace.edges(chosen)
+            self._begin_block(point, edges)
             self._mark(edges)
-        if place.block is place:
-            self._began[place.turn] = place
-        if place.current not in (None, place.turn) and not place.free:
+        if point.block is point:
+            self._began[point.turn] = point
+        if point.current not in (None, point.turn) and not point.free:
             self.spent += 1
-            self._asleep |= {place.current}
+            self._asleep |= {point.current}
         if self._asleep:
             self._asleep = self._undisturbed(chosen)
         trace.make(chosen, edges)
-        self._made.append(place)
-        assert self.spent <= self._most
+        self._made.append(point)
+        assert self.spent <= self._most, "a way that costs is taken within the bound only"
 
-    def _begin_block(self, place: _Place, edges: Edges) -> None:
-        """Say to which block the turn of `place` belongs."""
+    def _begin_block(self, point: _SwitchPoint, edges: Edges) -> None:
+        """Say to which block the turn of `point` belongs."""
         last = self._made[-1]
-        if last is not None and last.turn == place.turn:
-            if not place.free:
-                place.block, place.joined = last.block, None
+        if last is not None and last.turn == point.turn:
+            if not point.free:
+                point.block, point.joined = last.block, None
                 return
-            # It offers its CPU, or it has waited and nobody has come between: the others could have, at no cost.
-            place.block, place.joined = place, last.block
+            # It offers its CPU, or has waited while no other task came between: the others could have, at no cost.
+            point.block, point.joined = point, last.block
             return
-        place.block, place.joined = place, None
-        place.before = self._began.get(place.turn)
-        self._mark_block_before(place.turn, edges)
+        point.block, point.joined = point, None
+        point.before = self._began.get(point.turn)
+        self._mark_block_before(point.turn, edges)
 
     def _mark_block_before(self, task: int, edges: Edges) -> None:
-        """The task goes on, or waits to the end, after others have come between: its block before may belong later."""
+        """Mark where the block before of `task` began: others came between, and that block may belong after them."""
         if edges.dependent and task in self._began:
             self._began[task].mark()
 
     def _mark(self, edges: Edges) -> None:
+        # Rule 2: not `edges.direct` only, since of an operation that may have to wait all count.
         for number in edges.dependent:
-            place = self._made[number]
-            if place is not None:
-                place.mark()
+            point = self._made[number]
+            if point is not None:
+                point.mark()
 
-    def _mark_frees(self, last: _Place) -> None:
-        """The last turn has failed: it may have touched what was freed, which no event before has told of."""
+    def _mark_frees(self, last: _SwitchPoint) -> None:
+        """The last turn has failed: perhaps it touched what was freed, as no event before it has told."""
         trace = self._trace
         frees = [
             number for number, op in enumerate(trace.ops) if op is FREE and trace.who[number] != last.turn
         ]
         for number in frees:
-            place = self._made[number]
-            if place is not None:
-                place.mark()
+            point = self._made[number]
+            if point is not None:
+                point.mark()
         if frees and last.before is not None:
             last.before.mark()
 
     def _undisturbed(self, by: Task) -> frozenset[int]:
-        """Those that sleep, and whose next operation does not depend on that of `by`, which may be one of them."""
+        """Those that stay asleep when `by` goes on: another task, whose operation does not depend on its."""
         trace = self._trace
         return frozenset(
             [number for number in self._asleep if number != by.id and not trace.meet(trace.tasks[number], by)]
@@ -275,11 +302,11 @@ class BoundedDPOR:
     def data(self, n: int, label: str) -> int:  # noqa: ARG002
         """The value that is tried; 0 first."""
         if self._at == len(self._path):
-            self._path.append(_Datum(n))
+            self._path.append(_ValueChoice(n))
         datum = self._path[self._at]
-        if not isinstance(datum, _Datum) or datum.ways != n:
+        if not isinstance(datum, _ValueChoice) or datum.ways != n:
             raise BadSchedule(
-                "the program is not deterministic: after the same choices it makes another one now"
+                "the program is not deterministic: after the same choices it makes another choice now"
             )
         self._at += 1
         self._trace.chose(datum.value)
@@ -288,14 +315,15 @@ class BoundedDPOR:
     def end(self, steps: int, forced: int) -> None:  # noqa: ARG002
         """Count the trace, and go back. If there is still a task that could go on, the last turn was a failure."""
         if self._at != len(self._path):
-            raise BadSchedule("the program is not deterministic: after the same choices it ended now")
+            raise BadSchedule("the program is not deterministic: after the same choices it ends earlier now")
         signature = self._trace.signature
+        # Two traces of one signature would be counted as one; the search itself does not go by signatures.
         if signature not in self._seen:
             self._seen.add(signature)
             self._sum += int.from_bytes(sha256(str(signature).encode()).digest())
         last = self._made[-1]
         if self._runnable and last is not None:
-            # What the others would have done is not known: each is tried before the turn that failed.
+            # A failure hides what the others would have done, so each is tried before the turn that failed.
             last.mark()
             self._mark_frees(last)
             self._fails = last.turn
@@ -304,11 +332,12 @@ class BoundedDPOR:
     # -- what to try next -----------------------------------------------------------------------------------------
 
     def _look_back(self) -> None:
-        """Nothing more comes: have who waits to the end tried earlier; go back to the last place with a way left."""
+        """The execution is over: compare what waits to the end, too, and go back to the last point with a way left."""
         trace = self._trace
+        assert len(self._made) == len(trace.who), "each event is the turn of a point"
         for task in trace.tasks.values():
-            # After a failure those, too, that could go on: they would have come next, and what they would have done
-            # first may have to come before what is long past, as the lock that the failing task has just given back.
+            # After a failure also those that could go on: what each would have done next may have to come before what
+            # is long past, as the lock that the failing task has just given back.
             comes = task in self._runnable and (self._fails < 0 or task.id == self._fails)
             if not task.ended and task.op is not None and not comes:
                 edges = trace.edges(task)
@@ -319,11 +348,12 @@ class BoundedDPOR:
             path.pop()
         self.left = bool(path)
 
-    def _turn(self, last: _Place | _Datum) -> bool:
-        """Take the next way at the last place of the path, if there is one."""
-        if isinstance(last, _Datum):
+    def _turn(self, last: _SwitchPoint | _ValueChoice) -> bool:
+        """Take the next way at the last point of the path, if there is one."""
+        if isinstance(last, _ValueChoice):
             last.value += 1
             return last.value < last.ways
+        # Rule 3.
         if not last.racy:
             return False
         ways = [number for number in last.enabled if number not in last.tried and number not in last.asleep]
@@ -344,11 +374,11 @@ class RisingDPOR(Rising[BoundedDPOR]):
     thorough = True
 
     def look_with(self, sights: Sights) -> None:
-        """See `Seeing.look_with`."""
+        """Count what the checks look at, under the bound of now."""
         self._inner.look_with(sights)
 
     def made(self, obj: object) -> None:
-        """See `Seeing.made`."""
+        """Have a free of `obj` compared with the turns that touch it, under the bound of now."""
         self._inner.made(obj)
 
     @property
@@ -358,5 +388,5 @@ class RisingDPOR(Rising[BoundedDPOR]):
 
     @property
     def digest(self) -> str:
-        """See `BoundedDPOR.digest`, within the bound of now."""
+        """A hash of the set of the traces that were completed within the bound of now."""
         return self._inner.digest

@@ -36,7 +36,7 @@ class Check:
         self._inner.begin(execution // 2)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
-        """As the inner strategy; who can go on is noted."""
+        """As the inner strategy; which tasks could go on is noted."""
         self._heard.can_go_on(runnable)
         return self._inner.choose(runnable, current, step, forced)
 

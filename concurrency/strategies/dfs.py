@@ -57,7 +57,7 @@ class DepthFirst:
         self.enter(self.root)
 
     def enter(self, part: Part) -> None:
-        """See `Divisible.enter`: a part is which way was taken at the first so many points."""
+        """Search `part` only: which way was taken at the first so many points, as numbers of ways."""
         self._part = part
         self._points: list[_Point] = []
         self._at = 0
@@ -68,12 +68,14 @@ class DepthFirst:
         self._at = self.spent = 0
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
-        """The next way at this point: the current task first, then the others by number."""
+        """The task of the way that is tried at this point: the current task first, then the others by number."""
         tasks = {task.id: task for task in runnable}
         ways = self._order(tuple(tasks), None if current is None else current.id)
         costly = self._is_costly(current)
         if costly and self.bound is not None:
             within = self._within(ways, self.bound - self.spent)
+            # Each point is counted once, where it is come to first: not where it is repeated, nor where it is one
+            # of the points that a part begins with, which the process that made the part has counted.
             is_new = len(self._part) <= self._at == len(self._points)
             self.cut += is_new and len(within) < len(ways)
             ways = within
@@ -105,7 +107,7 @@ class DepthFirst:
         return self._way(tuple(range(n)), False)
 
     def _way(self, ways: tuple[int, ...], costly: bool) -> int:
-        """Which way is taken."""
+        """The number of the way that is taken at this point, which is new or was come to before."""
         number = self._at
         if number == len(self._points):
             self._points.append(_Point(ways, costly, self._part[number] if number < len(self._part) else 0))
@@ -125,6 +127,7 @@ class DepthFirst:
             raise BadSchedule(
                 f"the program is not deterministic: after the same {self._at} choices it ended, but went on before"
             )
+        # Not behind the points of the part: what is left there is in other parts.
         while len(points) > fixed and points[-1].at + 1 == len(points[-1].ways):
             points.pop()
         self.left = len(points) > fixed
@@ -132,9 +135,11 @@ class DepthFirst:
             points[-1].at += 1
 
     def rest(self) -> list[Part]:
-        """See `Divisible.rest`."""
+        """The parts that make up what is left of this one: below each point of the path, each way not taken yet."""
         if not self.left:
             return []
+        # `end` has moved the last point on to a way that is not made yet, so that one counts; of the others the way
+        # of now is being searched.
         points = self._points
         taken = tuple(point.at for point in points)
         last = len(points) - 1
@@ -143,10 +148,11 @@ class DepthFirst:
             for number in range(last, len(self._part) - 1, -1)
             for way in range(taken[number] + (number < last), len(points[number].ways))
         ]
+        # Nothing of the part was made yet.
         return parts or [self._part]
 
     def after(self, part: Part, cut: int) -> Part | None:  # noqa: ARG002
-        """See `Divisible.after`: the root is all there is."""
+        """None: the bound stays, so the root is all there is."""
         return None
 
 
@@ -162,12 +168,14 @@ class DelayBounded(DepthFirst):
         self._last = 0
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
-        """The current task first, then the others round by number from it, or from the one chosen last."""
+        """The current task first, then the others round by number from it, or from the task chosen last."""
         chosen = super().choose(runnable, current, step, forced)
         self._last = chosen.id
         return chosen
 
     def _order(self, tasks: tuple[int, ...], current: int | None) -> tuple[int, ...]:
+        # Round by number, from the task that ran: to pass over the first so many of these is as many delays, so that
+        # way number n costs n (`_cost`).
         start = self._last + 1 if current is None else current
         return (*[one for one in tasks if one >= start], *[one for one in tasks if one < start])
 
@@ -203,12 +211,14 @@ class Rising(Generic[B]):
 
     def __init__(self, make: Callable[[int], B], most: int | None = None) -> None:
         if most is not None:
+            # Refuses what is no bound now, not in the middle of the search.
             make(most)
         self._make = make
         self._most = most
         self.repeated = 0
         self.completed: int | None = None
         self._goes_on = True
+        """Not within one part: which bound comes next is decided where all parts are known (`after`)."""
         self._inner = make(0)
         self.name = f"i{self._inner.name}"
 
@@ -224,12 +234,12 @@ class Rising(Generic[B]):
 
     @property
     def left(self) -> bool:
-        """See `Search.left`."""
+        """Whether there is another execution, under the bound of now or under a larger one."""
         return self._inner.left or self._following is not None
 
     @property
     def _following(self) -> int | None:
-        """The bound to go on to once that of now is done."""
+        """The bound to go on with once that of now is done; None if that was the last."""
         return self._next(self._inner.bound or 0, self._inner.cut) if self._goes_on else None
 
     def _next(self, bound: int, cut: int) -> int | None:
@@ -243,18 +253,19 @@ class Rising(Generic[B]):
         self._inner.begin(execution)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
-        """See `Strategy.choose`."""
+        """Who goes on under the bound of now."""
         return self._inner.choose(runnable, current, step, forced)
 
     def data(self, n: int, label: str) -> int:
-        """See `Strategy.data`."""
+        """The value that is tried under the bound of now."""
         return self._inner.data(n, label)
 
     def end(self, steps: int, forced: int) -> None:
-        """Count, where all was seen within the bound of now."""
+        """Count the execution, and note where all within the bound of now was seen."""
         inner = self._inner
         inner.end(steps, forced)
         bound = inner.bound or 0
+        # What cost less was made under a smaller bound already.
         self.repeated += inner.spent < bound
         if not inner.left and self._goes_on:
             self.completed = bound
@@ -266,16 +277,16 @@ class Iterative(Rising[DepthFirst]):
     root: Part = (0,)
 
     def enter(self, part: Part) -> None:
-        """See `Divisible.enter`."""
+        """Search `part` only, all of which is under one bound: its first number."""
         self._inner = self._make(part[0])
         self._inner.enter(part[1:])
         self._goes_on = False
 
     def rest(self) -> list[Part]:
-        """See `Divisible.rest`."""
+        """What is left under the bound of now; each part begins with that bound."""
         return [(self._inner.bound or 0, *part) for part in self._inner.rest()]
 
     def after(self, part: Part, cut: int) -> Part | None:
-        """See `Divisible.after`."""
+        """The root under the next larger bound, if that of `part` cut something and was not the last."""
         following = self._next(part[0], cut)
         return None if following is None else (following,)

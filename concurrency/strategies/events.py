@@ -1,6 +1,6 @@
-"""The events of an execution as the bounded reduced search asks for them: what depends on what, by whatever tells.
+"""The events of an execution as the bounded reduced search asks for them: which of them depend on each other, and why.
 
-Beside the dependence relation there are three more: the places that operations say themselves that they touch
+Beside the dependence relation there are three more reasons: the places that operations say themselves that they touch
 (`Operation.touches`), what checks look at (`concurrency.core.sight`), and the turns that have touched what is freed
 (`concurrency.checks.touching`).
 """
@@ -25,6 +25,7 @@ from sugarbush.concurrency.memory import FREE, SlabDomain
 from sugarbush.concurrency.strategies.trace import Edges, Trace
 
 _BITS = (1 << 61) - 1
+"""A signature has as many bits as Python's hash of a number, so a sum of them is one, too."""
 _NONE: dict[Operation, int] = {}
 _NOWHERE: dict[tuple[str | None, bool], int] = {}
 
@@ -56,15 +57,19 @@ class Events(Trace):
         """The objects of these places: an id is one's own only as long as there is the object."""
 
     def look_with(self, sights: Sights) -> None:
-        """What the checks see."""
+        """Keep the order of what the checks of this execution see: `sights` says what that is."""
         self.sights = sights
         self._by_kind = [0] * sights.bits
 
     def made(self, obj: object) -> None:
-        """An object of a slab cache is new. If it is known who touches it, freeing it is compared with these turns."""
+        """Have a new object of a slab cache tell when it is touched, so that freeing it depends on these turns only.
+
+        Where that is not possible, or such touches fail nothing, freeing it depends on everything, as its footprint
+        says.
+        """
         entry = domain(SlabDomain).alive.get(id(obj))
-        # Where nobody looks for such touches they fail nothing, and nobody would know of those that come after the
-        # free.
+        # Without the check, a touch after the free fails nothing. Then nothing would show that the free has to be
+        # compared with it, for what had touched the object before is all that is known when it is freed.
         if (
             entry is not None
             and entry[1].frees_for_all
@@ -80,14 +85,16 @@ class Events(Trace):
             self._told[id(obj)] |= 1 << (len(self.who) - 1)
 
     def places_of(self, task: Task) -> Sequence[Place] | None:
-        """What the next operation of `task` touches, if that is known: it says so, or frees what tells of touches."""
+        """What the next operation of `task` touches, as it says itself, or, of a free, as the object tells; None:
+        unknown.
+        """
         op = task.op
         if op is FREE and id(task.obj) in self._told:
             return ((task.obj, None, True),)
         if op is None or op.touches is None:
             return None
-        # As in an effect, nothing that it looks at is an operation; what was freed meanwhile is the business of those
-        # only that touch it.
+        # As in an effect, nothing that it looks at is an operation. It may look at what was freed meanwhile without
+        # that being a failure: the operation itself will touch it, and fail.
         rt, active.runtime = active.runtime, None
         try:
             places = op.touches(task.obj, task, task.arg)
@@ -118,7 +125,7 @@ class Events(Trace):
         return sure, self._near(op, obj)
 
     def _at(self, obj: object, field: str | None, changes: bool) -> int:
-        """The events that say that they touch this place, where the order matters."""
+        """The events that say they touch this place and whose order with an access to it matters."""
         found = 0
         for (other, alters), events in self._placed.get(id(obj), _NOWHERE).items():
             if (changes or alters) and (field is None or other is None or field == other):
@@ -133,7 +140,7 @@ class Events(Trace):
         if sights.bits and sights.kinds(op, obj) & sights.sees(sights.kinds(other, on)):
             return True
         if op is FREE or other is FREE:
-            # Which turns to come touch the object is not known yet.
+            # Which turns to come will touch the object is not known, and one of these may be among them.
             return True
         places, others = self.places_of(one), self.places_of(two)
         if places is None and others is None:
@@ -155,7 +162,7 @@ class Events(Trace):
         return any(here is obj and meet(field, changes, op, footprint) for here, field, changes in places)
 
     def make(self, task: Task, edges: Edges) -> None:
-        """`task` goes on."""
+        """`task` makes the next event, of which `edges` has said what comes before it."""
         if self.sights.bits:
             # By what it is before it takes effect, which is what `edges` has asked.
             kinds, bit = self.sights.kinds(*self.next_of(task)), 0
@@ -172,6 +179,7 @@ class Events(Trace):
         own = self._of[task.id]
         hashes = self._hashes
         # Numbers only: the hash of a string is another one in each process.
+        # By what comes directly before: all else that is ordered before is in the hashes of these.
         made = hash(
             (
                 task.id,
@@ -185,13 +193,13 @@ class Events(Trace):
         self.go(task, edges.before, placed=places is not None)
 
     def chose(self, value: int) -> None:
-        """The last event has made a data choice."""
+        """The last event has made a data choice: other values are other traces."""
         self._hashes[-1] = made = hash((self._hashes[-1], value))
         self.signature = (self.signature + made) & _BITS
 
 
 def meet(field: str | None, changes: bool, op: Operation, footprint: Footprint) -> bool:
-    """Whether a place of an object and an operation on that object, which stays in its own place, meet."""
+    """Whether an access to a place of an object meets an operation on that object, which stays in its own place."""
     if footprint is Footprint.NOTHING or not (changes or footprint is not Footprint.READ):
         return False
     return field is None or op.place is None or field == op.place

@@ -59,7 +59,7 @@ class _Heard(Observer):
         self.reset(())
 
     def reset(self, plan: Stretches) -> None:
-        """A new execution starts."""
+        """A new execution starts, which follows `plan` as far as that fits."""
         self.plan = plan
         self._at = 0
         self._left = plan[0][1] if plan else 0
@@ -68,17 +68,18 @@ class _Heard(Observer):
         self._last: dict[tuple[int, str | None], tuple[Done, bool]] = {}
         self._times: dict[tuple[int, int, str | None], int] = {}
         self._kept: list[object] = []
+        """The objects of the places: an id is one's own only as long as there is the object."""
 
     def begin(self, runtime: Runtime) -> None:
-        """See `Observer.begin`."""
+        """POS listens, too: it makes the choices wherever the plan says nothing."""
         self._beside.begin(runtime)
 
     def spawned(self, parent: Task | None, task: Task) -> None:
-        """See `Observer.spawned`."""
+        """Tell POS, which draws a priority for the task."""
         self._beside.spawned(parent, task)
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.announced`."""
+        """Tell POS, count the operation in the stretches, and follow the plan by it."""
         self._beside.announced(task, op, obj)
         number = task.id
         stretches = self.stretches
@@ -90,7 +91,7 @@ class _Heard(Observer):
             self._left -= 1
 
     def wanted(self, runnable: Sequence[Task]) -> Task | None:
-        """Whom the plan has go on; None where it has ended."""
+        """The task that the plan has go on, if it can; None where the plan has ended."""
         plan = self.plan
         while self._at < len(plan):
             if self._left > 0:
@@ -103,11 +104,12 @@ class _Heard(Observer):
         return None
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.accessed`."""
+        """Note the pair that this operation makes with the last one on its place."""
         if isinstance(obj, Task):
             return
         place = (id(obj), op.field)
         been = (task.id, *place)
+        # By the power of two: a loop that goes round once more shows nothing new.
         times = self._times[been] = self._times.get(been, 0) + 1
         reads = op.access in _READS
         now = (task.id, op.name, label(obj), op.field, times.bit_length())
@@ -119,7 +121,7 @@ class _Heard(Observer):
         self._last[place] = (now, reads)
 
     def performed(self, task: Task, op: Operation, obj: object, arg: object, result: object) -> None:  # noqa: ARG002
-        """See `Observer.performed`."""
+        """An operation with an effect makes pairs as an access does."""
         self.accessed(task, op, obj)
 
 
@@ -168,16 +170,16 @@ class Feedback:
 
     @property
     def teaches(self) -> Any:
-        """See `Learning`."""
+        """A lesson is one execution."""
         return Lesson
 
     def lessons(self) -> list[Lesson]:
-        """See `Learning`."""
+        """The executions since the last call, with those of their pairs that were new then."""
         lessons, self._lessons = self._lessons, []
         return lessons
 
     def learn(self, lessons: list[Lesson]) -> None:
-        """See `Learning`."""
+        """Take over each schedule that shows a pair which those before it have not shown."""
         corpus = self.knows
         for lesson in lessons:
             if not corpus.seen.issuperset(lesson.pairs):
@@ -199,6 +201,7 @@ class Feedback:
         before, after = plan[:at], plan[at + 1 :]
         first = 1 + self._below(length)
         some = 1 << self._below(_LONGEST + 1)
+        # Leave the schedule here, preempt the task, or move the preemption at the end of the stretch.
         what = self._below(3)
         if what == 0:
             return (*before, (task, first))

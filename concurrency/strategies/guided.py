@@ -65,6 +65,8 @@ class Guided:
         """The current task within its stretch, else the task of the next stretch that fits."""
         self._catch_up()
         if current is not None and step < self._until:
+            # The runtime does not ask within the stretch, and also goes on with another task without asking where
+            # only that one can: `_catch_up` sees that at the next question.
             self.lease = self._until - step
             return current
         plan = self.plan
@@ -84,7 +86,7 @@ class Guided:
         return runnable[0]
 
     def _catch_up(self) -> None:
-        """Tasks went on without being asked for, since no other could: pass over what the plan says of that."""
+        """Pass over what the plan says of tasks that went on without a choice, since no other could."""
         who, when = self.runtime.trail
         for number in range(self._seen, len(who)):
             self._until = _FOR_EVER
@@ -120,13 +122,13 @@ class Noted:
         self._left: set[int] = set()
 
     def begin(self, execution: int) -> None:
-        """See `Strategy.begin`."""
+        """Begin in the other strategy; no switch is noted yet."""
         self.inner.begin(execution)
         self.preemptions = 0
         self._left = set()
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
-        """See `Strategy.choose`."""
+        """As the other strategy; note where it leaves a task that could have gone on."""
         chosen = self.inner.choose(runnable, current, step, forced)
         self.lease = self.inner.lease
         if current is not None and chosen is not current:
@@ -135,15 +137,16 @@ class Noted:
         return chosen
 
     def data(self, n: int, label: str) -> int:
-        """See `Strategy.data`."""
+        """As the other strategy."""
         return self.inner.data(n, label)
 
     def end(self, steps: int, forced: int) -> None:
-        """See `Strategy.end`."""
+        """As the other strategy; what was noted stays until the next execution."""
         self.inner.end(steps, forced)
 
     def plan(self, who: Sequence[Task], when: Sequence[int]) -> Plan:
         """The plan that leads to the last execution again, whose trail this is."""
+        # A stretch that its task could have gone on after is given a length: only these are left early.
         ends = [*when[1:], 0]
         return tuple(
             Stretch(task.id, end - start if end in self._left else None)

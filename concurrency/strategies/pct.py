@@ -17,12 +17,13 @@ from sugarbush.concurrency.core import MANY, Task, task_number
 from sugarbush.concurrency.strategies.base import seeded
 
 _FIRST_GUESS = 128
+"""Switch points of the first execution, before any was counted. What PCT promises holds from the next round on."""
 _FOR_EVER = 1 << 60
 _LOWEST = float("-inf")
 
 
 DEFAULT_DEPTH = 4
-"""The silent form of the brk bug needs four orderings (medians in docs/seed.md). A search has no bound unless given."""
+"""The silent form of the brk bug needs four orderings (medians in docs/seed.md)."""
 
 
 class PCT:
@@ -55,6 +56,8 @@ class PCT:
         self._priority.clear()
         self._met = 0
         length = self.knows or _FIRST_GUESS
+        # Drawn priorities lie from 0 to 1, so each of these levels is below all of them. Points come at random, so
+        # that which of two lowered tasks is the lower one is random, too.
         below = [-1.0 - level for level in range(self._depth - 1)]
         self._changes = sorted([(1 + int(draw() * length), level) for level in below], reverse=True)
 
@@ -62,12 +65,15 @@ class PCT:
         """The runnable task of the highest priority; at a change point that one is lowered first."""
         now = step - forced
         priority = self._priority
+        # Tasks are numbered as they come, so with many of them only those behind the last one met are looked at.
         start = 0 if len(runnable) < MANY else bisect_left(runnable, self._met, key=task_number)
         for task in runnable[start:] if start else runnable:
             if task not in priority:
                 priority[task] = self._random.random()
                 self._met += task.id == self._met
         chosen = self._highest(runnable)
+        # The task that would go on falls, and not the one that ran last: that one may have to wait by now, and then
+        # the point would be lost and the promise with it.
         changes = self._changes
         while changes and changes[-1][0] <= now:
             priority[chosen] = changes.pop()[1]
@@ -76,7 +82,7 @@ class PCT:
         return chosen
 
     def _highest(self, runnable: Sequence[Task]) -> Task:
-        """As max() with a key, which costs several times as much for the few that there are as a rule."""
+        """The task of the highest priority; as max() with a key, which costs several times as much for a few tasks."""
         priority = self._priority
         if len(runnable) >= MANY:
             return max(runnable, key=priority.__getitem__)
@@ -97,14 +103,14 @@ class PCT:
 
     @property
     def teaches(self) -> Any:
-        """See `Learning`."""
+        """A lesson is a number of switch points."""
         return int
 
     def lessons(self) -> list[int]:
-        """See `Learning`: how long the longest execution was."""
+        """How many switch points the longest execution since the last call had."""
         longest, self._longest = self._longest, 0
         return [longest]
 
     def learn(self, lessons: list[int]) -> None:
-        """See `Learning`."""
+        """Take over the largest number of switch points of a whole round."""
         self.knows = max([self.knows, *lessons])

@@ -17,39 +17,40 @@ _SILENT = Observer()
 
 
 class _Relay(Observer):
-    """Hears for the member whose turn it is."""
+    """Hears what happens for the member whose turn it is."""
 
     def __init__(self) -> None:
         self.to = _SILENT
 
     def begin(self, runtime: Runtime) -> None:
-        """See `Observer.begin`."""
+        """Pass the start of the execution on."""
         self.to.begin(runtime)
 
     def spawned(self, parent: Task | None, task: Task) -> None:
-        """See `Observer.spawned`."""
+        """Pass on that there is another task."""
         self.to.spawned(parent, task)
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.announced`."""
+        """Pass on what a task is about to do."""
         self.to.announced(task, op, obj)
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.accessed`."""
+        """Pass on an operation that had no effect of its own."""
         self.to.accessed(task, op, obj)
 
     def performed(self, task: Task, op: Operation, obj: object, arg: object, result: object) -> None:
-        """See `Observer.performed`."""
+        """Pass on an operation with its result."""
         self.to.performed(task, op, obj, arg, result)
 
     def ended(self, task: Task) -> None:
-        """See `Observer.ended`."""
+        """Pass on that a task has ended."""
         self.to.ended(task)
 
 
 class Portfolio:
     """Gives each of `members` its turn; `name` is that of the one whose turn it is."""
 
+    # None, also if a member has some: the runtime settles once whether it is asked (`Simulated.__init__`).
     numbers: Iterator[int] | None = None
     lease = 1
 
@@ -62,7 +63,7 @@ class Portfolio:
 
     @property
     def name(self) -> str:
-        """Who makes the choices of this execution."""
+        """The name of the member that makes the choices of this execution."""
         return self._turn.name
 
     def begin(self, execution: int) -> None:
@@ -73,22 +74,22 @@ class Portfolio:
         member.begin(execution // count)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
-        """See `Strategy.choose`."""
+        """As the member whose turn it is."""
         chosen = self._turn.choose(runnable, current, step, forced)
         self.lease = self._turn.lease
         return chosen
 
     def data(self, n: int, label: str) -> int:
-        """See `Strategy.data`."""
+        """As the member whose turn it is."""
         return self._turn.data(n, label)
 
     def end(self, steps: int, forced: int) -> None:
-        """See `Strategy.end`."""
+        """The execution of the member whose turn it is has ended."""
         self._turn.end(steps, forced)
 
     @property
     def knows(self) -> list[Any]:
-        """See `Learning`: what each member knows that learns."""
+        """What each member knows that learns."""
         return [member.knows for member in self._learning]
 
     @knows.setter
@@ -98,14 +99,14 @@ class Portfolio:
 
     @property
     def teaches(self) -> Any:
-        """See `Learning`."""
+        """A lesson has one list for each member that learns, of what teaches that member."""
         return GenericAlias(tuple, tuple(GenericAlias(list, (member.teaches,)) for member in self._learning))
 
     def lessons(self) -> list[Any]:
-        """See `Learning`: for each execution, or more than one, what it teaches each member."""
+        """One lesson: what the executions since the last call teach each member."""
         return [[member.lessons() for member in self._learning]]
 
     def learn(self, lessons: list[Any]) -> None:
-        """See `Learning`."""
+        """Have each member learn what a whole round taught it."""
         for number, member in enumerate(self._learning):
             member.learn([lesson for one in lessons for lesson in one[number]])

@@ -29,11 +29,11 @@ class _Pending(Observer):
         self.priority.clear()
 
     def spawned(self, parent: Task | None, task: Task) -> None:  # noqa: ARG002
-        """See `Observer.spawned`."""
+        """A task that has not begun has a priority, too: its start is chosen as an operation is."""
         self.priority[task.id] = self._random.random()
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.announced`."""
+        """Draw the priority of the operation that the task has announced."""
         self.announced_by[task.id] = (op, obj)
         self.priority[task.id] = self._random.random()
 
@@ -49,6 +49,8 @@ class POS:
         self._seed = seed
         self._random = Random()
         self._pending = _Pending(self._random)
+        # By the plain relation, also under weak memory or with faults: a wrong answer costs a number here, and no
+        # schedule.
         self._dependent = Dependence().dependent
         self.listener: Observer = self._pending
 

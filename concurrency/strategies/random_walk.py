@@ -27,7 +27,7 @@ class RandomWalk:
         self.begin(0)
 
     def _block(self, length: int) -> array[int]:
-        """Numbers of 16 bits, the same on machines of either byte order."""
+        """So many numbers of `NUMBER_BITS` bits, the same on machines of either byte order."""
         numbers = array("H", self._random.randbytes(2 * length))
         if sys.byteorder == "big":
             numbers.byteswap()
@@ -36,6 +36,7 @@ class RandomWalk:
     def begin(self, execution: int) -> None:
         """Start the random stream of this execution."""
         seeded(self._random, self._seed, execution)
+        # The runtime takes these itself, which spares a call at every switch point.
         self.numbers = chain.from_iterable(map(self._block, repeat(_BLOCK)))
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002

@@ -27,7 +27,7 @@ class Replay:
         self.lease = 1
 
     def begin(self, execution: int) -> None:  # noqa: ARG002
-        """Start from the first choice."""
+        """Start from the first choice of the schedule."""
         self._at = 0
         self._data = [
             choice.value for choice in reversed(self._schedule.choices) if isinstance(choice, Datum)
@@ -46,6 +46,7 @@ class Replay:
         number = self._segments[at].task
         for task in runnable:
             if task.id == number:
+                # One more in the last segment: what comes after its last operation is an error, which `choose` raises.
                 self.lease = starts[at + 1] - step + (at == last)
                 return task
         raise BadSchedule(f"the schedule wants task {number} at operation {step}, but it cannot run there")

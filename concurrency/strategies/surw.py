@@ -18,11 +18,11 @@ from typing import Any
 from sugarbush.concurrency.core import Access, Observer, Operation, Task, label
 from sugarbush.concurrency.strategies.base import seeded
 
-Place = tuple[str, str | None]
+PlaceName = tuple[str, str | None]
 _READS = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
 
 
-def _place(op: Operation, obj: object) -> Place:
+def _place(op: Operation, obj: object) -> PlaceName:
     return (label(obj), op.field)
 
 
@@ -30,29 +30,29 @@ def _place(op: Operation, obj: object) -> Place:
 class Counts:
     """What one execution did where: how often each task, which tasks started which, and what was changed."""
 
-    by: dict[Place, dict[int, int]] = field(default_factory=dict)
+    by: dict[PlaceName, dict[int, int]] = field(default_factory=dict)
     parents: dict[int, int] = field(default_factory=dict)
-    changed: set[Place] = field(default_factory=set)
+    changed: set[PlaceName] = field(default_factory=set)
 
-    def shared(self) -> list[Place]:
+    def shared(self) -> list[PlaceName]:
         """The places at which the order of two tasks may matter, in a fixed order."""
         return [place for place, by in self.by.items() if len(by) > 1 and place in self.changed]
 
 
 class _Profile(Observer):
-    """What the execution does where, what is announced, and how much of it was expected to be left."""
+    """What the execution does where, what each task is about to do, and how much of it is expected to be left."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
         self.counts = Counts()
-        self.target: Place | None = None
+        self.target: PlaceName | None = None
         self.left: dict[int, int] = {}
         self.intended: int | None = None
         self.priority: dict[int, float] = {}
         self._is_due: dict[int, bool] = {}
         self._subtree: dict[int, int] = {}
 
-    def aim(self, target: Place | None, known: Counts) -> None:
+    def aim(self, target: PlaceName | None, known: Counts) -> None:
         """A new execution starts, in which the operations at `target` are interesting, as many as are `known`.
 
         What a task that is not spawned yet will do counts for the one that spawns it.
@@ -71,23 +71,25 @@ class _Profile(Observer):
         self.intended = None
 
     def is_due(self, task: Task) -> bool:
-        """The announced operation of the task is interesting."""
+        """Whether the operation that the task has announced is interesting."""
         return self._is_due.get(task.id, False)
 
     def spawned(self, parent: Task | None, task: Task) -> None:
-        """See `Observer.spawned`."""
+        """A new task takes over, of what its parent was expected to do, what was counted for it and its children."""
         number = task.id
         self.left[number] = self._subtree.get(number, 0)
         if parent is not None:
             self.counts.parents[number] = parent.id
             expected = self.left[parent.id]
             self.left[parent.id] = max(0, expected - self.left[number])
+            # Whose turn it is was drawn for the parent with all that its children will do: their share of it is
+            # theirs.
             if self.intended == parent.id and self._random.random() * expected < self.left[number]:
                 self.intended = number
         self.priority[number] = self._random.random()
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.announced`."""
+        """Draw the priority of the operation, and note whether it is interesting."""
         self.priority[task.id] = self._random.random()
         self._is_due[task.id] = False
         if isinstance(obj, Task):
@@ -100,18 +102,18 @@ class _Profile(Observer):
         self._is_due[task.id] = place == self.target
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
-        """See `Observer.accessed`."""
+        """An interesting operation was done: one less is left, and the next one is drawn anew."""
         if self._is_due.get(task.id):
             self._is_due[task.id] = False
             self.left[task.id] = max(0, self.left[task.id] - 1)
             self.intended = None
 
     def performed(self, task: Task, op: Operation, obj: object, arg: object, result: object) -> None:  # noqa: ARG002
-        """See `Observer.performed`."""
+        """An operation with an effect counts as an access does."""
         self.accessed(task, op, obj)
 
     def ended(self, task: Task) -> None:
-        """See `Observer.ended`."""
+        """The task does no more: nothing is left, whatever was expected."""
         self.left[task.id] = 0
         if self.intended == task.id:
             self.intended = None
@@ -146,6 +148,7 @@ class SURW:
             profile.intended = self._draw(list(profile.left))
         free = [task for task in runnable if not profile.is_due(task) or task.id == profile.intended]
         if not free:
+            # All that can go on stand before interesting operations, and the task whose turn it is has to wait.
             profile.intended = self._draw([task.id for task in runnable])
             free = [task for task in runnable if task.id == profile.intended]
         return max(free, key=lambda task: profile.priority[task.id])
@@ -153,6 +156,7 @@ class SURW:
     def _draw(self, tasks: list[int]) -> int:
         """A task, by how many interesting operations it has left."""
         sums = list(accumulate(self._profile.left[task] for task in tasks))
+        # All have done as much as was expected, so nothing is known of the rest.
         if not sums[-1]:
             return tasks[int(self._random.random() * len(tasks))]
         point = self._random.random() * sums[-1]
@@ -168,15 +172,15 @@ class SURW:
 
     @property
     def teaches(self) -> Any:
-        """See `Learning`."""
+        """A lesson is what one execution did where."""
         return Counts
 
     def lessons(self) -> list[Counts]:
-        """See `Learning`: what the last execution did."""
+        """What the last execution did where."""
         lesson, self._lesson = self._lesson, []
         return lesson
 
     def learn(self, lessons: list[Counts]) -> None:
-        """See `Learning`."""
+        """Take over the last execution of a whole round."""
         if lessons:
             self.knows = lessons[-1]

@@ -83,7 +83,8 @@ def _dpor(wanted: Wanted) -> Strategy:
 
 def _bounded_dpor(bound: int, wanted: Wanted) -> BoundedDPOR:
     if wanted.weak:
-        # A write that is seen late is an event of its own there, which costs nothing: the argument does not cover it.
+        # There a write may be seen late, which is as a switch that costs nothing. The argument that no outcome within
+        # the bound is lost (`concurrency.strategies.bounded`) does not cover that.
         raise ConcurrencyError(
             "dpor has no bound under weak memory: leave out the depth, or take dfs, whose bound holds there, too"
         )
@@ -105,6 +106,7 @@ TABLE: dict[str, Entry] = {
     "idpor": Entry(
         lambda wanted: RisingDPOR(lambda bound: _bounded_dpor(bound, wanted), wanted.depth), _PREEMPTIONS
     ),
+    # Over a strategy that does not learn: both executions of a schedule have to be chosen alike.
     "check": Entry(lambda wanted: Check(RandomWalk(wanted.seed))),
 }
 

@@ -1,10 +1,10 @@
 """What has happened in one execution, and in what order: the happens-before relation of dependent operations.
 
 An event is one turn of a task: its operation takes effect, and the task goes on to its next one. Events are numbered
-from 0, and sets of events are bits of a number. Event a is ordered before b if they are of one task, or depend on each
-other and a came first, or by way of others; the end of a task comes before a join of it, a spawn before the child.
-Clocks as in Flanagan and Godefroid, "Dynamic Partial-Order Reduction for Model Checking Software", POPL 2005, section
-4, with sets in the place of vectors.
+from 0, and sets of events are bits of a number. Event a is ordered before b if they are of one task, or depend on
+each other and a came first, or by way of others; the end of a task comes before a join of it, a spawn before the
+child. Clocks as in Flanagan and Godefroid, "Dynamic Partial-Order Reduction for Model Checking Software", POPL 2005,
+section 4, with sets in the place of vectors: all that is ordered before an event is taken off a set by one operation.
 """
 
 from __future__ import annotations
@@ -21,18 +21,22 @@ from sugarbush.concurrency.core import (
     Operation,
     Task,
 )
-from sugarbush.concurrency.strategies.readiness import State, ready_without
+from sugarbush.concurrency.strategies.readiness import ObjectBefore, ready_without
 
 _NONE: dict[Operation, int] = {}
 
 
-class Order(NamedTuple):
-    """Of an event: what its task has to have seen, all that is ordered before it, and its races."""
+class EventOrder(NamedTuple):
+    """Of an event: what its task has to have seen, all that is ordered before it, and its races.
+
+    `own` is ordered before the event whatever the others do: what its task did before, and, for a join, what the task
+    did that it waits for. `before` has also what comes before it only since that came first in this execution.
+    """
 
     own: int
     before: int
     races: list[tuple[int, int]]
-    """Events, each with those that would have to stay away, too: see `Trace.order`."""
+    """Pairs (first, late): to reverse the race with event `first`, the events in `late` must not come first either."""
 
 
 class Edges(NamedTuple):
@@ -40,9 +44,9 @@ class Edges(NamedTuple):
 
     before: int
     direct: list[int]
-    """Those that no other one of these is ordered after."""
+    """Those of them that are ordered before no other one of them."""
     dependent: list[int]
-    """`direct`, and if the event may have to wait all others too that are not ordered before its task's last event."""
+    """`direct`; if the event may have to wait, also all others that are not ordered before its task's last event."""
 
 
 class Trace:
@@ -64,39 +68,45 @@ class Trace:
         """For each event its data choice, if it has one; known when the execution is over."""
         self.more = 0
         """The events that are a further data choice in the turn before."""
-        self.states: dict[tuple[int, int], State] = {}
+        self.states: dict[tuple[int, int], ObjectBefore] = {}
         """What an object, by its id, was before an event that may have changed it, if tasks may wait for it."""
         self._waited_for: list[object] = []
-        """The objects by which tasks wait for others that go on with operations on something else, see `Operation`."""
+        """Objects of grace periods. An operation on another object, which ends a stretch (`Operation.region`), may let
+        those go on that wait for them."""
         self._on: dict[int, int] = {}
-        """For each object, by its id, the events done to it; they keep it alive."""
+        """For each object, by its id, the events done to it. `objs` keeps it alive, so the id stays its own."""
         self._kinds: dict[int, dict[Operation, int]] = {}
-        """The same by operation: of the many reads of one field, another read depends on none."""
+        """The same by operation: one comparison of operations stands for all of the many reads of one field."""
         self._wide = 0
-        """The events that may be seen from any place."""
+        """The events that may be seen from any place (`REACHING`)."""
         self._unknown = 0
-        """Those of them that may have changed anything, so that nobody knows what it was before."""
+        """Those of them that may have changed any object, of which no copy was made before."""
         self._regions = 0
         self._graces = 0
-        """The events that see each other although they are done to different objects, see `Operation`."""
+        """Events with `Operation.region` and with `grace`: they depend on each other although their objects differ."""
         self._of: dict[int, list[int]] = {0: [0]}
         """The events of each task."""
         self._clock = {0: 1}
         """For each task what is ordered before its next event."""
         self._after: dict[int, int] = {}
+        """What `after` has found; only asked when no event comes any more."""
 
     def arrive(self, runnable: Sequence[Task]) -> None:
-        """Tasks may have been spawned since, by the task of the last event; they have the highest numbers."""
+        """Take in the tasks that the last event has spawned: they have the highest numbers, so they stand last."""
         if runnable[-1].id in self.tasks:
             return
         for task in runnable:
             if task.id not in self.tasks:
                 self.tasks[task.id] = task
+                # A spawn belongs to the last event, which is ordered before all that the new task does.
                 self._clock.setdefault(task.id, self.before[-1])
                 self._of.setdefault(task.id, [])
 
     def go(self, task: Task, before: int, *, placed: bool = False) -> None:
-        """`task` goes on; `before` as `order` gives it. What is `placed` is found by whoever has placed it."""
+        """`task` goes on, and makes the next event; `before` is what `order` or `edges` said of it.
+
+        An event that is `placed` has said which places it touches (`Events`): it is not found by its object.
+        """
         op, obj = self.next_of(task)
         number = len(self.who)
         bit = 1 << number
@@ -112,8 +122,10 @@ class Trace:
             footprint = self._footprint(op, obj)
             if op.region:
                 self._regions |= bit
+                # The end of a stretch may let those go on that wait for grace periods, whose objects it is not done
+                # to.
                 for other in self._waited_for if self.keeps_states else ():
-                    self.states[number, id(other)] = State(other, task)
+                    self.states[number, id(other)] = ObjectBefore(other, task)
             if op.grace:
                 self._graces |= bit
                 if all(other is not obj for other in self._waited_for):
@@ -127,7 +139,9 @@ class Trace:
                 and _may_matter(op)
                 and _is_plain(obj)
             ):
-                self.states[number, id(obj)] = State(obj, task)
+                # A copy is made before each event, since afterwards there is no telling what was before. Only of what
+                # tasks may wait for: a field that is read or written costs nothing.
+                self.states[number, id(obj)] = ObjectBefore(obj, task)
         self.who.append(task.id)
         self.ops.append(op)
         self.objs.append(obj)
@@ -138,11 +152,11 @@ class Trace:
 
     @staticmethod
     def next_of(task: Task) -> tuple[Operation, object]:
-        """What `task`, which has not ended, will do next, and to what."""
+        """What `task`, which has not ended, will do next, and to what. If it has not begun, that is its start."""
         return (START, task) if task.op is None else (task.op, task.obj)
 
-    def go_on(self) -> Order:
-        """The task of the last event makes a further data choice in the same turn: an event that nobody sees."""
+    def go_on(self) -> EventOrder:
+        """The task of the last event makes a further data choice in its turn: an event that no other task sees."""
         number = len(self.who)
         task = self.who[-1]
         self.more |= 1 << number
@@ -153,14 +167,16 @@ class Trace:
         self._clock[task] = own | 1 << number
         self.before.append(self._clock[task])
         self._of[task].append(number)
-        return Order(own, own, [])
+        return EventOrder(own, own, [])
 
-    def order(self, task: Task) -> Order:
+    def order(self, task: Task) -> EventOrder:
         """What is ordered before the next event of `task`, and with which events it races.
 
-        A race is a dependent event of another task that could have come after this one, with the events that must not
-        come before this one then (they would keep it waiting). Of an event that may come first only the last dependent
-        ones race; those that are ordered before them are found when these have changed places.
+        A race is a pair (first, late): event `first`, of another task, depends on this one and could have come after
+        it. The events in the set `late` must then stay away, too, since they would keep this one waiting. (A writer
+        has waited for the readers r and s: if it is to come before r, s must not come first either.) If the event
+        never waits, only the last events that it depends on race with it, and `late` is empty: those that are ordered
+        before them are found as races when these have changed places.
         """
         op, obj = self.next_of(task)
         clock = own = self._clock[task.id]
@@ -169,7 +185,7 @@ class Trace:
         if op is JOIN:
             assert isinstance(obj, Task)
             if not obj.ended:
-                return Order(own, clock, races)
+                return EventOrder(own, clock, races)
             # What it waits for is among what it has to have seen, so it could go on before all else.
             clock = own = clock | self._clock[obj.id]
             blocks = False
@@ -186,6 +202,7 @@ class Trace:
             if hidden >> number & 1:
                 continue
             if not blocks:
+                # All that is ordered before this one is found once these two have changed places.
                 left &= ~clock
                 races.append((number, 0))
                 continue
@@ -193,12 +210,15 @@ class Trace:
                 self, task, number, [one for one in reversed(found) if one != number], own
             )
             races += [(number, events) for events in late]
+            # That a lock is free after a release does not say that it could not have been taken before the acquire,
+            # so the search goes on past what cannot be reversed. A race that can be hides those before it, unless
+            # guessed.
             if late and sure:
                 hidden |= self.before[number]
-        return Order(own, clock, races)
+        return EventOrder(own, clock, races)
 
     def edges(self, task: Task) -> Edges:
-        """What comes before the next event of `task`, without the question which of it could have come later.
+        """What is ordered before the next event of `task`, without the question which of it could have come later.
 
         Needs no state of any object, so a trace of which only this is asked keeps none (`keeps_states`).
         """
@@ -228,16 +248,19 @@ class Trace:
         return Edges(clock, direct, dependent)
 
     def _meets(self, task: Task) -> tuple[int, int]:
-        """The events that the next operation of `task` depends on, and others of which it has to be asked."""
+        """The events that the next operation of `task` surely depends on; others, of which `dependent` decides."""
         return 0, self._near(*self.next_of(task))
 
     @property
     def reaches_anything(self) -> bool:
-        """Some event may be seen from any place."""
+        """Whether some event may be seen from any place."""
         return self._wide != 0
 
     def frees(self, number: int) -> bool:
-        """The event frees an object: whatever is dependent, but nobody waits for it by an operation on another one."""
+        """Whether the event frees an object.
+
+        Then whatever may touch anything depends on it, but it makes no operation on another object ready or unready.
+        """
         return (self._wide & ~self._unknown) >> number & 1 == 1
 
     def done_to(self, obj: object, start: int) -> list[int]:
@@ -245,14 +268,15 @@ class Trace:
         left = self._on.get(id(obj), 0) >> start
         return [start + number for number in range(left.bit_length()) if left >> number & 1]
 
-    def state(self, obj: object, number: int) -> State | None:
-        """What `obj` was before event `number`; None if that is not known."""
+    def state(self, obj: object, number: int) -> ObjectBefore | None:
+        """What `obj` was before event `number`, with what its task counted then; None if that is not known."""
         op, task = self.ops[number], self.tasks[self.who[number]]
         if op is None or self._unknown >> number & 1:
             return None
         later = self._on.get(id(obj), 0)
         if any(other is obj for other in self._waited_for):
             later |= self._regions
+        # As it was before the first event from `number` on that may have changed it; up to there it stayed the same.
         later = later >> number << number
         while later:
             bit = later & -later
@@ -261,10 +285,10 @@ class Trace:
             done = self.ops[event]
             if (event, id(obj)) in self.states or done is None or self._unknown & bit or _may_matter(done):
                 return self.states.get((event, id(obj)))
-        return State(obj, task) if _is_plain(obj) else None
+        return ObjectBefore(obj, task) if _is_plain(obj) else None
 
     def _near(self, op: Operation, obj: object) -> int:
-        """The events that may depend on `op` done to `obj`."""
+        """The events that may depend on `op` done to `obj`: a few too many, found without a look at each."""
         if self._footprint(op, obj) in REACHING:
             return (1 << len(self.who)) - 1
         near = self._wide
@@ -280,7 +304,7 @@ class Trace:
         return near
 
     def touched(self, op: Operation | None, obj: object, events: int) -> Iterator[int]:
-        """Those of the events that `op` done to `obj` depends on, the first one first."""
+        """Those of `events` that `op` done to `obj` depends on, the first one first."""
         if op is None:
             return
         left = self._near(op, obj) & events
@@ -292,7 +316,7 @@ class Trace:
                 yield number
 
     def after(self, number: int) -> int:
-        """The events that this one is ordered before, itself included; for when the execution is over."""
+        """The events that are ordered after event `number`, and itself; asked when the execution is over."""
         found = self._after.get(number)
         if found is None:
             found = 0
@@ -303,17 +327,17 @@ class Trace:
         return found
 
     def turn(self, task: int, start: int, skip: int) -> int | None:
-        """The event of `task` that comes after `skip` others from event `start` on."""
+        """The event of `task` that comes after `skip` of its own from event `start` on; None if there is none."""
         events = self._of.get(task, [])
         at = bisect_left(events, start) + skip
         return events[at] if at < len(events) else None
 
 
 def _may_matter(op: Operation) -> bool:
-    """Whoever waits for the object may see it; a step on one field of it that wakes nobody is not seen."""
+    """Whether an operation may change what another task waits for: not if it has one field only, and wakes no task."""
     return op.place is None or op.wakes or op.ready is not None
 
 
 def _is_plain(obj: object) -> bool:
-    """It can be copied attribute by attribute."""
+    """Whether `obj` can be copied attribute by attribute (`copied`)."""
     return type(obj).__new__ is object.__new__

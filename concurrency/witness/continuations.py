@@ -2,8 +2,8 @@
 
 A claim that begins with "if this had come before that" is about every way to go on in which it does. So those ways
 are made: first the one that stays closest to the witness, then two that let one task run on, a few at random, and in
-the end all of them, depth first, as far as the budget goes. Whoever asks is told how many there were, how they ended,
-and whether that was all.
+the end all of them, depth first, as far as the budget goes. `Endings` says how many there were, how they ended, and
+whether that was all.
 
 Nothing is reduced here: two orders of operations that do not depend on each other are two ways. It would be cheaper to
 take one of them, but then a claim would be as true as every declaration of an operation is.
@@ -31,7 +31,7 @@ from sugarbush.concurrency.core import (
 from sugarbush.concurrency.runtimes import Settings, Simulated
 from sugarbush.concurrency.strategies import Pruned
 from sugarbush.concurrency.witness.moments import Done
-from sugarbush.concurrency.witness.story import Retold, Story, Watch
+from sugarbush.concurrency.witness.story import OrderWatch, Retold, Story
 
 _SLACK = 4
 """A way to go on may be so many times as long as the witness, and a little longer."""
@@ -41,12 +41,13 @@ _RANDOM = 4
 _TOO_MANY = 10_000
 """Where there may be more ways than this, they are not made one after the other."""
 _NEVER = Operation("never")
+"""No task does this, so what waits for it is held for ever."""
 _STAYS = (0.0, 0.5, 0.9)
 """How often, at random, the current task goes on: by turns never on purpose, every other time, nearly always."""
 
 
 @dataclass(slots=True)
-class Tally:
+class Endings:
     """How so many different ways to go on have ended.
 
     `again` of those `tried` failed as the witness did, that is in the same kind of failure, and `otherwise` in another
@@ -58,7 +59,7 @@ class Tally:
     otherwise: int = 0
     complete: bool = False
     closest: bool = False
-    """The way that stays closest to the witness did not fail."""
+    """Whether the way that stays closest to the witness did not fail."""
     seen: set[tuple[int, ...]] = field(default_factory=set)
 
     @property
@@ -73,9 +74,9 @@ class _How(Enum):
     DEPTH_FIRST = 0
     """The next one of all; the first of them stays closest to the witness."""
     FIRST = 1
-    """Once the order is turned round the held task runs until it blocks, and so on."""
+    """Once the order is turned round the task that was held runs until it blocks, whenever it can."""
     SECOND = 2
-    """The other one."""
+    """Once the order is turned round the other task runs until it blocks, whenever it can."""
     RANDOM = 3
 
 
@@ -90,7 +91,7 @@ class Budget:
 
     @property
     def spent(self) -> bool:
-        """Nothing more may be done."""
+        """Whether nothing more may be done."""
         return self.executions <= 0 or self.operations <= 0
 
     def take(self, operations: int) -> None:
@@ -101,13 +102,13 @@ class Budget:
         self._operations_made += operations
 
     def share(self, among: int) -> int:
-        """So many executions for each of so many, as long as those were so far."""
+        """How many executions each of `among` claims may have, if they go on to be as long as those so far."""
         by_length = self.operations * self._made // max(1, self._operations_made)
         return max(0, min(self.executions, by_length)) // among
 
 
 class Retelling:
-    """A witness that is told again, as far as is wanted, and differently from there on."""
+    """A witness that is told again, as far as is wanted, and goes on differently from there."""
 
     def __init__(
         self,
@@ -131,6 +132,7 @@ class Retelling:
         self._settings = settings
         limit = _SLACK * execution.steps + _LITTLE
         self._limit = settings.max_steps
+        # A stall is a failure by its length, so only its ways may be as long as the settings allow.
         if self.failure.kind is not Kind.STALL:
             self._limit = min(limit, settings.max_steps)
 
@@ -141,7 +143,7 @@ class Retelling:
 
         With `same_data` each task makes the data choices that it made in the witness, as far as they are possible.
         """
-        return Ways(self, Watch(firsts, seconds), same_data=same_data)
+        return Ways(self, OrderWatch(firsts, seconds), same_data=same_data)
 
     def ahead(self, first: Done) -> list[Done]:
         """All that happens in the way to go on that is closest to the witness, with `first` held for ever."""
@@ -149,7 +151,7 @@ class Retelling:
         Ways(self, story).look(1)
         return story.ops
 
-    def runtime(self, strategy: _Way, story: Watch) -> Simulated:
+    def runtime(self, strategy: _Way, story: OrderWatch) -> Simulated:
         """What makes executions under `strategy`, which `story` listens to."""
         return self._settings.runtime(strategy, recorder=story, max_steps=self._limit)
 
@@ -175,10 +177,10 @@ class Retelling:
 class Ways:
     """The ways to go on, made one after the other: `look` makes some, and tells what is known by then."""
 
-    def __init__(self, retelling: Retelling, watch: Watch, *, same_data: bool = False) -> None:
+    def __init__(self, retelling: Retelling, watch: OrderWatch, *, same_data: bool = False) -> None:
         self._retelling = retelling
         self._watch = watch
-        self.tally = Tally()
+        self.tally = Endings()
         self.outside = 0
         """How often the order could not be turned round."""
         self._way = _Way(retelling, watch, same_data)
@@ -200,7 +202,7 @@ class Ways:
         while self._way.left:
             yield _How.DEPTH_FIRST, 0
 
-    def look(self, most: int, *, until_again: bool = False) -> Tally:
+    def look(self, most: int, *, until_again: bool = False) -> Endings:
         """Make at most so many more executions; with `until_again` only until one fails as the witness did."""
         while most > 0 and not self._retelling.budget.spent and not (until_again and self.tally.again):
             how = next(self._plan, None)
@@ -254,7 +256,7 @@ class _Way:
     lease = 1
     thorough, bound, cut = True, None, 0
 
-    def __init__(self, retelling: Retelling, watch: Watch, same_data: bool) -> None:
+    def __init__(self, retelling: Retelling, watch: OrderWatch, same_data: bool) -> None:
         self._retelling = retelling
         self._same_data = same_data
         self._watch = watch
@@ -270,7 +272,7 @@ class _Way:
         self.width = 1
         """How many ways there are, roughly; known once the first was made."""
         self.doubtful = False
-        """Something came of an execution that says nothing: there may be ways that were not seen."""
+        """Whether an execution was cut off, so that there may be ways that were not seen."""
         self.how = _How.DEPTH_FIRST
         self.number = 0
 
@@ -280,7 +282,7 @@ class _Way:
         return tuple(self._taken)
 
     def begin(self, execution: int) -> None:  # noqa: ARG002
-        """See `Strategy.begin`."""
+        """A new execution: nothing is chosen yet; the numbers at random are those of this way's number."""
         self._taken: list[int] = []
         self._at = 0
         self._given = 0
@@ -289,7 +291,7 @@ class _Way:
         self._stays = _STAYS[self.number % len(_STAYS)]
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
-        """See `Strategy.choose`."""
+        """As in the witness, up to the first moment; then any task that is not held."""
         watch = self._watch
         if watch.decided < self._upto:
             wanted = self._retelling.decisions[watch.decided]
@@ -346,7 +348,7 @@ class _Way:
         return ranks.get((task.id, number), len(ranks)), task.id
 
     def data(self, n: int, label: str) -> int:  # noqa: ARG002
-        """See `Strategy.data`: as the task chose in the witness, then all other values."""
+        """The value that the task chose in the witness first, then all other ones."""
         watch = self._watch
         if self._given < len(self._data_before) and watch.decided <= self._upto:
             self._given += 1
@@ -387,4 +389,4 @@ class _Way:
             trail[-1][0] += 1
 
     def end(self, steps: int, forced: int) -> None:
-        """See `Strategy.end`."""
+        """Nothing is to be done: `Ways` has it `go_back` after the executions that go through all ways."""

@@ -4,8 +4,8 @@ An order is a pair of moments: `first` came before `second`. It is turned round:
 moment before `first`, whose task is held there until `second` is done; from there on everything is free
 (`concurrency.witness.continuations`). What is said of the pair is what was seen then:
 
-- in no way to go on did anything fail: "the failure would not have happened". Either that were all ways, or the words
-  say in how many it was looked for;
+- in no way to go on did anything fail: "the failure would not have happened". Either these were all ways, or the words
+  say how many were tried;
 - this kind of failure did not come again, but another one did: so it says that;
 - staying as close to the witness as can be, nothing fails, but in other ways to go on it does: "need not have
   happened". That is told only where nothing stronger was found.
@@ -16,8 +16,8 @@ the round of a loop to which `first` belongs. `first` is then the lock, or the f
 held.
 
 Pairs after Flanagan and Godefroid, "Dynamic Partial-Order Reduction for Model Checking Software", POPL 2005, section
-2; that the closest way to go on decides "need not", after Lewis, "Counterfactuals", 1973; the idea of an experiment for
-each cause after Zeller, "Isolating Cause-Effect Chains from Computer Programs", FSE 2002.
+2; that the closest way to go on decides "need not", after Lewis, "Counterfactuals", 1973; the idea of an experiment
+for each cause after Zeller, "Isolating Cause-Effect Chains from Computer Programs", FSE 2002.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any
 from sugarbush.concurrency.checks import takes_lock
 from sugarbush.concurrency.core import END, BadSchedule, Failure, Kind
 from sugarbush.concurrency.runtimes import Settings
-from sugarbush.concurrency.witness.continuations import Budget, Retelling, Tally, Ways
+from sugarbush.concurrency.witness.continuations import Budget, Endings, Retelling, Ways
 from sugarbush.concurrency.witness.explanation import LINES, Claim, Explanation, Fixed, Pair, Schedules
 from sugarbush.concurrency.witness.moments import GOING_ON, Done, Moment
 from sugarbush.concurrency.witness.orders import Order, Orders, candidates
@@ -67,7 +67,7 @@ def explain(
         )
     budget = Budget(tries, max(_OPERATIONS, _AT_LEAST * execution.steps))
     retelling = Retelling(program, settings, told, story, execution, budget)
-    return _Search(retelling, story, execution.failure).explanation(tries)
+    return _CandidateSearch(retelling, story, execution.failure).explanation(tries)
 
 
 @dataclass(slots=True)
@@ -81,11 +81,11 @@ class _Turned:
     within: Done | None = None
 
     @property
-    def tally(self) -> Tally:
+    def tally(self) -> Endings:
         return self.ways.tally
 
 
-class _Search(Orders):
+class _CandidateSearch(Orders):
     """Tries candidates, the tightest first, as long as the budget lasts."""
 
     def __init__(self, retelling: Retelling, story: Story, failure: Failure) -> None:
@@ -99,7 +99,7 @@ class _Search(Orders):
         self._done: set[Order] = set()
 
     def explanation(self, tries: int) -> Explanation:
-        """Everything, in the end in words."""
+        """Try orders of ever larger parts until some pair explains the failure; give what was found."""
         pairs = self._sorted([*candidates(self._ops), *self._to_come()])
         for more in (self._single, self._stretches, self._several, self._between_tasks):
             if not self._strong:
@@ -123,7 +123,7 @@ class _Search(Orders):
     # -- trying ---------------------------------------------------------------------------------------------------
 
     def _try(self, orders: Iterable[Order]) -> None:
-        """Screen all orders first, so that a long witness does not spend all on the first few; then verify."""
+        """Screen all orders first, so that a long witness does not spend its budget on the first few; then verify."""
         promising = []
         for order in sorted(orders, key=self._tightness):
             if self._budget.spent:
@@ -133,7 +133,7 @@ class _Search(Orders):
                 self._done.add(order)
                 self._tried += 1
                 promising += self._turn(order)
-        # Who takes a lock first says less than what is done under it, unless the locks are what it is about.
+        # Which task takes a lock first says less than what is done under it, unless the failure is about locks.
         about_locks = self._failure.kind in (Kind.DEADLOCK, Kind.LOCKDEP)
         promising.sort(key=lambda one: (not about_locks and _locks_only(one), one.distance))
         while promising:
@@ -145,7 +145,7 @@ class _Search(Orders):
             promising = rest
 
     def _is_told(self, one: _Turned) -> bool:
-        """What turning this one round would say is said: by a smaller change, or by what is done under a lock."""
+        """Whether what this one would say is said: by a smaller change, or by what is done under a lock."""
         return any(
             _implied(one, other)
             or (
@@ -179,12 +179,13 @@ class _Search(Orders):
                     return [turned]
                 self._judge(turned, tally)
                 return []
-        # Of several at once, and of whole stretches, it says little that they stay as they are.
+        # That one operation cannot come before another one is worth saying; of several at once, or of whole stretches,
+        # it is not.
         if len(firsts) == len(seconds) == 1 and seconds[0].op not in (END, GOING_ON):
             self._fixed.append((order, made[0]))
         return []
 
-    def _judge(self, turned: _Turned, tally: Tally) -> None:
+    def _judge(self, turned: _Turned, tally: Endings) -> None:
         """Which kind of claim, if any, is true of the pair as far as it was tried."""
         if not tally.again and tally.clean:
             self._strong.append(turned)
@@ -253,7 +254,7 @@ def _locks_only(one: _Turned) -> bool:
 
 
 def _implied(one: _Turned, other: _Turned) -> bool:
-    """Turning `one` round turns `other` round, too, which is a smaller change."""
+    """Whether turning `one` round turns `other` round, too, which is a smaller change."""
     return all(
         any(mine.task is theirs.task and mine.number <= theirs.number for mine in one.firsts)
         for theirs in other.firsts
@@ -261,5 +262,5 @@ def _implied(one: _Turned, other: _Turned) -> bool:
 
 
 def _no_later(one: Done, other: Done) -> bool:
-    """The task of `other` has done `one` by then."""
+    """Whether the task of `other` has done `one` by then."""
     return one.task is other.task and (other.op is END or (one.op is not END and one.number <= other.number))

@@ -109,7 +109,8 @@ class Explanation:
     """The pairs that matter, the tightest first: those with the fewest operations from the one moment to the other.
 
     Pairs of the weakest claim are there only if there is none of another. `fixed` are orders that could not be turned
-    round, `idle` counts those of which turning them round changed nothing. `complete` says that all candidates were
+    round, `idle` counts those that were turned round
+    and changed nothing. `complete` says that all candidates were
     tried, before the budget was used up. `schedules` is known where there are no pairs.
     """
 

@@ -27,16 +27,16 @@ current one could, too.
 
 
 class Offered(Noted):
-    """`Noted`, asked at every operation, with who could have gone on instead."""
+    """`Noted`, asked at every operation, with which other tasks could have gone on."""
 
     def begin(self, execution: int) -> None:
-        """See `Strategy.begin`."""
+        """Begin in the other strategy; no switch was offered yet."""
         super().begin(execution)
         self.free: list[_Span] = []
         self.costly: list[_Span] = []
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
-        """See `Strategy.choose`."""
+        """As the other strategy; note which other tasks could have gone on, and whether that would have cost."""
         chosen = super().choose(runnable, current, step, forced)
         self.lease = 1
         others = tuple(task.id for task in runnable if task is not chosen)
@@ -115,6 +115,7 @@ class FewPreemptions:
             chain.from_iterable(one.deviating(one.costly) for one in fewer),
             chain.from_iterable(one.deviating(one.free) for one in same),
         )
+        # Spread over all of them: the first so many would be much alike.
         return islice(plans, 0, None, max(1, -(-count // most)))
 
     def _tried(self, since: int, *, grows: bool) -> _Tried:

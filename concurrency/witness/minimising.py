@@ -44,6 +44,7 @@ _PLACES = 32
 """At how many places, evenly spread, a preemption is tried."""
 
 Key = tuple[int, int, int, int, tuple[int, ...], tuple[tuple[int, int], ...]]
+"""Preemptions, switches, steps, the sum of the data choices; then the choices themselves, so that no two are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def minimised(
     """As `minimise`, with what it cost."""
     settings = known(program, settings, witness, tries=tries)
     with watchdog(settings.patience):
-        search = _Search(program, witness, settings, tries)
+        search = _PlanSearch(program, witness, settings, tries)
         search.run()
         smallest = replay(program, search.best.schedule, settings=settings, execution=witness.execution)
     if not same_failure(smallest.failure, witness.failure):
@@ -96,7 +97,7 @@ def minimised(
     return Minimised(smallest, search.executions, search.left > 0)
 
 
-class _Runner:
+class _PlanRunner:
     """Runs plans."""
 
     def __init__(
@@ -108,7 +109,7 @@ class _Runner:
         self._runtime = guide.runtime = settings.runtime(noted, max_steps=limit)
 
     def run(self, plan: Plan, values: tuple[int, ...]) -> Execution | None:
-        """The execution; None if it cannot be made."""
+        """The execution under `plan`; None if it cannot be made."""
         self._guide.plan, self._guide.values = plan, values
         try:
             return self._runtime.run(self._program)
@@ -116,7 +117,7 @@ class _Runner:
             return None
 
 
-class _Search:
+class _PlanSearch:
     """Tries changed plans against the smallest one so far."""
 
     def __init__(self, program: Callable[[], Any], witness: Witness, settings: Settings, tries: int) -> None:
@@ -127,6 +128,7 @@ class _Search:
         self._barren: tuple[tuple[int, ...], int] = ((), 0)
         """With these values no plan with fewer preemptions than this fails."""
         self._limit = settings.max_steps
+        # A stall is a failure by its length, so only its changes may be as long as the settings allow.
         if self._failure.kind is not Kind.STALL:
             self._limit = min(self._limit, _SLACK * witness.steps + _LITTLE)
         guide = Guided()
@@ -135,8 +137,8 @@ class _Search:
         self.executions = 0
         self.best = self._first(witness.schedule)
 
-    def _run_by(self, guide: Guided, noted: Noted) -> _Runner:
-        return _Runner(self._program, self._settings, self._limit, guide, noted)
+    def _run_by(self, guide: Guided, noted: Noted) -> _PlanRunner:
+        return _PlanRunner(self._program, self._settings, self._limit, guide, noted)
 
     def _first(self, schedule: Schedule) -> _Found:
         noted = Noted(Replay(schedule))
@@ -153,6 +155,7 @@ class _Search:
         before = None
         while self.best.key != before and self.left > 0:
             before = self.best.key
+            # Whole windows first, which may take much away at one try; then single stretches, then values.
             self._each_window(plan_changes.without)
             self._each_window(plan_changes.gathered)
             self._each(plan_changes.unpreempted)
@@ -168,14 +171,14 @@ class _Search:
                 self._fewer()
 
     def _attempt(self, plan: Plan, values: tuple[int, ...]) -> bool:
-        """Run a plan that was not run before; whether it is the smallest one now."""
+        """Run a plan that was not run before; True if it is the smallest one now."""
         if (plan, values) in self._tried or self.left <= 0:
             return False
         self._tried.add((plan, values))
         return self._run(self._runner, plan, values)
 
-    def _run(self, runner: _Runner, plan: Plan, values: tuple[int, ...]) -> bool:
-        """Run a plan; whether it is the smallest one now."""
+    def _run(self, runner: _PlanRunner, plan: Plan, values: tuple[int, ...]) -> bool:
+        """Run a plan; True if it is the smallest one now."""
         self.left -= 1
         self.executions += 1
         execution = runner.run(plan, values)
@@ -190,6 +193,7 @@ class _Search:
     def _fewer(self) -> None:
         """Make plans with fewer preemptions than the smallest one has, until one of them fails."""
         most, values = self.best.key[0], self.best.values
+        # What was tried in vain was tried with these values only.
         if self._barren[0] != values:
             self._barren = (values, 0)
         if most <= self._barren[1]:
@@ -241,7 +245,7 @@ class _Search:
                 at += 1
 
     def _anywhere(self, plan: Plan, at: int) -> Iterator[Plan]:
-        """Preempt a stretch somewhere else: where nobody waits for what its task holds, fewer switches are due."""
+        """Preempt a stretch elsewhere: where no task waits for what this one holds, fewer switches follow."""
         task, length = plan[at].task, plan[at].length
         if length is not None:
             segments = self.best.schedule.choices

@@ -65,7 +65,7 @@ class Moment:
 
     @property
     def told(self) -> str:
-        """As the thing that came first: a wake-up is told by whom it woke."""
+        """In words as the thing that came first: of a wake-up, which tasks it woke."""
         if not self.woke:
             return str(self)
         woken = " and ".join(map(str, self.woke))
@@ -107,7 +107,7 @@ class Done:
 
     @property
     def called(self) -> str:
-        """What it was done to."""
+        """What the operation was done to, as reports call it."""
         if self.on:
             return self.on
         on = label(self.obj)

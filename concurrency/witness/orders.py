@@ -35,6 +35,7 @@ def candidates(ops: Sequence[Done]) -> Iterator[tuple[Done, Done]]:
                 and _matter(dependence, first, second)
             ):
                 seen.add(first.task.id)
+                # What came before the task of `second` was spawned cannot come after it.
                 if at >= second.born:
                     yield first, second
         earlier.append((position, second))
@@ -195,7 +196,7 @@ class Orders:
             others = [one for one in tasks if one.id != failing.id]
             for one in own:
                 yield from (((one,), (self._end(other),)) for other in others)
-            # All at once, but for those who wait for the failing one, and so cannot come to their ends before it.
+            # All at once, but for tasks that wait for the failing one, and so cannot come to their ends before it.
             ends = tuple(self._end(other) for other in others if other.id in ending)
             if len(ends) > 1:
                 yield from (((one,), ends) for one in own)

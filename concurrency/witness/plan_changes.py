@@ -12,7 +12,7 @@ from sugarbush.concurrency.strategies import Plan, Stretch
 
 
 def without(plan: Plan, start: int, stop: int) -> Iterator[Plan]:
-    """Leave the window out; what ran before it is preempted there, or runs on."""
+    """Leave the window out; the stretch before it is preempted there, or runs on."""
     yield (*plan[:start], *plan[stop:])
     yield (*plan[: start - 1], Stretch(plan[start - 1].task, None), *plan[stop:])
 
@@ -78,7 +78,7 @@ def elsewhere(plan: Plan, at: int) -> Iterator[Plan]:
 
 
 def shorter(plan: Plan, at: int) -> Iterator[Plan]:
-    """Preempt a stretch earlier; the next of its task makes up for it, or nobody does."""
+    """Preempt a stretch earlier; the next stretch of its task is longer by that, or not."""
     task, length = plan[at].task, plan[at].length
     if length is None:
         return

@@ -22,6 +22,7 @@ from sugarbush.concurrency.strategies import Following, Replay
 from sugarbush.concurrency.witness.result import Witness
 
 _RUNS = 4
+"""So many executions of one schedule are compared, each with the one before."""
 _SLACK = 4
 _LITTLE = 1000
 
@@ -48,6 +49,8 @@ def replay(
     with watchdog(settings.patience):
         try:
             done = settings.runtime(Replay(schedule), stacks=True, recorder=recorder).run(program)
+        # The recorder needs room on the stack, so a recursion that was too deep is so some operations earlier or
+        # later, and the schedule does not fit to its end.
         except BadSchedule:
             done = settings.runtime(Following(schedule), stacks=True, recorder=recorder).run(program)
             if not ran_too_deep(done.failure):
@@ -71,7 +74,7 @@ def replay(
 
 
 def known(program: object, settings: object, *witnesses: object, tries: object = 0) -> Settings:
-    """The settings, or those of nobody who says anything; raises `ConcurrencyError` for what is none of these."""
+    """The settings, or default ones where there are none; raises `ConcurrencyError` for what is none of these."""
     check_runs(program, "the program", "give the function itself, not what it gives")
     if not isinstance(settings, Settings | None):
         raise ConcurrencyError(f"settings must be a Settings object, not {settings!r}")

@@ -53,17 +53,16 @@ class Result:
     `exhaustive` says that every schedule was seen within `bound` preemptions or delays, whichever `unit` says (None:
     every schedule). `cut` is the number of switch points at which that bound forbade to go on with another task; with
     0 it forbade nothing. `completed` is the bound up to which an iterative search has seen everything, and `repeated`
-    how many executions it made again since a smaller bound allowed them, too. `pruned` counts the executions that were
-    begun and given up, since nothing new could come of them; they are not among `executions`. `traces` counts the
-    traces that a search that reduces has completed, within the bound of now, and `digest` is a hash of the set of them.
-    `watched` says that a
-    reduced search ran with checks that look at the whole state: they saw one execution of each trace, and what they
-    would say of the others is open. `fair` counts the executions that took so long that they were scheduled fairly in
-    the end (`Execution.fair`): of those not every schedule was seen. `looks_cut` counts the executions in which a loop
-    that may give up was not followed to its end (`Settings.looks`): what it would have done is open. `doubts` says why
-    else not all was seen (`Execution.doubt`). `faults` counts the allocations that failed by choice. `met` says that
-    two tasks have met in some execution (`concurrency.checks.meeting`). `times` says for each headline how many
-    executions showed it, of which the simplest is among `failures`.
+    how many executions it made again since a smaller bound allowed them, too. `pruned` counts the executions that
+    were begun and given up, since nothing new could come of them; they are not among `executions`. `traces` counts
+    the traces that a search that reduces has completed, within the bound of now, and `digest` is a hash of the set of
+    them. `watched` says that a reduced search ran with checks that look at the whole state: they saw one execution of
+    each trace, and what they would say of the others is open. `fair` counts the executions that took so long that
+    they were scheduled fairly in the end (`Execution.fair`): of those not every schedule was seen. `looks_cut` counts
+    the executions in which a loop that may give up was not followed to its end (`Settings.looks`): what it would have
+    done is open. `doubts` says why else not all was seen (`Execution.doubt`). `faults` counts the allocations that
+    failed by choice. `met` says that two tasks have met in some execution (`concurrency.checks.meeting`). `times`
+    says for each headline how many executions showed it, of which the simplest is among `failures`.
     """
 
     strategy: str
@@ -92,11 +91,12 @@ class Result:
 
     @property
     def verdict(self) -> Verdict:
-        """Failed, unexplored (no two tasks met), passed (exhaustive) or inconclusive (a budget ended)."""
+        """Failed, unexplored (no two tasks met), passed (everything was seen) or inconclusive."""
         if self.failures:
             return Verdict.FAILED
         if self.unexplored:
             return Verdict.UNEXPLORED
+        # Each of the others says that something within the bound was not seen, and `scope` says what.
         seen = (
             self.exhaustive and not self.watched and not self.fair and not self.looks_cut and not self.doubts
         )

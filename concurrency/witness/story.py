@@ -1,7 +1,7 @@
 """A story: what one execution did, operation by operation, with the decisions that led there.
 
-It is what `concurrency.explain` reasons about: which operation stood where, who held which lock, who woke whom, and
-how to get to the moment before any of them again.
+It is what `concurrency.explain` reasons about: which operation stood where, which task held which lock, which one woke
+which, and how to get to the moment before any of them again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sugarbush.concurrency.witness.moments import GOING_ON, TOUCH, Done
 from sugarbush.lockdep.model import RawFrame
 
 
-class Watch(Observer):
+class OrderWatch(Observer):
     """Counts what each task has announced, and watches for the order that is tried.
 
     `turned` as soon as all of `seconds` are done and none of `firsts` is. Each of `firsts` is another task's.
@@ -67,16 +67,16 @@ class Watch(Observer):
         self.last = task.id
 
     def begin(self, runtime: Runtime) -> None:
-        """See `Observer.begin`."""
+        """A new execution: nothing is announced yet."""
         self.runtime = runtime
         self._clear()
 
     def spawned(self, parent: Task | None, task: Task) -> None:  # noqa: ARG002
-        """See `Observer.spawned`."""
+        """A task is new: it has announced nothing."""
         self.announcements[task.id] = 0
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
-        """See `Observer.announced`."""
+        """Count the announcement, and hold the task if it is about to do one of `firsts`."""
         number = self.announcements[task.id]
         self.announcements[task.id] = number + 1
         if task.id in self._watched:
@@ -89,7 +89,7 @@ class Watch(Observer):
                     self._does(one)
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
-        """See `Observer.accessed`."""
+        """An operation takes effect: see whether it is one of `firsts` or of `seconds`."""
         if task.id not in self._watched:
             return
         number, here = self.announcements[task.id] - 1, self._places[task.id]
@@ -101,11 +101,11 @@ class Watch(Observer):
                 self._does(one)
 
     def performed(self, task: Task, op: Operation, obj: object, arg: Any, result: Any) -> None:  # noqa: ARG002
-        """See `Observer.performed`."""
+        """An operation with an effect counts as a step does."""
         self.accessed(task, op, obj)
 
 
-class Story(Watch):
+class Story(OrderWatch):
     """All operations of one execution, in the order in which they took effect."""
 
     def _clear(self) -> None:
@@ -116,22 +116,22 @@ class Story(Watch):
         self._waits: dict[int, Done] = {}
 
     def spawned(self, parent: Task | None, task: Task) -> None:
-        """See `Observer.spawned`."""
+        """Note when the task was spawned: what came before that could not have come after its operations."""
         super().spawned(parent, task)
         self._born[task.id] = len(self.ops)
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.announced`."""
+        """Note what the task is about to do, and where."""
         number = self.announcements[task.id]
         super().announced(task, op, obj)
         self.pending[task.id] = Done(task, number, op, obj, place(), self._born[task.id])
 
     def blocked(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
-        """See `Observer.blocked`."""
+        """Note for what the task has to wait."""
         self._waits[task.id] = self.pending[task.id]
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.accessed`."""
+        """The operation that was announced takes effect: it takes its place in the story."""
         super().accessed(task, op, obj)
         done = self.pending.pop(task.id)
         done.step = self.runtime.steps
@@ -139,7 +139,7 @@ class Story(Watch):
         self.ops.append(done)
 
     def performed(self, task: Task, op: Operation, obj: object, arg: Any, result: Any) -> None:
-        """See `Observer.performed`."""
+        """Note the operation, and the tasks whose wait it ends."""
         super().performed(task, op, obj, arg, result)
         self._waits.pop(task.id, None)
         if self._waits and (op.wakes or op is END):
@@ -166,7 +166,7 @@ class Story(Watch):
         last: Task = self.runtime.tasks[self.last]
         if failure.kind is not Kind.DEADLOCK:
             return [last]
-        # A wait that closes a circle ends the execution before anybody hears that it has begun.
+        # A wait that closes a circle ends the execution before observers hear of it.
         waiting = [one.task for one in self._waits.values()]
         return waiting if last in waiting or last.ended else [*waiting, last]
 
@@ -232,7 +232,7 @@ class Retold:
     lease = 1
     thorough, left, bound, cut = True, True, None, 0
 
-    def __init__(self, schedule: Schedule, story: Watch) -> None:
+    def __init__(self, schedule: Schedule, story: OrderWatch) -> None:
         self._inner = Replay(schedule)
         self._story = story
         self.decisions: list[int] = []
@@ -240,12 +240,12 @@ class Retold:
         """The data choices: how many decisions there had been, the task, and the value."""
 
     def begin(self, execution: int) -> None:
-        """See `Strategy.begin`."""
+        """Start from the first choice of the schedule; nothing is decided yet."""
         self._inner.begin(execution)
         self.decisions, self.data_made = [], []
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
-        """See `Strategy.choose`."""
+        """The task of the schedule; each decision is counted, also where there is no choice."""
         # A schedule says nothing of the places where there was no choice, so it is not asked there.
         only = len(runnable) == 1
         chosen = runnable[0] if only else self._inner.choose(runnable, current, step, forced)
@@ -254,10 +254,10 @@ class Retold:
         return chosen
 
     def data(self, n: int, label: str) -> int:
-        """See `Strategy.data`."""
+        """The value of the schedule, noted with the task that chose it."""
         value = self._inner.data(n, label)
         self.data_made.append((self._story.decided, self._story.runtime.current.id, value))
         return value
 
     def end(self, steps: int, forced: int) -> None:
-        """See `Strategy.end`."""
+        """Nothing is to be done; what was noted is read when the execution is over."""

@@ -4,16 +4,19 @@ A declaration (`Operation(..., local=True)`, a reading `access`, `wakes=False`, 
 strategies believe: a wrong one makes a search leave out orders that matter, and then it passes what fails. Here a
 program is run with everything watched that operations are done to, and what is reached from there:
 
-    class Box:
-        def __init__(self) -> None:
-            self.full = False
-
-    def fill(box, _task, _arg):
-        box.full = True
-
-    LOOK = Operation("look", Access.READ_ONCE, effect=fill, local=True)   # it does not only look
-
-    audit(program)      # WrongDeclaration: look(Box) is declared to read, yet its effect changes Box.full: ...
+>>> from sugarbush.concurrency.lowlevel import Access, Operation, audit, perform
+>>> __name__ = "program"  # What the engine's own modules hold is not watched.
+>>> class Box:
+...     def __init__(self):
+...         self.full = False
+>>> def fill(box, _task, _arg):
+...     box.full = True
+>>> LOOK = Operation("look", Access.READ_ONCE, effect=fill, local=True)  # It does not only look.
+>>> try:
+...     report = audit(lambda: perform(LOOK, Box()))
+... except WrongDeclaration as wrong:
+...     print(str(wrong).partition(": ")[0])
+look(Box) is declared to read (Access.READ_ONCE), yet its effect changes Box.full
 
 How it works: while the program runs, the objects have classes that note which of their attributes are read and set,
 and containers are compared. A *turn* is the effect of an operation and what its task does until its next one; turns
@@ -42,10 +45,10 @@ if TYPE_CHECKING:
 
 
 class _Listens(Observer):
-    """Makes the runtime take the variant of `step` that is announced."""
+    """Has the runtime take the variant of `step` that tells an observer; what it hears is nothing to it."""
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.announced`."""
+        """Nothing is to be done; that this is overridden is what counts."""
 
 
 class Audited(WatchedRuntime):
@@ -61,13 +64,13 @@ class Audited(WatchedRuntime):
         self._on_performed = [self._looking(performed) for performed in self._on_performed]
 
     def _looking(self, hears: Any) -> Any:
-        """An observer's method, in which it may look at the state: that belongs to the turn after which it does."""
+        """An observer's method, in which it may look at the state: such looks belong to the turn that is over."""
+        # Observers without a sight say nothing of what they look at, so there is nothing to compare.
         if hears is None or not self._sights.bits:
             return hears
         watch = self._watch
 
         def hear(task: Task, *what: Any) -> None:
-            # Not where an operation is only over that nobody looks after: such looks are as free as those of reports.
             with watch.looking():
                 hears(task, *what)
 
@@ -80,7 +83,7 @@ class Audited(WatchedRuntime):
         self._watch.begin()
 
     def run(self, program: Callable[[], Any]) -> Execution:
-        """See `Simulated.run`."""
+        """Run the program, and put back afterwards the classes of all that was watched."""
         self.report.executions += 1
         try:
             return super().run(program)
@@ -92,7 +95,7 @@ class Audited(WatchedRuntime):
         self._watch.compare_names()
 
     def wrong(self, said: str) -> None:
-        """Something is not as it is declared."""
+        """An operation is not as it is declared: report it, and end the execution unless all is to be collected."""
         if said in self.report.found:
             return
         self.report.found.append(said)
@@ -111,7 +114,7 @@ class Audited(WatchedRuntime):
         watch.go_on()
 
     def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
-        """See `Runtime.perform`."""
+        """As without the audit, with the effect watched, and what the task does after it."""
         watch = self._watch
         watch.pause()
         watch.meets(op, obj, arg)
@@ -123,10 +126,10 @@ class Audited(WatchedRuntime):
         return result
 
     def made(self, obj: object) -> None:
-        """See `Runtime.made`. No search hears of it: it would give the object a class of its own, as the audit does."""
+        """No search hears of a new object: it would give that a class of its own, as the audit does."""
 
     def relax(self) -> None:
-        """See `Runtime.relax`. What `Liveness` does when it begins to watch, with our step in between."""
+        """As without the audit; where `Liveness` begins to watch, the step of the audit stays the outer one."""
         if not self._watching and not self._stopping:
             self._watching = True
             self._inner_step = self._step_watched
@@ -134,22 +137,22 @@ class Audited(WatchedRuntime):
         super().relax()
 
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
-        """See `Runtime.spawn`."""
+        """As without the audit; what the machine does for it is not the task's."""
         with self._watch.elsewhere():
             return super().spawn(fn, args, name, daemon)
 
     def choose(self, n: int, label: str) -> int:
-        """See `Runtime.choose`."""
+        """As without the audit; what the strategy looks at is not the task's."""
         with self._watch.elsewhere():
             return super().choose(n, label)
 
     def might_alloc(self, gfp: int) -> None:
-        """See `Runtime.might_alloc`."""
+        """As without the audit; what the validator looks at is not the task's."""
         with self._watch.elsewhere():
             super().might_alloc(gfp)
 
     def trace(self, event: str, fields: dict[str, object]) -> None:
-        """See `Runtime.trace`."""
+        """As without the audit; what those look at who listen is not the task's."""
         with self._watch.elsewhere():
             super().trace(event, fields)
 

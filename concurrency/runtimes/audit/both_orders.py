@@ -30,14 +30,14 @@ _ENOUGH = 20
 
 
 class BothOrders(Touches):
-    """Makes two operations in both orders, and sees whether somebody could notice which it was."""
+    """Makes two operations in both orders, and sees whether a program could notice which order it was."""
 
     def __init__(self, runtime: WatchedRuntime) -> None:
         super().__init__(runtime)
         self._effects: dict[Operation, Callable[[Any, Any, Any], Any]] = {}
 
     def begin(self) -> None:
-        """A new execution: nothing is known."""
+        """A new execution: nothing is known of it."""
         super().begin()
         self._relation = Dependence(faults=self._runtime.__dict__.get("_faults", 0) > 0)
         self._args: dict[int, Any] = {}
@@ -46,7 +46,7 @@ class BothOrders(Touches):
         self._tried: dict[tuple[Operation, Operation], int] = {}
 
     def _compare_orderings(self, op: Operation, other: Operation, obj: object) -> None:
-        """What is independent must not hand anything on from one to the other."""
+        """Two independent operations: refuse that one hands an ordering on to the other, which tells their order."""
         if (op, other) in self._pairs:
             return
         self._pairs.add((op, other))
@@ -94,7 +94,7 @@ class BothOrders(Touches):
                 )
 
     def _made(self, obj: object, *moves: tuple[Task, Operation, Any]) -> object:
-        """What two operations leave behind in this order: results by task, the state, and who can go on then."""
+        """What two operations leave behind in this order: results by task, the state, and what is ready then."""
         copy = copied(obj)
         counts = [(task, task.preempt_count, task.rcu_nesting, task.irqs_off) for task, _, _ in moves]
         results: dict[int, object] = {}

@@ -22,7 +22,7 @@ class Reach:
     """The watched objects of one execution: each has a class that notes which of its attributes are read and set."""
 
     def begin(self) -> None:
-        """A new execution: nothing is known."""
+        """A new execution: nothing is watched yet."""
         self._watched: dict[int, tuple[object, type]] = {}
 
     def end(self) -> None:
@@ -34,7 +34,7 @@ class Reach:
         current.watch = None
 
     def _reached(self, value: Any) -> None:
-        """What a watched object leads to is watched, too."""
+        """Watch what an attribute or an argument leads to, too; of a container all that is in it."""
         if type(value) in CONTAINERS or type(value) is tuple:
             for one in tuple(value):
                 self._adopt(one)
@@ -45,7 +45,7 @@ class Reach:
             self._adopt(value)
 
     def _known_to(self, function: Any, depth: int = DEPTH) -> None:
-        """What a function can reach by name: arguments that it has already, variables of its surroundings."""
+        """Watch what a function can reach by name: arguments that it has already, variables of its surroundings."""
         if isinstance(function, partial):
             self._reached(function.args)
             self._reached(function.keywords)
@@ -56,8 +56,8 @@ class Reach:
             return
         known = list(function.__defaults__ or ())
         known += [cell.cell_contents for cell in function.__closure__ or () if not is_empty(cell)]
-        # Not what the engine's own modules hold: those are its tables.
-        # A function whose globals have no __name__ (made by `exec`) has no module.
+        # Not what the engine's own modules hold: those are its tables. (A function whose globals have no __name__,
+        # made by `exec`, has no module.)
         if not is_part(str(function.__module__), ENGINE):
             names = function.__code__.co_names
             known += [function.__globals__[name] for name in names if name in function.__globals__]

@@ -29,8 +29,8 @@ from sugarbush.concurrency.runtimes.audit.turns import (
     UNWATCHED,
     Access,
     Touched,
-    Turn,
     WatchedRuntime,
+    WatchedTurn,
     told,
 )
 from sugarbush.concurrency.runtimes.audit.undeclared import Undeclared, place_of
@@ -49,7 +49,7 @@ class Touches(Reach):
         """For each class the fields that operations are declared for, in all executions."""
 
     def begin(self) -> None:
-        """A new execution: nothing is known."""
+        """A new execution: nothing is known of it."""
         super().begin()
         self._touched: dict[tuple[int, str], Touched] = {}
         self._of: dict[int, set[str]] = {}
@@ -57,11 +57,11 @@ class Touches(Reach):
         self._window: dict[tuple[int, str], tuple[object, Any, Any]] = {}
         """The containers that were looked at since the window opened, and what was in them."""
         self._inside: Operation | None = None
-        """Whose effect is being made."""
+        """The operation whose effect is being made, if one is."""
         self._asking: Operation | None = None
-        """Who is asked something."""
+        """The operation that is asked something, if one is: whether it can go on, or where it goes."""
         self._question = "readiness"
-        self._turns: dict[int, Turn] = {}
+        self._turns: dict[int, WatchedTurn] = {}
         """The last turn of each task."""
         self._conflicts: list[str] = []
         """What was found since the task went on; see `_tell`."""
@@ -74,7 +74,7 @@ class Touches(Reach):
         self._conflicts.append(said)
 
     def read(self, obj: object, name: str, value: Any) -> None:
-        """An attribute of a watched object was read."""
+        """An attribute of a watched object was read: by the program, if its runtime is active, or by a check."""
         if not self.listening or (active.runtime is not self._runtime and not self._looks):
             return
         task = self._runtime.current
@@ -82,7 +82,7 @@ class Touches(Reach):
             return
         if isinstance(obj, Task) and name in UNWATCHED:
             return
-        # Whoever looks at these looks for its own entry: `clock.late`.
+        # A task that looks at one of these looks for its own entry: `clock.late`.
         self._touch(obj, f"late[{task.id}]" if has_entries(obj, name) else name, changed=False)
         self._reached(value)
         key = id(obj), name
@@ -100,7 +100,7 @@ class Touches(Reach):
             self._change(obj, name)
 
     def _close(self) -> None:
-        """See which of the containers have changed that were looked at."""
+        """Note as changed those of the containers that were looked at whose content is another one now."""
         window, self._window = self._window, {}
         task = self._runtime.current
         for (_, name), (obj, value, before) in window.items():
@@ -115,7 +115,7 @@ class Touches(Reach):
 
     def _change(self, obj: object, name: str) -> None:
         op, turn = self._asking or self._inside, self._turns[self._runtime.current.id]
-        # What a task keeps of itself is not shared; only those look at it that are declared to look at everything.
+        # What a task keeps of itself is not shared; only operations that are declared to reach anything look at it.
         own = obj is turn.task
         what = f"{label(obj)}.{name.removeprefix('_')}"
         if self._asking is not None:
@@ -126,9 +126,9 @@ class Touches(Reach):
             self._compare_place(op, turn, obj, name, what)
         self._touch(obj, name, changed=True)
 
-    def _compare_place(self, op: Operation, turn: Turn, obj: object, name: str, what: str) -> None:
-        """An effect has changed an attribute: is that in its place?"""
-        # What says by itself which places it touches is compared with those: see `Undeclared`.
+    def _compare_place(self, op: Operation, turn: WatchedTurn, obj: object, name: str, what: str) -> None:
+        """An effect has changed an attribute: refuse it unless that is in the place that is declared."""
+        # One that says by itself which places it touches is compared with those (`Undeclared`).
         if turn.footprint in (Footprint.ANYTHING, Footprint.PLACES):
             return
         field = place_of(obj, name)
@@ -161,7 +161,7 @@ class Touches(Reach):
         return declared or known
 
     def _is_place(self, obj: object, name: str) -> bool:
-        """Operations on `obj` itself are known to touch this attribute: it is a field, or they have."""
+        """Whether operations on `obj` itself touch this attribute: it is a field, or such turns are known."""
         if place_of(obj, name) in self._fields(obj):
             return True
         touched = self._touched.get((id(obj), name))
@@ -205,8 +205,8 @@ class Touches(Reach):
         else:
             touched.looks[task.id] = turn, inside
 
-    def _look_at(self, turn: Turn, obj: object, name: str) -> None:
-        """A check looks at an attribute after `turn`: whoever changes it must see that, before and after.
+    def _look_at(self, turn: WatchedTurn, obj: object, name: str) -> None:
+        """A check looks at an attribute after `turn`: what changes it has to be ordered with that, before or after.
 
         Looks are kept apart from what the program touches: a check that reads two attributes orders nothing.
         """
@@ -219,7 +219,7 @@ class Touches(Reach):
                 self._overlooked(turn, (other, within, True), obj, name)
         touched.checks[turn.task.id] = turn
 
-    def _overlooked(self, turn: Turn, change: Access, obj: object, name: str) -> None:
+    def _overlooked(self, turn: WatchedTurn, change: Access, obj: object, name: str) -> None:
         if self._runtime._sights.overlooks(change[0].op, name):
             return
         what = f"{label(obj)}.{name.removeprefix('_')}"
@@ -233,7 +233,8 @@ class Touches(Reach):
         turn, other = one[0], two[0]
         if turn.footprint in COMMUTING and other.footprint in COMMUTING and turn.obj is other.obj is obj:
             return
-        # What is in the way of the rule comes first: a touch without an operation, a look.
+        # First the access that is more likely to be wrong: one without an operation, a look. What the two are is said
+        # in the same order in every execution, so that one conflict is one sentence.
         first, second = sorted((one, two), key=lambda access: (access[1], access[2], str(access[0])))
         what = f"{label(obj)}.{name.removeprefix('_')}"
         advice = "leave local=True out of one of them" if first[1] else "make that an operation on it"
@@ -243,7 +244,7 @@ class Touches(Reach):
         )
 
     def _tell(self) -> None:
-        """Say what was found, unless the task has failed meanwhile: whoever writes a report looks at everything.
+        """Say what was found, unless the task has failed meanwhile: code that writes a report looks at everything.
 
         What the program itself fails by is no report of ours: it may have looked before.
         """

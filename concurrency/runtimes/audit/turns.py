@@ -2,8 +2,8 @@
 
 The order is that of the dependence relation, by vector clocks.
 
-A turn is the effect of an operation and all that its task does until its next one: what a task does after its operation
-is the program's own, and a search moves it together with the operation.
+A turn is the effect of an operation and all that its task does until its next one: what a task does after its
+operation is the program's own, and a search moves it together with the operation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UNWATCHED = frozenset(
 )
 """Attributes of a task that only the machine uses, or that never change."""
 MADE_ONCE = frozenset({"sleep"})
-"""Made by whoever comes first, and the same from then on: who that was makes no difference."""
+"""Made by the first task that comes, and the same from then on: which task that was makes no difference."""
 COMMUTING = frozenset(
     one
     for one in Footprint
@@ -41,7 +41,7 @@ class WatchedRuntime(Simulated):
     """The runtime that is watched, as far as watching asks for it: `Audited` is the one there is."""
 
     def wrong(self, said: str) -> None:
-        """Something is not as it is declared."""
+        """An operation is not as it is declared; `said` is the sentence about it."""
         raise NotImplementedError
 
 
@@ -49,7 +49,7 @@ Said = dict[int, list[tuple[str | None, bool]]]
 """Places by the id of the object: the field, None for all of it, and whether it may be changed."""
 
 
-class Turn(NamedTuple):
+class WatchedTurn(NamedTuple):
     """One operation of a task, and all that the task does until its next one."""
 
     task: Task
@@ -71,22 +71,22 @@ class Turn(NamedTuple):
 
 
 class Touched:
-    """Of one attribute of one object: by each task the last turn that looked at it, and the last that changed it.
+    """Of one attribute of one object: for each task the last turn that looked at it, and the last that changed it.
 
-    With whether the operation itself did, or the task after it.
+    Each with whether the operation itself did, or the task after it.
     """
 
     __slots__ = ("changes", "checks", "looks", "obj")
 
     def __init__(self, obj: object) -> None:
         self.obj = obj
-        self.looks: dict[int, tuple[Turn, bool]] = {}
-        self.changes: dict[int, tuple[Turn, bool]] = {}
-        self.checks: dict[int, Turn] = {}
+        self.looks: dict[int, tuple[WatchedTurn, bool]] = {}
+        self.changes: dict[int, tuple[WatchedTurn, bool]] = {}
+        self.checks: dict[int, WatchedTurn] = {}
         """By each task the last turn after which a check looked at it."""
 
 
-Access = tuple[Turn, bool, bool]
+Access = tuple[WatchedTurn, bool, bool]
 """A turn that touches something, whether its operation does, and whether that changes it."""
 
 

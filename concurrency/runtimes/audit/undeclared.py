@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from sugarbush.concurrency.checks import REACHING, Clock, merge
 from sugarbush.concurrency.core import Place, Task, class_of, label
-from sugarbush.concurrency.runtimes.audit.turns import Said, Touched, Turn
+from sugarbush.concurrency.runtimes.audit.turns import Said, Touched, WatchedTurn
 
 _OWN_NAMES: Mapping[str, str] = {}
 
@@ -54,7 +54,7 @@ class Undeclared:
         self._wrong = wrong
         self._family: dict[int, Clock] = {}
         """For each task the turns that are before it in every schedule: its own, its parent's, those that it joined."""
-        self._left_out: dict[tuple[int, str], dict[int, tuple[Turn, bool]]] = {}
+        self._left_out: dict[tuple[int, str], dict[int, tuple[WatchedTurn, bool]]] = {}
         """For each attribute the last turn of each task whose effect has touched it unsaid, and whether it changed it.
         `Touched` keeps the objects alive, so that an id stands for one of them."""
 
@@ -66,11 +66,11 @@ class Undeclared:
         """What the other one has done is before all that `task` does from here on."""
         merge(self._family[task.id], self._family[ended.id])
 
-    def turned(self, turn: Turn) -> None:
+    def turned(self, turn: WatchedTurn) -> None:
         """A turn begins."""
         self._family[turn.task.id][turn.task.id] = turn.number
 
-    def touched(self, turn: Turn, touched: Touched, name: str, *, changed: bool, inside: bool) -> None:
+    def touched(self, turn: WatchedTurn, touched: Touched, name: str, *, changed: bool, inside: bool) -> None:
         """The turn touches an attribute, of which `touched` knows the touches before; `inside` of its effect or not."""
         key = id(touched.obj), name
         before = self._left_out.get(key)
@@ -89,13 +89,13 @@ class Undeclared:
         if changed or turn.task.id not in left_out:
             left_out[turn.task.id] = turn, changed
 
-    def _can_be_turned_round(self, other: Turn, turn: Turn) -> bool:
+    def _can_be_turned_round(self, other: WatchedTurn, turn: WatchedTurn) -> bool:
         """Neither spawns and joins nor an operation that reaches everything order the two, whatever the schedule."""
         if other.footprint in REACHING or turn.footprint in REACHING:
             return False
         return other.number > self._family[turn.task.id].get(other.task.id, 0)
 
-    def _tell(self, turn: Turn, changes: bool, other: Turn, obj: object, name: str) -> None:
+    def _tell(self, turn: WatchedTurn, changes: bool, other: WatchedTurn, obj: object, name: str) -> None:
         what = f"{label(obj)}.{place_of(obj, name)}"
         self._wrong(
             f"{turn} {'changes' if changes else 'looks at'} {what}, which {other.task.name} touches after {other}, and "

@@ -1,4 +1,4 @@
-"""Watching an execution: who acts, which turn is after which, and who waits for what."""
+"""Watching an execution: which task acts, which turn is after which, and what each task waits for."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from sugarbush.concurrency.rcu import is_atomic
 from sugarbush.concurrency.runtimes.audit.both_orders import BothOrders
 from sugarbush.concurrency.runtimes.audit.findings import Audit
 from sugarbush.concurrency.runtimes.audit.turns import (
-    Turn,
     WatchedRuntime,
+    WatchedTurn,
 )
 from sugarbush.concurrency.runtimes.audit.undeclared import by_object
 from sugarbush.concurrency.strategies import meet
@@ -49,7 +49,7 @@ class Watch(BothOrders):
         self.begin()
 
     def begin(self) -> None:
-        """A new execution: nothing is known."""
+        """A new execution: nothing is known of it."""
         super().begin()
         self._met: set[Operation] = set()
         self._clocks: dict[int, Clock] = {}
@@ -86,7 +86,7 @@ class Watch(BothOrders):
     # -- who acts -------------------------------------------------------------------------------------------------
 
     def pause(self) -> None:
-        """The machine works: what it looks at is nobody's business."""
+        """The machine works: what it looks at is not the program's."""
         if self.listening:
             self._close()
             self.listening = False
@@ -113,7 +113,7 @@ class Watch(BothOrders):
 
     @contextmanager
     def elsewhere(self) -> Iterator[None]:
-        """The machine works in between, in the same turn."""
+        """The machine works for a moment within a turn: what it looks at is not the program's."""
         was, self.listening = self.listening, False
         try:
             yield
@@ -157,7 +157,7 @@ class Watch(BothOrders):
             self._effects[op] = original = op.effect
 
             def effect(obj: Any, task: Any, arg: Any) -> Any:
-                # Copies are for asking what might have been: nobody watches those.
+                # Copies are made to ask what might have been: they are not watched.
                 if active.runtime is not self._runtime:
                     return original(obj, task, arg)
                 return self._make(op, original, obj, task, arg)
@@ -167,7 +167,7 @@ class Watch(BothOrders):
     # -- turns ----------------------------------------------------------------------------------------------------
 
     def takes_effect(self, task: Task, op: Operation, obj: object) -> None:
-        """The turn of `task` begins, with this operation."""
+        """The turn of `task` begins, with this operation: it comes after all that the relation orders before it."""
         clock = self._clocks[task.id]
         if op is JOIN:
             assert isinstance(obj, Task)
@@ -198,7 +198,7 @@ class Watch(BothOrders):
             for on, part, changes in places:
                 merge(self._placed.setdefault(id(on), {}).setdefault((part, changes), {}), clock)
         if op is FREE or op is FREE_STEPPED:
-            # Whoever looks at it now is wrong, whatever it looks at.
+            # To free is to change all of it: a turn that looks at any part must be ordered with that.
             for name in sorted(self._of.get(id(obj), ())):
                 self._touch(obj, name, changed=True)
 
@@ -216,12 +216,12 @@ class Watch(BothOrders):
         self._asking, self.listening = None, False
 
     def _meet(self, clock: Clock, obj: object, place: str | None, changes: bool) -> None:
-        """What says that it touches this place comes before."""
+        """Put the turns before it that say that they touch this place."""
         for (part, alters), left in self._placed.get(id(obj), {}).items():
             if (changes or alters) and (part is None or place is None or part == place):
                 merge(clock, left)
 
-    def _turn(self, task: Task, op: Operation, obj: object, places: tuple[Place, ...] | None = None) -> Turn:
+    def _turn(self, task: Task, op: Operation, obj: object, places: tuple[Place, ...] | None = None) -> WatchedTurn:
         clock = self._clocks[task.id]
         sights = self._runtime._sights
         kinds = 0
@@ -239,7 +239,7 @@ class Watch(BothOrders):
                 merge(clock, left)
         number = clock[task.id] = clock.get(task.id, 0) + 1
         footprint = self._relation.footprint(op, obj) if places is None else Footprint.PLACES
-        turn = self._turns[task.id] = Turn(
+        turn = self._turns[task.id] = WatchedTurn(
             task,
             number,
             op,
@@ -288,7 +288,7 @@ class Watch(BothOrders):
     # -- what waits -----------------------------------------------------------------------------------------------
 
     def _readiness(self) -> list[tuple[Task, Operation, bool]]:
-        """Whether each operation that tasks have announced and may have to wait for can go on."""
+        """Of each operation that a task has announced and may have to wait for, whether it can go on now."""
         was, self.listening = self.listening, False
         found = []
         for waiting in self._runtime._waiting.values():
@@ -306,7 +306,7 @@ class Watch(BothOrders):
         return found
 
     def _compare_ready(self, op: Operation | None) -> None:
-        """What was ready before, and what is now: whoever waits must have been told."""
+        """Compare what is ready with what was: tasks whose operation is ready now must have been asked again."""
         before, self._ready = self._ready, []
         for task, waits, was in before:
             if task.op is not waits or waits.ready is None:

@@ -63,6 +63,8 @@ def _property(field: SharedField) -> property:
         "order": Reads.NOTHING if field.kind is FieldKind.PLAIN else Reads.POINTER,
         "releases": field.kind is FieldKind.RCU,
     }
+    # As source, so that the slot is an attribute in the code: to look it up by its name would cost more at each
+    # access.
     exec(_ACCESSORS.format(name=field.name), scope)
     read: Callable[[Any], Any] = scope["read"]
     if field.kind is FieldKind.RCU:
@@ -98,7 +100,10 @@ def _write(obj: Shared, name: str, value: object, how: str) -> None:
 def _modify(
     obj: Shared, name: str, change: Callable[[Any], tuple[Any, Any]], order: Order, may_fail: bool
 ) -> Any:
-    """A fully ordered one is a full barrier, the access, and a full barrier; no barrier at all if it writes nothing."""
+    """A read-modify-write; one in full order is a full barrier, the access, and a full barrier.
+
+    If it writes nothing it is no barrier at all.
+    """
     field = shared.field_of(obj, name)
     rt = _runtime()
     if rt is None:

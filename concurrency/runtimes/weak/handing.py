@@ -19,6 +19,8 @@ class Handing(Knowing):
             me.released = me.own.copy()
             me.stamp = None
             return
+        # Full barriers are ordered among each other: each learns what the one before it, of whatever task, had made
+        # known.
         if barrier is Fence.MB:
             learn(me.seen, self.everywhere)
             if me.aside:
@@ -26,7 +28,9 @@ class Handing(Knowing):
                 me.aside = NOTHING
             me.snapshot = None
             self.everywhere = me.released = me.strong = me.stamp = me.frozen()
+            # A later smp_wmb() passes on what the barrier has made known, not only what the task wrote.
             me.own = me.seen.copy()
+        # Both barriers for reads: what was seen binds all that is read later.
         learn(me.floor, me.seen)
         me.through.clear()
 
@@ -57,9 +61,13 @@ class Handing(Knowing):
             learn(me.floor, seen)
             me.released = joined(me.released, own)
             me.stamp = None
+        # Known even if nothing is learned: `give` goes by it.
         sync.taker = me
         view = sync.view
-        if not view or view is me.snapshot:
+        # Nothing to learn: the task gave the lock back last, and has seen nothing since; what its unlock and this
+        # lock order is done above. Of what is no lock (a completion) all is still to be done: to wait for what one
+        # has completed oneself orders reads and writes, too.
+        if not view or (locks and view is me.snapshot):
             return
         learn(me.floor, view)
         learn(me.seen, view)

@@ -1,9 +1,10 @@
-"""What was written to each place, in which order, and what a task knows of it.
+"""What was written to each location, in which order, and what a task knows of it.
 
-A place is one field of one object. Its *history* is its modification order, the oldest write first. A *view* says for
-places how new a write is at least known; a place that is missing in a view may be as old as its oldest kept write.
-The form is that of Kang, Hur, Lahav, Vafeiadis and Dreyer, "A Promising Semantics for Relaxed-Memory Concurrency",
-POPL 2017, section 4, without promises; which views move when is the kernel's (`concurrency.runtimes.weak.memory`).
+A location is one field of one object. Its *history* is its modification order, the oldest write first. A *view* says
+for locations how new a write is at least known; a location that is missing in a view may be as old as its oldest kept
+write. The form is that of Kang, Hur, Lahav, Vafeiadis and Dreyer, "A Promising Semantics for Relaxed-Memory
+Concurrency", POPL 2017, section 4, without promises; which views move when is the kernel's
+(`concurrency.runtimes.weak.memory`).
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from typing import Any, Final
 from weakref import ref
 
 KEPT: Final = 8
-"""So many writes of one place are kept; older ones no task reads any more."""
+"""So many writes of one location are kept; no task reads an older one. That leaves out some of what the kernel's model
+allows (docs/memory.md), and adds nothing to it."""
 
 
 class Write:
-    """One write in the history of a place.
+    """One write in the history of a location.
 
     `view` is what a task comes to know that reads it, `strong` the part of it that a full barrier has made known to
-    every task that comes later. `taken` says that an atomic read-modify-write follows: nothing may come between.
-    `clock` is the race detector's.
+    every task that comes later. `taken` says that an atomic read-modify-write follows: nothing may come between. `at`
+    is its number in the history: it only grows, also where an earlier write is inserted late, so that views stay
+    right. `clock` is the race detector's.
     """
 
     __slots__ = ("at", "clock", "strong", "taken", "value", "view")
@@ -44,18 +47,21 @@ class Taken(Write):
         self.before = onto.view
 
 
-class Place:
+class Location:
     """The history of one field of one object, whose `Home` dies with the object."""
 
     __slots__ = ("history", "home")
 
     def __init__(self, value: Any, home: Home) -> None:
+        # Views name locations and may outlive the object, so they must not keep it alive (`prune` drops those that
+        # are gone).
         self.home = ref(home)
         self.history = [Write(value, 0, NOTHING, NOTHING)]
 
     def insert(self, spot: int, write: Write) -> None:
-        """Put `write` at index `spot` of the history; what comes after it moves up."""
+        """Put `write` at index `spot` of the history, at least 1; what comes after it moves up."""
         history = self.history
+        # Views hold the writes themselves and not their numbers, so all that is numbered anew stays known.
         write.at = history[spot - 1].at + 1
         for later in history[spot:]:
             later.at += 1
@@ -71,7 +77,7 @@ class Place:
         del self.history[:count]
 
 
-View = dict[Place, Write]
+View = dict[Location, Write]
 NOTHING: Final[View] = {}
 """The view that knows nothing; never changed."""
 
@@ -79,14 +85,14 @@ NOTHING: Final[View] = {}
 def learn(view: View, other: View) -> None:
     """Have `view` know what `other` knows."""
     known = view.get
-    for place, write in other.items():
-        have = known(place)
+    for location, write in other.items():
+        have = known(location)
         if have is None or have.at < write.at:
-            view[place] = write
+            view[location] = write
 
 
 def joined(one: View, other: View) -> View:
-    """What either knows; neither is changed."""
+    """What either view knows; neither is changed, but the result may be one of them."""
     if not other or one is other:
         return one
     if not one:
@@ -99,22 +105,24 @@ def joined(one: View, other: View) -> View:
 class Home:
     """What weak memory keeps about one object, in one execution.
 
-    `birth` is a place that is written once, when the object is made by a task: who does not know of that write may
-    find the object's fields as they were before.
+    `birth` is a location that is written once, when the object is made by a task. A task that does not know of that
+    write may find the object's fields as they were before.
     """
 
-    __slots__ = ("__weakref__", "birth", "memory", "obj", "places", "syncs")
+    __slots__ = ("__weakref__", "birth", "locations", "memory", "obj", "syncs")
 
     def __init__(self, memory: Any, obj: object) -> None:
         self.memory = memory
         self.obj = obj
-        self.birth: Place | None = None
-        self.places: dict[str, Place] = {}
+        self.birth: Location | None = None
+        self.locations: dict[str, Location] = {}
         self.syncs: dict[str | None, Sync] = {}
 
 
 class Sync:
-    """What locks and the like hand on: what whoever gave it back had seen (`view`), and had itself done (`own`)."""
+    """What a lock or the like hands on: what each task that gave it back had seen (`view`), and had itself done
+    (`own`).
+    """
 
     __slots__ = ("own", "strong", "taker", "view")
 
@@ -123,7 +131,7 @@ class Sync:
         self.own: View = NOTHING
         self.strong: View = NOTHING
         self.taker: Knowledge | None = None
-        """Who took it last, and so knows all that it hands on."""
+        """What the task knows that took it last; that knows all that it hands on. None if it was given back since."""
 
 
 class Knowledge:
@@ -164,7 +172,7 @@ class Knowledge:
         """A copy of `seen`, None if that has changed."""
         self.through: dict[int, tuple[object, View]] = {}
         self.settled = False
-        """Nobody has done anything since it looked, so all that was written has reached it: it reads the newest."""
+        """Nothing was done since it looked, so all that was written has reached it: it reads the newest."""
         self.given: tuple[View, View] | None = None
         """What it had seen and done at its last unlock: a later lock of its own orders both (kernel:
         tools/memory-model/Documentation/explanation.txt, "Locking")."""
@@ -178,11 +186,11 @@ class Knowledge:
                 learn(copy, self.aside)
         return copy
 
-    def newest(self, place: Place) -> Write | None:
-        """The newest write of a place that it has seen; its own writes come after that."""
-        write = self.seen.get(place)
+    def newest(self, location: Location) -> Write | None:
+        """The newest write of a location that it has seen; its own writes come after that."""
+        write = self.seen.get(location)
         if self.aside:
-            other = self.aside.get(place)
+            other = self.aside.get(location)
             if other is not None and (write is None or write.at < other.at):
                 return other
         return write

@@ -8,7 +8,57 @@ The rules are those of the operational model in tools/memory-model/Documentation
   come before writes of other tasks that this one has not seen.
 - A write tells of what `smp_wmb` put before it (what the task wrote itself), a release of all that it has seen.
 - A full barrier has reached every task: the next one, of whatever task, knows all that this one knew, and so does
-  whoever comes to know, by any read, of something that was done after it.
+  every task that comes to know, by any read, of something that was done after it.
+
+Example: what a reader of `ready` and then of `data` may see, after all that a writer may do who writes them in the
+other order. (`concurrency.runtimes.weak.reading` has the same, read by read.)
+
+>>> from sugarbush.concurrency import Once, Settings, Shared, explore, join, spawn
+>>> from sugarbush.concurrency import smp_load_acquire, smp_rmb, smp_store_release, smp_wmb
+>>> class Message(Shared):
+...     data: Once[int] = 0
+...     ready: Once[int] = 0
+>>> def seen(write, read):
+...     found = set()
+...     def program():
+...         message = Message()
+...         def writer():
+...             message.data = 1
+...             write(message)
+...         def reader():
+...             found.add((read(message), message.data))
+...         join(spawn(writer), spawn(reader))
+...     explore(program, strategy="dfs", settings=Settings(memory="weak"))
+...     return sorted(found)
+>>> def store(message):
+...     message.ready = 1
+>>> def load(message):
+...     return message.ready
+>>> seen(store, load)
+[(0, 0), (0, 1), (1, 0), (1, 1)]
+
+That the message is ready, and its data are not, needs a barrier on both sides to be impossible:
+
+>>> def store_behind_barrier(message):
+...     smp_wmb()
+...     message.ready = 1
+>>> def load_before_barrier(message):
+...     ready = message.ready
+...     smp_rmb()
+...     return ready
+>>> (1, 0) in seen(store_behind_barrier, load), (1, 0) in seen(store, load_before_barrier)
+(True, True)
+>>> seen(store_behind_barrier, load_before_barrier)
+[(0, 0), (0, 1), (1, 1)]
+
+So does a release that is read by an acquire:
+
+>>> def release(message):
+...     smp_store_release(message, "ready", 1)
+>>> def acquire(message):
+...     return smp_load_acquire(message, "ready")
+>>> (1, 0) in seen(release, load), seen(release, acquire)
+(True, [(0, 0), (0, 1), (1, 1)])
 """
 
 from __future__ import annotations
@@ -53,6 +103,8 @@ class WeakMemory(Fields, LockWords, Handing):
             me = self.known[task.id]
             if access in _LOADS:
                 self._find_born(me, home, op, obj)
+                # The value is the newest, as under sequential consistency; what it tells binds later reads only if
+                # this acquires.
                 sync = home.syncs.get(op.field)
                 if sync is not None and sync.view:
                     learn(me.seen, sync.view)
@@ -88,12 +140,12 @@ class WeakMemory(Fields, LockWords, Handing):
         me = self.known[task.id]
         home = self._home(obj)
         self._find_born(me, home, op, obj)
-        place = self._place(home, op.field, newest)
-        ways = self._ways(me, obj, place)
+        location = self._location(home, op.field, newest)
+        ways = self._ways(me, obj, location)
         chosen = self._runtime.choose(ways, f"value of {op.field}") if ways > 1 else 0
-        write = place.history[-1 - chosen]
+        write = location.history[-1 - chosen]
         reads = Reads.ACQUIRE if op.access is Access.ACQUIRE else Reads.POINTER
-        self._read_from(me, op, place, write, reads, obj)
+        self._read_from(me, op, location, write, reads, obj)
         if op.after is not None:
             self.barrier(task, op.after)
         return write.value

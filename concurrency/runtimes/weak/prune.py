@@ -1,6 +1,6 @@
 """Forgetting: what no task can read any more, and what every task knows.
 
-It changes nothing that a task could notice: the writes that go are below every task's floor, and a place with one
+It changes nothing that a task could notice: the writes that go are below every task's floor, and a location with one
 write left needs no view to say so.
 """
 
@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sugarbush.concurrency.core import JOIN, Task
-from sugarbush.concurrency.runtimes.weak.history import Home, Knowledge, Place, View, joined
+from sugarbush.concurrency.runtimes.weak.history import Home, Knowledge, Location, View, joined
 
 
 class Known(Protocol):
-    """What is looked through: who knows what (`concurrency.runtimes.weak.memory.WeakMemory`)."""
+    """What is looked through: what each task knows (`concurrency.runtimes.weak.memory.WeakMemory`)."""
 
     known: list[Knowledge]
     everywhere: View
@@ -23,32 +23,34 @@ class Known(Protocol):
 
 
 def prune(memory: Known, tasks: Sequence[Task]) -> int:
-    """Forget what can be forgotten; gives how many writes of places in doubt are left."""
+    """Forget what can be forgotten; gives how many writes of locations in doubt are left."""
     for task in tasks:
         if task.ended:
+            # What it had done was handed on when it ended (`WeakSimulated._end`).
             memory.known[task.id] = Knowledge()
     floors = [_floor(memory, task) for task in tasks if not task.ended]
     views = _views(memory)
-    places = dict.fromkeys(place for view in views for place in view)
-    settled: set[Place] = set()
+    locations = dict.fromkeys(location for view in views for location in view)
+    settled: set[Location] = set()
     left = 0
-    for place in places:
-        lows = [floor.get(place) for floor in floors]
+    for location in locations:
+        lows = [floor.get(location) for floor in floors]
+        # A task that knows nothing of it may read the oldest.
         oldest = min(-1 if low is None else low.at for low in lows)
-        place.forget(sum(write.at < oldest for write in place.history))
-        if len(place.history) == 1 or place.home() is None:
-            settled.add(place)
+        location.forget(sum(write.at < oldest for write in location.history))
+        if len(location.history) == 1 or location.home() is None:
+            settled.add(location)
         else:
-            left += len(place.history)
-            views += [write.view for write in place.history]
+            left += len(location.history)
+            views += [write.view for write in location.history]
     for view in views:
-        for place in [place for place in view if place in settled]:
-            del view[place]
+        for location in [location for location in view if location in settled]:
+            del view[location]
     return left
 
 
 def _floor(memory: Known, task: Task) -> View:
-    """What a task that goes on knows at least: if it waits for another to end, all that this one knows already."""
+    """What a task knows at least; of one that waits for the end of another, with all that this one knows already."""
     floor = memory.known[task.id].floor
     while task.op is JOIN and isinstance(task.obj, Task) and not task.obj.ended:
         task = task.obj

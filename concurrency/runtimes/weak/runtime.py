@@ -47,6 +47,8 @@ class WeakSimulated(Simulated):
     def _reset(self) -> None:
         super()._reset()
         self._races = next((one for one in self._observers if isinstance(one, RaceDetector)), None)
+        # Fields ask the memory themselves, so for them only the switch point is wanted; all else tells the memory by
+        # `step`.
         self.announce = self.step
         self.step = self._touch
         self.memory = WeakMemory(self, self._races)
@@ -54,16 +56,16 @@ class WeakSimulated(Simulated):
         self.memory.handed_on = self._handed_on
 
     def _step_by(self, step: Callable[[Operation, object], None]) -> None:
-        """See `Liveness`: `step` itself goes on to tell the memory."""
+        """Have `announce` be the switch point: `step` goes on to tell the memory."""
         self.announce = step
 
     def _chooses(self, label: str) -> None:
-        """See `Liveness`: to read something older is no other way to go on, since the newest can be read as well."""
+        """A choice of the value that a read returns is no other way to go on, since the newest can be read as well."""
         if not label.startswith("value of "):
             super()._chooses(label)
 
     def _written(self, op: Operation, obj: object) -> object:  # noqa: ARG002
-        """See `Liveness`; `wrote` says it."""
+        """None: what a write has changed is said by `wrote`, which knows where in the history it stands."""
         return None
 
     def wrote(self, *, kept: bool) -> None:
@@ -72,7 +74,7 @@ class WeakSimulated(Simulated):
             self._last[self.current] = True
 
     def _settle_memory(self, task: Task, *, settled: bool) -> None:
-        """See `Liveness`: a write reaches every task in the end."""
+        """Have `task` read the newest of everything, or not any more: a write reaches every task in the end."""
         self.memory.known[task.id].settled = settled
 
     def _stop(self) -> None:
@@ -80,7 +82,7 @@ class WeakSimulated(Simulated):
         self.announce = self.step
 
     def run(self, program: Callable[[], Any]) -> Execution:
-        """See `Simulated.run`."""
+        """Run the program, with the memory saying to the race detector what each read reads from."""
         if self._races is not None:
             self._races.follows_reads = True
         return super().run(program)
@@ -95,27 +97,29 @@ class WeakSimulated(Simulated):
             self.memory.touch(self.current, op, obj)
 
     def load(self, op: Operation, obj: Any) -> Any:
-        """See `Runtime.load`."""
+        """A switch point, then the value of the word that the calling task reads."""
         self.announce(op, obj)
         return self.memory.load(self.current, op, obj)
 
     def store(self, op: Operation, obj: Any, value: Any) -> None:
-        """See `Runtime.store`."""
+        """A switch point, then a write to the word."""
         self.announce(op, obj)
         self.memory.store(self.current, op, obj, value)
 
     def made(self, obj: object) -> None:
-        """See `Runtime.made`."""
+        """The calling task has made `obj`: the others may find it as it was before."""
         self.memory.born(obj)
 
     def perform(self, op: Operation, obj: object, arg: Any = None) -> Any:
-        """See `Runtime.perform`."""
+        """Wait for the operation and make its effect, which is atomic; then hand on what its declaration says."""
         if op.before is Fence.MB:
             self._barrier()
         result = super().perform(op, obj, arg)
         memory, task = self.memory, self.current
         if op.rcu is not None or op.region or self._rcu.tasks is not None:
             self._rcu.performed(task, op, obj, arg, result)
+        # What the operation acquires is known before its own access is made, and what it releases has that access in
+        # it.
         whose = obj if op.surely else op.ordered(obj, arg, result)
         if whose is not None:
             for name in op.acquires:
@@ -137,20 +141,20 @@ class WeakSimulated(Simulated):
         return result
 
     def finds_held(self, lock: Any, *, tries: bool) -> bool | None:
-        """See `Runtime.finds_held`."""
+        """A look at the word of a spinlock, which may be older than the lock is."""
         self.announce(LOOKS_HELD, lock)
         return self.memory.finds_held(self.current, LOOKS_HELD, lock, tries=tries)
 
     # -- for `GraceOrder` -----------------------------------------------------------------------------------------
 
     def told(self, task: Task) -> Told:
-        """See `Keeper.told`."""
+        """All that `task` has seen and done, as a lock would hand it on; and its clock."""
         sync = Sync()
         self.memory.give(task, sync, unlocks=False)
         return sync, None if self._races is None else self._races.told(task)
 
     def joined(self, one: Told, other: Told) -> Told:
-        """See `Keeper.joined`."""
+        """What either has handed on."""
         both = Sync()
         both.view = joined(one[0].view, other[0].view)
         both.own = joined(one[0].own, other[0].own)
@@ -162,7 +166,7 @@ class WeakSimulated(Simulated):
         return both, self._races.joined(one[1], other[1])
 
     def collected(self, before: Told | None, task: Task) -> Told:
-        """See `Keeper.collected`."""
+        """`before` with all that `task` has seen and done added to it."""
         if before is None:
             return self.told(task)
         sync, clock = before
@@ -170,14 +174,14 @@ class WeakSimulated(Simulated):
         return sync, None if self._races is None else self._races.collected(clock, task)
 
     def copied(self, told: Told) -> Told:
-        """See `Keeper.copied`."""
+        """The same views and the same clock, to be kept while `told` is changed."""
         sync, clock = told
         same = Sync()
         same.view, same.own, same.strong = sync.view, sync.own, sync.strong
         return same, None if clock is None else clock.copy()
 
     def learns(self, task: Task, told: Told) -> None:
-        """See `Keeper.learns`."""
+        """`task` comes to know what was handed on, as it does by taking a lock."""
         sync, clock = told
         self.memory.take(task, sync, locks=False)
         if clock is not None and self._races is not None:
@@ -187,18 +191,19 @@ class WeakSimulated(Simulated):
         return [view for sync, _ in self._rcu.kept for view in (sync.view, sync.own, sync.strong)]
 
     def epoch(self, task: Task) -> int:  # noqa: ARG002
-        """See `Keeper.epoch`: nothing is added to the past here."""
+        """0: what a reader has done by then is not asked for, since nothing is added to its past (`outlasted`)."""
         return 0
 
     def outlasted(self, reader: Reader, told: Told) -> None:
-        """See `Keeper.outlasted`: it knew when it began, or the grace period would have waited for it."""
+        """Nothing is to be done: the reader knew it when it began, or the grace period would have waited for it."""
 
     def since(self, flavour: Flavour[Told], key: Hashable, task: Task) -> int:
-        """See `Keeper.since`: where the reader begins is a choice, since `rcu_read_lock` is no barrier.
+        """Which grace periods are over for a reader that begins, by number: a choice, as `rcu_read_lock` is no barrier.
 
-        What the law leaves open, that a reader inside a grace period may know or may be waited for, is settled here, as
-        if the reader had begun earlier than it did. So no value that it reads is ever taken back. Where a grace period
-        has no inside that anybody could see, there is nothing to choose: another schedule has the reader before it.
+        What the law leaves open, that a reader inside a grace period may know or may be waited for, is settled here,
+        as if the reader had begun earlier than it did. So no value that it reads is ever taken back. Where a grace
+        period has no inside that could be seen, there is nothing to choose: another schedule has the reader
+        before it.
         """
         graces = list(flavour.graces.values())
         doubtful = [grace for grace in reversed(graces) if grace.split and self._is_news(task, grace)]
@@ -216,11 +221,11 @@ class WeakSimulated(Simulated):
         return since
 
     def _is_news(self, task: Task, grace: Grace[Told]) -> bool:
-        """`task` does not know all that came before `grace`."""
+        """Whether `task` lacks something of what came before `grace`."""
         sync, clock = grace.updates
         floor = self.memory.known[task.id].floor.get
-        for place, write in sync.view.items():
-            have = floor(place)
+        for location, write in sync.view.items():
+            have = floor(location)
             if have is None or have.at < write.at:
                 return True
         return clock is not None and self._races is not None and self._races.is_news(task, clock)
@@ -229,11 +234,14 @@ class WeakSimulated(Simulated):
         self, parent: Task | None, fn: Callable[..., Any], args: tuple[Any, ...], name: str, daemon: bool
     ) -> Task:
         task = super()._start(parent, fn, args, name, daemon)
+        # The task of the clock knows nothing of the task that set the first timer: two timers order nothing
+        # (docs/memory.md).
         self.memory.spawned(parent if fn is not run_clock else None)
         self._rcu.spawned(task)
         return task
 
     def _end(self, task: Task) -> Task | None:
+        # Handed on before the end lets a join go on, which takes it over.
         for name in END.releases:
             self.memory.give(task, self.memory.sync(task, name), unlocks=False)
         onward = super()._end(task)

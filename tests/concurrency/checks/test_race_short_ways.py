@@ -23,7 +23,7 @@ from sugarbush.concurrency import (
     spawn,
 )
 from sugarbush.concurrency.checks import past
-from sugarbush.concurrency.checks.past import Place
+from sugarbush.concurrency.checks.past import FieldRecord
 from sugarbush.concurrency.checks.race import RaceDetector
 from sugarbush.concurrency.core import Runtime
 from sugarbush.concurrency.memory import smp_load_acquire, smp_store_release
@@ -42,7 +42,7 @@ class Cell(Shared):
     count: Atomic[int] = 0
 
 
-class LongPlace(Place):
+class LongRecord(FieldRecord):
     """Nobody is known to know what its last release has left."""
 
     __slots__ = ()
@@ -51,7 +51,7 @@ class LongPlace(Place):
         super().__setattr__(name, -1 if name == "knower" else value)
 
 
-class FirstKnower(Place):
+class FirstKnower(FieldRecord):
     """Who knew once is taken to know for ever."""
 
     __slots__ = ()
@@ -61,7 +61,7 @@ class FirstKnower(Place):
             super().__setattr__(name, value)
 
 
-class NoNewKnower(Place):
+class NoNewKnower(FieldRecord):
     """The first one who knew is not replaced by who has released since."""
 
     __slots__ = ()
@@ -131,9 +131,11 @@ def said(seed: int, detector: RaceDetector) -> list[tuple[str, str] | None]:
     return [None if failure is None else (failure.headline, str(failure.step)) for failure in failures]
 
 
-def with_places(seed: int, places: type[Place], patch: pytest.MonkeyPatch) -> list[tuple[str, str] | None]:
+def with_records(
+    seed: int, records: type[FieldRecord], patch: pytest.MonkeyPatch
+) -> list[tuple[str, str] | None]:
     with patch.context() as patched:
-        patched.setattr(past, "Place", places)
+        patched.setattr(past, "FieldRecord", records)
         return said(seed, RaceDetector())
 
 
@@ -143,7 +145,7 @@ def differing(seeds: range, patch: pytest.MonkeyPatch) -> tuple[int, int, int]:
     for seed in seeds:
         short = said(seed, RaceDetector())
         with patch.context() as patched:
-            patched.setattr(past, "Place", LongPlace)
+            patched.setattr(past, "FieldRecord", LongRecord)
             long = said(seed, LongWay())
         raced += sum(one is not None for one in long)
         clean += sum(one is None for one in long)
@@ -162,15 +164,15 @@ def test_the_comparison_notices_what_could_go_wrong(monkeypatch: pytest.MonkeyPa
     true = RaceDetector._plain
 
     def every_access_is_known(self: RaceDetector, task: Any, op: Any, obj: Any) -> None:
-        place = (self._places.get(id(obj)) or self._fields(obj))[op.field]
-        if place.past is None or task.id not in place.past.reads:
+        record = (self._records.get(id(obj)) or self._fields(obj))[op.field]
+        if record.past is None or task.id not in record.past.reads:
             true(self, task, op, obj)
 
     with monkeypatch.context() as patched:
         patched.setattr(RaceDetector, "_plain", every_access_is_known)
         assert differing(range(150), monkeypatch)[2] > 0
     assert any(
-        said(seed, RaceDetector()) != with_places(seed, NoNewKnower, monkeypatch) for seed in range(300)
+        said(seed, RaceDetector()) != with_records(seed, NoNewKnower, monkeypatch) for seed in range(300)
     )
 
 
@@ -199,5 +201,5 @@ def test_who_knew_what_was_left_before_does_not_know_what_is_left_now(
         return sum(runtime.run(hands_over).failure is not None for _ in range(60))
 
     assert not failed()
-    monkeypatch.setattr(past, "Place", FirstKnower)
+    monkeypatch.setattr(past, "FieldRecord", FirstKnower)
     assert failed()

@@ -12,13 +12,16 @@ from sugarbush.concurrency import (
     READ_ONCE,
     WRITE_ONCE,
     Atomic,
+    Completion,
     ConcurrencyError,
+    Flag,
     Kind,
     KmemCache,
     Mutex,
     Once,
     Plain,
     RcuPtr,
+    Semaphore,
     Settings,
     Shared,
     Verdict,
@@ -254,6 +257,40 @@ def test_a_mutex_orders_all_that_is_done_under_it() -> None:
         check(cell.plain == 3, "three increments")
 
     assert explore(program, strategy="dpor", settings=WEAK).verdict is Verdict.PASSED
+
+
+OWN: dict[str, Callable[[], tuple[Callable[[], Any], Callable[[], Any]]]] = {
+    "completion": lambda: ((done := Completion("c")).complete, done.wait),
+    "semaphore": lambda: ((count := Semaphore(0, "s")).up, count.down),
+    "flag": lambda: ((flag := Flag("f")).set, flag.wait),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_to_take_what_one_has_given_oneself_orders_reads_and_writes(kind: str) -> None:
+    """Whether something else was read in between or not: a read more must not make less possible."""
+
+    def reads(cell: Cell) -> tuple[int, int]:
+        give, take = OWN[kind]()
+        y = cell.y
+        give()
+        take()
+        return y, cell.x
+
+    def writes(cell: Cell) -> None:
+        give, take = OWN[kind]()
+        cell.x = 1
+        give()
+        take()
+        cell.y = 1
+
+    def behind_a_barrier(cell: Cell) -> None:
+        cell.x = 1
+        smp_wmb()
+        cell.y = 1
+
+    assert {read for _, read in outcomes(behind_a_barrier, reads)} == {(0, 0), (0, 1), (1, 1)}
+    assert {read for _, read in outcomes(writes, two_loads("y", "x", smp_rmb))} == {(0, 0), (0, 1), (1, 1)}
 
 
 def test_a_third_task_sees_critical_sections_in_order() -> None:

@@ -425,7 +425,7 @@ def test_it_is_seen_if_failures_are_not_counted(monkeypatch: pytest.MonkeyPatch)
 
 
 def single_instances_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    search = vars(sys.modules["sugarbush.concurrency.witness.explaining"])["_Search"]
+    search = vars(sys.modules["sugarbush.concurrency.witness.explaining"])["_CandidateSearch"]
     monkeypatch.setattr(search, "_to_come", lambda self: ())
     for more in ("_stretches", "_several", "_between_tasks"):
         monkeypatch.setattr(search, more, lambda self, pairs: ())
@@ -440,7 +440,7 @@ def test_single_instances_explain_no_deadlock_in_loops(monkeypatch: pytest.Monke
 
 def test_it_is_seen_if_no_order_matters_is_said_untried(monkeypatch: pytest.MonkeyPatch) -> None:
     single_instances_only(monkeypatch)
-    search = vars(sys.modules["sugarbush.concurrency.witness.explaining"])["_Search"]
+    search = vars(sys.modules["sugarbush.concurrency.witness.explaining"])["_CandidateSearch"]
     monkeypatch.setattr(search, "_schedules", lambda self, *, same_data: Schedules(1, 1, True))
     assert is_seen(SUITE)
 
