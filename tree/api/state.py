@@ -15,9 +15,9 @@ from sugarbush.tree.core import (
     Cursor,
     Exists,
     MapleNode,
+    MapleStatus,
     NoMemory,
     StaleState,
-    State,
     check_range,
     check_storable,
     guard,
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 E = TypeVar("E")
 
-ACTIVE = State.ACTIVE
-ROOT = State.ROOT
+ACTIVE = MapleStatus.ACTIVE
+ROOT = MapleStatus.ROOT
 
 
 class MaState(Cursor, Generic[E]):
@@ -250,7 +250,7 @@ class MaState(Cursor, Generic[E]):
 
     def pause(self) -> None:
         """Stop in a loop so that the lock may be dropped: the next find goes on behind (or before) this range."""
-        self.state = State.PAUSE
+        self.state = MapleStatus.PAUSE
         self.node = None
 
     def destroy(self) -> None:
@@ -265,7 +265,7 @@ class MaState(Cursor, Generic[E]):
     @property
     def is_active(self) -> bool:
         """It is in a node."""
-        return self.state is State.ACTIVE
+        return self.state is MapleStatus.ACTIVE
 
     def __repr__(self) -> str:
         return f"<MaState {self.index}..{self.last} {self.state.name}>"

@@ -11,8 +11,11 @@ from sugarbush.tree.core.layout import MAX
 from sugarbush.tree.core.node import MapleNode
 
 
-class State(Enum):
-    """The state of a cursor. In v6.6 these are special values of its node word, in v6.12 an enumeration."""
+class MapleStatus(Enum):
+    """Where a cursor stands, or why it stands nowhere: `enum maple_status` of v6.12, in the words of `ma_*`.
+
+    In v6.6 these are special values of the cursor's node word (MAS_START, MAS_ROOT, ...), with the same meaning.
+    """
 
     START = "START"
     """Not walked yet."""
@@ -67,7 +70,7 @@ class Cursor:
         self.tree = tree
         self.index = first
         self.last = last
-        self.state = State.START
+        self.state = MapleStatus.START
         self.node = None
         self.low = 0
         self.high = MAX

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from sugarbush.tree.core import BadRange, Busy, MapleNode, NoGaps, State, check_key
+from sugarbush.tree.core import BadRange, Busy, MapleNode, MapleStatus, NoGaps, check_key
 from sugarbush.tree.read.lookup import reset, start
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def empty_area(mas: Cursor, low: int, high: int, size: int) -> None:
     """Set the cursor to the lowest fit."""
     _check(mas, low, high, size)
-    if mas.state is not State.ACTIVE:
+    if mas.state is not MapleStatus.ACTIVE:
         low = _beside_root_entry(mas, low, high, size)
         mas.index = low
         mas.last = low + size - 1
@@ -34,7 +34,7 @@ def empty_area(mas: Cursor, low: int, high: int, size: int) -> None:
 def empty_area_rev(mas: Cursor, low: int, high: int, size: int) -> None:
     """Set the cursor to the highest fit."""
     _check(mas, low, high, size)
-    if mas.state is not State.ACTIVE:
+    if mas.state is not MapleStatus.ACTIVE:
         _beside_root_entry(mas, low, high, size)
         mas.last = high
         mas.index = high - size + 1
@@ -62,7 +62,7 @@ def _check(mas: Cursor, low: int, high: int, size: int) -> None:
 
 def _beside_root_entry(mas: Cursor, low: int, high: int, size: int) -> int:
     """In a tree without nodes all is unset, but for key 0 if there is an entry."""
-    if mas.state is State.ROOT and low == 0:
+    if mas.state is MapleStatus.ROOT and low == 0:
         low = 1
         if high - low < size - 1:
             raise Busy(f"no {size} unset keys in a row in 1..{high}")

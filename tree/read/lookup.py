@@ -22,17 +22,17 @@ from sugarbush.tree.core import (
     MAX,
     RESTART,
     MapleNode,
-    State,
+    MapleStatus,
 )
 from sugarbush.tree.read.climb import DeadNode, check_alive, next_leaf, previous_leaf
 
 if TYPE_CHECKING:
     from sugarbush.tree.core import Cursor
 
-START = State.START
-ACTIVE = State.ACTIVE
-ROOT = State.ROOT
-NONE = State.NONE
+START = MapleStatus.START
+ACTIVE = MapleStatus.ACTIVE
+ROOT = MapleStatus.ROOT
+NONE = MapleStatus.NONE
 
 RESTARTS: Final = 50
 """How often a walk may start again. Each time a writer must have changed the tree since, so it is few times."""
@@ -175,7 +175,7 @@ def next_slot(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool, overf
     if entry is not LIMIT:
         return entry
     if overflow:
-        mas.state = State.OVERFLOW
+        mas.state = MapleStatus.OVERFLOW
         mas.node = None
     return None
 
@@ -198,7 +198,7 @@ def prev_slot(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool, under
     if entry is not LIMIT:
         return entry
     if underflow:
-        mas.state = State.UNDERFLOW
+        mas.state = MapleStatus.UNDERFLOW
         mas.node = None
     return None
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sugarbush.concurrency.core import Runtime
-from sugarbush.tree.core import MAX, State
+from sugarbush.tree.core import MAX, MapleStatus
 from sugarbush.tree.read.lookup import next_slot, prev_slot, reset, walk
 
 if TYPE_CHECKING:
     from sugarbush.tree.core import Cursor
 
-START = State.START
-ACTIVE = State.ACTIVE
-ROOT = State.ROOT
-NONE = State.NONE
-PAUSE = State.PAUSE
-OVERFLOW = State.OVERFLOW
-UNDERFLOW = State.UNDERFLOW
+START = MapleStatus.START
+ACTIVE = MapleStatus.ACTIVE
+ROOT = MapleStatus.ROOT
+NONE = MapleStatus.NONE
+PAUSE = MapleStatus.PAUSE
+OVERFLOW = MapleStatus.OVERFLOW
+UNDERFLOW = MapleStatus.UNDERFLOW
 
 
 def find(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool) -> Any:

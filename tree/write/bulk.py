@@ -14,8 +14,8 @@ from sugarbush.tree.core import (
     RANGE_64,
     SLOTS,
     MapleNode,
+    NodeRange,
     NoMemory,
-    Place,
     first_key,
 )
 from sugarbush.tree.read import range_walk, reset, start
@@ -46,11 +46,11 @@ def finish(mas: Cursor) -> None:
     node = mas.node
     parent, slot = node.up
     if len(node.slots) < MIN_SLOTS[LEAF_64] - 1 and isinstance(parent, MapleNode) and slot:
-        _even_out(mas, Place(parent, first_key(parent), parent.pivots[-1], slot))
+        _even_out(mas, NodeRange(parent, first_key(parent), parent.pivots[-1], slot))
     reset(mas)
 
 
-def _even_out(mas: Cursor, at: Place) -> None:
+def _even_out(mas: Cursor, at: NodeRange) -> None:
     """Divide what the leaf in a slot and the one before it hold evenly between the two."""
     parent = at.node
     left, right = parent.slots[at.offset - 1 : at.offset + 1]
@@ -74,7 +74,7 @@ def _even_out(mas: Cursor, at: Place) -> None:
 
 
 def _exchange(
-    mas: Cursor, at: Place, before: MapleNode, last: MapleNode, split: int
+    mas: Cursor, at: NodeRange, before: MapleNode, last: MapleNode, split: int
 ) -> tuple[MapleNode, MapleNode]:
     """In RCU mode: two new leaves, below a new parent, since a reader may be in the old ones."""
     parent = at.node

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
-from sugarbush.tree.core import LEAF_64, MAX, MIN_SLOTS, SLOTS, State
+from sugarbush.tree.core import LEAF_64, MAX, MIN_SLOTS, SLOTS, MapleStatus
 from sugarbush.tree.read import reset, start
 from sugarbush.tree.write.write import descend, slots_after, widen_null
 
@@ -24,7 +24,7 @@ def worst_case(mas: Cursor, entry: Any) -> int:
     if not mas.index and mas.last == MAX:
         return 1
     start(mas, None)
-    if mas.state is not State.ACTIVE:
+    if mas.state is not MapleStatus.ACTIVE:
         return 1
     if not descend(mas, entry):
         reset(mas)

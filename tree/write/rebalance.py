@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from sugarbush.tree.core import LEAF_64, MAX, MIN_SLOTS, SLOTS, MapleNode, Place, largest
+from sugarbush.tree.core import LEAF_64, MAX, MIN_SLOTS, SLOTS, MapleNode, NodeRange, largest
 from sugarbush.tree.read import range_walk
 from sugarbush.tree.write.big import BigNode, before
 from sugarbush.tree.write.publish import replace_subtree
@@ -24,7 +24,7 @@ def rebalance(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
     height = mas.tree.height
     need(mas, 2 * height - 1)
     big = BigNode(LEAF_64, slots, pivots, None)
-    here = Place(mas.node, mas.low, mas.high)
+    here = NodeRange(mas.node, mas.low, mas.high)
     parent, slot = mas.node.up
     if slot + 1 < len(parent.slots):
         left, right = here, here.sibling(slot + 1)
@@ -35,7 +35,7 @@ def rebalance(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
     divide_upwards(mas, big, left, right, height)
 
 
-def divide_upwards(mas: Cursor, big: BigNode, left: Place, right: Place, levels: int) -> None:
+def divide_upwards(mas: Cursor, big: BigNode, left: NodeRange, right: NodeRange, levels: int) -> None:
     """Replace the nodes from `left` to `right` by new ones with the contents of `big`, and so on upwards.
 
     `levels` is how many levels this can take at most; drawing in a neighbour may add one.
@@ -113,7 +113,7 @@ def _distribute(mas: Cursor, big: BigNode) -> list[MapleNode]:
     return nodes
 
 
-def _level_above(left: Place, right: Place, low: int, high: int, new: list[MapleNode]) -> BigNode:
+def _level_above(left: NodeRange, right: NodeRange, low: int, high: int, new: list[MapleNode]) -> BigNode:
     """Go up on both sides and gather what stands left of the new nodes, them, and what stands right of them."""
     if not left.node.is_root:
         left.ascend()
@@ -128,7 +128,7 @@ def _level_above(left: Place, right: Place, low: int, high: int, new: list[Maple
     return big
 
 
-def _draw_in(big: BigNode, left: Place, right: Place) -> None:
+def _draw_in(big: BigNode, left: NodeRange, right: NodeRange) -> None:
     """The scratch node holds too little: add the whole neighbour to the right, else to the left, if there is one."""
     beyond_left, beyond_right = left.copy(), right.copy()
     levels = 0

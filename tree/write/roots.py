@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sugarbush.tree.core import LEAF_64, MAX, InternalEntry, MapleNode, State
+from sugarbush.tree.core import LEAF_64, MAX, InternalEntry, MapleNode, MapleStatus
 from sugarbush.tree.read import reset
 from sugarbush.tree.write.publish import destroy_subtree, set_root
 from sugarbush.tree.write.stash import need, take
@@ -69,6 +69,6 @@ def _plant(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
     node.up = (mas.tree, 0)
     set_root(mas.tree, node, 1)
     mas.node = node
-    mas.state = State.ACTIVE
+    mas.state = MapleStatus.ACTIVE
     mas.low = 0
     mas.high = MAX

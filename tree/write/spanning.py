@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
-from sugarbush.tree.core import LEAF_64, MAX, Place
+from sugarbush.tree.core import LEAF_64, MAX, NodeRange
 from sugarbush.tree.write.big import BigNode
 from sugarbush.tree.write.rebalance import divide_upwards
 from sugarbush.tree.write.roots import new_root
@@ -48,7 +48,7 @@ def spanning_store(mas: Cursor, entry: Any) -> Any:
     return content
 
 
-def _keep_behind(big: BigNode, right: Place, last: int) -> None:
+def _keep_behind(big: BigNode, right: NodeRange, last: int) -> None:
     """Add what the leaf on the right edge holds behind the store's last key, which may be nothing.
 
     Whether there is something is told by the keys, not by the slot: where nothing is left, the slot is the leaf's last,
@@ -58,7 +58,7 @@ def _keep_behind(big: BigNode, right: Place, last: int) -> None:
         big.append(right.node, right.offset)
 
 
-def _leaf_at(mas: Cursor, key: int) -> Place:
+def _leaf_at(mas: Cursor, key: int) -> NodeRange:
     """The leaf that holds a key, from the cursor's node down, and the slot there."""
     node, low = mas.node, mas.low
     while True:
@@ -67,13 +67,13 @@ def _leaf_at(mas: Cursor, key: int) -> Place:
         # at the store's last key, so that nothing of it is kept (the walk of mas_wr_walk_index() stops there, too).
         offset = min(bisect_left(pivots, key), len(pivots) - 1)
         if node.kind == LEAF_64:
-            return Place(node, low, pivots[-1], offset)
+            return NodeRange(node, low, pivots[-1], offset)
         if offset:
             low = pivots[offset - 1] + 1
         node = node.slots[offset]
 
 
-def _widen_null(mas: Cursor, left: Place, right: Place) -> None:
+def _widen_null(mas: Cursor, left: NodeRange, right: NodeRange) -> None:
     """Let the store of None swallow what is unset before it in the left leaf and behind it in the right one."""
     if left.content is None:
         mas.index = left.first

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sugarbush.tree.core import ARANGE_64, LEAF_64, MAX, RANGE_64, SLOTS, MapleNode, Place
+from sugarbush.tree.core import ARANGE_64, LEAF_64, MAX, RANGE_64, SLOTS, MapleNode, NodeRange
 from sugarbush.tree.read import range_walk
 from sugarbush.tree.write.big import BigNode, before
 from sugarbush.tree.write.publish import replace_subtree
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def split(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
     """Divide the slots that the cursor's leaf should have had, more than fit, over new nodes."""
     need(mas, 2 * mas.tree.height + 1)
-    here = Place(mas.node, mas.low, mas.high)
+    here = NodeRange(mas.node, mas.low, mas.high)
     big = BigNode(LEAF_64, slots, pivots, None)
     replaced: list[MapleNode] = []
     levels = 1
@@ -50,7 +50,7 @@ def split(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
     range_walk(mas, None)
 
 
-def _push(here: Place, big: BigNode, *, to_left: bool) -> tuple[MapleNode, int] | None:
+def _push(here: NodeRange, big: BigNode, *, to_left: bool) -> tuple[MapleNode, int] | None:
     """Take in the sibling on one side, if both together fit in two nodes with a slot to spare.
 
     Gives the sibling, and the last slot of the left one of the two; `here` is then the left one of the two old nodes.
@@ -73,7 +73,7 @@ def _push(here: Place, big: BigNode, *, to_left: bool) -> tuple[MapleNode, int] 
     return node, big.not_at_null(last, total - 1)
 
 
-def _level_above(here: Place, left: MapleNode, right: MapleNode, *, taken: int) -> BigNode:
+def _level_above(here: NodeRange, left: MapleNode, right: MapleNode, *, taken: int) -> BigNode:
     """Go up, to the node in which two new nodes take the place of `taken` old ones: what it should hold.
 
     Above the root that is these two alone.

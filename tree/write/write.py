@@ -21,7 +21,7 @@ from sugarbush.tree.core import (
     STORE_SLOT,
     Exists,
     MapleNode,
-    State,
+    MapleStatus,
     stepping,
 )
 from sugarbush.tree.read import reset, start
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 LEAF_SLOTS = SLOTS[LEAF_64]
 LEAF_MIN = MIN_SLOTS[LEAF_64]
-ACTIVE = State.ACTIVE
+ACTIVE = MapleStatus.ACTIVE
 
 
 def store_setup(mas: Cursor, entry: Any) -> None:
     """Send a cursor back to the root unless the store begins and ends in its node (`mas_wr_store_setup`)."""
-    if mas.state is State.START or mas.state is State.ROOT:
+    if mas.state is MapleStatus.START or mas.state is MapleStatus.ROOT:
         return
     node = mas.node
     if (
