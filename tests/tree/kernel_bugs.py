@@ -14,6 +14,7 @@ import pytest
 from sugarbush.concurrency.core.operation import Access, Operation
 from sugarbush.concurrency.core.runtime import Runtime
 from sugarbush.lockdep.model.gfp import GFP_NOWAIT
+from sugarbush.tree.core import StoreType
 from sugarbush.tree.core.layout import LEAF_64, MAX, RANGE_64
 from sugarbush.tree.core.node import DEAD, MapleNode
 from sugarbush.tree.core.node_range import NodeRange
@@ -216,16 +217,16 @@ def dead_before_reachable(mas: Any, new: MapleNode, old: MapleNode, height: int)
 _modify = write._modify
 
 
-def node_reused(mas: Any, entry: Any, offset_end: int) -> None:
+def node_reused(mas: Any, entry: Any, kind: StoreType, offset_end: int, count: int) -> None:
     """A leaf is changed in place although lock-free readers look at it."""
     mas.tree.rcu = False
     try:
-        _modify(mas, entry, offset_end)
+        _modify(mas, entry, kind, offset_end, count)
     finally:
         mas.tree.rcu = True
 
 
-def two_boundaries_in_place(mas: Any, entry: Any, offset_end: int) -> None:
+def two_boundaries_in_place(mas: Any, entry: Any, kind: StoreType, offset_end: int, count: int) -> None:
     """Both ends of a range move in place, one after the other."""
     rt = stepping(mas.tree)
     node, offset = mas.node, mas.offset
@@ -233,7 +234,7 @@ def two_boundaries_in_place(mas: Any, entry: Any, offset_end: int) -> None:
         offset_end - offset == 2 and node.pivots[offset] >= mas.index and node.pivots[offset_end] > mas.last
     )
     if rt is None or not grows:
-        _modify(mas, entry, offset_end)
+        _modify(mas, entry, kind, offset_end, count)
         return
     rt.step(STORE_SLOT, node)
     node.slots[offset + 1] = entry

@@ -6,7 +6,7 @@ Models MA_STATE() and the mas_*() calls of v6.6. The kernel's in-between results
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sugarbush.concurrency.core import Runtime, active
 from sugarbush.lockdep.model import GFP_KERNEL
@@ -24,9 +24,6 @@ from sugarbush.tree.core import (
 )
 from sugarbush.tree.read import gaps, lookup, search
 from sugarbush.tree.write import bulk, preallocate, stash, write
-
-if TYPE_CHECKING:
-    pass
 
 E = TypeVar("E")
 
@@ -46,6 +43,8 @@ class MaState(Cursor, Generic[E]):
 
     def _reading(self) -> Runtime | None:
         """Before every read: the lock check, and that the place is still good. Gives the runtime to step with."""
+        # In RCU mode a reader may go on in a node that has left the tree, and notices by the dead mark; otherwise
+        # nodes are changed and used again in place, and nothing would tell it.
         tree = self.tree
         if self.seen != tree.changes and not tree.rcu and (self.state is ACTIVE or self.state is ROOT):
             raise StaleState("the tree was changed since this state walked it; reset or pause it first")
@@ -123,6 +122,8 @@ class MaState(Cursor, Generic[E]):
     def store_gfp(self, entry: E | None, gfp: int = GFP_KERNEL) -> None:
         """Store over `index`..`last`; allocates by `gfp` if need be. Raises `NoMemory`."""
         self._writing(entry)
+        # Kept, since a store of None widens them before it finds that memory lacks, and after the lock was dropped
+        # the keys that were unset then need not be.
         first, last = self.index, self.last
         try:
             while True:
@@ -194,15 +195,29 @@ class MaState(Cursor, Generic[E]):
             lookup.reset(self)
             stash.give_back(self)
             raise
+        self.planned = self._plan(entry)
         return count
+
+    def _plan(self, entry: Any) -> tuple[object, ...]:
+        tree = self.tree
+        return self.store_type, self.index, self.last, entry is None, tree.rcu, tree.changes
 
     def store_prealloc(self, entry: E | None) -> None:
         """Store over `index`..`last` with the nodes taken by `preallocate`, and give the rest back."""
+        planned, self.planned = self.planned, None
+        if planned is not None and planned != self._plan(entry):
+            planned = (
+                None  # another range, or another tree, than the nodes were taken for: the kind may differ
+            )
         self._writing(entry)
         try:
             self._store(entry)
         finally:
             stash.give_back(self)
+        # The other half of `worst_case`: nodes were counted for this kind of store, and for no other one.
+        assert planned is None or self.store_type is planned[0], (
+            f"planned {planned[0]}, done {self.store_type}"
+        )
 
     def expected_entries(self, count: int) -> None:
         """Get ready to store `count` entries in ascending order: take the nodes, and fill them better than usual.

@@ -58,6 +58,7 @@ from sugarbush.tree.core.operations import (
     WRITE_TREE,
     stepping,
 )
+from sugarbush.tree.core.store_type import StoreType
 
 __all__ = [
     "ADDRESS",
@@ -103,6 +104,7 @@ __all__ = [
     "RangeMapping",
     "ReservedEntry",
     "StaleState",
+    "StoreType",
     "TreeBody",
     "TreeError",
     "TreeLock",

@@ -9,6 +9,7 @@ from sugarbush.tree.core.body import TreeBody
 from sugarbush.tree.core.entries import check_range
 from sugarbush.tree.core.layout import MAX
 from sugarbush.tree.core.node import MapleNode
+from sugarbush.tree.core.store_type import StoreType
 
 
 class MapleStatus(Enum):
@@ -36,7 +37,7 @@ class MapleStatus(Enum):
 class Cursor:
     """The fields of a cursor (kernel: `struct ma_state`): its range `index`..`last`, its `state`, and where it stands.
 
-    Walks and writes take this, so that they know nothing of the calls that are made of them.
+    Walks and writes take this class, and need not know the calls of `MaState`, which are made of them.
     """
 
     __slots__ = (
@@ -48,16 +49,22 @@ class Cursor:
         "low",
         "node",
         "offset",
+        "planned",
         "requested",
         "seen",
         "stash",
         "state",
+        "store_type",
         "tree",
         "uneven",
     )
 
     node: Any
     """The node that it is in, while `state` is ACTIVE."""
+    store_type: StoreType | None
+    """What its last store was, or what the next one was found to be when nodes were taken for it."""
+    planned: tuple[object, ...] | None
+    """What was found about a store when nodes were taken for it: the kind first, then all that this depends on."""
     in_work: list[MapleNode]
     """In a bulk load, what the store under way has taken out of the stash."""
     uneven: bool
@@ -76,6 +83,8 @@ class Cursor:
         self.high = MAX
         self.offset = 0
         self.seen = 0
+        self.store_type = None
+        self.planned = None
         self.stash: list[MapleNode] = []
         self.requested = 0
         self.bulk = False

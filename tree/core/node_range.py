@@ -56,7 +56,7 @@ class NodeRange:
         self.node = parent
         self.high = parent.pivots[-1]
         # In slot 0 the parent begins where the child did. Only in another slot is the first key lost on the way down,
-        # and has to be asked of the ancestors (mas_ascend() climbs for both ends, since its nodes do not hold the last).
+        # and has to be asked of the ancestors (mas_ascend() climbs for both ends: its nodes do not hold the last one).
         if self.offset:
             self.low = first_key(parent)
 

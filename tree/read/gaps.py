@@ -1,6 +1,7 @@
 """The search for a run of unset keys: down the recorded gaps, lowest or highest fit.
 
-Models mas_empty_area() and mas_empty_area_rev(), v6.6. Every search begins at the root.
+Models mas_empty_area() and mas_empty_area_rev(), v6.6. Every search begins at the root: the kernel goes on from a
+cursor that was used before, two slots back, so that what it finds depends on what the cursor did before.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ def _beside_root_entry(mas: Cursor, low: int, high: int, size: int) -> int:
     return low
 
 
+# A gap is recorded by its length only, so a sub-tree with one that is long enough can lie half outside the window and
+# disappoint: then the search goes on behind it. Recursion, at most as deep as the tree, keeps the way back.
 def _lowest(mas: Cursor, node: MapleNode, start: int, low: int, high: int, size: int) -> int | None:
     pivots = node.pivots
     slots = node.slots
@@ -94,6 +97,8 @@ def _highest(mas: Cursor, node: MapleNode, start: int, low: int, high: int, size
     pivots = node.pivots
     slots = node.slots
     gaps = node.gaps
+    # The room in a slot is compared as last - first >= size - 1, here and above, never as last - first + 1 >= size:
+    # in 64 bits that is 0 for the whole key space, which is bug S1 of docs/tree.md.
     for offset in range(min(bisect_left(pivots, high), len(pivots) - 1), -1, -1):
         if pivots[offset] < low:
             return None

@@ -1,4 +1,5 @@
-"""Loading many entries in ascending order, as fork did: nodes taken ahead, and splits that leave the left side fuller.
+"""Loading many entries in ascending order, as fork did: nodes taken ahead, and splits that leave the left side
+fuller.
 
 Models mas_expected_entries() and mas_destroy_rebalance(), v6.6.
 """
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
 
 
 def nodes_for(count: int, *, gaps: bool) -> int:
-    """How many nodes `count` ascending entries need, with a gap between any two and some room to split."""
+    """How many nodes `count` ascending entries need, with a gap between any two and some room to split.
+
+    >>> nodes_for(30, gaps=True)  # 61 slots in leaves of 14: five leaves; one node above them, and three
+    9
+    """
+    # As mas_expected_entries(): two slots of each node are reckoned as empty, and a split under way needs three nodes
+    # more, two and a new parent.
     leaves = -(-(2 * count + 1) // (SLOTS[LEAF_64] - 2))
     inner = -(-leaves // (SLOTS[ARANGE_64 if gaps else RANGE_64] - 2))
     return leaves + inner + 3
@@ -61,7 +68,7 @@ def _even_out(mas: Cursor, at: NodeRange) -> None:
         try:
             need(mas, 3)
         except NoMemory:
-            return  # the right-most leaf may be small
+            return  # nothing is wrong with the tree as it is: the right-most leaf may be small
         left, right = _exchange(mas, at, left, right, split)
     else:
         right.slots[:0] = left.slots[split + 1 :]

@@ -1,0 +1,69 @@
+"""The kinds of store, and how many nodes each can need.
+
+Models enum store_type and mas_prealloc_calc() of v6.12 (include/linux/maple_tree.h, lib/maple_tree.c). In v6.6 the
+same kinds are told apart in mas_preallocate() and once more in mas_wr_modify(), which is how S3 of docs/tree.md came
+about: the two did not agree. Which kind a store is, is decided in `tree.write.decide` and nowhere else.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class StoreType(Enum):
+    """What a store does to the tree; the value is the kernel's name.
+
+    A leaf has 16 slots, and in a tree of height 3 these can be needed:
+
+    >>> StoreType.EXACT_FIT.nodes(3), StoreType.NODE_STORE.nodes(3)
+    (0, 1)
+
+    A split replaces the nodes on the way up, three, by two each, and adds a root. A rebalance replaces two nodes by
+    two, or one, on each level, of which the topmost exists already as the one parent:
+
+    >>> StoreType.SPLIT_STORE.nodes(3), StoreType.REBALANCE.nodes(3)
+    (7, 5)
+
+    What is left of two edges can take three nodes on each level, and a new root:
+
+    >>> StoreType.SPANNING_STORE.nodes(3)
+    10
+    """
+
+    STORE_ROOT = "wr_store_root"
+    """The tree has no nodes: the root word changes, or a first leaf is made."""
+    NEW_ROOT = "wr_new_root"
+    """All keys: one leaf takes the place of the whole tree, or nothing does."""
+    SPANNING_STORE = "wr_spanning_store"
+    """The store leaves its leaf. It can still turn out to take all keys once it is widened over unset ones."""
+    EXACT_FIT = "wr_exact_fit"
+    """One slot has exactly the store's range, so only its entry changes."""
+    SLOT_STORE = "wr_slot_store"
+    """As many slots as before, and no reader can see a state in between: the leaf is changed in place."""
+    APPEND = "wr_append"
+    """The store lies in the last slot, and nobody reads without the lock: the leaf grows in place."""
+    NODE_STORE = "wr_node_store"
+    """The leaf is written anew: in RCU mode as a new node in its place, else in place."""
+    SPLIT_STORE = "wr_split_store"
+    """More slots than a leaf has."""
+    REBALANCE = "wr_rebalance"
+    """So few slots that the leaf is joined with a sibling."""
+
+    def nodes(self, height: int) -> int:
+        """How many nodes it takes at most in a tree of this height."""
+        factor, constant = _NODES[self]
+        return factor * height + constant
+
+
+_NODES = {
+    StoreType.STORE_ROOT: (0, 1),
+    StoreType.NEW_ROOT: (0, 1),
+    StoreType.SPANNING_STORE: (3, 1),
+    StoreType.EXACT_FIT: (0, 0),
+    StoreType.SLOT_STORE: (0, 0),
+    StoreType.APPEND: (0, 0),
+    StoreType.NODE_STORE: (0, 1),
+    StoreType.SPLIT_STORE: (2, 1),
+    StoreType.REBALANCE: (2, -1),
+}
+"""Nodes as (for each level, besides): the numbers after `ask_now` in mas_preallocate(), v6.6."""
