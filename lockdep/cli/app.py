@@ -82,7 +82,7 @@ def _snapshot(path: Path) -> Snapshot:
     return snapshot_of(one.report for one in gather(reports_of([path])))
 
 
-class _Parser(argparse.ArgumentParser):
+class _ListingParser(argparse.ArgumentParser):
     """Wrong arguments are one line, as everything else that cannot be used."""
 
     def error(self, message: str) -> NoReturn:
@@ -91,7 +91,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="lockdep", description="Show what a run of the lock validator saved.")
+    parser = _ListingParser(prog="lockdep", description="Show what a run of the lock validator saved.")
     parser.add_argument("file", type=Path, help="a file written by Snapshot.save, or a kernel log")
     for name, (_, meaning) in LISTINGS.items():
         parser.add_argument(f"--{name}", action="store_true", help=meaning)

@@ -13,7 +13,7 @@ from sugarbush.lockdep.model.usage import ENABLED_MASK, STATE_NAMES, STATES, USE
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class Tables:
     """A look at the validator's tables; `waits` are the stacks in which a task may block."""
 
     classes: Sequence[LockClass]
@@ -26,7 +26,7 @@ class State:
     trace_entries: int
 
 
-def statistics(state: State, indirect: int) -> dict[str, int]:
+def statistics(state: Tables, indirect: int) -> dict[str, int]:
     """The counters, under the kernel's names and in its order. `indirect` counts pairs joined by a path."""
     stats = {
         "lock-classes": len(state.classes),

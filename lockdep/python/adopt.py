@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from sugarbush.lockdep.model import Frame
 from sugarbush.lockdep.python.factories import WatchedLock, WatchedRLock
-from sugarbush.lockdep.python.locks import Lock, LockType, RealLock, RealRLock
+from sugarbush.lockdep.python.locks import BaseLock, LockType, RealLock, RealRLock
 from sugarbush.lockdep.python.patches import Patches
-from sugarbush.lockdep.python.relocks import RLock
+from sugarbush.lockdep.python.relocks import BaseRLock
 from sugarbush.lockdep.python.sites import SiteKey
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Adopter:
     def __init__(self, program: Program, patches: Patches) -> None:
         self._program = program
         self._patches = patches
-        self._known: dict[int, tuple[Any, Lock | RLock]] = {}
+        self._known: dict[int, tuple[Any, BaseLock | BaseRLock]] = {}
         self._keys: dict[tuple[str, str], SiteKey] = {}
         self._factories = {
             id(RealLock): WatchedLock,
@@ -89,7 +89,7 @@ class Adopter:
             if name in names:
                 names[name] = getattr(lock, name)
 
-    def _around(self, real: Any, owner: str, attribute: str, file: str) -> Lock | RLock:
+    def _around(self, real: Any, owner: str, attribute: str, file: str) -> BaseLock | BaseRLock:
         known = self._known.get(id(real))
         if known is None:
             name = f"{owner}.{attribute}"

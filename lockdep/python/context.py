@@ -110,7 +110,7 @@ class ThreadContext(TaskContext):
         self.ident = get_ident()
         self.interrupts: list[str] = []
         self.unit = Unit(self, 0, {}, "")
-        self.waits: Wait | None = None
+        self.waits: ThreadWait | None = None
 
     @property
     def waits_for(self) -> ThreadContext | None:
@@ -203,7 +203,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
-class Wait(NamedTuple):
+class ThreadWait(NamedTuple):
     """What a thread waits for at this moment: in words, and the thread that it waits for, if there is one."""
 
     what: str

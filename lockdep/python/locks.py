@@ -1,6 +1,6 @@
 """Locks that behave as those of `threading` do, and tell a watcher.
 
-What a known acquire costs is paid for every lock operation of a program: `acquire` of `Lock` is written out,
+What a known acquire costs is paid for every lock operation of a program: `acquire` of `BaseLock` is written out,
 and what is rare is behind one test each. The order of things is the rule that nothing of ours may outlive an exception:
 whoever tells the validator before it blocks untells it on any `BaseException`.
 """
@@ -146,7 +146,7 @@ class Watched:
         home.gave(ctx, lock_map)
 
 
-class Lock(Watched):
+class BaseLock(Watched):
     """A `threading.Lock` that tells the validator. Any thread may give it back."""
 
     __slots__ = ()

@@ -24,8 +24,8 @@ from sugarbush.lockdep.model import (
     resolve,
 )
 from sugarbush.lockdep.python.context import PythonMap, ThreadContext
-from sugarbush.lockdep.python.locks import Lock, LockType, RealLock, RealRLock
-from sugarbush.lockdep.python.relocks import RLock
+from sugarbush.lockdep.python.locks import BaseLock, LockType, RealLock, RealRLock
+from sugarbush.lockdep.python.relocks import BaseRLock
 from sugarbush.lockdep.python.sites import SiteKey, Sites
 from sugarbush.lockdep.python.validator import INTERNAL, PythonLockdep
 from sugarbush.lockdep.python.waits import Under, make, report_work
@@ -63,7 +63,7 @@ class Program(LockWatcher):
 
     # Locks.
 
-    def new_lock(self, cls: type[Lock], frame: FrameType) -> Lock:
+    def new_lock(self, cls: type[BaseLock], frame: FrameType) -> BaseLock:
         """A lock that is made at a place."""
         lock = object.__new__(cls)
         lock_map = PythonMap(self.sites.key(frame, "Lock"))
@@ -71,7 +71,7 @@ class Program(LockWatcher):
         lock._set_up(self, RealLock(), lock_map)
         return lock
 
-    def new_rlock(self, cls: type[RLock], frame: FrameType) -> RLock:
+    def new_rlock(self, cls: type[BaseRLock], frame: FrameType) -> BaseRLock:
         """A reentrant lock that is made at a place."""
         lock = object.__new__(cls)
         lock_map = PythonMap(self.sites.key(frame, "RLock"), reentrant=True)
@@ -79,14 +79,14 @@ class Program(LockWatcher):
         lock._set_up(self, RealRLock(), lock_map)
         return lock
 
-    def adopt(self, real: Any, key: SiteKey) -> Lock | RLock:
+    def adopt(self, real: Any, key: SiteKey) -> BaseLock | BaseRLock:
         """A watched lock around one that there is already: whoever has that one shares it."""
-        lock: Lock | RLock
+        lock: BaseLock | BaseRLock
         if isinstance(real, LockType):
-            lock = object.__new__(Lock)
+            lock = object.__new__(BaseLock)
             lock._set_up(self, real, PythonMap(key))
         else:
-            lock = object.__new__(RLock)
+            lock = object.__new__(BaseRLock)
             lock._set_up(self, real, PythonMap(key, reentrant=True))
         return lock
 

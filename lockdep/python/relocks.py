@@ -11,7 +11,7 @@ from sugarbush.lockdep.python.context import PythonMap, ThreadContext
 from sugarbush.lockdep.python.locks import DIRECT, OFTEN, SOMETIMES, Home, Watched
 
 
-class RLock(Watched):
+class BaseRLock(Watched):
     """A `threading.RLock` that tells the validator, of its outermost acquire and release only."""
 
     __slots__ = ("_depth", "_owned")

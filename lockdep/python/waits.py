@@ -28,7 +28,7 @@ class Captures(Protocol):
         """The stack of the caller."""
 
 
-class Program(Protocol):
+class WatchedProgram(Protocol):
     """What is asked of the program that is watched, `lockdep.python.program.Program`."""
 
     waited: dict[tuple[int, str], Under]
@@ -96,7 +96,7 @@ class Channel:
         self.woke: dict[int, Woke] = {}
         self.told: dict[int, int] = {}
 
-    def wake(self, program: Program, ctx: ThreadContext, own: object = None) -> None:
+    def wake(self, program: WatchedProgram, ctx: ThreadContext, own: object = None) -> None:
         """The running thread wakes a waiter, or would; `own` is the lock that the waiter gives back meanwhile."""
         holds = frozenset(entry[0].number for entry in ctx.held if entry[0] is not own)
         unit = ctx.unit
@@ -114,7 +114,7 @@ class Channel:
                 told[number] = at
         ctx.next_unit(waited=False)
 
-    def wait(self, program: Program, ctx: ThreadContext, own: object = None) -> None:
+    def wait(self, program: WatchedProgram, ctx: ThreadContext, own: object = None) -> None:
         """The running thread is about to wait without a limit; `own` is the lock that the wait gives back."""
         for entry in ctx.held:
             lock_map = entry[0]
@@ -130,7 +130,7 @@ class Channel:
         """The wait is over."""
         ctx.next_unit(self.told)
 
-    def _judge(self, program: Program, ctx: ThreadContext, under: Under, lock_map: PythonMap) -> None:
+    def _judge(self, program: WatchedProgram, ctx: ThreadContext, under: Under, lock_map: PythonMap) -> None:
         others = [woke for woke in self.woke.values() if woke.unit.ctx is not under.unit.ctx]
         if not others:
             return
@@ -166,7 +166,7 @@ class Channel:
         )
 
 
-def judge_join(program: Program, ctx: ThreadContext, name: str, joined: ThreadContext) -> None:
+def judge_join(program: WatchedProgram, ctx: ThreadContext, name: str, joined: ThreadContext) -> None:
     """The running thread waits for another to end, and holds locks."""
     for entry in ctx.held:
         lock_map = entry[0]
@@ -196,7 +196,7 @@ def judge_join(program: Program, ctx: ThreadContext, name: str, joined: ThreadCo
         )
 
 
-def judge_work(program: Program, ctx: ThreadContext, label: str, unit: Unit | None) -> None:
+def judge_work(program: WatchedProgram, ctx: ThreadContext, label: str, unit: Unit | None) -> None:
     """The running thread waits for the result of work, and holds locks that such work takes."""
     for entry in ctx.held:
         lock_map = entry[0]
@@ -226,7 +226,7 @@ def judge_work(program: Program, ctx: ThreadContext, label: str, unit: Unit | No
 
 
 def report_work(
-    program: Program,
+    program: WatchedProgram,
     ctx: ThreadContext,
     under: Under | None,
     label: str,
@@ -266,7 +266,7 @@ def _at(site: RawFrame) -> str:
 
 
 def make(
-    program: Program,
+    program: WatchedProgram,
     ctx: ThreadContext,
     kind: ReportKind,
     cause: str,

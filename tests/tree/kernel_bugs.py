@@ -217,16 +217,16 @@ def dead_before_reachable(mas: Any, new: MapleNode, old: MapleNode, height: int)
 _modify = write._modify
 
 
-def node_reused(mas: Any, entry: Any, kind: StoreType, offset_end: int, count: int) -> None:
+def node_reused(mas: Any, entry: Any, kind: StoreType, begin: int, offset_end: int) -> None:
     """A leaf is changed in place although lock-free readers look at it."""
     mas.tree.rcu = False
     try:
-        _modify(mas, entry, kind, offset_end, count)
+        _modify(mas, entry, kind, begin, offset_end)
     finally:
         mas.tree.rcu = True
 
 
-def two_boundaries_in_place(mas: Any, entry: Any, kind: StoreType, offset_end: int, count: int) -> None:
+def two_boundaries_in_place(mas: Any, entry: Any, kind: StoreType, begin: int, offset_end: int) -> None:
     """Both ends of a range move in place, one after the other."""
     rt = stepping(mas.tree)
     node, offset = mas.node, mas.offset
@@ -234,7 +234,7 @@ def two_boundaries_in_place(mas: Any, entry: Any, kind: StoreType, offset_end: i
         offset_end - offset == 2 and node.pivots[offset] >= mas.index and node.pivots[offset_end] > mas.last
     )
     if rt is None or not grows:
-        _modify(mas, entry, kind, offset_end, count)
+        _modify(mas, entry, kind, begin, offset_end)
         return
     rt.step(STORE_SLOT, node)
     node.slots[offset + 1] = entry

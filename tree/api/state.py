@@ -195,29 +195,15 @@ class MaState(Cursor, Generic[E]):
             lookup.reset(self)
             stash.give_back(self)
             raise
-        self.planned = self._plan(entry)
         return count
-
-    def _plan(self, entry: Any) -> tuple[object, ...]:
-        tree = self.tree
-        return self.store_type, self.index, self.last, entry is None, tree.rcu, tree.changes
 
     def store_prealloc(self, entry: E | None) -> None:
         """Store over `index`..`last` with the nodes taken by `preallocate`, and give the rest back."""
-        planned, self.planned = self.planned, None
-        if planned is not None and planned != self._plan(entry):
-            planned = (
-                None  # another range, or another tree, than the nodes were taken for: the kind may differ
-            )
         self._writing(entry)
         try:
             self._store(entry)
         finally:
             stash.give_back(self)
-        # The other half of `worst_case`: nodes were counted for this kind of store, and for no other one.
-        assert planned is None or self.store_type is planned[0], (
-            f"planned {planned[0]}, done {self.store_type}"
-        )
 
     def expected_entries(self, count: int) -> None:
         """Get ready to store `count` entries in ascending order: take the nodes, and fill them better than usual.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from sugarbush.tree.core.body import TreeBody
 from sugarbush.tree.core.entries import check_range
@@ -34,6 +34,17 @@ class MapleStatus(Enum):
     """Searched past the lower limit."""
 
 
+class Plan(NamedTuple):
+    """The kind of a store for which nodes were taken, and all that this depends on."""
+
+    kind: StoreType
+    index: int
+    last: int
+    unsets: bool
+    rcu: bool
+    changes: int
+
+
 class Cursor:
     """The fields of a cursor (kernel: `struct ma_state`): its range `index`..`last`, its `state`, and where it stands.
 
@@ -54,17 +65,14 @@ class Cursor:
         "seen",
         "stash",
         "state",
-        "store_type",
         "tree",
         "uneven",
     )
 
     node: Any
     """The node that it is in, while `state` is ACTIVE."""
-    store_type: StoreType | None
-    """What its last store was, or what the next one was found to be when nodes were taken for it."""
-    planned: tuple[object, ...] | None
-    """What was found about a store when nodes were taken for it: the kind first, then all that this depends on."""
+    planned: Plan | None
+    """What kind the next store was found to be when nodes were taken for it (`mas->store_type`, v6.12)."""
     in_work: list[MapleNode]
     """In a bulk load, what the store under way has taken out of the stash."""
     uneven: bool
@@ -83,7 +91,6 @@ class Cursor:
         self.high = MAX
         self.offset = 0
         self.seen = 0
-        self.store_type = None
         self.planned = None
         self.stash: list[MapleNode] = []
         self.requested = 0

@@ -30,40 +30,37 @@ class StoreType(Enum):
     10
     """
 
-    STORE_ROOT = "wr_store_root"
+    levels: int
+    besides: int
+
+    def __new__(cls, kernel: str, levels: int, besides: int) -> StoreType:
+        """A kind, named as in the kernel, which takes at most `levels` nodes for each level and so many `besides`."""
+        self = object.__new__(cls)
+        self._value_ = kernel
+        self.levels = levels
+        self.besides = besides
+        return self
+
+    # The numbers are those after `ask_now` in mas_preallocate(), v6.6.
+    STORE_ROOT = "wr_store_root", 0, 1
     """The tree has no nodes: the root word changes, or a first leaf is made."""
-    NEW_ROOT = "wr_new_root"
+    NEW_ROOT = "wr_new_root", 0, 1
     """All keys: one leaf takes the place of the whole tree, or nothing does."""
-    SPANNING_STORE = "wr_spanning_store"
+    SPANNING_STORE = "wr_spanning_store", 3, 1
     """The store leaves its leaf. It can still turn out to take all keys once it is widened over unset ones."""
-    EXACT_FIT = "wr_exact_fit"
+    EXACT_FIT = "wr_exact_fit", 0, 0
     """One slot has exactly the store's range, so only its entry changes."""
-    SLOT_STORE = "wr_slot_store"
+    SLOT_STORE = "wr_slot_store", 0, 0
     """As many slots as before, and no reader can see a state in between: the leaf is changed in place."""
-    APPEND = "wr_append"
+    APPEND = "wr_append", 0, 0
     """The store lies in the last slot, and nobody reads without the lock: the leaf grows in place."""
-    NODE_STORE = "wr_node_store"
+    NODE_STORE = "wr_node_store", 0, 1
     """The leaf is written anew: in RCU mode as a new node in its place, else in place."""
-    SPLIT_STORE = "wr_split_store"
+    SPLIT_STORE = "wr_split_store", 2, 1
     """More slots than a leaf has."""
-    REBALANCE = "wr_rebalance"
+    REBALANCE = "wr_rebalance", 2, -1
     """So few slots that the leaf is joined with a sibling."""
 
     def nodes(self, height: int) -> int:
         """How many nodes it takes at most in a tree of this height."""
-        factor, constant = _NODES[self]
-        return factor * height + constant
-
-
-_NODES = {
-    StoreType.STORE_ROOT: (0, 1),
-    StoreType.NEW_ROOT: (0, 1),
-    StoreType.SPANNING_STORE: (3, 1),
-    StoreType.EXACT_FIT: (0, 0),
-    StoreType.SLOT_STORE: (0, 0),
-    StoreType.APPEND: (0, 0),
-    StoreType.NODE_STORE: (0, 1),
-    StoreType.SPLIT_STORE: (2, 1),
-    StoreType.REBALANCE: (2, -1),
-}
-"""Nodes as (for each level, besides): the numbers after `ask_now` in mas_preallocate(), v6.6."""
+        return self.levels * height + self.besides

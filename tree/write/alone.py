@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
-from sugarbush.tree.core import DEAD, LEAF_64, MapleNode, StoreType
+from sugarbush.tree.core import DEAD, LEAF_64, MapleNode, StoreType, first_key
 from sugarbush.tree.write.decide import leaf_store_type
 from sugarbush.tree.write.publish import update_gap
 from sugarbush.tree.write.write import in_leaf, takes_largest_gap
@@ -30,7 +30,6 @@ def store_alone(tree: TreeBody, first: int, last: int, entry: Any) -> bool:
     """
     node: MapleNode = tree.root
     height = tree.height
-    low = 0
     while True:
         pivots = node.pivots
         offset = bisect_left(pivots, first)
@@ -39,25 +38,25 @@ def store_alone(tree: TreeBody, first: int, last: int, entry: Any) -> bool:
             break
         if last > pivots[offset]:
             return False
-        if offset:
-            low = pivots[offset - 1] + 1
         node = node.slots[offset]
     # The store ends in this leaf: the slot above it, or the root, which has all keys, was asked. For an entry that is
     # all; None may not end a leaf, so it would have to end before the leaf does.
     offset_end = bisect_left(pivots, last, offset)
-    begin = pivots[offset - 1] + 1 if offset else low
-    kind, _ = leaf_store_type(tree, node, begin, offset, offset_end, first, last)
+    # The leaf's first key is asked of the nodes above it, and only where it matters: to keep it on the way down would
+    # cost as much on each level.
+    begin = pivots[offset - 1] + 1 if offset else first_key(node)
+    kind = leaf_store_type(tree, node, begin, offset, offset_end, first, last)
     if kind is SPLIT_STORE or kind is REBALANCE:
         return False
     new_slots, new_pivots = in_leaf(node, begin, offset, offset_end, first, last, entry)
     beyond = offset_end + 1
-    gap = tree.track_gaps and takes_largest_gap(node, low, offset, beyond)
+    gap = tree.track_gaps and takes_largest_gap(node, begin, offset, beyond)
     if kind is NODE_STORE and tree.rcu:
         node = _exchange(tree, node)
     node.slots[offset:beyond] = new_slots
     node.pivots[offset:beyond] = new_pivots
     if gap:
-        update_gap(tree, node, low)
+        update_gap(tree, node, first_key(node))
     return True
 
 

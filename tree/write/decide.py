@@ -35,33 +35,37 @@ def store_type(mas: Cursor, entry: Any) -> tuple[StoreType, Any, int, int]:
     """Walk to where `entry` is stored over the cursor's range, and say what kind of store it is.
 
     Gives the kind; what is at the first key now (None for a spanning store, which finds that itself); and for a store
-    within a leaf the last slot that it touches (the first is the cursor's) and how many slots the leaf will have.
+    within a leaf the first key of the first slot that it touches, which is the cursor's, and the last slot (else -1).
     Storing None widens the cursor's range over what is unset on both sides.
     """
-    if not mas.index and mas.last == MAX:
+    first = mas.index
+    last = mas.last
+    if last == MAX and not first:
         # Before the walk, which would call it spanning in a tree of several levels. Who plans leaves the cursor as it
         # is then, as mas_preallocate() does.
-        return NEW_ROOT if mas.tree.height else STORE_ROOT, _first_entry(mas.tree), 0, 0
+        return NEW_ROOT if mas.tree.height else STORE_ROOT, _first_entry(mas.tree), 0, -1
     start(mas, None)
     if mas.state is not ACTIVE:
-        return STORE_ROOT, None if mas.index else mas.tree.root, 0, 0
+        return STORE_ROOT, None if first else mas.tree.root, 0, -1
     if not descend(mas, entry):
-        return SPANNING_STORE, None, 0, 0
+        return SPANNING_STORE, None, 0, -1
     node = mas.node
     pivots = node.pivots
     offset = mas.offset
     content = node.slots[offset]
-    offset_end = bisect_left(pivots, mas.last, offset)
+    offset_end = bisect_left(pivots, last, offset)
     if entry is None:
         # Before it is asked whether the store fits exactly: a None over exactly one range may take in an unset
         # neighbour, and then needs nodes. v6.6 asks in the other order where it plans, and runs out (S3).
         offset_end = widen_null(mas, node, offset_end)
-        if not mas.index and mas.last == MAX:
-            return NEW_ROOT, content, 0, 0
+        first = mas.index
+        last = mas.last
+        if last == MAX and not first:
+            return NEW_ROOT, content, 0, -1
         offset = mas.offset
     begin = pivots[offset - 1] + 1 if offset else mas.low
-    kind, count = leaf_store_type(mas.tree, node, begin, offset, offset_end, mas.index, mas.last, mas.bulk)
-    return kind, content, offset_end, count
+    kind = leaf_store_type(mas.tree, node, begin, offset, offset_end, first, last, mas.bulk)
+    return kind, content, begin, offset_end
 
 
 def leaf_store_type(
@@ -73,32 +77,48 @@ def leaf_store_type(
     first: int,
     last: int,
     bulk: bool = False,
-) -> tuple[StoreType, int]:
+) -> StoreType:
     """Say what kind of store one over `first`..`last` is, which lies in the slots `offset`..`offset_end` of a leaf.
 
-    `begin` is the first key of slot `offset`. Gives how many slots the leaf will have, too (`mas_wr_new_end()` + 1):
-    what is kept of the first and of the last old range has a slot each beside the entry.
+    `begin` is the first key of slot `offset`.
 
     The order of the questions is that of v6.6: a leaf that is too small already may still change in place, as long
     as it does not shrink. v6.12 asks for the rebalance first.
     """
-    had = len(node.pivots)
-    count = had + offset - offset_end + (begin < first) + (last < node.pivots[offset_end])
+    # As `slots_after`, written out: a call would cost as much as the whole decision.
+    pivots = node.pivots
+    had = len(pivots)
+    count = had + offset - offset_end + (begin < first) + (last < pivots[offset_end])
     if count == had:
         if offset == offset_end:
-            return EXACT_FIT, count
-        # With two slots touched one boundary moves, and each key goes from its old entry to the new one once, whatever
-        # a reader sees first. With three, two boundaries would have to move at the same moment.
+            return EXACT_FIT
+        # With two slots touched one boundary moves, and each key goes from its old entry to the new one once,
+        # whatever a reader sees first. With three, two boundaries would have to move at the same moment.
         if not tree.rcu or offset_end - offset == 1:
-            return SLOT_STORE, count
+            return SLOT_STORE
     elif count > LEAF_SLOTS:
-        return SPLIT_STORE, count
+        return SPLIT_STORE
     if not tree.rcu and offset == had - 1:
-        return APPEND, count
+        return APPEND
     # The root may hold as little as it likes, and in a bulk load the right-most leaf is still to be filled.
     if count > LEAF_MIN or bulk or node.up[0] is tree:
-        return NODE_STORE, count
-    return REBALANCE, count
+        return NODE_STORE
+    return REBALANCE
+
+
+def slots_after(node: MapleNode, begin: int, offset: int, offset_end: int, first: int, last: int) -> int:
+    """How many slots the leaf will have: `mas_wr_new_end()` + 1.
+
+    What is kept of the first old range and of the last one has a slot each beside the entry. Half of the range 10..19
+    and half of the next, out of four ranges: one slot more.
+
+    >>> leaf = MapleNode()
+    >>> leaf.fill(LEAF_64, ["a", "b", "c", "d"], [9, 19, 29, 39])
+    >>> slots_after(leaf, 10, 1, 2, 15, 24), slots_after(leaf, 10, 1, 2, 10, 29)
+    (5, 3)
+    """
+    pivots = node.pivots
+    return len(pivots) + offset - offset_end + (begin < first) + (last < pivots[offset_end])
 
 
 def _first_entry(tree: TreeBody) -> Any:
@@ -123,13 +143,12 @@ def descend(mas: Cursor, entry: Any) -> bool:
     while True:
         pivots = node.pivots
         offset = bisect_left(pivots, index)
-        leaf = node.kind == LEAF_64
-        above = pivots[offset]
-        if reaches >= (high if leaf else above):
-            within = False
+        if node.kind == LEAF_64:
+            within = reaches < high
             break
-        if leaf:
-            within = True
+        above = pivots[offset]
+        if reaches >= above:
+            within = False
             break
         if offset:
             low = pivots[offset - 1] + 1

@@ -25,9 +25,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sugarbush.tree.core import LEAF_64, MIN_SLOTS, StoreType
+from sugarbush.tree.core import LEAF_64, MIN_SLOTS, Plan, StoreType
 from sugarbush.tree.read import reset
-from sugarbush.tree.write.decide import store_type
+from sugarbush.tree.write.decide import slots_after, store_type
 
 if TYPE_CHECKING:
     from sugarbush.tree.core import Cursor
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 def worst_case(mas: Cursor, entry: Any) -> int:
     """Walk to where `entry` will be stored over the cursor's range, and say how many nodes that can need.
 
-    What kind of store it will be is kept in the cursor, for `store_prealloc` to compare.
+    What kind of store it will be is kept in the cursor, for the store to compare.
     """
     tree = mas.tree
     first, last = mas.index, mas.last
-    kind, _, _, count = store_type(mas, entry)
-    mas.store_type = kind
+    kind, _, begin, offset_end = store_type(mas, entry)
+    mas.planned = Plan(kind, mas.index, mas.last, entry is None, tree.rcu, tree.changes)
     if kind is StoreType.SPANNING_STORE:
         reset(mas)  # it stands in the middle of the way down, where no store may begin
     # What follows asks for more than the kind needs, since v6.6 does and what it asks for is compared: it knows no
@@ -49,6 +49,8 @@ def worst_case(mas: Cursor, entry: Any) -> int:
     widened = tree.rcu and (mas.index, mas.last) != (first, last)
     if kind is StoreType.APPEND or (kind is StoreType.EXACT_FIT and widened):
         kind = StoreType.NODE_STORE
-    if kind is StoreType.NODE_STORE and count - 2 <= MIN_SLOTS[LEAF_64] and mas.node.up[0] is not tree:
-        kind = StoreType.REBALANCE
+    if kind is StoreType.NODE_STORE and mas.node.up[0] is not tree:
+        count = slots_after(mas.node, begin, mas.offset, offset_end, mas.index, mas.last)
+        if count - 2 <= MIN_SLOTS[LEAF_64]:
+            kind = StoreType.REBALANCE
     return kind.nodes(tree.height)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 def rebalance(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
     """Join the slots that the store leaves to the cursor's leaf, too few, with the right or else the left sibling."""
+    assert len(slots) <= MIN_SLOTS[LEAF_64], (
+        f"{len(slots)} slots suffice for a leaf, and are to be rebalanced"
+    )
     height = mas.tree.height
     need(mas, StoreType.REBALANCE.nodes(height))
     big = BigNode(LEAF_64, slots, pivots, None)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 def split(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
     """Divide the slots that the store would leave to the cursor's leaf, more than fit, over new nodes."""
+    assert len(slots) > SLOTS[LEAF_64], f"{len(slots)} slots fit in a leaf, and are to be split"
     need(mas, StoreType.SPLIT_STORE.nodes(mas.tree.height))
     here = NodeRange(mas.node, mas.low, mas.high)
     big = BigNode(LEAF_64, slots, pivots, None)

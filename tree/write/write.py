@@ -2,8 +2,8 @@
 
 Which kind it is says `tree.write.decide`; here stands what is done for each: in the root word (`tree.write.roots`),
 over several leaves (`tree.write.spanning`), or in one. Models mas_wr_store_entry(), mas_wr_modify() and mas_insert(),
-v6.6. Storing None unsets a range and first takes in the unset ranges on either side, since two of them never stand side
-by side.
+v6.6. Storing None unsets a range and first takes in the unset ranges on either side, since two of them never stand
+side by side.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from sugarbush.tree.core import (
     Exists,
     MapleNode,
     MapleStatus,
+    Plan,
     StoreType,
     stepping,
 )
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from sugarbush.tree.core import Cursor
 
 ACTIVE = MapleStatus.ACTIVE
-STORE_ROOT = StoreType.STORE_ROOT
 NEW_ROOT = StoreType.NEW_ROOT
 SPANNING_STORE = StoreType.SPANNING_STORE
 EXACT_FIT = StoreType.EXACT_FIT
@@ -62,18 +62,31 @@ def store(mas: Cursor, entry: Any) -> Any:
 
     Raises `NoMemory`, with nothing changed, if the nodes cannot be had without blocking.
     """
-    kind, content, offset_end, count = store_type(mas, entry)
-    mas.store_type = kind
-    if kind is STORE_ROOT:
-        start(mas, None)
-        store_root(mas, entry)
-    elif kind is NEW_ROOT:
-        new_root(mas, entry)
+    kind, content, begin, offset_end = store_type(mas, entry)
+    if mas.planned is not None:
+        _as_planned(mas, entry, kind)
+    if offset_end >= 0:
+        _modify(mas, entry, kind, begin, offset_end)
     elif kind is SPANNING_STORE:
         return spanning_store(mas, entry)
+    elif kind is NEW_ROOT:
+        new_root(mas, entry)
     else:
-        _modify(mas, entry, kind, offset_end, count)
+        start(mas, None)
+        store_root(mas, entry)
     return content
+
+
+def _as_planned(mas: Cursor, entry: Any, kind: StoreType) -> None:
+    """The other half of `worst_case`: nodes were counted for one kind of store, and this must be it.
+
+    Unless the plan was made for another range or another tree; then the nodes taken may be too few, or of no use, and
+    the store asks for what it needs, as any other.
+    """
+    planned, mas.planned = mas.planned, None
+    assert planned is not None
+    if planned == Plan(planned.kind, mas.index, mas.last, entry is None, mas.tree.rcu, mas.tree.changes):
+        assert planned.kind is kind, f"nodes were taken for a {planned.kind.value}, and it is a {kind.value}"
 
 
 def insert(mas: Cursor, entry: Any) -> None:
@@ -112,10 +125,11 @@ def in_leaf(
     return [entry], [last]
 
 
-def takes_largest_gap(node: MapleNode, low: int, offset: int, beyond: int) -> bool:
+def takes_largest_gap(node: MapleNode, begin: int, offset: int, beyond: int) -> bool:
     """Whether storing an entry over the slots from `offset` to before `beyond` can change the leaf's largest gap.
 
-    `low` is the leaf's first key. Gaps only shrink by it, so only the largest one matters, which the parent knows.
+    `begin` is the first key of slot `offset`. Gaps only shrink by it, so only the largest one matters, which the
+    parent knows.
     """
     parent, slot = node.up
     if not isinstance(parent, MapleNode) or parent.gaps is None:
@@ -124,13 +138,13 @@ def takes_largest_gap(node: MapleNode, low: int, offset: int, beyond: int) -> bo
     slots = node.slots
     pivots = node.pivots
     for at in range(offset, beyond):
-        if slots[at] is None and pivots[at] - (pivots[at - 1] if at else low - 1) >= largest:
+        if slots[at] is None and pivots[at] - (pivots[at - 1] if at > offset else begin - 1) >= largest:
             return True
     return False
 
 
-def _modify(mas: Cursor, entry: Any, kind: StoreType, offset_end: int, count: int) -> None:
-    """Do a store of this kind in the cursor's leaf, which will have `count` slots."""
+def _modify(mas: Cursor, entry: Any, kind: StoreType, begin: int, offset_end: int) -> None:
+    """Do a store of this kind in the cursor's leaf, from the cursor's slot, which begins at key `begin`, on."""
     tree = mas.tree
     node = mas.node
     slots = node.slots
@@ -146,11 +160,10 @@ def _modify(mas: Cursor, entry: Any, kind: StoreType, offset_end: int, count: in
             update_gap(tree, node, mas.low)
         return
 
-    begin = pivots[offset - 1] + 1 if offset else mas.low
     beyond = offset_end + 1
     kept_before = begin < mas.index
     # Asked now: a store in place changes what the question looks at.
-    gap = tree.track_gaps and (entry is None or takes_largest_gap(node, mas.low, offset, beyond))
+    gap = tree.track_gaps and (entry is None or takes_largest_gap(node, begin, offset, beyond))
     if kind is SLOT_STORE and tree.rcu:
         _move_boundary(mas, entry, kept_before=kept_before)
         if gap:
@@ -169,7 +182,6 @@ def _modify(mas: Cursor, entry: Any, kind: StoreType, offset_end: int, count: in
 
     new_slots = slots[:offset] + new_slots + slots[beyond:]
     new_pivots = pivots[:offset] + new_pivots + pivots[beyond:]
-    assert len(new_slots) == count, f"a {kind.value} of {count} slots has made {len(new_slots)}"
     if kind is SPLIT_STORE:
         split(mas, new_slots, new_pivots)
     elif kind is REBALANCE:

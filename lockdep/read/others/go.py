@@ -27,10 +27,10 @@ class Go:
     @staticmethod
     def opened(text: str) -> OtherReading | None:
         """See `OtherReader.opened`."""
-        return _Reading() if text.strip() == _OPENS else None
+        return _GoReading() if text.strip() == _OPENS else None
 
 
-class _Reading:
+class _GoReading:
     def __init__(self) -> None:
         self.done = False
         self._routines: list[tuple[str, str, list[Frame]]] = []

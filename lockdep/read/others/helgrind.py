@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from sugarbush.lockdep.model import Frame
 from sugarbush.lockdep.read.model import LogReport
-from sugarbush.lockdep.read.others.base import MOST, Edge, OtherReading, circular
+from sugarbush.lockdep.read.others.base import MOST, Dependency, OtherReading, circular
 
 _PREFIX: Final = re.compile(r"^==\d+== ?")
 _OPENS: Final = re.compile(
@@ -32,17 +32,17 @@ class Helgrind:
     def opened(text: str) -> OtherReading | None:
         """See `OtherReader.opened`."""
         found = _OPENS.match(_PREFIX.sub("", text.strip()))
-        return _Reading(found) if found else None
+        return _HelgrindReading(found) if found else None
 
 
-class _Reading:
+class _HelgrindReading:
     def __init__(self, found: re.Match[str]) -> None:
         self.done = False
         self._headline = found[0]
         first, second = found["first"].lower(), found["second"].lower()
         # Required: first, then second. Observed now: second, then first.
-        self._new = Edge(second, first, found["by"])
-        self._old = Edge(first, second)
+        self._new = Dependency(second, first, found["by"])
+        self._old = Dependency(first, second)
         self._names: dict[str, str] = {}
         self._stack: list[Frame] | None = None
         self._is_old = False

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from sugarbush.lockdep.model import Frame
 from sugarbush.lockdep.read.model import LogReport
-from sugarbush.lockdep.read.others.base import MOST, Edge, OtherReading, circular
+from sugarbush.lockdep.read.others.base import MOST, Dependency, OtherReading, circular
 
 _OPENS: Final = re.compile(r"Found (?:one|a|\d+) Java-level deadlock:?$")
 _THREAD: Final = re.compile(r"\"(?P<name>.*)\":$")
@@ -29,10 +29,10 @@ class Java:
     @staticmethod
     def opened(text: str) -> OtherReading | None:
         """See `OtherReader.opened`."""
-        return _Reading(text.strip()) if _OPENS.match(text.strip()) else None
+        return _JavaReading(text.strip()) if _OPENS.match(text.strip()) else None
 
 
-class _Reading:
+class _JavaReading:
     def __init__(self, headline: str) -> None:
         self.done = False
         self._headline = headline
@@ -82,7 +82,7 @@ class _Reading:
                 (lock for other, (lock, _) in self._waits.items() if self._held_by.get(other) == thread), ""
             )
             if holder and held:
-                edges.append(Edge(held, wanted, thread, self._stacks.get(thread, [])))
+                edges.append(Dependency(held, wanted, thread, self._stacks.get(thread, [])))
         if not self._waits:
             return None
         return circular("java", self._headline, edges, source, number, names=names, hung=True)

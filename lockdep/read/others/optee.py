@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 
 from sugarbush.lockdep.model import Frame
 from sugarbush.lockdep.read.model import LogReport
-from sugarbush.lockdep.read.others.base import MOST, Edge, OtherReading, circular
+from sugarbush.lockdep.read.others.base import MOST, Dependency, OtherReading, circular
 
 _PREFIX: Final = re.compile(r"^[EIDFM]/T[CA]:\S*(?: \d+)*\s+")
 _CYCLE: Final = re.compile(r"\s*-> Shortest cycle:\s*(?P<first>.*)$")
@@ -32,16 +32,16 @@ class OpTee:
     def opened(text: str) -> OtherReading | None:
         """See `OtherReader.opened`."""
         line = _PREFIX.sub("", text.strip())
-        return _Reading(line) if line == "Potential deadlock detected!" else None
+        return _OpTeeReading(line) if line == "Potential deadlock detected!" else None
 
 
-class _Reading:
+class _OpTeeReading:
     def __init__(self, headline: str) -> None:
         self.done = False
         self._headline = headline
         self._cycle: list[str] = []
         self._in_cycle = False
-        self._edges: list[Edge] = []
+        self._edges: list[Dependency] = []
         self._stack: list[Frame] | None = None
         self._foreign = self._lines = 0
 
@@ -57,7 +57,7 @@ class _Reading:
         acquired, after = _ACQUIRED.match(line), _AFTER.match(line)
         if acquired is not None:
             self._in_cycle = False
-            self._edges.append(Edge("", acquired["lock"], acquired["by"]))
+            self._edges.append(Dependency("", acquired["lock"], acquired["by"]))
             self._stack = self._edges[-1].stack
         elif after is not None and self._edges:
             self._edges[-1].held = after["lock"]
@@ -80,5 +80,5 @@ class _Reading:
         ring = self._cycle
         if len(ring) > 2 and ring[0] == ring[-1]:
             known = {(edge.held, edge.wanted): edge for edge in edges}
-            edges = [known.get(step) or Edge(*step) for step in itertools.pairwise(ring)]
+            edges = [known.get(step) or Dependency(*step) for step in itertools.pairwise(ring)]
         return circular("op-tee", self._headline, edges, source, number)

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from sugarbush.lockdep.model import Frame
 from sugarbush.lockdep.read.model import LogReport
-from sugarbush.lockdep.read.others.base import MOST, Edge, OtherReading, circular
+from sugarbush.lockdep.read.others.base import MOST, Dependency, OtherReading, circular
 
 _CYCLE: Final = re.compile(r"\s*Cycle in lock order graph: (?P<cycle>(?:Mutex )?M\d+.*)$")
 _ACQUIRED: Final = re.compile(
@@ -45,18 +45,18 @@ class Tsan:
         """See `OtherReader.opened`."""
         line = text.strip()
         if line.startswith("WARNING: ThreadSanitizer: lock-order-inversion"):
-            return _Reading("tsan", line)
+            return _TsanReading("tsan", line)
         if line == "Potential Deadlock Detected!":
-            return _Reading("bcc-deadlock", line)
+            return _TsanReading("bcc-deadlock", line)
         return None
 
 
-class _Reading:
+class _TsanReading:
     def __init__(self, reporter: str, headline: str) -> None:
         self.done = False
         self._reporter, self._headline = reporter, headline
         self._cycle: list[str] = []
-        self._edges: list[Edge] = []
+        self._edges: list[Dependency] = []
         self._names: dict[str, str] = {}
         self._stack: list[Frame] | None = None
         self._lines = 0
@@ -69,7 +69,7 @@ class _Reading:
             return
         found = _ACQUIRED.match(text)
         if found is not None:
-            self._edges.append(Edge(found["held"], found["wanted"], found["by"] or ""))
+            self._edges.append(Dependency(found["held"], found["wanted"], found["by"] or ""))
             self._stack = self._edges[-1].stack
             self._name(found["held"], found["hname"])
             self._name(found["wanted"], found["wname"])

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from sugarbush.lockdep.model import Frame
 from sugarbush.lockdep.read.model import LogReport
-from sugarbush.lockdep.read.others.base import MOST, Edge, OtherReading, circular
+from sugarbush.lockdep.read.others.base import MOST, Dependency, OtherReading, circular
 
 _OPENS: Final = re.compile(
     r"(?:witness: )?lock order reversal:(?: \([^)]*\))?$|acquiring duplicate lock of same type: .*$"
@@ -35,10 +35,10 @@ class Witness:
     @staticmethod
     def opened(text: str) -> OtherReading | None:
         """See `OtherReader.opened`."""
-        return _Reading(text.strip()) if _OPENS.match(text.strip()) else None
+        return _WitnessReading(text.strip()) if _OPENS.match(text.strip()) else None
 
 
-class _Reading:
+class _WitnessReading:
     def __init__(self, headline: str) -> None:
         self.done = False
         self._headline = headline
@@ -84,8 +84,8 @@ class _Reading:
         if "1st" not in self._locks or "2nd" not in self._locks:
             return None
         held, wanted = self._locks["1st"][0], self._locks["2nd"][0]
-        new = Edge(held, wanted, "", list(self._closing))
-        old = Edge(wanted, held)
+        new = Dependency(held, wanted, "", list(self._closing))
+        old = Dependency(wanted, held)
         for before, after, stack in self._orders:
             if (before, after) == (held, wanted):
                 new.stack = new.stack or stack
