@@ -27,8 +27,10 @@ PROG = "sugarbush lockdep run"
 
 
 class _RunParser(argparse.ArgumentParser):
+    """Wrong arguments are one line, as everything else that cannot be used."""
+
     def error(self, message: str) -> NoReturn:
-        """See argparse."""
+        """Raise instead of printing the usage and ending: whoever calls the command says what an error is."""
         raise LockdepError(f"{message}; --help names the options")
 
 

@@ -32,7 +32,7 @@ class BaseRLock(Watched):
         subclass: int = 0,
         nest_lock: Watched | None = None,
     ) -> bool:
-        """See `threading.RLock.acquire`, and for the rest `Lock.acquire`."""
+        """Take the lock as a `threading.RLock`: once more if the thread has it, else as `BaseLock.acquire`."""
         if self._lock._is_owned():
             taken = self._acquire(blocking, timeout)
             self._depth += 1
@@ -92,7 +92,7 @@ class BaseRLock(Watched):
     __enter__ = acquire
 
     def release(self) -> None:
-        """See `threading.RLock.release`."""
+        """Give the lock back once; the last time it is free. Another thread's raises `RuntimeError`, as the real one does."""
         if self._lock._is_owned():
             if self._depth > 1:
                 self._depth -= 1

@@ -38,7 +38,7 @@ class Plan(NamedTuple):
     """The kind of a store for which nodes were taken, and all that this depends on."""
 
     kind: StoreType
-    index: int
+    first: int
     last: int
     unsets: bool
     rcu: bool

@@ -23,14 +23,14 @@ _FRAME: Final = re.compile(
 
 
 class Helgrind:
-    """Reads them."""
+    """Finds an order that was violated, and reads the stacks of both."""
 
     name: ClassVar[str] = "helgrind"
     parts: ClassVar[tuple[str, ...]] = ('" violated',)
 
     @staticmethod
     def opened(text: str) -> OtherReading | None:
-        """See `OtherReader.opened`."""
+        """Give a reading if the line, without its prefix, names the two locks of a violated order."""
         found = _OPENS.match(_PREFIX.sub("", text.strip()))
         return _HelgrindReading(found) if found else None
 
@@ -50,7 +50,7 @@ class _HelgrindReading:
         self._lines = 0
 
     def feed(self, text: str) -> None:
-        """See `OtherReading.feed`."""
+        """Take a line: an acquisition begins a stack, of the order observed or of the one required, and frames go on with it."""
         self._lines += 1
         line = _PREFIX.sub("", text)
         acquired = _ACQUIRED.match(line)
@@ -74,7 +74,7 @@ class _HelgrindReading:
         self.done = self.done or self._lines > MOST
 
     def report(self, source: str, number: int) -> LogReport | None:
-        """See `OtherReading.report`."""
+        """Give the two orders, or the observed one alone where no stack was printed."""
         # A lock without a symbol is told by who takes it: without the stacks of both orders there is nothing
         # to compare.
         edges = [edge for edge in (self._old, self._new) if edge.stack] or [self._new]

@@ -21,14 +21,14 @@ _FRAME: Final = re.compile(r"\s+at (?P<function>[\w.$<>/]+)\((?P<place>[^)]*)\)$
 
 
 class Java:
-    """Reads them."""
+    """Finds what the JVM says of deadlocks in a thread dump, and reads who waits for whom."""
 
     name: ClassVar[str] = "java"
     parts: ClassVar[tuple[str, ...]] = ("Java-level deadlock",)
 
     @staticmethod
     def opened(text: str) -> OtherReading | None:
-        """See `OtherReader.opened`."""
+        """Give a reading if the line says that a deadlock was found."""
         return _JavaReading(text.strip()) if _OPENS.match(text.strip()) else None
 
 
@@ -44,7 +44,7 @@ class _JavaReading:
         self._lines = 0
 
     def feed(self, text: str) -> None:
-        """See `OtherReading.feed`."""
+        """Take a line: first comes what each thread waits for and who holds that, then the stacks of the same threads."""
         self._lines += 1
         thread = _THREAD.match(text.strip())
         if text.startswith("Java stack information"):
@@ -71,7 +71,7 @@ class _JavaReading:
         self.done = self.done or self._lines > MOST
 
     def report(self, source: str, number: int) -> LogReport | None:
-        """See `OtherReading.report`."""
+        """Give the circle of threads; None if no thread was named."""
         edges = []
         names: dict[str, str] = {}
         for thread, (wanted, kind) in self._waits.items():

@@ -23,14 +23,14 @@ _FRAME: Final = re.compile(
 
 
 class OpTee:
-    """Reads them."""
+    """Finds what OP-TEE's mutex debugging says, and reads the cycle."""
 
     name: ClassVar[str] = "op-tee"
     parts: ClassVar[tuple[str, ...]] = ("Potential deadlock detected!",)
 
     @staticmethod
     def opened(text: str) -> OtherReading | None:
-        """See `OtherReader.opened`."""
+        """Give a reading if the line, without its prefix, is the headline."""
         line = _PREFIX.sub("", text.strip())
         return _OpTeeReading(line) if line == "Potential deadlock detected!" else None
 
@@ -46,7 +46,7 @@ class _OpTeeReading:
         self._foreign = self._lines = 0
 
     def feed(self, text: str) -> None:
-        """See `OtherReading.feed`."""
+        """Take a line: the locks of the cycle, or a step of it with the stacks of both locks."""
         self._lines += 1
         line = _PREFIX.sub("", text)
         found = _CYCLE.match(line)
@@ -73,7 +73,7 @@ class _OpTeeReading:
         self.done = self._foreign > 8 or self._lines > MOST
 
     def report(self, source: str, number: int) -> LogReport | None:
-        """See `OtherReading.report`."""
+        """Give the cycle, also for steps whose stacks were not printed; None if there is neither."""
         edges = [edge for edge in self._edges if edge.held]
         if not self._cycle and not edges:
             return None

@@ -31,7 +31,7 @@ _LIBRARY: Final = re.compile(
 
 
 class Tsan:
-    """Reads them."""
+    """Finds both reports, and reads the cycle with the stacks of each step."""
 
     name: ClassVar[str] = "tsan"
     parts: ClassVar[tuple[str, ...]] = (
@@ -42,7 +42,7 @@ class Tsan:
 
     @staticmethod
     def opened(text: str) -> OtherReading | None:
-        """See `OtherReader.opened`."""
+        """Give a reading if the line is the headline of one of the two."""
         line = text.strip()
         if line.startswith("WARNING: ThreadSanitizer: lock-order-inversion"):
             return _TsanReading("tsan", line)
@@ -62,7 +62,7 @@ class _TsanReading:
         self._lines = 0
 
     def feed(self, text: str) -> None:
-        """See `OtherReading.feed`."""
+        """Take a line: the cycle, or the stacks of a step; what was made where is passed over."""
         self._lines += 1
         if self._lines > MOST or text.startswith(("SUMMARY: ThreadSanitizer", "=" * 18)):
             self.done = True
@@ -101,7 +101,7 @@ class _TsanReading:
             self._names[lock] = symbol
 
     def report(self, source: str, number: int) -> LogReport | None:
-        """See `OtherReading.report`."""
+        """Give the cycle if the steps that were read are the printed ones, else what there is of it as incomplete."""
         if not self._cycle and not self._edges:
             return None
         edges = self._edges

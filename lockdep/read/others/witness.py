@@ -27,14 +27,14 @@ _OLD: Final = re.compile(r"\s*(?P<function>[\w.]+)\(.*\) at (?P=function)\+0x[0-
 
 
 class Witness:
-    """Reads them."""
+    """Finds a reversal, and reads the two locks and the orders that were seen."""
 
     name: ClassVar[str] = "witness"
     parts: ClassVar[tuple[str, ...]] = ("lock order reversal:",)
 
     @staticmethod
     def opened(text: str) -> OtherReading | None:
-        """See `OtherReader.opened`."""
+        """Give a reading if the line is one of the two headlines."""
         return _WitnessReading(text.strip()) if _OPENS.match(text.strip()) else None
 
 
@@ -50,7 +50,7 @@ class _WitnessReading:
         self._lines = 0
 
     def feed(self, text: str) -> None:
-        """See `OtherReading.feed`."""
+        """Take a line: one of the two locks, an order with its stack, or the stack at the end."""
         self._lines += 1
         numbered = _NUMBERED.match(text)
         if numbered is not None:
@@ -80,7 +80,7 @@ class _WitnessReading:
         self.done = self.done or self._lines > MOST
 
     def report(self, source: str, number: int) -> LogReport | None:
-        """See `OtherReading.report`."""
+        """Give the two orders; None if not both locks were named."""
         if "1st" not in self._locks or "2nd" not in self._locks:
             return None
         held, wanted = self._locks["1st"][0], self._locks["2nd"][0]
