@@ -18,7 +18,7 @@ from sugarbush.lockdep.python.sites import SiteKey
 if TYPE_CHECKING:
     from sugarbush.lockdep.python.program import Program
 
-# Their locks are the ground on which watching itself stands: imports, threads, the collector's own.
+# Watching itself uses their locks, for imports, threads, the collector's own work: to watch those would go in circles.
 _LEFT_ALONE = frozenset(
     ("threading", "_thread", "importlib", "_weakrefset", "weakref", "sys", "builtins", "faulthandler", "signal", "gc",
      "linecache", "tokenize", "re", "enum", "io", "greenlet", "gevent", "eventlet", "sugarbush", "_pytest", "pluggy")

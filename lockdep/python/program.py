@@ -37,8 +37,8 @@ from sugarbush.lockdep.reports import Report, ReportKind
 class Program(LockWatcher):
     """Watches all locks of the process from `install()` on.
 
-    `on_report` gets each new failure, in the thread that caused it; without it reports are written to standard error at
-    once. `kernel` writes them in the kernel's shape. With `everything`, guarded cycles are written as well.
+    `on_report` gets each new failure, in the thread that caused it; without it reports are written to standard error
+    at once. `kernel` writes them in the kernel's shape. With `everything`, guarded cycles are written as well.
     """
 
     lockdep: PythonLockdep
@@ -67,6 +67,8 @@ class Program(LockWatcher):
         """A lock that is made at a place."""
         lock = object.__new__(cls)
         lock_map = PythonMap(self.sites.key(frame, "Lock"))
+        # Now, and not at its first acquire: how many instances a class has decides whether it can guard a cycle, and
+        # one that was made and not yet taken counts.
         self.lockdep.enrol(lock_map)
         lock._set_up(self, RealLock(), lock_map)
         return lock
@@ -260,6 +262,7 @@ class Program(LockWatcher):
             at = at.waits_for
             if at is not None and at.ended:
                 return
+        # Only a ring that the running thread closes: another one has been told by the thread that closed it.
         if at is not ctx or len(ring) == 1:
             # One that waits for itself was told when it asked.
             return
@@ -348,7 +351,8 @@ COLLECTOR = "a finaliser that the collector ran"
 def write(text: str) -> None:
     """To standard error, at once: a program that hangs takes with it what it has not written."""
     stream = sys.stderr
-    # A program that puts an object of its own there may take locks in it: it would wait for the one that it holds here.
+    # A program that puts an object of its own there may take locks in it: it would wait for the one that it holds
+    # here.
     if not isinstance(stream, io.TextIOBase):
         stream = sys.__stderr__
     with suppress(Exception):

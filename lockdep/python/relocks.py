@@ -92,7 +92,7 @@ class BaseRLock(Watched):
     __enter__ = acquire
 
     def release(self) -> None:
-        """Give the lock back once; the last time it is free. Another thread's raises `RuntimeError`, as the real one does."""
+        """Give the lock back once; the last time it is free. Who does not have it gets `RuntimeError`."""
         if self._lock._is_owned():
             if self._depth > 1:
                 self._depth -= 1

@@ -19,6 +19,7 @@ from sugarbush.lockdep.python.wording import Made, Story
 from sugarbush.lockdep.reports import Report, ReportKind, common
 
 _KEPT = 8
+"""Wakers, and waits under locks, that one channel remembers: the latest of different threads."""
 
 
 class Captures(Protocol):
@@ -131,6 +132,8 @@ class Channel:
         ctx.next_unit(self.told)
 
     def _judge(self, program: WatchedProgram, ctx: ThreadContext, under: Under, lock_map: PythonMap) -> None:
+        # All who ever woke must need the lock. One that does not is enough to end the wait, so then nothing is said:
+        # a report here is a guess about what the program will do, and a false one is worse than none.
         others = [woke for woke in self.woke.values() if woke.unit.ctx is not under.unit.ctx]
         if not others:
             return
@@ -140,6 +143,8 @@ class Channel:
             needs = lock_map.number in woke.holds or (taken is not None and taken[0].leads_to(woke.unit))
             if not needs or taken is None:
                 return
+            # It has taken the lock before the wait began, or after it ended, in every schedule: then it was not kept
+            # out.
             if taken[0].before(under.unit) or under.unit.before(taken[0]):
                 continue
             found = found or (woke, taken[1])

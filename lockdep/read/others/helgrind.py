@@ -50,7 +50,7 @@ class _HelgrindReading:
         self._lines = 0
 
     def feed(self, text: str) -> None:
-        """Take a line: an acquisition begins a stack, of the order observed or of the one required, and frames go on with it."""
+        """Take a line: an acquisition, of the order observed or of the one required, or a frame of its stack."""
         self._lines += 1
         line = _PREFIX.sub("", text)
         acquired = _ACQUIRED.match(line)

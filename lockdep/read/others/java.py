@@ -44,7 +44,7 @@ class _JavaReading:
         self._lines = 0
 
     def feed(self, text: str) -> None:
-        """Take a line: first comes what each thread waits for and who holds that, then the stacks of the same threads."""
+        """Take a line: first what each thread waits for and who holds that, then the stacks of the same threads."""
         self._lines += 1
         thread = _THREAD.match(text.strip())
         if text.startswith("Java stack information"):
