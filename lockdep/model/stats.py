@@ -14,7 +14,7 @@ from sugarbush.lockdep.model.usage import ENABLED_MASK, STATE_NAMES, STATES, USE
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """A look at the validator's tables; `waits` are the stacks in which a task may block."""
+    """The validator's tables, to read from; `waits` are the stacks in which a task may block."""
 
     classes: Sequence[LockClass]
     roots: tuple[Chain, ...]
@@ -57,6 +57,8 @@ def _chain_counts(roots: tuple[Chain, ...]) -> dict[str, int]:
         deepest = max(deepest, depth)
         hits += chain.hits
         pending.extend((up, depth + 1) for up in chain.next.values())
+        # The kernel makes no chain of a trylock, or of what is not checked (validate_chain()); here they are nodes,
+        # since a task that took one stands on it.
         if chain.key & (TRYLOCK | UNCHECKED):
             continue
         chains += 1

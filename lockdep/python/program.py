@@ -67,8 +67,7 @@ class Program(LockWatcher):
         """A lock that is made at a place."""
         lock = object.__new__(cls)
         lock_map = PythonMap(self.sites.key(frame, "Lock"))
-        # Now, and not at its first acquire: how many instances a class has decides whether it can guard a cycle, and
-        # one that was made and not yet taken counts.
+        # Now, so that its first acquire finds it known and need not take the way with all checks.
         self.lockdep.enrol(lock_map)
         lock._set_up(self, RealLock(), lock_map)
         return lock

@@ -94,6 +94,8 @@ class CircularReport(Report):
         yield from self.backtrace()
 
     def _scenario(self) -> Iterator[str]:
+        # Two columns suffice whatever the length of the chain: the second CPU stands for all others (the kernel's
+        # print_circular_lock_scenario() does the same), and the whole chain is printed above.
         middle = self.chain[1].wanted.name
         if len(self.chain) > 2:
             yield "Chain exists of:"
