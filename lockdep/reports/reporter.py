@@ -101,8 +101,8 @@ class Reporter:
 
     def add(self, ctx: TaskContext, report: Report) -> None:
         """Keeps a report that is new; it is delivered when the validator's state is consistent again."""
-        # The first one of a cause is kept. The others would say the same with other lines, and one mistake in a loop would
-        # hide all that is found beside it.
+        # The first one of a cause is kept. The others would say the same with other lines, and one mistake in a loop
+        # would hide all that is found beside it.
         if report.key in self._known:
             return
         self._known[report.key] = report

@@ -27,6 +27,7 @@ from sugarbush.tree.write import bulk, preallocate, stash, write
 
 E = TypeVar("E")
 
+START = MapleStatus.START
 ACTIVE = MapleStatus.ACTIVE
 ROOT = MapleStatus.ROOT
 
@@ -98,7 +99,8 @@ class MaState(Cursor, Generic[E]):
         if self.seen != tree.changes and (self.state is ACTIVE or self.state is ROOT):
             # At ROOT as well: a store there takes the root word for its own, and would drop all nodes behind it.
             raise StaleState("the tree was changed since this state walked it; reset or pause it first")
-        write.store_setup(self, entry)
+        if self.state is not START:
+            write.store_setup(self, entry)
 
     def store(self, entry: E | None) -> E | None:
         """Store over `index`..`last`; gives what was at `index`. Takes nodes without blocking, or raises `NoMemory`.
@@ -135,7 +137,8 @@ class MaState(Cursor, Generic[E]):
                     if not stash.retry(self, gfp):
                         raise
         finally:
-            stash.give_back(self)
+            if self.stash or self.requested:
+                stash.give_back(self)
 
     def insert_gfp(self, entry: E | None, gfp: int = GFP_KERNEL) -> None:
         """Store over `index`..`last` if all of it is unset, else raise `Exists`. May raise `NoMemory`."""

@@ -2,7 +2,7 @@
 
 from sugarbush.tree.core.alloc import NodeSource
 from sugarbush.tree.core.body import TreeBody
-from sugarbush.tree.core.cursor import Cursor, MapleStatus, Plan
+from sugarbush.tree.core.cursor import Cursor, MapleStatus
 from sugarbush.tree.core.entries import (
     ZERO_ENTRY,
     InternalEntry,
@@ -101,7 +101,6 @@ __all__ = [
     "NodeRange",
     "NodeSource",
     "NotLocked",
-    "Plan",
     "RangeMapping",
     "ReservedEntry",
     "StaleState",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 from sugarbush.tree.core.body import TreeBody
 from sugarbush.tree.core.entries import check_range
@@ -34,19 +34,14 @@ class MapleStatus(Enum):
     """Searched past the lower limit."""
 
 
-class Plan(NamedTuple):
-    """The kind of a store for which nodes were taken, and all that this depends on."""
-
-    kind: StoreType
-    first: int
-    last: int
-    unsets: bool
-    rcu: bool
-    changes: int
+Plan = tuple[StoreType, int, int, bool, bool, int]
+"""The kind of a store for which nodes were taken, and all that it depends on: first and last key, whether it unsets,
+the mode of the tree, and how often that was changed."""
 
 
 class Cursor:
-    """The fields of a cursor (kernel: `struct ma_state`): its range `index`..`last`, its `state`, and where it stands.
+    """The fields of a cursor (kernel: `struct ma_state`): its range `index`..`last`, its `state`, and where it
+    stands.
 
     Walks and writes take this class, and need not know the calls of `MaState`, which are made of them.
     """

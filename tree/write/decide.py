@@ -47,11 +47,32 @@ def store_type(mas: Cursor, entry: Any) -> tuple[StoreType, Any, int, int]:
     start(mas, None)
     if mas.state is not ACTIVE:
         return STORE_ROOT, None if first else mas.tree.root, 0, -1
-    if not descend(mas, entry):
-        return SPANNING_STORE, None, 0, -1
+    # Down to the leaf that has the whole store, or to the node where it turns out to span several. Storing None up to
+    # the end of a leaf counts as spanning, since only the right-most leaf may end unset.
     node = mas.node
-    pivots = node.pivots
-    offset = mas.offset
+    low = mas.low
+    high = mas.high
+    reaches = last if entry is None and last != MAX else last - 1
+    while True:
+        pivots = node.pivots
+        offset = bisect_left(pivots, first)
+        if node.kind == LEAF_64:
+            within = reaches < high
+            break
+        above = pivots[offset]
+        if reaches >= above:
+            within = False
+            break
+        if offset:
+            low = pivots[offset - 1] + 1
+        high = above
+        node = node.slots[offset]
+    mas.node = node
+    mas.low = low
+    mas.high = high
+    mas.offset = offset
+    if not within:
+        return SPANNING_STORE, None, 0, -1
     content = node.slots[offset]
     offset_end = bisect_left(pivots, last, offset)
     if entry is None:
@@ -63,7 +84,7 @@ def store_type(mas: Cursor, entry: Any) -> tuple[StoreType, Any, int, int]:
         if last == MAX and not first:
             return NEW_ROOT, content, 0, -1
         offset = mas.offset
-    begin = pivots[offset - 1] + 1 if offset else mas.low
+    begin = pivots[offset - 1] + 1 if offset else low
     kind = leaf_store_type(mas.tree, node, begin, offset, offset_end, first, last, mas.bulk)
     return kind, content, begin, offset_end
 
@@ -127,38 +148,6 @@ def _first_entry(tree: TreeBody) -> Any:
     while isinstance(node, MapleNode):
         node = node.slots[0]
     return node
-
-
-def descend(mas: Cursor, entry: Any) -> bool:
-    """Walk to the leaf that holds the whole store; False at the node where it turns out to span several.
-
-    Storing None up to the end of a leaf counts as spanning, since only the right-most leaf may end unset.
-    """
-    index = mas.index
-    last = mas.last
-    node = mas.node
-    low = mas.low
-    high = mas.high
-    reaches = last if entry is None and last != MAX else last - 1
-    while True:
-        pivots = node.pivots
-        offset = bisect_left(pivots, index)
-        if node.kind == LEAF_64:
-            within = reaches < high
-            break
-        above = pivots[offset]
-        if reaches >= above:
-            within = False
-            break
-        if offset:
-            low = pivots[offset - 1] + 1
-        high = above
-        node = node.slots[offset]
-    mas.node = node
-    mas.low = low
-    mas.high = high
-    mas.offset = offset
-    return within
 
 
 def widen_null(mas: Cursor, node: MapleNode, offset_end: int) -> int:

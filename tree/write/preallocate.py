@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sugarbush.tree.core import LEAF_64, MIN_SLOTS, Plan, StoreType
+from sugarbush.tree.core import LEAF_64, MIN_SLOTS, StoreType
 from sugarbush.tree.read import reset
 from sugarbush.tree.write.decide import slots_after, store_type
 
@@ -41,7 +41,7 @@ def worst_case(mas: Cursor, entry: Any) -> int:
     tree = mas.tree
     first, last = mas.index, mas.last
     kind, _, begin, offset_end = store_type(mas, entry)
-    mas.planned = Plan(kind, mas.index, mas.last, entry is None, tree.rcu, tree.changes)
+    mas.planned = (kind, mas.index, mas.last, entry is None, tree.rcu, tree.changes)
     if kind is StoreType.SPANNING_STORE:
         reset(mas)  # it stands in the middle of the way down, where no store may begin
     # What follows asks for more than the kind needs, since v6.6 does and what it asks for is compared: it knows no

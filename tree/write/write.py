@@ -17,12 +17,11 @@ from sugarbush.tree.core import (
     Exists,
     MapleNode,
     MapleStatus,
-    Plan,
     StoreType,
     stepping,
 )
 from sugarbush.tree.read import reset, start
-from sugarbush.tree.write.decide import descend, store_type
+from sugarbush.tree.write.decide import store_type
 from sugarbush.tree.write.publish import replace_node, update_gap
 from sugarbush.tree.write.rebalance import rebalance
 from sugarbush.tree.write.roots import new_root, store_root
@@ -33,7 +32,6 @@ from sugarbush.tree.write.stash import need, take
 if TYPE_CHECKING:
     from sugarbush.tree.core import Cursor
 
-ACTIVE = MapleStatus.ACTIVE
 NEW_ROOT = StoreType.NEW_ROOT
 SPANNING_STORE = StoreType.SPANNING_STORE
 EXACT_FIT = StoreType.EXACT_FIT
@@ -45,8 +43,11 @@ IN_PLACE = (StoreType.NODE_STORE, SLOT_STORE, StoreType.APPEND)
 
 
 def store_setup(mas: Cursor, entry: Any) -> None:
-    """Send a cursor back to the root unless the store begins and ends in its node (`mas_wr_store_setup`)."""
-    if mas.state is MapleStatus.START or mas.state is MapleStatus.ROOT:
+    """Send a cursor that has left START back to the root, unless the store begins and ends in its node.
+
+    `mas_wr_store_setup`, v6.6. At ROOT there is no node to be in.
+    """
+    if mas.state is MapleStatus.ROOT:
         return
     node = mas.node
     if (
@@ -85,25 +86,28 @@ def _as_planned(mas: Cursor, entry: Any, kind: StoreType) -> None:
     """
     planned, mas.planned = mas.planned, None
     assert planned is not None
-    if planned == Plan(planned.kind, mas.index, mas.last, entry is None, mas.tree.rcu, mas.tree.changes):
-        assert planned.kind is kind, f"nodes were taken for a {planned.kind.value}, and it is a {kind.value}"
+    tree = mas.tree
+    if planned == (planned[0], mas.index, mas.last, entry is None, tree.rcu, tree.changes):
+        assert planned[0] is kind, f"nodes were taken for a {planned[0].value}, and it is a {kind.value}"
 
 
 def insert(mas: Cursor, entry: Any) -> None:
     """Store over the cursor's range if all of it is unset; raises `Exists` if not."""
-    if start(mas, None) is not None:
-        raise Exists(f"key {mas.index} is already set")
-    if mas.state is ACTIVE:
-        # All that is unset lies in one slot, since two unset ranges never stand side by side: what goes on behind the
-        # slot, or behind the leaf, meets an entry.
-        if not descend(mas, entry):
-            raise Exists(f"a key of {mas.index}..{mas.last} is already set")
-        offset = mas.offset
-        if mas.node.slots[offset] is not None or mas.last > mas.node.pivots[offset]:
-            raise Exists(f"a key of {mas.index}..{mas.last} is already set")
-        if entry is None:
-            return  # and does not widen the cursor's range, which a store of None would
-    store(mas, entry)
+    first = mas.index
+    last = mas.last
+    kind, content, begin, offset_end = store_type(mas, entry)
+    # All that is unset lies in one slot, since two unset ranges never stand side by side: a store that goes on behind
+    # it, or behind the leaf, meets an entry. So does one over all keys, where there are nodes at all.
+    if content is not None or kind is SPANNING_STORE or kind is NEW_ROOT or mas.offset < offset_end:
+        raise Exists(f"a key of {first}..{last} is already set")
+    if offset_end < 0:
+        start(mas, None)
+        store_root(mas, entry)
+    elif entry is None:
+        mas.index = first  # nothing changes: the cursor's range has no reason to be widened, either
+        mas.last = last
+    else:
+        _modify(mas, entry, kind, begin, offset_end)
 
 
 def in_leaf(
