@@ -74,6 +74,8 @@ class Lifetime(Core):
         with self._lock:
             if not self._registry.has(key):
                 raise LockdepError(f"key {key!r} has not been registered")
+            # Classes, then what refers to them: edges, guarded cycles, stacks. A stack that mentions one of them was
+            # proved with it, so it is dropped whole and proved anew when it comes again.
             gone = self._registry.zap(key)
             self._prover.forget(gone)
             numbers = {known.number for known in gone}

@@ -140,7 +140,7 @@ class Watched:
             ctx.wanted = None
 
     def _undo(self, ctx: ThreadContext) -> None:
-        """An exception came while the lock was waited for: it was not asked for, as far as anybody knows."""
+        """An exception came while the lock was waited for: take back what the validator was told of the acquire."""
         ctx.wanted = None
         self._home.untell(ctx, self._map)
 

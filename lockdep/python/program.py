@@ -81,7 +81,7 @@ class Program(LockWatcher):
         return lock
 
     def adopt(self, real: Any, key: SiteKey) -> BaseLock | BaseRLock:
-        """A watched lock around one that there is already: whoever has that one shares it."""
+        """A watched lock around a real one that exists already: code that has kept the real one shares it."""
         lock: BaseLock | BaseRLock
         if isinstance(real, LockType):
             lock = object.__new__(BaseLock)

@@ -242,7 +242,7 @@ def _queues(program: Program, patches: Patches) -> None:
 
 
 class _PoolTask:
-    """A piece of work in a pool: which pool, the how-many-eth of it, and the stretch in which it was done."""
+    """A piece of work in a pool: the pool, its number in order of submission, and the stretch in which it was done."""
 
     __slots__ = ("label", "number", "pool", "told", "unit")
 

@@ -278,7 +278,7 @@ def _pair(acquire: Acquire, entry: Held) -> Pair:
 
 
 def _single(known: LockClass) -> bool:
-    """Whether there is one lock of a class only, those counted that nobody has taken yet."""
+    """Whether a class has one lock only; locks that were made and not taken yet count."""
     return known.family.instances == 1 and getattr(known.key, "count", 1) <= 1
 
 
@@ -356,7 +356,7 @@ class PythonLockdep(PlainLockdep):
         return next((one for one in self._registry.classes if one.key is key), None)
 
     def no_order(self, lock_class: LockClass) -> None:
-        """Nothing is to be said of the order of a class any more: its edges go, and none is added."""
+        """Forget the order of a class, and learn none any more: its edges go, and none is added."""
         with self._lock:
             lock_class.checked = False
             self._prover.forget([lock_class])

@@ -69,7 +69,7 @@ class WaitReport(Report):
 
 
 class Under(NamedTuple):
-    """Somebody waited while holding a lock."""
+    """A wait under a lock: the lock and its name, the stretch of work, and where it waited and had taken the lock."""
 
     lock: weakref.ref[PythonMap]
     name: str
@@ -79,7 +79,7 @@ class Under(NamedTuple):
 
 
 class Woke(NamedTuple):
-    """Somebody woke: in this stretch, holding these locks by number."""
+    """A wake-up: the stretch of work in which it was made, the numbers of the locks held then, and where."""
 
     unit: Unit
     holds: frozenset[int]

@@ -1,4 +1,4 @@
-"""The title that a report has in syzbot's lists, and the functions that are nobody's own.
+"""The title that a report has in syzbot's lists, and the functions that no title names.
 
 A title names the first function that is the user's: not the validator, no lock, wait queue or workqueue
 primitive, no allocator and no reporting. The list is the work: see `docs/lock-reports.md` for how often it

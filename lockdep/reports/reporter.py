@@ -1,4 +1,4 @@
-"""Makes reports from the validator's state, keeps each once, and hands them to whoever asked."""
+"""Makes reports from the validator's state, keeps each once, and hands them to the receiver that was given."""
 
 from __future__ import annotations
 

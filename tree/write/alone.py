@@ -1,4 +1,4 @@
-"""The common store, when nobody else is there: an entry that changes one leaf.
+"""The common store of a program without tasks: an entry that changes one leaf.
 
 Does what `tree.write.write` does without a cursor: making one, sending it down and setting it afterwards takes as
 long as the store itself. What kind of store it is says `tree.write.decide`, here as there. It is taken outside
