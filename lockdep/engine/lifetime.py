@@ -24,7 +24,7 @@ USER_HEADLINE = "WARNING: lock held when returning to user space!"
 
 
 class Lifetime(Core):
-    """What must not outlive what."""
+    """The checks at ends: of a lock's memory, of a key, of a task; and watching that is switched off for a while."""
 
     def free_check(self, maps: Iterable[LockMap]) -> None:
         """The memory of these locks goes, or they are initialised again: the task must hold none of them.

@@ -42,7 +42,7 @@ class Adopter:
         }
 
     def modules(self) -> None:
-        """What stands in modules."""
+        """Adopt the locks that modules hold in their globals, and the factories that they have taken hold of."""
         for name, module in list(sys.modules.items()):
             if isinstance(module, ModuleType) and name.partition(".")[0] not in _LEFT_ALONE:
                 file = getattr(module, "__file__", None) or name
@@ -54,7 +54,7 @@ class Adopter:
                         self._patches.put(module, attribute, self._around(value, name, attribute, file))
 
     def objects(self) -> None:
-        """What stands in attributes of objects: handlers, queues, conditions."""
+        """Adopt the locks in attributes of objects that live already: handlers, queues, conditions."""
         conditions = []
         for one in gc.get_objects():
             kind = type(one)

@@ -75,7 +75,7 @@ class Watched:
 
     @property
     def dep_map(self) -> PythonMap:
-        """What the validator knows the lock by."""
+        """The map by which the validator knows the lock."""
         return self._map
 
     def __repr__(self) -> str:

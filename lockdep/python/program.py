@@ -334,7 +334,7 @@ class Program(LockWatcher):
 
     @property
     def failures(self) -> list[Report]:
-        """What was found, but for guarded cycles."""
+        """The reports that describe a possible failure: all but guarded cycles."""
         return [report for report in self.lockdep.reports if report.is_failure]
 
     def settle(self) -> None:

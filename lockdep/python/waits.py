@@ -23,7 +23,7 @@ _KEPT = 8
 
 
 class Captures(Protocol):
-    """What is asked of the validator."""
+    """The part of the validator that waits use: it takes stacks."""
 
     def capture(self) -> Trace:
         """The stack of the caller."""

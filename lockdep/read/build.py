@@ -90,7 +90,7 @@ def built(reading: Reading) -> LogReport:
 
 
 def _kind(reading: Reading) -> ReportKind:
-    """What a report without a headline is, as far as its sections say."""
+    """The kind of a report whose headline is missing, as far as its sections tell."""
     if reading.kind is not ReportKind.UNKNOWN:
         return reading.kind
     if reading.links:

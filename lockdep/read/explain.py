@@ -129,7 +129,7 @@ def schedule(report: LogReport) -> Iterator[str]:
 
 
 def questions(report: LogReport) -> tuple[Question, ...]:
-    """What to ask before believing a report."""
+    """The questions to be answered before a report is believed."""
     every = steps(report)
     names = list(dict.fromkeys(report.cycle))
     found = [*(_about_steps(report, every, names) if every else ()), *_about_names(report, names)]

@@ -23,7 +23,7 @@ class Link:
     held_at: Frame
 
     def lines(self) -> Iterator[str]:
-        """Who made the step, and its stack."""
+        """The lines of the step: the task that made it, and its stack."""
         # The kernel prints the stack alone. Ours stands above it, where whoever reads kernel reports passes it over.
         yield f"       by {self.by}, holding ({self.held}), taken at: {self.held_at}"
         yield from trace_block(self.stack)

@@ -29,7 +29,7 @@ class OtherReading(Protocol):
         ...
 
     def report(self, source: str, number: int) -> LogReport | None:
-        """What was read; None if it was only the words."""
+        """The report that was read; None if the words of its headline were all that was there."""
         ...
 
 
