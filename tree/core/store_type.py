@@ -18,8 +18,8 @@ class StoreType(Enum):
     >>> StoreType.EXACT_FIT.nodes(3), StoreType.NODE_STORE.nodes(3)
     (0, 1)
 
-    A split replaces the nodes on the way up, three, by two each, and adds a root. A rebalance replaces two nodes by
-    two, or one, on each level, of which the topmost exists already as the one parent:
+    A split replaces the nodes on the way up, three, by two each, and adds a root. A rebalance replaces two
+    nodes on each level by two at most, and the root by one:
 
     >>> StoreType.SPLIT_STORE.nodes(3), StoreType.REBALANCE.nodes(3)
     (7, 5)

@@ -41,8 +41,8 @@ def store_type(mas: Cursor, entry: Any) -> tuple[StoreType, Any, int, int]:
     first = mas.index
     last = mas.last
     if last == MAX and not first:
-        # Before the walk, which would call it spanning in a tree of several levels. Who plans leaves the cursor as it
-        # is then, as mas_preallocate() does.
+        # Before the walk, which would call it spanning in a tree of several levels; and a plan leaves the cursor
+        # where it is then, as mas_preallocate() does.
         return NEW_ROOT if mas.tree.height else STORE_ROOT, _first_entry(mas.tree), 0, -1
     start(mas, None)
     if mas.state is not ACTIVE:

@@ -96,6 +96,9 @@ def insert(mas: Cursor, entry: Any) -> None:
     first = mas.index
     last = mas.last
     kind, content, begin, offset_end = store_type(mas, entry)
+    if entry is None:
+        mas.index = first  # nothing will change, so the cursor's range has no reason to be widened
+        mas.last = last
     # All that is unset lies in one slot, since two unset ranges never stand side by side: a store that goes on behind
     # it, or behind the leaf, meets an entry. So does one over all keys, where there are nodes at all.
     if content is not None or kind is SPANNING_STORE or kind is NEW_ROOT or mas.offset < offset_end:
@@ -103,10 +106,7 @@ def insert(mas: Cursor, entry: Any) -> None:
     if offset_end < 0:
         start(mas, None)
         store_root(mas, entry)
-    elif entry is None:
-        mas.index = first  # nothing changes: the cursor's range has no reason to be widened, either
-        mas.last = last
-    else:
+    elif entry is not None:
         _modify(mas, entry, kind, begin, offset_end)
 
 
