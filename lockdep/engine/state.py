@@ -91,6 +91,9 @@ class ValidatorState:
 
     def _stand(self, ctx: TaskContext) -> None:
         """Puts a task where its held locks say: on its newest lock of this irq context, or on none."""
+        # A chain never spans two contexts: the stack of a handler begins anew, since what it interrupted is another
+        # order. Without a validator a task stands where nothing is known, so that each acquire takes the long way,
+        # and stops there.
         context = ctx.irq_context
         if ctx.off:
             ctx.chain = NO_CHAIN

@@ -70,6 +70,8 @@ class Question:
 
 def mode_of(stack: Stack) -> str:
     """How a stack took its lock, by the primitives above the first own function; "" if nothing tells."""
+    # Upwards from the innermost frame: primitives call each other, and the first one that tells a mode is the one
+    # that waits.
     for frame in stack:
         if _TRY.search(frame.function):
             return "try"

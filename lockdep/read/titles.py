@@ -14,6 +14,8 @@ from typing import Final
 from sugarbush.lockdep.model import Frame, ReportKind, Stack
 from sugarbush.lockdep.read.model import LogReport
 
+# By names, since a stack in a log has nothing else: neither files nor modules. Found anywhere in a name unless it is
+# anchored, because kernels put prefixes and suffixes to the same primitive.
 _ALWAYS: Final = re.compile(
     # Reporting.
     r"dump_stack|show_stack|print_|_bug$|_print|printk|console_(?:unlock|flush|trylock|emit)"

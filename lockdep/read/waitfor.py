@@ -39,7 +39,8 @@ def waits(reports: Iterable[LogReport]) -> tuple[Wait, ...]:
             blocked.add((report.task.comm, report.task.pid))
         elif report.kind is ReportKind.ALL_LOCKS:
             lists.append(report)
-    # A later list of the same hang has the same tasks; the last one is the whole picture.
+    # A later list of the same hang has the same tasks, and the last one is the whole picture; two lists taken
+    # together would show waits that were over in between.
     for one in lists[-1:]:
         found += _of_list(one.tasks, blocked)
     return tuple(dict.fromkeys(found))

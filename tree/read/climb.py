@@ -29,6 +29,7 @@ def check_alive(node: MapleNode, rt: Runtime | None) -> None:
 def _parent(node: MapleNode, rt: Runtime | None) -> tuple[MapleNode, int]:
     """The node above and the slot there; there is one unless the node is dead."""
     parent, slot = node.up if rt is None else rt.load(LOAD_PARENT, node)
+    # Also when it is the tree: the caller knows of a leaf further on, so this node was no root when it looked.
     if not isinstance(parent, MapleNode):
         raise DeadNode
     return parent, slot
