@@ -82,16 +82,16 @@ def _snapshot(path: Path) -> Snapshot:
     return snapshot_of(one.report for one in gather(reports_of([path])))
 
 
-class _Parser(argparse.ArgumentParser):
+class _ListingParser(argparse.ArgumentParser):
     """Wrong arguments are one line, as everything else that cannot be used."""
 
     def error(self, message: str) -> NoReturn:
-        """See argparse."""
+        """Raise instead of printing the usage and ending: whoever calls the command says what an error is."""
         raise LockdepError(f"{message}; --help names the options")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="lockdep", description="Show what a run of the lock validator saved.")
+    parser = _ListingParser(prog="lockdep", description="Show what a run of the lock validator saved.")
     parser.add_argument("file", type=Path, help="a file written by Snapshot.save, or a kernel log")
     for name, (_, meaning) in LISTINGS.items():
         parser.add_argument(f"--{name}", action="store_true", help=meaning)

@@ -26,14 +26,16 @@ from sugarbush.lockdep.python import Program, hang, install, save, write
 PROG = "sugarbush lockdep run"
 
 
-class _Parser(argparse.ArgumentParser):
+class _RunParser(argparse.ArgumentParser):
+    """Wrong arguments are one line, as everything else that cannot be used."""
+
     def error(self, message: str) -> NoReturn:
-        """See argparse."""
+        """Raise instead of printing the usage and ending: whoever calls the command says what an error is."""
         raise LockdepError(f"{message}; --help names the options")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = _RunParser(
         prog=PROG, description="Run a Python program with its locks watched.", allow_abbrev=False
     )
     parser.add_argument("--kernel", action="store_true", help="reports in the shape of the Linux kernel's")

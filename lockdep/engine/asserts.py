@@ -95,6 +95,8 @@ class Asserts(Core):
         self._failed_condition(f"{what}({'' if lock_map is None else lock_map.name})", sys._getframe(2))
 
     def _failed_condition(self, condition: str, frame: FrameType) -> None:
+        # While the validator is off it does not know what is held, and an assert that may be wrong must pass
+        # (`lockdep_is_held` gives LOCK_STATE_UNKNOWN then, which no assert takes for a failure).
         ctx = self._current()
         if ctx.off:
             return

@@ -29,6 +29,7 @@ class Changes(Core):
                 entry = ctx.held[index]
                 if entry[1].read:
                     self._warn_here(ctx, f"WARNING: downgrading a read lock ({lock_map.name})")
+                # The locks above it are taken off and put back, too: they are held under a shared lock from now on.
                 above = self._pop_to(ctx, index)
                 self._put_back(ctx, entry, entry[1].key & ~READ_MASK | 1 | AGAIN)
                 for other in above:
@@ -119,6 +120,8 @@ class Changes(Core):
         entry = ctx.held[index]
         above = self._pop_to(ctx, index)
         lock_class = self._class_of(ctx, entry[0], 0, self._tracer.capture())
+        # Without AGAIN, unlike a downgrade: in the new class the task did wait in this order, and nobody has checked
+        # that.
         if lock_class is not None:
             self._put_back(ctx, entry, entry[1].key, lock_class)
         for other in above:

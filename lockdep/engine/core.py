@@ -9,7 +9,7 @@ from __future__ import annotations
 from sys import _getframe
 from types import FrameType
 
-from sugarbush.lockdep.engine.state import Ground
+from sugarbush.lockdep.engine.state import ValidatorState
 from sugarbush.lockdep.model import (
     AGAIN,
     IN_NMI,
@@ -38,7 +38,7 @@ from sugarbush.lockdep.prove import check_wait_context
 from sugarbush.lockdep.reports import NestLockReport, ReportKind, common, lock_line
 
 
-class Core(Ground):
+class Core(ValidatorState):
     """Acquires and releases, and the held stacks that they make."""
 
     def acquire(
@@ -60,6 +60,8 @@ class Core(Ground):
         is validated as if taken, and not held afterwards. Raises `LockdepError` when `read` is something
         else. Kernel: `lock_acquire`.
         """
+        # This is paid for every lock operation of a watched program: one integer, one look-up, one tuple. What is not
+        # the same each time stands in the key, so nothing has to be asked that the look-up does not ask.
         ctx = self._current()
         if ctx.owner is not self:
             self._adopt(ctx)
@@ -87,6 +89,8 @@ class Core(Ground):
             chain, extra = placed
         else:
             chain.hits += 1
+        # `Tracer.site` written out, since a known acquire is little more than this. It is asked about a file that was
+        # not met before (None).
         frame: FrameType | None = _getframe(1)
         files = self._files
         user: bool | None = False
@@ -106,6 +110,7 @@ class Core(Ground):
     def release(self, lock_map: LockMap) -> None:
         """The current task gives a lock back. Reports one that it does not hold. Kernel: `lock_release`."""
         ctx = self._current()
+        # Nearly always the newest lock goes first. The others are put back by `_release_unusual`, as new acquires.
         held = ctx.held
         if held:
             top = held[-1]
@@ -151,6 +156,8 @@ class Core(Ground):
         in_nmi = bool(ctx.chain.context & IN_NMI)
         if in_nmi or self._by_instance(ctx, lock_class):
             flags |= RECHECK
+        # The key that `acquire` makes of map and task, here of the class: a map that was not known before has no
+        # token yet.
         key = (lock_class.family.token | lock_class.subclass << SUBCLASS_SHIFT) | flags
         parent = ctx.chain
         chain = parent.next.get(key)
@@ -174,6 +181,8 @@ class Core(Ground):
             chain,
             known,
         )
+        # In the order of __lock_acquire() and validate_chain(): wait type, usage, nest lock, then recursion and
+        # cycles. So of two things wrong with one acquire the same one is reported first.
         check_wait_context(acquire, self._reporter)
         if in_nmi and not trylock:
             self._irqs.check_nmi(acquire)
@@ -183,6 +192,7 @@ class Core(Ground):
             self._report_nest_lock(acquire, nest_lock)
         if checked and not trylock and not in_nmi:
             self._prover.validate(acquire)
+        # Only now: an ordering function that raises must not leave a stack behind that counts as checked.
         if known:
             chain.hits += 1
         else:
@@ -218,6 +228,8 @@ class Core(Ground):
                 if extra.merged:
                     self._split(ctx, index, lock_map)
                     return
+            # What lay above is held without it from now on, which is another stack; AGAIN since nobody has waited for
+            # it in this order (`reacquire_held_locks`).
             above = self._pop_to(ctx, index)
             for entry in above:
                 self._put_back(ctx, entry, entry[1].key | AGAIN)

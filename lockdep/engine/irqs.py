@@ -28,6 +28,7 @@ class IrqEvents(Core):
             return
         self._event(ctx, ctx.hardirq_on)
         ctx.state |= HARDIRQS_ON
+        # With hardirqs off no softirq comes in, whatever its own bit says; so both are on from here.
         self._mark_held(ctx, HARDIRQ)
         if ctx.softirqs_enabled:
             self._mark_held(ctx, SOFTIRQ)
@@ -117,6 +118,8 @@ class IrqEvents(Core):
 
     def _resume(self, ctx: TaskContext) -> None:
         """Back to what was interrupted; locks that the handler leaves behind are reported and dropped."""
+        # The irq bits come back as they were, and are not switched back one by one: the handler may have left them
+        # otherwise, and the CPU restores them from the interrupted flags.
         depth, ctx.state = ctx.frames.pop()
         if len(ctx.held) > depth and not ctx.off:
             headline = f"WARNING: {ctx.comm}/{ctx.pid} still has locks held!"

@@ -24,7 +24,7 @@ USER_HEADLINE = "WARNING: lock held when returning to user space!"
 
 
 class Lifetime(Core):
-    """What must not outlive what."""
+    """The checks at ends: of a lock's memory, of a key, of a task; and watching that is switched off for a while."""
 
     def free_check(self, maps: Iterable[LockMap]) -> None:
         """The memory of these locks goes, or they are initialised again: the task must hold none of them.
@@ -74,6 +74,8 @@ class Lifetime(Core):
         with self._lock:
             if not self._registry.has(key):
                 raise LockdepError(f"key {key!r} has not been registered")
+            # Classes, then what refers to them: edges, guarded cycles, stacks. A stack that mentions one of them was
+            # proved with it, so it is dropped whole and proved anew when it comes again.
             gone = self._registry.zap(key)
             self._prover.forget(gone)
             numbers = {known.number for known in gone}

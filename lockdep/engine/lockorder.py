@@ -36,6 +36,8 @@ MM_LOCK_ORDER: Final = (
 
 def prime(lockdep: Lockdep, order: Sequence[tuple[LockMap, int]]) -> None:
     """Takes locks in order, each in its read mode, and releases them: the order is known from now on."""
+    # By taking them, not by adding edges: what is learnt so is checked like all else, and an order that contradicts
+    # itself is reported here.
     for lock_map, read in order:
         lockdep.acquire(lock_map, read=read)
     for lock_map, _ in reversed(order):

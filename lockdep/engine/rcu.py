@@ -20,6 +20,8 @@ class Rcu(IrqEvents):
         ctx = self._current()
         if not ctx.rcu_watching:
             self.rcu_suspicious("rcu_read_lock() used illegally while idle")
+        # Held, for the questions below, and unchecked (`lock_acquire(map, 0, 0, 2, 0, ...)`): a reader never waits,
+        # and what waits for readers is checked by its own rules, so there is no order to learn.
         self.acquire(self.maps.rcu, read=2, check=False)
         ctx.rcu_depth += 1
 
@@ -109,6 +111,8 @@ class Rcu(IrqEvents):
         ctx = self._current()
         if not ctx.off and (self._holds(lock_map) or self.rcu_reader_depth()):
             self.rcu_suspicious(SRCU_MESSAGE)
+        # Validated as if taken and not held afterwards (lock_sync()): what it waits for are readers, who may be
+        # asleep on a lock that this task holds.
         self.acquire(lock_map, sync=True)
 
     def rcu_dereference_check(self, condition: bool = False) -> None:

@@ -33,6 +33,8 @@ class Reclaim(Core):
         gfp = self._in_scope(gfp)
         if not self._needs_reclaim(gfp):
             return
+        # With GFP_FS reclaim may enter the file system, whose locks the caller must not hold then. Notifiers run
+        # without it, too, so theirs is taken by itself (fs_reclaim_acquire(), mm/page_alloc.c).
         if gfp & GFP_FS:
             self.acquire(self.maps.fs_reclaim)
         self.acquire(self.maps.mmu_notifier)

@@ -1,4 +1,4 @@
-"""The ground that all parts of the validator stand on: its state, its tasks, its classes."""
+"""The state of a validator, which all its parts share: its tasks, its classes, its tables."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ KEY_ADVICE = (
 BAD_UNLOCK_HEADLINE = "WARNING: bad unlock balance detected!"
 
 
-class Ground:
+class ValidatorState:
     """The state of one validator, and what every part needs of it."""
 
     def __init__(
@@ -58,8 +58,11 @@ class Ground:
         self._roots: dict[int, Chain] = {}
         self._pins = 0
         self._adopted = count(1)
+        # Weak: a task that ended is no longer listed, and a program that starts threads for ever does not grow. The
+        # numbers keep the order in which the tasks came.
         self._tasks: WeakValueDictionary[int, TaskContext] = WeakValueDictionary()
-        # Only stacks never seen take it: two threads may meet there.
+        # Only stacks never seen take it: two threads may meet there. Re-entrant: an ordering function of the
+        # user's is called under it, and may take locks itself.
         self._lock = RLock()
 
     @cached_property
@@ -88,6 +91,9 @@ class Ground:
 
     def _stand(self, ctx: TaskContext) -> None:
         """Puts a task where its held locks say: on its newest lock of this irq context, or on none."""
+        # A chain never spans two contexts: the stack of a handler begins anew, since what it interrupted is another
+        # order. Without a validator a task stands where nothing is known, so that each acquire takes the long way,
+        # and stops there.
         context = ctx.irq_context
         if ctx.off:
             ctx.chain = NO_CHAIN
@@ -146,7 +152,10 @@ class Ground:
         self._reporter.add(ctx, BadUnlockReport(**fields, name=lock_map.name, site=site))
 
     def _find(self, ctx: TaskContext, lock_map: LockMap) -> int | None:
-        """The index of a map on the held stack, from the top, within the present irq context."""
+        """The index of a map on the held stack, from the top, within the present irq context.
+
+        A handler cannot release a lock of what it interrupted (`find_held_lock`): to it that lock is not held.
+        """
         entries = context_entries(ctx)
         first = len(ctx.held) - len(entries)
         for index in range(len(entries) - 1, -1, -1):

@@ -10,7 +10,7 @@ from sugarbush.lockdep.engine.rcu import Rcu
 from sugarbush.lockdep.engine.reclaim import Reclaim
 from sugarbush.lockdep.engine.waiting import Waiting
 from sugarbush.lockdep.engine.ww import WwMutexes
-from sugarbush.lockdep.model import State
+from sugarbush.lockdep.model import Tables
 
 
 class Lockdep(Asserts, Changes, Lifetime, Rcu, IrqEvents, Reclaim, Waiting, WwMutexes):
@@ -23,9 +23,9 @@ class Lockdep(Asserts, Changes, Lifetime, Rcu, IrqEvents, Reclaim, Waiting, WwMu
     only.
     """
 
-    def state(self) -> State:
+    def state(self) -> Tables:
         """The tables, for listings."""
-        return State(
+        return Tables(
             self._registry.classes,
             self.roots,
             self._prover.waits,

@@ -30,7 +30,7 @@ class Waiting(Core):
         self.release(lock_map)
 
     def wait_for(self, lock_map: LockMap) -> None:
-        """The task is about to wait until whoever holds the map is done: a flush, a completion."""
+        """The task is about to wait until the holder of the map is done, as for a flush or a completion."""
         self.acquire(lock_map)
         self.release(lock_map)
 

@@ -57,6 +57,9 @@ class WwMutexes(Core):
 
     def ww_acquire_init(self, ticket: WwTicket) -> None:
         """Opens a ticket; two open ones of a class in one task are recursion."""
+        # Locks of one class under a nest lock are one entry, which is that of the first map. Objects may be freed
+        # within the transaction, so the ticket brings a map that lives as long as it does (`first_lock_dep_map`,
+        # v6.12).
         self.acquire(ticket.lock_map)
         self.acquire(ticket.first_map, nest_lock=ticket.lock_map)
 

@@ -74,7 +74,7 @@ from sugarbush.lockdep.model.report import (
     held_block,
     trace_block,
 )
-from sugarbush.lockdep.model.stats import State, statistics
+from sugarbush.lockdep.model.stats import Tables, statistics
 from sugarbush.lockdep.model.task import Extra, Held, IrqEvent, TaskContext
 from sugarbush.lockdep.model.trace import Frame, RawFrame, Trace, Tracer, is_part, resolve, short_path
 from sugarbush.lockdep.model.usage import (
@@ -165,7 +165,7 @@ __all__ = [
     "Report",
     "ReportKind",
     "Stack",
-    "State",
+    "Tables",
     "TaskContext",
     "TaskLine",
     "Trace",

@@ -38,6 +38,7 @@ class Acquire:
 
 def context_entries(ctx: TaskContext) -> list[Held]:
     """The locks that a task holds in its present irq context, oldest first."""
+    # Handlers give back what they take before they end, so the locks of the present context lie together on top.
     held = ctx.held
     if not held:
         return []

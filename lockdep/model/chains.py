@@ -5,6 +5,27 @@ with one lock more. A task stands on the chain of what it holds, so a lock taken
 one look-up in the children. The key of a child holds everything that the checks depend on (class, read mode,
 trylock, irq state), which makes a hit a proof that this very acquire was checked before. The kernel hashes
 class and read mode and trusts the hash; here equal means equal.
+
+The same two locks, twice: the second time nothing is checked, for a look-up answers. As a reader it is another stack:
+
+>>> from sugarbush.lockdep import Lockdep, TaskContext
+>>> task = TaskContext("worker", 1)
+>>> lockdep = Lockdep(lambda: task)
+>>> a, b = (LockMap(LockClassKey(name)) for name in "ab")
+>>> for read in (0, 0, 1):
+...     lockdep.acquire(a)
+...     lockdep.acquire(b, read=read)
+...     lockdep.release(b)
+...     lockdep.release(a)
+>>> only_a = next(iter(lockdep.roots[0].next.values()))
+>>> [(chain, chain.read, chain.hits) for chain in only_a.next.values()]
+[(<Chain a -> b>, 0, 1), (<Chain a -> b>, 1, 0)]
+
+The keys of the two differ in the read mode and in nothing else:
+
+>>> key, as_reader = only_a.next
+>>> key ^ as_reader, key & READ_MASK, bool(key & HARDIRQS_ON), bool(key & TRYLOCK)
+(1, 0, True, False)
 """
 
 from __future__ import annotations
@@ -19,7 +40,9 @@ from sugarbush.lockdep.model.trace import Trace
 if TYPE_CHECKING:
     from sugarbush.lockdep.model.contexts import Maker
 
-# The key of a child, from the low bits up: read mode, then these flags, then subclass and class token.
+# The key of a child, from the low bits up: read mode, then these flags, then subclass and class token. One integer,
+# since it is made for each acquire: a map brings token and subclass as one number, the task its irq bits as another,
+# and the rest is or-ed to it. The token is on top because Python's integers have no width that it could run over.
 READ_MASK: Final = 3
 TRYLOCK: Final = 1 << 2
 UNCHECKED: Final = 1 << 3
@@ -46,7 +69,8 @@ class Chain:
     """One stack of held locks; `lock_class`, `key` and `trace` are those of its newest lock.
 
     A root is the empty stack of an irq context: its parent is itself. `spinning` counts the locks of the
-    stack that forbid to sleep. `hits` counts how often the stack was taken again after the first time, which `by` did.
+    stack that forbid to sleep. `hits` counts how often the stack was taken again after the first time, which `by`
+    did.
     """
 
     __slots__ = ("by", "context", "hits", "key", "lock_class", "next", "parent", "spinning", "trace")
@@ -62,6 +86,8 @@ class Chain:
         self.trace = trace
         self.next: dict[int, Chain] = {}
         self.hits = 0
+        # CONFIG counts although it sleeps under PREEMPT_RT: might_sleep() is about the kernel without it, as
+        # preempt_count is.
         spins = lock_class.wait_outer in (WaitType.SPIN, WaitType.CONFIG)
         self.spinning: int = parent.spinning + spins
 

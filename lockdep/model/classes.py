@@ -79,7 +79,10 @@ class LockClass:
 
     @property
     def excludes(self) -> bool:
-        """True when holding this class exclusively keeps every other task from holding it: one plain lock."""
+        """True when holding this class exclusively keeps every other task from holding it: one plain lock.
+
+        With two instances, two tasks can hold the class at once, whatever they hold it for; so it guards nothing.
+        """
         return self.lock_type == LockType.NORMAL and self.family.instances == 1
 
     @property
@@ -101,7 +104,13 @@ KIND_NAMES: Final = ((EN, "EN"), (ER, "ER"), (SN, "SN"), (SR, "SR"))
 
 
 def kind_of(held_read: int, wanted_read: int) -> int:
-    """The kind of one dependency, from how the first is held and how the second is wanted."""
+    """The kind of one dependency, from how the first is held and how the second is wanted.
+
+    A plain reader (1) waits behind a writer that waits, so only a recursive one (2) is an R:
+
+    >>> [dict(KIND_NAMES)[kind_of(held, wanted)] for held in (0, 1) for wanted in (0, 1, 2)]
+    ['EN', 'EN', 'ER', 'SN', 'SN', 'SR']
+    """
     if wanted_read == 2:
         return SR if held_read else ER
     return SN if held_read else EN

@@ -89,6 +89,7 @@ def gfp_name(flags: int) -> str:
 
     Bits that have no name come last, in hexadecimal; an empty mask is ``none``.
     """
+    # The table is sorted from the largest mask to the smallest, and the first that fits wholly is taken.
     parts = []
     rest = flags
     for name, mask in _COMPOUND:

@@ -6,22 +6,41 @@ from an edge that only has xR kinds over one that only has Sx kinds; a path with
 and a deadlock is possible when there is a strong closed path (lockdep-design.rst, "Recursive read locks").
 
 The searches walk states (class, was the last edge only xR), not classes: a class that was reached weakly
-first may be reached strongly later, and that path counts.
+first may be reached strongly later, and that path counts. (The kernel marks a class as visited whichever way it came,
+so it can miss that path: `__bfs`, v6.6.)
+
+A recursive reader of `b` who holds `a` does not wait for a reader of `b`, so these two do not close a circle:
+
+>>> from sugarbush.lockdep import LockClassKey, Lockdep, LockMap, TaskContext
+>>> task = TaskContext("worker", 1)
+>>> lockdep = Lockdep(lambda: task)
+>>> a, b = (LockMap(LockClassKey(name)) for name in "ab")
+>>> def take(first, read_first, second, read_second):
+...     lockdep.acquire(first, read=read_first)
+...     lockdep.acquire(second, read=read_second)
+...     lockdep.release(second)
+...     lockdep.release(first)
+>>> take(a, 0, b, 2)
+>>> take(b, 2, a, 0)
+>>> lockdep.reports
+[]
+
+A writer of `b` who wants `a` is what the reader of `b` waits for:
+
+>>> take(b, 0, a, 0)
+>>> [report.headline for report in lockdep.reports]
+['WARNING: possible circular locking dependency detected']
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from sugarbush.lockdep.model.classes import FROM_EXCLUSIVE, TO_BLOCKING, Edge, LockClass, Made
 from sugarbush.lockdep.model.keys import LockType
 from sugarbush.lockdep.model.usage import EXCLUSIVE_MASK
-
-if TYPE_CHECKING:
-    pass
-
 
 Path = tuple[Edge, ...]
 Match = Callable[[LockClass, bool], bool]
@@ -124,6 +143,7 @@ def _path_to(state: int, came: dict[int, Edge | None], before: dict[int, int], f
 
 def find_cycle(prev: LockClass, prev_read: int, next_: LockClass, next_read: int) -> Path | None:
     """The shortest strong path from `next_` back to `prev`, which an edge prev -> next would close."""
+    # The common case of a lock that nothing was taken under yet.
     if not next_.after and next_ is not prev:
         return None
 
@@ -176,6 +196,8 @@ def has_usage(mask: int) -> Match:
 
 def reach_counts(classes: Sequence[LockClass], *, forwards: bool) -> dict[int, int]:
     """For each class, how many classes paths of any kind lead to (or come from), itself included."""
+    # Sets as bits of integers, joined until nothing changes: for the listings, where all pairs are wanted at once. A
+    # search from each class would go over every edge as many times as there are classes.
     reach = {known.number: 1 << index for index, known in enumerate(classes)}
     changed = True
     while changed:

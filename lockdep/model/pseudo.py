@@ -13,6 +13,8 @@ _RCU_BH: Final = LockClassKey("rcu_read_lock_bh")
 _RCU_SCHED: Final = LockClassKey("rcu_read_lock_sched")
 
 
+# Keys are static, so that a class has the same identity in every validator; maps are of one validator each, since a map
+# caches what that one knows of it.
 class PseudoLocks:
     """The annotation maps of one validator."""
 

@@ -8,6 +8,8 @@ from sugarbush.lockdep.model.chains import SUBCLASS_SHIFT, TOKEN_SHIFT
 from sugarbush.lockdep.model.classes import Family, LockClass
 from sugarbush.lockdep.model.keys import LockClassKey, LockMap
 
+# A map caches its class as a token, and outlives the validator. Were tokens numbered anew in each, one left by an old
+# validator could be the token of another class in the new one, and a look-up would answer for the wrong lock.
 _TOKENS = count(1)
 """Unique over all validators, so that a token left in a map by one of them means nothing to another."""
 
@@ -62,6 +64,7 @@ class Registry:
         """The class of a map in a subclass, registered on first use (kernel: `register_lock_class`)."""
         known = self._classes.get((lock_map.key, subclass))
         if known is None:
+            # Two keys of one name are two classes, told apart by #2 in reports (`count_matching_names`).
             versions = self._names.setdefault(lock_map.name, {})
             version = versions.setdefault(lock_map.key, len(versions) + 1)
             number = len(self._classes) + self.zapped + 1

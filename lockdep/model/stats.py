@@ -13,8 +13,8 @@ from sugarbush.lockdep.model.usage import ENABLED_MASK, STATE_NAMES, STATES, USE
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """A look at the validator's tables; `waits` are the stacks in which a task may block."""
+class Tables:
+    """The validator's tables, to read from; `waits` are the stacks in which a task may block."""
 
     classes: Sequence[LockClass]
     roots: tuple[Chain, ...]
@@ -26,7 +26,7 @@ class State:
     trace_entries: int
 
 
-def statistics(state: State, indirect: int) -> dict[str, int]:
+def statistics(state: Tables, indirect: int) -> dict[str, int]:
     """The counters, under the kernel's names and in its order. `indirect` counts pairs joined by a path."""
     stats = {
         "lock-classes": len(state.classes),
@@ -57,6 +57,8 @@ def _chain_counts(roots: tuple[Chain, ...]) -> dict[str, int]:
         deepest = max(deepest, depth)
         hits += chain.hits
         pending.extend((up, depth + 1) for up in chain.next.values())
+        # The kernel makes no chain of a trylock, or of what is not checked (validate_chain()); here they are nodes,
+        # since a task that took one stands on it.
         if chain.key & (TRYLOCK | UNCHECKED):
             continue
         chains += 1

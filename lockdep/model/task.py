@@ -27,6 +27,8 @@ class Extra:
         self.pins: tuple[int, ...] = ()
 
 
+# A tuple, since one is made for each acquire. What is rare is in `Extra`, which most locks do not have, and the line of
+# source is looked up only when it is printed.
 Held = tuple[LockMap, Chain, CodeType, int, Extra | None]
 """A held lock: map, the chain that ends in it, code object and offset of the acquire, rare parts."""
 
@@ -132,6 +134,7 @@ class TaskContext:
 
     def parted(self) -> tuple[list[Held], Held | None]:
         """What the task holds, oldest first, and the entry of the lock that it only waits for."""
+        # From the top: a lock is in `held` from the moment on at which it is asked for, and so is the newest.
         for at in range(len(self.held) - 1, -1, -1):
             if self.held[at][0] is self.wanted:
                 return self.held[:at] + self.held[at + 1 :], self.held[at]

@@ -28,6 +28,8 @@ def short_path(path: str) -> str:
     return "/".join(path.replace("\\", "/").rsplit("/", 2)[-2:])
 
 
+# For the whole process, like `_FILES` below: the same lines are printed by one validator after the other, one for each
+# execution of an exploration.
 _RESOLVED: dict[tuple[int, int], tuple[CodeType, Frame]] = {}
 
 

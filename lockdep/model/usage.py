@@ -49,7 +49,13 @@ def enabled(state: int, read: bool) -> int:
 
 
 def opposite(mask: int) -> int:
-    """For each bit, the exclusive and the read bit of the same state in the other direction."""
+    """For each bit, the exclusive and the read bit of the same state in the other direction.
+
+    What conflicts with a lock taken in a hardirq is one held with hardirqs on, in either mode:
+
+    >>> [NAMES[bit] for bit in range(USED) if opposite(1 << used_in(HARDIRQ, False)) >> bit & 1]
+    ['HARDIRQ-ON-W', 'HARDIRQ-ON-R']
+    """
     exclusive = (mask | mask >> 1) & EXCLUSIVE_MASK
     flipped = (exclusive & USED_IN_MASK) << 2 | (exclusive & ENABLED_MASK) >> 2
     return flipped | flipped << 1
@@ -59,6 +65,9 @@ def usage_chars(mask: int) -> str:
     """The four characters that reports print: hardirq write, hardirq read, softirq write, softirq read.
 
     ``-`` taken in the context, ``+`` held with it enabled, ``?`` both, ``.`` neither.
+
+    >>> usage_chars(1 << used_in(HARDIRQ, False) | 1 << enabled(SOFTIRQ, True))
+    '-..+'
     """
     chars = []
     for state in STATES:

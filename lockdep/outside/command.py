@@ -152,7 +152,7 @@ def _unencodable(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _flush() -> None:
-    """Else the interpreter does it when nobody can say any more that it failed."""
+    """Write out what is buffered: the interpreter does it at its end, too late for a failure to be reported."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
 

@@ -1,7 +1,7 @@
 """Files of ours: what is read is small and regular, what is written appears whole.
 
-Whoever names a file may have got it from somebody else. A device or a FIFO never ends, or never begins, so only regular
-files are read, and no more of them than `LARGEST`.
+Whoever names a file may have got it from somebody else. A device or a FIFO never ends, or never begins, so only
+regular files are read, and no more of them than `LARGEST`.
 """
 
 from __future__ import annotations
@@ -274,7 +274,7 @@ def _is_special(path: Path) -> bool:
 
 
 def _partial(target: Path) -> tuple[int, Path]:
-    """A new file beside `target`, of a name that nobody else uses: two of one name would write into one another's."""
+    """A new file beside `target`, of a name that no other process uses, since two writers of one file would mix."""
     # Not tempfile.mkstemp: its files are for their owner alone, and results are read by others.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _flag("O_BINARY")
     while True:

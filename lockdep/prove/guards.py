@@ -14,8 +14,14 @@ from typing import Final
 from sugarbush.lockdep.model import Chain, LockClass
 
 MAX_TASKS: Final = 8
+"""The longest ring that is looked for. A real cycle of more tasks has no ring that is found, and may so be called
+guarded only if a guard was met on the way; without one it counts as real."""
 BUDGET: Final = 20_000
-"""States looked at for one cycle; when they do not suffice, the cycle counts as real."""
+"""States looked at for one cycle; when they do not suffice, the cycle counts as real.
+
+That way round, since a false alarm is looked at by somebody, and a deadlock that was called guarded is not. The
+search is exponential in the size of the ring, so some limit there must be.
+"""
 
 
 class _State:
@@ -50,6 +56,7 @@ class Guards:
     def __init__(self) -> None:
         self.states: list[Chain] = []
         """Every chain in which a task may wait, in order; indexed when a cycle first asks."""
+        # Nothing is indexed until a cycle closes, which in most programs is never.
         self._indexed = 0
         self._holders: dict[LockClass, list[_State]] = {}
         self._known: set[tuple[object, ...]] = set()
@@ -65,6 +72,8 @@ class Guards:
         self._left = BUDGET
         self._seen = {}
         start = _State(first)
+        # By size, so that the smallest ring is found, which is the one that is easiest to follow. What the shorter
+        # searches looked at is looked at again; together that is less than the last one alone.
         for size in range(2, MAX_TASKS + 1):
             ring = self._extend((start,), size)
             if ring is not None:
@@ -102,6 +111,8 @@ class Guards:
             self._left -= 1
             if not state.blocks(last.want, last.want_read):
                 continue
+            # Held by two of the ring at once, and exclusively by one: these two never are where they are at the same
+            # time. That holds for all longer rings, too, so this branch is left.
             guard = self._common_guard(ring, state)
             if guard is not None:
                 self._seen[guard.number] = guard

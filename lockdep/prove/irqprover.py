@@ -1,9 +1,39 @@
 """Proves that locks taken in interrupts and locks held with interrupts on do not meet.
 
-Deadlock needs a lock that was used in a context, a strong path from it, and at the path's end a lock that was
-held with that context enabled. The path may have no length (one class, "inconsistent lock state"), be
-completed by a usage ("irq lock inversion"), or by a new dependency ("safe -> unsafe lock order"). Kernel:
-`mark_lock`, `check_irq_usage`.
+A class is *safe* for a context once it was taken in it, and *unsafe* once it was held while the context was enabled.
+A deadlock needs a safe class, a strong path of dependencies from it, and an unsafe class at the path's end: one CPU
+holds the unsafe lock and is interrupted by a handler that waits for the safe one, whose owner on another CPU waits
+for the unsafe one. So it is enough to look whenever one of the three is new. Without a path, in one class, it is an
+"inconsistent lock state"; where a usage is new, an "irq lock inversion"; where a dependency is new, a "safe -> unsafe
+lock order". Kernel: `mark_lock`, `check_irq_usage`.
+
+A handler takes `stats`, which makes it safe. Somewhere else `log` is taken with interrupts on, which makes that
+unsafe. Neither is wrong, and nobody has met anybody yet:
+
+>>> from sugarbush.lockdep import LockClassKey, Lockdep, LockMap, TaskContext
+>>> task = TaskContext("driver", 1)
+>>> lockdep = Lockdep(lambda: task)
+>>> stats, log = (LockMap(LockClassKey(name)) for name in ("stats", "log"))
+>>> lockdep.hardirq_enter()
+>>> lockdep.acquire(stats)
+>>> lockdep.release(stats)
+>>> lockdep.hardirq_exit()
+>>> lockdep.acquire(log)
+>>> lockdep.release(log)
+>>> lockdep.reports
+[]
+
+Now `log` is wanted while `stats` is held, with interrupts off, as it should be for `stats`. The dependency joins the
+two: a handler may come in where `log` is held with interrupts on, and wait for `stats`, whose owner waits for `log`.
+
+>>> lockdep.hardirqs_off()
+>>> lockdep.acquire(stats)
+>>> lockdep.acquire(log)
+>>> report = lockdep.reports[0]
+>>> report.headline
+'WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected'
+>>> report.safe.name, report.safe_by, report.unsafe.name, report.unsafe_by
+('stats', 'driver/1 in hardirq', 'log', 'driver/1')
 """
 
 from __future__ import annotations
@@ -83,7 +113,8 @@ class IrqProver:
     def __init__(self, reporter: Reporter, operations: Operations) -> None:
         self._reporter = reporter
         self._operations = operations
-        # The usages of all classes: what nobody ever showed need not be searched for.
+        # The usages of all classes. A search for one that no class has would find nothing, and without interrupts, as
+        # in most programs, all searches are such ones: this makes the prover free there.
         self._seen = 0
 
     def mark_acquire(self, acquire: Acquire) -> None:
@@ -91,6 +122,8 @@ class IrqProver:
         chain, read = acquire.chain, acquire.read > 0
         bits = []
         if acquire.checked:
+            # A trylock in a handler does not wait, so no owner can be the one that was interrupted. It is held all
+            # the same: with interrupts on it can be interrupted like any other, and the other two bits are set.
             if not acquire.trylock:
                 if chain.context & IN_HARDIRQ:
                     bits.append(used_in(HARDIRQ, read))
@@ -127,6 +160,8 @@ class IrqProver:
     def _mark_class(
         self, ctx: TaskContext, lock_map: LockMap, lock_class: LockClass, read: int, bit: int, trace: Trace
     ) -> None:
+        # The bit is set before anything is looked at: then a class that is safe and unsafe is seen by the one of the
+        # two usages that comes last, whichever that is.
         before = lock_class.usage
         self._seen |= 1 << bit
         lock_class.usage |= 1 << bit
@@ -134,6 +169,8 @@ class IrqProver:
         lock_class.makers[bit] = ctx.maker
         if bit >= USED:
             return
+        # Two usages of one class conflict unless both are for read. The exclusive one is named if there is one
+        # (mark_lock_irq() asks in this order), since a reader's says less.
         conflict = (bit ^ ENABLED_BIT) & ~READ_BIT
         if not before >> conflict & 1 and not bit & READ_BIT:
             conflict |= READ_BIT
@@ -199,6 +236,9 @@ class IrqProver:
         if not safe_bits:
             return
         ends_path = has_usage(opposite(safe_bits))
+        # From all safe usages at once to the nearest unsafe class that fits one of them; then back to the nearest
+        # safe class that fits what was found. Two searches, instead of one for each pair, which is what
+        # check_irq_usage() does, too.
         unsafe = search_forwards(acquire.lock_class, acquire.read == 2, ends_path, no_irq_path)
         if unsafe is None:
             return

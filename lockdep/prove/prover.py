@@ -1,4 +1,36 @@
-"""Checks a new stack of locks for recursion, dependencies and cycles (kernel: `validate_chain`)."""
+"""Checks a new stack of locks for recursion, dependencies and cycles (kernel: `validate_chain`).
+
+Two locks taken in both orders. The first time only a dependency is learnt; the second time a path leads back, and the
+report says what each of two tasks would hold and want when they hang:
+
+>>> from sugarbush.lockdep import LockClassKey, Lockdep, LockMap, TaskContext
+>>> task = TaskContext("worker", 1)
+>>> lockdep = Lockdep(lambda: task)
+>>> a, b = (LockMap(LockClassKey(name)) for name in "ab")
+>>> for first, second in ((a, b), (b, a)):
+...     lockdep.acquire(first)
+...     lockdep.acquire(second)
+...     lockdep.release(second)
+...     lockdep.release(first)
+>>> [report.headline for report in lockdep.reports]
+['WARNING: possible circular locking dependency detected']
+>>> [(state.holds, state.wants) for state in lockdep.reports[0].witness]
+[(('b',), 'a'), (('a',), 'b')]
+
+Both orders under a third lock cannot hang: two tasks would have to hold that at the same time. The cycle is kept as a
+hint:
+
+>>> gate, c, d = (LockMap(LockClassKey(name)) for name in ("gate", "c", "d"))
+>>> lockdep.acquire(gate)
+>>> for first, second in ((c, d), (d, c)):
+...     lockdep.acquire(first)
+...     lockdep.acquire(second)
+...     lockdep.release(second)
+...     lockdep.release(first)
+>>> guarded = lockdep.reports[1]
+>>> guarded.headline, guarded.guards, guarded.is_failure
+('INFO: guarded circular locking dependency detected', ('gate',), False)
+"""
 
 from __future__ import annotations
 
@@ -66,6 +98,8 @@ class Prover:
 
     def validate(self, acquire: Acquire) -> None:
         """Checks a stack never seen before, and adds its dependencies to the graph."""
+        # Of this irq context only. What was interrupted holds its locks, too, but an order between the two contexts
+        # is not one that a second task could turn round; that is what the irq prover is for.
         entries = acquire.context_entries()
         if acquire.chain.waits and not acquire.known:
             self._guards.states.append(acquire.chain)
@@ -80,6 +114,8 @@ class Prover:
             if entry[0] is acquire.nest_lock:
                 nested = True
             owned = entry[1]
+            # A recursive reader gets a lock that is held for read, even with a writer waiting: that is what it is
+            # for.
             if owned.lock_class is not wanted or (acquire.read == 2 and owned.read):
                 continue
             comparison = None
@@ -99,6 +135,9 @@ class Prover:
         A held lock that was itself waited for brings the older ones in by its own dependencies, so the walk
         ends there.
         """
+        # The kernel ends it at the first lock that was no trylock (check_prevs_add()). Behind a recursive reader, or
+        # a nested lock, that loses what is below: the edge on a reader is weak, so a path through it may not close
+        # where one between its neighbours would.
         distance = 1
         for entry in reversed(entries):
             owned = entry[1]
@@ -114,6 +153,8 @@ class Prover:
         kind = kind_of(entry[1].read, acquire.read)
         edge = prev.after.get(next_.number)
         known = edge is not None and edge.kinds & kind
+        # Put back after a lock below it went: nobody has waited in this order, and if a strong path joins the two
+        # already, the edge closes no cycle that was not there.
         again = acquire.chain.key & AGAIN
         if again and not known:
             known = implied(prev, entry[1].read, next_, acquire.read)
@@ -129,6 +170,8 @@ class Prover:
         if not edge.kinds & kind:
             edge.add(made_by(acquire, entry, kind))
         edge.distance = min(edge.distance, distance)
+        # After the edge is in, so that a way through it counts, and only where it is new: of an old one the usages
+        # are checked when they are set.
         if not known:
             self._irqs.check_edge(acquire, entry)
 
@@ -164,6 +207,8 @@ class Prover:
         names = [(edge.prev.title, edge.next.title) for edge in path]
         names.append((entry[1].lock_class.title, acquire.lock_class.title))
         cause = ", ".join(f"{prev} -> {next_}" for prev, next_ in sorted(names))
+        # One cause is one cycle of classes, told by its edges in sorted order: wherever it was entered it is the
+        # same.
         if self._reporter.find(ReportKind.CIRCULAR, cause) is not None:
             return
         ring, guards = self._guards.find_ring(acquire.chain)

@@ -1,4 +1,23 @@
-"""Wait types: may a lock that waits this long be taken here (kernel: `check_wait_context`)."""
+"""Wait types: may a lock that waits this long be taken here (kernel: `check_wait_context`).
+
+A spinning lock may not be the outer one of a lock that sleeps:
+
+>>> from sugarbush.lockdep import LockClassKey, Lockdep, LockMap, TaskContext, WaitType
+>>> task = TaskContext("reader", 1)
+>>> lockdep = Lockdep(lambda: task)
+>>> spinning = LockMap(LockClassKey("ptl"), wait_inner=WaitType.CONFIG)
+>>> sleeping = LockMap(LockClassKey("mmap_lock"), wait_inner=WaitType.SLEEP)
+>>> lockdep.acquire(sleeping)
+>>> lockdep.acquire(spinning)
+>>> lockdep.release(spinning)
+>>> lockdep.release(sleeping)
+>>> lockdep.reports
+[]
+>>> lockdep.acquire(spinning)
+>>> lockdep.acquire(sleeping)
+>>> lockdep.reports[0].headline
+'[ BUG: Invalid wait context ]'
+"""
 
 from __future__ import annotations
 
@@ -27,6 +46,7 @@ def context_limit(chain: Chain) -> int:
 def check_wait_context(acquire: Acquire, reporter: Reporter) -> None:
     """Reports a lock that needs a longer wait than the context and every held lock allow."""
     wanted = acquire.lock_class
+    # A trylock does not wait, and what has no wait type is not checked: neither can be wrong here.
     if acquire.trylock or wanted.wait_inner == WaitType.INV:
         return
     limit = context = context_limit(acquire.chain)
@@ -34,6 +54,8 @@ def check_wait_context(acquire: Acquire, reporter: Reporter) -> None:
         owned = entry[1].lock_class
         if owned.wait_inner == WaitType.INV:
             continue
+        # From the oldest lock to the newest, since an override replaces what the locks below it allow, and those
+        # above it lower the limit again.
         if owned.lock_type == LockType.WAIT_OVERRIDE:
             limit = owned.wait_inner
         else:

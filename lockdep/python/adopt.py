@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from sugarbush.lockdep.model import Frame
 from sugarbush.lockdep.python.factories import WatchedLock, WatchedRLock
-from sugarbush.lockdep.python.locks import Lock, LockType, RealLock, RealRLock
+from sugarbush.lockdep.python.locks import BaseLock, LockType, RealLock, RealRLock
 from sugarbush.lockdep.python.patches import Patches
-from sugarbush.lockdep.python.relocks import RLock
+from sugarbush.lockdep.python.relocks import BaseRLock
 from sugarbush.lockdep.python.sites import SiteKey
 
 if TYPE_CHECKING:
     from sugarbush.lockdep.python.program import Program
 
-# Their locks are the ground on which watching itself stands: imports, threads, the collector's own.
+# Watching itself uses their locks, for imports, threads, the collector's own work: to watch those would go in circles.
 _LEFT_ALONE = frozenset(
     ("threading", "_thread", "importlib", "_weakrefset", "weakref", "sys", "builtins", "faulthandler", "signal", "gc",
      "linecache", "tokenize", "re", "enum", "io", "greenlet", "gevent", "eventlet", "sugarbush", "_pytest", "pluggy")
@@ -32,7 +32,7 @@ class Adopter:
     def __init__(self, program: Program, patches: Patches) -> None:
         self._program = program
         self._patches = patches
-        self._known: dict[int, tuple[Any, Lock | RLock]] = {}
+        self._known: dict[int, tuple[Any, BaseLock | BaseRLock]] = {}
         self._keys: dict[tuple[str, str], SiteKey] = {}
         self._factories = {
             id(RealLock): WatchedLock,
@@ -42,7 +42,7 @@ class Adopter:
         }
 
     def modules(self) -> None:
-        """What stands in modules."""
+        """Adopt the locks that modules hold in their globals, and the factories that they have taken hold of."""
         for name, module in list(sys.modules.items()):
             if isinstance(module, ModuleType) and name.partition(".")[0] not in _LEFT_ALONE:
                 file = getattr(module, "__file__", None) or name
@@ -54,7 +54,7 @@ class Adopter:
                         self._patches.put(module, attribute, self._around(value, name, attribute, file))
 
     def objects(self) -> None:
-        """What stands in attributes of objects: handlers, queues, conditions."""
+        """Adopt the locks in attributes of objects that live already: handlers, queues, conditions."""
         conditions = []
         for one in gc.get_objects():
             kind = type(one)
@@ -89,7 +89,7 @@ class Adopter:
             if name in names:
                 names[name] = getattr(lock, name)
 
-    def _around(self, real: Any, owner: str, attribute: str, file: str) -> Lock | RLock:
+    def _around(self, real: Any, owner: str, attribute: str, file: str) -> BaseLock | BaseRLock:
         known = self._known.get(id(real))
         if known is None:
             name = f"{owner}.{attribute}"

@@ -45,7 +45,7 @@ class Unit:
         self.label = label
 
     def leads_to(self, other: Unit) -> bool:
-        """Whether the thread came from here to the other stretch without waiting for anybody."""
+        """Whether the thread came from here to the other stretch without a wait in between."""
         return self.ctx is other.ctx and self.since == other.since and self.number <= other.number
 
     def before(self, other: Unit) -> bool:
@@ -110,7 +110,7 @@ class ThreadContext(TaskContext):
         self.ident = get_ident()
         self.interrupts: list[str] = []
         self.unit = Unit(self, 0, {}, "")
-        self.waits: Wait | None = None
+        self.waits: ThreadWait | None = None
 
     @property
     def waits_for(self) -> ThreadContext | None:
@@ -133,12 +133,12 @@ class ThreadContext(TaskContext):
         self.unit = Unit(self, old.number + 1, merged, old.label, old.floor, since)
 
     def begin_work(self, heard: dict[int, int], label: str) -> None:
-        """The thread begins with what somebody has given to it: what it did before has nothing to do with that."""
+        """The thread begins a piece of work that was handed to it: what it did before has nothing to do with that."""
         number = self.unit.number + 1
         self.unit = Unit(self, number, dict(heard), label, number)
 
     def tell(self) -> dict[int, int]:
-        """What somebody who is woken by the thread may rely on; the thread begins a new stretch."""
+        """The stretches that a thread woken now may rely on, by thread; the waking thread begins a new stretch."""
         told = {**self.unit.heard, self.pid: self.unit.number}
         self.next_unit(waited=False)
         return told
@@ -203,7 +203,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
-class Wait(NamedTuple):
+class ThreadWait(NamedTuple):
     """What a thread waits for at this moment: in words, and the thread that it waits for, if there is one."""
 
     what: str

@@ -6,8 +6,8 @@ import threading
 from sys import _getframe
 from typing import TYPE_CHECKING, Any
 
-from sugarbush.lockdep.python.locks import Lock, LockType, RealLock, RealRLock
-from sugarbush.lockdep.python.relocks import RLock
+from sugarbush.lockdep.python.locks import BaseLock, LockType, RealLock, RealRLock
+from sugarbush.lockdep.python.relocks import BaseRLock
 
 if TYPE_CHECKING:
     from sugarbush.lockdep.python.program import Program
@@ -39,7 +39,7 @@ class _OfLocks(type):
         return isinstance(one, LockType) or type.__instancecheck__(cls, one)
 
 
-class WatchedLock(_Posing, Lock, metaclass=_OfLocks):
+class WatchedLock(_Posing, BaseLock, metaclass=_OfLocks):
     """`threading.Lock` of a watched program."""
 
     __slots__ = ()
@@ -58,7 +58,7 @@ class WatchedLock(_Posing, Lock, metaclass=_OfLocks):
         raise TypeError("type '_thread.lock' is not an acceptable base type")
 
 
-class WatchedRLock(_Posing, RLock):
+class WatchedRLock(_Posing, BaseRLock):
     """`threading.RLock` of a watched program; may be inherited from, as the real one."""
 
     __slots__ = ()

@@ -1,4 +1,5 @@
-"""Which locks interrupts of Python take: the collector's finalisers are hardware interrupts, signal handlers softirqs.
+"""Which locks interrupts of Python take: the collector's finalisers are hardware interrupts, signal handlers
+softirqs.
 
 What a finaliser takes counts once it is known that others can have it: a lock that dies with its object is
 that object's own.
@@ -58,6 +59,9 @@ class PythonIrqProver(IrqProver):
         if not ctx.finalising:
             super().mark_acquire(acquire)
             return
+        # A lock of the dying object itself is held by nobody when its finaliser runs, since whoever held it would
+        # keep the object alive: it makes no conflict. Whether a lock is one of those is known for sure only once the
+        # object is gone.
         if not acquire.trylock and acquire.checked:
             bit = used_in(HARDIRQ, False)
             if not acquire.lock_class.usage >> bit & 1:

@@ -19,6 +19,8 @@ from sugarbush.lockdep.python.wording import stack_lines
 
 def dump(program: Program) -> str:
     """All threads of the process, those that wait for each other first. Takes no lock and changes nothing."""
+    # No lock, not even the validator's: a thread that hangs may be the one that has it. So what is read here may change
+    # meanwhile, and is copied first wherever it is gone through.
     frames = sys._current_frames()
     contexts = {ctx.ident: ctx for ctx in list(program.contexts.values()) if ctx.ident in frames}
     ring = _ring(list(contexts.values()))
@@ -59,6 +61,8 @@ class Watchdog:
         self._program = program
         self._seconds = seconds
         self._tell = tell
+        # A lock as an alarm clock: to be petted is to have it released, and what wakes without that is the time.
+        # `threading.Event` would take locks that are watched, in a thread that would be told of in the dump.
         self._beat = RealLock()
         self._beat.acquire()
         _thread.start_new_thread(self._run, ())
@@ -70,7 +74,7 @@ class Watchdog:
             self._tell(dump(self._program))
 
     def pet(self) -> None:
-        """Somebody is alive: the time begins anew."""
+        """The program goes on: the time begins anew."""
         with suppress(RuntimeError):
             self._beat.release()
 

@@ -1,9 +1,9 @@
 """The order of single locks: two of one class may be nested, as long as no circle of instances can close.
 
-The kernel lets a class be nested in itself under an annotation only, since its rules are those of classes. An ordinary
-program has parents and children, accounts sorted by number, hand-over-hand lists: all are right as long as no
-two threads can wait for each other's *instances*. So an edge here joins two numbers, and keeps under which
-other locks it was seen: a circle is real when its edges can be made by threads that exclude each other by nothing.
+The kernel lets a class be nested in itself under an annotation only, since its rules are those of classes. An
+ordinary program has parents and children, accounts sorted by number, hand-over-hand lists: all are right as long as
+no two threads can wait for each other's *instances*. So an edge here joins two numbers, and keeps under which other
+locks it was seen: a circle is real when its edges can be made by threads that exclude each other by nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from sugarbush.lockdep.python.context import PythonMap
 _LARGE = 20_000
 """From so many instances on, those that are gone are forgotten."""
 _GUARDS = 4
+"""Ways in which one pair was nested that are kept: under other locks each time, none of them a part of another."""
 _BUDGET = 5_000
+"""Steps of one search. When they are used up the circle is not found, and so not reported: a missed one is the price
+for a program of many instances not standing still. (The search for guards of classes decides the other way round.)"""
 
 
 class Seen(NamedTuple):
@@ -43,6 +46,8 @@ class InstanceOrder:
         for number, lock_map in ((held.number, held), (wanted.number, wanted)):
             if number not in self._alive:
                 self._alive[number] = weakref.ref(lock_map)
+        # A way with fewer other locks held can do all that one with more can, so only the least are kept; and a
+        # nesting that adds nothing to those is not searched from again.
         if any(way.guards <= seen.guards for way in ways):
             return None
         ways[:] = [way for way in ways if not seen.guards <= way.guards]
@@ -69,6 +74,8 @@ class InstanceOrder:
                 self._left -= 1
                 if self._left < 0:
                     return None
+                # Two steps under one lock cannot be made at the same time. Instances, not classes, so here a guard is
+                # one.
                 free = not way.guards & guards
                 if number == goal:
                     if free:

@@ -32,6 +32,7 @@ class Interrupts:
         """For each handler that we have put, the user's."""
         self._watched: set[int] = set()
         program.collecting = gc.isenabled()
+        # First and last of all callbacks: what those of the program do in between is done by the collector, too.
         gc.callbacks.insert(0, self._start)
         gc.callbacks.append(self._stop)
         patches.wrap(gc, "disable", self._collector)
@@ -121,6 +122,7 @@ class Interrupts:
 
         def handle(number: int, frame: Any) -> Any:
             ctx = program.current()
+            # In the middle of a check the handler runs unwatched: what it takes would be told to half-changed tables.
             if ctx.busy or not program.live:
                 return handler(number, frame)
             program.lockdep.softirq_enter()

@@ -38,7 +38,12 @@ class LateHooks(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """See importlib: what the finder of files finds, with our function behind its loader."""
+        """Find what the finder of files finds, for a module that is waited for, and have its hook called when it is
+        loaded.
+
+        None, and so the next finder is asked, for all others, and for what is not loaded from a file.
+        """
+        # Out of the table first, so that the search below does not come back here.
         hook = self._hooks.pop(fullname, None)
         if hook is None:
             return None
@@ -46,6 +51,8 @@ class LateHooks(importlib.abc.MetaPathFinder):
         loader: Any = None if spec is None else spec.loader
         if spec is None or not hasattr(loader, "exec_module"):
             return None
+        # The loader is wrapped, and not the module looked at afterwards: the hook must have been there before the
+        # code that imports the module goes on.
         real = loader.exec_module
 
         @functools.wraps(real)

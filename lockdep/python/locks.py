@@ -1,8 +1,9 @@
 """Locks that behave as those of `threading` do, and tell a watcher.
 
-What a known acquire costs is paid for every lock operation of a program: `acquire` of `Lock` is written out,
-and what is rare is behind one test each. The order of things is the rule that nothing of ours may outlive an exception:
-whoever tells the validator before it blocks untells it on any `BaseException`.
+What a known acquire costs is paid for every lock operation of a program: `acquire` of `BaseLock` is written out, and
+what is rare is behind one test each. An exception may come at any line, from a signal handler or another thread, and
+must not leave a lock that the validator takes for held: so what tells the validator that a lock is wanted takes that
+back on any `BaseException`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,13 @@ RealLock: Callable[[], Any] = _thread.allocate_lock
 RealRLock: Any = _thread.RLock
 LockType: type = _thread.LockType
 OFTEN = 32
+"""How many times a stack is taken before it is believed that the same code always takes it in the same way."""
 SOMETIMES = 127
+"""A mask of the count of hits: every 128th time it is looked at again."""
 DIRECT = 1
+"""The user's own code takes the lock: its frame is the place to name."""
 GLUE = 2
+"""A library takes it for the user, whose frame has to be looked for further up."""
 
 
 class Home(Protocol):
@@ -70,7 +75,7 @@ class Watched:
 
     @property
     def dep_map(self) -> PythonMap:
-        """What the validator knows the lock by."""
+        """The map by which the validator knows the lock."""
         return self._map
 
     def __repr__(self) -> str:
@@ -95,6 +100,8 @@ class Watched:
         nest_lock: Watched | None = None,
     ) -> bool:
         """Takes the lock with all checks, or, if it may end without it, tells afterwards that it was taken."""
+        # A trylock is told after it succeeded, since one that fails is no acquire; a wait is told before it begins,
+        # since one that never ends could not be told afterwards.
         home, lock_map = self._home, self._map
         if not blocking or timeout != -1:
             if not self._acquire(blocking, timeout):
@@ -123,6 +130,8 @@ class Watched:
 
     def _wait(self, ctx: ThreadContext) -> None:
         """Waits, and says meanwhile that the thread only waits."""
+        # For the dump of a program that hangs: the lock is on the held stack from the moment on at which it is
+        # wanted.
         ctx.wanted = self._map
         try:
             self._home.contended(ctx, self._map)
@@ -131,7 +140,7 @@ class Watched:
             ctx.wanted = None
 
     def _undo(self, ctx: ThreadContext) -> None:
-        """An exception came while the lock was waited for: it was not asked for, as far as anybody knows."""
+        """An exception came while the lock was waited for: take back what the validator was told of the acquire."""
         ctx.wanted = None
         self._home.untell(ctx, self._map)
 
@@ -146,7 +155,7 @@ class Watched:
         home.gave(ctx, lock_map)
 
 
-class Lock(Watched):
+class BaseLock(Watched):
     """A `threading.Lock` that tells the validator. Any thread may give it back."""
 
     __slots__ = ()
@@ -159,7 +168,7 @@ class Lock(Watched):
         subclass: int = 0,
         nest_lock: Watched | None = None,
     ) -> bool:
-        """See `threading.Lock.acquire`. A wait that may end without the lock counts as a trylock.
+        """Take the lock, or wait for it, as a `threading.Lock`. A wait that may end without it counts as a trylock.
 
         `subclass` and `nest_lock` say how a lock may be taken under another one of its class.
         """
@@ -250,7 +259,7 @@ class Lock(Watched):
         return True
 
     def release(self) -> None:
-        """See `threading.Lock.release`."""
+        """Give the lock back, whoever took it; one that is free raises `RuntimeError`, as the real one does."""
         try:
             ctx = self._tls.ctx
             held = ctx.held
@@ -286,7 +295,7 @@ class Lock(Watched):
             self._lock.release()
 
     def locked(self) -> bool:
-        """See `threading.Lock.locked`."""
+        """Say whether anybody holds the lock."""
         return bool(self._lock.locked())
 
     locked_lock = locked
@@ -297,8 +306,8 @@ class Lock(Watched):
 
     def _undo(self, ctx: ThreadContext) -> None:
         super()._undo(ctx)
-        # The exception may have come in the one moment between the lock being taken and us knowing it: then nobody owns
-        # it, and it would stay taken for ever.
+        # The exception may have come in the one moment between the lock being taken and us knowing it: then nobody
+        # owns it, and it would stay taken for ever.
         if self._map.owner is ctx or (self._map.owner is None and self._lock.locked()):
             self._map.owner = None
             self._release()

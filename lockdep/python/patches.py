@@ -30,6 +30,8 @@ class Patches:
 
     def undo(self) -> None:
         """Puts everything back; what somebody else has replaced meanwhile stays."""
+        # In reverse, so that what was wrapped twice comes off in layers. What somebody has wrapped around ours calls
+        # ours still, and must not be cut off: our hooks then find no program that is live, and only pass the call on.
         for owner, name, old, new in reversed(self._done):
             if vars(owner).get(name, _MISSING) is not new:
                 continue

@@ -24,8 +24,8 @@ from sugarbush.lockdep.model import (
     resolve,
 )
 from sugarbush.lockdep.python.context import PythonMap, ThreadContext
-from sugarbush.lockdep.python.locks import Lock, LockType, RealLock, RealRLock
-from sugarbush.lockdep.python.relocks import RLock
+from sugarbush.lockdep.python.locks import BaseLock, LockType, RealLock, RealRLock
+from sugarbush.lockdep.python.relocks import BaseRLock
 from sugarbush.lockdep.python.sites import SiteKey, Sites
 from sugarbush.lockdep.python.validator import INTERNAL, PythonLockdep
 from sugarbush.lockdep.python.waits import Under, make, report_work
@@ -37,8 +37,8 @@ from sugarbush.lockdep.reports import Report, ReportKind
 class Program(LockWatcher):
     """Watches all locks of the process from `install()` on.
 
-    `on_report` gets each new failure, in the thread that caused it; without it reports are written to standard error at
-    once. `kernel` writes them in the kernel's shape. With `everything`, guarded cycles are written as well.
+    `on_report` gets each new failure, in the thread that caused it; without it reports are written to standard error
+    at once. `kernel` writes them in the kernel's shape. With `everything`, guarded cycles are written as well.
     """
 
     lockdep: PythonLockdep
@@ -63,15 +63,16 @@ class Program(LockWatcher):
 
     # Locks.
 
-    def new_lock(self, cls: type[Lock], frame: FrameType) -> Lock:
+    def new_lock(self, cls: type[BaseLock], frame: FrameType) -> BaseLock:
         """A lock that is made at a place."""
         lock = object.__new__(cls)
         lock_map = PythonMap(self.sites.key(frame, "Lock"))
+        # Now, so that its first acquire finds it known and need not take the way with all checks.
         self.lockdep.enrol(lock_map)
         lock._set_up(self, RealLock(), lock_map)
         return lock
 
-    def new_rlock(self, cls: type[RLock], frame: FrameType) -> RLock:
+    def new_rlock(self, cls: type[BaseRLock], frame: FrameType) -> BaseRLock:
         """A reentrant lock that is made at a place."""
         lock = object.__new__(cls)
         lock_map = PythonMap(self.sites.key(frame, "RLock"), reentrant=True)
@@ -79,14 +80,14 @@ class Program(LockWatcher):
         lock._set_up(self, RealRLock(), lock_map)
         return lock
 
-    def adopt(self, real: Any, key: SiteKey) -> Lock | RLock:
-        """A watched lock around one that there is already: whoever has that one shares it."""
-        lock: Lock | RLock
+    def adopt(self, real: Any, key: SiteKey) -> BaseLock | BaseRLock:
+        """A watched lock around a real one that exists already: code that has kept the real one shares it."""
+        lock: BaseLock | BaseRLock
         if isinstance(real, LockType):
-            lock = object.__new__(Lock)
+            lock = object.__new__(BaseLock)
             lock._set_up(self, real, PythonMap(key))
         else:
-            lock = object.__new__(RLock)
+            lock = object.__new__(BaseRLock)
             lock._set_up(self, real, PythonMap(key, reentrant=True))
         return lock
 
@@ -260,6 +261,7 @@ class Program(LockWatcher):
             at = at.waits_for
             if at is not None and at.ended:
                 return
+        # Only a ring that the running thread closes: another one has been told by the thread that closed it.
         if at is not ctx or len(ring) == 1:
             # One that waits for itself was told when it asked.
             return
@@ -332,7 +334,7 @@ class Program(LockWatcher):
 
     @property
     def failures(self) -> list[Report]:
-        """What was found, but for guarded cycles."""
+        """The reports that describe a possible failure: all but guarded cycles."""
         return [report for report in self.lockdep.reports if report.is_failure]
 
     def settle(self) -> None:
@@ -348,7 +350,8 @@ COLLECTOR = "a finaliser that the collector ran"
 def write(text: str) -> None:
     """To standard error, at once: a program that hangs takes with it what it has not written."""
     stream = sys.stderr
-    # A program that puts an object of its own there may take locks in it: it would wait for the one that it holds here.
+    # A program that puts an object of its own there may take locks in it: it would wait for the one that it holds
+    # here.
     if not isinstance(stream, io.TextIOBase):
         stream = sys.__stderr__
     with suppress(Exception):

@@ -11,7 +11,7 @@ from sugarbush.lockdep.python.context import PythonMap, ThreadContext
 from sugarbush.lockdep.python.locks import DIRECT, OFTEN, SOMETIMES, Home, Watched
 
 
-class RLock(Watched):
+class BaseRLock(Watched):
     """A `threading.RLock` that tells the validator, of its outermost acquire and release only."""
 
     __slots__ = ("_depth", "_owned")
@@ -32,7 +32,7 @@ class RLock(Watched):
         subclass: int = 0,
         nest_lock: Watched | None = None,
     ) -> bool:
-        """See `threading.RLock.acquire`, and for the rest `Lock.acquire`."""
+        """Take the lock as a `threading.RLock`: once more if the thread has it, else as `BaseLock.acquire`."""
         if self._lock._is_owned():
             taken = self._acquire(blocking, timeout)
             self._depth += 1
@@ -92,7 +92,7 @@ class RLock(Watched):
     __enter__ = acquire
 
     def release(self) -> None:
-        """See `threading.RLock.release`."""
+        """Give the lock back once; the last time it is free. Who does not have it gets `RuntimeError`."""
         if self._lock._is_owned():
             if self._depth > 1:
                 self._depth -= 1

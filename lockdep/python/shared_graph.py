@@ -50,7 +50,7 @@ def graph_of(program: Program) -> dict[str, Any]:
 
 
 class _Recorded(Tracer):
-    """Gives the stack that somebody else had."""
+    """Gives, instead of the caller's stack, the one that was recorded in another process."""
 
     __slots__ = ("now",)
 
@@ -67,6 +67,8 @@ class _Recorded(Tracer):
 
 def united(graphs: Iterable[dict[str, Any]]) -> tuple[list[Report], dict[str, str]]:
     """The cycles that only all processes together show, and where the locks in them are made."""
+    # Each stack is taken by a task of its own, which gives nothing back: one that released would need to say when,
+    # and all that is known is the order in which it took.
     task = [TaskContext("nobody", 0)]
     lockdep = PlainLockdep(lambda: task[0])
     tracer = _Recorded()

@@ -1,7 +1,7 @@
 """Where locks are made, and what they are called: a class for each place, named by its owner.
 
-A lock that `queue.Queue` makes belongs to the line of the program that made the queue, and to the line of queue.py: two
-locks of one queue are two classes, and the queues of two lines are.
+A lock that `queue.Queue` makes belongs to the line of the program that made the queue, and to the line of queue.py:
+two locks of one queue are two classes, and the queues of two lines are.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ class Sites:
             inner.f_lasti,
             name,
         )
+        # The inner place belongs to it: the locks of one queue are made by two lines of queue.py, for one line of the
+        # user's.
         key = self._keys.get(known)
         if key is None:
             key = self._keys[known] = self._make(frame, outer, kind, name)
@@ -106,6 +108,8 @@ class Sites:
 
 def _assigned(frame: FrameType) -> str:
     """To what a frame assigns what it makes just now: ``self.lock`` for ``self.lock = Lock()``; "" for nothing."""
+    # By the text of the line up to the call, since no bytecode says where a result will go before it is there. A name
+    # that is not found is not guessed: the class is then called after its place.
     code, lasti = frame.f_code, frame.f_lasti
     line, _, column, _ = next(islice(code.co_positions(), lasti // 2, None), (None, None, None, None))
     if line is None or column is None:

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sugarbush.lockdep.python.context import ThreadContext, Unit, Wait
+from sugarbush.lockdep.python.context import ThreadContext, ThreadWait, Unit
 from sugarbush.lockdep.python.patches import Patches
 from sugarbush.lockdep.python.waits import Channel, judge_join, judge_work
 from sugarbush.lockdep.reports import ReportKind
@@ -81,7 +81,7 @@ def _threads(program: Program, patches: Patches) -> None:
             if timeout is None:
                 if ctx.held:
                     judge_join(program, ctx, self.name, started.ctx)
-                ctx.waits = Wait(f"for thread {self.name!r} to end", started.ctx)
+                ctx.waits = ThreadWait(f"for thread {self.name!r} to end", started.ctx)
                 try:
                     if self.is_alive():
                         program.look_for_deadlock(ctx)
@@ -123,7 +123,7 @@ def _conditions(program: Program, patches: Patches) -> None:
             if ctx.held:
                 channel.wait(program, ctx, getattr(self._lock, "_map", None))  # type: ignore[attr-defined]
             before = ctx.waits
-            ctx.waits = before or Wait("for a notification", None)
+            ctx.waits = before or ThreadWait("for a notification", None)
             try:
                 woken = real(self, timeout)
             finally:
@@ -158,7 +158,7 @@ def _events(program: Program, patches: Patches) -> None:
             else:
                 if ctx.held:
                     channel.wait(program, ctx)
-                ctx.waits = Wait("for an event", None)
+                ctx.waits = ThreadWait("for an event", None)
                 try:
                     arrived = bool(real(self, timeout))
                 finally:
@@ -192,7 +192,7 @@ def _queues(program: Program, patches: Patches) -> None:
             if endless:
                 if ctx.held:
                     items.wait(program, ctx)
-                ctx.waits = Wait("for an item of a queue", None)
+                ctx.waits = ThreadWait("for an item of a queue", None)
             try:
                 item = real(self, block, timeout)
             finally:
@@ -214,7 +214,7 @@ def _queues(program: Program, patches: Patches) -> None:
                 room = _channel(self, "for room in a queue", _NOTE + "_room")
                 if ctx.held:
                     room.wait(program, ctx)
-                ctx.waits = Wait("for room in a queue", None)
+                ctx.waits = ThreadWait("for room in a queue", None)
             # Before the item is there, not after: whoever gets it has heard of all that was done until now.
             _channel(self, "for an item of a queue").wake(program, ctx)
             try:
@@ -241,8 +241,8 @@ def _queues(program: Program, patches: Patches) -> None:
     patches.wrap(queue.Queue, "put", put)
 
 
-class _Task:
-    """A piece of work in a pool: which pool, the how-many-eth of it, and the stretch in which it was done."""
+class _PoolTask:
+    """A piece of work in a pool: the pool, its number in order of submission, and the stretch in which it was done."""
 
     __slots__ = ("label", "number", "pool", "told", "unit")
 
@@ -286,7 +286,7 @@ def _work(program: Program, patches: Patches) -> None:
                 return real(self, fn, *args, **kwargs)
             pool: _Pool = self.__dict__.setdefault(_NOTE, _Pool())
             pool.count += 1
-            tls.submitting = _Task(self, pool.count, _label(fn), program.current().tell())
+            tls.submitting = _PoolTask(self, pool.count, _label(fn), program.current().tell())
             try:
                 return real(self, fn, *args, **kwargs)
             finally:
@@ -346,7 +346,7 @@ def _results(program: Program, patches: Patches) -> None:
                     _channel(condition, "for a notification").wait(
                         program, ctx, getattr(condition._lock, "_map", None)
                     )
-                ctx.waits = Wait("for the result of a future", None)
+                ctx.waits = ThreadWait("for the result of a future", None)
             try:
                 return real(self, timeout)
             finally:
@@ -364,8 +364,8 @@ def _results(program: Program, patches: Patches) -> None:
     patches.wrap(concurrent.futures.Future, "exception", result)
 
 
-def _own_pool(program: Program, ctx: ThreadContext, task: _Task) -> None:
-    mine: _Task | None = getattr(program.tls, "task", None)
+def _own_pool(program: Program, ctx: ThreadContext, task: _PoolTask) -> None:
+    mine: _PoolTask | None = getattr(program.tls, "task", None)
     if mine is None or mine.pool is not task.pool or task.number <= mine.number or mine.unit is None:
         # One that was given to the pool before this one has begun before it, too.
         return

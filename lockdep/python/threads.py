@@ -24,10 +24,9 @@ from typing import Any
 
 from sugarbush.lockdep.model import LockClassKey, LockMap, Order, Tracer, WaitType
 from sugarbush.lockdep.python.context import PythonMap
-from sugarbush.lockdep.python.locks import Lock as _Lock
-from sugarbush.lockdep.python.locks import RealLock, RealRLock
+from sugarbush.lockdep.python.locks import BaseLock, RealLock, RealRLock
 from sugarbush.lockdep.python.program import write
-from sugarbush.lockdep.python.relocks import RLock as _RLock
+from sugarbush.lockdep.python.relocks import BaseRLock
 from sugarbush.lockdep.python.sites import SiteKey, Sites
 from sugarbush.lockdep.python.validator import PlainLockdep
 from sugarbush.lockdep.python.watcher import LockWatcher
@@ -36,7 +35,7 @@ from sugarbush.lockdep.reports import Report
 from sugarbush.lockdep.show import LockStat
 
 
-class Lock(_Lock):
+class Lock(BaseLock):
     """A `threading.Lock` that tells a monitor."""
 
     __slots__ = ()
@@ -45,7 +44,7 @@ class Lock(_Lock):
         self._set_up(monitor, RealLock(), dep_map)
 
 
-class RLock(_RLock):
+class RLock(BaseRLock):
     """A `threading.RLock` that tells a monitor, of its outermost acquire and release only."""
 
     __slots__ = ()

@@ -58,7 +58,8 @@ class _Bounded:
     """The validator's own lock, which is never waited for without end.
 
     A finaliser or a signal handler that runs while a thread is in here may wait for a lock of the program
-    whose owner is waiting for this one: a deadlock of our own making. The one who waits too long passes on, unwatched.
+    whose owner is waiting for this one: a deadlock of our own making. The one who waits too long passes on,
+    unwatched.
     """
 
     __slots__ = ("_lock",)
@@ -142,6 +143,9 @@ class PythonProver(Prover):
         self.changed = False
 
     def _check_recursion(self, acquire: Acquire, entries: list[Held]) -> bool:
+        # The same lock again is a recursion. Another one of its class is none here, unlike in the kernel: a program
+        # that nobody has annotated nests parents and children, and what is wrong with that shows in the order of the
+        # instances.
         wanted = acquire.lock_map
         for entry in entries:
             if entry[0] is wanted:
@@ -223,6 +227,8 @@ class PythonProver(Prover):
         if joined:
             super()._report_cycle(acquire, entry, path)
             return
+        # A circle of classes that is none of objects, as far as is known. From here on the instances of these classes
+        # are told apart, so that a real one is found when it comes.
         fresh = {edge.prev.number for edge in path} | {edge.next.number for edge in path}
         if not fresh <= self.watched:
             self.watched |= fresh
@@ -250,6 +256,7 @@ class PythonProver(Prover):
         )
         apart = []
         for index, pairs in enumerate(steps):
+            # Two edges meet in an object only if a lock that was wanted by the one was held by the other.
             following = steps[(index + 1) % len(steps)]
             known = classes[index]
             if not pairs or not following:
@@ -278,7 +285,7 @@ def _pair(acquire: Acquire, entry: Held) -> Pair:
 
 
 def _single(known: LockClass) -> bool:
-    """Whether there is one lock of a class only, those counted that nobody has taken yet."""
+    """Whether a class has one lock only; locks that were made and not taken yet count."""
     return known.family.instances == 1 and getattr(known.key, "count", 1) <= 1
 
 
@@ -330,6 +337,8 @@ class PythonLockdep(PlainLockdep):
 
     def _forget_looked_up(self) -> None:
         """The instances of more classes decide now: stacks with them are looked at each time."""
+        # A stack that is found is taken for checked, whatever the instances in it. So stacks with these classes are
+        # dropped from the tables, and no acquire of them is looked up any more.
         self._prover.changed = False
         watched = self._prover.watched
         pending = list(self.roots)
@@ -356,7 +365,7 @@ class PythonLockdep(PlainLockdep):
         return next((one for one in self._registry.classes if one.key is key), None)
 
     def no_order(self, lock_class: LockClass) -> None:
-        """Nothing is to be said of the order of a class any more: its edges go, and none is added."""
+        """Forget the order of a class, and learn none any more: its edges go, and none is added."""
         with self._lock:
             lock_class.checked = False
             self._prover.forget([lock_class])

@@ -19,16 +19,17 @@ from sugarbush.lockdep.python.wording import Made, Story
 from sugarbush.lockdep.reports import Report, ReportKind, common
 
 _KEPT = 8
+"""Wakers, and waits under locks, that one channel remembers: the latest of different threads."""
 
 
 class Captures(Protocol):
-    """What is asked of the validator."""
+    """The part of the validator that waits use: it takes stacks."""
 
     def capture(self) -> Trace:
         """The stack of the caller."""
 
 
-class Program(Protocol):
+class WatchedProgram(Protocol):
     """What is asked of the program that is watched, `lockdep.python.program.Program`."""
 
     waited: dict[tuple[int, str], Under]
@@ -68,7 +69,7 @@ class WaitReport(Report):
 
 
 class Under(NamedTuple):
-    """Somebody waited while holding a lock."""
+    """A wait under a lock: the lock and its name, the stretch of work, and where it waited and had taken the lock."""
 
     lock: weakref.ref[PythonMap]
     name: str
@@ -78,7 +79,7 @@ class Under(NamedTuple):
 
 
 class Woke(NamedTuple):
-    """Somebody woke: in this stretch, holding these locks by number."""
+    """A wake-up: the stretch of work in which it was made, the numbers of the locks held then, and where."""
 
     unit: Unit
     holds: frozenset[int]
@@ -96,7 +97,7 @@ class Channel:
         self.woke: dict[int, Woke] = {}
         self.told: dict[int, int] = {}
 
-    def wake(self, program: Program, ctx: ThreadContext, own: object = None) -> None:
+    def wake(self, program: WatchedProgram, ctx: ThreadContext, own: object = None) -> None:
         """The running thread wakes a waiter, or would; `own` is the lock that the waiter gives back meanwhile."""
         holds = frozenset(entry[0].number for entry in ctx.held if entry[0] is not own)
         unit = ctx.unit
@@ -114,7 +115,7 @@ class Channel:
                 told[number] = at
         ctx.next_unit(waited=False)
 
-    def wait(self, program: Program, ctx: ThreadContext, own: object = None) -> None:
+    def wait(self, program: WatchedProgram, ctx: ThreadContext, own: object = None) -> None:
         """The running thread is about to wait without a limit; `own` is the lock that the wait gives back."""
         for entry in ctx.held:
             lock_map = entry[0]
@@ -130,7 +131,9 @@ class Channel:
         """The wait is over."""
         ctx.next_unit(self.told)
 
-    def _judge(self, program: Program, ctx: ThreadContext, under: Under, lock_map: PythonMap) -> None:
+    def _judge(self, program: WatchedProgram, ctx: ThreadContext, under: Under, lock_map: PythonMap) -> None:
+        # All who ever woke must need the lock. One that does not is enough to end the wait, so then nothing is said:
+        # a report here is a guess about what the program will do, and a false one is worse than none.
         others = [woke for woke in self.woke.values() if woke.unit.ctx is not under.unit.ctx]
         if not others:
             return
@@ -140,6 +143,8 @@ class Channel:
             needs = lock_map.number in woke.holds or (taken is not None and taken[0].leads_to(woke.unit))
             if not needs or taken is None:
                 return
+            # It has taken the lock before the wait began, or after it ended, in every schedule: then it was not kept
+            # out.
             if taken[0].before(under.unit) or under.unit.before(taken[0]):
                 continue
             found = found or (woke, taken[1])
@@ -166,7 +171,7 @@ class Channel:
         )
 
 
-def judge_join(program: Program, ctx: ThreadContext, name: str, joined: ThreadContext) -> None:
+def judge_join(program: WatchedProgram, ctx: ThreadContext, name: str, joined: ThreadContext) -> None:
     """The running thread waits for another to end, and holds locks."""
     for entry in ctx.held:
         lock_map = entry[0]
@@ -196,7 +201,7 @@ def judge_join(program: Program, ctx: ThreadContext, name: str, joined: ThreadCo
         )
 
 
-def judge_work(program: Program, ctx: ThreadContext, label: str, unit: Unit | None) -> None:
+def judge_work(program: WatchedProgram, ctx: ThreadContext, label: str, unit: Unit | None) -> None:
     """The running thread waits for the result of work, and holds locks that such work takes."""
     for entry in ctx.held:
         lock_map = entry[0]
@@ -226,7 +231,7 @@ def judge_work(program: Program, ctx: ThreadContext, label: str, unit: Unit | No
 
 
 def report_work(
-    program: Program,
+    program: WatchedProgram,
     ctx: ThreadContext,
     under: Under | None,
     label: str,
@@ -266,7 +271,7 @@ def _at(site: RawFrame) -> str:
 
 
 def make(
-    program: Program,
+    program: WatchedProgram,
     ctx: ThreadContext,
     kind: ReportKind,
     cause: str,

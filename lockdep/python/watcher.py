@@ -15,9 +15,12 @@ from sugarbush.lockdep.show import LockStat
 
 HOOK = "a hook"
 _SUSPECT = 3
+"""A function by which a finaliser has come, or may come: its callers are looked at each time."""
 _NEAR = 5
 _KEPT = 50_000
+"""Code objects that are kept at most: a program may make functions without end."""
 _DEPTH = 60
+"""Frames that are looked at for a finaliser, from the innermost one outwards."""
 
 
 class Passed(Exception):
@@ -46,8 +49,8 @@ class Validator(Protocol):
 class LockWatcher(Watcher):
     """Tells a validator of the locks of a program with threads.
 
-    `pairs` says for a function that takes locks, by the number of its code, whether it is a user's own (`DIRECT`), the
-    standard library's on behalf of one (`GLUE`), or may be a finaliser's (then it is looked at each time).
+    `pairs` says for a function that takes locks, by the number of its code, whether it is a user's own (`DIRECT`),
+    the standard library's on behalf of one (`GLUE`), or may be a finaliser's (then it is looked at each time).
     """
 
     lockdep: Validator
@@ -92,6 +95,8 @@ class LockWatcher(Watcher):
         if ctx.busy:
             # A collection or a signal came in the middle of a check: the validator is not whole now.
             return
+        # Set before the validator is entered: from here on a finaliser in this thread finds tables that are half
+        # changed.
         ctx.busy = True
         try:
             self.lockdep.acquire(lock_map, trylock=trylock, subclass=subclass, nest_lock=nest_lock)
@@ -138,7 +143,11 @@ class LockWatcher(Watcher):
         return True
 
     def handed_over(self, lock_map: PythonMap, owner: ThreadContext) -> None:
-        """Another thread than the one that took the lock gives it back, which is legal: a hand-over."""
+        """Another thread than the one that took the lock gives it back, which is legal: a hand-over.
+
+        The stack of the owner is its own, and nobody else may touch it while it runs. It takes the lock off itself,
+        at its next acquire (`_catch_up`).
+        """
         owner.gone.append(lock_map)
         owner.slow = True
 

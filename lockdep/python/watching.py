@@ -73,7 +73,7 @@ class Session:
             self._write(f"\n{self._test}\n{self.program.tell(report)}")
 
     def _drain(self) -> list[Report]:
-        """What is new and not in the baseline."""
+        """Give the reports since the last call that are not in the baseline, and note all as met."""
         new, self._new = self._new, []
         fresh = []
         for report in new:
@@ -193,7 +193,7 @@ class Session:
             save_text(option.lockdep_baseline, json.dumps(text, indent=1) + "\n")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """What was found, in one place."""
+        """Print what was found, below all tests, with one line that counts it."""
         config = self._config
         assert config is not None
         told = [(test, text) for test, text, _ in self._told] + [

@@ -31,6 +31,8 @@ _WITH_STACK: Final = (
 
 def is_report(reading: Reading) -> bool:
     """Whether there is more than words: a line of a kernel's log, or something that only a report has."""
+    # Headlines stand in mails, in source code and in documentation as well. In a log of a kernel one is believed;
+    # elsewhere something must follow that only a report has.
     if reading.kind is ReportKind.UNKNOWN:
         return reading.links != [] or ("wanted" in reading.locks and "owned" in reading.locks)
     if reading.kind is ReportKind.ALL_LOCKS:
@@ -90,7 +92,7 @@ def built(reading: Reading) -> LogReport:
 
 
 def _kind(reading: Reading) -> ReportKind:
-    """What a report without a headline is, as far as its sections say."""
+    """The kind of a report whose headline is missing, as far as its sections tell."""
     if reading.kind is not ReportKind.UNKNOWN:
         return reading.kind
     if reading.links:
@@ -156,6 +158,9 @@ def _circle(reading: Reading, known: tuple[str, ...]) -> tuple[tuple[str, ...], 
     indexes = [index for index, _, _ in reading.links]
     names = [class_name(found["name"]) for _, found, _ in reading.links]
     upward = tuple(names[::-1])
+    # A report says its cycle several times: by the numbers of the links, the two locks at the top, the chain line and
+    # the table. A log that was cut, or mixed with another CPU's, seldom does so in agreement; then the cycle is not
+    # given at all, since a wrong one would be taken for a new bug.
     if (
         len(names) < 2
         or indexes != list(range(len(names) - 1, -1, -1))

@@ -75,7 +75,7 @@ def event_of(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class _Task:
+class _LoggedTask:
     context: TaskContext
     irq: str = ""
     contexts: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ class Offline:
         self.events = 0
         self.passed_over = 0
         """Releases of locks that were taken before the events begin: nothing can be said of them."""
-        self._tasks: dict[tuple[str, int], _Task] = {}
+        self._tasks: dict[tuple[str, int], _LoggedTask] = {}
         self._locks: dict[Any, LockMap] = {}
         self._keys: dict[str, LockClassKey] = {}
         self._sites: dict[str, Callable[..., None]] = {}
@@ -162,13 +162,13 @@ class Offline:
         else:
             raise ValueError(f"event {shown(what)} is none of acquire, release, downgrade and free")
 
-    def _new_task(self, who: tuple[Any, Any]) -> _Task:
+    def _new_task(self, who: tuple[Any, Any]) -> _LoggedTask:
         if not isinstance(who[0], str) or type(who[1]) is not int:
             raise TypeError("task is a text and pid a whole number")
         if len(self._tasks) >= TASKS:
             for other in [key for key, one in self._tasks.items() if not one.context.held]:
                 del self._tasks[other]
-        task = self._tasks[who] = _Task(TaskContext(*who))
+        task = self._tasks[who] = _LoggedTask(TaskContext(*who))
         return task
 
     def _new_lock(self, lock: Any, name: Any) -> LockMap:
@@ -208,7 +208,7 @@ class Offline:
         made = self._sites[site] = FunctionType(code, {}, name)
         return made
 
-    def _switch(self, task: _Task, irq: Any) -> None:
+    def _switch(self, task: _LoggedTask, irq: Any) -> None:
         """Interrupts go off or on, handlers come in and go, as this event has it and the last one had not."""
         state = self._states.get(irq)
         if state is None:

@@ -70,6 +70,8 @@ class Question:
 
 def mode_of(stack: Stack) -> str:
     """How a stack took its lock, by the primitives above the first own function; "" if nothing tells."""
+    # Upwards from the innermost frame: primitives call each other, and the first one that tells a mode is the one
+    # that waits.
     for frame in stack:
         if _TRY.search(frame.function):
             return "try"
@@ -129,7 +131,7 @@ def schedule(report: LogReport) -> Iterator[str]:
 
 
 def questions(report: LogReport) -> tuple[Question, ...]:
-    """What to ask before believing a report."""
+    """The questions to be answered before a report is believed."""
     every = steps(report)
     names = list(dict.fromkeys(report.cycle))
     found = [*(_about_steps(report, every, names) if every else ()), *_about_names(report, names)]

@@ -63,6 +63,8 @@ _FORMS: Final = (
         ),
     ),
 )
+# One expression with a numbered group for each kind, which says by itself which kind it was: one for each would be two
+# dozen searches in every line that could be a headline.
 _ANY: Final = "|".join(f"(?P<k{at}>{form})" for at, (_, form) in enumerate(_FORMS))
 _HEADLINE: Final = re.compile(
     r"(?:=+ )?(?:(?:rcu|BUG|WARNING|INFO): )?(?:\[ (?:BUG|INFO|WARNING): |(?:BUG|INFO|WARNING): "
@@ -74,6 +76,8 @@ _UNHEADED: Final = re.compile(
     r"(?P<comm>.{1,64})/(?P<pid>\d+) (?:\[HC\S+\] )?is trying to (?:acquire(?: lock)?|lock):$"
 )
 
+# Each kind has a word here that stands in all its headlines and in few other lines: what has none is never found, since
+# blocks without any of them are not read.
 PARTS: Final = (
     "locking de",
     "recursive locking",
@@ -120,6 +124,7 @@ class Headline:
 
 def headline_of(text: str) -> Headline | None:
     """The headline that a line without prefix is, or None."""
+    # The ends of WARNING, INFO and BUG: nearly all lines fail here, before the expression is tried.
     if "NG: " not in text and "FO: " not in text and "UG: " not in text:
         if _LISTED.match(text):
             return Headline(ReportKind.ALL_LOCKS, text, {})

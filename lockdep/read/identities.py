@@ -37,6 +37,9 @@ _RENAMED: Final = {
 def plain(name: str) -> str:
     """A class name without what differs from boot to boot, in its newest spelling; ``#n`` and ``/m`` are
     left.
+
+    >>> plain("&mm->mmap_sem#2"), plain("&(&list->lock)->rlock"), plain("(wq_completion)loop7")
+    ('&mm->mmap_lock#2', '&list->lock', '(wq_completion)loop')
     """
     base, number, subclass = parted(name)
     found = _RLOCK.match(base)
@@ -85,7 +88,11 @@ def numbered(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def turned(names: Sequence[str]) -> tuple[str, ...]:
-    """A cycle from where it is least."""
+    """A cycle from where it is least, so that a report of any of its edges gives the same.
+
+    >>> turned(("b", "c", "a")), turned(("a#3", "b", "a#1"))
+    (('a', 'b', 'c'), ('a#1', 'a#2', 'b'))
+    """
     return min(numbered([*names[at:], *names[:at]]) for at in range(len(names)))
 
 

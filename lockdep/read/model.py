@@ -68,7 +68,7 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogReport(Report):
-    r"""A report that somebody else printed.
+    r"""A report that another program printed.
 
     `cycle` holds the class names as printed: of a circular report #0 (the lock that was wanted) first, each
     wanted while the one before it was held; of an incomplete one only what is known, so that nothing closes

@@ -21,7 +21,7 @@ _LONGEST: Final = 1 << 16
 _LINE: Final = 2000
 """Characters of one line of a report: no name is so long, and the forms below are made for lines."""
 _MOST: Final = 4000
-"""Lines that a report keeps; a stack or a list without an end is somebody's joke."""
+"""Lines that a report keeps; a log may be made up, with a stack or a list that has no end."""
 
 
 class Reading(Facts):

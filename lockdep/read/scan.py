@@ -81,7 +81,7 @@ def read_text(text: str, source: str = "") -> list[LogReport]:
 
 
 def _unpacked(found: re.Match[bytes]) -> bytes:
-    """The body of a mail in base64 as what it says; as it is if that is none."""
+    """The body of a mail, decoded from base64; unchanged if it is no base64."""
     try:
         return found["head"] + base64.b64decode(found["body"]) + b"\n"
     except ValueError:
@@ -125,7 +125,7 @@ class _Other:
         self.reading.feed(text)
 
     def close(self) -> None:
-        """Nothing is kept back."""
+        """Nothing to do: a reading of another checker keeps no line back."""
 
 
 class _Scan:
@@ -291,7 +291,7 @@ class _Scan:
             yield from self._close(who)
 
     def _unstamped(self) -> str:
-        """Whose a line without any mark is: nobody's in a log that has stamps."""
+        """Which writer a line without any mark belongs to: none, in a log that has stamps."""
         reading = self._open.get("")
         return "" if reading is not None and not reading.stamped else "?"
 

@@ -16,7 +16,7 @@ from sugarbush.lockdep.model import LockdepError, ReportKind, Stack
 from sugarbush.lockdep.read.explain import steps
 from sugarbush.lockdep.read.identities import identity
 from sugarbush.lockdep.read.model import LogReport
-from sugarbush.lockdep.read.scenario_text import Program, Step
+from sugarbush.lockdep.read.scenario_text import ScenarioProgram, ScenarioStep
 from sugarbush.lockdep.read.titles import own
 
 _SPIN: Final = re.compile(r"spin_lock|raw_spin")
@@ -31,10 +31,10 @@ def to_scenario(report: LogReport, name: str = "") -> str:
     kinds = _kinds(report, found, assumed)
     called = name or re.sub(r"[^A-Za-z0-9._-]+", "-", identity(report) or report.word).strip("-")[:80]
     origin = f"{report.source or 'a log'}, line {report.line}"
-    return Program(called, report.title or report.headline, origin, found, kinds, assumed).text()
+    return ScenarioProgram(called, report.title or report.headline, origin, found, kinds, assumed).text()
 
 
-def _steps(report: LogReport) -> tuple[list[Step], list[str]]:
+def _steps(report: LogReport) -> tuple[list[ScenarioStep], list[str]]:
     if not report.complete:
         raise LockdepError(
             "this report is cut, so nobody knows its cycle, and no scenario is written: give the whole log"
@@ -63,7 +63,7 @@ def _steps(report: LogReport) -> tuple[list[Step], list[str]]:
     )
 
 
-def _of_one(report: LogReport, assumed: list[str]) -> Step:
+def _of_one(report: LogReport, assumed: list[str]) -> ScenarioStep:
     """One lock, taken again by the task that holds it, or by a handler over it."""
     name = report.cycle[0]
     del assumed[1:]
@@ -71,23 +71,23 @@ def _of_one(report: LogReport, assumed: list[str]) -> Step:
         assumed[0] = (
             "One task does it all, and both acquires mean the same instance (--turned 1 makes it two)."
         )
-        return Step(name, name, "write", "write", _first(report.stack))
+        return ScenarioStep(name, name, "write", "write", _first(report.stack))
     if any("RECLAIM" in state for state in report.states):
         # No handler: the task itself reclaims memory in an allocation that it makes under the lock.
         assumed[0] = (
             "The allocation under the lock comes to reclaim, which takes the same instance (--turned 1: another one)."
         )
-        return Step(name, name, "write", "write", _first(report.stack))
+        return ScenarioStep(name, name, "write", "write", _first(report.stack))
     context = _context(next((state for state in report.states if state.startswith("IN-")), report.states[1]))
     assumed[0] = (
         "The handler comes in while the lock is held, on the same CPU (--turned 1: when it is free again)."
     )
     if any("NMI" in state for state in report.states):
         assumed.append("The NMI stands here as an interrupt.")
-    return Step(name, name, "write", "write", _first(report.stack), context)
+    return ScenarioStep(name, name, "write", "write", _first(report.stack), context)
 
 
-def _of_circle(report: LogReport, assumed: list[str]) -> list[Step]:
+def _of_circle(report: LogReport, assumed: list[str]) -> list[ScenarioStep]:
     found = []
     for at, step in enumerate(steps(report)):
         mode = "read" if step.mode == "read" else "write"
@@ -106,24 +106,24 @@ def _of_circle(report: LogReport, assumed: list[str]) -> list[Step]:
             assumed.append(
                 f"{step.held} is held exclusively in {step.function or f'step {at + 1}'}: nothing tells."
             )
-        found.append(Step(step.held, step.wanted, held_mode, mode, step.function or f"step_{at + 1}"))
+        found.append(ScenarioStep(step.held, step.wanted, held_mode, mode, step.function or f"step_{at + 1}"))
     return found
 
 
-def _of_path(report: LogReport, path: Sequence[str], assumed: list[str]) -> list[Step]:
+def _of_path(report: LogReport, path: Sequence[str], assumed: list[str]) -> list[ScenarioStep]:
     """A path from the lock that a handler takes to the one that is held with interrupts on; the handler
     closes it.
     """
     names = [name for at, name in enumerate(path) if at == 0 or path[at - 1] != name]
     found = [
-        Step(held, wanted, "write", "write", _function_between(report, held, wanted, at))
+        ScenarioStep(held, wanted, "write", "write", _function_between(report, held, wanted, at))
         for at, (held, wanted) in enumerate(itertools.pairwise(names))
     ]
     assumed.append(f"The handler comes in while {names[-1]} is held, on the same CPU, with interrupts on.")
     assumed.append("All of these locks are taken exclusively: nothing tells.")
     return [
         *found,
-        Step(
+        ScenarioStep(
             names[-1],
             names[0],
             "write",
@@ -150,7 +150,7 @@ def _first(stack: Stack) -> str:
     return frame.function if frame else "handler"
 
 
-def _kinds(report: LogReport, found: Sequence[Step], assumed: list[str]) -> dict[str, str]:
+def _kinds(report: LogReport, found: Sequence[ScenarioStep], assumed: list[str]) -> dict[str, str]:
     """The primitive for each class, as far as names of functions tell."""
     stacks: dict[str, list[Stack]] = {}
     for one in steps(report):

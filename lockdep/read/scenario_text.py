@@ -19,7 +19,7 @@ _CALLS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ScenarioStep:
     """A task of the program: it takes `held`, then `wanted`, the second one in a handler if `irq` says which."""
 
     held: str
@@ -31,13 +31,13 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class ScenarioProgram:
     """What is written: the steps, the primitive of each class, what was assumed, and where it comes from."""
 
     name: str
     title: str
     origin: str
-    steps: Sequence[Step]
+    steps: Sequence[ScenarioStep]
     kinds: dict[str, str]
     assumed: Sequence[str]
 
@@ -194,7 +194,7 @@ _TAKEN: Final = frozenset(
 )
 
 
-def _alone(step: Step, kinds: dict[str, str], variables: dict[str, str]) -> Iterator[str]:
+def _alone(step: ScenarioStep, kinds: dict[str, str], variables: dict[str, str]) -> Iterator[str]:
     """One lock, taken twice by one task, or by a handler that comes in while it is held."""
     lock = variables[step.held]
     take, drop = _CALLS[kinds[step.held], step.held_mode]
@@ -220,7 +220,7 @@ def _alone(step: Step, kinds: dict[str, str], variables: dict[str, str]) -> Iter
     yield f'    join(spawn({_identifier(step.function)}, name="{_identifier(step.function)}"))'
 
 
-def _tasks(found: Sequence[Step], kinds: dict[str, str], variables: dict[str, str]) -> Iterator[str]:
+def _tasks(found: Sequence[ScenarioStep], kinds: dict[str, str], variables: dict[str, str]) -> Iterator[str]:
     names: list[str] = []
     for at, step in enumerate(found, 1):
         function = f"{_identifier(step.function)}_{at}"
@@ -266,7 +266,7 @@ def _tasks(found: Sequence[Step], kinds: dict[str, str], variables: dict[str, st
     yield f"    join({spawned})"
 
 
-def _read_by_both(found: Sequence[Step]) -> list[str]:
+def _read_by_both(found: Sequence[ScenarioStep]) -> list[str]:
     """The classes that one step holds and another wants, both for read."""
     held = {step.held for step in found if step.held_mode == "read"}
     return [step.wanted for step in found if step.wanted_mode == "read" and step.wanted in held]

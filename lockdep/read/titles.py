@@ -1,4 +1,4 @@
-"""The title that a report has in syzbot's lists, and the functions that are nobody's own.
+"""The title that a report has in syzbot's lists, and the functions that no title names.
 
 A title names the first function that is the user's: not the validator, no lock, wait queue or workqueue
 primitive, no allocator and no reporting. The list is the work: see `docs/lock-reports.md` for how often it
@@ -14,6 +14,8 @@ from typing import Final
 from sugarbush.lockdep.model import Frame, ReportKind, Stack
 from sugarbush.lockdep.read.model import LogReport
 
+# By names, since a stack in a log has nothing else: neither files nor modules. Found anywhere in a name unless it is
+# anchored, because kernels put prefixes and suffixes to the same primitive.
 _ALWAYS: Final = re.compile(
     # Reporting.
     r"dump_stack|show_stack|print_|_bug$|_print|printk|console_(?:unlock|flush|trylock|emit)"

@@ -39,7 +39,8 @@ def waits(reports: Iterable[LogReport]) -> tuple[Wait, ...]:
             blocked.add((report.task.comm, report.task.pid))
         elif report.kind is ReportKind.ALL_LOCKS:
             lists.append(report)
-    # A later list of the same hang has the same tasks; the last one is the whole picture.
+    # A later list of the same hang has the same tasks, and the last one is the whole picture; two lists taken
+    # together would show waits that were over in between.
     for one in lists[-1:]:
         found += _of_list(one.tasks, blocked)
     return tuple(dict.fromkeys(found))
@@ -61,6 +62,9 @@ def _of_list(
     for which, holders in places.items():
         if len({(task.comm, task.pid) for task, _ in holders}) < 2:
             continue
+        # A task whose list goes on behind a lock has taken another one after it, and so has it. One for which it is
+        # the last may have it, or wait for it: then whether the task is known to be blocked decides, and if that
+        # leaves several possible holders nobody is named.
         going_on = [task for task, is_last in holders if not is_last]
         last = [task for task, is_last in holders if is_last]
         if len(going_on) == 1:

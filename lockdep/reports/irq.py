@@ -171,6 +171,8 @@ class IrqOrderReport(Report):
         yield ""
         yield "other info that might help us debug this:"
         yield ""
+        # The lock between the two, to show that there is a chain at all: the one that is held, unless that is the
+        # safe one.
         middle = self.owned.name if self.safe.name != self.owned.name else self.wanted.name
         if middle != self.unsafe.name:
             yield "Chain exists of:"

@@ -23,7 +23,7 @@ class Link:
     held_at: Frame
 
     def lines(self) -> Iterator[str]:
-        """Who made the step, and its stack."""
+        """The lines of the step: the task that made it, and its stack."""
         # The kernel prints the stack alone. Ours stands above it, where whoever reads kernel reports passes it over.
         yield f"       by {self.by}, holding ({self.held}), taken at: {self.held_at}"
         yield from trace_block(self.stack)
@@ -94,6 +94,8 @@ class CircularReport(Report):
         yield from self.backtrace()
 
     def _scenario(self) -> Iterator[str]:
+        # Two columns suffice whatever the length of the chain: the second CPU stands for all others (the kernel's
+        # print_circular_lock_scenario() does the same), and the whole chain is printed above.
         middle = self.chain[1].wanted.name
         if len(self.chain) > 2:
             yield "Chain exists of:"

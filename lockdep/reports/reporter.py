@@ -1,4 +1,4 @@
-"""Makes reports from the validator's state, keeps each once, and hands them to whoever asked."""
+"""Makes reports from the validator's state, keeps each once, and hands them to the receiver that was given."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from sugarbush.lockdep.model import (
 if TYPE_CHECKING:
     from sugarbush.lockdep.model import Held, TaskContext
 
+# Reports look like the kernel's, so locks have addresses; made of numbers, so that the same program prints the same
+# ones on every machine. They lie as far apart as maps of this size would.
 MAP_BASE = 0xFFFF_8880_0000_0000
 MAP_SIZE = 0x40
 
 
 def address_of(lock_map: LockMap) -> int:
-    """The address that reports show for a map: its number in order of first acquire, dressed up."""
+    """The address that reports show for a map, made of its number in order of first acquire."""
     return MAP_BASE + MAP_SIZE * lock_map.number
 
 
@@ -99,6 +101,8 @@ class Reporter:
 
     def add(self, ctx: TaskContext, report: Report) -> None:
         """Keeps a report that is new; it is delivered when the validator's state is consistent again."""
+        # The first one of a cause is kept. The others would say the same with other lines, and one mistake in a loop
+        # would hide all that is found beside it.
         if report.key in self._known:
             return
         self._known[report.key] = report
@@ -114,6 +118,7 @@ class Reporter:
 
     def deliver(self, ctx: TaskContext) -> None:
         """Hands the task's new failures over; what the receiver raises goes through to the task."""
+        # Emptied first: the receiver may take locks, which may lead here again, or raise, and nothing is told twice.
         pending, ctx.pending = ctx.pending, []
         if self._on_report is not None:
             for report in pending:

@@ -16,6 +16,7 @@ def merge(snapshots: Sequence[Snapshot]) -> Snapshot:
     """One snapshot of all; of one, itself. Lock statistics and held locks are those of each, one after the other."""
     if len(snapshots) == 1:
         return snapshots[0]
+    # By name: numbers count classes in the order of each run, so one class has another number in every run.
     numbers: dict[str, int] = {}
     for snapshot in snapshots:
         for row in snapshot.classes:
@@ -44,7 +45,7 @@ def _edges(snapshots: Iterable[Snapshot], numbers: dict[str, int]) -> dict[tuple
             known = edges.get(key)
             kinds = tuple(dict.fromkeys((*(known.kinds if known else ()), *row.kinds)))
             distance = min(row.distance, known.distance) if known else row.distance
-            first = known or row
+            first = known or row  # where it was seen first stays, as it does within one run
             edges[key] = EdgeRow(*key, kinds, distance, first.site, first.by)
     return edges
 

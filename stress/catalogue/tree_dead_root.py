@@ -17,14 +17,14 @@ from sugarbush.concurrency.core import Runtime
 from sugarbush.stress.kit import bug, patch
 from sugarbush.stress.workloads.tree import SPAN, beside, build, load
 from sugarbush.tree.api import MaState
-from sugarbush.tree.core import LEAF_64, LOAD_PIVOTS, LOAD_ROOT, LOAD_SLOT, MAX, MapleNode, State
+from sugarbush.tree.core import LEAF_64, LOAD_PIVOTS, LOAD_ROOT, LOAD_SLOT, MAX, MapleNode, MapleStatus
 from sugarbush.tree.read import check_alive, lookup
 
 
 @patch(lookup.start)
 def start(mas: MaState[Any], rt: Runtime | None) -> Any:
     """Leave START for whatever the root word says."""
-    if mas.state is not State.START:
+    if mas.state is not MapleStatus.START:
         return None
     tree = mas.tree
     mas.low, mas.high, mas.offset = 0, MAX, 0
@@ -34,10 +34,10 @@ def start(mas: MaState[Any], rt: Runtime | None) -> Any:
     root = tree.root
     if isinstance(root, MapleNode):
         mas.node = root
-        mas.state = State.ACTIVE
+        mas.state = MapleStatus.ACTIVE
         return None
     mas.node = None
-    mas.state = State.NONE if root is None else State.ROOT
+    mas.state = MapleStatus.NONE if root is None else MapleStatus.ROOT
     return None if mas.index else root
 
 

@@ -17,7 +17,7 @@ from sugarbush.concurrency import Kind, KmemCache, Mutex, Plain, Shared, join, s
 from sugarbush.lockdep.model import GFP_KERNEL
 from sugarbush.stress.kit import bug, patch
 from sugarbush.tree import MapleTree
-from sugarbush.tree.core import Place
+from sugarbush.tree.core import NodeRange
 from sugarbush.tree.write import BigNode, spanning
 
 COUNT = 151
@@ -35,7 +35,7 @@ areas = KmemCache("area", Area, object_size=64)
 
 
 @patch(spanning._keep_behind)
-def keep_behind(big: BigNode, right: Place, last: int) -> None:
+def keep_behind(big: BigNode, right: NodeRange, last: int) -> None:
     """Keep what stands in the slot of the right edge, if there is such a slot."""
     del last
     if right.offset < len(right.node.slots):

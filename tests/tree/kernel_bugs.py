@@ -14,10 +14,11 @@ import pytest
 from sugarbush.concurrency.core.operation import Access, Operation
 from sugarbush.concurrency.core.runtime import Runtime
 from sugarbush.lockdep.model.gfp import GFP_NOWAIT
+from sugarbush.tree.core import StoreType
 from sugarbush.tree.core.layout import LEAF_64, MAX, RANGE_64
 from sugarbush.tree.core.node import DEAD, MapleNode
+from sugarbush.tree.core.node_range import NodeRange
 from sugarbush.tree.core.operations import MARK_DEAD, STORE_PIVOT, STORE_SLOT, stepping
-from sugarbush.tree.core.place import Place
 from sugarbush.tree.read import climb, gaps, search
 from sugarbush.tree.read.climb import DeadNode
 from sugarbush.tree.write import preallocate, publish, spanning, stash, write
@@ -119,7 +120,7 @@ def s5_follows_metadata(tree: Any, top: MapleNode) -> None:
 _widen_null = spanning._widen_null
 
 
-def s6_right_side_ends_at_the_store(mas: Any, left: Place, right: Place) -> None:
+def s6_right_side_ends_at_the_store(mas: Any, left: NodeRange, right: NodeRange) -> None:
     pivot = right.node.pivots[right.offset]
     if right.content is not None and pivot == mas.last and pivot < right.high:
         raise AssertionError("mas_extend_spanning_null() reads a pivot by swapped arguments")
@@ -148,7 +149,7 @@ def s9_takes_from_an_empty_stash(mas: Any) -> MapleNode:
     return mas.stash.pop()  # type: ignore[no-any-return]
 
 
-def right_edge_told_by_the_slot(big: BigNode, right: Place, last: int) -> None:
+def right_edge_told_by_the_slot(big: BigNode, right: NodeRange, last: int) -> None:
     """bea07fd63192 (CVE-2024-50200): what was stored over last is kept."""
     del last
     if right.offset < len(right.node.slots):
@@ -174,7 +175,7 @@ def bulk_load_asks_for_the_worst_case(mas: Any, count: int, gfp: int = GFP_NOWAI
         mas.bulk = bulk
 
 
-def null_is_not_widened_to_the_right(mas: Any, left: Place, right: Place) -> None:
+def null_is_not_widened_to_the_right(mas: Any, left: NodeRange, right: NodeRange) -> None:
     """A spanning store of None leaves what is unset behind it: two unset ranges in a row."""
     content = right.content
     _widen_null(mas, left, right)
@@ -216,16 +217,16 @@ def dead_before_reachable(mas: Any, new: MapleNode, old: MapleNode, height: int)
 _modify = write._modify
 
 
-def node_reused(mas: Any, entry: Any, offset_end: int) -> None:
+def node_reused(mas: Any, entry: Any, kind: StoreType, begin: int, offset_end: int) -> None:
     """A leaf is changed in place although lock-free readers look at it."""
     mas.tree.rcu = False
     try:
-        _modify(mas, entry, offset_end)
+        _modify(mas, entry, kind, begin, offset_end)
     finally:
         mas.tree.rcu = True
 
 
-def two_boundaries_in_place(mas: Any, entry: Any, offset_end: int) -> None:
+def two_boundaries_in_place(mas: Any, entry: Any, kind: StoreType, begin: int, offset_end: int) -> None:
     """Both ends of a range move in place, one after the other."""
     rt = stepping(mas.tree)
     node, offset = mas.node, mas.offset
@@ -233,7 +234,7 @@ def two_boundaries_in_place(mas: Any, entry: Any, offset_end: int) -> None:
         offset_end - offset == 2 and node.pivots[offset] >= mas.index and node.pivots[offset_end] > mas.last
     )
     if rt is None or not grows:
-        _modify(mas, entry, offset_end)
+        _modify(mas, entry, kind, begin, offset_end)
         return
     rt.step(STORE_SLOT, node)
     node.slots[offset + 1] = entry

@@ -12,7 +12,7 @@ from typing import Any
 from interval_model import IntervalModel
 
 from sugarbush.concurrency import check, join, rcu_barrier, rcu_reader, spawn
-from sugarbush.tree import MAX, MapleTree, MaState, State
+from sugarbush.tree import MAX, MapleStatus, MapleTree, MaState
 
 Store = tuple[int, int, Any]
 SPAN = 6
@@ -137,15 +137,15 @@ def slot_reader(tree: MapleTree[Any], case: Case, histories: Histories) -> None:
     with rcu_reader():
         mas: MaState[Any] = MaState(tree, case.stores[0][0])
         mas.walk()
-        while mas.state is State.ACTIVE and mas.last < case.high:
+        while mas.state is MapleStatus.ACTIVE and mas.last < case.high:
             entry = mas.next_range(case.high)
-            if mas.state is State.ACTIVE and case.low <= mas.index <= case.high:
+            if mas.state is MapleStatus.ACTIVE and case.low <= mas.index <= case.high:
                 histories.position(mas.index, entry)
         mas.set(case.stores[0][0])
         mas.walk()
-        while mas.state is State.ACTIVE and mas.index > case.low:
+        while mas.state is MapleStatus.ACTIVE and mas.index > case.low:
             entry = mas.prev_range(case.low)
-            if mas.state is State.ACTIVE and case.low <= mas.last <= case.high:
+            if mas.state is MapleStatus.ACTIVE and case.low <= mas.last <= case.high:
                 histories.position(mas.last, entry)
 
 

@@ -40,6 +40,7 @@ from sugarbush.tree.write import destroy_subtree, duplicate, set_root, store_alo
 E = TypeVar("E")
 
 NOTHING = nullcontext()
+# The class of a second tree's lock is that of the first: without a subclass lockdep would call the pair a recursion.
 SINGLE_DEPTH_NESTING = 1
 
 
@@ -83,6 +84,8 @@ class MapleTree(TreeBody, RangeMapping[E]):
 
     def load(self, index: int) -> E | None:
         """The entry at a key; None for the zero entry as well (`mtree_load`)."""
+        # Outside an execution, with a lock of its own, there is nobody to check and nobody to step for. A cursor
+        # would take as long as the walk.
         if self.external or active.runtime is not None:
             return self._load_checked(index)
         if type(index) is not int or not 0 <= index <= MAX:
@@ -195,7 +198,8 @@ class MapleTree(TreeBody, RangeMapping[E]):
             return mas.erase()
 
     def find(self, index: int, limit: int = MAX) -> tuple[E | None, int]:
-        """The first entry at or after `index` that begins at or before `limit`, and the key where to go on (`mt_find`).
+        """The first entry at or after `index` that begins at or before `limit`, and the key where to go on
+        (`mt_find`).
 
         The key is the one after the entry's last, 0 when that was the largest; it is `index` if nothing is
         found.
@@ -289,6 +293,7 @@ class MapleTree(TreeBody, RangeMapping[E]):
         """As `_write_locked`, with the lock of another tree held (`mas_lock_nested`)."""
         if active.runtime is None or self.external:
             return NOTHING
+        # Interrupts are off already, and to turn them on again when the inner lock is given back would be too early.
         irqs_off = outer.lock_kind is LockKind.IRQ
         kind = LockKind.PLAIN if irqs_off else self.lock_kind
         return kind.held(self._own_lock, SINGLE_DEPTH_NESTING)

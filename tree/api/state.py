@@ -6,7 +6,7 @@ Models MA_STATE() and the mas_*() calls of v6.6. The kernel's in-between results
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sugarbush.concurrency.core import Runtime, active
 from sugarbush.lockdep.model import GFP_KERNEL
@@ -15,9 +15,9 @@ from sugarbush.tree.core import (
     Cursor,
     Exists,
     MapleNode,
+    MapleStatus,
     NoMemory,
     StaleState,
-    State,
     check_range,
     check_storable,
     guard,
@@ -25,13 +25,11 @@ from sugarbush.tree.core import (
 from sugarbush.tree.read import gaps, lookup, search
 from sugarbush.tree.write import bulk, preallocate, stash, write
 
-if TYPE_CHECKING:
-    pass
-
 E = TypeVar("E")
 
-ACTIVE = State.ACTIVE
-ROOT = State.ROOT
+START = MapleStatus.START
+ACTIVE = MapleStatus.ACTIVE
+ROOT = MapleStatus.ROOT
 
 
 class MaState(Cursor, Generic[E]):
@@ -46,6 +44,8 @@ class MaState(Cursor, Generic[E]):
 
     def _reading(self) -> Runtime | None:
         """Before every read: the lock check, and that the place is still good. Gives the runtime to step with."""
+        # In RCU mode a reader may go on in a node that has left the tree, and notices by the dead mark; otherwise
+        # nodes are changed and used again in place, and nothing would tell it.
         tree = self.tree
         if self.seen != tree.changes and not tree.rcu and (self.state is ACTIVE or self.state is ROOT):
             raise StaleState("the tree was changed since this state walked it; reset or pause it first")
@@ -99,7 +99,8 @@ class MaState(Cursor, Generic[E]):
         if self.seen != tree.changes and (self.state is ACTIVE or self.state is ROOT):
             # At ROOT as well: a store there takes the root word for its own, and would drop all nodes behind it.
             raise StaleState("the tree was changed since this state walked it; reset or pause it first")
-        write.store_setup(self, entry)
+        if self.state is not START:
+            write.store_setup(self, entry)
 
     def store(self, entry: E | None) -> E | None:
         """Store over `index`..`last`; gives what was at `index`. Takes nodes without blocking, or raises `NoMemory`.
@@ -123,6 +124,8 @@ class MaState(Cursor, Generic[E]):
     def store_gfp(self, entry: E | None, gfp: int = GFP_KERNEL) -> None:
         """Store over `index`..`last`; allocates by `gfp` if need be. Raises `NoMemory`."""
         self._writing(entry)
+        # Kept, since a store of None widens them before it finds that memory lacks, and after the lock was dropped
+        # the keys that were unset then need not be.
         first, last = self.index, self.last
         try:
             while True:
@@ -134,7 +137,8 @@ class MaState(Cursor, Generic[E]):
                     if not stash.retry(self, gfp):
                         raise
         finally:
-            stash.give_back(self)
+            if self.stash or self.requested:
+                stash.give_back(self)
 
     def insert_gfp(self, entry: E | None, gfp: int = GFP_KERNEL) -> None:
         """Store over `index`..`last` if all of it is unset, else raise `Exists`. May raise `NoMemory`."""
@@ -250,7 +254,7 @@ class MaState(Cursor, Generic[E]):
 
     def pause(self) -> None:
         """Stop in a loop so that the lock may be dropped: the next find goes on behind (or before) this range."""
-        self.state = State.PAUSE
+        self.state = MapleStatus.PAUSE
         self.node = None
 
     def destroy(self) -> None:
@@ -265,7 +269,7 @@ class MaState(Cursor, Generic[E]):
     @property
     def is_active(self) -> bool:
         """It is in a node."""
-        return self.state is State.ACTIVE
+        return self.state is MapleStatus.ACTIVE
 
     def __repr__(self) -> str:
         return f"<MaState {self.index}..{self.last} {self.state.name}>"

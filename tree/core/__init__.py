@@ -2,7 +2,7 @@
 
 from sugarbush.tree.core.alloc import NodeSource
 from sugarbush.tree.core.body import TreeBody
-from sugarbush.tree.core.cursor import Cursor, State
+from sugarbush.tree.core.cursor import Cursor, MapleStatus
 from sugarbush.tree.core.entries import (
     ZERO_ENTRY,
     InternalEntry,
@@ -41,6 +41,7 @@ from sugarbush.tree.core.layout import (
 from sugarbush.tree.core.lock_kind import LockKind, TreeLock
 from sugarbush.tree.core.mapping import RangeMapping
 from sugarbush.tree.core.node import DEAD, MapleNode, entries_below, largest, max_gap
+from sugarbush.tree.core.node_range import NodeRange, first_key
 from sugarbush.tree.core.operations import (
     LINK_DEAD,
     LOAD_PARENT,
@@ -57,7 +58,7 @@ from sugarbush.tree.core.operations import (
     WRITE_TREE,
     stepping,
 )
-from sugarbush.tree.core.place import Place, first_key
+from sugarbush.tree.core.store_type import StoreType
 
 __all__ = [
     "ADDRESS",
@@ -94,15 +95,16 @@ __all__ = [
     "InternalEntry",
     "LockKind",
     "MapleNode",
+    "MapleStatus",
     "NoGaps",
     "NoMemory",
+    "NodeRange",
     "NodeSource",
     "NotLocked",
-    "Place",
     "RangeMapping",
     "ReservedEntry",
     "StaleState",
-    "State",
+    "StoreType",
     "TreeBody",
     "TreeError",
     "TreeLock",

@@ -36,20 +36,20 @@ class PlainNodes:
     """Python objects, which are never out of memory and are freed when nobody refers to them."""
 
     def alloc(self, gfp: int) -> MapleNode | None:
-        """See `NodeSource.alloc`."""
+        """Make one, whatever the flags: Python reclaims by itself."""
         del gfp
         return MapleNode()
 
     def alloc_bulk(self, gfp: int, count: int) -> list[MapleNode]:
-        """See `NodeSource.alloc_bulk`."""
+        """Make `count`, never fewer."""
         del gfp
         return [MapleNode() for _ in range(count)]
 
     def free(self, nodes: list[MapleNode]) -> None:
-        """See `NodeSource.free`."""
+        """Nothing: a node goes when the last reference to it does."""
 
     def free_rcu(self, nodes: list[MapleNode]) -> None:
-        """See `NodeSource.free_rcu`."""
+        """Nothing: a parked cursor refers to its node, which is all that a grace period is for."""
 
 
 class SlabNodes:
@@ -59,23 +59,25 @@ class SlabNodes:
         self.cache = KmemCache("maple_node", MapleNode, object_size=NODE_SIZE, stepped=True)
 
     def alloc(self, gfp: int) -> MapleNode | None:
-        """See `NodeSource.alloc`."""
+        """Take one from the cache, which may sleep in reclaim or fail, as the flags say."""
         return self.cache.alloc(gfp)
 
     def alloc_bulk(self, gfp: int, count: int) -> list[MapleNode]:
-        """See `NodeSource.alloc_bulk`."""
+        """Take `count`, or none of them (`kmem_cache_alloc_bulk`)."""
         return self.cache.alloc_bulk(gfp, count)
 
     def free(self, nodes: list[MapleNode]) -> None:
-        """See `NodeSource.free`."""
+        """Give them back one by one: who touches one of them from now on is reported."""
         for node in nodes:
             self.cache.free(node)
 
     def free_rcu(self, nodes: list[MapleNode]) -> None:
-        """See `NodeSource.free_rcu`."""
+        """Give them back when all readers of now have ended; one callback, as the kernel's for a whole sub-tree."""
         call_rcu(self.free, nodes)
 
 
+# Two objects for the whole process. The tree asks `source is PLAIN` to know that nobody counts its nodes; and the cache
+# keeps what it holds in the execution under way, not in itself, so that executions do not see each other's nodes.
 PLAIN = PlainNodes()
 _slab = SlabNodes()
 

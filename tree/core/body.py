@@ -12,7 +12,7 @@ from sugarbush.tree.core.lock_kind import LockKind, TreeLock
 
 
 class TreeBody:
-    """What walks and writes look at and change. They take this, so that they know nothing of the calls made of them."""
+    """What walks and writes look at and change: they take this class, and need not know the calls of `MapleTree`."""
 
     def __init__(
         self,
@@ -30,8 +30,11 @@ class TreeBody:
         self.lock: TreeLock = lock if lock is not None else self._own_lock
         self.source = default_source() if source is None else source
         self.plain = self.source is PLAIN
+        """Nodes never run out and nobody counts them, so none is taken ahead, and needless copies are left out."""
         self.root: Any = None
+        """None, a `MapleNode`, or an entry, which is then at key 0 and at no other."""
         self.height = 0
+        """How many levels of nodes: 0 if and only if `root` is no node."""
         self.mending = False
         """A writer has published a sub-tree and is telling its children where they hang now."""
         self.changes = 0
@@ -54,7 +57,11 @@ class TreeBody:
         )
 
     def drop_lock(self) -> None:
-        """Let go of the tree's own lock for an allocation that may sleep."""
+        """Let go of the tree's own lock for an allocation that may sleep.
+
+        An external lock stays taken (`mas_nomem`): the tree cannot know what else it protects, nor whether its holder
+        may sleep. Whoever comes back from here begins at the root again.
+        """
         if active.runtime is not None and not self.external:
             self.lock_kind.give_back(self._own_lock)
 

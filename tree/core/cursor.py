@@ -9,10 +9,14 @@ from sugarbush.tree.core.body import TreeBody
 from sugarbush.tree.core.entries import check_range
 from sugarbush.tree.core.layout import MAX
 from sugarbush.tree.core.node import MapleNode
+from sugarbush.tree.core.store_type import StoreType
 
 
-class State(Enum):
-    """The state of a cursor. In v6.6 these are special values of its node word, in v6.12 an enumeration."""
+class MapleStatus(Enum):
+    """Where a cursor stands, or why it stands nowhere: `enum maple_status` of v6.12, in the words of `ma_*`.
+
+    In v6.6 these are special values of the cursor's node word (MAS_START, MAS_ROOT, ...), with the same meaning.
+    """
 
     START = "START"
     """Not walked yet."""
@@ -30,10 +34,16 @@ class State(Enum):
     """Searched past the lower limit."""
 
 
-class Cursor:
-    """The fields of a cursor (kernel: `struct ma_state`): its range `index`..`last`, its `state`, and where it stands.
+Plan = tuple[StoreType, int, int, bool, bool, int]
+"""The kind of a store for which nodes were taken, and all that it depends on: first and last key, whether it unsets,
+the mode of the tree, and how often that was changed."""
 
-    Walks and writes take this, so that they know nothing of the calls that are made of them.
+
+class Cursor:
+    """The fields of a cursor (kernel: `struct ma_state`): its range `index`..`last`, its `state`, and where it
+    stands.
+
+    Walks and writes take this class, and need not know the calls of `MaState`, which are made of them.
     """
 
     __slots__ = (
@@ -45,6 +55,7 @@ class Cursor:
         "low",
         "node",
         "offset",
+        "planned",
         "requested",
         "seen",
         "stash",
@@ -55,6 +66,8 @@ class Cursor:
 
     node: Any
     """The node that it is in, while `state` is ACTIVE."""
+    planned: Plan | None
+    """What kind the next store was found to be when nodes were taken for it (`mas->store_type`, v6.12)."""
     in_work: list[MapleNode]
     """In a bulk load, what the store under way has taken out of the stash."""
     uneven: bool
@@ -67,12 +80,13 @@ class Cursor:
         self.tree = tree
         self.index = first
         self.last = last
-        self.state = State.START
+        self.state = MapleStatus.START
         self.node = None
         self.low = 0
         self.high = MAX
         self.offset = 0
         self.seen = 0
+        self.planned = None
         self.stash: list[MapleNode] = []
         self.requested = 0
         self.bulk = False

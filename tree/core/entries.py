@@ -33,6 +33,7 @@ class InternalEntry:
 ZERO_ENTRY: Final = InternalEntry(257)
 """Marks a range as reserved: None for `load` and `find`, itself for everything else (XA_ZERO_ENTRY)."""
 
+# Numbers of include/linux/xarray.h. Above 257 there are more (XA_ERROR and others); those are no business of the tree.
 RETRY_ENTRY: Final = InternalEntry(256)
 """Reserved by the kernel for trees under change (XA_RETRY_ENTRY); cannot be stored."""
 
@@ -54,7 +55,7 @@ def check_allocatable(entry: Any) -> None:
 def check_range(first: Any, last: Any) -> None:
     """Refuse keys that are not integers in 0..MAX, and a range that ends before it begins."""
     if type(first) is int and type(last) is int and 0 <= first <= last <= MAX:
-        return
+        return  # the common case in one line; what is wrong is found out below
     check_key(first)
     check_key(last)
     if first > last:

@@ -42,7 +42,7 @@ class NoGaps(TreeError, ValueError):
 
 
 class StaleState(TreeError, RuntimeError):
-    """A cursor was used after its tree had been changed by somebody else; reset or pause it first."""
+    """A cursor was used after its tree had been changed, but not through it; reset or pause it first."""
 
 
 class NotLocked(TreeError, RuntimeError):

@@ -25,6 +25,8 @@ class Guarded(Protocol):
     lock: TreeLock
 
 
+# The step comes after the lock check in all three. If the lock is missing, the report is of that, at the call; the race
+# detector, which would need a second task at the right moment, would come later or not at all.
 def writer(tree: Guarded) -> None:
     """The calling task is about to change the tree, which needs the lock in write mode."""
     rt = active.runtime
@@ -61,6 +63,7 @@ def reader(tree: Guarded) -> Runtime | None:
         return None
     if tree.rcu:
         if not rcu_read_lock_held():
+            # Failed even though this read might go well: that nobody freed a node meanwhile is luck.
             fail(
                 Failure(
                     Kind.RCU,

@@ -11,7 +11,7 @@ MAX: Final = 2**64 - 1
 """The largest key; ranges are inclusive at both ends."""
 
 ADDRESS: Final = 0xFFFF_8880_0000_0000
-"""What an address looks like where a key is expected."""
+"""What an address looks like where a key is expected: x86's direct map, so above all that a program maps."""
 
 LEAF_64: Final = 1
 RANGE_64: Final = 2
@@ -23,7 +23,10 @@ SLOTS: Final = (31, 16, 16, 10)
 """How many slots a node has, by kind (kind 0, dense, is defined by the kernel but never built)."""
 
 MIN_SLOTS: Final = (15, 6, 6, 4)
-"""A node that is not the right-most of its level holds more slots than this, by kind."""
+"""A node that is not the right-most of its level holds more slots than this, by kind (`mt_min_slots`).
+
+Less than half of `SLOTS`, so that a node that was split, or joined and divided, is not at once too small again.
+"""
 
 NODE_SIZE: Final = 256
 """Bytes of one node in the kernel; its slab puts 16 in a page."""

@@ -35,7 +35,11 @@ class RangeMapping(ABC, Generic[E]):
 
     @abstractmethod
     def shown(self) -> Iterator[tuple[int, int, E]]:
-        """As `ranges`, for a person who looks from outside: no lock, no steps."""
+        """As `ranges`, for a person who looks from outside: no lock, no steps.
+
+        For `repr` and reports: these are called by debuggers and in the middle of a failure, where an operation would
+        change the schedule that is being shown.
+        """
 
     def __iter__(self) -> Iterator[tuple[int, int, E]]:
         """All entries in order, each as (first, last, entry)."""
@@ -70,7 +74,7 @@ class RangeMapping(ABC, Generic[E]):
         return type(key) is int and 0 <= key <= MAX and self.load(key) is not None
 
     def __len__(self) -> int:
-        """How many ranges hold an entry."""
+        """How many ranges hold an entry; counted each time, since no store keeps a count (nor does the kernel)."""
         return sum(1 for _ in self)
 
     def __bool__(self) -> bool:

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from sugarbush.tree.core.layout import KIND_NAMES, LEAF_64
 
+# One object, compared by identity: a dead node must be told from one that was never linked, and the test is made
+# after each read of a lock-free reader.
 DEAD: Final[tuple[Any, int]] = (None, -1)
 """The parent word of a node that left its tree (the kernel makes such a node its own parent)."""
 
@@ -27,14 +29,21 @@ class MapleNode:
     __slots__ = ("gap_offset", "gaps", "kind", "pivots", "slots", "up")
 
     kind: int
+    # No `__init__`: a node is a fresh one, or one that a cursor has kept in its stash since it left the tree, and
+    # both get their contents by `fill`. Who reads a node that nobody has filled fails, instead of finding an empty
+    # one.
     up: tuple[Any, int]
     slots: list[Any]
     pivots: list[int]
+    """As many as `slots`, ascending; the last is the last key of the node, which its parent has as a pivot, too."""
     gaps: list[int] | None
+    """The largest run of unset keys below each slot; None in a leaf, which `max_gap` searches, and in a plain tree."""
     gap_offset: int
+    """Where the largest gap is. Of equals the kernel remembers the one that it came to, and dumps it: so do we."""
 
     def fill(self, kind: int, slots: list[Any], pivots: list[int], gaps: list[int] | None = None) -> None:
-        """Give a fresh node its contents; the parent word is set apart, before the node is published."""
+        """Give a node its contents; the caller sets the parent word before the node is published."""
+        assert len(slots) == len(pivots), f"{len(slots)} slots and {len(pivots)} pivots"
         self.kind = kind
         self.slots = slots
         self.pivots = pivots

@@ -17,10 +17,14 @@ from sugarbush.concurrency.core import Access, Fence, Operation, Runtime, active
 if TYPE_CHECKING:
     from sugarbush.tree.core.body import TreeBody
 
+# One field for the whole tree: which words a store without RCU touches depends on how full nodes are, and a race that
+# is found only where two keys share a node would be found by luck.
 READ_TREE: Final = Operation("maple_tree read", Access.READ, field="entries", local=True)
 WRITE_TREE: Final = Operation("maple_tree write", Access.WRITE, field="entries", local=True)
 
 LOAD_ROOT: Final = Operation("rcu_dereference ma_root", Access.ACQUIRE, field="root", local=True)
+# A release store: the new nodes are filled by plain writes before it, which a reader must see once it has the
+# address.
 STORE_ROOT: Final = Operation("rcu_assign_pointer ma_root", Access.RELEASE, field="root", local=True)
 LOAD_SLOT: Final = Operation("rcu_dereference slot", Access.ACQUIRE, field="slots", local=True, whole=True)
 STORE_SLOT: Final = Operation(
@@ -51,6 +55,8 @@ MARK_DEAD: Final = Operation(
     whole=True,
 )
 """The mark reaches every reader before what the writer does to the node, and to its children, after it."""
+# The callback head of a dead node lies over its first two pivots (`rcu` in struct maple_node); its slots stay
+# readable for whoever is still in it.
 LINK_DEAD: Final = Operation("ma_free_rcu", Access.WRITE_ONCE, field="pivots", local=True, whole=True)
 
 
@@ -64,9 +70,9 @@ def _mended(tree: TreeBody, _task: object, _arg: object) -> None:
 
 MENDED: Final = Operation("mas_adopt_children done", field="mending", effect=_mended, wakes=True, local=True)
 RESTART: Final = Operation("mas_rewalk", field="mending", ready=_is_mended)
-"""Between the dead mark on a node and the new parent words of its children, a reader that climbs from one of them ends
-in the dead node again and again. The kernel's reader spins until the writer goes on; this one waits for it. The mark
-that it waits for is set after `STORE_SLOT` or `STORE_ROOT`, so the wait is not local."""
+"""Between the dead mark on a node and the new parent words of its children, a reader that climbs from one of them
+ends in the dead node again and again. The kernel's reader spins until the writer goes on; this one waits for it. The
+mark that it waits for is set after `STORE_SLOT` or `STORE_ROOT`, so the wait is not local."""
 
 
 def stepping(tree: TreeBody) -> Runtime | None:

@@ -29,6 +29,7 @@ def check_alive(node: MapleNode, rt: Runtime | None) -> None:
 def _parent(node: MapleNode, rt: Runtime | None) -> tuple[MapleNode, int]:
     """The node above and the slot there; there is one unless the node is dead."""
     parent, slot = node.up if rt is None else rt.load(LOAD_PARENT, node)
+    # Also when it is the tree: the caller knows of a leaf further on, so this node was no root when it looked.
     if not isinstance(parent, MapleNode):
         raise DeadNode
     return parent, slot
@@ -36,6 +37,7 @@ def _parent(node: MapleNode, rt: Runtime | None) -> tuple[MapleNode, int]:
 
 def next_leaf(mas: Cursor, node: MapleNode, rt: Runtime | None) -> None:
     """Move from `node` to the first slot of the next leaf. There is one, or `DeadNode` is raised."""
+    # Told by the cursor and not by the nodes: it is what the reader has seen, whatever became of the nodes since.
     low = mas.high + 1
     levels = 0
     slot = last_slot = 0
@@ -45,6 +47,7 @@ def next_leaf(mas: Cursor, node: MapleNode, rt: Runtime | None) -> None:
         if rt is not None:
             rt.step(LOAD_PIVOTS, node)
         last_slot = len(node.pivots) - 1
+        # After the words are read, never before: a node that was alive then could die before they are.
         check_alive(node, rt)
     slot += 1
     high = 0
@@ -72,6 +75,8 @@ def previous_leaf(mas: Cursor, node: MapleNode, rt: Runtime | None) -> None:
         levels += 1
         check_alive(node, rt)
     slot -= 1
+    # The last slot of a node begins where the one before it ends. On a way down through slots 0 only no pivot tells
+    # where the leaf begins; then the nodes above `top` are asked.
     low = None
     top = node
     while levels:

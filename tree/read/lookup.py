@@ -22,21 +22,25 @@ from sugarbush.tree.core import (
     MAX,
     RESTART,
     MapleNode,
-    State,
+    MapleStatus,
 )
 from sugarbush.tree.read.climb import DeadNode, check_alive, next_leaf, previous_leaf
 
 if TYPE_CHECKING:
     from sugarbush.tree.core import Cursor
 
-START = State.START
-ACTIVE = State.ACTIVE
-ROOT = State.ROOT
-NONE = State.NONE
+START = MapleStatus.START
+ACTIVE = MapleStatus.ACTIVE
+ROOT = MapleStatus.ROOT
+NONE = MapleStatus.NONE
 
 RESTARTS: Final = 50
-"""How often a walk may start again. Each time a writer must have changed the tree since, so it is few times."""
+"""How often a walk may start again. Each time a writer must have changed the tree since, so it is few times.
 
+The kernel has no such limit: its reader spins. Here an endless walk would end by the step limit of the execution, as
+a stall that says nothing of the cause; so this must be less than the steps of an execution, and more than the stores
+of any program that is explored.
+"""
 LIMIT: Final = object()
 """The search has come to its limit."""
 
@@ -96,6 +100,7 @@ def _livelock(mas: Cursor) -> NoReturn:
 
 def _restart(mas: Cursor, key: int, rt: Runtime | None) -> None:
     """After meeting a dead node: go back to the root, to look for `key` (`mas_rewalk`)."""
+    # Both: a cursor whose `last` stayed where it was would go on behind a range that it has not seen yet.
     mas.index = mas.last = key
     reset(mas)
     if rt is not None:
@@ -119,6 +124,8 @@ def range_walk(mas: Cursor, rt: Runtime | None) -> Any:
             rt.step(LOAD_SLOT, node)
         entry = node.slots[offset]
         leaf = node.kind == LEAF_64
+        # One test for pivots and slot: both were read before it. The kernel tests once more between the two, which
+        # spares it a needless read and changes no result.
         check_alive(node, rt)
         if leaf:
             break
@@ -163,6 +170,8 @@ def next_slot(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool, overf
 
     With `empty`, unset ranges count; with `overflow`, reaching the limit is remembered in the state.
     """
+    # A reader that is sent back finds its old place by the last key that it has given out, not by its slot: the new
+    # leaf may hold that key elsewhere. From there `_forward` goes on, so nothing comes twice and nothing is left out.
     saved = mas.last
     entry = LIMIT
     while mas.node is not None:
@@ -175,7 +184,7 @@ def next_slot(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool, overf
     if entry is not LIMIT:
         return entry
     if overflow:
-        mas.state = State.OVERFLOW
+        mas.state = MapleStatus.OVERFLOW
         mas.node = None
     return None
 
@@ -191,6 +200,7 @@ def prev_slot(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool, under
         except DeadNode:
             _restart(mas, saved, rt)
             state_walk(mas, rt)
+    # By then the walk may have ended without a node, in a tree that has become empty or small.
     if mas.state is ROOT and mas.index:
         # The tree has shrunk to its root word meanwhile: what is left of it is key 0.
         mas.index = mas.last = 0
@@ -198,7 +208,7 @@ def prev_slot(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool, under
     if entry is not LIMIT:
         return entry
     if underflow:
-        mas.state = State.UNDERFLOW
+        mas.state = MapleStatus.UNDERFLOW
         mas.node = None
     return None
 

@@ -2,6 +2,11 @@
 
 Models mas_find_setup(), mas_find_rev_setup(), mas_next_setup() and mas_prev_setup(), v6.6. Each gives (True,
 entry) if the search ends at once, or (False, None) if it goes on from the cursor's slot.
+
+The four are not mirror images, and cannot be made so: what each state means to each call was measured
+(tests/data/maple, files 33 and 34), and programs rely on it. `find` goes on behind `last` after a pause and at `last`
+at the end of a search; next and prev first give the entry under the cursor when they come from beyond the other
+limit.
 """
 
 from __future__ import annotations
@@ -9,19 +14,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sugarbush.concurrency.core import Runtime
-from sugarbush.tree.core import MAX, State
+from sugarbush.tree.core import MAX, MapleStatus
 from sugarbush.tree.read.lookup import next_slot, prev_slot, reset, walk
 
 if TYPE_CHECKING:
     from sugarbush.tree.core import Cursor
 
-START = State.START
-ACTIVE = State.ACTIVE
-ROOT = State.ROOT
-NONE = State.NONE
-PAUSE = State.PAUSE
-OVERFLOW = State.OVERFLOW
-UNDERFLOW = State.UNDERFLOW
+START = MapleStatus.START
+ACTIVE = MapleStatus.ACTIVE
+ROOT = MapleStatus.ROOT
+NONE = MapleStatus.NONE
+PAUSE = MapleStatus.PAUSE
+OVERFLOW = MapleStatus.OVERFLOW
+UNDERFLOW = MapleStatus.UNDERFLOW
 
 
 def find(mas: Cursor, limit: int, rt: Runtime | None, *, empty: bool) -> Any:
@@ -55,6 +60,8 @@ def _find_setup(mas: Cursor, limit: int, rt: Runtime | None) -> tuple[bool, Any]
     if state is PAUSE:
         if mas.last >= limit:
             return True, None
+        # Behind the range that was given out last: it may have been cut or replaced while the lock was dropped, and a
+        # loop that looked at its first key again would give out the same keys twice.
         mas.last += 1
         mas.index = mas.last
         reset(mas)
@@ -161,8 +168,8 @@ def _prev_setup(mas: Cursor, limit: int, rt: Runtime | None) -> tuple[bool, Any]
         if entry is not None:
             return True, entry
     elif state is not START:
-        # A ROOT from before is not believed, either: in RCU mode the root word may hold a node by now, which the kernel
-        # would give as an entry.
+        # A ROOT from before is not believed, either: in RCU mode the root word may hold a node by now, which the
+        # kernel would give as an entry.
         reset(mas)
     if mas.state is START:
         walk(mas, rt)

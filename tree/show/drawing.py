@@ -11,6 +11,7 @@ from sugarbush.tree.core import KIND_NAMES, LEAF_64, MAX, MapleNode
 if TYPE_CHECKING:
     from sugarbush.tree.core import TreeBody
 
+# Pixels. A cell is as wide as eleven characters of the font below; longer texts are cut, and whole in the title.
 CELL = 74
 ROW = 46
 SPACE = 14
@@ -59,6 +60,7 @@ class _Drawing:
             for child, last in zip(node.slots, node.pivots, strict=True):
                 middles.append(self._node(child, below, depth + 1))
                 below = last + 1
+            # Above the middle of its children: leaves take their place from left to right, all else stands above them.
             left = max((middles[0] + middles[-1] - width) / 2, 0)
             self.right = max(self.right, int(left + width) + SPACE)
         top = depth * LEVEL

@@ -14,6 +14,8 @@ from sugarbush.tree.core import ARANGE_64, LEAF_64, MAX, NODE_SIZE, SLOTS, Inter
 if TYPE_CHECKING:
     from sugarbush.tree.core import TreeBody
 
+# Round numbers far from each other, so that a reader of a dump sees at once which is what. Nodes
+# lie 256 bytes apart since the kernel has type and slot in the low eight bits of their addresses.
 TREE_ADDRESS = 0x100000000000
 FIRST_NODE = 0x100000001000
 FIRST_OBJECT = 0x200000000000
@@ -29,6 +31,7 @@ def dump(tree: TreeBody, *, hexadecimal: bool = False) -> str:
 class _Dump:
     def __init__(self, hexadecimal: bool) -> None:
         self.hexadecimal = hexadecimal
+        # By id(), which is asked for and never shown or ordered: the numbers are given out in order of appearance.
         self.nodes: dict[int, int] = {}
         self.objects: dict[int, int] = {}
 
@@ -60,6 +63,8 @@ class _Dump:
             low = last + 1
 
     def _contents(self, node: MapleNode) -> str:
+        # What lies beyond the end of a node is printed, too, as zeroes: the format has one column for each slot. In a
+        # leaf or a range node that is not full the end itself stands in the last column (the metadata, over slot 15).
         limit = SLOTS[node.kind]
         end = len(node.slots) - 1
         inner = node.kind != LEAF_64

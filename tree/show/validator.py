@@ -46,6 +46,7 @@ class _Check:
     def __init__(self, tree: TreeBody) -> None:
         self.tree = tree
         self.inner_kind = ARANGE_64 if tree.track_gaps else RANGE_64
+        # By id(): a node that is reached twice would otherwise be checked twice, or, in a circle, without end.
         self.seen: set[int] = set()
         self.ended_unset = False
 
@@ -73,6 +74,8 @@ class _Check:
         begin = low
         for slot, pivot in enumerate(node.pivots):
             _require(low <= pivot <= high, f"{where}: pivot {slot} is {pivot}, after {low - 1}")
+            # From left to right through all leaves, so that `_entry` sees two unset ranges side by side where they
+            # lie in two leaves, as well.
             if leaf:
                 self._entry(node.slots[slot], low, pivot)
             else:

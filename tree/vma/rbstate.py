@@ -31,7 +31,7 @@ class Ranges(guard.Guarded, Protocol):
 
 
 class RbState(Generic[E]):
-    """A cursor: its range is `index`..`last`; see `VmaCursor`."""
+    """A cursor: its range is `index`..`last`, and it stands on a range of the list, or nowhere yet."""
 
     __slots__ = ("_at", "_seen", "index", "last", "store")
 
@@ -48,6 +48,7 @@ class RbState(Generic[E]):
         self._seen = 0
 
     def _reading(self) -> None:
+        # A node of the list that was taken out is still a node with links; only the count tells that they lead nowhere.
         if self._at is not None and self._seen != self.store.changes:
             raise StaleState("the store was changed since this state walked it; set its range first")
         guard.reader(self.store)
@@ -95,6 +96,7 @@ class RbState(Generic[E]):
 
     def preallocate(self, entry: E | None, gfp: int = GFP_KERNEL) -> int:
         """Nothing to take: the links lie in the VMA."""
+        # The call is here so that code above runs on either store.
         del entry, gfp
         return 0
 

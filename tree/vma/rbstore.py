@@ -52,6 +52,8 @@ class RbStore(RangeMapping[E]):
 
     def find_node(self, index: int) -> RbNode | None:
         """The first range that ends at or after a key (`find_vma`): out of the task's cache, or down the tree."""
+        # One cache for each task, thrown away when anything has changed (vmacache_valid()): a count is compared,
+        # since nobody could empty the caches of tasks that are asleep.
         task = current_task()
         seen, cache = self._cache.get(task, (-1, []))
         if seen != self.changes:
@@ -211,6 +213,8 @@ class RbStore(RangeMapping[E]):
             self.final = node
         else:
             after.prev = node
+        # The range behind has a smaller gap now; it is told before the new node hangs in the tree, so that no
+        # sub-tree is balanced by a record that is out of date (`vma_gap_update` in __vma_link_rb()).
         self.tree.gap_changed(after)
         self.tree.insert(node, parent, left=left)
 
@@ -242,6 +246,7 @@ class RbStore(RangeMapping[E]):
 
     def _lowest(self, node: RbNode | None, low: int, high: int, size: int) -> int | None:
         while node is not None and node.subtree_gap >= size:
+            # Left of a range that begins at or below the window every gap ends before it.
             if node.first > low:
                 found = self._lowest(node.left, low, high, size)
                 if found is not None:

@@ -44,7 +44,7 @@ class RbNode:
 
     @property
     def gap(self) -> int:
-        """The free keys between the range before and this one."""
+        """The free keys between the range before and this one (`vma_compute_gap`)."""
         return self.first if self.prev is None else self.first - self.prev.last - 1
 
     def __repr__(self) -> str:
@@ -52,7 +52,7 @@ class RbNode:
 
 
 class RbTree:
-    """The tree proper: links, colours and gaps. Who calls keeps the list, and says when a gap has changed."""
+    """The tree proper: links, colours and gaps. The caller keeps the list, and says when a gap has changed."""
 
     __slots__ = ("root",)
 
@@ -83,6 +83,9 @@ class RbTree:
             node.subtree_gap = gap
             node = node.parent
 
+    # The textbook rules, with left and right folded into one by `on_left`; mm/ uses lib/rbtree.c, which writes them
+    # out twice. Only a rotation moves gaps, so only `_rotate` keeps them: recolouring leaves every sub-tree what it
+    # was.
     def _balance_after_insert(self, node: RbNode) -> None:
         while (parent := node.parent) is not None and parent.red:
             above = parent.parent
@@ -119,6 +122,8 @@ class RbTree:
             moved.parent = node
         self._replace(node, child)
         node.parent = child
+        # The pair has the same nodes below it as before, so the upper one's record moves and only the lower one is
+        # counted.
         child.subtree_gap = node.subtree_gap
         node.subtree_gap = largest_gap(node)
 
@@ -158,6 +163,8 @@ class RbTree:
             child = node.left if node.left is not None else node.right
             parent, was_red = node.parent, node.red
             self._replace(node, child)
+        # From below upwards, and before balancing: rotations take the records of their children for right. The heir
+        # is told by itself, since it has other children now even where nothing changed below it.
         self.gap_changed(parent)
         self.gap_changed(heir)
         if not was_red:

@@ -16,7 +16,7 @@ E = TypeVar("E")
 
 
 class VmaCursor(Protocol[E]):
-    """A place in the store; see `MaState`."""
+    """A place in the store, and what an address space does from there; what the calls mean stands at `MaState`."""
 
     index: int
     last: int
@@ -56,7 +56,7 @@ class VmaCursor(Protocol[E]):
 
 
 class VmaStore(Protocol[E]):
-    """The structure as a whole; see `MapleTree`."""
+    """The structure as a whole, of which an address space uses this much; what the calls mean stands at `MapleTree`."""
 
     def shown(self) -> Iterator[tuple[int, int, E]]:
         """All entries, for a person who looks from outside: no lock, no steps."""

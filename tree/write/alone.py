@@ -1,7 +1,8 @@
-"""The common store, when nobody else is there: an entry that changes one leaf.
+"""The common store of a program without tasks: an entry that changes one leaf.
 
-Makes the decisions of `tree.write.write` without a cursor, for speed. It is taken outside executions only, where no
-task can fall between two steps, and where nodes are plain objects that never run out.
+Does what `tree.write.write` does without a cursor: making one, sending it down and setting it afterwards takes as
+long as the store itself. What kind of store it is says `tree.write.decide`, here as there. It is taken outside
+executions only, where no task can fall between two steps, and where nodes are plain objects that never run out.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
-from sugarbush.tree.core import DEAD, LEAF_64, MIN_SLOTS, SLOTS, MapleNode
+from sugarbush.tree.core import DEAD, LEAF_64, MapleNode, StoreType, first_key
+from sugarbush.tree.write.decide import leaf_store_type
 from sugarbush.tree.write.publish import update_gap
-from sugarbush.tree.write.write import in_leaf, may_be_small, takes_largest_gap
+from sugarbush.tree.write.write import in_leaf, takes_largest_gap
 
 if TYPE_CHECKING:
     from sugarbush.tree.core import TreeBody
 
-LEAF_SLOTS = SLOTS[LEAF_64]
-LEAF_MIN = MIN_SLOTS[LEAF_64]
+NODE_STORE = StoreType.NODE_STORE
+SPLIT_STORE = StoreType.SPLIT_STORE
+REBALANCE = StoreType.REBALANCE
 
 
 def store_alone(tree: TreeBody, first: int, last: int, entry: Any) -> bool:
@@ -27,7 +30,6 @@ def store_alone(tree: TreeBody, first: int, last: int, entry: Any) -> bool:
     """
     node: MapleNode = tree.root
     height = tree.height
-    low = 0
     while True:
         pivots = node.pivots
         offset = bisect_left(pivots, first)
@@ -36,34 +38,25 @@ def store_alone(tree: TreeBody, first: int, last: int, entry: Any) -> bool:
             break
         if last > pivots[offset]:
             return False
-        if offset:
-            low = pivots[offset - 1] + 1
         node = node.slots[offset]
-    # The store ends in this leaf: the slot above it, or the root, which has all keys, was asked.
-    slots = node.slots
+    # The store ends in this leaf: the slot above it, or the root, which has all keys, was asked. For an entry that is
+    # all; None may not end a leaf, so it would have to end before the leaf does.
     offset_end = bisect_left(pivots, last, offset)
-    begin = pivots[offset - 1] + 1 if offset else low
+    # The leaf's first key is asked of the nodes above it, and only where it matters: to keep it on the way down would
+    # cost as much on each level.
+    begin = pivots[offset - 1] + 1 if offset else first_key(node)
+    kind = leaf_store_type(tree, node, begin, offset, offset_end, first, last)
+    if kind is SPLIT_STORE or kind is REBALANCE:
+        return False
     new_slots, new_pivots = in_leaf(node, begin, offset, offset_end, first, last, entry)
     beyond = offset_end + 1
-    before = len(slots)
-    count = before + len(new_slots) - beyond + offset
-    if count > LEAF_SLOTS:
-        return False
-    in_place = not tree.rcu or (count == before and beyond - offset <= 2)
-    if count <= LEAF_MIN and not (
-        may_be_small(tree, node, offset, count) if in_place else node.up[0] is tree
-    ):
-        return False
-    gap = tree.track_gaps and takes_largest_gap(node, low, offset, beyond)
-    if in_place:
-        slots[offset:beyond] = new_slots
-        pivots[offset:beyond] = new_pivots
-    else:
+    gap = tree.track_gaps and takes_largest_gap(node, begin, offset, beyond)
+    if kind is NODE_STORE and tree.rcu:
         node = _exchange(tree, node)
-        node.slots[offset:beyond] = new_slots
-        node.pivots[offset:beyond] = new_pivots
+    node.slots[offset:beyond] = new_slots
+    node.pivots[offset:beyond] = new_pivots
     if gap:
-        update_gap(tree, node, low)
+        update_gap(tree, node, first_key(node))
     return True
 
 

@@ -1,7 +1,7 @@
 """The scratch node in which a store gathers what it is about to divide among new nodes, and how it divides it.
 
-Models struct maple_big_node, mab_calc_split() and mab_no_null_split(), v6.6: 34 slots there, three lists
-here.
+Models struct maple_big_node, mab_calc_split() and mab_no_null_split(), v6.6. There it has 34 slots, on the stack: two
+full leaves and what a store adds. Here it has three lists, of the length in use.
 """
 
 from __future__ import annotations
@@ -17,7 +17,28 @@ if TYPE_CHECKING:
 class BigNode:
     """Slots, pivots, and for inner nodes of a gap tree gaps, of more than one node.
 
-    The new nodes of the level below stand side by side in it, `new_count` of them from slot `new_at` on.
+    The new nodes of the level below stand side by side in it, `new_count` of them from slot `new_at` on; at the level
+    of the leaves there are none.
+
+    A leaf that should hold 17 entries is split after the ninth, since both parts should be as large as possible:
+
+    >>> from types import SimpleNamespace
+    >>> mas = SimpleNamespace(bulk=False)
+    >>> entries, ends = [f"e{n}" for n in range(17)], list(range(9, 179, 10))
+    >>> BigNode(LEAF_64, entries, ends, None).split_offset(mas)
+    (8, 0)
+
+    If the ninth slot is unset, one slot more goes to the left: only the last leaf of a tree ends unset.
+
+    >>> entries[8] = None
+    >>> BigNode(LEAF_64, entries, ends, None).split_offset(mas)
+    (9, 0)
+
+    What two full leaves and one entry more hold, 33 slots, does not fit in two leaves: three of 11, 10 and 12.
+
+    >>> entries, ends = [f"e{n}" for n in range(33)], list(range(9, 339, 10))
+    >>> BigNode(LEAF_64, entries, ends, None).split_offset(mas)
+    (10, 20)
     """
 
     __slots__ = ("gaps", "kind", "new_at", "new_count", "pivots", "slots")
@@ -27,6 +48,9 @@ class BigNode:
         self.slots = slots
         self.pivots = pivots
         self.gaps = gaps
+        # Set now, while only what stands before the new nodes is here; `prepend` moves it on. New nodes learn their
+        # parent in `fill`, where nobody can reach them yet. The others hang in the tree, and are told after it is
+        # published.
         self.new_at = len(slots)
         self.new_count = 0
 
@@ -77,6 +101,8 @@ class BigNode:
         limit = SLOTS[self.kind]
         split = end // 2
         middle = 0
+        # Three, if two cannot hold it; or if they just could, but the split falls on an unset slot, since to move it
+        # makes one of the two parts too large (mab_calc_split()).
         if end >= 2 * limit or (self.slots[split] is None and end >= 2 * limit - 1):
             split = end // 3
             middle = self.not_at_null(2 * split, end)
@@ -86,6 +112,8 @@ class BigNode:
         """Move a split so that the left part does not end unset; `end` is how far the scratch node counts."""
         if self.slots[split] is not None:
             return split
+        # To the right while the left part has room and the right one keeps enough; else to the left. Never further
+        # than one slot, since no two unset slots stand side by side.
         if split < SLOTS[self.kind] - 1 and end - split > MIN_SLOTS[self.kind]:
             return split + 1
         return split - 1

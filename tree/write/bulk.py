@@ -1,4 +1,5 @@
-"""Loading many entries in ascending order, as fork did: nodes taken ahead, and splits that leave the left side fuller.
+"""Loading many entries in ascending order, as fork did: nodes taken ahead, and splits that leave the left side
+fuller.
 
 Models mas_expected_entries() and mas_destroy_rebalance(), v6.6.
 """
@@ -14,8 +15,8 @@ from sugarbush.tree.core import (
     RANGE_64,
     SLOTS,
     MapleNode,
+    NodeRange,
     NoMemory,
-    Place,
     first_key,
 )
 from sugarbush.tree.read import range_walk, reset, start
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
 
 
 def nodes_for(count: int, *, gaps: bool) -> int:
-    """How many nodes `count` ascending entries need, with a gap between any two and some room to split."""
+    """How many nodes `count` ascending entries need, with a gap between any two and some room to split.
+
+    >>> nodes_for(30, gaps=True)  # 61 slots in leaves of 14: five leaves; one node above them, and three
+    9
+    """
+    # As mas_expected_entries(): two slots of each node are reckoned as empty, and a split under way needs three nodes
+    # more, two and a new parent.
     leaves = -(-(2 * count + 1) // (SLOTS[LEAF_64] - 2))
     inner = -(-leaves // (SLOTS[ARANGE_64 if gaps else RANGE_64] - 2))
     return leaves + inner + 3
@@ -46,11 +53,11 @@ def finish(mas: Cursor) -> None:
     node = mas.node
     parent, slot = node.up
     if len(node.slots) < MIN_SLOTS[LEAF_64] - 1 and isinstance(parent, MapleNode) and slot:
-        _even_out(mas, Place(parent, first_key(parent), parent.pivots[-1], slot))
+        _even_out(mas, NodeRange(parent, first_key(parent), parent.pivots[-1], slot))
     reset(mas)
 
 
-def _even_out(mas: Cursor, at: Place) -> None:
+def _even_out(mas: Cursor, at: NodeRange) -> None:
     """Divide what the leaf in a slot and the one before it hold evenly between the two."""
     parent = at.node
     left, right = parent.slots[at.offset - 1 : at.offset + 1]
@@ -61,7 +68,7 @@ def _even_out(mas: Cursor, at: Place) -> None:
         try:
             need(mas, 3)
         except NoMemory:
-            return  # the right-most leaf may be small
+            return  # nothing is wrong with the tree as it is: the right-most leaf may be small
         left, right = _exchange(mas, at, left, right, split)
     else:
         right.slots[:0] = left.slots[split + 1 :]
@@ -74,7 +81,7 @@ def _even_out(mas: Cursor, at: Place) -> None:
 
 
 def _exchange(
-    mas: Cursor, at: Place, before: MapleNode, last: MapleNode, split: int
+    mas: Cursor, at: NodeRange, before: MapleNode, last: MapleNode, split: int
 ) -> tuple[MapleNode, MapleNode]:
     """In RCU mode: two new leaves, below a new parent, since a reader may be in the old ones."""
     parent = at.node

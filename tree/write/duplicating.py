@@ -36,12 +36,14 @@ def _copy_nodes(root: MapleNode, new: TreeBody, gfp: int) -> MapleNode:
     if top is None:
         raise NoMemory("no memory for a copy of the root")
     top.up = (new, 0)
+    # Both lists grow while the loop goes over them, in the same order: a level's children follow the level. So the
+    # place of a node among the originals is that of its copy, and no table of the two is needed.
     copies = [top]
     for node, copy in zip(_top_down(root), copies, strict=False):
         copy.fill(
             node.kind, node.slots.copy(), node.pivots.copy(), None if node.gaps is None else node.gaps.copy()
         )
-        copy.gap_offset = node.gap_offset
+        copy.gap_offset = node.gap_offset  # as it is: of equal gaps `fill` would choose the right-most
         if node.kind == LEAF_64:
             continue
         children = new.source.alloc_bulk(gfp, len(node.slots))

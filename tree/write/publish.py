@@ -44,6 +44,8 @@ def put_in_tree(mas: Cursor, new: MapleNode, old: MapleNode, height: int) -> Non
     tree = mas.tree
     parent, slot = new.up
     rt = stepping(tree)
+    # Reachable first, dead afterwards (72bcf4aa86ec). The other way round a reader that starts again at the root
+    # comes to the same dead node, for as long as the writer does not run: catalogue, tree-livelock.
     if parent is tree:
         set_root(tree, new, height)
     else:
@@ -82,6 +84,9 @@ def replace_subtree(
     was stored over go as one sub-tree each, the others one by one.
     """
     rt = stepping(mas.tree)
+    # The children that live on learn their parent only now. Before, a reader that climbs from one of them would come
+    # into nodes that are not in the tree, and might not be yet complete; now it comes into the dead node, and
+    # notices.
     put_in_tree(mas, new, old, height)
     _adopt(new, rt)
     if rt is not None and mas.tree.mending:
@@ -106,6 +111,8 @@ def _adopt(top: MapleNode, rt: Runtime | None) -> None:
         if node.kind == LEAF_64:
             return
         for slot, child in enumerate(node.slots):
+            # A new node was told its parent when that was filled, so who names it is new, and its children come next.
+            # All others were in the tree before; theirs have not moved.
             if child.up[0] is node:
                 new.append(child)
             elif rt is None:
@@ -115,7 +122,11 @@ def _adopt(top: MapleNode, rt: Runtime | None) -> None:
 
 
 def _find_replaced(mas: Cursor, old: MapleNode, low: int) -> tuple[list[MapleNode], list[MapleNode]]:
-    """What hung below `old` and was not adopted: single nodes, and tops of sub-trees that were stored over."""
+    """What hung below `old` and was not adopted: single nodes, and tops of sub-trees that were stored over.
+
+    Told by the parent word: a child that still names its old parent was not taken over by a new node. The kernel
+    makes the difference between the two for the sake of callbacks: a sub-tree goes by one (`mas_topiary_replace`).
+    """
     first, last = mas.index, mas.last
     whole: list[MapleNode] = []
     replaced = [old]
@@ -161,6 +172,7 @@ def update_gap(tree: TreeBody, node: MapleNode, low: int) -> None:
     gap = max_gap(node, low)
     while parent is not tree:
         gaps = parent.gaps
+        # The way up ends where the node's largest gap does not change: what is above knows only that one.
         if gaps[slot] == gap:
             return
         top = parent.gap_offset

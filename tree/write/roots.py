@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sugarbush.tree.core import LEAF_64, MAX, InternalEntry, MapleNode, State
+from sugarbush.tree.core import LEAF_64, MAX, InternalEntry, MapleNode, MapleStatus, StoreType
 from sugarbush.tree.read import reset
 from sugarbush.tree.write.publish import destroy_subtree, set_root
 from sugarbush.tree.write.stash import need, take
@@ -23,11 +23,13 @@ def store_root(mas: Cursor, entry: Any) -> None:
         if not mas.index:
             set_root(tree, None, 0)
         return
+    # An entry in the root word must not look like a node. The kernel tells the two by the low bits, so an entry that
+    # ends in binary 10, which its own marks do, gets a leaf; here only the height would tell.
     if mas.last == 0 and not isinstance(entry, InternalEntry):
         set_root(tree, entry, 0)
         reset(mas)
         return
-    need(mas, 1)
+    need(mas, StoreType.STORE_ROOT.nodes(0))
     index = mas.index
     last = mas.last
     slots: list[Any] = []
@@ -56,10 +58,11 @@ def new_root(mas: Cursor, entry: Any) -> None:
         set_root(tree, None, 0)
         reset(mas)
     else:
-        need(mas, 1)
+        need(mas, StoreType.NEW_ROOT.nodes(tree.height))
         mas.offset = 0
         _plant(mas, [entry], [MAX])
-    assert isinstance(old, MapleNode)  # a tree without nodes takes every store in `store_root`
+    assert isinstance(old, MapleNode), "a tree without nodes takes every store in `store_root`"
+    # After the new root is published: a reader that meets a dead node starts again, and must find another one.
     destroy_subtree(tree, old)
 
 
@@ -69,6 +72,6 @@ def _plant(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
     node.up = (mas.tree, 0)
     set_root(mas.tree, node, 1)
     mas.node = node
-    mas.state = State.ACTIVE
+    mas.state = MapleStatus.ACTIVE
     mas.low = 0
     mas.high = MAX

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sugarbush.tree.core import ARANGE_64, LEAF_64, MAX, RANGE_64, SLOTS, MapleNode, Place
+from sugarbush.tree.core import ARANGE_64, LEAF_64, MAX, RANGE_64, SLOTS, MapleNode, NodeRange, StoreType
 from sugarbush.tree.read import range_walk
 from sugarbush.tree.write.big import BigNode, before
 from sugarbush.tree.write.publish import replace_subtree
@@ -18,16 +18,20 @@ if TYPE_CHECKING:
 
 
 def split(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
-    """Divide the slots that the cursor's leaf should have had, more than fit, over new nodes."""
-    need(mas, 2 * mas.tree.height + 1)
-    here = Place(mas.node, mas.low, mas.high)
+    """Divide the slots that the store would leave to the cursor's leaf, more than fit, over new nodes."""
+    assert len(slots) > SLOTS[LEAF_64], f"{len(slots)} slots fit in a leaf, and are to be split"
+    need(mas, StoreType.SPLIT_STORE.nodes(mas.tree.height))
+    here = NodeRange(mas.node, mas.low, mas.high)
     big = BigNode(LEAF_64, slots, pivots, None)
     replaced: list[MapleNode] = []
     levels = 1
     sibling: MapleNode | None = None
+    # Once a sibling has taken in what was too much, the level above has as many children as before, and the way up
+    # ends.
     while sibling is None and len(big.slots) > SLOTS[big.kind]:
         levels += 1
         replaced.append(here.node)
+        # The left sibling first, then the right one, then none, as in mas_split().
         sibling, middle = _push(here, big, to_left=True) or _push(here, big, to_left=False) or (None, 0)
         if sibling is None:
             middle, _ = big.split_offset(mas)
@@ -50,7 +54,7 @@ def split(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
     range_walk(mas, None)
 
 
-def _push(here: Place, big: BigNode, *, to_left: bool) -> tuple[MapleNode, int] | None:
+def _push(here: NodeRange, big: BigNode, *, to_left: bool) -> tuple[MapleNode, int] | None:
     """Take in the sibling on one side, if both together fit in two nodes with a slot to spare.
 
     Gives the sibling, and the last slot of the left one of the two; `here` is then the left one of the two old nodes.
@@ -61,6 +65,8 @@ def _push(here: Place, big: BigNode, *, to_left: bool) -> tuple[MapleNode, int] 
         return None
     node = parent.slots[slot]
     total = len(big.slots) + len(node.slots)
+    # The margins of mas_push_data(): a slot to spare in leaves, where the split may have to move off an unset slot,
+    # and one more at the right end of the tree.
     room = 2 * SLOTS[big.kind] - (big.kind == LEAF_64) - (here.high == MAX)
     if total >= room:
         return None
@@ -73,7 +79,7 @@ def _push(here: Place, big: BigNode, *, to_left: bool) -> tuple[MapleNode, int] 
     return node, big.not_at_null(last, total - 1)
 
 
-def _level_above(here: Place, left: MapleNode, right: MapleNode, *, taken: int) -> BigNode:
+def _level_above(here: NodeRange, left: MapleNode, right: MapleNode, *, taken: int) -> BigNode:
     """Go up, to the node in which two new nodes take the place of `taken` old ones: what it should hold.
 
     Above the root that is these two alone.

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from sugarbush.tree.core import Cursor
 
 CHUNK = 30
-"""How many nodes one allocation node of the kernel holds; a bulk allocation asks for no more."""
+"""How many nodes one allocation node of the kernel holds (MAPLE_ALLOC_SLOTS); a bulk allocation asks for no more.
+
+Kept since programs can tell: each batch is one call of the allocator, which may fail by itself.
+"""
 
 
 def need(mas: Cursor, count: int, gfp: int = GFP_NOWAIT | GFP_NOWARN) -> None:
@@ -65,6 +68,7 @@ def _take_in_bulk(mas: Cursor) -> MapleNode:
 def _allocate(mas: Cursor, gfp: int) -> None:
     source = mas.tree.source
     stash = mas.stash
+    # The first one alone, as in mas_alloc_nodes(), where it is the head of the list that the others are kept in.
     if not stash:
         node = source.alloc(gfp)
         if node is None:
@@ -92,6 +96,7 @@ def retry(mas: Cursor, gfp: int) -> bool:
     try:
         _allocate(mas, gfp)
     except NoMemory:
+        # The kernel tries again for as long as it holds any node, though with no more than before it must fail again.
         return len(mas.stash) > had
     finally:
         if unlock:

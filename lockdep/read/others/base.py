@@ -29,7 +29,7 @@ class OtherReading(Protocol):
         ...
 
     def report(self, source: str, number: int) -> LogReport | None:
-        """What was read; None if it was only the words."""
+        """The report that was read; None if the words of its headline were all that was there."""
         ...
 
 
@@ -46,7 +46,7 @@ class OtherReader(Protocol):
 
 
 @dataclass(slots=True)
-class Edge:
+class Dependency:
     """A step: `wanted` was taken while `held` was held; `before` is where that had been taken."""
 
     held: str
@@ -56,13 +56,13 @@ class Edge:
     before: list[Frame] = field(default_factory=list)
 
 
-def circle(edges: Sequence[Edge], first: str | None = None) -> tuple[list[Edge], bool]:
+def circle(edges: Sequence[Dependency], first: str | None = None) -> tuple[list[Dependency], bool]:
     """The edges in the order of the circle that they make, from `first` on, and whether they close one."""
     if not edges:
         return [], False
     after = {edge.held: edge for edge in edges}
     start = first if first in after else edges[0].held
-    ordered: list[Edge] = []
+    ordered: list[Dependency] = []
     at = start
     while at in after and len(ordered) < len(edges):
         edge = after[at]
@@ -77,7 +77,7 @@ def circle(edges: Sequence[Edge], first: str | None = None) -> tuple[list[Edge],
 def circular(
     reporter: str,
     headline: str,
-    edges: Sequence[Edge],
+    edges: Sequence[Dependency],
     source: str,
     number: int,
     *,

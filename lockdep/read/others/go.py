@@ -19,18 +19,18 @@ _PLACE: Final = re.compile(r"\s+(?P<file>\S+):(?P<line>\d+)(?: \+0x[0-9a-f]+)?$"
 
 
 class Go:
-    """Reads them."""
+    """Finds a Go program that ended since nobody could go on, and reads its dump."""
 
     name: ClassVar[str] = "go"
     parts: ClassVar[tuple[str, ...]] = ("all goroutines are asleep",)
 
     @staticmethod
     def opened(text: str) -> OtherReading | None:
-        """See `OtherReader.opened`."""
-        return _Reading() if text.strip() == _OPENS else None
+        """Give a reading if the line is the fatal error itself, which stands above the dump of all goroutines."""
+        return _GoReading() if text.strip() == _OPENS else None
 
 
-class _Reading:
+class _GoReading:
     def __init__(self) -> None:
         self.done = False
         self._routines: list[tuple[str, str, list[Frame]]] = []
@@ -38,7 +38,7 @@ class _Reading:
         self._lines = 0
 
     def feed(self, text: str) -> None:
-        """See `OtherReading.feed`."""
+        """Take a line: a goroutine's head, or one of its frames, whose function and place stand on two lines."""
         self._lines += 1
         routine = _ROUTINE.match(text.strip())
         place = _PLACE.match(text)
@@ -57,7 +57,7 @@ class _Reading:
         self.done = self.done or self._lines > MOST
 
     def report(self, source: str, number: int) -> LogReport | None:
-        """See `OtherReading.report`."""
+        """Give the goroutines that wait, each with its stack; None if the dump names none."""
         if not self._routines:
             return None
         stacks = [tuple(stack) for _, _, stack in self._routines]

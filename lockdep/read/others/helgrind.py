@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from sugarbush.lockdep.model import Frame
 from sugarbush.lockdep.read.model import LogReport
-from sugarbush.lockdep.read.others.base import MOST, Edge, OtherReading, circular
+from sugarbush.lockdep.read.others.base import MOST, Dependency, OtherReading, circular
 
 _PREFIX: Final = re.compile(r"^==\d+== ?")
 _OPENS: Final = re.compile(
@@ -23,26 +23,26 @@ _FRAME: Final = re.compile(
 
 
 class Helgrind:
-    """Reads them."""
+    """Finds an order that was violated, and reads the stacks of both."""
 
     name: ClassVar[str] = "helgrind"
     parts: ClassVar[tuple[str, ...]] = ('" violated',)
 
     @staticmethod
     def opened(text: str) -> OtherReading | None:
-        """See `OtherReader.opened`."""
+        """Give a reading if the line, without its prefix, names the two locks of a violated order."""
         found = _OPENS.match(_PREFIX.sub("", text.strip()))
-        return _Reading(found) if found else None
+        return _HelgrindReading(found) if found else None
 
 
-class _Reading:
+class _HelgrindReading:
     def __init__(self, found: re.Match[str]) -> None:
         self.done = False
         self._headline = found[0]
         first, second = found["first"].lower(), found["second"].lower()
         # Required: first, then second. Observed now: second, then first.
-        self._new = Edge(second, first, found["by"])
-        self._old = Edge(first, second)
+        self._new = Dependency(second, first, found["by"])
+        self._old = Dependency(first, second)
         self._names: dict[str, str] = {}
         self._stack: list[Frame] | None = None
         self._is_old = False
@@ -50,7 +50,7 @@ class _Reading:
         self._lines = 0
 
     def feed(self, text: str) -> None:
-        """See `OtherReading.feed`."""
+        """Take a line: an acquisition, of the order observed or of the one required, or a frame of its stack."""
         self._lines += 1
         line = _PREFIX.sub("", text)
         acquired = _ACQUIRED.match(line)
@@ -74,7 +74,7 @@ class _Reading:
         self.done = self.done or self._lines > MOST
 
     def report(self, source: str, number: int) -> LogReport | None:
-        """See `OtherReading.report`."""
+        """Give the two orders, or the observed one alone where no stack was printed."""
         # A lock without a symbol is told by who takes it: without the stacks of both orders there is nothing
         # to compare.
         edges = [edge for edge in (self._old, self._new) if edge.stack] or [self._new]

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from sugarbush.lockdep.model import Frame
 from sugarbush.lockdep.read.model import LogReport
-from sugarbush.lockdep.read.others.base import MOST, Edge, OtherReading, circular
+from sugarbush.lockdep.read.others.base import MOST, Dependency, OtherReading, circular
 
 _OPENS: Final = re.compile(r"Found (?:one|a|\d+) Java-level deadlock:?$")
 _THREAD: Final = re.compile(r"\"(?P<name>.*)\":$")
@@ -21,18 +21,18 @@ _FRAME: Final = re.compile(r"\s+at (?P<function>[\w.$<>/]+)\((?P<place>[^)]*)\)$
 
 
 class Java:
-    """Reads them."""
+    """Finds what the JVM says of deadlocks in a thread dump, and reads who waits for whom."""
 
     name: ClassVar[str] = "java"
     parts: ClassVar[tuple[str, ...]] = ("Java-level deadlock",)
 
     @staticmethod
     def opened(text: str) -> OtherReading | None:
-        """See `OtherReader.opened`."""
-        return _Reading(text.strip()) if _OPENS.match(text.strip()) else None
+        """Give a reading if the line says that a deadlock was found."""
+        return _JavaReading(text.strip()) if _OPENS.match(text.strip()) else None
 
 
-class _Reading:
+class _JavaReading:
     def __init__(self, headline: str) -> None:
         self.done = False
         self._headline = headline
@@ -44,7 +44,7 @@ class _Reading:
         self._lines = 0
 
     def feed(self, text: str) -> None:
-        """See `OtherReading.feed`."""
+        """Take a line: first what each thread waits for and who holds that, then the stacks of the same threads."""
         self._lines += 1
         thread = _THREAD.match(text.strip())
         if text.startswith("Java stack information"):
@@ -71,7 +71,7 @@ class _Reading:
         self.done = self.done or self._lines > MOST
 
     def report(self, source: str, number: int) -> LogReport | None:
-        """See `OtherReading.report`."""
+        """Give the circle of threads; None if no thread was named."""
         edges = []
         names: dict[str, str] = {}
         for thread, (wanted, kind) in self._waits.items():
@@ -82,7 +82,7 @@ class _Reading:
                 (lock for other, (lock, _) in self._waits.items() if self._held_by.get(other) == thread), ""
             )
             if holder and held:
-                edges.append(Edge(held, wanted, thread, self._stacks.get(thread, [])))
+                edges.append(Dependency(held, wanted, thread, self._stacks.get(thread, [])))
         if not self._waits:
             return None
         return circular("java", self._headline, edges, source, number, names=names, hung=True)

@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 
 from sugarbush.lockdep.model import Frame
 from sugarbush.lockdep.read.model import LogReport
-from sugarbush.lockdep.read.others.base import MOST, Edge, OtherReading, circular
+from sugarbush.lockdep.read.others.base import MOST, Dependency, OtherReading, circular
 
 _PREFIX: Final = re.compile(r"^[EIDFM]/T[CA]:\S*(?: \d+)*\s+")
 _CYCLE: Final = re.compile(r"\s*-> Shortest cycle:\s*(?P<first>.*)$")
@@ -23,30 +23,30 @@ _FRAME: Final = re.compile(
 
 
 class OpTee:
-    """Reads them."""
+    """Finds what OP-TEE's mutex debugging says, and reads the cycle."""
 
     name: ClassVar[str] = "op-tee"
     parts: ClassVar[tuple[str, ...]] = ("Potential deadlock detected!",)
 
     @staticmethod
     def opened(text: str) -> OtherReading | None:
-        """See `OtherReader.opened`."""
+        """Give a reading if the line, without its prefix, is the headline."""
         line = _PREFIX.sub("", text.strip())
-        return _Reading(line) if line == "Potential deadlock detected!" else None
+        return _OpTeeReading(line) if line == "Potential deadlock detected!" else None
 
 
-class _Reading:
+class _OpTeeReading:
     def __init__(self, headline: str) -> None:
         self.done = False
         self._headline = headline
         self._cycle: list[str] = []
         self._in_cycle = False
-        self._edges: list[Edge] = []
+        self._edges: list[Dependency] = []
         self._stack: list[Frame] | None = None
         self._foreign = self._lines = 0
 
     def feed(self, text: str) -> None:
-        """See `OtherReading.feed`."""
+        """Take a line: the locks of the cycle, or a step of it with the stacks of both locks."""
         self._lines += 1
         line = _PREFIX.sub("", text)
         found = _CYCLE.match(line)
@@ -57,7 +57,7 @@ class _Reading:
         acquired, after = _ACQUIRED.match(line), _AFTER.match(line)
         if acquired is not None:
             self._in_cycle = False
-            self._edges.append(Edge("", acquired["lock"], acquired["by"]))
+            self._edges.append(Dependency("", acquired["lock"], acquired["by"]))
             self._stack = self._edges[-1].stack
         elif after is not None and self._edges:
             self._edges[-1].held = after["lock"]
@@ -73,12 +73,12 @@ class _Reading:
         self.done = self._foreign > 8 or self._lines > MOST
 
     def report(self, source: str, number: int) -> LogReport | None:
-        """See `OtherReading.report`."""
+        """Give the cycle, also for steps whose stacks were not printed; None if there is neither."""
         edges = [edge for edge in self._edges if edge.held]
         if not self._cycle and not edges:
             return None
         ring = self._cycle
         if len(ring) > 2 and ring[0] == ring[-1]:
             known = {(edge.held, edge.wanted): edge for edge in edges}
-            edges = [known.get(step) or Edge(*step) for step in itertools.pairwise(ring)]
+            edges = [known.get(step) or Dependency(*step) for step in itertools.pairwise(ring)]
         return circular("op-tee", self._headline, edges, source, number)

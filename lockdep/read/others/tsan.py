@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from sugarbush.lockdep.model import Frame
 from sugarbush.lockdep.read.model import LogReport
-from sugarbush.lockdep.read.others.base import MOST, Edge, OtherReading, circular
+from sugarbush.lockdep.read.others.base import MOST, Dependency, OtherReading, circular
 
 _CYCLE: Final = re.compile(r"\s*Cycle in lock order graph: (?P<cycle>(?:Mutex )?M\d+.*)$")
 _ACQUIRED: Final = re.compile(
@@ -31,7 +31,7 @@ _LIBRARY: Final = re.compile(
 
 
 class Tsan:
-    """Reads them."""
+    """Finds both reports, and reads the cycle with the stacks of each step."""
 
     name: ClassVar[str] = "tsan"
     parts: ClassVar[tuple[str, ...]] = (
@@ -42,34 +42,34 @@ class Tsan:
 
     @staticmethod
     def opened(text: str) -> OtherReading | None:
-        """See `OtherReader.opened`."""
+        """Give a reading if the line is the headline of one of the two."""
         line = text.strip()
         if line.startswith("WARNING: ThreadSanitizer: lock-order-inversion"):
-            return _Reading("tsan", line)
+            return _TsanReading("tsan", line)
         if line == "Potential Deadlock Detected!":
-            return _Reading("bcc-deadlock", line)
+            return _TsanReading("bcc-deadlock", line)
         return None
 
 
-class _Reading:
+class _TsanReading:
     def __init__(self, reporter: str, headline: str) -> None:
         self.done = False
         self._reporter, self._headline = reporter, headline
         self._cycle: list[str] = []
-        self._edges: list[Edge] = []
+        self._edges: list[Dependency] = []
         self._names: dict[str, str] = {}
         self._stack: list[Frame] | None = None
         self._lines = 0
 
     def feed(self, text: str) -> None:
-        """See `OtherReading.feed`."""
+        """Take a line: the cycle, or the stacks of a step; what was made where is passed over."""
         self._lines += 1
         if self._lines > MOST or text.startswith(("SUMMARY: ThreadSanitizer", "=" * 18)):
             self.done = True
             return
         found = _ACQUIRED.match(text)
         if found is not None:
-            self._edges.append(Edge(found["held"], found["wanted"], found["by"] or ""))
+            self._edges.append(Dependency(found["held"], found["wanted"], found["by"] or ""))
             self._stack = self._edges[-1].stack
             self._name(found["held"], found["hname"])
             self._name(found["wanted"], found["wname"])
@@ -101,7 +101,7 @@ class _Reading:
             self._names[lock] = symbol
 
     def report(self, source: str, number: int) -> LogReport | None:
-        """See `OtherReading.report`."""
+        """Give the cycle if the steps that were read are the printed ones, else what there is of it as incomplete."""
         if not self._cycle and not self._edges:
             return None
         edges = self._edges

@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from sugarbush.lockdep.model import Frame
 from sugarbush.lockdep.read.model import LogReport
-from sugarbush.lockdep.read.others.base import MOST, Edge, OtherReading, circular
+from sugarbush.lockdep.read.others.base import MOST, Dependency, OtherReading, circular
 
 _OPENS: Final = re.compile(
     r"(?:witness: )?lock order reversal:(?: \([^)]*\))?$|acquiring duplicate lock of same type: .*$"
@@ -27,18 +27,18 @@ _OLD: Final = re.compile(r"\s*(?P<function>[\w.]+)\(.*\) at (?P=function)\+0x[0-
 
 
 class Witness:
-    """Reads them."""
+    """Finds a reversal, and reads the two locks and the orders that were seen."""
 
     name: ClassVar[str] = "witness"
     parts: ClassVar[tuple[str, ...]] = ("lock order reversal:",)
 
     @staticmethod
     def opened(text: str) -> OtherReading | None:
-        """See `OtherReader.opened`."""
-        return _Reading(text.strip()) if _OPENS.match(text.strip()) else None
+        """Give a reading if the line is one of the two headlines."""
+        return _WitnessReading(text.strip()) if _OPENS.match(text.strip()) else None
 
 
-class _Reading:
+class _WitnessReading:
     def __init__(self, headline: str) -> None:
         self.done = False
         self._headline = headline
@@ -50,7 +50,7 @@ class _Reading:
         self._lines = 0
 
     def feed(self, text: str) -> None:
-        """See `OtherReading.feed`."""
+        """Take a line: one of the two locks, an order with its stack, or the stack at the end."""
         self._lines += 1
         numbered = _NUMBERED.match(text)
         if numbered is not None:
@@ -80,12 +80,12 @@ class _Reading:
         self.done = self.done or self._lines > MOST
 
     def report(self, source: str, number: int) -> LogReport | None:
-        """See `OtherReading.report`."""
+        """Give the two orders; None if not both locks were named."""
         if "1st" not in self._locks or "2nd" not in self._locks:
             return None
         held, wanted = self._locks["1st"][0], self._locks["2nd"][0]
-        new = Edge(held, wanted, "", list(self._closing))
-        old = Edge(wanted, held)
+        new = Dependency(held, wanted, "", list(self._closing))
+        old = Dependency(wanted, held)
         for before, after, stack in self._orders:
             if (before, after) == (held, wanted):
                 new.stack = new.stack or stack

@@ -16,13 +16,13 @@ from sugarbush.tree import (
     Busy,
     Exists,
     InternalEntry,
+    MapleStatus,
     MapleTree,
     MaState,
     NoGaps,
     NoMemory,
     ReservedEntry,
     StaleState,
-    State,
     TreeError,
 )
 from sugarbush.tree.core.layout import LEAF_64
@@ -261,7 +261,7 @@ def test_a_cursor_at_its_limit_looks_at_nothing(call: Any) -> None:
         assert mas.node.is_dead
         back = call in (MaState.find_rev, MaState.find_range_rev)
         assert call(mas, limit if back else 55) is None
-        assert (mas.index, mas.last, mas.state) == (50, 55, State.ACTIVE)
+        assert (mas.index, mas.last, mas.state) == (50, 55, MapleStatus.ACTIVE)
 
 
 @pytest.mark.parametrize("left", [None, "x"])
@@ -318,7 +318,7 @@ def test_a_cursor_at_the_root_entry_does_not_outlive_a_change() -> None:
         tree.store(0, "x")
         mas: MaState[Any] = MaState(tree, 0)
         assert mas.find() == "x"
-        assert mas.state is State.ROOT
+        assert mas.state is MapleStatus.ROOT
         tree.store_range(5, 9, "y")
         mas.index, mas.last = 5, 9
         with pytest.raises(StaleState):
@@ -466,6 +466,6 @@ def test_states_can_be_told() -> None:
     states = [mas.state]
     while mas.next() is not None:
         states.append(mas.state)
-    assert states == [State.START, State.ACTIVE, State.ACTIVE]
-    assert mas.state is State.OVERFLOW
+    assert states == [MapleStatus.START, MapleStatus.ACTIVE, MapleStatus.ACTIVE]
+    assert mas.state is MapleStatus.OVERFLOW
     assert repr(mas) == "<MaState 26..18446744073709551615 OVERFLOW>"

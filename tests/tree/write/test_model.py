@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from interval_model import IntervalModel
 from tree_replay import CountingNodes
 
-from sugarbush.tree import MAX, Busy, Exists, MapleTree, MaState, NoMemory, State
+from sugarbush.tree import MAX, Busy, Exists, MapleStatus, MapleTree, MaState, NoMemory
 
 near = st.integers(0, 400)
 keys = st.one_of(near, near.map(lambda k: MAX - k), near.map(lambda k: 2**40 + k))
@@ -142,7 +142,7 @@ class Comparison(RuleBasedStateMachine):
             entry = self.new_entry()
             self.model.store(mas.index, mas.last, entry)
             mas.store_gfp(entry)
-            if mas.state is not State.ACTIVE:
+            if mas.state is not MapleStatus.ACTIVE:
                 break
 
     @rule(index=keys, down=st.booleans(), count=st.integers(1, 12))
