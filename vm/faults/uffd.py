@@ -100,7 +100,10 @@ def userfaultfd_unregister(mm: MmStruct, address: int) -> int:
 
 
 def userfaultfd_clear(vma: VmArea) -> None:
-    """`vma`, which is locked for writing, is registered no more. Kernel: userfaultfd_set_vm_flags(), v6.2."""
+    """`vma`, which is locked for writing, is registered no more. Needs mmap_lock for writing.
+
+    Kernel: userfaultfd_set_vm_flags(), v6.2.
+    """
     vma.vm_flags &= ~VM_UFFD_WP
     vma_set_page_prot(vma)
 
@@ -124,6 +127,7 @@ def userfaultfd_writeprotect(mm: MmStruct, start: int, end: int, *, protect: boo
         return EFAULT
     uffd_wp_range(vma, start, end, protect=protect)
     mmap_read_unlock(mm)
+    # After mmap_lock has gone, so that who is woken need not wait for it at once.
     if not protect:
         perform(WAKE, mm, (start, end))
     trace("uffd_writeprotect", mm=mm.name, start=hex(start), end=hex(end), protect=protect)
@@ -137,6 +141,8 @@ def uffd_wp_range(vma: VmArea, start: int, end: int, *, protect: bool) -> None:
     there may be no entry yet, and the page must be protected once it is mapped: so there a page-table page is needed.
     """
     mm = vma.vm_mm
+    # Says that a flush is to come, before the first entry is protected: a write fault that meets one makes it
+    # itself (`do_wp_page`). mmap_lock is held for reading only, so such faults go on.
     tlb = tlb_gather_mmu(mm)
     mmu_notifier_invalidate_range_start(mm, start, end)
     for low, high in addresses(mm, start, end):
@@ -144,6 +150,7 @@ def uffd_wp_range(vma: VmArea, start: int, end: int, *, protect: bool) -> None:
         if isinstance(pmd, (Present, Migration)):
             if high - low != mm.pmd_size:
                 split_huge_pmd(vma, low)
+            # False if it was split meanwhile: then the small entries, below.
             elif change_huge(tlb, mm, low, protect=protect):
                 continue
             pmd = pmdp_get(mm, low)
@@ -167,9 +174,12 @@ def change_huge(tlb: MmuGather, mm: MmStruct, address: int, *, protect: bool) ->
         pmd = pmdp_get(mm, address)
         if isinstance(pmd, Present):
             if protect:
+                # Protected and read-only in one step: a store between the two would go unnoticed.
                 change_pmd_bits(mm, address, gained=PTE_UFFD_WP, lost=PTE_WRITE)
                 tlb_remove_tlb_entry(tlb, address, address + mm.pmd_size)
             else:
+                # Not writable again: it may be read-only for another reason, such as a fork. The next store
+                # faults, and finds out. So nothing need be flushed.
                 change_pmd_bits(mm, address, lost=PTE_UFFD_WP)
         elif isinstance(pmd, Migration):
             set_pmd(mm, address, Migration(pmd.pfn, pmd.generation, _bits(pmd.bits, protect=protect)))
@@ -190,6 +200,8 @@ def change_range(
     as up to v6.3: there is nothing yet that could be overwritten. Kernel: change_pte_range() in mm/mprotect.c.
     """
     with table.ptl:
+        # What reclaim has emptied may still be stored to by old translations, and its swap entry gets the bit
+        # below (Z33).
         flush_tlb_batched_pending(tlb.mm)
         for address in range(start, end, PAGE_SIZE):
             pte = ptep_get(table, address)
@@ -272,6 +284,8 @@ def handle_userfault(mm: MmStruct, address: int, release: Callable[[], None]) ->
 
 def userfaultfd_must_wait(mm: MmStruct, address: int) -> bool:
     """The page at `address` is still protected; read without the locks of the page tables. Needs mmap_lock."""
+    # Without the locks, since it is only a look whether to sleep: a wrong "yes" is made good by the wake-up,
+    # as the task is queued already; a wrong "no" by the fault that comes again.
     pmd = pmdp_get(mm, address)
     entry = ptep_get(pmd, address) if isinstance(pmd, PageTable) else pmd
     return entry is not None and bool(entry.bits & PTE_UFFD_WP)
@@ -280,8 +294,8 @@ def userfaultfd_must_wait(mm: MmStruct, address: int) -> bool:
 def pte_marker_handle(vma: VmArea, table: PageTable, address: int, pte: Marker) -> bool:
     """A fault met the marker `pte`; whether it is to map the page, which is protected then.
 
-    A marker that is left over where nothing is registered any more is taken away, and the fault comes again. Kernel:
-    pte_marker_handle_uffd_wp(), pte_marker_clear() in mm/memory.c.
+    A marker that is left over where nothing is registered any more is taken away, and the fault comes again. Needs
+    mmap_lock, or the VMA's lock. Kernel: pte_marker_handle_uffd_wp(), pte_marker_clear() in mm/memory.c.
     """
     if userfaultfd_wp(vma):
         return True

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def _start(folio: Folio, _task: Any, _arg: Any) -> None:
+    # The dirty bit goes before the content is taken: a store after this makes the page dirty again.
     poke(folio, "dirty", False)
     poke(folio, "writeback", True)
 
@@ -66,9 +67,12 @@ def write_cache_pages(memory: Memory, mapping: AddressSpace, folios: list[Folio]
     request = []
     for folio in filter(folio_try_get, folios):
         folio.lock.lock()
+        # It was found without its lock, and may have been truncated since.
         if READ_ONCE(folio, "mapping") is mapping:
             perform(START, folio)
             request.append(folio)
+        # Unlocked, but under writeback until all are in: whoever waits for the writeback of one of these with
+        # another one locked waits for himself (migrate-batch, Z40d).
         folio.lock.unlock()
         if folio not in request:
             folio_put(memory, folio)

@@ -53,10 +53,15 @@ def mmu_notifier_invalidate_range_start(mm: MmStruct, start: int, end: int) -> N
 
     Needs mmap_lock, a VMA's lock or an rmap lock, and no page-table lock.
     """
+    # Read without a lock of its own. It goes from None to its value once, by a task that holds every lock
+    # under which this may be called (mm_take_all_locks): so nobody sees None at the start of a change and not
+    # at the end.
     subs = subscriptions_of(mm)
     if subs is None or start >= end:
         return
     subs.lock.lock()
+    # Counted even if nobody mirrors the range: a device that comes while it goes on cannot know that it is
+    # none of its own.
     subs.active_invalidate_ranges += 1
     _step(ITREE_READ, subs)
     found = [sub for sub in subs.itree if sub.start < end and start < sub.end]
@@ -91,6 +96,9 @@ def mn_itree_inv_end(subs: NotifierSubscriptions) -> None:
     if subs.active_invalidate_ranges or not READ_ONCE(subs, "invalidate_seq") & 1:
         subs.lock.unlock()
         return
+    # The number goes on before the list is put in order, and both under the lock. Whoever waits for the
+    # number without the lock goes on in between, and frees what is still in the list
+    # (interval-notifier-remove, Z66).
     WRITE_ONCE(subs, "invalidate_seq", READ_ONCE(subs, "invalidate_seq") + 1)
     _step(ITREE_WRITE, subs)
     deferred = subs.deferred.copy()
@@ -98,6 +106,7 @@ def mn_itree_inv_end(subs: NotifierSubscriptions) -> None:
     for comes, sub in deferred:
         _file(subs, sub, comes=comes)
     subs.lock.unlock()
+    # After the lock is given back, for those who are woken take it at once.
     subs.wq.wake_up_all()
 
 
@@ -113,6 +122,9 @@ def _file(subs: NotifierSubscriptions, sub: MmuIntervalNotifier, *, comes: bool)
 def notified(rmap_one: RmapOne) -> RmapOne:
     """`rmap_one`, with an invalidation around it of what it may change: of the page, or of all pages of a huge one."""
 
+    # For each VMA by itself: which page tables a page is in is known only in the walk. And here, not in
+    # `rmap_one`: an invalidation may sleep, and `rmap_one` holds a page-table lock for most of its time. rmap
+    # locks stand outside of those of the devices (`vm.checks.lock_order`).
     def one(page: Folio, vma: VmArea, address: int) -> Any:
         mm = vma.vm_mm
         end = address + len(page.pages) * PAGE_SIZE
@@ -129,6 +141,8 @@ def mmu_notifier_release(mm: MmStruct) -> None:
 
     Nobody can fault any more, so nothing comes back. Whoever reclaims a page of it meanwhile still tells the mirrors.
     """
+    # Before anything is torn down. A mirror that is not told any more while its pages are still mapped there
+    # keeps pages that are freed (notifier-release, Z67).
     mmu_notifier_invalidate_range_start(mm, 0, TASK_SIZE)
     mmu_notifier_invalidate_range_end(mm, 0, TASK_SIZE)
 
@@ -157,6 +171,7 @@ def begin_to_mirror(subs: NotifierSubscriptions, sub: MmuIntervalNotifier) -> No
     """
     seq = READ_ONCE(subs, "invalidate_seq")
     if not subs.active_invalidate_ranges:
+        # An odd number that is over: `mmu_interval_read_begin` must not take it for one that goes on.
         WRITE_ONCE(sub, "invalidate_seq", seq - 1)
         _file(subs, sub, comes=True)
         return
@@ -183,6 +198,7 @@ def mmu_interval_notifier_remove(sub: MmuIntervalNotifier) -> None:
     seq = READ_ONCE(subs, "invalidate_seq")
     if seq & 1:
         _step(ITREE_WRITE, subs)
+        # It never was in the list, so nobody uses it; v6.1 does not wait then, as far as we know.
         if (True, sub) in subs.deferred:
             subs.deferred.remove((True, sub))
         else:
@@ -211,6 +227,8 @@ def mmu_interval_seq_released(subs: NotifierSubscriptions, seq: int) -> bool:
 def mmu_interval_read_begin(sub: MmuIntervalNotifier) -> int:
     """The number to look at the page tables under; sleeps while the range is being invalidated."""
     subs = sub.subscriptions
+    # If an invalidation has not come to this mirror yet, its own number is still the one of before: then
+    # nothing is waited for, and `mmu_interval_read_retry` sees the change.
     subs.lock.lock()
     seq: int = READ_ONCE(sub, "invalidate_seq")
     invalidating = seq == READ_ONCE(subs, "invalidate_seq")
@@ -228,5 +246,7 @@ def mmu_interval_read_retry(sub: MmuIntervalNotifier, seq: int) -> bool:
 def invalidate(sub: MmuIntervalNotifier, start: int, end: int, seq: int) -> None:
     """What a driver does when it is told: note the number, and drop what it mirrors of the range."""
     with sub.driver_lock:
+        # The number before the entries, in one section of the driver's lock: a fault of the device that takes
+        # the lock next must find that it is too late, or its entry would outlive the invalidation.
         WRITE_ONCE(sub, "invalidate_seq", seq)
         drop(sub, start, end)

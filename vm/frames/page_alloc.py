@@ -27,6 +27,8 @@ def _is_on(memory: Memory, folio: Folio, nid: int | None) -> bool:
 
 def _take_frame(memory: Memory, _task: Any, nid: int | None) -> Folio | None:
     free = memory.free_list
+    # From the end, where the last freed one is: so a frame is its next owner's as early as may be, which is
+    # what a stale entry needs to do harm (brk-false-vma-silent, Z01s).
     for place in range(len(free) - 1, -1, -1):
         if _is_on(memory, free[place], nid):
             folio = free.pop(place)
@@ -115,6 +117,7 @@ def _frees(memory: Memory, _task: Any, folio: Folio) -> list[Place] | None:
     return [(memory, "free_list", True), *fields(folio, *freed)]
 
 
+# What an owner did with a frame comes before all that the next one does: as by the lock of the zone.
 ALLOC_HUGE = Operation("alloc_pages", effect=_take_huge, acquires=("frames",))
 ISOLATE_FREE = Operation(
     "isolate_freepages", effect=_take_highest, acquires=("frames",), touches=_takes_highest
@@ -138,11 +141,14 @@ def _alloc(memory: Memory, gfp: int, op: Operation, nid: int | None) -> Folio | 
     rt = active.runtime
     if rt is not None:
         if gfpflags_allow_blocking(gfp):
+            # All of it whether or not a frame is free: that an allocation may sleep or reclaim is wrong under
+            # some locks even on the days on which it does neither.
             might_sleep()
         rt.might_alloc(gfp)
         if gfp & GFP_DIRECT_RECLAIM:
             may_reclaim(rt)
         if rt.faults and rt.choose(2, "allocation of a page fails"):
+            # A choice, so a schedule that replays makes the same allocation fail.
             rt.faults -= 1
             return None
     folio: Folio | None = perform(op, memory, nid)
@@ -176,6 +182,8 @@ def folio_put(memory: Memory, folio: Folio) -> None:
     left = atomic_add_return(folio, "refcount", -1)
     bug_on(left < 0, f"VM_BUG_ON_FOLIO(folio_ref_count({folio.name}) < 0)", "refcount")
     if left == 0:
+        # free_page_is_bad(): each of these is a bug of the one who dropped the last reference, not of this
+        # function.
         mapcount = total_mapcount(folio) if folio.order else folio.mapcount
         bug_on(
             mapcount != 0, f"BUG: Bad page state: {folio.name} is freed with mapcount {mapcount}", "mapcount"

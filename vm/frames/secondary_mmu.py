@@ -127,6 +127,7 @@ def _device_page(sub: MmuIntervalNotifier, address: int, *, write: bool) -> Foli
 
 
 def _device_load(sub: MmuIntervalNotifier, _task: Any, address: int) -> tuple[bool, object]:
+    # In one step with the look at the table: a device needs no lock of the kernel's to go by its own entries.
     folio = _device_page(sub, address, write=False)
     return (False, None) if folio is None else (True, peek(folio, "token"))
 
@@ -140,6 +141,7 @@ def _device_store(sub: MmuIntervalNotifier, _task: Any, arg: tuple[int, object])
     return True
 
 
+# All but one come to the page as well, and not only to the table of the device: so they are not local to it.
 SPTE_DROP = Operation("spte_drop", effect=_drop)
 SPTE_SET = Operation("spte_set", effect=_install)
 DEVICE_LOAD = Operation("device_load", effect=_device_load)

@@ -69,6 +69,7 @@ def _scan_ptes(vma: VmArea, table: PageTable, start: int, cc: CollapseControl) -
                 if userfaultfd_wp(vma) or not cc.permits_holes(holes, pages):
                     return Scan.EXCEED_NONE_PTE
                 continue
+            # Neither brought back nor waited for here; v6.1 brings back a few from swap.
             if not isinstance(pte, Present):
                 armed = isinstance(pte, Swap) and pte.bits & PTE_UFFD_WP
                 return Scan.PTE_UFFD_WP if armed else Scan.PTE_NON_PRESENT
@@ -85,8 +86,11 @@ def _scan_ptes(vma: VmArea, table: PageTable, start: int, cc: CollapseControl) -
                 return Scan.PAGE_LOCK
             if not folio_test_anon(page):
                 return Scan.PAGE_ANON
+            # One who has a reference may go on using the small page when it is a page of nobody. Looked at
+            # once more when the page is isolated: that look decides, this one saves the trouble.
             if READ_ONCE(page, "refcount") != 1:
                 return Scan.PAGE_COUNT
+    # All read-only: probably shared since a fork, so a huge copy would be one page more, not one less.
     return Scan.SUCCEED if writable else Scan.PAGE_RO
 
 
@@ -100,6 +104,7 @@ def madvise_collapse(vma: VmArea, _prev: VmArea | None, start: int, end: int) ->
     mm, size = vma.vm_mm, vma.vm_mm.pmd_size
     if not hugepage_vma_check(vma, MADVISE):
         return EINVAL
+    # Rounded inwards: what was not asked for is left as it is.
     first, last = -(-start // size) * size, end & -size
     made, failed, held, dropped = 0, Scan.FAIL, True, False
     address = first
@@ -132,6 +137,7 @@ def madvise_collapse(vma: VmArea, _prev: VmArea | None, start: int, end: int) ->
 
 def limit_of_collapse(vma: VmArea, last: int) -> int:
     """Up to where to go on in the VMA as it is now: not beyond its end, nor beyond what was asked for."""
+    # `last` only ever comes down: the VMA may have grown while mmap_lock was away (52dc031088f0).
     return min(last, vma.vm_end & -vma.vm_mm.pmd_size)
 
 
@@ -141,6 +147,8 @@ def khugepaged_scan_mm_slot(mm: MmStruct) -> int:
 
     mmap_lock is only tried, and given back as soon as something was made: then the VMAs may be others.
     """
+    # A daemon holds up nobody: whoever changes this address space goes first, and it comes back some other
+    # time.
     if not mm.mmap_lock.down_read_trylock():
         return 0
     size = mm.pmd_size

@@ -75,10 +75,12 @@ def hugetlb_write_fault(
             # Others who share the table have the same rights.
             ptep_change(table, address, gained=maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG)
             same = False
+        # Two folio locks, with no order between them: the second is only tried, and the fault comes again.
         elif same and page is not cached:
             same = page.lock.trylock()
             locked = page if same else None
         if same:
+            # Under the lock: the entry keeps the page only that long.
             folio_get(page)
     if same:
         result = hugetlb_wp(vma, table, address, pte, cached)
@@ -114,6 +116,7 @@ def hugetlb_wp(
     with table.ptl:
         if ptep_get(table, address) != pte:
             return 0
+        # By the mapcount, as v6.1: the callers have references of their own.
         if READ_ONCE(old, "mapcount") == 1 and folio_test_anon(old):
             if not old.anon_exclusive:
                 old.mapping = vma.anon_vma
@@ -121,6 +124,8 @@ def hugetlb_wp(
             ptep_change(table, address, gained=maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG)
             return 0
         folio_get(old)
+    # Where `old` is the page of the file, the promise for this place is still to be used. Else `old` has used
+    # it up, and what is promised now is for other places.
     outside = vma_resv_map(vma) is not None and old is not cached
     new = alloc_hugetlb_folio(vma, address, avoid_reserve=outside)
     if new is not None:
@@ -143,6 +148,8 @@ def _copy(vma: VmArea, table: PageTable, address: int, pte: Present, old: Folio,
     with table.ptl:
         copied = ptep_get(table, address) == pte
         if copied:
+            # Devices have dropped the old page before (the invalidation began), CPUs have after this; only
+            # then the new one is there for anybody (set-pte-notify, Z69).
             ptep_clear_flush(mm, table, address)
             folio_remove_rmap(old)
             folio_add_new_anon_rmap(new, vma, address)
@@ -167,6 +174,9 @@ def unmap_ref_private(vma: VmArea, page: Folio, address: int) -> None:
     """
     mapping = hstate_file(vma)
     index = linear_page_index(vma, address)
+    # This, and not their mmap_locks, keeps the other VMAs and their tables: munmap takes a VMA out of the
+    # file's tree under it before it frees tables. To wait for the mmap_lock of a child under one's own would
+    # be an order of nothing.
     i_mmap_lock_write(mapping)
     for other in vma_interval_tree_foreach(mapping, index, index):
         there = vma_address(other, index)
@@ -218,6 +228,7 @@ def copy_hugetlb_page_range(dst: VmArea, src: VmArea, table: PageTable, start: i
         pte = ptep_get(table, address)
         if isinstance(pte, Present):
             page = memory.mem_map[pte.pfn]
+            # As `vm.faults.cow._copy_present_pte`: asked after `write_protect_seq` became odd.
             if folio_test_anon(page) and page.anon_exclusive and folio_maybe_dma_pinned(page):
                 pinned = pte
             else:

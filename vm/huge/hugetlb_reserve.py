@@ -54,6 +54,7 @@ def region_count(resv: ResvMap, first: int, end: int) -> int:
 
 def hugetlb_acct_memory(file: HugetlbFile, delta: int) -> bool:
     """Promise so many pages more, or fewer; False if there are not so many that are free and not promised."""
+    # Look and change in one section: two promises of the last page cannot both be given.
     with file.hugetlb_lock:
         if delta > 0 and file.resv_huge_pages + delta > file.free_huge_pages:
             return False
@@ -85,12 +86,17 @@ def hugetlb_reserve_pages(file: HugetlbFile, first: int, end: int, vma: VmArea) 
     if vma.vm_flags & VM_NORESERVE:
         return True
     if not vma.vm_flags & VM_SHARED:
+        # Before the count. Without the map a close gives back nothing; with it, and without the count, too
+        # much: hence the line after the failure.
         vma.vm_private_data = ResvMap()
         if hugetlb_acct_memory(file, end - first):
             return True
         # What is closed later must not give back what it never had (92fe9dcbe4e1).
         vma.vm_private_data = None
         return False
+    # Look, count, enter: three sections, and whoever else promises one of these pages in between is seen by
+    # the last one, which enters fewer than were counted (hugetlb-reserve-race, Z76). One section is no way
+    # out: the counter is the pool's, the map the file's, and in the kernel entering needs memory.
     wanted = region_chg(file.resv_map, first, end)
     if not hugetlb_acct_memory(file, wanted):
         return False
@@ -165,6 +171,8 @@ def alloc_hugetlb_folio(vma: VmArea, address: int, *, avoid_reserve: bool = Fals
     if folio is None:
         return None
     still_missing = vma_commit_reservation(vma, index)
+    # Counted as a page that nobody was promised, and promised by now to the file, which has it: the promise
+    # is used up.
     if missing and not still_missing:
         adjust_for_reservation_race(file)
     trace("hugetlb_alloc", mm=vma.vm_mm.name, addr=hex(address), page=folio.name, promised=promised)
@@ -183,6 +191,7 @@ def dequeue_hugetlb_folio(mm: MmStruct, file: HugetlbFile, *, promised: bool) ->
     none.
     """
     with file.hugetlb_lock:
+        # One that nobody was promised: there must be more free than promised.
         if file.free_huge_pages - (0 if promised else file.resv_huge_pages) < 1:
             return None
         file.free_huge_pages -= 1
@@ -194,6 +203,7 @@ def dequeue_hugetlb_folio(mm: MmStruct, file: HugetlbFile, *, promised: bool) ->
             file.resv_huge_pages += promised
         return None
     folio.hugetlb = file
+    # Until somebody has mapped it: if it is dropped before, `free_huge_page` promises it again.
     folio.restore_reserve = promised
     folio.token = 0
     return folio

@@ -117,17 +117,25 @@ class MmStruct(Shared):
     map_count: Plain[int] = 0
     start_brk: Plain[int] = 0
     brk: Plain[int] = 0
+    # Written with mmap_lock held for writing, so who holds that may compare it as it likes. A reader of a VMA
+    # must acquire it: what was changed is seen by whoever sees it go on (mm-lock-seq-order, Z23).
     mm_lock_seq: Once[int] = 0
     mm_count: Atomic[int] = 1
     vma_writer_wait: Unshared[list[Task]]
     mmap_base: Unshared[int] = TASK_SIZE
     pmd_size: Unshared[int]
     ended: Unshared[bool] = False
+    # Set once the pages are gone and before the VMAs go, under no lock; the reaper asks under mmap_lock,
+    # which exit_mmap() takes for writing in between (mrelease-after-exit, Z41).
     oom_skip: Once[bool] = False
     unstable: Once[bool] = False
     huge_zero_page: Atomic[bool] = False
+    # Above 0 from before the first entry changes until after the flush. Above 1 for who has counted himself:
+    # an entry that looks empty to him may be one that another CPU still uses (zap-without-nested-flush, Z32).
     tlb_flush_pending: Atomic[int] = 0
     tlb_flush_batched: Atomic[int] = 0
+    # A pin without locks that has seen two values is given up: fork may have asked before whether the page is
+    # pinned (gup-fast-against-fork, Z36).
     write_protect_seq: Atomic[int] = 0
     mm_users: Atomic[int] = 1
     mmlist: Once[bool] = False
@@ -135,6 +143,7 @@ class MmStruct(Shared):
     userfaultfd_ctx: Unshared[UserfaultfdCtx | None] = None
     notifier_subscriptions: Unshared[Subscriptions | None] = None
     userfault_waiters: Unshared[dict[Task, int]]
+    # Under page_table_lock, and as many as there are huge entries: a split must never have to allocate.
     deposits: Unshared[dict[int, PageTable]]
     detached: Unshared[dict[int, PageTable]]
     tlb: Unshared[dict[Task, dict[int, Present]]]
@@ -195,9 +204,13 @@ class VmArea(Shared):
     vm_end: Plain[int]
     vm_pgoff: Plain[int]
     vm_flags: Once[int]
+    # Once, not Plain: the second walk of a migration reads it with nothing but an rmap lock. So it must be
+    # right for all that the VMA covers whenever that lock is free (merge-page-prot, Z08).
     vm_page_prot: Once[int]
     vm_file: Unshared[AddressSpace | None]
     vm_ops: Unshared[VmOperations | None] = None
+    # Whoever has it set and the VMA not yet in the trees of it makes pages that no walk finds
+    # (vma-inherits-unlocked, Z22): it is set under a lock that keeps faults out, or together with the link.
     anon_vma: Once[AnonVma | None] = None
     anon_vma_chain: Unshared[list[AnonVmaChain]]
     vm_private_data: Once[RwSemaphore | ResvMap | str | None]
@@ -244,11 +257,15 @@ class AnonVma(Mapping):
     parent: Unshared[AnonVma]
     rwsem: Unshared[RwSemaphore]
     refcount: Atomic[int] = 1
+    # Two numbers since v6.0, for with one of them it could not be told whether the last who uses it is a
+    # child or a VMA (anon-vma-degree, Z24).
     num_children: Once[int] = 0
     num_active_vmas: Once[int] = 0
     rb_root: Unshared[list[tuple[int, int, AnonVmaChain]]]
 
     def __init__(self) -> None:
+        # Where the memory was another anon_vma before, its lock stays as it is: a walk that came too late may
+        # wait for it, or hold it, at this moment (anon-vma-not-locked, Z38).
         rwsem = getattr(self, "rwsem", None) or RwSemaphore("anon_vma->rwsem")
         super().__init__(rwsem=rwsem, rb_root=[])
         self.root = self.parent = self
@@ -268,6 +285,8 @@ class AnonVmaChain:
     anon_vma: AnonVma
 
     def __init__(self) -> None:
+        # What it is filed under, be it that the fields of the VMA say something else by now; None while it is
+        # in no tree.
         self.key: tuple[int, int, AnonVmaChain] | None = None
 
 

@@ -23,6 +23,7 @@ class PercpuRef(Shared):
 
 
 def _tryget(ref: PercpuRef, _task: Any, _arg: Any) -> bool:
+    # In one step with the count: a user who has seen it alive is one whom `percpu_ref_wait` sees.
     if ref.dead:
         return False
     ref.count += 1

@@ -14,6 +14,8 @@ class ResvMap(Shared):
     """
 
     lock: Unshared[Spinlock]
+    # Only that of a private mapping: that of a file would be one lock for all who map it. Shared mappings
+    # have theirs in the VMA.
     rw_sema: Unshared[RwSemaphore]
     regions: Plain[frozenset[int]] = frozenset()
 

@@ -42,7 +42,7 @@ class VmRefcnt(SharedLock):
 
     @property
     def holders(self) -> tuple[Task, ...]:
-        """See `Lock.holders`."""
+        """Give the readers, and the writer while it waits for them or is about to leave."""
         return (*self._readers, *(() if self._writer is None else (self._writer,)))
 
 
@@ -53,6 +53,8 @@ def is_vma_writer_only(count: int) -> bool:
 
 def _inc_not_zero(refcnt: VmRefcnt, task: Task, _arg: object) -> bool | None:
     if refcnt._count == 0:
+        # Another answer than for "locked": the caller asks the tree again, since another VMA may be there by
+        # now. To take the one for the other is vma-end-read-error (Z86).
         return None
     if refcnt._count + 1 > VMA_REF_LIMIT:
         return False
@@ -62,6 +64,8 @@ def _inc_not_zero(refcnt: VmRefcnt, task: Task, _arg: object) -> bool | None:
 
 
 def _put(refcnt: VmRefcnt, task: Task, _arg: object) -> int:
+    # The validator's list and the count are two things: the count may be right, and the wrong task gives it
+    # back.
     if task not in refcnt._readers:
         refcnt._unheld_release("vma_refcount_put")
     else:
@@ -97,6 +101,7 @@ def _add_offset(refcnt: VmRefcnt, _task: Task, _arg: object) -> bool:
 
 
 def _write_lock(refcnt: VmRefcnt, task: Task, _arg: object) -> None:
+    # For the validator only: what keeps readers out is the offset, which the caller has added before.
     refcnt._writer = task
 
 

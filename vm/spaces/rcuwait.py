@@ -27,6 +27,7 @@ def _fall_asleep(mm: MmStruct, task: Task, _arg: object) -> None:
 
 def _be_awake(mm: MmStruct, _task: Task, _arg: object) -> bool:
     slept = bool(mm.vma_writer_wait)
+    # All there are, which is one at most: the list is only so that a task can be looked for in it.
     mm.vma_writer_wait.clear()
     return slept
 

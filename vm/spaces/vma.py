@@ -81,6 +81,7 @@ def vm_area_dup(vma: VmArea, mm: MmStruct | None = None) -> VmArea | None:
     )
     if new is not None:
         new.vm_page_prot = vma.vm_page_prot
+        # Named without a link to it, which is no harm as long as the VMA is in no tree.
         new.anon_vma = vma.anon_vma
         new.vm_ops = vma.vm_ops
         if mm is None and vma.vm_flags & (VM_HUGETLB | VM_SHARED) == VM_HUGETLB:
@@ -122,6 +123,8 @@ def vm_start_gap(vma: VmArea) -> int:
 
 def vma_is_temporary_stack(vma: VmArea) -> bool:
     """It is the stack of an exec that is being moved: its pages may be at other addresses than it says."""
+    # Both at once say so since 2.6.35 (exec-stack-migration, Z05): to read ahead and not to read ahead makes
+    # no sense together, so no flag had to be spent on it.
     incomplete = VM_STACK_INCOMPLETE_SETUP
     return bool(vma.vm_flags & VM_GROWSDOWN) and vma.vm_flags & incomplete == incomplete
 
@@ -133,6 +136,8 @@ def linear_page_index(vma: VmArea, address: int) -> int:
 
 def vma_address(vma: VmArea, pgoff: int) -> int | None:
     """Where `vma` maps page offset `pgoff`, or None if it does not; kernel: mm/internal.h."""
+    # Three reads, not one: whoever does this without the rmap lock, or changes the fields without it, can
+    # compute an address where the VMA never had that page (vma-adjust-no-lock, Z04).
     start = vma.vm_start
     address = start + ((pgoff - vma.vm_pgoff) << PAGE_SHIFT)
     return address if start <= address < vma.vm_end else None

@@ -59,6 +59,7 @@ def vma_open(vma: VmArea) -> None:
 def vma_close(vma: VmArea) -> None:
     """`vma` is in no tree any more: the last of what its driver does for it, so nothing is called for it twice."""
     if vma.vm_ops is not None and vma.vm_ops.close is not None:
+        # Taken away behind the call, so that no second end is told of, whatever the error path.
         close = vma.vm_ops.close
         close(vma)
         vma.vm_ops = vma_dummy_vm_ops
@@ -81,6 +82,7 @@ def vm_insert_page(vma: VmArea, address: int, page: Folio) -> int:
     if table is None:
         return ENOMEM
     with table.ptl:
+        # Looked at under the lock: another hook, or a fault, may have been here.
         if ptep_get(table, address) is not None:
             return EBUSY
         folio_get(page)
