@@ -40,6 +40,7 @@ def device_store(sub: MmuIntervalNotifier, address: int, token: object) -> None:
 
 def device_close(sub: MmuIntervalNotifier) -> None:
     """The device stops: it drops what it has, and is told nothing any more. Nobody may use it meanwhile."""
+    # Before it leaves the list: what it kept after that nobody would tell it to drop.
     with sub.driver_lock:
         drop(sub, sub.start, sub.end)
     mmu_interval_notifier_remove(sub)
@@ -58,6 +59,8 @@ def device_fault(sub: MmuIntervalNotifier, page: int, *, write: bool) -> int:
     What was seen may have changed by the time that it can be written down: then all begins anew.
     """
     while True:
+        # Before the first look at the page tables; asked again under the driver's lock, which every
+        # invalidation takes. So an invalidation is either seen, or comes after the entry, and drops it.
         seq = mmu_interval_read_begin(sub)
         mmap_read_lock(sub.mm)
         found = hmm_range_fault(sub.mm, page, write=write)

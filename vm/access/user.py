@@ -50,6 +50,8 @@ def _walk(mm: MmStruct, address: int, *, write: bool) -> Present | None:
     pte = table.entries[index]
     if not isinstance(pte, Present) or not pte.bits & (PTE_WRITE if write else PTE_READ):
         return None
+    # The processor does this without any lock: that is why others change an entry that is present in one step
+    # only.
     pte = table.entries[index] = pte.having(PTE_YOUNG | PTE_DIRTY if write else PTE_YOUNG)
     return pte
 
@@ -70,9 +72,12 @@ def _page(mm: MmStruct, task: Task, address: int, *, write: bool) -> Folio | Non
     cpu = mm.tlb.setdefault(task, {})
     page = address & -PAGE_SIZE
     pte = cpu.get(page)
+    # A translation without dirty bit sends a store to the page tables, be it writable: as on x86 the bit is
+    # set in the entry, and the entry looked at for that.
     if pte is None or (write and pte.bits & _STORE != _STORE):
         pte = _walk(mm, address, write=write)
         if pte is None:
+            # A fault drops what the CPU had of the page: x86 does so for the address of the fault.
             cpu.pop(page, None)
             return None
         cpu[page] = pte

@@ -125,7 +125,7 @@ class MmStruct(Shared):
     mmap_base: Unshared[int] = TASK_SIZE
     pmd_size: Unshared[int]
     ended: Unshared[bool] = False
-    # Set once the pages are gone and before the VMAs go, under no lock; the reaper asks under mmap_lock,
+    # Set once the pages are gone and before the VMAs go, under no lock: the reaper asks under mmap_lock,
     # which exit_mmap() takes for writing in between (mrelease-after-exit, Z41).
     oom_skip: Once[bool] = False
     unstable: Once[bool] = False

@@ -56,6 +56,7 @@ def task_numa_work(mm: MmStruct) -> bool:
     Kernel: kernel/sched/fair.c. mmap_lock is only tried, for reading, so faults go on beside it. Huge pages of files
     are passed over.
     """
+    # On the way back to user space: nobody waits there for balancing.
     if not mm.mmap_lock.down_read_trylock():
         return False
     if not mm.ended:
@@ -102,6 +103,7 @@ def numa_migrate_prep(memory: Memory, folio: Folio) -> int | None:
     """`mpol_misplaced`, and a reference if the page should move; needs the lock of its entry. Kernel: mm/memory.c."""
     target = mpol_misplaced(memory, folio)
     if target is not None:
+        # Under the lock of the entry, which keeps the page until then.
         folio_get(folio)
     return target
 
@@ -123,6 +125,8 @@ def do_numa_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> i
             return 0
     if not migrate_misplaced_page(memory, folio, target):
         with table.ptl:
+            # Not written back from what was read before: the page may have been moved since, by the same
+            # fault of another thread (numa-hint-migration, Z50, is that for huge pages).
             if ptep_get(table, address) == pte:
                 _restore_pte(vma, table, address, folio)
     return 0
@@ -139,6 +143,9 @@ def do_huge_pmd_numa_page(vma: VmArea, address: int, pmd: Present) -> int:
     mm = vma.vm_mm
     start = address & -mm.pmd_size
     with mm.page_table_lock:
+        # Under the lock, before anything is done with the page; and again below, when it could not be moved.
+        # To write the old entry back unasked maps a page that has moved (numa-hint-migration, Z50), or was
+        # given up (numa-hint-writeback, Z50w).
         if pmdp_get(mm, start) != pmd:
             return 0
         folio = mm.memory.mem_map[pmd.pfn]
@@ -167,6 +174,8 @@ def migrate_misplaced_page(memory: Memory, folio: Folio, nid: int) -> bool:
     Nothing is waited for: not for memory, and not for the folio lock. Kernel: mm/migrate.c, MIGRATE_ASYNC.
     """
     isolated = numamigrate_isolate_page(memory, folio)
+    # The fault's reference goes before the move, or the count would not be what the move expects; the
+    # isolation has one.
     folio_put(memory, folio)
     if not isolated:
         return False

@@ -107,6 +107,8 @@ def swapoff(memory: Memory) -> int:
     if error:
         perform(REINSERT, area)
         return error
+    # Nothing is in use any more, but somebody may be looking: no new one from here on, and those who are
+    # there are waited for. To free the slots without that is swap-in-after-swapoff (Z80).
     percpu_ref_kill(area.users)
     percpu_ref_wait(area.users)
     drain_mmlist(memory)
@@ -146,6 +148,8 @@ def try_to_unuse(memory: Memory, area: SwapArea) -> int:
     """
     earlier: object = None
     before: object = None
+    # Until nothing is: a fork copies entries behind the walk, a page that was just swapped out was in front
+    # of it.
     while inuse_pages(area):
         while (now := perform(SNAPSHOT, area)) == before == earlier:
             cpu_relax()
@@ -167,6 +171,7 @@ def unuse_mms(memory: Memory, area: SwapArea) -> int:
     while error == 0 and inuse_pages(area):
         mm = _next_mm(memory, prev)
         if prev is not None:
+            # Only after the next one is held: else the place in the list would be lost with `prev`.
             mmput(prev)
         prev = mm
         if mm is None:
@@ -215,6 +220,7 @@ def unuse_mm(memory: Memory, area: SwapArea, mm: MmStruct) -> int:
     mmap_read_lock(mm)
     walk = mm.mm_mt.cursor()
     while error == 0 and (vma := walk.find()) is not None:
+        # Where nothing was written to nothing was swapped out.
         if vma.anon_vma is not None:
             error = unuse_vma(memory, area, vma)
         cond_resched()
@@ -278,6 +284,8 @@ def unuse_pte(vma: VmArea, table: PageTable, address: int, slot: SwapSlot, folio
             return False
         add_mm_counter(mm, MM_SWAPENTS, -1)
         add_mm_counter(mm, MM_ANONPAGES, 1)
+        # Reference, rmap and LRU before the entry; the slot is given up last: until then the entry's page is
+        # found by it.
         folio_get(folio)
         folio_add_anon_rmap(folio, vma, address, exclusive=bool(pte.bits & PTE_SWP_EXCLUSIVE))
         if not folio.head.order:
@@ -293,4 +301,6 @@ def unused_pte(vma: VmArea, folio: Folio, pte: Swap) -> Present:
 
     A store faults, and finds the page exclusive, or copies it; or it finds it protected. Since v5.19 (14a762dd1977).
     """
+    # Without the kept bits a protection by userfaultfd is gone, and nobody is told of stores
+    # (unuse-loses-bits, Z82).
     return mk_pte(folio, vma.vm_page_prot | pte.bits & PTE_SWP_KEPT)

@@ -61,6 +61,7 @@ def queue_work(queue: Workqueue, work: Callable[[], None]) -> None:
 def flush_workqueue(queue: Workqueue) -> None:
     """Wait until all work that was queued before is done."""
     done = Completion("barrier")
+    # Behind all that is there: one thread does it in order, so when this is done the rest is.
     queue_work(queue, done.complete)
     done.wait()
 

@@ -122,6 +122,7 @@ def sys_madvise(mm: MmStruct, start: int, length: int, advice: int) -> int:
         return EPERM
     if advice in _POPULATE:
         return madvise_populate(mm, start, start + size, write=advice == MADV_POPULATE_WRITE)
+    # For reading where only pages go: whoever gives memory back need not stop all other faults.
     write = madvise_need_mmap_write(advice)
     (mmap_write_lock if write else mmap_read_lock)(mm)
     result = ESRCH if mm.ended else _walk_vmas(mm, start, start + size, _visit(advice))
@@ -165,6 +166,7 @@ def _walk_vmas(mm: MmStruct, start: int, end: int, visit: Visit) -> int:
         if isinstance(visited, int):
             return visited
         prev = visited
+        # By number where mmap_lock was away: the VMA may be gone. Else behind what the VMA has become.
         start = stop if visited is None else max(stop, visited.vm_end)
         if start >= end:
             return result
@@ -205,7 +207,10 @@ def madvise_remove(vma: VmArea, _prev: VmArea | None, start: int, end: int) -> V
     if not may_punch(vma):
         return EACCES
     first = linear_page_index(vma, start)
+    # The VMA keeps the file only as long as mmap_lock keeps the VMA.
     get_file(mapping)
+    # The hole takes i_rwsem, and a write(2) that holds that may be waiting for mmap_lock
+    # (madvise-remove-order, Z40c).
     mmap_read_unlock(mm)
     vfs_punch_hole(mm.memory, mapping, first, first + ((end - start) >> PAGE_SHIFT) - 1)
     fput(mm.memory, mapping)
@@ -222,12 +227,12 @@ def _dontneed_locked(vma: VmArea, _prev: VmArea | None, start: int, end: int) ->
 
 
 def _dontneed(vma: VmArea, prev: VmArea | None, start: int, end: int) -> VmArea | int:
-    """As `_dontneed_locked`, but locked memory stays."""
+    """As `_dontneed_locked`, but locked memory stays; needs mmap_lock for reading."""
     return EINVAL if vma.vm_flags & VM_LOCKED else _dontneed_locked(vma, prev, start, end)
 
 
 def _free(vma: VmArea, prev: VmArea | None, start: int, end: int) -> VmArea | int:
-    """As `_dontneed`, for private anonymous memory."""
+    """As `_dontneed`, for private anonymous memory; needs mmap_lock for reading."""
     return _dontneed(vma, prev, start, end) if vma_is_anonymous(vma) else EINVAL
 
 
@@ -242,7 +247,7 @@ def _cold(vma: VmArea, _prev: VmArea | None, _start: int, _end: int) -> VmArea |
 
 
 def _update_vma(vma: VmArea, prev: VmArea | None, start: int, end: int, advice: int) -> VmArea | int:
-    """Keep the advice in the flags; kernel: madvise_update_vma()."""
+    """Keep the advice in the flags; needs mmap_lock for writing. Kernel: madvise_update_vma()."""
     gained, lost = _FLAGS[advice]
     old = vma.vm_flags
     if advice == MADV_DOFORK and old & VM_IO:
@@ -260,7 +265,9 @@ def _update_vma(vma: VmArea, prev: VmArea | None, start: int, end: int, advice: 
         return vma
     changed = vma_modify_flags(prev, vma, start, end, flags)
     if isinstance(changed, int):
+        # madvise_vma_behavior() turns -ENOMEM into that: memory may be there the next time.
         return EAGAIN
+    # The flags are read by faults that hold the VMA's lock.
     vma_start_write(changed)
     changed.vm_flags = flags
     return changed

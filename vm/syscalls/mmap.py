@@ -137,6 +137,8 @@ def _do_mmap(
         vm_flags |= VM_LOCKED
     if flags & MAP_NORESERVE:
         vm_flags |= VM_NORESERVE
+    # Shared anonymous memory is a file of its own, from its first page; private memory has for offset the
+    # page of its address, so that neighbours fit together by themselves.
     kind = flags & MAP_TYPE
     if isinstance(file, HugetlbFile):
         vm_flags |= VM_HUGETLB | VM_DONTEXPAND
@@ -190,6 +192,7 @@ def _mmap_locked(mm: MmStruct, address: int | None, length: int, flags: int) -> 
 def _unmap_and_map(
     mm: MmStruct, address: int, size: int, flags: int, file: AddressSpace | None, pgoff: int
 ) -> int:
+    # First, and not undone if the rest fails: so does v6.1. Without a downgrade, for the lock is needed on.
     if do_mas_munmap(mm, address, size) < 0:
         return ENOMEM
     return mmap_region(mm, address, address + size, flags, file, pgoff)
@@ -197,7 +200,7 @@ def _unmap_and_map(
 
 def get_unmapped_area(mm: MmStruct, address: int | None, size: int) -> int:
     """Where a mapping of `size` bytes goes: at `address` if that is possible at all, else wherever there is
-    room.
+    room. Needs mmap_lock.
     """
     if address is None:
         free = mm.mm_mt.cursor()
@@ -226,6 +229,7 @@ def mmap_region(mm: MmStruct, start: int, end: int, flags: int, file: AddressSpa
 
     Needs mmap_lock for writing. A driver is asked for a new VMA only (`vm.vmas.vm_ops`).
     """
+    # What a driver maps stands by itself.
     if not flags & VM_SPECIAL and _expand_neighbour(mm, start, end, flags, file, pgoff):
         return start
     vma = vm_area_alloc(mm, start, end, pgoff, flags, file)
@@ -262,6 +266,8 @@ def mmap_new_file_vma(mm: MmStruct, vma: VmArea, flags: int) -> int:
     start, end = vma.vm_start, vma.vm_end
     mas = mm.mm_mt.cursor(start, end - 1)
     try:
+        # Here, and not behind the hook: memory that is missing then would find the driver's work done and
+        # nobody to undo it (mmap-not-undone, Z82m).
         mas.preallocate(vma, GFP_KERNEL)
     except NoMemory:
         fput(mm.memory, file)
@@ -279,6 +285,8 @@ def mmap_new_file_vma(mm: MmStruct, vma: VmArea, flags: int) -> int:
     vma_link_reserved(mas, vma)
     if vma.vm_flags != flags:
         vma_set_page_prot(vma)
+        # After the link, so that there is nothing to undo if there is no memory for it: then there are two
+        # VMAs.
         vma_merge(mm, vma_prev(mm, start), start, end, vma.vm_flags, None, vma.vm_file, vma.vm_pgoff)
     return 0
 
@@ -291,6 +299,7 @@ def undo_mmap(mm: MmStruct, vma: VmArea) -> None:
     file = vma.vm_file
     assert file is not None
     fput(mm.memory, file)
+    # Taken away before the unmap: no hook of the driver's may be called for a VMA whose mapping failed.
     vma.vm_file = None
     before, after = vma_prev(mm, vma.vm_start), vma_find(mm, vma.vm_end)
     floor = 0 if before is None else before.vm_end
@@ -330,13 +339,16 @@ def vma_link(mm: MmStruct, vma: VmArea) -> int:
 
 
 def vma_link_reserved(mas: Mas, vma: VmArea) -> None:
-    """As `vma_link`, with the memory that `mas` has reserved, so it cannot fail."""
+    """As `vma_link`, with the memory that `mas` has reserved, so it cannot fail. Needs mmap_lock for writing."""
     mm = vma.vm_mm
+    # Before the store, by which faults can find it while flags and rights may still be changed; and before
+    # the lock of the file's tree, in which order everybody takes the two (vma-lock-order, Z21).
     vma_start_write(vma)
     mapping = vma.vm_file
     if mapping is not None:
         i_mmap_lock_write(mapping)
     vma_mark_attached(vma)
+    # Tree and file's tree in one section: a truncate that walks the file's mappings finds it if a fault does.
     vma_store(mas, vma)
     mm.map_count += 1
     if mapping is not None:
