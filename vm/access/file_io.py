@@ -20,9 +20,9 @@ def generic_file_write(mm: MmStruct, mapping: AddressSpace, index: int, buffer: 
     if isinstance(mapping, HugetlbFile):
         return EINVAL
     mapping.i_rwsem.down_write()
-    # With i_rwsem held and mmap_lock not: so mmap_lock stands inside of i_rwsem, and nobody who holds it may
-    # take that (madvise-remove-order, Z40c; remap-file-pages-hook, Z40e). The kernel reads the buffer with
-    # faults off, with the page locked, and faults it in before; one read here.
+    # With i_rwsem held and mmap_lock not: so mmap_lock stands inside of i_rwsem, and a task that holds it may
+    # not take that (madvise-remove-order, Z40c; remap-file-pages-hook, Z40e). The kernel reads the buffer
+    # with faults off, with the page locked, and faults it in before; one read here.
     token = user_load(mm, buffer)
     folio = filemap_grab_folio(mm.memory, mapping, index)
     if folio is not None:

@@ -154,7 +154,8 @@ def gup_pte_range(mm: MmStruct, address: int) -> Folio | None:
 
 def get_user_page(mm: MmStruct, address: int, *, force: bool = False, pin: bool = False) -> Folio | int:
     """The page at `address`, to be written to, with a reference or a pin; needs mmap_lock. -EFAULT, -ENOMEM, or
-    PROTECTED: userfaultfd keeps stores away, and who may give mmap_lock back waits for the end of that.
+    PROTECTED: userfaultfd keeps stores away, and a caller that may give mmap_lock back waits until it does so no
+    more.
 
     With `force` (FOLL_FORCE) a private mapping that is only readable counts as writable: the page is copied. Each
     fault may be undone before the page is looked up, so it is looked up until it is found. Kernel: __get_user_pages().

@@ -110,8 +110,9 @@ def _store(mm: MmStruct, task: Task, arg: tuple[int, object]) -> bool:
 def _reaches(mm: MmStruct, task: Task, address: int, *, write: bool) -> list[Place] | None:
     """What an access touches. What a CPU keeps is its own, but for a flush, which changes that of all.
 
-    The address is a place of its own: who stores to it and who loads from it compare by other means, too, what stands
-    there (`stress.kit.process`), and if something is wrong they need not meet in one page.
+    The address is a place of its own. A program that stores to it and loads from it also compares what it reads
+    with what it wrote (`stress.kit.process`); and where something is wrong the two accesses may go to different
+    pages, so that no other place would make them conflict.
     """
     found: list[Place] = [
         (mm, "tlb", False),

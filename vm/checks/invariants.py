@@ -40,7 +40,7 @@ from sugarbush.vm.spaces import vma_is_temporary_stack
 
 def _pmds(mm: MmStruct) -> list[tuple[int, Pmd]]:
     """The upper entries, and for those that khugepaged has taken away what they were."""
-    # Sorted: what a check says first must not depend on who faulted first.
+    # Sorted: what a check says first must not depend on the order of faults.
     return sorted((mm.pmds | mm.detached).items() if mm.detached else mm.pmds.items())
 
 
@@ -52,7 +52,7 @@ def tables(mm: MmStruct) -> Iterator[tuple[int, PageTable]]:
 
 
 class Part(NamedTuple):
-    """Which entries to look at: all of those that are so, where something is given."""
+    """Which entries to look at: those that meet every condition that is given."""
 
     table: PageTable | None = None
     """They are in this page-table page; no other one is read."""
@@ -187,7 +187,8 @@ def huge_in_vma(mm: MmStruct) -> str | None:
 
 
 def shared_in_vma(mms: Iterable[MmStruct], memory: Memory, part: Part = EVERYTHING) -> str | None:
-    """I6: while i_mmap_rwsem is free, a shared page-table page lies wholly inside one VMA of each who shares it.
+    """I6: while i_mmap_rwsem is free, a shared page-table page lies wholly inside one VMA of each address space
+    that shares it.
 
     The file is that of the pages in it. A VMA that is being unmapped is still in the file's tree. Of those
     that `part` says, by the page-table page or the lock.
@@ -313,7 +314,8 @@ def mapped(mm: MmStruct) -> list[tuple[int, int]]:
 
 
 def heap(mm: MmStruct, brk: int, before: list[tuple[int, int]]) -> str | None:
-    """I14: who was about to move the heap's end, from `brk` when `before` was mapped, has moved both or neither.
+    """I14: a task that was about to move the end of the heap has moved `mm.brk` and the mapping, or neither.
+    `brk` and `before` are what it found.
 
     For when mmap_lock is not held for writing any more, be it that it was downgraded.
     """

@@ -4,8 +4,8 @@ Source: the comment at the top of mm/rmap.c, v6.1, as far as the model has these
 if all locks that it holds stand further out. Locks of one name may nest where a subclass or nest lock says so; the
 lock validator sees to that. A trylock may be taken in any order.
 
-`fs_reclaim` stands for reclaim: it is held by who reclaims, and taken for a moment by every allocation that may
-(might_alloc() in include/linux/sched/mm.h), but not by those of reclaim itself (PF_MEMALLOC).
+`fs_reclaim` stands for reclaim: it is held by a task that reclaims, and taken for a moment by every allocation
+that may (might_alloc() in include/linux/sched/mm.h), but not by those of reclaim itself (PF_MEMALLOC).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from sugarbush.lockdep.model import GFP_DIRECT_RECLAIM, GFP_FS
 
 FS_RECLAIM = "fs_reclaim"
 
-# Whoever holds a lock may take one further down. What the comment of mm/rmap.c has not stands where v6.1
-# nests it. The locks of a device are inside of the rmap locks, because a walk of rmap tells devices
-# (`notified`). Those of hugetlbfs are outside of what they are classes of, because mmap takes the one with
-# mmap_lock held, and page tables are allocated under the other.
+# A task that holds a lock may take one further down. Locks that the comment of mm/rmap.c does not name stand
+# where v6.1 nests them. The locks of a device are inside of the rmap locks, because a walk of rmap tells
+# devices (`notified`). Those of hugetlbfs are outside of what they are classes of, because mmap takes the one
+# with mmap_lock held, and page tables are allocated under the other.
 LOCK_ORDER = (
     "inode->i_rwsem",
     "mm->mmap_lock",

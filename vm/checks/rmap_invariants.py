@@ -1,4 +1,6 @@
-"""What must be true of the rmap trees and of the links into them; as `vm.checks.invariants`, which has their reach."""
+"""What must be true of the rmap trees and of the links into them. What such a check may do is said in
+`vm.checks.invariants`.
+"""
 
 from __future__ import annotations
 

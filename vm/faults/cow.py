@@ -97,10 +97,10 @@ def do_wp_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> int
 def _may_reuse(folio: Folio, vma: VmArea) -> bool:
     """Nobody else refers to the page, so it may become exclusive; needs the page-table lock.
 
-    The count is looked at twice: cheaply, and under the folio lock, which is only tried here. The swap cache holds a
-    reference too; the page leaves it if no entry names the slot. The page moves to the anon_vma of `vma`, so that walks
-    for it do not visit the relatives who had it, too (page_move_anon_rmap()). Who walks by the old anon_vma holds the
-    folio lock.
+    The count is looked at twice: cheaply, and under the folio lock, which is only tried here. The swap cache
+    holds a reference too; the page leaves it if no entry names the slot. The page moves to the anon_vma of `vma`,
+    so that walks for it do not visit the relatives who had it, too (page_move_anon_rmap()). A walk by the old
+    anon_vma holds the folio lock, so none is under way.
     """
     if folio.head.order:
         return False
@@ -159,9 +159,9 @@ def wp_page_copy(vma: VmArea, table: PageTable, address: int, pte: Present, old:
             bits = vma.vm_page_prot | maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG
             set_pte(table, address, mk_pte(new, bits))
             if old is not None:
-                # Only now that the entry names the new page: whoever sees that he is the last to map `old`
-                # takes it for his own, and writes to it, while threads of this process could still read it
-                # here.
+                # Only now that the entry names the new page: another process that sees itself as the last one
+                # to map `old` takes the page for its own, and writes to it, while threads of this process
+                # could still read it here.
                 folio_remove_rmap(old)
             trace("wp_page_copy", mm=mm.name, addr=hex(address), old=str(pte), new=new.name)
     mmu_notifier_invalidate_range_end(mm, address, address + PAGE_SIZE)

@@ -112,9 +112,9 @@ def userfaultfd_writeprotect(mm: MmStruct, start: int, end: int, *, protect: boo
     """Protect ``[start, end)`` from stores, or take that protection away: 0, -EFAULT, or -EAGAIN while there is a fork
     that the monitor has not read of.
 
-    Takes mmap_lock only for reading, so faults and other calls like this go on beside it. The flush comes at the end.
-    Taking the protection away makes nothing writable: the next store faults once more. Who waits is woken, after
-    mmap_lock was given back.
+    Takes mmap_lock only for reading, so faults and other calls like this go on beside it. The flush comes at the
+    end. Taking the protection away makes nothing writable: the next store faults once more. Tasks that wait for
+    that are woken, after mmap_lock was given back.
     """
     mmap_read_lock(mm)
     ctx = mm.userfaultfd_ctx
@@ -127,7 +127,7 @@ def userfaultfd_writeprotect(mm: MmStruct, start: int, end: int, *, protect: boo
         return EFAULT
     uffd_wp_range(vma, start, end, protect=protect)
     mmap_read_unlock(mm)
-    # After mmap_lock has gone, so that who is woken need not wait for it at once.
+    # After mmap_lock has gone, so that a task that is woken need not wait for it at once.
     if not protect:
         perform(WAKE, mm, (start, end))
     trace("uffd_writeprotect", mm=mm.name, start=hex(start), end=hex(end), protect=protect)
@@ -187,7 +187,7 @@ def change_huge(tlb: MmuGather, mm: MmStruct, address: int, *, protect: bool) ->
 
 
 def _bits(bits: int, *, protect: bool) -> int:
-    """Of an entry that is not present: nobody may find it writable and protected at once."""
+    """The new bits of an entry that is not present: it is never writable and protected at once."""
     return bits & ~PTE_WRITE | PTE_UFFD_WP if protect else bits & ~PTE_UFFD_WP
 
 
@@ -268,9 +268,9 @@ WAIT = Operation(
 def handle_userfault(mm: MmStruct, address: int, release: Callable[[], None]) -> None:
     """A store met a protected page: give the fault's lock back (`release`), and sleep until the page is no more.
 
-    The task is queued before it looks once more and before the lock goes: who takes the protection away does so first,
-    and then wakes those in the queue. The other way round that could come between the look and the queue, and nobody
-    would wake the task any more. Kernel: fs/userfaultfd.c.
+    The task is queued before it looks once more and before the lock goes: the monitor takes the protection away
+    first, and then wakes those in the queue. If the task looked first and was queued then, the monitor could do
+    both in between, and nothing would wake the task any more. Kernel: fs/userfaultfd.c.
     """
     perform(QUEUE, mm, address)
     waits = userfaultfd_must_wait(mm, address)

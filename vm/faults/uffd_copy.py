@@ -1,4 +1,4 @@
-"""Filling memory from outside by userfaultfd, and telling who fills it of forks: UFFDIO_COPY and UFFD_EVENT_FORK.
+"""Filling memory from outside by userfaultfd, and telling the monitor of forks: UFFDIO_COPY and UFFD_EVENT_FORK.
 Kernel: mm/userfaultfd.c and fs/userfaultfd.c, v6.1.
 
 A monitor must know which processes have which page. So a fork of a registered process announces itself under mmap_lock

@@ -215,7 +215,7 @@ def filemap_read(
     folio = alloc_folio(memory)
     if folio is None:
         return None
-    # Locked before others can find it: who finds it waits until it has its content.
+    # Locked before others can find it: a task that does waits until it has its content.
     folio.lock.lock()
     folio.mapping = mapping
     folio.index = index

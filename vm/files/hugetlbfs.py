@@ -16,7 +16,7 @@ _FAULT_MUTEXES = 4
 """So many for each file; the kernel has one table of them for all."""
 
 HPAGE_RESV_UNMAPPED = "HPAGE_RESV_UNMAPPED"
-"""What a private mapping without reservations of its own has if a page was taken from it for those who have
+"""vm_private_data of a private mapping without reservations from which a page was taken, for a process that has
 some.
 """
 
@@ -76,8 +76,8 @@ def hstate_file(vma: VmArea) -> HugetlbFile:
 
 
 def vma_resv_map(vma: VmArea) -> ResvMap | None:
-    """Where it stands which pages of `vma` are reserved; None for a private mapping that has no reservations: a
-    child's, or one that wanted none. Kernel: also is_vma_resv_set(HPAGE_RESV_OWNER).
+    """The map of the reserved pages of `vma`; None for a private mapping that has no reservations: a child's, or
+    one that wanted none. Kernel: also is_vma_resv_set(HPAGE_RESV_OWNER).
     """
     if vma.vm_flags & VM_SHARED:
         return hstate_file(vma).resv_map

@@ -83,9 +83,11 @@ def mmu_notifier_invalidate_range_end(mm: MmStruct, start: int, end: int) -> Non
 
 
 def mn_itree_inv_end(subs: NotifierSubscriptions) -> None:
-    """One invalidation has ended. With the last one the number is even again, and who waited to come or go does so.
+    """One invalidation has ended. With the last one the number is even again, and devices that waited to enter or
+    leave the list do so.
 
-    All of that under the lock: whoever sees the new number with the lock held knows that it is no longer in the list.
+    All of that under the lock: a device that sees the new number with the lock held knows that it is no longer in
+    the list.
     """
     subs.lock.lock()
     subs.active_invalidate_ranges -= 1
@@ -96,7 +98,7 @@ def mn_itree_inv_end(subs: NotifierSubscriptions) -> None:
     if subs.active_invalidate_ranges or not READ_ONCE(subs, "invalidate_seq") & 1:
         subs.lock.unlock()
         return
-    # The number goes on before the list is put in order, and both under the lock. Whoever waits for the
+    # The number goes on before the list is put in order, and both under the lock. A device that waits for the
     # number without the lock goes on in between, and frees what is still in the list
     # (interval-notifier-remove, Z66).
     WRITE_ONCE(subs, "invalidate_seq", READ_ONCE(subs, "invalidate_seq") + 1)
@@ -106,7 +108,7 @@ def mn_itree_inv_end(subs: NotifierSubscriptions) -> None:
     for comes, sub in deferred:
         _file(subs, sub, comes=comes)
     subs.lock.unlock()
-    # After the lock is given back, for those who are woken take it at once.
+    # After the lock is given back, for the tasks that are woken take it at once.
     subs.wq.wake_up_all()
 
 
@@ -139,7 +141,8 @@ def notified(rmap_one: RmapOne) -> RmapOne:
 def mmu_notifier_release(mm: MmStruct) -> None:
     """The address space is about to end: all that was mirrored is dropped, while the mirrors are still told of changes.
 
-    Nobody can fault any more, so nothing comes back. Whoever reclaims a page of it meanwhile still tells the mirrors.
+    Nobody can fault any more, so nothing comes back. A task that reclaims a page of it meanwhile still tells the
+    mirrors.
     """
     # Before anything is torn down. A mirror that is not told any more while its pages are still mapped there
     # keeps pages that are freed (notifier-release, Z67).
@@ -154,6 +157,9 @@ def mmu_interval_notifier_insert(mm: MmStruct, start: int, end: int) -> MmuInter
     """A device that mirrors ``[start, end)`` from now on; `vm.reverse.all_locks.mmu_notifier_register` comes before."""
     subs = subscriptions_of(mm)
     assert subs is not None, "mmu_notifier_register() comes first"
+    assert start < end, (
+        "a device mirrors a range of at least a page: no invalidation would ever tell it of none"
+    )
     sub = notifier_cache.alloc(GFP_KERNEL | GFP_NOFAIL, mm, subs, start, end)
     assert sub is not None
     subs.lock.lock()
@@ -166,8 +172,8 @@ def mmu_interval_notifier_insert(mm: MmStruct, start: int, end: int) -> MmuInter
 def begin_to_mirror(subs: NotifierSubscriptions, sub: MmuIntervalNotifier) -> None:
     """Put `sub` in the list, or note it down for the end of the invalidations; needs the lock of the list.
 
-    Which ranges are being invalidated nobody knows any more, so it may be its own, even if nobody had to be told: then
-    the number is made odd now, and it waits for the end.
+    Which ranges are being invalidated is not written down anywhere, so one of them may be that of `sub`. If no
+    other device had to be told of them the number is still even: it is made odd now, and `sub` waits for the end.
     """
     seq = READ_ONCE(subs, "invalidate_seq")
     if not subs.active_invalidate_ranges:
@@ -212,7 +218,9 @@ def mmu_interval_notifier_remove(sub: MmuIntervalNotifier) -> None:
 
 
 def wait_for_invalidations(subs: NotifierSubscriptions, seq: int) -> None:
-    """Sleep until the invalidations of number `seq` are over, and those who went then are out of the list."""
+    """Sleep until the invalidations of number `seq` are over, and the devices that left meanwhile are out of the
+    list.
+    """
     subs.wq.wait_event(lambda: mmu_interval_seq_released(subs, seq))
 
 

@@ -26,11 +26,12 @@ from sugarbush.vm.objects import PAGE_SIZE, Folio, MmStruct, Present, Subscripti
 
 
 class NotifierSubscriptions(Subscriptions):
-    """Who mirrors an address space. Kernel: struct mmu_notifier_subscriptions.
+    """The devices that mirror an address space. Kernel: struct mmu_notifier_subscriptions.
 
-    `invalidate_seq` is odd while ranges that somebody mirrors are being invalidated, `active_invalidate_ranges` of
-    them. While it is odd `itree` stays as it is: who comes and goes stands in `deferred`. All under `lock`. `mirrors`
-    is for the invariants: all who may have something, in the list or not.
+    `invalidate_seq` is odd while ranges that somebody mirrors are being invalidated, `active_invalidate_ranges`
+    of them. While it is odd `itree` stays as it is: the devices that want to enter or leave it stand in
+    `deferred`. All of it is under `lock`. `mirrors` is for the invariants: every device that may have a copy of
+    an entry, in the list or not.
     """
 
     lock: Unshared[Spinlock]
@@ -57,7 +58,7 @@ class NotifierSubscriptions(Subscriptions):
 
 
 def subscriptions_of(mm: MmStruct) -> NotifierSubscriptions | None:
-    """Who mirrors `mm`, if it may have devices that do."""
+    """The devices that mirror `mm`; None if there was never one."""
     subs = mm.notifier_subscriptions
     assert subs is None or isinstance(subs, NotifierSubscriptions)
     return subs

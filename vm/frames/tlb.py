@@ -160,8 +160,8 @@ def tlb_flush_mmu(tlb: MmuGather) -> None:
         free_page_and_swap_cache(memory, folio)
     tlb.pages.clear()
     if tlb.tables:
-        # A flush says nothing to who walks page tables with interrupts off and has kept no translation
-        # (gup_fast).
+        # A flush does not concern a task that walks page tables with interrupts off: it has kept no
+        # translation (gup_fast).
         tlb_remove_table_sync_one(memory)
     for table in tlb.tables:
         pte_cache.free(table)

@@ -1,10 +1,10 @@
-"""Who has huge pages made of small ones: khugepaged by and by, MADV_COLLAPSE at once. Kernel: mm/khugepaged.c,
-v6.1.
+"""The two that have huge pages made of small ones: khugepaged by and by, and MADV_COLLAPSE at once. Kernel:
+mm/khugepaged.c, v6.1.
 
 Both look at the small pages under mmap_lock for reading and the lock of the page table
-(`hpage_collapse_scan_pmd`). If they are fit, mmap_lock is given back for as long as it takes to get a huge
-page, and all is looked at anew (`vm.huge.khugepaged.collapse_huge_page`). So whoever goes on afterwards has no VMA
-any more, but looks it up again, and takes no more of it than he was asked for.
+(`hpage_collapse_scan_pmd`). If they are fit, mmap_lock is given back for as long as it takes to get a huge page,
+and all is looked at anew (`vm.huge.khugepaged.collapse_huge_page`). So a caller that goes on afterwards has no
+VMA any more: it looks the VMA up again, and takes no more of it than it was asked for.
 
 Simpler here: what is swapped out or being moved is not waited for, and no page is left alone because it is old.
 """
@@ -86,8 +86,8 @@ def _scan_ptes(vma: VmArea, table: PageTable, start: int, cc: CollapseControl) -
                 return Scan.PAGE_LOCK
             if not folio_test_anon(page):
                 return Scan.PAGE_ANON
-            # One who has a reference may go on using the small page when it is a page of nobody. Looked at
-            # once more when the page is isolated: that look decides, this one saves the trouble.
+            # A task that has a reference may go on using the small page when it is not mapped any more.
+            # Looked at once more when the page is isolated: that look decides, this one saves the trouble.
             if READ_ONCE(page, "refcount") != 1:
                 return Scan.PAGE_COUNT
     # All read-only: probably shared since a fork, so a huge copy would be one page more, not one less.
@@ -147,7 +147,7 @@ def khugepaged_scan_mm_slot(mm: MmStruct) -> int:
 
     mmap_lock is only tried, and given back as soon as something was made: then the VMAs may be others.
     """
-    # A daemon holds up nobody: whoever changes this address space goes first, and it comes back some other
+    # A daemon must not hold up the process: it passes this address space over, and comes back some other
     # time.
     if not mm.mmap_lock.down_read_trylock():
         return 0

@@ -36,8 +36,8 @@ class Scan(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class CollapseControl:
-    """For whom: khugepaged goes by what the process has asked for (MADV_HUGEPAGE) and by limits, so that it wastes
-    nothing; MADV_COLLAPSE is an order, and only MADV_NOHUGEPAGE is above it.
+    """For which of the two a huge page is made. khugepaged goes by what the process has asked for (MADV_HUGEPAGE)
+    and by limits, so that it wastes nothing; MADV_COLLAPSE is an order, and only MADV_NOHUGEPAGE is above it.
     """
 
     is_khugepaged: bool

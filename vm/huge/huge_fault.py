@@ -80,7 +80,7 @@ def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int
         if installed:
             hugepage_add_new_anon_rmap(folio, vma, start)
             folio.lru = True
-            # Before the entry: whoever finds a huge entry under this lock may withdraw a table.
+            # Before the entry: a task that finds a huge entry under this lock may withdraw a table.
             deposit(mm, start, table)
             set_pmd(mm, start, mk_pte(folio, bits))
             add_mm_counter(mm, MM_ANONPAGES, mm.memory.ptrs_per_pte)
@@ -141,8 +141,8 @@ def do_huge_pmd_wp_page(vma: VmArea, address: int, pmd: Present) -> int:
 
 def _may_reuse_huge(folio: Folio, vma: VmArea, start: int) -> bool:
     """Nobody else refers to the huge page: it becomes exclusive, and moves to the anon_vma of `vma`."""
-    # A first look, so that the lock is not taken for nothing. Under the lock it counts: whoever makes another
-    # reference without an entry of his own, as the swap cache does, has the folio locked.
+    # A first look, so that the lock is not taken for nothing. Under the lock it counts: a task that makes
+    # another reference without an entry, as one that adds the page to the swap cache, has the folio locked.
     if READ_ONCE(folio, "refcount") != 1 or not folio.lock.trylock():
         return False
     alone = bool(READ_ONCE(folio, "refcount") == 1)

@@ -100,7 +100,7 @@ def zap_huge_pmd(tlb: MmuGather, address: int) -> bool:
             tlb.pages.append(folio)
         else:
             assert isinstance(pmd, Migration)
-            # For its assertion; the page itself is left to whoever moves it, who finds the entry gone.
+            # For its assertion; the page itself is left to the migration, which finds the entry gone.
             pfn_swap_entry_to_page(mm.memory, pmd)
         tlb.tables.append(withdraw(mm, address))
         if counted:
@@ -153,8 +153,8 @@ def copy_huge_pmd(dst: VmArea, src: VmArea, address: int) -> int:
         _share_zero(child, mm, address, lost)
     elif isinstance(pmd, Present):
         folio = mm.memory.mem_map[pmd.pfn]
-        # Asked after `write_protect_seq` became odd: who pins later gives the pin up (gup-fast-against-fork,
-        # Z36).
+        # Asked after `write_protect_seq` became odd: a task that pins later gives the pin up
+        # (gup-fast-against-fork, Z36).
         if folio.anon_exclusive and folio_maybe_dma_pinned(folio):
             split_huge_pmd_locked(src, address, freeze=False)
             pmd = pmdp_get(mm, address)

@@ -116,8 +116,8 @@ def split_huge_pmd_locked(vma: VmArea, start: int, *, freeze: bool) -> None:
 def split_huge_zero_page_pmd(vma: VmArea, start: int) -> None:
     """Map the zero page everywhere in place of the huge one; needs `page_table_lock`.
 
-    The upper entry looks empty meanwhile, which is no lie: who finds it so waits for the lock, or reads zeroes. The
-    protection by userfaultfd stays; in v6.1 it is lost, as far as we know.
+    The upper entry looks empty meanwhile, which is true enough: a fault that finds it so waits for the lock, and
+    other looks pass over zeroes. The protection by userfaultfd stays; in v6.1 it is lost, as far as we know.
     """
     mm = vma.vm_mm
     pmd = pmdp_huge_get_and_clear(mm, start)

@@ -76,7 +76,7 @@ def hugetlb_fault(vma: VmArea, address: int, *, write: bool) -> int:
     mutex = mapping.fault_mutexes[index % len(mapping.fault_mutexes)]
     # Outermost: two faults on one page of the file would each allocate one, and the pool may have just one.
     mutex.lock()
-    # Before the table is looked for: it may be shared, and whoever leaves it holds this for writing.
+    # Before the table is looked for: it may be shared, and a task that leaves it holds this for writing.
     lock = hugetlb_vma_lock_read(vma)
     result: int | Folio
     table = huge_pte_alloc(vma, address)
@@ -160,7 +160,8 @@ def hugetlb_no_page(
     result = 0
     if installed and write and not shared and not anon:
         copied = hugetlb_wp(vma, table, address, mk_pte(folio, bits), folio)
-        # Only who has used up his promise takes pages from children, and that for a page that is not the file's.
+        # A page is taken from a child only if the parent has used up its promise by a page that is not the
+        # file's.
         assert isinstance(copied, int)
         result = copied
     folio.lock.unlock()

@@ -169,8 +169,8 @@ def _copy(vma: VmArea, table: PageTable, address: int, pte: Present, old: Folio,
 def unmap_ref_private(vma: VmArea, page: Folio, address: int) -> None:
     """Take `page` out of all private mappings of the file but `vma` that were promised nothing.
 
-    Takes i_mmap_rwsem for writing, under mmap_lock, and gives up a reference to the page. The fault mutex and
-    the lock of the page are given back before: who has the mutex waits for the page of the file (v6.17).
+    Takes i_mmap_rwsem for writing, under mmap_lock, and gives up a reference to the page. The fault mutex and the
+    lock of the page are given back before: a fault that has the mutex waits for the page of the file (v6.17).
     """
     mapping = hstate_file(vma)
     index = linear_page_index(vma, address)

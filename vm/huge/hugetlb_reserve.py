@@ -94,9 +94,9 @@ def hugetlb_reserve_pages(file: HugetlbFile, first: int, end: int, vma: VmArea) 
         # What is closed later must not give back what it never had (92fe9dcbe4e1).
         vma.vm_private_data = None
         return False
-    # Look, count, enter: three sections, and whoever else promises one of these pages in between is seen by
-    # the last one, which enters fewer than were counted (hugetlb-reserve-race, Z76). One section is no way
-    # out: the counter is the pool's, the map the file's, and in the kernel entering needs memory.
+    # Look, count, enter: three sections. If another task promises one of these pages in between, the last one
+    # sees it, which enters fewer than were counted (hugetlb-reserve-race, Z76). One section is no way out:
+    # the counter is the pool's, the map the file's, and in the kernel entering needs memory.
     wanted = region_chg(file.resv_map, first, end)
     if not hugetlb_acct_memory(file, wanted):
         return False
@@ -128,7 +128,7 @@ def hugetlb_vm_op_close(vma: VmArea) -> None:
 
 
 def vma_needs_reservation(vma: VmArea, index: int) -> bool:
-    """No page is promised to `vma` for page `index` of its file. Kernel: gives 1 for that."""
+    """True if no page is promised to `vma` for page `index` of its file. Kernel: gives 1 then."""
     resv = vma_resv_map(vma)
     if resv is None:
         return True
@@ -180,8 +180,8 @@ def alloc_hugetlb_folio(vma: VmArea, address: int, *, avoid_reserve: bool = Fals
 
 
 def adjust_for_reservation_race(file: HugetlbFile) -> None:
-    """Somebody has promised the page to the file between our look and our having it: it is here, and not
-    promised.
+    """Another task has promised the page to the file after we looked and before we had it. The page is allocated
+    now, so one promise less is open.
     """
     hugetlb_acct_memory(file, -1)
 
@@ -210,8 +210,8 @@ def dequeue_hugetlb_folio(mm: MmStruct, file: HugetlbFile, *, promised: bool) ->
 
 
 def restore_reserve_on_error(vma: VmArea, address: int, folio: Folio) -> None:
-    """`folio` was allocated for `address`, and is not used after all: the map is as before. Its end does the
-    rest.
+    """`folio` was allocated for `address`, and is not used after all: make the map what it was. Freeing the page
+    does the rest.
     """
     resv = vma_resv_map(vma)
     if resv is None:

@@ -6,10 +6,11 @@ first; what it had there comes back by faults. So an entry of a shared table cou
 In the kernel a huge page of 2 MiB is an entry of a PMD page, and that PMD page is shared; here a huge page is an entry
 of the lower level, as large as any page of the model, and `pmd_size` bytes is what a shared table maps.
 
-Who may share with whom is settled under i_mmap_rwsem of the file, held for reading by those who join and for writing
-by those who leave. A fault keeps the table that it has found by the lock of the VMA, which those hold for writing who
-leave without mmap_lock for writing. The count of those who share is apart from the references of the table, as since
-v6.14; a table is left with an interrupt for those who walk page tables without locks, as since v6.16.
+Which tables are shared is settled under i_mmap_rwsem of the file: a task that joins holds it for reading, one
+that leaves for writing. A fault keeps the table that it has found by the lock of the VMA; a task that leaves
+without mmap_lock for writing must hold that for writing. The number of address spaces that share a table is apart
+from its references, as since v6.14. A table is left with an interrupt to all CPUs that walk page tables without
+locks, as since v6.16.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """khugepaged: making a huge page out of small ones that are mapped already. Kernel: mm/khugepaged.c, v6.1 to v6.6.
 
-Who has it made, and of what, is in `vm.huge.collapse`.
+Which pages it is made of, and at whose wish, is said in `vm.huge.collapse`.
 """
 
 from __future__ import annotations
@@ -301,8 +301,8 @@ def _isolate(memory: Memory, page: Folio) -> Scan:
     if not isolate_lru_page(memory, page):
         page.lock.unlock()
         return Scan.DEL_PAGE_LRU
-    # Once more, now that it is isolated: whoever looked it up by its frame in between has a reference. More
-    # can come only by the entry, which nobody reaches.
+    # Once more, now that it is isolated: a task that looked it up by its frame in between has a reference.
+    # More can come only by the entry, which is out of reach.
     if READ_ONCE(page, "refcount") != 2:
         page.lock.unlock()
         putback_lru_page(memory, page)
@@ -353,8 +353,8 @@ def collapse_and_free_pmd(mm: MmStruct, address: int) -> bool:
         table = pmdp_get(mm, address)
         if not isinstance(table, PageTable) or any(map(partial(_is_of_file, mm), table.entries)):
             return False
-        # Of another process too: whoever moves page tables reads the upper entry once more with the rmap
-        # locks held (move-pmd-against-retract, Z26).
+        # This may be another process, and mremap() may be about to move this very table there: it reads the
+        # upper entry once more with the rmap locks held (move-pmd-against-retract, Z26).
         pmdp_collapse_flush(mm, address)
     bug_on(any(table.entries), f"BUG: Bad page map: {table.name} is freed with entries in it", "page-tables")
     pte_cache.free(table)

@@ -78,19 +78,20 @@ class Folio(Shared):
 
     pfn: Unshared[int]
     lock: Unshared[FolioLock]
-    # 0 while the frame is on the free list. Whoever has no reference, and no lock that keeps somebody else's,
-    # takes one by folio_try_get() only: at 0 the frame is nobody's, or about to be another's.
+    # 0 while the frame is on the free list. A task that neither has a reference nor holds a lock by which
+    # another one stays must use folio_try_get(): at 0 the frame is free, or about to be given to another
+    # owner.
     refcount: Atomic[int] = 0
     # Each pin has a reference besides, so this is never above `refcount`. v6.1 adds 1024 to the refcount of a
     # small folio instead, and may take many references for a pin; here the answer is exact.
     pincount: Atomic[int] = 0
-    # Of this page by itself. It changes under the lock of the page table whose entry changes, so it may be
-    # wrong for a moment to whoever looks without that lock (split-without-sync, Z31z).
+    # Of this page by itself. It changes under the lock of the page table whose entry changes, so a look
+    # without that lock may find it wrong for a moment (split-without-sync, Z31z).
     mapcount: Atomic[int] = 0
     entire_mapcount: Atomic[int] = 0
     # Changed under the folio lock, or before the first entry names the page. It outlives the last mapping,
-    # until the frame is freed: so whoever has found an anon_vma by it must ask afterwards whether the page is
-    # still mapped (anon-vma-root-changes, Z37).
+    # until the frame is freed: so a walk that has found an anon_vma by it must ask afterwards whether the
+    # page is still mapped (anon-vma-root-changes, Z37).
     mapping: Once[Mapping | None] = None
     index: Once[int] = 0
     # Taken off by a cmpxchg, so one task at a time moves or reclaims the page.

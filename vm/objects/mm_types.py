@@ -63,7 +63,7 @@ class Memory:
 
 
 Hold = tuple["VmArea", Callable[[], None]]
-"""A VMA that stays as it is, and what to call when it no longer must."""
+"""A VMA that is kept from changing, and the function that ends that."""
 VmaIndex = Callable[[RwSemaphore, Spinlock], VmaStore["VmArea"]]
 """Makes what holds the VMAs of an address space, out of its mmap_lock and page_table_lock."""
 
@@ -82,7 +82,9 @@ class Era:
 
 
 class Subscriptions(Shared):
-    """Who mirrors an address space, which itself knows no more of them than that (`vm.frames.secondary_mmu`)."""
+    """The devices that mirror an address space, as it knows them: what they are is said in
+    `vm.frames.secondary_mmu`.
+    """
 
 
 class MmStruct(Shared):
@@ -90,22 +92,22 @@ class MmStruct(Shared):
 
     Writing the VMAs, `map_count`, `start_brk` and `brk` needs mmap_lock for writing, reading them for reading.
     `pmds` are the entries of the upper level of the page tables, written under `page_table_lock`; `deposits` the
-    page-table pages that huge pages keep for the day when they are split; `detached` those that khugepaged has taken
-    away from the processors and not emptied yet, for the invariants; `tlb` what the CPU of each task keeps
-    of them, page by page. `tlb_flush_batched` counts the flushes that reclaim has put off, and
-    how many of them were made up for (`vm.frames.tlb`). `write_protect_seq` is odd
-    while fork copies entries. `ended` is set by `exit_mmap` (mm_users is 0): whoever acts for the process then
-    learns that there is none. `era` says which components it is made of, `pmd_size` how many bytes one entry of the
-    upper level spans. `oom_skip` (MMF_OOM_SKIP) says that there is nothing to reap any more. `mm_lock_seq` is the
-    number of the current write section of mmap_lock, for the locks of single VMAs. `userfaultfd_ctx` is who fills it
-    from outside (`vm.faults.uffd_copy`), `userfault_waiters` the tasks whose stores wait, and for which page
-    (`vm.faults.uffd`), `notifier_subscriptions` who mirrors it (`vm.frames.secondary_mmu`). `mm_users` counts who
-    keeps it from being torn down, the process included; `mmlist` says that swapoff finds it (`vm.spaces.mmlist`).
-    `mm_count` are those who keep the object itself, of which its process is one, `vma_writer_wait` is where a writer
-    waits for the readers of a VMA (`vm.spaces.rcuwait`); only the era 6.15 uses these two. `huge_zero_page`
-    (MMF_HUGE_ZERO_PAGE) says that it has a reference to that page (`vm.huge.huge_zero`). `unstable` (MMF_UNSTABLE)
-    says that the OOM reaper takes pages away that the process still has: what is empty may have been written to, so
-    no fault may fill it with zeroes.
+    page-table pages that huge pages keep for the day when they are split; `detached` those that khugepaged has
+    taken away from the processors and not emptied yet, for the invariants; `tlb` what the CPU of each task keeps
+    of them, page by page. `tlb_flush_batched` counts the flushes that reclaim has put off, and how many of them
+    were made up for (`vm.frames.tlb`). `write_protect_seq` is odd while fork copies entries. `ended` is set by
+    `exit_mmap` (mm_users is 0): whoever acts for the process then learns that there is none. `era` says which
+    components it is made of, `pmd_size` how many bytes one entry of the upper level spans. `oom_skip`
+    (MMF_OOM_SKIP) says that there is nothing to reap any more. `mm_lock_seq` is the number of the current write
+    section of mmap_lock, for the locks of single VMAs. `userfaultfd_ctx` is the monitor that fills it from
+    outside (`vm.faults.uffd_copy`), `userfault_waiters` the tasks whose stores wait, and for which page
+    (`vm.faults.uffd`), `notifier_subscriptions` the devices that mirror it (`vm.frames.secondary_mmu`).
+    `mm_users` counts the tasks that keep it from being torn down, its process as one; `mmlist` says that swapoff
+    finds it (`vm.spaces.mmlist`). `mm_count` counts those that keep the object itself, its process as one,
+    `vma_writer_wait` is where a writer waits for the readers of a VMA (`vm.spaces.rcuwait`); only the era 6.15
+    uses these two. `huge_zero_page` (MMF_HUGE_ZERO_PAGE) says that it has a reference to that page
+    (`vm.huge.huge_zero`). `unstable` (MMF_UNSTABLE) says that the OOM reaper takes pages away that the process
+    still has: what is empty may have been written to, so no fault may fill it with zeroes.
     """
 
     name: Unshared[str]
@@ -117,8 +119,8 @@ class MmStruct(Shared):
     map_count: Plain[int] = 0
     start_brk: Plain[int] = 0
     brk: Plain[int] = 0
-    # Written with mmap_lock held for writing, so who holds that may compare it as it likes. A reader of a VMA
-    # must acquire it: what was changed is seen by whoever sees it go on (mm-lock-seq-order, Z23).
+    # Written with mmap_lock held for writing, so its holder reads it without more ado. A reader of a VMA must
+    # acquire it: a reader that sees it go on then sees all that was changed before (mm-lock-seq-order, Z23).
     mm_lock_seq: Once[int] = 0
     mm_count: Atomic[int] = 1
     vma_writer_wait: Unshared[list[Task]]
@@ -130,8 +132,9 @@ class MmStruct(Shared):
     oom_skip: Once[bool] = False
     unstable: Once[bool] = False
     huge_zero_page: Atomic[bool] = False
-    # Above 0 from before the first entry changes until after the flush. Above 1 for who has counted himself:
-    # an entry that looks empty to him may be one that another CPU still uses (zap-without-nested-flush, Z32).
+    # Above 0 from before the first entry changes until after the flush. A task that has counted itself and
+    # reads more than 1 is not alone: an entry that looks empty may be one that the other task has not flushed
+    # yet (zap-without-nested-flush, Z32).
     tlb_flush_pending: Atomic[int] = 0
     tlb_flush_batched: Atomic[int] = 0
     # A pin without locks that has seen two values is given up: fork may have asked before whether the page is
@@ -173,7 +176,8 @@ class MmStruct(Shared):
 
 
 class UserfaultfdCtx(Shared):
-    """What a monitor has of one address space. `event` is that of a child, until the monitor has read of it.
+    """The handle that a monitor has on one address space. `event` is the handle on a new child, until the monitor
+    reads it.
 
     `mmap_changing` counts the forks that it has not read of.
     """
@@ -209,8 +213,9 @@ class VmArea(Shared):
     vm_page_prot: Once[int]
     vm_file: Unshared[AddressSpace | None]
     vm_ops: Unshared[VmOperations | None] = None
-    # Whoever has it set and the VMA not yet in the trees of it makes pages that no walk finds
-    # (vma-inherits-unlocked, Z22): it is set under a lock that keeps faults out, or together with the link.
+    # A fault that finds it set before the VMA is in its trees maps pages that no walk finds
+    # (vma-inherits-unlocked, Z22). So it is set under a lock that keeps faults out, or in one section with
+    # the link.
     anon_vma: Once[AnonVma | None] = None
     anon_vma_chain: Unshared[list[AnonVmaChain]]
     vm_private_data: Once[RwSemaphore | ResvMap | str | None]
@@ -257,8 +262,8 @@ class AnonVma(Mapping):
     parent: Unshared[AnonVma]
     rwsem: Unshared[RwSemaphore]
     refcount: Atomic[int] = 1
-    # Two numbers since v6.0, for with one of them it could not be told whether the last who uses it is a
-    # child or a VMA (anon-vma-degree, Z24).
+    # Two numbers since v6.0, for with one of them it could not be told whether the last user is a child or a
+    # VMA (anon-vma-degree, Z24).
     num_children: Once[int] = 0
     num_active_vmas: Once[int] = 0
     rb_root: Unshared[list[tuple[int, int, AnonVmaChain]]]

@@ -12,7 +12,7 @@ from sugarbush.concurrency.lowlevel import Operation, perform
 
 
 class PercpuRef(Shared):
-    """So many use the object. Once `dead`, nobody new may."""
+    """`count` tasks use the object; once it is `dead`, no other may begin to."""
 
     name: Unshared[str]
     count: Unshared[int] = 0

@@ -128,11 +128,15 @@ INC_NOT_ZERO_LIMITED_ACQUIRE = Operation(
 REFCOUNT_PUT = Operation(
     "refcount_dec_and_test", effect=_put, wakes=False, dep=Dep.RELEASE, releases=_ORDER, local=True
 )
-"""Gives what is left. The acquire that the kernel has if that is 0 is for who frees then: a reader never does."""
+"""Gives what is left. In the kernel it acquires if that is 0, for a caller that frees the object then; a reader
+never does.
+"""
 REFCOUNT_DEC_AND_TEST = Operation(
     "refcount_dec_and_test", effect=_dec_and_test, wakes=False, acquires=_ORDER, releases=_ORDER, local=True
 )
-"""Of the one who detaches the VMA: he waits for the readers that are left, or frees it."""
+"""For the task that detaches the VMA: it acquires what the readers did, since it waits for those that are left,
+or frees the VMA.
+"""
 REFCOUNT_SET = Operation("refcount_set", effect=_set, wakes=False, local=True)
 REFCOUNT_SET_RELEASE = Operation(
     "refcount_set_release", effect=_set, wakes=False, releases=_ORDER, local=True

@@ -46,6 +46,7 @@ def migrate_locked_huge_folio(src: Folio, dst: Folio) -> int:
     page by page its pages get entries of their own. A huge migration entry may be split between the two walks, so the
     second looks for both kinds.
     """
+    assert src.order == dst.order, "a large folio moves to as many frames as it has"
     anon_vma = folio_get_anon_vma(src)
     result = EBUSY
     if anon_vma is not None:

@@ -119,8 +119,8 @@ def split_huge_page_tail(head: Folio, tail: Folio) -> None:
 
     Kernel: __split_huge_page_tail().
     """
-    # Not `swap`: a tail in the swap cache has its own slot. Cleared, its page could not be found any more by
-    # who has its entry (split-clobbers-swap, Z52).
+    # Not `swap`: a tail in the swap cache has its own slot. Were it cleared, a fault on an entry that names
+    # the slot would not take the page for the right one any more (split-clobbers-swap, Z52).
     poke(tail, "refcount", peek(head, "refcount"))
     poke(tail, "lru", True)
     poke(tail, "dirty", peek(head, "dirty"))

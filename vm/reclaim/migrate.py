@@ -115,8 +115,8 @@ def migrate_locked_folio(src: Folio, dst: Folio) -> int:
             result = EAGAIN if folio_mapped(src) else move_to_new_folio(dst, src)
             if result == 0:
                 dst.lru = True
-            # Whatever came of it. `src` is locked until this is done: who meets a migration entry waits for
-            # that lock.
+            # Whatever came of it. `src` is locked until this is done: a fault that meets a migration entry
+            # waits for that lock.
             remove_migration_ptes(src, dst if result == 0 else src)
             dst.lock.unlock()
         if anon_vma is not None:
@@ -135,8 +135,9 @@ def migrate_pages(memory: Memory, folios: list[Folio]) -> int:
     for folio in batch:
         moved += _move_one(memory, folio)
     for folio in later:
-        # No lock of the batch is held any more. While writeback puts page after page into one request, who
-        # waits for one with another one locked may wait for himself (migrate-batch, Z40d).
+        # No lock of the batch is held any more. Writeback puts page after page into one request before it
+        # sends that: a task that waits for the writeback of one page with another one locked may so wait for
+        # itself (migrate-batch, Z40d).
         folio.lock.lock()
         folio_wait_writeback(folio)
         moved += _move_one(memory, folio)
@@ -227,8 +228,8 @@ def move_to_new_folio(dst: Folio, src: Folio) -> int:
     """
     if not perform(SWITCH, src, dst):
         return EAGAIN
-    # After the switch, as v6.1: nobody can look yet. No entry is present, and who finds `dst` in a cache
-    # waits for its lock.
+    # After the switch, as v6.1: nobody can look yet. No entry is present, and a task that finds `dst` in a
+    # cache waits for its lock.
     dst.token = READ_ONCE(src, "token")
     trace("migrate", old=src.name, new=dst.name)
     return 0

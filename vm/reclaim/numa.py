@@ -81,6 +81,7 @@ def change_prot_numa(vma: VmArea, start: int, end: int) -> None:
 
 def sched_setaffinity(memory: Memory, nid: int) -> None:
     """Keep the calling task on the CPUs of one node from here on. Kernel: kernel/sched/core.c."""
+    assert 0 <= nid < memory.nodes, f"there is no node {nid}: boot(..., nodes=N) has said how many there are"
     memory.affinity[current_task()] = nid
 
 

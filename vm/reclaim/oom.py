@@ -14,7 +14,7 @@ def oom_reap_task_mm(mm: MmStruct) -> bool:
     The caller keeps the object `mm` (mm_count). Kernel: oom_reap_task_mm() and process_mrelease().
     """
     mmap_read_lock(mm)
-    # Under mmap_lock: who tears down takes it for writing after it has set this.
+    # Under mmap_lock: exit_mmap() sets this and takes mmap_lock for writing after that.
     alive = not mm.oom_skip
     if alive:
         # Before the first entry goes, and seen by whoever finds it gone: both look under its page-table lock.

@@ -38,9 +38,9 @@ def remove_migration_pte(old: Folio, new: Folio, vma: VmArea, address: int) -> N
     The permissions come from the VMA as it is now, read without mmap_lock: only the rmap lock is held, which is needed.
     """
     mm = vma.vm_mm
-    # Where this walk does not come, the entry stays, names a page that is unlocked and soon free, and whoever
-    # meets it dies by an assertion, or worse, does not. Each bug of the family of brk-false-vma (Z01) is a
-    # way of not coming here.
+    # An entry that this walk does not come to stays, and names a page that is unlocked and soon free. The
+    # kernel stops when it meets the entry; or goes on, if the frame has an owner who has it locked, which is
+    # worse. Each bug of the family of brk-false-vma (Z01) is a way of not coming here.
     table = pte_offset_map(mm, address)
     if table is None:
         return
@@ -48,7 +48,7 @@ def remove_migration_pte(old: Folio, new: Folio, vma: VmArea, address: int) -> N
         pte = ptep_get(table, address)
         if not isinstance(pte, Migration) or pte.pfn != old.pfn:
             return
-        # Reference, then mapcount, then entry: whoever sees the entry may count on both.
+        # Reference, then mapcount, then entry: a task that sees the entry may rely on both.
         folio_get(new)
         # A merge must have this right for all pages of the grown VMA by the time that it gives the rmap lock
         # back (merge-page-prot, Z08); of a protected shared page it must not permit a store

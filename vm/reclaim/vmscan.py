@@ -126,7 +126,8 @@ def shrink_folio(memory: Memory, folio: Folio, batch: FlushBatch) -> bool:
     if READ_ONCE(folio, "dirty"):
         try_to_unmap_flush(batch)
         swap_writepage(memory, folio)
-    # In one step with the looks at count and dirty bit; whoever has looked the page up since keeps it.
+    # In one step with the looks at count and dirty bit; a task that has looked the page up since has a
+    # reference, and the page stays.
     removed = remove_from_swap_cache(folio)
     if removed:
         trace("swap_out", page=folio.name)

@@ -29,6 +29,7 @@ def mm_take_all_locks(mm: MmStruct) -> None:
     # Two address spaces may have rmap locks in common, by a fork or a file, and would take them in different
     # orders.
     locks.mutex.lock()
+    assert not locks.held, "mm_drop_all_locks() comes before the mutex is given back"
     vmas = _vmas(mm)
     for vma in vmas:
         # Faults that hold the lock of a VMA come before the rmap locks. Nothing here takes this back: see below.

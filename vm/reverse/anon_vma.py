@@ -79,8 +79,9 @@ def free_anon_vma(anon_vma: AnonVma) -> None:
     """
     might_sleep()
     root = anon_vma.root
-    # The count has gone to zero before this look, and who tries the lock looks at the page afterwards: so
-    # either we see the lock held, and wait, or the other one sees that nothing maps the page.
+    # The count has gone to zero before this look, and a walk that tries the lock looks at its page
+    # afterwards: so either the lock is seen held here, and waited for, or the walk sees that nothing maps the
+    # page.
     if perform(RWSEM_IS_LOCKED, root.rwsem):
         anon_vma_lock_write(anon_vma)
         anon_vma_unlock_write(anon_vma)

@@ -212,7 +212,7 @@ def anon_vma_fork(vma: VmArea, parent: VmArea) -> bool:
 def unlink_anon_vmas(vma: VmArea) -> None:
     """Take `vma` out of all its trees; from here on no rmap walk finds it. Takes the root's lock for writing.
 
-    Needs mmap_lock, for writing if `vma` is in the tree of its address space, or to be the only one who knows it.
+    Needs mmap_lock, for writing if `vma` is in the tree of its address space, or that no other task knows it.
     Which trees are empty now is decided under the lock; they are freed without it, since freeing may take it.
     """
     locked: AnonVma | None = None

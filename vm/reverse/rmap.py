@@ -53,8 +53,8 @@ RmapOne = Callable[[Folio, "VmArea", int], object]
 
 def folio_add_new_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
     """The first mapping of a new anonymous folio, which is exclusive; needs the page-table lock."""
-    # All of it before the entry is written, and before the page is on the LRU: who finds it there finds its
-    # anon_vma.
+    # All of it before the entry is written, and before the page is on the LRU: a task that finds it there
+    # finds its anon_vma.
     atomic_add_return(folio, "mapcount", 1)
     folio.mapping = vma.anon_vma
     folio.index = linear_page_index(vma, address)
@@ -109,7 +109,7 @@ def hugepage_add_new_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
 
 
 def hugepage_set_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
-    """Say of each page where walks find it; needs `page_table_lock`."""
+    """Write into each page the anon_vma and the index by which walks find it; needs `page_table_lock`."""
     anon_vma = vma.anon_vma
     index = linear_page_index(vma, address)
     for number, page in enumerate(folio.pages):
@@ -307,12 +307,12 @@ def try_to_migrate_one(page: Folio, vma: VmArea, address: int, *, sync: bool = F
             # It goes on in the entry, and not in the page, whose count would say nothing of it afterwards.
             bits |= PTE_SWP_EXCLUSIVE
             page.anon_exclusive = False
-        # The entry first and the mapcount last, all under the lock: whoever sees the page unmapped finds no
-        # present entry.
+        # The entry first and the mapcount last, all under the lock: a task that sees the page unmapped finds
+        # no present entry.
         set_pte(table, address, make_migration_entry(page, bits))
         trace("set_migration_pte", mm=mm.name, addr=hex(address), page=page.name)
         folio_remove_rmap(page)
-        # Never the last one: whoever migrates has a reference, and counts on having the only one after the
-        # walk.
+        # Never the last one: the task that migrates has a reference, and relies on having the only one after
+        # the walk.
         folio_put(mm.memory, page)
     return True

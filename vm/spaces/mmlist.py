@@ -1,4 +1,5 @@
-"""The address spaces that may have entries in swap, for swapoff, and who keeps one from being torn down meanwhile.
+"""The address spaces that may have entries in swap, for swapoff, and how one is kept from being torn down
+meanwhile.
 
 Kernel: init_mm.mmlist and mmlist_lock, mmget_not_zero() and mmput(), v6.1. An address space comes into the list before
 its first swap entry is written, under the lock of the page table, and leaves it after its end.
@@ -45,8 +46,8 @@ def mmlist_del(mm: MmStruct) -> None:
 
 def drain_mmlist(memory: Memory) -> None:
     """Nothing is in swap any more, so nobody need be found."""
-    # Whoever is in the list for nothing would be walked by the next swapoff as well; that is all the harm
-    # there is.
+    # An address space that stays in the list for nothing is walked by the next swapoff as well; there is no
+    # other harm in it.
     with memory.mmlist_lock:
         for mm in memory.mmlist:
             mm.mmlist = False

@@ -63,7 +63,7 @@ def rcuwait_wait_event(mm: MmStruct, condition: Callable[[], bool]) -> None:
 
 
 def rcuwait_wake_up(mm: MmStruct) -> bool:
-    """Wake whoever sleeps in `mm.vma_writer_wait`; whether somebody did. `mm` must not go away meanwhile.
+    """Wake the task that sleeps in `mm.vma_writer_wait`; True if one did. `mm` must not go away meanwhile.
 
     The reader of RCU is for the task that is woken, not for `mm`.
     """

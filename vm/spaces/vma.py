@@ -136,8 +136,8 @@ def linear_page_index(vma: VmArea, address: int) -> int:
 
 def vma_address(vma: VmArea, pgoff: int) -> int | None:
     """Where `vma` maps page offset `pgoff`, or None if it does not; kernel: mm/internal.h."""
-    # Three reads, not one: whoever does this without the rmap lock, or changes the fields without it, can
-    # compute an address where the VMA never had that page (vma-adjust-no-lock, Z04).
+    # Three reads, not one: without the rmap lock, or if somebody changes the fields without it, an address
+    # comes out where the VMA never had that page (vma-adjust-no-lock, Z04).
     start = vma.vm_start
     address = start + ((pgoff - vma.vm_pgoff) << PAGE_SHIFT)
     return address if start <= address < vma.vm_end else None

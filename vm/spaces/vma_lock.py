@@ -55,7 +55,7 @@ class NoVmaLocks:
         return False
 
     def free(self, vma: VmArea) -> None:
-        """Free the VMA at once: who could look at it would have mmap_lock."""
+        """Free the VMA at once: a task that could still look at it would hold mmap_lock."""
         vma_cache.free(vma)
 
     def drop_mm(self, mm: MmStruct) -> None:
@@ -78,7 +78,8 @@ class PerVmaLocks:
     def start_write(self, vma: VmArea) -> None:
         """Wait for the readers, and leave the number that tells new ones to stay away."""
         vma.vm_mm.mmap_lock.assert_held_write()
-        # Only who holds mmap_lock for writing changes the number, as the caller does: so this is no race.
+        # Only a task that holds mmap_lock for writing, as the caller does, changes the number: so this is no
+        # race.
         seq = READ_ONCE(vma.vm_mm, "mm_lock_seq")
         if READ_ONCE(vma, "vm_lock_seq") == seq:
             return
@@ -93,9 +94,9 @@ class PerVmaLocks:
     def end_write_all(self, mm: MmStruct) -> None:
         """Go on to the next number; what was written to the VMAs is visible to whoever sees it."""
         mm.mmap_lock.assert_held_write()
-        # Release: who acquires the new number has seen all that was changed under the old one. A plain store
-        # could be seen before the flags of the VMA, and a fault would go by half of them (mm-lock-seq-order,
-        # Z23).
+        # Release: a reader that acquires the new number sees all that was changed under the old one. A plain
+        # store could be seen before the flags of the VMA, and a fault would go by half of them
+        # (mm-lock-seq-order, Z23).
         smp_store_release(mm, "mm_lock_seq", READ_ONCE(mm, "mm_lock_seq") + 1)
 
     def mark_attached(self, vma: VmArea) -> None:
@@ -151,11 +152,11 @@ def vma_start_read(vma: VmArea) -> bool:
     mm, lock = vma.vm_mm, vma.vm_lock
     assert lock is not None
     # A first look, so that a fault does not hold up a writer for nothing. If it is wrong either way nothing
-    # is lost: the second one decides, and whoever is sent away takes mmap_lock.
+    # is lost: the second one decides, and a fault that is sent away takes mmap_lock.
     if READ_ONCE(vma, "vm_lock_seq") == READ_ONCE(mm, "mm_lock_seq"):
         return False
-    # Only tried: a reader of RCU may not sleep. And who has it is a writer, to whom the VMA belongs until
-    # mmap_lock goes, which is long after he gives this back.
+    # Only tried: a reader of RCU may not sleep. And its holder is a writer, for whom the VMA stays locked
+    # until mmap_lock goes, long after this is given back.
     if not lock.down_read_trylock():
         return False
     if READ_ONCE(vma, "vm_lock_seq") == smp_load_acquire(mm, "mm_lock_seq"):

@@ -140,7 +140,8 @@ def vma_mark_detached(vma: VmArea) -> None:
     Readers may have come since it was locked: they have looked at `vm_lock_seq` before that, and look again once they
     have a reference. They do nothing with the VMA, but they must have gone before its memory is another one's.
     """
-    # Written only by who holds mmap_lock for writing, as the caller does: so this is no look at what others do.
+    # Both are written only with mmap_lock held for writing, as the caller holds it: so this is no look at
+    # what others do.
     locked = peek(vma, "vm_lock_seq") == peek(vma.vm_mm, "mm_lock_seq")
     bug_on(not locked, "kernel BUG: vma_assert_write_locked() in vma_mark_detached()", "vma-refcount")
     refcnt = refcnt_of(vma)
@@ -189,10 +190,11 @@ def vma_start_write(vma: VmArea) -> None:
 def vma_refcount_put(vma: VmArea) -> None:
     """Drop a reference, and wake the writer who waits for the last one.
 
-    After that `vma` may be anything, so its address space is looked up before; who is no part of that keeps it.
+    After that `vma` may be anything, so its address space is looked up before. A caller from another address
+    space must keep that one (`mmgrab`).
     """
-    # Before the reference goes: after that `vma` may be of another address space, whose writer nobody need
-    # wake.
+    # Before the reference goes: after that `vma` may be of another address space, and the writer who waits is
+    # of this one.
     mm = vma.vm_mm
     left = perform(REFCOUNT_PUT, refcnt_of(vma))
     if is_vma_writer_only(left):

@@ -83,8 +83,8 @@ def shrink_brk(mm: MmStruct, brk: int, newbrk: int, oldbrk: int) -> int:
     if vma is None:
         return EINVAL
     origin = mm.brk
-    # Before the downgrade, which is inside of the call: who takes mmap_lock for reading afterwards must find
-    # the end of the heap where the heap ends, and may move it himself (brk-after-downgrade, Z12).
+    # Before the downgrade, which is inside of the call: a task that takes mmap_lock for reading afterwards
+    # must find the end of the heap where the heap ends, and may move it itself (brk-after-downgrade, Z12).
     mm.brk = brk
     result = do_brk_munmap(mm, vma, newbrk, oldbrk)
     if result < 0:

@@ -122,7 +122,7 @@ def sys_madvise(mm: MmStruct, start: int, length: int, advice: int) -> int:
         return EPERM
     if advice in _POPULATE:
         return madvise_populate(mm, start, start + size, write=advice == MADV_POPULATE_WRITE)
-    # For reading where only pages go: whoever gives memory back need not stop all other faults.
+    # For reading where only pages go: a thread that gives memory back need not stop the faults of all others.
     write = madvise_need_mmap_write(advice)
     (mmap_write_lock if write else mmap_read_lock)(mm)
     result = ESRCH if mm.ended else _walk_vmas(mm, start, start + size, _visit(advice))
@@ -284,4 +284,4 @@ _VISITS: dict[int, Visit] = {
 }
 _POPULATE = (MADV_POPULATE_READ, MADV_POPULATE_WRITE)
 _INJECT = (MADV_HWPOISON, MADV_SOFT_OFFLINE)
-"""Only who may administer the system breaks pages."""
+"""Only an administrator may break pages (CAP_SYS_ADMIN)."""

@@ -122,7 +122,7 @@ def mprotect_fixup(
     changed = vma_modify_flags(prev, vma, start, end, flags)
     if isinstance(changed, int):
         return changed
-    # Who was cut or merged is locked already; a VMA that only changes its flags is not.
+    # A VMA that was cut or merged is locked already; one that only changes its flags is not.
     vma_start_write(changed)
     if is_vm_hugetlb_page(changed):
         hugetlb_change_protection(changed, start, end, flags)

@@ -91,7 +91,7 @@ def _move_zero(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, pmd: Presen
 
 
 def _move_locked(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, pmd: Present, folio: Folio) -> int:
-    """With the folio and its anon_vma locked. Who pins without locks looks again, as with a small page."""
+    """Move the huge page; needs the folio lock and its anon_vma locked for writing. 0, -EAGAIN or -EBUSY."""
     mm = src_vma.vm_mm
     with mm.page_table_lock:
         if pmdp_get(mm, src) != pmd or pmdp_get(mm, dst) is not None:

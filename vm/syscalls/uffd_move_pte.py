@@ -216,8 +216,9 @@ def is_pte_pages_stable(held: Source, dst: int, src: int, src_pte: Pte, mm: MmSt
 def move_present_pte(held: Source, dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, pte: Present) -> int:
     """Move the page, which is locked as well as its anon_vma; 0, -EAGAIN or -EBUSY.
 
-    Who pins a page without locks looks at the entry once more after that: so it is cleared first, and then the pins
-    are looked at again. The page changes only after that, when it is certain that it is moved (d7a08838ab74).
+    A task that pins a page without locks looks at the entry once more afterwards. So the entry is cleared first,
+    and then the pins are looked at again. The page changes only after that, when it is certain that it is moved
+    (d7a08838ab74).
     """
     mm = src_vma.vm_mm
     page = held.folio

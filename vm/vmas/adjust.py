@@ -138,7 +138,7 @@ def inherit_anon_vma(importer: VmArea, exporter: VmArea, inherited: list[VmArea]
 
 
 def give_back_anon_vma(inherited: list[VmArea]) -> None:
-    """The change failed: what was inherited for it goes again.
+    """The change failed: take back the anon_vmas that were inherited for it.
 
     Else a VMA would count as touched that nobody ever wrote to: no neighbour with pages of its own could become one
     with it any more, and a mremap would leave it the page offset of the old place. Kernel: 824135c46b00, v6.7.
@@ -166,6 +166,8 @@ def vma_adjust(
 
     Kernel: __vma_adjust(), v6.1. What v6.1 finds out about the neighbours, the caller says here, as since v6.3.
     """
+    assert insert is None or adjust is None, "one change moves one border: the reserve is for one store"
+    assert adjust is not None or not shift, "the border that moves by `shift` is that to `adjust`"
     mm = vma.vm_mm
     # Which of the two VMAs has a new entry in the tree, and where: the reserve is for that store.
     keeps_end = end == vma.vm_end
@@ -258,6 +260,7 @@ def vma_shrink(vma: VmArea, start: int, end: int, pgoff: int) -> int:
     One of the two borders stays. Kernel: vma_shrink(), v6.3; a case of __vma_adjust() in v6.1.
     """
     lost = (end, vma.vm_end) if end < vma.vm_end else (vma.vm_start, start)
+    assert lost[0] < lost[1], "vma_shrink() takes something away, or it stores nothing over nothing"
     mas = vma.vm_mm.mm_mt.cursor(lost[0], lost[1] - 1)
     try:
         # For a store of nothing over what it loses; the VMA's own entry is cut by it.
@@ -282,6 +285,7 @@ def split_vma(vma: VmArea, address: int, *, new_below: bool) -> int:
     Kernel: __split_vma(), which leaves looking at map_count to its callers.
     """
     start, end, pgoff = vma.vm_start, vma.vm_end, vma.vm_pgoff
+    assert start < address < end, f"a VMA is cut inside, not at {address:#x}: a part would be empty"
     middle = pgoff + ((address - start) >> PAGE_SHIFT)
     new = vm_area_dup(vma)
     if new is None:

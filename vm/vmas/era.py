@@ -52,7 +52,8 @@ def rbtree_and_list(mmap_lock: RwSemaphore, page_table_lock: Spinlock) -> VmaSto
     return RbStore(lock=GrowingLock(mmap_lock, page_table_lock))
 
 
-# The row is a kernel; no other place in the model asks for a version. Whoever adds one adds a component.
+# The row is a kernel; no other place in the model asks for a version. A new kernel is a new row, and a new
+# component where it differs.
 V5_19 = Era("5.19", rbtree_and_list, NONE, grow_under_read_lock, tear_down_as_writer)
 V6_1 = Era("6.1", maple_tree, NONE, hold_mmap_lock, tear_down_as_reader_first)
 V6_6 = Era("6.6", rcu_maple_tree, PER_VMA, lock_vma_or_mm, tear_down_as_reader_first)

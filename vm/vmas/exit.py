@@ -102,9 +102,9 @@ def _tear_down(mm: MmStruct, *, detach: bool) -> None:
     doomed = _all_vmas(mm)
     unmap_vmas(tlb, doomed, 0, TASK_SIZE)
     mmap_read_unlock(mm)
-    # In between: whoever takes mmap_lock for reading after this finds that there is nothing to reap; who took
-    # it before is waited for by the next line. Up to v5.18 it was set for OOM victims only, and the VMAs
-    # could still be found when they were freed (mrelease-after-exit, Z41).
+    # In between: a reaper that takes mmap_lock for reading after this finds that there is nothing to reap;
+    # one that has it already is waited for by the next line. Up to v5.18 it was set for OOM victims only, and
+    # the VMAs could still be found when they were freed (mrelease-after-exit, Z41).
     mm.oom_skip = True
     mmap_write_lock(mm)
     _free_all(mm, tlb, doomed, detach=detach)

@@ -77,6 +77,7 @@ def do_mas_align_munmap(mm: MmStruct, vma: VmArea, start: int, end: int, *, down
     Simpler here: the VMAs are collected in a list, not in a second maple tree. The nodes for the one store are
     reserved after the cuts, not before: the tree reserves as v6.6 does, exactly, where v6.1 took the worst case.
     """
+    assert start < end, "an empty range is refused by do_mas_munmap()"
     if start > vma.vm_start:
         if end < vma.vm_end and mm.map_count >= MAX_MAP_COUNT:
             return ENOMEM

@@ -55,7 +55,8 @@ from sugarbush.vm.spaces import add_mm_counter, mm_counter, vma_is_anonymous
 
 @dataclass(frozen=True, slots=True)
 class ZapDetails:
-    """What is spared; kernel: struct zap_details. Without one everything goes, but the protection of userfaultfd.
+    """Which entries a zap spares; kernel: struct zap_details. Without one all entries go, and only a protection
+    by userfaultfd stays.
 
     `even_cows`: private copies of pages of a file go, too. They are the process's own: a hole in the file leaves them,
     only what is cut off behind its end goes with them. `drop_marker`: nothing remembers that a page of a file was
@@ -238,7 +239,8 @@ def zap_pte_range(
                     # without that store.
                     folio.dirty = flush = True
                 # After the entry is empty: between the two, under the lock, the page counts as mapped where
-                # nothing is. Who must not be misled by that waits for the lock (split-without-sync, Z31z).
+                # nothing is. A walk that must not be misled by that takes the lock (split-without-sync,
+                # Z31z).
                 folio_remove_rmap(folio)
                 # With the reference of the entry, until the flush: a thread may still read and write the
                 # page.
@@ -264,7 +266,7 @@ def zap_pte_range(
 
 
 def is_spared(memory: Memory, pte: Present | Migration | Swap | Marker, details: ZapDetails | None) -> bool:
-    """The entry stays; needs its lock. Kernel: should_zap_cows(), should_zap_page(), v6.1."""
+    """True if the entry stays; needs its lock. Kernel: should_zap_cows(), should_zap_page(), v6.1."""
     if isinstance(pte, Marker):
         return not (details and details.drop_marker)
     if details is None or details.even_cows:
