@@ -182,7 +182,13 @@ def pte_alloc(mm: MmStruct, address: int) -> PageTable | None:
 
 
 def addresses(mm: MmStruct, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Cut ``[start, end)`` at the borders of page-table pages."""
+    """Cut ``[start, end)`` at the borders of page-table pages.
+
+    >>> from sugarbush.vm.vmas import boot
+    >>> mm = boot(frames=4, ptrs_per_pte=2).add_mm("cc1", start_brk=0)  # a table maps 0x2000 bytes
+    >>> [(hex(low), hex(high)) for low, high in addresses(mm, 0x1000, 0x5000)]
+    [('0x1000', '0x2000'), ('0x2000', '0x4000'), ('0x4000', '0x5000')]
+    """
     while start < end:
         stop = min(end, (start // mm.pmd_size + 1) * mm.pmd_size)
         yield start, stop

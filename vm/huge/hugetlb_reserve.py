@@ -8,6 +8,14 @@ used nor promised.
 A promise and the number of them (`resv_huge_pages`) are under two locks, so there is a moment between the look
 at the map and the change of it (`region_chg`, `region_add`). Whoever finds afterwards that another was faster
 gives back what he has counted too much (33039678c8da, v4.2).
+
+    >>> resv = ResvMap()
+    >>> region_chg(resv, 0, 4)         # so many are counted as promised ...
+    4
+    >>> region_add(resv, 2, 3)         # ... another task promises one of them ...
+    1
+    >>> region_add(resv, 0, 4)         # ... so fewer come into the map, and one is given back
+    3
 """
 
 from __future__ import annotations

@@ -70,5 +70,9 @@ VM_DATA_FLAGS: Final = VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXE
 
 
 def page_align(size: int) -> int:
-    """The next multiple of the page size."""
+    """The next multiple of the page size.
+
+    >>> [page_align(size) for size in (0, 1, PAGE_SIZE, PAGE_SIZE + 1)] == [0, PAGE_SIZE, PAGE_SIZE, 2 * PAGE_SIZE]
+    True
+    """
     return (size + PAGE_SIZE - 1) & -PAGE_SIZE

@@ -47,7 +47,12 @@ class VmRefcnt(SharedLock):
 
 
 def is_vma_writer_only(count: int) -> bool:
-    """A writer is there and no reader: VMA_LOCK_OFFSET, with 1 more if the VMA is attached."""
+    """A writer is there and no reader: VMA_LOCK_OFFSET, with 1 more if the VMA is attached.
+
+    >>> counts = (0, 1, 2, VMA_LOCK_OFFSET, VMA_LOCK_OFFSET + 1, VMA_LOCK_OFFSET + 2)
+    >>> [is_vma_writer_only(count) for count in counts]
+    [False, False, False, True, True, False]
+    """
     return VMA_LOCK_OFFSET <= count <= VMA_LOCK_OFFSET + 1
 
 

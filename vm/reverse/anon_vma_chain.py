@@ -1,6 +1,25 @@
 """Which anon_vmas a VMA is linked to: from its first page, through split, merge and fork, to its end.
 
-Kernel: mm/rmap.c, v6.1.
+Kernel: mm/rmap.c, v6.1. After a fork the child's VMA has two links, the newest first: to an anon_vma of its own, for
+the pages that it will have alone, and to its parent's, for those that both have. One lock, the root's, is for both.
+
+    >>> from sugarbush.vm.access import user_store
+    >>> from sugarbush.vm.syscalls import sys_brk, sys_fork
+    >>> from sugarbush.vm.vmas import boot
+    >>> machine = boot(frames=8)
+    >>> parent = machine.add_mm("make", start_brk=0x10_0000)
+    >>> end = sys_brk(parent, 0x10_1000)
+    >>> user_store(parent, 0x10_0000, "a page")
+    >>> child = sys_fork(machine, parent, "cc1")
+    >>> parent.mmap_lock.down_read(); child.mmap_lock.down_read()
+    >>> old, new = (mm.mm_mt.load(0x10_0000) for mm in (parent, child))
+    >>> child.mmap_lock.up_read(); parent.mmap_lock.up_read()
+    >>> [avc.anon_vma is new.anon_vma for avc in new.anon_vma_chain]
+    [True, False]
+    >>> new.anon_vma_chain[1].anon_vma is old.anon_vma is new.anon_vma.root
+    True
+    >>> old.anon_vma.num_children, old.anon_vma.num_active_vmas     # itself and the child's; the parent's VMA
+    (2, 1)
 """
 
 from __future__ import annotations

@@ -135,7 +135,17 @@ def linear_page_index(vma: VmArea, address: int) -> int:
 
 
 def vma_address(vma: VmArea, pgoff: int) -> int | None:
-    """Where `vma` maps page offset `pgoff`, or None if it does not; kernel: mm/internal.h."""
+    """Where `vma` maps page offset `pgoff`, or None if it does not; kernel: mm/internal.h.
+
+    Needs mmap_lock or the lock of an rmap tree that `vma` is in. With the inverse, `linear_page_index`:
+
+    >>> from sugarbush.vm.vmas import boot
+    >>> vma = VmArea(boot(frames=4).add_mm("cc1", start_brk=0), 0x10000, 0x13000, 7, 0)
+    >>> [vma_address(vma, pgoff) for pgoff in (6, 7, 9, 10)] == [None, 0x10000, 0x12000, None]
+    True
+    >>> linear_page_index(vma, 0x12000)
+    9
+    """
     # Three reads, not one: without the rmap lock, or if somebody changes the fields without it, an address
     # comes out where the VMA never had that page (vma-adjust-no-lock, Z04).
     start = vma.vm_start

@@ -1,6 +1,17 @@
 """Which VMAs become one. Kernel: vma_merge() and its helpers in mm/mmap.c, v6.1.
 
-Everything here needs mmap_lock for writing, but `find_mergeable_anon_vma`, which a fault calls.
+Everything here needs mmap_lock for writing. To take a right from the middle of a mapping cuts it in three; to give it
+back makes one of the three, by case 6 of `vma_merge`:
+
+    >>> from sugarbush.vm.syscalls import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE
+    >>> from sugarbush.vm.syscalls import sys_mmap, sys_mprotect
+    >>> from sugarbush.vm.vmas import boot
+    >>> mm = boot(frames=4).add_mm("cc1", start_brk=0)
+    >>> at = sys_mmap(mm, 0x20000, 0x3000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED)
+    >>> sys_mprotect(mm, at + 0x1000, 0x1000, PROT_READ), mm.map_count
+    (0, 3)
+    >>> sys_mprotect(mm, at + 0x1000, 0x1000, PROT_READ | PROT_WRITE), mm.map_count
+    (0, 1)
 """
 
 from __future__ import annotations
