@@ -201,6 +201,7 @@ def follow_page(vma: VmArea, address: int, *, force: bool, pin: bool) -> Folio |
 
 
 def _take(vma: VmArea, entry: Pte, offset: int, *, force: bool, pin: bool) -> Folio | None:
+    """The page of `entry`, with a reference or a pin, if it may be written to. Needs the lock of the entry."""
     if not isinstance(entry, Present) or not entry.bits & PTE_READ:
         return None
     page = pfn_to_page(vma.vm_mm.memory, entry.pfn + offset)

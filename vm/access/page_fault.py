@@ -92,6 +92,7 @@ def handle_user_fault(mm: MmStruct, address: int, *, write: bool = False) -> int
 
 
 def _handle_held(mm: MmStruct, held: Hold, address: int, *, write: bool) -> int:
+    """The fault with its VMA held as `held` says, which is given back here in any case."""
     vma, release = held
     if access_error(vma, write=write):
         result = EFAULT

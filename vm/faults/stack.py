@@ -75,7 +75,9 @@ def expand_stack(vma: VmArea, address: int) -> int:
 
 
 def _is_guarded(vma: VmArea) -> bool:
-    """A stack above must keep its distance: another stack, or what nobody may touch, is its own guard."""
+    """A stack above must keep its distance: another stack, or what nobody may touch, is its own guard. Needs
+    mmap_lock.
+    """
     flags = vma.vm_flags
     return not flags & VM_GROWSDOWN and bool(flags & VM_ACCESS_FLAGS)
 

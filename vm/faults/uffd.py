@@ -166,7 +166,7 @@ def uffd_wp_range(vma: VmArea, start: int, end: int, *, protect: bool) -> None:
 
 
 def change_huge(tlb: MmuGather, mm: MmStruct, address: int, *, protect: bool) -> bool:
-    """Change the bits of a huge entry; False if it is one no more.
+    """Change the bits of a huge entry; False if it is one no more. Takes `page_table_lock`; needs mmap_lock.
 
     One that is being moved keeps the bit for its page, as since v6.3: v6.1 loses it (change_huge_pmd()).
     """
@@ -196,8 +196,9 @@ def change_range(
 ) -> None:
     """Change the bits of the entries of ``[start, end)`` in one page-table page, those that stand for a page included.
 
-    An empty entry of a `file` gets a marker, for its page may be in the cache; one of anonymous memory stays as it is,
-    as up to v6.3: there is nothing yet that could be overwritten. Kernel: change_pte_range() in mm/mprotect.c.
+    An empty entry of a `file` gets a marker, for its page may be in the cache; one of anonymous memory stays as
+    it is, as up to v6.3: there is nothing yet that could be overwritten. Takes the table's lock; needs mmap_lock.
+    Kernel: change_pte_range() in mm/mprotect.c.
     """
     with table.ptl:
         # What reclaim has emptied may still be stored to by old translations, and its swap entry gets the bit
@@ -225,6 +226,7 @@ def change_range(
 
 
 def _set_changed(table: PageTable, address: int, old: Migration | Swap, new: Migration | Swap) -> None:
+    """Write an entry that is not present, unless it stays the same; needs the lock of its table."""
     if new != old:
         set_pte(table, address, new)
 

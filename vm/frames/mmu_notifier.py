@@ -113,6 +113,7 @@ def mn_itree_inv_end(subs: NotifierSubscriptions) -> None:
 
 
 def _file(subs: NotifierSubscriptions, sub: MmuIntervalNotifier, *, comes: bool) -> None:
+    """Put `sub` into the list of those who are told, or take it out; needs the lock of the list."""
     WRITE_ONCE(sub, "in_tree", comes)
     _step(ITREE_WRITE, subs)
     if comes:
@@ -252,7 +253,9 @@ def mmu_interval_read_retry(sub: MmuIntervalNotifier, seq: int) -> bool:
 
 
 def invalidate(sub: MmuIntervalNotifier, start: int, end: int, seq: int) -> None:
-    """What a driver does when it is told: note the number, and drop what it mirrors of the range."""
+    """What a driver does when it is told: note the number, and drop what it mirrors of the range. Takes the
+    driver's lock.
+    """
     with sub.driver_lock:
         # The number before the entries, in one section of the driver's lock: a fault of the device that takes
         # the lock next must find that it is too late, or its entry would outlive the invalidation.

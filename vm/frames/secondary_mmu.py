@@ -150,7 +150,9 @@ DEVICE_STORE = Operation("device_store", effect=_device_store)
 
 
 def drop(sub: MmuIntervalNotifier, start: int, end: int) -> None:
-    """The device has nothing of ``[start, end)`` any more; its own translations are flushed with that."""
+    """Let the device have nothing of ``[start, end)`` any more, not in its own translations either. Needs the
+    driver's lock.
+    """
     perform(SPTE_DROP, sub, (start, end))
 
 

@@ -89,7 +89,7 @@ def vm_swap_full(area: SwapArea) -> bool:
 
 
 def try_add_to_swap_cache(slot: SwapSlot, folio: Folio) -> bool:
-    """Make `folio` the page of a slot that is in use; False if it has one, or is in use no more."""
+    """Make the locked `folio` the page of a slot that is in use; False if it has one, or is in use no more."""
     return bool(perform(TRY_CACHE, slot, folio))
 
 
@@ -100,12 +100,12 @@ def swap_cache_get_folio(slot: SwapSlot) -> Folio | None:
 
 
 def swap_duplicate(slot: SwapSlot) -> None:
-    """One more entry names the slot."""
+    """One more entry names the slot; needs the lock of its page table."""
     perform(COUNT, slot, 1)
 
 
 def swap_free(slot: SwapSlot) -> None:
-    """One entry less names the slot."""
+    """One entry less names the slot; needs the lock of the page table that it was in."""
     left = perform(COUNT, slot, -1)
     # Once too often: another page's slot would be free while entries name it.
     bug_on(left < 0, f"swap_info_get: Unused swap offset entry {slot.number}", "swap-count")

@@ -59,6 +59,7 @@ def hpage_collapse_scan_pmd(mm: MmStruct, vma: VmArea, start: int, cc: CollapseC
 
 
 def _scan_ptes(vma: VmArea, table: PageTable, start: int, cc: CollapseControl) -> Scan:
+    """Whether the small pages of the table are fit. Takes the lock of the table; needs mmap_lock."""
     mm = vma.vm_mm
     holes, writable, pages = 0, False, mm.memory.ptrs_per_pte
     with table.ptl:
@@ -136,7 +137,9 @@ def madvise_collapse(vma: VmArea, _prev: VmArea | None, start: int, end: int) ->
 
 
 def limit_of_collapse(vma: VmArea, last: int) -> int:
-    """Up to where to go on in the VMA as it is now: not beyond its end, nor beyond what was asked for."""
+    """Up to where to go on in the VMA as it is now: not beyond its end, nor beyond what was asked for. Needs
+    mmap_lock.
+    """
     # `last` only ever comes down: the VMA may have grown while mmap_lock was away (52dc031088f0).
     return min(last, vma.vm_end & -vma.vm_mm.pmd_size)
 

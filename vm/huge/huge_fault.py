@@ -140,7 +140,9 @@ def do_huge_pmd_wp_page(vma: VmArea, address: int, pmd: Present) -> int:
 
 
 def _may_reuse_huge(folio: Folio, vma: VmArea, start: int) -> bool:
-    """Nobody else refers to the huge page: it becomes exclusive, and moves to the anon_vma of `vma`."""
+    """If nobody else refers to the huge page, make it exclusive, and move it to the anon_vma of `vma`. Needs
+    `page_table_lock`.
+    """
     # A first look, so that the lock is not taken for nothing. Under the lock it counts: a task that makes
     # another reference without an entry, as one that adds the page to the swap cache, has the folio locked.
     if READ_ONCE(folio, "refcount") != 1 or not folio.lock.trylock():
@@ -155,7 +157,9 @@ def _may_reuse_huge(folio: Folio, vma: VmArea, start: int) -> bool:
 
 
 def huge_pmd_set_accessed(mm: MmStruct) -> None:
-    """A fault met a huge entry that permits the access by now, or soon: wait for whoever is changing it."""
+    """A fault met a huge entry that permits the access by now, or soon: wait for the task that is changing it.
+    Needs mmap_lock, or the lock of the VMA.
+    """
     with mm.page_table_lock:
         pass
 
@@ -163,7 +167,8 @@ def huge_pmd_set_accessed(mm: MmStruct) -> None:
 def pmd_migration_entry_wait(mm: MmStruct, address: int) -> None:
     """Sleep until the huge page at `address` has been moved; the caller looks again.
 
-    A reference keeps the page while it is waited for; whoever moves it sees that, and gives up.
+    Needs mmap_lock, or the lock of the VMA. A reference keeps the page while it is waited for; the migration sees
+    that, and gives up.
     """
     with mm.page_table_lock:
         pmd = pmdp_get(mm, address)

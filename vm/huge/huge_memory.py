@@ -123,6 +123,7 @@ def _share(child: MmStruct, mm: MmStruct, address: int, folio: Folio, lost: int)
 
 
 def _share_zero(child: MmStruct, mm: MmStruct, address: int, lost: int) -> None:
+    """As `_share`, of the huge zero page, which no entry counts; needs `page_table_lock` of both."""
     # The parent has a reference, so there is nothing to allocate under these locks.
     got = mm_get_huge_zero_page(child)
     assert got is not None

@@ -269,6 +269,7 @@ def unmap_hugepage_range(tlb: MmuGather, vma: VmArea, start: int, end: int) -> N
 
 
 def _zap(tlb: MmuGather, table: PageTable, start: int, end: int) -> None:
+    """Empty the entries of one table. Takes its lock; needs what `unmap_hugepage_range` needs."""
     with table.ptl:
         for address in range(start, end, PAGE_SIZE):
             pte = ptep_get(table, address)

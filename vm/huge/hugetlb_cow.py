@@ -94,6 +94,7 @@ def hugetlb_write_fault(
 
 
 def _lock_cached(mapping: HugetlbFile, index: int) -> Folio | None:
+    """The page of the file, locked and with a reference, if it is cached; needs the page's fault mutex."""
     folio = filemap_get_folio(mapping, index)
     if folio is not None:
         # A hole needs the fault mutex, which we have: the page is still the file's.
@@ -137,7 +138,7 @@ def hugetlb_wp(
 
 
 def _copy(vma: VmArea, table: PageTable, address: int, pte: Present, old: Folio, new: Folio) -> int:
-    """Map `new` in place of `old`, a reference to which is taken over."""
+    """Map `new` in place of `old`, a reference to which is taken over; needs what `hugetlb_wp` needs."""
     mm = vma.vm_mm
     if not anon_vma_prepare(vma):
         put_unused(vma, address, new)
@@ -188,6 +189,7 @@ def unmap_ref_private(vma: VmArea, page: Folio, address: int) -> None:
 
 
 def _unmap_one(vma: VmArea, address: int, page: Folio) -> None:
+    """Empty the entry of `address`, if it maps `page`. Needs i_mmap_rwsem for writing."""
     mm = vma.vm_mm
     tlb = tlb_gather_mmu(mm)
     mmu_notifier_invalidate_range_start(mm, address, address + PAGE_SIZE)

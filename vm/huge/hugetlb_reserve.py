@@ -89,7 +89,7 @@ def hugetlb_file_mmap(vma: VmArea) -> int:
 
 def hugetlb_reserve_pages(file: HugetlbFile, first: int, end: int, vma: VmArea) -> bool:
     """Reserve the pages ``[first, end)`` of the file for `vma`; False if there are too few. With VM_NORESERVE
-    nothing.
+    nothing is reserved. Needs i_rwsem of the file.
     """
     if vma.vm_flags & VM_NORESERVE:
         return True

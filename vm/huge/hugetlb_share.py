@@ -45,7 +45,7 @@ PTS_COUNT = Operation("ptdesc_pmd_pts_count", Access.READ_ONCE, field="share", l
 
 
 def ptdesc_pmd_pts_count(table: PageTable) -> int:
-    """How many use `table` besides the first."""
+    """How many use `table` besides the first; only i_mmap_rwsem for writing keeps that."""
     step(PTS_COUNT, table)
     return table.pt_share_count
 

@@ -195,7 +195,9 @@ def _collapse(
 
 
 def _copied(mm: MmStruct, table: PageTable, start: int, pages: list[Folio | None]) -> None:
-    """The small pages go; what was a hole counts from now on. Kernel: __collapse_huge_page_copy_succeeded()."""
+    """Let the small pages go; what was a hole counts from now on. Needs mmap_lock for writing, and their locks,
+    which it gives back. Kernel: __collapse_huge_page_copy_succeeded().
+    """
     holes = 0
     with table.ptl:
         for number, old in enumerate(pages):
@@ -215,6 +217,7 @@ def _copied(mm: MmStruct, table: PageTable, start: int, pages: list[Folio | None
 
 
 def _assert_pmd_none(mm: MmStruct, start: int) -> None:
+    """Fail if a fault has filled the upper entry that was emptied; needs `page_table_lock`."""
     pmd = pmdp_get(mm, start)
     bug_on(
         pmd is not None,

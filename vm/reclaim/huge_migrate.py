@@ -144,6 +144,7 @@ SWITCH_HUGE = Operation("folio_migrate_mapping", effect=_switch)
 
 
 def _move_huge(dst: Folio, src: Folio) -> int:
+    """Give `dst` identity and content of `src`, which nothing maps; 0 or -EAGAIN. Needs both folio locks."""
     if not perform(SWITCH_HUGE, src, dst):
         return EAGAIN
     for old, new in zip(src.pages, dst.pages, strict=True):

@@ -92,6 +92,7 @@ def unmap_folio_one(page: Folio, vma: VmArea, address: int) -> bool:
 
 
 def _restore(page: Folio, vma: VmArea, address: int) -> None:
+    """The second walk of a split: the page goes back to where it was. Needs its lock and the rmap lock."""
     remove_migration_pte(page, page, vma, address)
 
 

@@ -77,6 +77,7 @@ def make_nonlinear(vma: VmArea, mapping: AddressSpace) -> None:
 
 
 def _populate(vma: VmArea, mapping: AddressSpace, start: int, size: int, pgoff: int) -> int:
+    """Map the pages of the file there, read-only at first; 0 or an error. Needs mmap_lock for writing."""
     for number in range(size >> PAGE_SHIFT):
         folio = filemap_fault(vma, mapping, pgoff + number)
         if isinstance(folio, int):

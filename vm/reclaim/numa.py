@@ -134,6 +134,7 @@ def do_numa_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> i
 
 
 def _restore_pte(vma: VmArea, table: PageTable, address: int, folio: Folio | None) -> None:
+    """Give the entry its rights back; needs the lock of its table."""
     ptep_change(table, address, gained=vma.vm_page_prot | PTE_YOUNG)
     name = "the zero page" if folio is None else folio.name
     trace("numa_restore", mm=vma.vm_mm.name, addr=hex(address), page=name)
@@ -162,6 +163,7 @@ def do_huge_pmd_numa_page(vma: VmArea, address: int, pmd: Present) -> int:
 
 
 def _restore_pmd(vma: VmArea, start: int, folio: Folio) -> None:
+    """Give the huge entry its rights back; needs `page_table_lock`."""
     change_pmd_bits(vma.vm_mm, start, gained=vma.vm_page_prot | PTE_YOUNG)
     trace("numa_restore", mm=vma.vm_mm.name, addr=hex(start), page=folio.name)
 

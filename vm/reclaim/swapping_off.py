@@ -298,6 +298,7 @@ def unuse_pte(vma: VmArea, table: PageTable, address: int, slot: SwapSlot, folio
 
 def unused_pte(vma: VmArea, folio: Folio, pte: Swap) -> Present:
     """The entry that maps `folio` in place of `pte`: not accessed, read-only, with the bits that outlive swap.
+    Needs the lock of the page table.
 
     A store faults, and finds the page exclusive, or copies it; or it finds it protected. Since v5.19 (14a762dd1977).
     """

@@ -83,6 +83,7 @@ def try_to_unmap(folio: Folio, batch: FlushBatch | None) -> None:
 
 
 def _try_to_unmap_one(folio: Folio, vma: VmArea, address: int, batch: FlushBatch | None) -> None:
+    """As `try_to_unmap`, in one place; needs the folio lock and the rmap lock."""
     mm = vma.vm_mm
     table = pmdp_get(mm, address)
     if not isinstance(table, PageTable) or not isinstance(ptep_get(table, address), Present):

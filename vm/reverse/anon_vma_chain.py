@@ -122,7 +122,7 @@ def _anon_vma_compatible(low: VmArea, high: VmArea) -> bool:
 
 
 def _reusable_anon_vma(old: VmArea, low: VmArea, high: VmArea) -> AnonVma | None:
-    """The anon_vma of `old`, if its only link is its own: one from a parent is not for new pages."""
+    """The anon_vma of `old`, if its only link is its own: one from a parent is not for new pages. Needs mmap_lock."""
     if not _anon_vma_compatible(low, high):
         return None
     # Read twice as in the kernel: the pointer here, and the links in the next step. A first fault in the
@@ -132,7 +132,9 @@ def _reusable_anon_vma(old: VmArea, low: VmArea, high: VmArea) -> AnonVma | None
 
 
 def list_is_singular(vma: VmArea) -> bool:
-    """`vma` has exactly one link; a switch point of its own, since a fault in it may be making the first one."""
+    """`vma` has exactly one link; a switch point of its own, since a fault in it may be making the first one.
+    Needs mmap_lock.
+    """
     step(CHAIN_READ, vma)
     return len(vma.anon_vma_chain) == 1
 

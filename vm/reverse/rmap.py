@@ -266,14 +266,17 @@ def try_to_migrate(folio: Folio) -> None:
 
 
 def invalid_migration_vma(vma: VmArea) -> bool:
-    """Migration leaves `vma` alone: its pages are being moved to other addresses, where no walk finds them."""
+    """Migration leaves `vma` alone: its pages are being moved to other addresses, where no walk finds them. Needs
+    the rmap lock.
+    """
     # No lock would do: for the whole time of the move the VMA says one address, and the entry is at another
     # (exec-stack-migration, Z05). What stays mapped so makes the migration fail, which is no harm.
     return vma_is_temporary_stack(vma)
 
 
 def try_to_migrate_one(page: Folio, vma: VmArea, address: int, *, sync: bool = False) -> bool:
-    """Turn the entry of `address`, if it maps `page`, into a migration entry; False if the page is pinned.
+    """Turn the entry of `address`, if it maps `page`, into a migration entry; False if the page is pinned. Needs
+    the folio lock and the rmap lock.
 
     An entry that looks empty may belong to a task that has emptied it and not yet counted the mapping off. With
     `sync` (TTU_SYNC) that task is waited for, so that afterwards the page counts as mapped only if it is.

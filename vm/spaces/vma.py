@@ -71,7 +71,8 @@ def vm_area_alloc(
 
 
 def vm_area_dup(vma: VmArea, mm: MmStruct | None = None) -> VmArea | None:
-    """A copy of `vma`, for `mm` if that is given, that is in no tree; None without memory.
+    """A copy of `vma`, for `mm` if that is given, that is in no tree; None without memory. Needs mmap_lock of
+    `vma`.
 
     It names the same anon_vma but has no link to it, and the same file but has no reference to it; its driver has not
     been told of it (`vm.vmas.vm_ops.vma_open`).
@@ -130,7 +131,7 @@ def vma_is_temporary_stack(vma: VmArea) -> bool:
 
 
 def linear_page_index(vma: VmArea, address: int) -> int:
-    """The page offset of `address` in the VMA's object."""
+    """The page offset of `address` in the VMA's object; needs what `vma_address` needs."""
     return vma.vm_pgoff + ((address - vma.vm_start) >> PAGE_SHIFT)
 
 

@@ -130,7 +130,9 @@ def vma_start_write(vma: VmArea) -> None:
 
 
 def vma_mark_attached(vma: VmArea) -> None:
-    """`vma` is new, and its tree is about to have it; or has it, if that store could fail."""
+    """`vma` is new, and its tree is about to have it; or has it, if that store could fail. Needs mmap_lock for
+    writing.
+    """
     vma.vm_mm.era.vma_locks.mark_attached(vma)
 
 

@@ -173,7 +173,7 @@ def vma_exit_locked(vma: VmArea) -> bool:
 
 
 def vma_start_write(vma: VmArea) -> None:
-    """Wait for the readers, and leave the number that tells new ones to stay away."""
+    """Wait for the readers, and leave the number that tells new ones to stay away; needs mmap_lock for writing."""
     mm = vma.vm_mm
     mm.mmap_lock.assert_held_write()
     seq = READ_ONCE(mm, "mm_lock_seq")

@@ -93,7 +93,8 @@ def shrink_brk(mm: MmStruct, brk: int, newbrk: int, oldbrk: int) -> int:
 
 
 def do_brk_munmap(mm: MmStruct, vma: VmArea, newbrk: int, oldbrk: int) -> int:
-    """Unmap ``[newbrk, oldbrk)``, of which `vma` is the first VMA; as `munmap.do_mas_align_munmap`.
+    """Unmap ``[newbrk, oldbrk)``, of which `vma` is the first VMA; as `munmap.do_mas_align_munmap`. Needs
+    mmap_lock for writing.
 
     This is the form of v6.1. The one of the maple tree series v9 to v11 is the patch ``brk-false-vma``.
     """

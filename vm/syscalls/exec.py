@@ -44,6 +44,7 @@ def bprm_mm_init(mm: MmStruct) -> int:
 
 
 def _make_stack(mm: MmStruct) -> int:
+    """As `bprm_mm_init`; needs mmap_lock for writing."""
     start = STACK_TOP_MAX - PAGE_SIZE
     if vma_find(mm, start) is not None:
         return ENOMEM

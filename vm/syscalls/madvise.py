@@ -148,7 +148,9 @@ def _visit(advice: int) -> Visit:
 
 
 def _walk_vmas(mm: MmStruct, start: int, end: int, visit: Visit) -> int:
-    """Call `visit` for the part of each VMA that lies in ``[start, end)``; kernel: madvise_walk_vmas()."""
+    """Call `visit` for the part of each VMA that lies in ``[start, end)``; needs mmap_lock as `visit` does.
+    Kernel: madvise_walk_vmas().
+    """
     result = 0
     vma, prev = find_vma_prev(mm, start)
     if vma is not None and start > vma.vm_start:

@@ -118,6 +118,7 @@ def sys_mmap(
 def _do_mmap(
     mm: MmStruct, address: int, length: int, prot: int, flags: int, file: AddressSpace | None, pgoff: int
 ) -> int:
+    """As `sys_mmap`, which has checked `offset`; needs mmap_lock for writing."""
     if length == 0:
         return EINVAL
     size = page_align(length)
@@ -168,8 +169,8 @@ def _usable_hint(mm: MmStruct, address: int, size: int) -> int | None:
 def do_mmap(mm: MmStruct, address: int | None, length: int, flags: int) -> int:
     """Map anonymous private memory with the VMA flags `flags`; as `sys_mmap`, which makes them out of the user's.
 
-    With `address` the range is mapped there, whatever was there before; with None it goes to the highest free
-    place below `mm.mmap_base`.
+    Takes mmap_lock for writing. With `address` the range is mapped there, whatever was there before; with None it
+    goes to the highest free place below `mm.mmap_base`.
     """
     mmap_write_lock(mm)
     result = ESRCH if mm.ended else _mmap_locked(mm, address, length, flags)
@@ -178,6 +179,7 @@ def do_mmap(mm: MmStruct, address: int | None, length: int, flags: int) -> int:
 
 
 def _mmap_locked(mm: MmStruct, address: int | None, length: int, flags: int) -> int:
+    """As `do_mmap`; needs mmap_lock for writing."""
     if length == 0:
         return EINVAL
     size = page_align(length)
@@ -192,6 +194,7 @@ def _mmap_locked(mm: MmStruct, address: int | None, length: int, flags: int) -> 
 def _unmap_and_map(
     mm: MmStruct, address: int, size: int, flags: int, file: AddressSpace | None, pgoff: int
 ) -> int:
+    """Map in place of what is there; needs mmap_lock for writing."""
     # First, and not undone if the rest fails: so does v6.1. Without a downgrade, for the lock is needed on.
     if do_mas_munmap(mm, address, size) < 0:
         return ENOMEM
@@ -252,7 +255,8 @@ def mmap_region(mm: MmStruct, start: int, end: int, flags: int, file: AddressSpa
 
 
 def mmap_new_file_vma(mm: MmStruct, vma: VmArea, flags: int) -> int:
-    """Let the driver of its file map the new `vma`, and link it; 0, or an error, and nothing is left of it.
+    """Let the driver of its file map the new `vma`, and link it; 0, or an error, and nothing is left of it. Needs
+    mmap_lock for writing.
 
     All memory is reserved before the driver is asked: after it nothing can fail, so nothing that it did has to be
     undone but by itself (since v6.12, 5de195060b2e, CVE-2024-53096). If it fails, what it has mapped already is
@@ -311,6 +315,7 @@ def undo_mmap(mm: MmStruct, vma: VmArea) -> None:
 def _expand_neighbour(
     mm: MmStruct, start: int, end: int, flags: int, file: AddressSpace | None, pgoff: int
 ) -> bool:
+    """Let a neighbour grow over the range, or both into one; True if so. Needs mmap_lock for writing."""
     after, before = vma_find(mm, end), vma_prev(mm, start)
     grown: VmArea | None = None
     new_start, new_end, new_pgoff = start, end, pgoff

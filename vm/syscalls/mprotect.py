@@ -68,6 +68,7 @@ def sys_mprotect(mm: MmStruct, start: int, length: int, prot: int) -> int:
 
 
 def _mprotect_locked(mm: MmStruct, start: int, end: int, prot: int, *, down: bool) -> int:
+    """As `sys_mprotect`, of a range that is checked; needs mmap_lock for writing."""
     vma = vma_find(mm, start)
     if vma is None or vma.vm_start >= end:
         return ENOMEM

@@ -148,7 +148,8 @@ def move_pages(ctx: UserfaultfdCtx, dst: int, src: int, length: int, mode: int) 
 
 
 def move_one(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, end: int, mode: int) -> tuple[int, int]:
-    """Move one page, or a huge page: 0 or an error, and how far that goes; -EAGAIN to do it once more.
+    """Move one page, or a huge page: 0 or an error, and how far that goes; -EAGAIN to do it once more. Needs
+    mmap_lock for reading.
 
     The body of the loop of move_pages(). A huge page goes whole if it fits the place at `dst` and lies before `end`;
     else it is mapped page by page first.

@@ -108,6 +108,7 @@ def _release(held: Source, mm: MmStruct) -> None:
 
 
 def _move_pte(held: Source, dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, *, holes: bool) -> int:
+    """One try of `move_pages_pte`: 0, an error, or _AGAIN. Needs mmap_lock for reading."""
     mm = src_vma.vm_mm
     dst_table, src_table = pte_offset_map(mm, dst), pte_offset_map(mm, src)
     if dst_table is None or src_table is None:

@@ -68,7 +68,8 @@ def exit_mmap(mm: MmStruct) -> None:
 
 
 def tear_down_as_writer(mm: MmStruct) -> None:
-    """As v5.19: everything under mmap_lock for writing, so the OOM reaper finds all of it or nothing.
+    """As v5.19: everything under mmap_lock for writing, which is taken here, so the OOM reaper finds all of it or
+    nothing.
 
     A victim of the OOM killer is reaped before, there; this model has no OOM killer.
     """
@@ -97,6 +98,7 @@ def tear_down_and_detach(mm: MmStruct) -> None:
 
 
 def _tear_down(mm: MmStruct, *, detach: bool) -> None:
+    """Take mmap_lock for reading and empty all VMAs; take it for writing and free all that there is."""
     tlb = tlb_gather_mmu(mm, fullmm=True)
     mmap_read_lock(mm)
     doomed = _all_vmas(mm)

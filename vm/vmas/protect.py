@@ -58,7 +58,9 @@ def change_protection(tlb: MmuGather, vma: VmArea, start: int, end: int, *, numa
 def change_pte_range(
     tlb: MmuGather, vma: VmArea, table: PageTable, start: int, end: int, *, numa: bool = False
 ) -> None:
-    """As `change_protection`, in one page-table page. A writable migration entry becomes a readable one."""
+    """As `change_protection`, in one page-table page, whose lock it takes. A writable migration entry becomes a
+    readable one.
+    """
     rights = 0 if numa else vma.vm_page_prot & PTE_RIGHTS
     with table.ptl:
         # An entry that reclaim has just emptied needs no change, and its page may still be stored to

@@ -57,7 +57,9 @@ def vma_open(vma: VmArea) -> None:
 
 
 def vma_close(vma: VmArea) -> None:
-    """`vma` is in no tree any more: the last of what its driver does for it, so nothing is called for it twice."""
+    """`vma` is in no tree any more: the last of what its driver does for it, so nothing is called for it twice.
+    Needs mmap_lock, be it only for reading.
+    """
     if vma.vm_ops is not None and vma.vm_ops.close is not None:
         # Taken away behind the call, so that no second end is told of, whatever the error path.
         close = vma.vm_ops.close

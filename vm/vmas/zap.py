@@ -132,7 +132,8 @@ def free_pgtables(tlb: MmuGather, vmas: list[VmArea], floor: int, ceiling: int) 
 def free_pgd_range(tlb: MmuGather, start: int, end: int, floor: int, ceiling: int) -> None:
     """Free the page-table pages of ``[start, end)`` that no other VMA can use, after the flush.
 
-    The range must be out of reach of every rmap tree. `floor` and `ceiling` are where the neighbours end and begin.
+    The range must be out of reach of every rmap tree. `floor` and `ceiling` are where the neighbours end and
+    begin. Needs mmap_lock; takes `page_table_lock`.
     """
     mm = tlb.mm
     # A table that a neighbour could use as well stays, be it empty.
@@ -169,7 +170,9 @@ def zap_page_range(vma: VmArea, start: int, end: int, details: ZapDetails | None
 
 
 def zap_hugetlb_range(vma: VmArea, start: int, end: int) -> None:
-    """As `zap_page_range`, of huge pages: faults stay out until the pages are free again."""
+    """As `zap_page_range`, of huge pages: faults stay out until the pages are free again. Takes the VMA's lock
+    and i_mmap_rwsem, for writing.
+    """
     # Around the gather, which frees the pages: given back before that, the place faults and finds the pool
     # empty (hugetlb-dontneed-fault, Z75).
     lock = hugetlb_zap_begin(vma)
