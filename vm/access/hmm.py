@@ -82,6 +82,7 @@ def hmm_range_fault(mm: MmStruct, page: int, *, write: bool) -> Present | int:
     if vma is None or access_error(vma, write=write):
         return EFAULT
     while True:
+        # No reference and no lock: the number that was read before says whether it still holds.
         pmd = pmdp_get(mm, page)
         entry = ptep_get(pmd, page) if isinstance(pmd, PageTable) else pmd
         if isinstance(entry, Present) and entry.bits & PTE_READ and (entry.write or not write):

@@ -62,6 +62,8 @@ def _walk_huge(mm: MmStruct, pmd: Present, address: int, *, write: bool) -> Pres
     pmd = pmd.having(PTE_YOUNG | PTE_DIRTY if write else PTE_YOUNG)
     mm.pmds[pmd_index(mm, address)] = pmd
     page = mm.memory.mem_map[pmd.pfn + pte_index(mm, address)]
+    # The head was freed: the entry is handed on as it is, and `_page` says that the access goes to freed
+    # memory.
     if pmd.generation != mm.memory.mem_map[pmd.pfn].generation:
         return pmd
     return Present(page.pfn, page.generation, pmd.bits)
@@ -123,6 +125,8 @@ def _reaches(mm: MmStruct, task: Task, address: int, *, write: bool) -> list[Pla
     if pte is None or (write and pte.bits & _STORE != _STORE):
         table = mm.pmds.get(pmd_index(mm, address))
         found.append((mm, "pmd", False))
+        # A huge entry: the access may change mm.pmds and any page of it, so nothing is said, and it meets
+        # everything.
         if isinstance(table, (Present, Migration)):
             return None
         entry = None if table is None else table.entries[table.index(address)]

@@ -224,6 +224,7 @@ def stale_translations(mms: Iterable[MmStruct], folio: Folio) -> str | None:
     for mm in mms:
         for task, cpu in mm.tlb.items():
             for address, pte in cpu.items():
+                # The generation has just gone up: who still has the old one has the page that was freed.
                 if pte.pfn == folio.pfn and pte.generation < folio.generation:
                     return (
                         f"{folio.name} is freed while the CPU of {task.name} has a translation of "
@@ -272,6 +273,7 @@ def mapcounts(mms: Iterable[MmStruct], memory: Memory) -> str | None:
     mms = list(mms)
     mapped = [0] * len(memory.mem_map)
     for mm in mms:
+        # Entry and count change one after the other under the lock of the table.
         if not _tables_at_rest(mm):
             return None
         for _, pte in leaf_entries(mm):
@@ -323,6 +325,8 @@ def heap(mm: MmStruct, brk: int, before: list[tuple[int, int]]) -> str | None:
     if mm.brk < mm.start_brk:
         return f"{mm.name}: brk is {mm.brk:#x}, below the heap, which begins at {mm.start_brk:#x}"
     low, high = min(old, new), max(old, new)
+    # All of the heap between the two ends is mapped now, or none of it, as it should be; and nothing else has
+    # changed.
     moved = _clip(now, low, high) == ([(low, high)] if old < new else [])
     if moved and all(_clip(now, *rest) == _clip(before, *rest) for rest in ((0, low), (high, TASK_SIZE))):
         return None

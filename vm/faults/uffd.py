@@ -75,6 +75,8 @@ def userfaultfd_register(mm: MmStruct, address: int) -> int:
         # Since v6.4 a fault may hold only the VMA's lock: what it read of the flags must stay so until it is done.
         vma_start_write(vma)
         vma.vm_flags |= VM_UFFD_WP
+        # With the flag, in one section: from here on no new entry of a shared mapping is writable at once
+        # (uffd-wp-writenotify, Z72).
         vma_set_page_prot(vma)
         result = 0
     mmap_write_unlock(mm)
@@ -93,6 +95,8 @@ def userfaultfd_unregister(mm: MmStruct, address: int) -> int:
         vma_start_write(vma)
         start, end = vma.vm_start, vma.vm_end
         uffd_wp_range(vma, start, end, protect=False)
+        # The tasks that wake make their fault again, for which they need mmap_lock: so they find the
+        # protection gone.
         perform(WAKE, mm, (start, end))
         userfaultfd_clear(vma)
     mmap_write_unlock(mm)
@@ -155,6 +159,8 @@ def uffd_wp_range(vma: VmArea, start: int, end: int, *, protect: bool) -> None:
                 continue
             pmd = pmdp_get(mm, low)
         if pmd is None and protect and not vma_is_anonymous(vma):
+            # None without memory, and then nothing of that range is protected: as in v6.1, as far as we know;
+            # later kernels say so.
             pmd = pte_alloc(mm, low)
         if isinstance(pmd, PageTable):
             change_range(tlb, pmd, low, high, protect=protect, file=not vma_is_anonymous(vma))
@@ -278,6 +284,8 @@ def handle_userfault(mm: MmStruct, address: int, release: Callable[[], None]) ->
     waits = userfaultfd_must_wait(mm, address)
     if not waits:
         perform(LEAVE, mm)
+    # Not before the queue, and not after the sleep: with mmap_lock held the monitor could not take the
+    # protection away.
     release()
     if waits:
         might_sleep()

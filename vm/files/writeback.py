@@ -23,6 +23,8 @@ def _start(folio: Folio, _task: Any, _arg: Any) -> None:
 
 
 def _end(folio: Folio, _task: Any, mapping: AddressSpace) -> None:
+    # When the request is done the disk has what the page holds now, not what it held when it was put in: as
+    # for a device that reads it by then.
     mapping.disk[peek(folio, "index")] = peek(folio, "token")
     poke(folio, "writeback", False)
 

@@ -61,6 +61,7 @@ def break_up(folio: Folio) -> None:
 
 def _take_huge(memory: Memory, _task: Any, nid: int | None) -> Folio | None:
     size = memory.ptrs_per_pte
+    # At multiples of its size, as the buddy allocator has them, and as an upper entry wants them.
     starts = range(0, len(memory.mem_map) - size + 1, size)
     frames = memory.mem_map
     fits = [pfn for pfn in starts if all(_is_on(memory, page, nid) for page in frames[pfn : pfn + size])]
@@ -134,6 +135,7 @@ def alloc_folio(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE, nid: int | None
 
 def alloc_huge(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE, nid: int | None = None) -> Folio | None:
     """A large folio of one upper entry's size with one reference, or None; kernel: vma_alloc_folio()."""
+    # None is no error to most callers: they go on with small pages (FALLBACK).
     return _alloc(memory, gfp, ALLOC_HUGE, nid)
 
 

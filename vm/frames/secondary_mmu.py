@@ -103,6 +103,8 @@ def _drop(sub: MmuIntervalNotifier, _task: Any, arg: tuple[int, int]) -> None:
     for page in [page for page in sub.sptes if start <= page < end]:
         pte = sub.sptes.pop(page)
         folio = pfn_to_page(sub.mm.memory, pte.pfn)
+        # Of a page that was freed in between nothing is to be kept: that it was still mirrored is another
+        # check's to say.
         if pte.write and folio.generation == pte.generation:
             # As set_page_dirty() by the driver: the process's own entry does not know what the device wrote.
             poke(folio.head, "dirty", True)
@@ -118,6 +120,7 @@ def _device_page(sub: MmuIntervalNotifier, address: int, *, write: bool) -> Foli
     if pte is None or (write and not pte.write):
         return None
     folio = pfn_to_page(sub.mm.memory, pte.pfn)
+    # No kernel could see this: the device writes into somebody else's page.
     if folio.generation != pte.generation and checked("secondary-mmu"):
         raise Failure(
             Kind.INVARIANT,
@@ -166,6 +169,8 @@ def stale_mirrors(mms: Iterable[MmStruct], folio: Folio) -> str | None:
     """No device mirrors a page that was freed a moment ago."""
     for mm in mms:
         subs = subscriptions_of(mm)
+        # All who may have something, not only those who are told: one that has left with its entries is the
+        # fault that is looked for (interval-notifier-remove, Z66).
         for sub in [] if subs is None else subs.mirrors:
             for address, pte in sub.sptes.items():
                 if pte.pfn == folio.pfn and pte.generation < folio.generation:

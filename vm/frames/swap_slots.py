@@ -173,6 +173,9 @@ def _writes(slot: SwapSlot, _task: Any, folio: Folio) -> list[Place]:
     return [(slot, None, True), *fields(folio, "token", changes=False)]
 
 
+# The kernel has spinlocks here, under which nobody sleeps: what is done under one of them is one step to all
+# others. Where it needs two sections, as to prepare a slot and to add its page (`TRY_CACHE`), the moment
+# between them is left out: a task that came then would wait until it has passed.
 ALLOC_SLOT = Operation("folio_alloc_swap", effect=_alloc_slots, touches=_allocs)
 SWAP_FULL = Operation("vm_swap_full", effect=_full, touches=_looks_at_all)
 TRY_CACHE = Operation("add_to_swap_cache", effect=_try_cache, wakes=True, touches=_caches)

@@ -1,9 +1,9 @@
 """Folios, the frames that they live in, and what a folio itself says.
 
 A frame is a `Folio` for ever, as a struct page is in mem_map; freeing it bumps its generation, so that whoever
-kept its number can be told apart from whoever owns it now. A folio in the swap cache and its slot name each other, so
-`SwapSlot` stands here, too. Who gets which frame is in `vm.frames.page_alloc`. Kernel: struct folio, v6.1; only order
-0.
+kept its number can be told apart from whoever owns it now. A folio in the swap cache and its slot name each
+other, so `SwapSlot` stands here, too. Who gets which frame is in `vm.frames.page_alloc`. Kernel: struct folio,
+v6.1.
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ swap_map_cache = KmemCache("swap_map", SwapSlot)
 
 def _begin(area: SwapArea, _task: Any, _arg: Any) -> bool:
     """Both under swap_lock and the lock of the area, under which slots are given away, too."""
+    # In one step with the look: of two calls one is refused.
     flags: int = peek(area, "flags")
     poke(area, "flags", flags & ~SWP_WRITEOK)
     return bool(flags & SWP_WRITEOK)
@@ -113,6 +114,8 @@ def swapoff(memory: Memory) -> int:
     percpu_ref_wait(area.users)
     drain_mmlist(memory)
     for slot in area.slots:
+        # So that a look at a slot from here on is a use after free, as one at the map of the slots is in the
+        # kernel (vfree).
         swap_map_cache.adopt(slot)
         swap_map_cache.free(slot)
     # Only now may swapon come: what it makes is another area.
@@ -195,6 +198,7 @@ def _next_mm(memory: Memory, prev: MmStruct | None) -> MmStruct | None:
 
 def find_next_to_unuse(area: SwapArea, after: int) -> SwapSlot | None:
     """The next slot behind number `after` that is taken, looked at without any lock."""
+    # Without a lock, since it is only where to look next; under the folio lock it is looked at again.
     for slot in area.slots[after + 1 :]:
         if swap_map(slot) != (0, False):
             return slot
@@ -209,6 +213,7 @@ def unuse_cached(memory: Memory, slot: SwapSlot) -> None:
     folio = swap_cache_get_folio(slot)
     if folio is not None:
         folio.head.lock.lock()
+        # If an entry names the slot by now the page stays, and the next walk finds that entry.
         folio_free_swap(folio)
         folio.head.lock.unlock()
         folio_put(memory, folio)
@@ -266,6 +271,7 @@ def unuse_pte_range(
                 folio_put(memory, folio)
                 if not same:
                     continue
+            # No memory, and still wanted. If the slot is free by now nobody needs what could not be read.
             elif folio != 0 and swap_map(slot) != (0, False):
                 return ENOMEM
         address += PAGE_SIZE

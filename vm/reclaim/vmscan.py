@@ -44,6 +44,8 @@ def allow_direct_reclaim(memory: Memory, chances: int) -> None:
 def shrink_node(memory: Memory, wanted: int) -> int:
     """Look at each frame once, and free up to `wanted` pages; gives how many."""
     freed = 0
+    # By number, and not by age: which page goes decides how fast a machine is, and not what may go wrong with
+    # it. The order in which a program touches its memory says which page has which frame.
     for folio in memory.mem_map:
         if freed >= wanted:
             break

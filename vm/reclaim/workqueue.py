@@ -69,6 +69,7 @@ def flush_workqueue(queue: Workqueue) -> None:
 def worker_thread(queue: Workqueue) -> None:
     """The kernel thread: do what is queued, one after the other, until the queue is destroyed."""
     while (work := _take(queue)) is not None:
+        # With no lock held, and whatever locks the work takes: those are what a flush of the queue waits for.
         work()
 
 

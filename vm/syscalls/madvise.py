@@ -120,6 +120,7 @@ def sys_madvise(mm: MmStruct, start: int, length: int, advice: int) -> int:
         return 0
     if advice in _INJECT:
         return EPERM
+    # No walk over VMAs: each page is a fault, which takes the locks for itself.
     if advice in _POPULATE:
         return madvise_populate(mm, start, start + size, write=advice == MADV_POPULATE_WRITE)
     # For reading where only pages go: a thread that gives memory back need not stop the faults of all others.
@@ -158,6 +159,7 @@ def _walk_vmas(mm: MmStruct, start: int, end: int, visit: Visit) -> int:
     while True:
         if vma is None:
             return ENOMEM
+        # A hole is passed over, and told of in the end: that is what madvise(2) says.
         if start < vma.vm_start:
             result = ENOMEM
             start = vma.vm_start
@@ -217,12 +219,15 @@ def madvise_remove(vma: VmArea, _prev: VmArea | None, start: int, end: int) -> V
     vfs_punch_hole(mm.memory, mapping, first, first + ((end - start) >> PAGE_SHIFT) - 1)
     fput(mm.memory, mapping)
     trace("madvise_remove", mm=mm.name, start=hex(start), end=hex(end))
+    # The walk goes on by addresses: None says that the VMA of before may be gone.
     mmap_read_lock(mm)
     return None
 
 
 def _dontneed_locked(vma: VmArea, _prev: VmArea | None, start: int, end: int) -> VmArea:
     """Drop the pages; needs mmap_lock for reading. When it returns the range reads as fresh."""
+    # It returns when nobody can reach the pages any more, be it that another thread has emptied the entries
+    # and is still to flush (zap-without-nested-flush, Z32).
     zap_page_range(vma, start, end)
     trace("madvise_dontneed", mm=vma.vm_mm.name, start=hex(start), end=hex(end))
     return vma

@@ -129,6 +129,7 @@ def _do_mmap(
     address = get_unmapped_area(mm, wish, size)
     if address < 0:
         return address
+    # Under the lock under which it is mapped, so nobody comes in between: that is what the flag is for.
     if flags & MAP_FIXED_NOREPLACE and vma_find(mm, address, address + size) is not None:
         return EEXIST
     vm_flags = calc_vm_prot_bits(prot) | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC
@@ -305,6 +306,7 @@ def undo_mmap(mm: MmStruct, vma: VmArea) -> None:
     fput(mm.memory, file)
     # Taken away before the unmap: no hook of the driver's may be called for a VMA whose mapping failed.
     vma.vm_file = None
+    # As for an munmap: the tables that the driver's pages are in may be used by neighbours, too.
     before, after = vma_prev(mm, vma.vm_start), vma_find(mm, vma.vm_end)
     floor = 0 if before is None else before.vm_end
     ceiling = USER_PGTABLES_CEILING if after is None else after.vm_start
@@ -323,6 +325,8 @@ def _expand_neighbour(
     if after is not None and after.vm_start == end and can_vma_merge_before(after, flags, None, file, above):
         grown, new_end = after, after.vm_end
     if before is not None and before.vm_end == start:
+        # If the upper one grows with it both are one VMA afterwards, so the lower must go with the anon_vma
+        # of that.
         anon_vma = None if grown is None else grown.anon_vma
         if can_vma_merge_after(before, flags, anon_vma, file, pgoff):
             grown, new_start, new_pgoff = before, before.vm_start, before.vm_pgoff
@@ -336,6 +340,7 @@ def vma_link(mm: MmStruct, vma: VmArea) -> int:
     """
     mas = mm.mm_mt.cursor(vma.vm_start, vma.vm_end - 1)
     try:
+        # Before the locks of VMA and file: under those of rmap nothing may reclaim.
         mas.preallocate(vma, GFP_KERNEL)
     except NoMemory:
         return ENOMEM

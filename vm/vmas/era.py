@@ -31,6 +31,8 @@ class GrowingLock:
 
     def assert_held_write(self) -> None:
         """Fail unless the calling task may store: by mmap_lock for writing, or as a stack that grows."""
+        # page_table_lock keeps other stacks from growing at the same time. Readers, who have mmap_lock for
+        # reading, are not kept out: v5.19 lets them see a border that has just moved.
         if self._page_table_lock.held_by_me():
             self._mmap_lock.assert_held()
         else:

@@ -46,6 +46,7 @@ def mmap_file(file: AddressSpace, vma: VmArea) -> int:
         return 0
     error = file.f_op.mmap(vma)
     if error:
+        # Not None: that would say that the VMA is of anonymous memory, where the kernel asks by this.
         vma.vm_ops = vma_dummy_vm_ops
     return error
 
@@ -77,6 +78,8 @@ def vm_insert_page(vma: VmArea, address: int, page: Folio) -> int:
     mm = vma.vm_mm
     if not vma.vm_flags & VM_MIXEDMAP:
         mm.mmap_lock.assert_held_write()
+        # From now on the VMA may have pages that a fault does not bring back, so fork copies its entries
+        # (`copy_page_range`).
         vma.vm_flags |= VM_MIXEDMAP
     if folio_test_anon(page):
         return EINVAL
