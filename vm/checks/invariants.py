@@ -197,7 +197,7 @@ def shared_in_vma(mms: Iterable[MmStruct], memory: Memory, part: Part = EVERYTHI
         for start, table in tables(mm):
             if part.table is not None and table is not part.table:
                 continue
-            # By the pages in it: a table does not say whose it is, and an empty one is nobody's harm.
+            # By the pages in it: a table does not say whose it is, and an empty one does no harm.
             mapping = _file_of(table, memory) if table.pt_share_count else None
             if mapping is None or (part.lock is not None and mapping.i_mmap_rwsem is not part.lock):
                 continue
@@ -224,7 +224,8 @@ def stale_translations(mms: Iterable[MmStruct], folio: Folio) -> str | None:
     for mm in mms:
         for task, cpu in mm.tlb.items():
             for address, pte in cpu.items():
-                # The generation has just gone up: who still has the old one has the page that was freed.
+                # The generation has just gone up: a translation that says the old one is of the page that was
+                # freed.
                 if pte.pfn == folio.pfn and pte.generation < folio.generation:
                     return (
                         f"{folio.name} is freed while the CPU of {task.name} has a translation of "

@@ -96,7 +96,8 @@ class LockOrder(Observer):
         """What `task` holds, if it may take `wanted` with that."""
         held = self._held.setdefault(task, [])
         rank = _RANK[wanted]
-        # Of one rank is no fault here: a subclass or a nest lock says so, which the validator knows.
+        # Locks of one rank may nest as far as this check goes: whether a subclass or a nest lock permits it
+        # the validator knows.
         inner = [name for name in held if _RANK[name] > rank]
         if inner and self._on:
             raise Failure(

@@ -89,7 +89,7 @@ def vma_interval_tree_foreach(mapping: AddressSpace, first: int, last: int) -> I
     step(I_MMAP_READ, mapping)
     # What the tree leaves out goes by the keys, what it gives by the live fields: if somebody changes those
     # while the VMA is filed, a walk misses it, as in the kernel (split-invalidate, Z39). A copy of the list,
-    # for `rmap_one` may sleep.
+    # so that a walk ends as it began even where a patch changes the list without the lock.
     for _, inserted_last, vma in list(mapping.i_mmap):
         if inserted_last < first:
             continue

@@ -111,7 +111,8 @@ def _takes_highest(memory: Memory, _task: Any, _above: int) -> list[Place]:
 
 
 def _frees(memory: Memory, _task: Any, folio: Folio) -> list[Place] | None:
-    # What is broken up is another page's own afterwards, which no operation names.
+    # Breaking up a large folio also changes its other pages, which no operation names: so this may touch
+    # anything.
     if folio.order:
         return None
     freed = ("mapping", "lru", "anon_exclusive", "dirty", "pincount", "token", "generation")

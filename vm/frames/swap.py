@@ -210,8 +210,8 @@ def free_page_and_swap_cache(memory: Memory, folio: Folio) -> None:
 def free_swap_cache(folio: Folio) -> None:
     """Drop `folio` from the swap cache if nothing maps it, no entry names its slot, and nobody has it locked."""
     folio = folio.head
-    # The lock is only tried: zap_pte_range() comes here with a page-table lock held. Whoever has the page
-    # locked sees to it that it does not stay in the cache for ever, or reclaim finds it.
+    # The lock is only tried: zap_pte_range() comes here with a page-table lock held. If another task has the
+    # page locked it stays in the cache until reclaim comes to it.
     if READ_ONCE(folio, "swap") is not None and not folio_mapped(folio) and folio.lock.trylock():
         folio_free_swap(folio)
         folio.lock.unlock()

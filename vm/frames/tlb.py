@@ -161,7 +161,7 @@ def tlb_flush_mmu(tlb: MmuGather) -> None:
     tlb.pages.clear()
     if tlb.tables:
         # A flush does not concern a task that walks page tables with interrupts off: it has kept no
-        # translation (gup_fast).
+        # translation (gup_fast). So it must be waited for.
         tlb_remove_table_sync_one(memory)
     for table in tlb.tables:
         pte_cache.free(table)

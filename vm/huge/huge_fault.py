@@ -51,8 +51,8 @@ def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int
     """
     mm = vma.vm_mm
     start = address & -mm.pmd_size
-    # All of it inside: no entry may lie across the border of a VMA, or a split of that VMA's half would take
-    # the other's.
+    # All of it inside: an entry across the border of a VMA would be changed, moved or emptied for its
+    # neighbour as well.
     if not vma.vm_flags & VM_HUGEPAGE or start < vma.vm_start or vma.vm_end < start + mm.pmd_size:
         return FALLBACK
     if not anon_vma_prepare(vma):

@@ -59,8 +59,8 @@ def split_huge_pmd(vma: VmArea, address: int, *, freeze: bool = False, folio: Fo
 def split_huge_pmd_locked(vma: VmArea, start: int, *, freeze: bool) -> None:
     """As `split_huge_pmd`; needs `page_table_lock`. The VMA must contain all of the huge page."""
     mm = vma.vm_mm
-    # The second crash of July 2022, whose cause was not published (brk-false-vma-huge, Z02): a VMA that
-    # begins, or ends, inside of the huge page would have the small entries of somebody else made for it.
+    # The second crash of July 2022, whose cause was not published (brk-false-vma-huge, Z02): for a VMA that
+    # begins or ends inside the huge page, small entries would be made where it maps nothing.
     bug_on(
         vma.vm_start > start,
         "kernel BUG at mm/huge_memory.c: __split_huge_pmd_locked(): VM_BUG_ON_VMA(vma->vm_start > haddr, vma)",
@@ -137,8 +137,8 @@ def split_huge_pmd_if_needed(vma: VmArea, address: int) -> None:
     """
     mm = vma.vm_mm
     start = address & -mm.pmd_size
-    # Called when a border has moved already this finds the page outside, and leaves it across the border: the
-    # only order of steps known to give that crash (brk-false-vma-huge, Z02).
+    # Called when a border has moved already this finds the page outside, and leaves it across the border: one
+    # order of steps that ends in that crash (brk-false-vma-huge, Z02).
     inside = address != start and vma.vm_start <= start and start + mm.pmd_size <= vma.vm_end
     if inside and is_leaf(pmdp_get(mm, address)):
         split_huge_pmd(vma, address)

@@ -176,8 +176,8 @@ def unmap_ref_private(vma: VmArea, page: Folio, address: int) -> None:
     mapping = hstate_file(vma)
     index = linear_page_index(vma, address)
     # This, and not their mmap_locks, keeps the other VMAs and their tables: munmap takes a VMA out of the
-    # file's tree under it before it frees tables. To wait for the mmap_lock of a child under one's own would
-    # be an order of nothing.
+    # file's tree under it before it frees tables. Their mmap_locks could not be waited for: the parent's is
+    # held, and there is no order between the two.
     i_mmap_lock_write(mapping)
     for other in vma_interval_tree_foreach(mapping, index, index):
         there = vma_address(other, index)

@@ -218,7 +218,7 @@ def migration_entry_wait_on_locked(folio: Folio) -> None:
     """Sleep until nobody holds the folio lock, without a reference: nothing of the folio is looked at
     afterwards.
     """
-    # A reference would be one that the migration has not counted on (`SWITCH` in vm.reclaim.migrate): each
+    # A reference would be one that the migration has not counted on (`SWITCH` in vm.reclaim.migrate): so a
     # task that waits would make the very migration fail that it waits for.
     might_sleep()
     perform(WAIT_LOCKED, folio.head.lock)

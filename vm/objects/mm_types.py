@@ -54,7 +54,8 @@ class Memory:
         # The address spaces that swapoff looks through, under the lock (`vm.spaces.mmlist`).
         self.mmlist: list[MmStruct] = []
         self.mmlist_lock = Spinlock("mmlist_lock")
-        # No frame of mem_map, as that of `huge_zero` is (`vm.frames.zero_page`): it is never free, and has no count.
+        # No frame of mem_map, as that of `huge_zero` is (`vm.frames.zero_page`): it is never free, and no
+        # entry counts it.
         self.zero_page = Folio(ZERO_PFN)
         poke(self.zero_page, "refcount", 1)
         poke(self.zero_page, "token", 0)

@@ -73,7 +73,7 @@ def try_to_unmap(folio: Folio, batch: FlushBatch | None) -> None:
     """
 
     def one(folio: Folio, vma: VmArea, address: int) -> None:
-        # By the folio: another huge page may be there by now.
+        # Only if it is this folio: another huge page may be there by now.
         if folio.order:
             split_huge_pmd(vma, address, folio=folio)
         _try_to_unmap_one(folio, vma, address, batch)

@@ -77,8 +77,6 @@ def shrink_folio_list(memory: Memory, folios: list[Folio]) -> int:
             kept.append(folio)
     # With all unlocked. One flush for many pages is what the batch is for; until here they have our
     # reference, so none is anybody else's yet.
-    # Before the content is read: a store by an old translation after the write would be lost, for no dirty
-    # bit is set.
     try_to_unmap_flush(batch)
     freed = sum(len(folio.pages) for folio in doomed)
     for folio in doomed:
@@ -126,6 +124,8 @@ def shrink_folio(memory: Memory, folio: Folio, batch: FlushBatch) -> bool:
     if READ_ONCE(folio, "swap") is None:
         return remove_clean_page(folio)
     if READ_ONCE(folio, "dirty"):
+        # Before the content is read: a store by an old translation after the write would be lost, for no dirty bit is
+        # set any more.
         try_to_unmap_flush(batch)
         swap_writepage(memory, folio)
     # In one step with the looks at count and dirty bit; a task that has looked the page up since has a

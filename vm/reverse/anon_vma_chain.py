@@ -178,8 +178,8 @@ def anon_vma_clone(dst: VmArea, src: VmArea) -> bool:
         if (
             dst.anon_vma is None
             and src.anon_vma is not None
-            # Both numbers: one that has a child that uses it is not taken for a VMA, be it that no VMA uses
-            # it. With one number for children and VMAs two VMAs got one anon_vma and different links
+            # No VMA uses it, and at most one child. With children and VMAs in one number, an anon_vma with
+            # one VMA and no child looked the same, and was given to a second VMA with other links
             # (anon-vma-degree, Z24).
             and anon_vma.num_children < 2
             and anon_vma.num_active_vmas == 0

@@ -214,8 +214,8 @@ def rmap_walk_locked(folio: Folio, anon_vma: AnonVma, rmap_one: RmapOne) -> int:
     visited = 0
     for page in folio.pages:
         index = READ_ONCE(page, "index")
-        # One VMA after the other, with entries moving between them: what keeps a page from being missed
-        # stands at `vm.vmas.move.move_page_tables`.
+        # One VMA after the other, with entries moving between them: what keeps a page from being missed is
+        # said at `vm.vmas.move.move_page_tables`.
         for avc in interval_tree_foreach(anon_vma, index):
             address = vma_address(avc.vma, index)
             if address is not None:

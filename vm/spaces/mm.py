@@ -104,8 +104,8 @@ def mmap_write_lock_nested(mm: MmStruct) -> None:
 
 def mmap_write_unlock(mm: MmStruct) -> None:
     """The end of `mmap_write_lock`, and of all write locks on single VMAs."""
-    # First the VMAs, then mmap_lock. Behind that the next writer could come in between, lock VMAs by the
-    # number of this section, and lose them by our going on to the next.
+    # First the VMAs, then mmap_lock. The other way round the next writer could lock VMAs by the number of
+    # this section, and they would be unlocked when this task goes on to the next number.
     mm.era.vma_locks.end_write_all(mm)
     mm.mmap_lock.up_write()
 

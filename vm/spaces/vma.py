@@ -124,8 +124,8 @@ def vm_start_gap(vma: VmArea) -> int:
 
 def vma_is_temporary_stack(vma: VmArea) -> bool:
     """It is the stack of an exec that is being moved: its pages may be at other addresses than it says."""
-    # Both at once say so since 2.6.35 (exec-stack-migration, Z05): to read ahead and not to read ahead makes
-    # no sense together, so no flag had to be spent on it.
+    # Both flags at once mark such a stack since 2.6.35 (exec-stack-migration, Z05): advice to read in order
+    # and at random makes no sense together, so no flag had to be spent on this.
     incomplete = VM_STACK_INCOMPLETE_SETUP
     return bool(vma.vm_flags & VM_GROWSDOWN) and vma.vm_flags & incomplete == incomplete
 
@@ -147,8 +147,8 @@ def vma_address(vma: VmArea, pgoff: int) -> int | None:
     >>> linear_page_index(vma, 0x12000)
     9
     """
-    # Three reads, not one: without the rmap lock, or if somebody changes the fields without it, an address
-    # comes out where the VMA never had that page (vma-adjust-no-lock, Z04).
+    # Three reads, not one: without the rmap lock, or if another task changes the fields without it, this may
+    # give an address where the VMA never had that page (vma-adjust-no-lock, Z04).
     start = vma.vm_start
     address = start + ((pgoff - vma.vm_pgoff) << PAGE_SHIFT)
     return address if start <= address < vma.vm_end else None

@@ -114,8 +114,8 @@ def do_brk_flags(mm: MmStruct, heap: VmArea | None, address: int, length: int) -
     end, pgoff = address + length, address >> PAGE_SHIFT
     if heap is not None and heap.vm_end == address and can_vma_merge_after(heap, flags, None, None, pgoff):
         # Which reserves before it takes the rmap lock: an earlier form stored under it, with GFP_KERNEL
-        # (28c5609fb236, the same mistake as clone-alloc-under-rmap-lock, Z40a). It cost a benchmark that does
-        # nothing else some ten per cent.
+        # (28c5609fb236, the same mistake as clone-alloc-under-rmap-lock, Z40a). To reserve each time cost a
+        # benchmark that does nothing else some ten per cent.
         return vma_expand(heap, heap.vm_start, end, heap.vm_pgoff, None)
     vma = vm_area_alloc(mm, address, end, pgoff, flags)
     if vma is None:

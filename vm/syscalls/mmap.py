@@ -196,7 +196,8 @@ def _unmap_and_map(
     mm: MmStruct, address: int, size: int, flags: int, file: AddressSpace | None, pgoff: int
 ) -> int:
     """Map in place of what is there; needs mmap_lock for writing."""
-    # First, and not undone if the rest fails: so does v6.1. Without a downgrade, for the lock is needed on.
+    # First, and not undone if the rest fails: so does v6.1. Without a downgrade, for the lock is still
+    # needed.
     if do_mas_munmap(mm, address, size) < 0:
         return ENOMEM
     return mmap_region(mm, address, address + size, flags, file, pgoff)

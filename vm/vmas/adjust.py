@@ -203,7 +203,7 @@ def vma_adjust(
     vp = VmaPrepare(vma, anon_vma, vma.vm_file, adjust, removed, insert)
     vma_prepare(vp)
     if insert is not None and is_vm_hugetlb_page(vma):
-        # Where huge pages are split, too, it would be too early: other processes share tables under
+        # Not above, where huge pages are split: that is too early. Other processes share tables under
         # i_mmap_rwsem alone, so they must be kept out from the split to the cut (hugetlb-unshare-early, Z45).
         hugetlb_split(vma, start if keeps_end else end)
     vma_set_range(vma, start, end, pgoff)
@@ -305,7 +305,7 @@ def split_vma(vma: VmArea, address: int, *, new_below: bool) -> int:
         vm_area_free(new)
         return ENOMEM
     if new.vm_file is not None:
-        # Each VMA has a reference to its file, and each further one is told of to the driver.
+        # Each VMA has a reference to its file, and the driver is told of each further one.
         get_file(new.vm_file)
     vma_open(new)
     if new_below:

@@ -74,7 +74,7 @@ def tear_down_as_writer(mm: MmStruct) -> None:
     A victim of the OOM killer is reaped before, there; this model has no OOM killer.
     """
     tlb = tlb_gather_mmu(mm, fullmm=True)
-    # All in one section. Without it the reaper comes between the end of locked memory and its unmapping
+    # All in one section. Up to v4.16 a part of it came before, without the lock, and the reaper in between
     # (exit-munlock-reaper, Z42).
     mmap_write_lock(mm)
     doomed = _all_vmas(mm)

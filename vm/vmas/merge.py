@@ -27,7 +27,7 @@ def is_mergeable_vma(vma: VmArea, flags: int, file: AddressSpace | None) -> bool
 
     One whose driver wants to be told of its end becomes one with nothing, as up to v6.4.
     """
-    # It would be told of an end that its mapping has not come to.
+    # Its driver would be told of the end of a mapping that goes on.
     if vma.vm_ops is not None and vma.vm_ops.close is not None:
         return False
     return not (vma.vm_flags ^ flags) & ~VM_SOFTDIRTY and vma.vm_file is file

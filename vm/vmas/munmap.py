@@ -122,7 +122,7 @@ def do_mas_align_munmap(mm: MmStruct, vma: VmArea, start: int, end: int, *, down
     if downgrade:
         mmap_write_downgrade(mm)
     # The VMAs are out of the tree but still in the rmap trees, with the ranges that they had: a walk finds
-    # each page until its entry is gone. That is what the false VMA of brk was not (brk-false-vma, Z01).
+    # each page until its entry is gone. The false VMA of brk was in no rmap tree (brk-false-vma, Z01).
     unmap_region(mm, doomed, floor, ceiling, start, end)
     for gone in doomed:
         remove_vma(gone)

@@ -62,7 +62,7 @@ def vma_close(vma: VmArea) -> None:
     Needs mmap_lock, be it only for reading.
     """
     if vma.vm_ops is not None and vma.vm_ops.close is not None:
-        # Taken away behind the call, so that no second end is told of, whatever the error path.
+        # Replaced after the call, so that it is not called a second time, whatever the error path.
         close = vma.vm_ops.close
         close(vma)
         vma.vm_ops = vma_dummy_vm_ops

@@ -78,9 +78,9 @@ def unmap_region(mm: MmStruct, vmas: list[VmArea], floor: int, ceiling: int, sta
     after. Needs mmap_lock, for reading at least. The rmap links of `vmas` are cut only after the entries are gone.
     """
     tlb = tlb_gather_mmu(mm)
-    # The order of the three is all of it. Entries first, while walks still find them by the VMAs: an entry
-    # that no walk finds is one that a migration leaves behind (brk-false-vma, Z01). Then the links, and the
-    # tables, which no walk may come to any more. Then the flush, and pages and tables to the allocator.
+    # All depends on the order of these three. Entries first, while walks still find them by the VMAs: an
+    # entry that no walk finds is one that a migration leaves behind (brk-false-vma, Z01). Then the links, and
+    # the tables, which no walk may come to any more. Then the flush, and pages and tables to the allocator.
     unmap_vmas(tlb, vmas, start, end)
     free_pgtables(tlb, vmas, floor, ceiling)
     tlb_finish_mmu(tlb)
