@@ -74,7 +74,9 @@ def add_to_swap(memory: Memory, folio: Folio) -> bool:
 
 
 def get_swap_device(area: SwapArea) -> bool:
-    """Keep the slots from being freed, be it under a spinlock; False once swapoff is that far: no entry names one."""
+    """Keep the slots from being freed; may be called under a spinlock. False once swapoff has come so far that no
+    entry names a slot any more.
+    """
     return percpu_ref_tryget_live(area.users)
 
 

@@ -33,17 +33,17 @@ FLUSH_TLB = Operation("flush_tlb_mm_range", effect=_flush, field="tlb", local=Tr
 
 
 def flush_tlb_range(mm: MmStruct, start: int, end: int) -> None:
-    """No CPU uses a translation of ``[start, end)`` of before any more."""
+    """Make all CPUs forget their translations of ``[start, end)``."""
     perform(FLUSH_TLB, mm, (start, end))
 
 
 def flush_tlb_page(mm: MmStruct, address: int) -> None:
-    """No CPU uses a translation of the page at `address` of before any more."""
+    """Make all CPUs forget their translations of the page at `address`."""
     perform(FLUSH_TLB, mm, (address, address + PAGE_SIZE))
 
 
 def flush_tlb_mm(mm: MmStruct) -> None:
-    """No CPU uses any translation of before any more."""
+    """Make all CPUs forget all their translations."""
     perform(FLUSH_TLB, mm, (0, TASK_SIZE + PAGE_SIZE))
 
 
@@ -103,7 +103,9 @@ def flush_tlb_batched_pending(mm: MmStruct) -> None:
 
 
 def inc_tlb_flush_pending(mm: MmStruct) -> None:
-    """From here on others must not believe that what the page tables say is in force; before the first change."""
+    """Say that a flush is to come: what the page tables say is not in force on all CPUs. Comes before the first
+    change.
+    """
     atomic_inc(mm, "tlb_flush_pending")
 
 
@@ -118,7 +120,7 @@ def mm_tlb_flush_pending(mm: MmStruct) -> bool:
 
 
 def mm_tlb_flush_nested(mm: MmStruct) -> bool:
-    """Somebody besides the caller has."""
+    """Another task besides the caller has changed entries and not flushed yet."""
     return bool(READ_ONCE(mm, "tlb_flush_pending") > 1)
 
 
@@ -145,7 +147,7 @@ def tlb_gather_mmu(mm: MmStruct, *, fullmm: bool = False) -> MmuGather:
 
 
 def tlb_remove_tlb_entry(tlb: MmuGather, start: int, end: int) -> None:
-    """Entries of ``[start, end)`` were changed."""
+    """Note that entries of ``[start, end)`` were changed, so that their translations are flushed."""
     tlb.start = min(tlb.start, start)
     tlb.end = max(tlb.end, end)
 

@@ -198,7 +198,8 @@ def _unmap_one(vma: VmArea, address: int, page: Folio) -> None:
         with table.ptl:
             pte = ptep_get(table, address)
             if isinstance(pte, Present) and mm.memory.mem_map[pte.pfn] is page:
-                # From now on its faults here are refused, rather than that it reads zeroes.
+                # From now on its faults here are refused, since it would read zeroes where its parent wrote
+                # something else.
                 vma.vm_private_data = HPAGE_RESV_UNMAPPED
                 ptep_get_and_clear(table, address)
                 tlb_remove_tlb_entry(tlb, address, address + PAGE_SIZE)

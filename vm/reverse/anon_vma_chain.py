@@ -112,7 +112,7 @@ def find_mergeable_anon_vma(vma: VmArea) -> AnonVma | None:
 
 
 def _anon_vma_compatible(low: VmArea, high: VmArea) -> bool:
-    """They differ in nothing that mprotect could not change."""
+    """They are neighbours, and alike but for what mprotect could change. Needs mmap_lock."""
     return (
         low.vm_end == high.vm_start
         and low.vm_file is high.vm_file
@@ -140,7 +140,7 @@ def list_is_singular(vma: VmArea) -> bool:
 
 
 def lock_anon_vma_root(locked: AnonVma | None, anon_vma: AnonVma) -> AnonVma:
-    """Have the root of `anon_vma` locked, of which `locked` is the one so far."""
+    """Lock the root of `anon_vma` for writing, unless that is `locked`, which is held already; gives the root."""
     root = anon_vma.root
     if locked is not root:
         bug_on(locked is not None, "WARNING: lock_anon_vma_root(): the anon_vmas of a VMA have several roots")

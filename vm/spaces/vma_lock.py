@@ -130,14 +130,14 @@ def vma_start_write(vma: VmArea) -> None:
 
 
 def vma_mark_attached(vma: VmArea) -> None:
-    """`vma` is new, and its tree is about to have it; or has it, if that store could fail. Needs mmap_lock for
-    writing.
+    """Say that `vma`, which is new, is in the tree, or is about to be where the store cannot fail. Needs
+    mmap_lock for writing.
     """
     vma.vm_mm.era.vma_locks.mark_attached(vma)
 
 
 def vma_mark_detached(vma: VmArea) -> None:
-    """`vma`, which is locked for writing, is in the tree no more."""
+    """Say that `vma`, which is locked for writing, is in the tree no more. Needs mmap_lock for writing."""
     vma.vm_mm.era.vma_locks.mark_detached(vma)
 
 

@@ -137,7 +137,7 @@ def may_downgrade(after: VmArea | None) -> bool:
 
 
 def remove_vma(vma: VmArea) -> None:
-    """The last of a VMA that is in no tree any more: its driver is told, its reference to its file goes, and itself.
+    """End a VMA that is in no tree any more: tell its driver, drop its reference to its file, free it.
 
     Needs mmap_lock, be it only for reading.
     """

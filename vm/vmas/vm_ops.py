@@ -52,13 +52,13 @@ def mmap_file(file: AddressSpace, vma: VmArea) -> int:
 
 
 def vma_open(vma: VmArea) -> None:
-    """`vma` is a further VMA of a mapping. Needs mmap_lock for writing."""
+    """Tell the driver that `vma` is a further VMA of its mapping. Needs mmap_lock for writing."""
     if vma.vm_ops is not None and vma.vm_ops.open is not None:
         vma.vm_ops.open(vma)
 
 
 def vma_close(vma: VmArea) -> None:
-    """`vma` is in no tree any more: the last of what its driver does for it, so nothing is called for it twice.
+    """Tell the driver of the end of `vma`, which is in no tree any more; after this nothing is called for it.
     Needs mmap_lock, be it only for reading.
     """
     if vma.vm_ops is not None and vma.vm_ops.close is not None:
