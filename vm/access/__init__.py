@@ -1,5 +1,5 @@
-"""Who uses memory and faults if need be: the page fault as a whole, loads and stores of user space, pages for others
-(get_user_pages), devices that mirror an address space, and reads and writes of files.
+"""What uses memory, and faults if need be: the page fault as a whole, loads and stores of user space, pages for
+others (get_user_pages), devices that mirror an address space, and reads and writes of files.
 """
 
 from sugarbush.vm.access.file_io import generic_file_write, vfs_punch_hole

@@ -20,6 +20,9 @@ def generic_file_write(mm: MmStruct, mapping: AddressSpace, index: int, buffer: 
     if isinstance(mapping, HugetlbFile):
         return EINVAL
     mapping.i_rwsem.down_write()
+    # With i_rwsem held and mmap_lock not: so mmap_lock stands inside of i_rwsem, and a task that holds it may
+    # not take that (madvise-remove-order, Z40c; remap-file-pages-hook, Z40e). The kernel reads the buffer
+    # with faults off, with the page locked, and faults it in before; one read here.
     token = user_load(mm, buffer)
     folio = filemap_grab_folio(mm.memory, mapping, index)
     if folio is not None:
@@ -65,6 +68,8 @@ def vfs_punch_hole(memory: Memory, mapping: AddressSpace, first: int, last: int)
         hugetlbfs_punch_hole(memory, mapping, first, last)
         return
     mapping.i_rwsem.down_write()
+    # From before the mappings are emptied until the pages are gone: no fault brings a page into the cache
+    # meanwhile. One that was in the cache may be mapped again in between; the second emptying meets that.
     mapping.invalidate_lock.down_write()
     unmap_mapping_pages(mapping, first, last, even_cows=False)
     for index in range(first, last + 1):

@@ -97,9 +97,13 @@ def lockless_page_from_mm(mm: MmStruct, address: int) -> Folio | None:
     While interrupts are off no page-table page is freed (`vm.frames.tlb.tlb_remove_table_sync_one`). A fork that
     copies the entries meanwhile may have seen that the page is not pinned, so then the pin is given up.
     """
+    # Before the walk, and once more after the pin: a fork that copies entries in between may have asked for
+    # pins before there was one (gup-fast-against-fork, Z36).
     seq = READ_ONCE(mm, "write_protect_seq")
     if seq & 1:
         return None
+    # In place of a lock: whoever is about to free a page-table page sends an interrupt to all, and waits
+    # until it is answered.
     flags = local_irq_save()
     perform(WALK_BEGIN, mm.memory)
     page = gup_pte_range(mm, address)
@@ -126,11 +130,16 @@ def gup_pte_range(mm: MmStruct, address: int) -> Folio | None:
     if not isinstance(pte, Present) or not pte.write:
         return None
     page = mm.memory.mem_map[pte.pfn]
+    # Unless it is free: between the look at the entry and here anything may have happened to the page.
     if not folio_try_get(page.head):
         return None
     atomic_add_return(page.head, "pincount", 1)
+    # After the pin: whoever takes the page away clears the entry first, and looks for pins then. One of the
+    # two sees the other.
     again = ptep_get(table, address)
     if (
+        # The table may have been left to others, who map something else in it by now (hugetlb-unshare-gup,
+        # Z62), or taken by khugepaged.
         pmdp_get(mm, address) is not table
         or not isinstance(again, Present)
         or again.pfn != pte.pfn
@@ -145,7 +154,8 @@ def gup_pte_range(mm: MmStruct, address: int) -> Folio | None:
 
 def get_user_page(mm: MmStruct, address: int, *, force: bool = False, pin: bool = False) -> Folio | int:
     """The page at `address`, to be written to, with a reference or a pin; needs mmap_lock. -EFAULT, -ENOMEM, or
-    PROTECTED: userfaultfd keeps stores away, and who may give mmap_lock back waits for the end of that.
+    PROTECTED: userfaultfd keeps stores away, and a caller that may give mmap_lock back waits until it does so no
+    more.
 
     With `force` (FOLL_FORCE) a private mapping that is only readable counts as writable: the page is copied. Each
     fault may be undone before the page is looked up, so it is looked up until it is found. Kernel: __get_user_pages().
@@ -154,6 +164,9 @@ def get_user_page(mm: MmStruct, address: int, *, force: bool = False, pin: bool 
     if vma is None or (access_error(vma, write=True) and not (force and _may_force(vma))):
         return EFAULT
     while True:
+        # Always for writing, until it is found. To ask for less once a fault has made the copy, because the
+        # entry stays read-only, finds the page of the file when the copy was dropped in between (dirty-cow,
+        # Z35).
         page = follow_page(vma, address, force=force, pin=pin)
         if page is not None:
             return page
@@ -167,12 +180,12 @@ def _may_force(vma: VmArea) -> bool:
 
 
 def faultin_page(vma: VmArea, address: int) -> int:
-    """Fault the page at `address` in for writing; 0 or an error."""
+    """Fault the page at `address` in for writing; 0 or an error. Needs mmap_lock."""
     return handle_mm_fault(vma.vm_mm, vma, address & -PAGE_SIZE, write=True)
 
 
 def follow_page(vma: VmArea, address: int, *, force: bool, pin: bool) -> Folio | None:
-    """The page at `address`, if its entry lets it be written to; takes the page-table lock.
+    """The page at `address`, if its entry lets it be written to; takes the page-table lock. Needs mmap_lock.
 
     The reference or pin is taken under that lock, so whoever changes the entry sees it.
     """
@@ -188,6 +201,7 @@ def follow_page(vma: VmArea, address: int, *, force: bool, pin: bool) -> Folio |
 
 
 def _take(vma: VmArea, entry: Pte, offset: int, *, force: bool, pin: bool) -> Folio | None:
+    """The page of `entry`, with a reference or a pin, if it may be written to. Needs the lock of the entry."""
     if not isinstance(entry, Present) or not entry.bits & PTE_READ:
         return None
     page = pfn_to_page(vma.vm_mm.memory, entry.pfn + offset)
@@ -209,6 +223,8 @@ def can_follow_write_pte(pte: Present, page: Folio, vma: VmArea, *, force: bool)
         return True
     if not force or vma.vm_flags & VM_WRITE or not _may_force(vma):
         return False
+    # Of this page, as it is now: that a copy was made once says nothing of the page that is there (dirty-cow,
+    # Z35).
     return folio_test_anon(page) and page.anon_exclusive and not userfaultfd_pte_wp(vma, pte)
 
 

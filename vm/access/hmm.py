@@ -40,6 +40,7 @@ def device_store(sub: MmuIntervalNotifier, address: int, token: object) -> None:
 
 def device_close(sub: MmuIntervalNotifier) -> None:
     """The device stops: it drops what it has, and is told nothing any more. Nobody may use it meanwhile."""
+    # Before it leaves the list: what it kept after that nobody would tell it to drop.
     with sub.driver_lock:
         drop(sub, sub.start, sub.end)
     mmu_interval_notifier_remove(sub)
@@ -58,6 +59,8 @@ def device_fault(sub: MmuIntervalNotifier, page: int, *, write: bool) -> int:
     What was seen may have changed by the time that it can be written down: then all begins anew.
     """
     while True:
+        # Before the first look at the page tables; asked again under the driver's lock, which every
+        # invalidation takes. So an invalidation is either seen, or comes after the entry, and drops it.
         seq = mmu_interval_read_begin(sub)
         mmap_read_lock(sub.mm)
         found = hmm_range_fault(sub.mm, page, write=write)
@@ -79,6 +82,7 @@ def hmm_range_fault(mm: MmStruct, page: int, *, write: bool) -> Present | int:
     if vma is None or access_error(vma, write=write):
         return EFAULT
     while True:
+        # No reference and no lock: the number that was read before says whether it still holds.
         pmd = pmdp_get(mm, page)
         entry = ptep_get(pmd, page) if isinstance(pmd, PageTable) else pmd
         if isinstance(entry, Present) and entry.bits & PTE_READ and (entry.write or not write):

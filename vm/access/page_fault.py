@@ -77,6 +77,8 @@ def handle_user_fault(mm: MmStruct, address: int, *, write: bool = False) -> int
     """
     if not 0 <= address < TASK_SIZE:
         return EFAULT
+    # The lock of the VMA where the era has one, and mmap_lock otherwise: both keep the VMA and its page
+    # tables.
     held = mm.era.hold_for_fault(mm, address)
     if held is None:
         return EFAULT
@@ -90,12 +92,14 @@ def handle_user_fault(mm: MmStruct, address: int, *, write: bool = False) -> int
 
 
 def _handle_held(mm: MmStruct, held: Hold, address: int, *, write: bool) -> int:
+    """The fault with its VMA held as `held` says, which is given back here in any case."""
     vma, release = held
     if access_error(vma, write=write):
         result = EFAULT
     else:
         result = handle_mm_fault(mm, vma, address & -PAGE_SIZE, write=write)
     if result == PROTECTED:
+        # It gives the lock back itself, since that must happen between the queue and the sleep.
         handle_userfault(mm, address & -PAGE_SIZE, release)
         return 0
     release()
@@ -116,6 +120,8 @@ def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> 
     """
     if is_vm_hugetlb_page(vma):
         return hugetlb_fault(vma, address, write=write)
+    # Read without its lock, as the entry below: all that follows is a guess what to do, and each way looks
+    # again under the lock, and gives up with 0 if it was wrong. Then the access is made again.
     pmd = pmdp_get(mm, address)
     if pmd is None and vma.vm_flags & VM_HUGEPAGE and vma_is_anonymous(vma):
         result = do_huge_pmd_anonymous_page(vma, address, write=write)
@@ -125,6 +131,7 @@ def handle_mm_fault(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -> 
         pmd_migration_entry_wait(mm, address)
         return 0
     elif isinstance(pmd, Present):
+        # Only in a VMA that permits something: elsewhere no rights is what the VMA says (PROT_NONE).
         if pmd.protnone and vma_is_accessible(vma):
             return do_huge_pmd_numa_page(vma, address, pmd)
         if write and not pmd.write:
@@ -171,6 +178,7 @@ def do_anonymous_page(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -
         return ENOMEM if pmdp_get(mm, address) is None else 0
     if not write:
         return _map_zero_page(mm, vma, table, address)
+    # Before the page, and both before the lock: they may sleep.
     if not anon_vma_prepare(vma):
         return ENOMEM
     folio = alloc_folio(mm.memory)
@@ -180,11 +188,15 @@ def do_anonymous_page(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -
     bits = vma.vm_page_prot | maybe_mkwrite(vma) | PTE_YOUNG | PTE_DIRTY
     stable = True
     with table.ptl:
+        # Two threads may fault here at once; the one who is late gives his page back, and has nothing to
+        # report.
         installed = ptep_get(table, address) is None
         if installed:
             installed = stable = check_stable_address_space(mm)
         if installed:
             add_mm_counter(mm, MM_ANONPAGES, 1)
+            # rmap, then LRU, then the entry: a walk that comes by the LRU finds the anon_vma, and waits for
+            # the lock we hold.
             folio_add_new_anon_rmap(folio, vma, address)
             folio.lru = True
             set_pte(table, address, mk_pte(folio, bits))
@@ -195,6 +207,7 @@ def do_anonymous_page(mm: MmStruct, vma: VmArea, address: int, *, write: bool) -
 
 
 def _map_zero_page(mm: MmStruct, vma: VmArea, table: PageTable, address: int) -> int:
+    """The read fault: as `do_anonymous_page`, with no page, no count and nothing to find it by."""
     stable = True
     with table.ptl:
         if ptep_get(table, address) is None:
@@ -209,10 +222,12 @@ def migration_entry_wait(mm: MmStruct, table: PageTable, address: int) -> None:
     """Sleep until the page at `address` has been moved; the caller looks again.
 
     Kernel: migration_entry_wait() in mm/migrate.c. The page-table lock is dropped before sleeping, and no reference
-    is held, so the entry must be looked at afresh.
+    is held, so the entry must be looked at afresh. Needs mmap_lock, or the VMA's lock.
     """
     with table.ptl:
         pte = ptep_get(table, address)
+        # Under the lock, where the entry and so the old frame stay; the lock of the folio alone is used after
+        # that.
         folio = pfn_swap_entry_to_page(mm.memory, pte) if isinstance(pte, Migration) else None
     if folio is not None:
         migration_entry_wait_on_locked(folio)

@@ -50,6 +50,8 @@ def _walk(mm: MmStruct, address: int, *, write: bool) -> Present | None:
     pte = table.entries[index]
     if not isinstance(pte, Present) or not pte.bits & (PTE_WRITE if write else PTE_READ):
         return None
+    # The processor does this without any lock: that is why others change an entry that is present in one step
+    # only.
     pte = table.entries[index] = pte.having(PTE_YOUNG | PTE_DIRTY if write else PTE_YOUNG)
     return pte
 
@@ -60,6 +62,8 @@ def _walk_huge(mm: MmStruct, pmd: Present, address: int, *, write: bool) -> Pres
     pmd = pmd.having(PTE_YOUNG | PTE_DIRTY if write else PTE_YOUNG)
     mm.pmds[pmd_index(mm, address)] = pmd
     page = mm.memory.mem_map[pmd.pfn + pte_index(mm, address)]
+    # The head was freed: the entry is handed on as it is, and `_page` says that the access goes to freed
+    # memory.
     if pmd.generation != mm.memory.mem_map[pmd.pfn].generation:
         return pmd
     return Present(page.pfn, page.generation, pmd.bits)
@@ -70,9 +74,12 @@ def _page(mm: MmStruct, task: Task, address: int, *, write: bool) -> Folio | Non
     cpu = mm.tlb.setdefault(task, {})
     page = address & -PAGE_SIZE
     pte = cpu.get(page)
+    # A translation without dirty bit sends a store to the page tables, be it writable: as on x86 the bit is
+    # set in the entry, and the entry looked at for that.
     if pte is None or (write and pte.bits & _STORE != _STORE):
         pte = _walk(mm, address, write=write)
         if pte is None:
+            # A fault drops what the CPU had of the page: x86 does so for the address of the fault.
             cpu.pop(page, None)
             return None
         cpu[page] = pte
@@ -105,8 +112,9 @@ def _store(mm: MmStruct, task: Task, arg: tuple[int, object]) -> bool:
 def _reaches(mm: MmStruct, task: Task, address: int, *, write: bool) -> list[Place] | None:
     """What an access touches. What a CPU keeps is its own, but for a flush, which changes that of all.
 
-    The address is a place of its own: who stores to it and who loads from it compare by other means, too, what stands
-    there (`stress.kit.process`), and if something is wrong they need not meet in one page.
+    The address is a place of its own. A program that stores to it and loads from it also compares what it reads
+    with what it wrote (`stress.kit.process`); and where something is wrong the two accesses may go to different
+    pages, so that no other place would make them conflict.
     """
     found: list[Place] = [
         (mm, "tlb", False),
@@ -117,6 +125,8 @@ def _reaches(mm: MmStruct, task: Task, address: int, *, write: bool) -> list[Pla
     if pte is None or (write and pte.bits & _STORE != _STORE):
         table = mm.pmds.get(pmd_index(mm, address))
         found.append((mm, "pmd", False))
+        # A huge entry: the access may change mm.pmds and any page of it, so nothing is said, and it meets
+        # everything.
         if isinstance(table, (Present, Migration)):
             return None
         entry = None if table is None else table.entries[table.index(address)]

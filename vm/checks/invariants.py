@@ -40,6 +40,7 @@ from sugarbush.vm.spaces import vma_is_temporary_stack
 
 def _pmds(mm: MmStruct) -> list[tuple[int, Pmd]]:
     """The upper entries, and for those that khugepaged has taken away what they were."""
+    # Sorted: what a check says first must not depend on the order of faults.
     return sorted((mm.pmds | mm.detached).items() if mm.detached else mm.pmds.items())
 
 
@@ -51,7 +52,7 @@ def tables(mm: MmStruct) -> Iterator[tuple[int, PageTable]]:
 
 
 class Part(NamedTuple):
-    """Which entries to look at: all of those that are so, where something is given."""
+    """Which entries to look at: those that meet every condition that is given."""
 
     table: PageTable | None = None
     """They are in this page-table page; no other one is read."""
@@ -85,6 +86,8 @@ def leaf_entries(mm: MmStruct, table: PageTable | None = None) -> Iterator[tuple
                     yield start + offset * PAGE_SIZE, pte
             elif isinstance(pmd, (Present, Migration)):
                 page = mm.memory.mem_map[pmd.pfn + offset]
+                # A huge entry has the generation of its head. Tails have counts of their own, so the distance
+                # to now is carried over.
                 stale = mm.memory.mem_map[pmd.pfn].generation - pmd.generation
                 yield start + offset * PAGE_SIZE, type(pmd)(page.pfn, page.generation - stale, pmd.bits)
 
@@ -100,6 +103,7 @@ def coverage(mms: Iterable[MmStruct], memory: Memory, part: Part = EVERYTHING) -
             if part.folio is not None and folio is not part.folio and folio.head is not part.folio:
                 continue
             mapping = folio.mapping
+            # Of a page that was freed the frame says nothing any more; other checks speak of that.
             if folio.generation != pte.generation or mapping is None:
                 continue
             if isinstance(mapping, AnonVma):
@@ -109,6 +113,9 @@ def coverage(mms: Iterable[MmStruct], memory: Memory, part: Part = EVERYTHING) -
                 lock = mapping.i_mmap_rwsem
             if part.lock is not None and lock is not part.lock:
                 continue
+            # Whenever the lock is free, not only when a walk comes: a migration that has made its first walk
+            # may make the second at any time. So the cause is seen, with no migration about (brk-false-vma,
+            # Z01; vma-expand-no-lock, Z03a).
             if lock.unheld and not _is_found(mm, _tree(mapping, folio.index), folio.index, address):
                 return (
                     f"no VMA in the {'anon_vma' if mapping.anon else 'i_mmap'} interval tree of {folio.name} covers "
@@ -120,6 +127,8 @@ def coverage(mms: Iterable[MmStruct], memory: Memory, part: Part = EVERYTHING) -
 def _tree(mapping: Mapping, pgoff: int) -> Iterator[VmArea]:
     """The VMAs of an rmap tree that a search for page `pgoff` looks at."""
     if isinstance(mapping, AnonVma):
+        # By the range of when it was inserted, as the search in the kernel leaves sub-trees out;
+        # `interval_tree` sees to it that this is the range of now.
         return (avc.vma for _, last, avc in mapping.rb_root if last >= pgoff)
     assert isinstance(mapping, AddressSpace)
     return chain((vma for _, last, vma in mapping.i_mmap if last >= pgoff), mapping.i_mmap_nonlinear)
@@ -147,6 +156,7 @@ def rights(mm: MmStruct) -> str | None:
     vmas = [vma for _, _, vma in mm.mm_mt.ranges()]
     seen = [("maps", address, pte) for address, pte in leaf_entries(mm)]
     for task, cpu in mm.tlb.items():
+        # A translation outlives its entry until the flush, so what a CPU keeps is asked for by itself.
         seen += [
             (f"the CPU of {task.name} has a translation of", address, pte) for address, pte in cpu.items()
         ]
@@ -177,7 +187,8 @@ def huge_in_vma(mm: MmStruct) -> str | None:
 
 
 def shared_in_vma(mms: Iterable[MmStruct], memory: Memory, part: Part = EVERYTHING) -> str | None:
-    """I6: while i_mmap_rwsem is free, a shared page-table page lies wholly inside one VMA of each who shares it.
+    """I6: while i_mmap_rwsem is free, a shared page-table page lies wholly inside one VMA of each address space
+    that shares it.
 
     The file is that of the pages in it. A VMA that is being unmapped is still in the file's tree. Of those
     that `part` says, by the page-table page or the lock.
@@ -186,6 +197,7 @@ def shared_in_vma(mms: Iterable[MmStruct], memory: Memory, part: Part = EVERYTHI
         for start, table in tables(mm):
             if part.table is not None and table is not part.table:
                 continue
+            # By the pages in it: a table does not say whose it is, and an empty one does no harm.
             mapping = _file_of(table, memory) if table.pt_share_count else None
             if mapping is None or (part.lock is not None and mapping.i_mmap_rwsem is not part.lock):
                 continue
@@ -212,6 +224,8 @@ def stale_translations(mms: Iterable[MmStruct], folio: Folio) -> str | None:
     for mm in mms:
         for task, cpu in mm.tlb.items():
             for address, pte in cpu.items():
+                # The generation has just gone up: a translation that says the old one is of the page that was
+                # freed.
                 if pte.pfn == folio.pfn and pte.generation < folio.generation:
                     return (
                         f"{folio.name} is freed while the CPU of {task.name} has a translation of "
@@ -227,6 +241,7 @@ def swap_counts(mms: Iterable[MmStruct], memory: Memory) -> str | None:
         return None
     named = [0] * len(area.slots)
     for mm in mms:
+        # The count changes before the entry, or after, under the lock of the table.
         if not _tables_at_rest(mm):
             return None
         for _, table in tables(mm):
@@ -259,6 +274,7 @@ def mapcounts(mms: Iterable[MmStruct], memory: Memory) -> str | None:
     mms = list(mms)
     mapped = [0] * len(memory.mem_map)
     for mm in mms:
+        # Entry and count change one after the other under the lock of the table.
         if not _tables_at_rest(mm):
             return None
         for _, pte in leaf_entries(mm):
@@ -282,6 +298,7 @@ def _is_zero(memory: Memory, pte: Present) -> bool:
 
 def _met_again(mms: Iterable[MmStruct]) -> Iterator[PageTable]:
     """The shared page-table pages, once for each use after the first."""
+    # Asked for membership only, never gone through: so the order of addresses decides nothing.
     met: set[int] = set()
     for mm in mms:
         for _, table in tables(mm):
@@ -300,7 +317,8 @@ def mapped(mm: MmStruct) -> list[tuple[int, int]]:
 
 
 def heap(mm: MmStruct, brk: int, before: list[tuple[int, int]]) -> str | None:
-    """I14: who was about to move the heap's end, from `brk` when `before` was mapped, has moved both or neither.
+    """I14: a task that was about to move the end of the heap has moved `mm.brk` and the mapping, or neither.
+    `brk` and `before` are what it found.
 
     For when mmap_lock is not held for writing any more, be it that it was downgraded.
     """
@@ -308,6 +326,8 @@ def heap(mm: MmStruct, brk: int, before: list[tuple[int, int]]) -> str | None:
     if mm.brk < mm.start_brk:
         return f"{mm.name}: brk is {mm.brk:#x}, below the heap, which begins at {mm.start_brk:#x}"
     low, high = min(old, new), max(old, new)
+    # All of the heap between the two ends is mapped now, or none of it, as it should be; and nothing else has
+    # changed.
     moved = _clip(now, low, high) == ([(low, high)] if old < new else [])
     if moved and all(_clip(now, *rest) == _clip(before, *rest) for rest in ((0, low), (high, TASK_SIZE))):
         return None

@@ -1,4 +1,6 @@
-"""What must be true of the rmap trees and of the links into them; as `vm.checks.invariants`, which has their reach."""
+"""What must be true of the rmap trees and of the links into them. What such a check may do is said in
+`vm.checks.invariants`.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,8 @@ def interval_tree(vma: VmArea, lock: RwSemaphore | None = None) -> str | None:
     first = vma.vm_pgoff
     live = (first, first + ((vma.vm_end - vma.vm_start) >> PAGE_SHIFT) - 1)
     for tree, key in _keys(vma, lock):
+        # A VMA that is filed wrongly is a fault even if nothing looks for it: with one task and no walk
+        # (vma-expand-no-lock).
         if key != live:
             return (
                 f"{vma.vm_mm.name}: the {tree} interval tree has {vma.name} under the pages {key[0]}..{key[1]}, "
@@ -56,6 +60,8 @@ def anon_vma_chain(mm: MmStruct) -> str | None:
     for vma in vmas:
         if vma.anon_vma is not None:
             linked = _linked(vma)
+            # mprotect() takes VMAs of one anon_vma for VMAs of the same links, and makes one of two
+            # (anon-vma-degree, Z24).
             other, others = links.setdefault(vma.anon_vma, (vma, linked))
             if linked != others:
                 return f"{mm.name}: {other.name} and {vma.name} have the same anon_vma, and different links"

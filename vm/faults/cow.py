@@ -78,6 +78,9 @@ def do_wp_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> int
         if userfaultfd_pte_wp(vma, pte):
             return PROTECTED
         if userfaultfd_wp(vma) and mm_tlb_flush_pending(mm):
+            # Without this a thread on another CPU goes on storing by its writable translation while the page
+            # is copied, and what it stores is lost (uffd-wp-copy, Z28). Looked at under the lock under which
+            # the entry was protected.
             flush_tlb_page(mm, address)
         folio = vm_normal_page(mm.memory, pte)
         if folio is not None:
@@ -86,6 +89,7 @@ def do_wp_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> int
             ):
                 wp_page_reuse(vma, table, address)
                 return 0
+            # The entry keeps the page only as long as its lock is held, and the copy is made without.
             folio_get(folio)
     return wp_page_copy(vma, table, address, pte, folio)
 
@@ -93,17 +97,20 @@ def do_wp_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> int
 def _may_reuse(folio: Folio, vma: VmArea) -> bool:
     """Nobody else refers to the page, so it may become exclusive; needs the page-table lock.
 
-    The count is looked at twice: cheaply, and under the folio lock, which is only tried here. The swap cache holds a
-    reference too; the page leaves it if no entry names the slot. The page moves to the anon_vma of `vma`, so that walks
-    for it do not visit the relatives who had it, too (page_move_anon_rmap()). Who walks by the old anon_vma holds the
-    folio lock.
+    The count is looked at twice: cheaply, and under the folio lock, which is only tried here. The swap cache
+    holds a reference too; the page leaves it if no entry names the slot. The page moves to the anon_vma of `vma`,
+    so that walks for it do not visit the relatives who had it, too (page_move_anon_rmap()). A walk by the old
+    anon_vma holds the folio lock, so none is under way.
     """
     if folio.head.order:
         return False
     cached = READ_ONCE(folio, "swap") is not None
+    # Only tried: a folio lock comes before the page-table lock that is held.
     if READ_ONCE(folio, "refcount") > 1 + cached or not folio.lock.trylock():
         return False
     if cached:
+        # Its reference goes with it, if no other entry names the slot: then the count below says whether we
+        # are alone.
         folio_free_swap(folio)
     alone = bool(READ_ONCE(folio, "refcount") == 1)
     if alone:
@@ -129,6 +136,7 @@ def wp_page_copy(vma: VmArea, table: PageTable, address: int, pte: Present, old:
     a lock that keeps this function out until the flush.
     """
     mm = vma.vm_mm
+    # Under no lock of page tables or of rmap: both may reclaim.
     new = alloc_folio(mm.memory) if anon_vma_prepare(vma) else None
     if new is None:
         if old is not None:
@@ -139,6 +147,8 @@ def wp_page_copy(vma: VmArea, table: PageTable, address: int, pte: Present, old:
     with table.ptl:
         copied = ptep_get(table, address) == pte
         if copied:
+            # The old translations first, then the new entry: no thread may read the old page while another
+            # one writes to the new. Devices have dropped theirs before (set-pte-notify, Z69).
             ptep_clear_flush(mm, table, address)
             if old is None or not folio_test_anon(old):
                 if old is not None:
@@ -149,6 +159,9 @@ def wp_page_copy(vma: VmArea, table: PageTable, address: int, pte: Present, old:
             bits = vma.vm_page_prot | maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG
             set_pte(table, address, mk_pte(new, bits))
             if old is not None:
+                # Only now that the entry names the new page: another process that sees itself as the last one
+                # to map `old` takes the page for its own, and writes to it, while threads of this process
+                # could still read it here.
                 folio_remove_rmap(old)
             trace("wp_page_copy", mm=mm.name, addr=hex(address), old=str(pte), new=new.name)
     mmu_notifier_invalidate_range_end(mm, address, address + PAGE_SIZE)
@@ -156,6 +169,7 @@ def wp_page_copy(vma: VmArea, table: PageTable, address: int, pte: Present, old:
         folio_put(mm.memory, new)
     if old is not None:
         if copied:
+            # The reference of the entry; the one below is the caller's.
             free_page_and_swap_cache(mm.memory, old)
         folio_put(mm.memory, old)
     return 0
@@ -180,9 +194,12 @@ def copy_page_range(dst: VmArea, src: VmArea) -> int:
     if cow:
         if mm.notifier_subscriptions is not None:
             mmu_notifier_invalidate_range_start(mm, src.vm_start, src.vm_end)
+        # Odd before the first page is asked for pins: see gup-fast-against-fork (Z36).
         mm.write_protect_seq = READ_ONCE(mm, "write_protect_seq") + 1
     result = 0
     for low, high in addresses(mm, src.vm_start, src.vm_end):
+        # Read once, and what is done goes by what was read. mmap_lock keeps faults away, but huge pages are
+        # split by others.
         pmd = pmdp_get(mm, low)
         if isinstance(pmd, (Present, Migration)):
             result = copy_huge_pmd(dst, src, low & -mm.pmd_size)
@@ -204,7 +221,7 @@ def copy_pte_range(dst: VmArea, src: VmArea, table: PageTable, start: int, end: 
     """Copy the entries of ``[start, end)`` of one page-table page; 0 or -ENOMEM.
 
     A page that is pinned is copied for the child at once. The new page is allocated without the locks, and then the
-    entry is looked at again. The CPU is offered whenever the locks were dropped.
+    entry is looked at again. The CPU is offered whenever the locks were dropped. Needs mmap_lock of both for writing.
     """
     child = dst.vm_mm
     copy = pte_alloc(child, start)
@@ -215,6 +232,7 @@ def copy_pte_range(dst: VmArea, src: VmArea, table: PageTable, start: int, end: 
     address = start
     result = 0
     while address < end and result == 0:
+        # The child's first, then the parent's as a subclass. Nobody else takes these two together.
         copy.ptl.lock()
         table.ptl.lock(SINGLE_DEPTH_NESTING)
         while address < end:
@@ -242,12 +260,17 @@ def copy_pte_range(dst: VmArea, src: VmArea, table: PageTable, start: int, end: 
             address += PAGE_SIZE
         table.ptl.unlock()
         copy.ptl.unlock()
+        # The only place where fork can be left without a preemption, and so where a fault meets it that need
+        # not wait for mmap_lock (fork-without-vma-locks, Z19).
         cond_resched()
         if address < end:
+            # Without locks; mmap_lock does not keep migration and reclaim from the entry meanwhile, hence the
+            # look anew.
             spare = alloc_folio(child.memory)
             result = ENOMEM if spare is None else 0
     if spare is not None:
         folio_put(child.memory, spare)
+    # Counted at the end, as v6.1 adds up for each table: nobody reads these counters to decide anything.
     for member, value in rss.items():
         add_mm_counter(child, member, value)
     return result
@@ -261,7 +284,7 @@ def _inherited(dst: VmArea, bits: int) -> int:
 
 
 def _copy_pinned_page(dst: VmArea, copy: PageTable, address: int, pte: Present, new: Folio) -> str:
-    """Give the child a copy of a pinned page; kernel: copy_present_page()."""
+    """Give the child a copy of a pinned page; needs both page-table locks. Kernel: copy_present_page()."""
     new.token = READ_ONCE(dst.vm_mm.memory.mem_map[pte.pfn], "token")
     folio_add_new_anon_rmap(new, dst, address)
     new.lru = True
@@ -278,18 +301,23 @@ def _copy_present_pte(
     """The counter that the child's entry is in, "" for the zero page; None if the page is pinned, and must be copied at
     once.
 
-    The child's entry of a shared page is clean: whoever stored to it has the dirty bit.
+    The child's entry of a shared page is clean: whoever stored to it has the dirty bit. Needs both page-table locks.
     """
     pte = ptep_get(table, address)
     assert isinstance(pte, Present)
     folio = vm_normal_page(src.vm_mm.memory, pte)
     if folio is not None:
+        # A pinned page may be written to by its frame at any time. Were it shared, the next store of the
+        # parent would go to a copy, and a device's to the old page.
         if folio.anon_exclusive and folio_maybe_dma_pinned(folio):
             return None
+        # Reference and count before the child's entry is there.
         folio_get(folio)
         folio_dup_rmap(folio)
     shared = bool(pte.bits & (PTE_WRITE | PTE_DIRTY) and src.vm_flags & VM_SHARED)
     if pte.write and not shared:
+        # In one step, since the processor may set the dirty bit just now. The flush comes once, at the end of
+        # the fork.
         pte = ptep_set_wrprotect(table, address)
         assert isinstance(pte, Present)
         pte = pte.lacking(PTE_WRITE)
@@ -301,10 +329,12 @@ def _copy_present_pte(
 def _copy_migration_pte(
     dst: VmArea, src: VmArea, table: PageTable, copy: PageTable, address: int, pte: Migration
 ) -> str:
-    """Both entries of a private page become read-only and shared."""
+    """Both entries of a private page become read-only and shared. Needs both page-table locks."""
     folio = pfn_swap_entry_to_page(src.vm_mm.memory, pte)
     if pte.bits & (PTE_WRITE | PTE_SWP_EXCLUSIVE) and not src.vm_flags & VM_SHARED:
         pte = Migration(pte.pfn, pte.generation, pte.bits & ~(PTE_WRITE | PTE_SWP_EXCLUSIVE))
+        # The parent's as well: the second walk of the migration makes both entries out of what stands there,
+        # and would make the parent's writable and exclusive again.
         set_pte(table, address, pte)
     set_pte(copy, address, Migration(pte.pfn, pte.generation, _inherited(dst, pte.bits)))
     return mm_counter(folio)
@@ -313,9 +343,11 @@ def _copy_migration_pte(
 def _copy_swap_pte(
     dst: VmArea, mm: MmStruct, table: PageTable, copy: PageTable, address: int, pte: Swap
 ) -> str:
-    """Both entries name the slot, and the page is exclusive to neither."""
+    """Both entries name the slot, and the page is exclusive to neither. Needs both page-table locks."""
     area = mm.memory.swap
     assert area is not None
+    # Slot and list before the entry: as long as it stands there the slot is counted, and swapoff finds the
+    # child.
     swap_duplicate(area.slots[pte.slot])
     mmlist_add(dst.vm_mm, behind=mm)
     if pte.bits & PTE_SWP_EXCLUSIVE:

@@ -26,6 +26,9 @@ from sugarbush.vm.spaces import (
 def grow_under_read_lock(mm: MmStruct, address: int) -> Hold | None:
     """Up to v6.0: mmap_lock for reading, under which a stack grows too. None, and nothing is held, for no VMA."""
     mmap_read_lock(mm)
+    # Right for the rbtree, whose borders and links change under page_table_lock on top. For a maple tree it
+    # was not: a reader of mmap_lock could be in a node that is rewritten in place (stack-grows-in-place,
+    # Z14), or freed (stackrot, Z13).
     vma = None if mm.ended else vma_find(mm, address)
     if vma is not None and (vma.vm_start <= address or (_is_stack(vma) and expand_stack(vma, address) == 0)):
         return vma, partial(mmap_read_unlock, mm)
@@ -47,11 +50,14 @@ def lock_mm_and_find_vma(mm: MmStruct, address: int) -> Hold | None:
     mmap_read_unlock(mm)
     if vma is None or not _is_stack(vma):
         return None
+    # Given back and taken anew: two readers who wait for each other to leave would wait for ever. So all is
+    # looked up again; it may have become anything.
     mmap_write_lock(mm)
     vma = None if mm.ended else vma_find(mm, address)
     if vma is not None and (
         vma.vm_start <= address or (_is_stack(vma) and expand_stack_locked(vma, address) == 0)
     ):
+        # The fault itself needs no more, and must not keep others out.
         mmap_write_downgrade(mm)
         return vma, partial(mmap_read_unlock, mm)
     mmap_write_unlock(mm)
@@ -64,6 +70,8 @@ def _is_stack(vma: VmArea) -> bool:
 
 def lock_vma_or_mm(mm: MmStruct, address: int) -> Hold | None:
     """Since v6.4: the lock of the VMA, and on any doubt mmap_lock."""
+    # Never grows a stack: below its VMA there is no VMA to be found, and what needs mmap_lock goes the other
+    # way.
     vma = lock_vma_under_rcu(mm, address)
     if vma is not None:
         return vma, partial(vma_end_read, vma)

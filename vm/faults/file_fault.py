@@ -39,6 +39,8 @@ def do_fault(vma: VmArea, address: int, *, write: bool, marker: Marker | None = 
         new = alloc_folio(mm.memory) if anon_vma_prepare(vma) else None
         if new is None:
             return ENOMEM
+    # It stays locked until it is mapped: a truncate waits for that before it takes the page out, and empties
+    # the mappings once more after it.
     folio = filemap_fault(vma, mapping, linear_page_index(vma, address))
     if isinstance(folio, int):
         if new is not None:
@@ -60,14 +62,20 @@ def filemap_fault(vma: VmArea, mapping: AddressSpace, index: int) -> Folio | int
     """
     memory = vma.vm_mm.memory
     while True:
+        # Each time anew. A truncate writes the size first and empties mappings afterwards: it unmaps what we
+        # map, or we see it.
         size = READ_ONCE(mapping, "i_size")
         if size is not None and index >= size:
             return EFAULT
         folio = filemap_get_folio(mapping, index)
         if folio is None:
+            # While a page comes into the cache: a hole is punched with this held for writing, from before the
+            # mappings are emptied until the pages are gone, so that none comes back in between.
             mapping.invalidate_lock.down_read()
             folio = alloc_folio(memory)
             if folio is not None:
+                # With a reference, but it may be out of the file, and even in another, by the time that it is
+                # locked.
                 folio.lock.lock()
                 if add_folio(mapping, index, folio):
                     folio.token = mapping.disk.get(index, 0)
@@ -105,6 +113,7 @@ def finish_fault(
         if marker is not None:
             bits = bits & ~PTE_WRITE | PTE_UFFD_WP
         with table.ptl:
+            # Compared with what the fault saw, so a marker that was taken away since sends the fault back.
             installed = ptep_get(table, address) == marker
             if installed and not vma.vm_flags & VM_SHARED:
                 # v6.1 looks before it takes this lock: then another thread's copy may be made and reaped in between.

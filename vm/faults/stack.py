@@ -37,11 +37,13 @@ def expand_stack(vma: VmArea, address: int) -> int:
     address &= -PAGE_SIZE
     if address < MMAP_MIN_ADDR:
         return EPERM
+    # Below, not at the new place: the gap must hold even if nothing is mapped there yet.
     before = vma_prev(mm, vma.vm_start)
     if before is not None and _is_guarded(before) and address - before.vm_end < STACK_GUARD_GAP:
         return ENOMEM
     mas = mm.mm_mt.cursor(address, vma.vm_end - 1)
     try:
+        # Before the rmap lock, for the whole new range; if somebody else was faster, it is given back unused.
         mas.preallocate(vma, GFP_KERNEL)
     except NoMemory:
         return ENOMEM
@@ -52,12 +54,16 @@ def expand_stack(vma: VmArea, address: int) -> int:
     assert anon_vma is not None
     anon_vma_lock_write(anon_vma)
     error = 0
+    # Looked at again under the rmap lock: up to v6.0 two faults may let one stack grow, with mmap_lock for
+    # reading each.
     if address < vma.vm_start:
         grow = (vma.vm_start - address) >> PAGE_SHIFT
         if grow > vma.vm_pgoff or vma.vm_end - address > STACK_LIMIT:
             error = ENOMEM
         else:
             with mm.page_table_lock:
+                # Out of the trees, start and offset, back in: what a walk computes from the two is right
+                # before and after (Z04).
                 pre_update_vma(vma)
                 vma.vm_start = address
                 vma.vm_pgoff -= grow
@@ -69,12 +75,16 @@ def expand_stack(vma: VmArea, address: int) -> int:
 
 
 def _is_guarded(vma: VmArea) -> bool:
-    """A stack above must keep its distance: another stack, or what nobody may touch, is its own guard."""
+    """A stack above must keep its distance: another stack, or what nobody may touch, is its own guard. Needs
+    mmap_lock.
+    """
     flags = vma.vm_flags
     return not flags & VM_GROWSDOWN and bool(flags & VM_ACCESS_FLAGS)
 
 
 def expand_stack_locked(vma: VmArea, address: int) -> int:
     """As `expand_stack`, of a VMA that is locked for writing first; needs mmap_lock for writing."""
+    # A fault that holds only the VMA's lock reads start and offset one after the other, and would file its
+    # page under a number at which nobody looks (stack-grows-unlocked, Z60).
     vma_start_write(vma)
     return expand_stack(vma, address)

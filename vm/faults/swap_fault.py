@@ -54,6 +54,8 @@ def do_swap_page(vma: VmArea, table: PageTable, address: int, pte: Swap, *, writ
     """
     area = vma.vm_mm.memory.swap
     assert area is not None
+    # Then nothing is in use any more, so the entry is not what it was: the access is made again. Without this
+    # call the looks below go to slots that swapoff has freed (swap-in-after-swapoff, Z80).
     if not get_swap_device(area):
         return 0
     result = swap_in(area, vma, table, address, pte, write=write)
@@ -70,9 +72,13 @@ def swap_in(area: SwapArea, vma: VmArea, table: PageTable, address: int, pte: Sw
     memory = mm.memory
     slot = area.slots[pte.slot]
     found: Folio | int | None = swap_cache_get_folio(slot)
+    # Past the cache only for a slot with one user: nobody else may come by another entry and miss the page.
     direct = found is None and area.synchronous and swap_count(slot) == 1
     if found is None:
         if direct:
+            # Two threads may fault on the one entry. Without this, the one that is late installs what it has
+            # read before the other wrote to the page and it was swapped out again, into the same slot: the
+            # entry looks the same (swap-in-without-cache, Z29).
             if not swapcache_prepare(slot):
                 swapcache_wait(slot)
                 return 0
@@ -83,11 +89,14 @@ def swap_in(area: SwapArea, vma: VmArea, table: PageTable, address: int, pte: Sw
         if direct:
             swapcache_clear(slot)
         with table.ptl:
+            # An error only if the entry still wants the page.
             return found if ptep_get(table, address) == pte else 0
     folio = found
     if not direct:
         folio.head.lock.lock()
     mapped = False
+    # The page, not only the entry: while we waited for the lock it may have left its slot, and be in another
+    # (swap-in-other-slot, Z30).
     if direct or is_page_of(folio, slot):
         mapped = _map(mm, area, vma, table, address, pte, slot, folio, write=write)
     if direct:
@@ -125,6 +134,7 @@ def read_swap_cache_async(memory: Memory, slot: SwapSlot) -> Folio | int:
         new = alloc_folio(memory)
         if new is None:
             return ENOMEM
+        # Locked before it can be found: whoever finds it in the cache waits for its content.
         new.lock.lock()
         if try_add_to_swap_cache(slot, new):
             new.token = swap_readpage(slot)
@@ -133,8 +143,10 @@ def read_swap_cache_async(memory: Memory, slot: SwapSlot) -> Folio | int:
             return new
         new.lock.unlock()
         folio_put(memory, new)
+        # Nobody named it at that moment; a caller looks whether its entry is still there.
         if not swap_count(slot):
             return 0
+        # Somebody has it prepared and not cached yet, or reads past the cache: that ends.
         swapcache_wait(slot)
 
 
@@ -165,15 +177,20 @@ def _map(
     with table.ptl:
         if ptep_get(table, address) != pte:
             return False
+        # Before the page may leave the cache, and before it is asked whether we are alone: this entry is one
+        # of those who name the slot.
         swap_free(slot)
         if should_try_to_free_swap(area, folio, write=write):
             folio_free_swap(folio)
+        # What is in the cache no more, and has one reference, is ours alone: the folio lock keeps others from
+        # it.
         exclusive = bool(pte.bits & PTE_SWP_EXCLUSIVE) or bool(READ_ONCE(folio.head, "refcount") == 1)
         bits = vma.vm_page_prot | PTE_YOUNG | pte.bits & PTE_SWP_KEPT
         if write and exclusive and not pte.bits & PTE_UFFD_WP:
             bits |= maybe_mkwrite(vma) | PTE_DIRTY
         add_mm_counter(mm, MM_ANONPAGES, 1)
         add_mm_counter(mm, MM_SWAPENTS, -1)
+        # Before the entry; and on the LRU only when a walk finds its anon_vma.
         folio_add_anon_rmap(folio, vma, address, exclusive=exclusive)
         if not folio.head.order:
             folio.lru = True

@@ -75,6 +75,8 @@ def userfaultfd_register(mm: MmStruct, address: int) -> int:
         # Since v6.4 a fault may hold only the VMA's lock: what it read of the flags must stay so until it is done.
         vma_start_write(vma)
         vma.vm_flags |= VM_UFFD_WP
+        # With the flag, in one section: from here on no new entry of a shared mapping is writable at once
+        # (uffd-wp-writenotify, Z72).
         vma_set_page_prot(vma)
         result = 0
     mmap_write_unlock(mm)
@@ -93,6 +95,8 @@ def userfaultfd_unregister(mm: MmStruct, address: int) -> int:
         vma_start_write(vma)
         start, end = vma.vm_start, vma.vm_end
         uffd_wp_range(vma, start, end, protect=False)
+        # The tasks that wake make their fault again, for which they need mmap_lock: so they find the
+        # protection gone.
         perform(WAKE, mm, (start, end))
         userfaultfd_clear(vma)
     mmap_write_unlock(mm)
@@ -100,7 +104,10 @@ def userfaultfd_unregister(mm: MmStruct, address: int) -> int:
 
 
 def userfaultfd_clear(vma: VmArea) -> None:
-    """`vma`, which is locked for writing, is registered no more. Kernel: userfaultfd_set_vm_flags(), v6.2."""
+    """`vma`, which is locked for writing, is registered no more. Needs mmap_lock for writing.
+
+    Kernel: userfaultfd_set_vm_flags(), v6.2.
+    """
     vma.vm_flags &= ~VM_UFFD_WP
     vma_set_page_prot(vma)
 
@@ -109,9 +116,9 @@ def userfaultfd_writeprotect(mm: MmStruct, start: int, end: int, *, protect: boo
     """Protect ``[start, end)`` from stores, or take that protection away: 0, -EFAULT, or -EAGAIN while there is a fork
     that the monitor has not read of.
 
-    Takes mmap_lock only for reading, so faults and other calls like this go on beside it. The flush comes at the end.
-    Taking the protection away makes nothing writable: the next store faults once more. Who waits is woken, after
-    mmap_lock was given back.
+    Takes mmap_lock only for reading, so faults and other calls like this go on beside it. The flush comes at the
+    end. Taking the protection away makes nothing writable: the next store faults once more. Tasks that wait for
+    that are woken, after mmap_lock was given back.
     """
     mmap_read_lock(mm)
     ctx = mm.userfaultfd_ctx
@@ -124,6 +131,7 @@ def userfaultfd_writeprotect(mm: MmStruct, start: int, end: int, *, protect: boo
         return EFAULT
     uffd_wp_range(vma, start, end, protect=protect)
     mmap_read_unlock(mm)
+    # After mmap_lock has gone, so that a task that is woken need not wait for it at once.
     if not protect:
         perform(WAKE, mm, (start, end))
     trace("uffd_writeprotect", mm=mm.name, start=hex(start), end=hex(end), protect=protect)
@@ -137,6 +145,8 @@ def uffd_wp_range(vma: VmArea, start: int, end: int, *, protect: bool) -> None:
     there may be no entry yet, and the page must be protected once it is mapped: so there a page-table page is needed.
     """
     mm = vma.vm_mm
+    # Says that a flush is to come, before the first entry is protected: a write fault that meets one makes it
+    # itself (`do_wp_page`). mmap_lock is held for reading only, so such faults go on.
     tlb = tlb_gather_mmu(mm)
     mmu_notifier_invalidate_range_start(mm, start, end)
     for low, high in addresses(mm, start, end):
@@ -144,10 +154,13 @@ def uffd_wp_range(vma: VmArea, start: int, end: int, *, protect: bool) -> None:
         if isinstance(pmd, (Present, Migration)):
             if high - low != mm.pmd_size:
                 split_huge_pmd(vma, low)
+            # False if it was split meanwhile: then the small entries, below.
             elif change_huge(tlb, mm, low, protect=protect):
                 continue
             pmd = pmdp_get(mm, low)
         if pmd is None and protect and not vma_is_anonymous(vma):
+            # None without memory, and then nothing of that range is protected: as in v6.1, as far as we know;
+            # later kernels say so.
             pmd = pte_alloc(mm, low)
         if isinstance(pmd, PageTable):
             change_range(tlb, pmd, low, high, protect=protect, file=not vma_is_anonymous(vma))
@@ -159,7 +172,7 @@ def uffd_wp_range(vma: VmArea, start: int, end: int, *, protect: bool) -> None:
 
 
 def change_huge(tlb: MmuGather, mm: MmStruct, address: int, *, protect: bool) -> bool:
-    """Change the bits of a huge entry; False if it is one no more.
+    """Change the bits of a huge entry; False if it is one no more. Takes `page_table_lock`; needs mmap_lock.
 
     One that is being moved keeps the bit for its page, as since v6.3: v6.1 loses it (change_huge_pmd()).
     """
@@ -167,9 +180,12 @@ def change_huge(tlb: MmuGather, mm: MmStruct, address: int, *, protect: bool) ->
         pmd = pmdp_get(mm, address)
         if isinstance(pmd, Present):
             if protect:
+                # Protected and read-only in one step: a store between the two would go unnoticed.
                 change_pmd_bits(mm, address, gained=PTE_UFFD_WP, lost=PTE_WRITE)
                 tlb_remove_tlb_entry(tlb, address, address + mm.pmd_size)
             else:
+                # Not writable again: it may be read-only for another reason, such as a fork. The next store
+                # faults, and finds out. So nothing need be flushed.
                 change_pmd_bits(mm, address, lost=PTE_UFFD_WP)
         elif isinstance(pmd, Migration):
             set_pmd(mm, address, Migration(pmd.pfn, pmd.generation, _bits(pmd.bits, protect=protect)))
@@ -177,7 +193,7 @@ def change_huge(tlb: MmuGather, mm: MmStruct, address: int, *, protect: bool) ->
 
 
 def _bits(bits: int, *, protect: bool) -> int:
-    """Of an entry that is not present: nobody may find it writable and protected at once."""
+    """The new bits of an entry that is not present: it is never writable and protected at once."""
     return bits & ~PTE_WRITE | PTE_UFFD_WP if protect else bits & ~PTE_UFFD_WP
 
 
@@ -186,10 +202,13 @@ def change_range(
 ) -> None:
     """Change the bits of the entries of ``[start, end)`` in one page-table page, those that stand for a page included.
 
-    An empty entry of a `file` gets a marker, for its page may be in the cache; one of anonymous memory stays as it is,
-    as up to v6.3: there is nothing yet that could be overwritten. Kernel: change_pte_range() in mm/mprotect.c.
+    An empty entry of a `file` gets a marker, for its page may be in the cache; one of anonymous memory stays as
+    it is, as up to v6.3: there is nothing yet that could be overwritten. Takes the table's lock; needs mmap_lock.
+    Kernel: change_pte_range() in mm/mprotect.c.
     """
     with table.ptl:
+        # What reclaim has emptied may still be stored to by old translations, and its swap entry gets the bit
+        # below (Z33).
         flush_tlb_batched_pending(tlb.mm)
         for address in range(start, end, PAGE_SIZE):
             pte = ptep_get(table, address)
@@ -213,6 +232,7 @@ def change_range(
 
 
 def _set_changed(table: PageTable, address: int, old: Migration | Swap, new: Migration | Swap) -> None:
+    """Write an entry that is not present, unless it stays the same; needs the lock of its table."""
     if new != old:
         set_pte(table, address, new)
 
@@ -256,14 +276,16 @@ WAIT = Operation(
 def handle_userfault(mm: MmStruct, address: int, release: Callable[[], None]) -> None:
     """A store met a protected page: give the fault's lock back (`release`), and sleep until the page is no more.
 
-    The task is queued before it looks once more and before the lock goes: who takes the protection away does so first,
-    and then wakes those in the queue. The other way round that could come between the look and the queue, and nobody
-    would wake the task any more. Kernel: fs/userfaultfd.c.
+    The task is queued before it looks once more and before the lock goes: the monitor takes the protection away
+    first, and then wakes those in the queue. If the task looked first and was queued then, the monitor could do
+    both in between, and nothing would wake the task any more. Kernel: fs/userfaultfd.c.
     """
     perform(QUEUE, mm, address)
     waits = userfaultfd_must_wait(mm, address)
     if not waits:
         perform(LEAVE, mm)
+    # Not before the queue, and not after the sleep: with mmap_lock held the monitor could not take the
+    # protection away.
     release()
     if waits:
         might_sleep()
@@ -272,6 +294,8 @@ def handle_userfault(mm: MmStruct, address: int, release: Callable[[], None]) ->
 
 def userfaultfd_must_wait(mm: MmStruct, address: int) -> bool:
     """The page at `address` is still protected; read without the locks of the page tables. Needs mmap_lock."""
+    # Without the locks, since it is only a look whether to sleep: a wrong "yes" is made good by the wake-up,
+    # as the task is queued already; a wrong "no" by the fault that comes again.
     pmd = pmdp_get(mm, address)
     entry = ptep_get(pmd, address) if isinstance(pmd, PageTable) else pmd
     return entry is not None and bool(entry.bits & PTE_UFFD_WP)
@@ -280,8 +304,8 @@ def userfaultfd_must_wait(mm: MmStruct, address: int) -> bool:
 def pte_marker_handle(vma: VmArea, table: PageTable, address: int, pte: Marker) -> bool:
     """A fault met the marker `pte`; whether it is to map the page, which is protected then.
 
-    A marker that is left over where nothing is registered any more is taken away, and the fault comes again. Kernel:
-    pte_marker_handle_uffd_wp(), pte_marker_clear() in mm/memory.c.
+    A marker that is left over where nothing is registered any more is taken away, and the fault comes again. Needs
+    mmap_lock, or the VMA's lock. Kernel: pte_marker_handle_uffd_wp(), pte_marker_clear() in mm/memory.c.
     """
     if userfaultfd_wp(vma):
         return True

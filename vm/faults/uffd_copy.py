@@ -1,4 +1,4 @@
-"""Filling memory from outside by userfaultfd, and telling who fills it of forks: UFFDIO_COPY and UFFD_EVENT_FORK.
+"""Filling memory from outside by userfaultfd, and telling the monitor of forks: UFFDIO_COPY and UFFD_EVENT_FORK.
 Kernel: mm/userfaultfd.c and fs/userfaultfd.c, v6.1.
 
 A monitor must know which processes have which page. So a fork of a registered process announces itself under mmap_lock
@@ -97,6 +97,8 @@ def userfaultfd_copy(ctx: UserfaultfdCtx, address: int, token: object) -> int:
     """
     mm = ctx.mm
     mmap_read_lock(mm)
+    # Asked under mmap_lock, under which a fork says so: a copy is either before the fork, and the child has
+    # the page, or after the event was read. To ask before the lock, or not at all, is uffd-copy-fork (Z43).
     if READ_ONCE(ctx, "mmap_changing"):
         result = EAGAIN
     else:
@@ -122,6 +124,8 @@ def mfill_atomic(vma: VmArea, address: int, token: object) -> int:
     folio.token = token
     bits = vma.vm_page_prot | maybe_mkwrite(vma) | PTE_DIRTY
     with table.ptl:
+        # Only where nothing is: what a thread has written meanwhile must not be overwritten by what the
+        # monitor sends.
         result = 0 if isinstance(ptep_get(table, address), Marker | None) else EEXIST
         if result == 0:
             add_mm_counter(mm, MM_ANONPAGES, 1)
@@ -138,6 +142,8 @@ def dup_userfaultfd(mm: MmStruct, oldmm: MmStruct) -> None:
     """A fork begins: what the monitor fills must wait for the event. Needs mmap_lock of `oldmm` for writing."""
     ctx = oldmm.userfaultfd_ctx
     if ctx is not None:
+        # Before the first page is copied; the end is when the monitor has read of it (`_read`), or there is
+        # no child.
         atomic_add_return(ctx, "mmap_changing", 1)
         mm.userfaultfd_ctx = UserfaultfdCtx(mm)
 
@@ -158,6 +164,7 @@ def dup_userfaultfd_complete(mm: MmStruct, oldmm: MmStruct) -> None:
     ctx, child = oldmm.userfaultfd_ctx, mm.userfaultfd_ctx
     if ctx is not None and child is not None:
         might_sleep()
+        # Without mmap_lock: the monitor may need it before it comes to read.
         perform(TELL, ctx, child)
         perform(WAIT, ctx)
 

@@ -53,6 +53,7 @@ def vma_interval_tree_insert(vma: VmArea, mapping: AddressSpace) -> None:
     """
     first = vma.vm_pgoff
     last = first + ((vma.vm_end - vma.vm_start) >> PAGE_SHIFT) - 1
+    # Before the step: what is read here is the VMA's, and the step stands for the change of the tree alone.
     nonlinear = vma.vm_flags & VM_NONLINEAR
     step(I_MMAP_INSERT, mapping)
     if nonlinear:
@@ -69,6 +70,8 @@ def vma_interval_tree_insert_after(vma: VmArea, before: VmArea, mapping: Address
     if vma.vm_flags & VM_NONLINEAR:
         mapping.i_mmap_nonlinear.append(vma)
         return
+    # At the range of when the parent was inserted, which is that of its fields: mmap_lock is held for
+    # writing.
     place = next(number for number, entry in enumerate(mapping.i_mmap) if entry[2] is before)
     first, last, _ = mapping.i_mmap[place]
     mapping.i_mmap.insert(place + 1, (first, last, vma))
@@ -84,6 +87,9 @@ def vma_interval_tree_remove(vma: VmArea, mapping: AddressSpace) -> None:
 def vma_interval_tree_foreach(mapping: AddressSpace, first: int, last: int) -> Iterator[VmArea]:
     """The VMAs that map any of the pages `first`..`last`; needs i_mmap_rwsem. As `interval_tree_foreach`."""
     step(I_MMAP_READ, mapping)
+    # What the tree leaves out goes by the keys, what it gives by the live fields: if somebody changes those
+    # while the VMA is filed, a walk misses it, as in the kernel (split-invalidate, Z39). A copy of the list,
+    # so that a walk ends as it began even where a patch changes the list without the lock.
     for _, inserted_last, vma in list(mapping.i_mmap):
         if inserted_last < first:
             continue
@@ -93,7 +99,7 @@ def vma_interval_tree_foreach(mapping: AddressSpace, first: int, last: int) -> I
 
 
 def unlink_file_vma(vma: VmArea) -> None:
-    """Take `vma` out of its file's tree; from here on no walk of the file finds it."""
+    """Take `vma` out of its file's tree; from here on no walk of the file finds it. Takes i_mmap_rwsem for writing."""
     mapping = vma.vm_file
     if mapping is not None:
         i_mmap_lock_write(mapping)
@@ -119,6 +125,8 @@ def fput(memory: Memory, mapping: AddressSpace) -> None:
     """Drop a reference; the pages of a file that nobody refers to any more are dropped with it."""
     if atomic_add_return(mapping, "f_count", -1) == 0:
         cached = sorted(mapping.pages)
+        # Nobody can come to them any more: there is no VMA, for each has a reference, and no other holder of
+        # the file.
         for index in cached:
             invalidate_mapping_page(memory, mapping, index)
         mapping.evict(len(cached))
@@ -154,6 +162,8 @@ def _add(mapping: AddressSpace, _task: Any, arg: tuple[int, Folio]) -> bool:
 
 
 def _remove_clean(mapping: AddressSpace, _task: Any, folio: Folio) -> bool:
+    # The caller's reference and that of the cache; see `_remove` of vm.frames.swap_slots for the order of the
+    # two looks.
     if peek(folio, "refcount") != 2 or peek(folio, "dirty"):
         return False
     del mapping.pages[peek(folio, "index")]
@@ -205,6 +215,7 @@ def filemap_read(
     folio = alloc_folio(memory)
     if folio is None:
         return None
+    # Locked before others can find it: a task that does waits until it has its content.
     folio.lock.lock()
     folio.mapping = mapping
     folio.index = index
@@ -236,7 +247,7 @@ def remove_clean_page(folio: Folio) -> bool:
 
 
 def invalidate_mapping_page(memory: Memory, mapping: AddressSpace, index: int) -> None:
-    """Drop page `index` from the cache."""
+    """Drop page `index` from the cache; needs the folio lock, unless nobody else can come to the file any more."""
     folio = perform(DELETE, mapping, index)
     if folio is not None:
         folio_put(memory, folio)

@@ -11,11 +11,12 @@ from sugarbush.concurrency import Mutex, Plain, RwSemaphore, Spinlock, Unshared
 from sugarbush.concurrency.lowlevel import poke
 from sugarbush.vm.objects import VM_SHARED, AddressSpace, ResvMap, VmArea
 
+# So few that two pages of a small file share one, as in the kernel any two may.
 _FAULT_MUTEXES = 4
 """So many for each file; the kernel has one table of them for all."""
 
 HPAGE_RESV_UNMAPPED = "HPAGE_RESV_UNMAPPED"
-"""What a private mapping without reservations of its own has if a page was taken from it for those who have
+"""vm_private_data of a private mapping without reservations from which a page was taken, for a process that has
 some.
 """
 
@@ -27,6 +28,7 @@ class HugetlbFile(AddressSpace):
     that of other files.
     """
 
+    # resv_huge_pages <= free_huge_pages, whenever hugetlb_lock is free: what is promised can be kept.
     free_huge_pages: Plain[int] = 0
     resv_huge_pages: Plain[int] = 0
     hugetlb_lock: Unshared[Spinlock]
@@ -53,6 +55,8 @@ class HugetlbFile(AddressSpace):
 
     def evict(self, cached: int) -> None:
         """Nothing of the file is promised any more; kernel: hugetlbfs_evict_inode()."""
+        # One lock after the other, never both: a promise and its number are not changed together anywhere
+        # (hugetlb-reserve-race, Z76), so no order of the two is needed.
         with self.resv_map.lock:
             known = len(self.resv_map.regions)
             self.resv_map.regions = frozenset()
@@ -72,8 +76,8 @@ def hstate_file(vma: VmArea) -> HugetlbFile:
 
 
 def vma_resv_map(vma: VmArea) -> ResvMap | None:
-    """Where it stands which pages of `vma` are reserved; None for a private mapping that has no reservations: a
-    child's, or one that wanted none. Kernel: also is_vma_resv_set(HPAGE_RESV_OWNER).
+    """The map of the reserved pages of `vma`; None for a private mapping that has no reservations: a child's, or
+    one that wanted none. Kernel: also is_vma_resv_set(HPAGE_RESV_OWNER).
     """
     if vma.vm_flags & VM_SHARED:
         return hstate_file(vma).resv_map
@@ -86,6 +90,8 @@ def hugetlb_vma_lock(vma: VmArea) -> RwSemaphore | None:
 
     It ends with the last unmap. A private mapping without reservations has none: nobody shares its page tables.
     """
+    # Read once: the last unmap takes it away, and a second look might find nothing to unlock. So callers keep
+    # what they got.
     private = vma.vm_private_data
     if isinstance(private, ResvMap):
         return private.rw_sema

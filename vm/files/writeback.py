@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 
 
 def _start(folio: Folio, _task: Any, _arg: Any) -> None:
+    # The dirty bit goes before the content is taken: a store after this makes the page dirty again.
     poke(folio, "dirty", False)
     poke(folio, "writeback", True)
 
 
 def _end(folio: Folio, _task: Any, mapping: AddressSpace) -> None:
+    # When the request is done the disk has what the page holds now, not what it held when it was put in: as
+    # for a device that reads it by then.
     mapping.disk[peek(folio, "index")] = peek(folio, "token")
     poke(folio, "writeback", False)
 
@@ -66,9 +69,12 @@ def write_cache_pages(memory: Memory, mapping: AddressSpace, folios: list[Folio]
     request = []
     for folio in filter(folio_try_get, folios):
         folio.lock.lock()
+        # It was found without its lock, and may have been truncated since.
         if READ_ONCE(folio, "mapping") is mapping:
             perform(START, folio)
             request.append(folio)
+        # Unlocked, but under writeback until all are in: whoever waits for the writeback of one of these with
+        # another one locked waits for himself (migrate-batch, Z40d).
         folio.lock.unlock()
         if folio not in request:
             folio_put(memory, folio)

@@ -53,10 +53,15 @@ def mmu_notifier_invalidate_range_start(mm: MmStruct, start: int, end: int) -> N
 
     Needs mmap_lock, a VMA's lock or an rmap lock, and no page-table lock.
     """
+    # Read without a lock of its own. It goes from None to its value once, by a task that holds every lock
+    # under which this may be called (mm_take_all_locks): so nobody sees None at the start of a change and not
+    # at the end.
     subs = subscriptions_of(mm)
     if subs is None or start >= end:
         return
     subs.lock.lock()
+    # Counted even if nobody mirrors the range: a device that comes while it goes on cannot know that it is
+    # none of its own.
     subs.active_invalidate_ranges += 1
     _step(ITREE_READ, subs)
     found = [sub for sub in subs.itree if sub.start < end and start < sub.end]
@@ -78,9 +83,11 @@ def mmu_notifier_invalidate_range_end(mm: MmStruct, start: int, end: int) -> Non
 
 
 def mn_itree_inv_end(subs: NotifierSubscriptions) -> None:
-    """One invalidation has ended. With the last one the number is even again, and who waited to come or go does so.
+    """One invalidation has ended. With the last one the number is even again, and devices that waited to enter or
+    leave the list do so.
 
-    All of that under the lock: whoever sees the new number with the lock held knows that it is no longer in the list.
+    All of that under the lock: a device that sees the new number with the lock held knows that it is no longer in
+    the list.
     """
     subs.lock.lock()
     subs.active_invalidate_ranges -= 1
@@ -91,6 +98,9 @@ def mn_itree_inv_end(subs: NotifierSubscriptions) -> None:
     if subs.active_invalidate_ranges or not READ_ONCE(subs, "invalidate_seq") & 1:
         subs.lock.unlock()
         return
+    # The number goes on before the list is put in order, and both under the lock. A device that waits for the
+    # number without the lock goes on in between, and frees what is still in the list
+    # (interval-notifier-remove, Z66).
     WRITE_ONCE(subs, "invalidate_seq", READ_ONCE(subs, "invalidate_seq") + 1)
     _step(ITREE_WRITE, subs)
     deferred = subs.deferred.copy()
@@ -98,10 +108,12 @@ def mn_itree_inv_end(subs: NotifierSubscriptions) -> None:
     for comes, sub in deferred:
         _file(subs, sub, comes=comes)
     subs.lock.unlock()
+    # After the lock is given back, for the tasks that are woken take it at once.
     subs.wq.wake_up_all()
 
 
 def _file(subs: NotifierSubscriptions, sub: MmuIntervalNotifier, *, comes: bool) -> None:
+    """Put `sub` into the list of those who are told, or take it out; needs the lock of the list."""
     WRITE_ONCE(sub, "in_tree", comes)
     _step(ITREE_WRITE, subs)
     if comes:
@@ -113,6 +125,9 @@ def _file(subs: NotifierSubscriptions, sub: MmuIntervalNotifier, *, comes: bool)
 def notified(rmap_one: RmapOne) -> RmapOne:
     """`rmap_one`, with an invalidation around it of what it may change: of the page, or of all pages of a huge one."""
 
+    # For each VMA by itself: which page tables a page is in is known only in the walk. And here, not in
+    # `rmap_one`: an invalidation may sleep, and `rmap_one` holds a page-table lock for most of its time. rmap
+    # locks stand outside of those of the devices (`vm.checks.lock_order`).
     def one(page: Folio, vma: VmArea, address: int) -> Any:
         mm = vma.vm_mm
         end = address + len(page.pages) * PAGE_SIZE
@@ -127,8 +142,11 @@ def notified(rmap_one: RmapOne) -> RmapOne:
 def mmu_notifier_release(mm: MmStruct) -> None:
     """The address space is about to end: all that was mirrored is dropped, while the mirrors are still told of changes.
 
-    Nobody can fault any more, so nothing comes back. Whoever reclaims a page of it meanwhile still tells the mirrors.
+    Nobody can fault any more, so nothing comes back. A task that reclaims a page of it meanwhile still tells the
+    mirrors.
     """
+    # Before anything is torn down. A mirror that is not told any more while its pages are still mapped there
+    # keeps pages that are freed (notifier-release, Z67).
     mmu_notifier_invalidate_range_start(mm, 0, TASK_SIZE)
     mmu_notifier_invalidate_range_end(mm, 0, TASK_SIZE)
 
@@ -140,6 +158,9 @@ def mmu_interval_notifier_insert(mm: MmStruct, start: int, end: int) -> MmuInter
     """A device that mirrors ``[start, end)`` from now on; `vm.reverse.all_locks.mmu_notifier_register` comes before."""
     subs = subscriptions_of(mm)
     assert subs is not None, "mmu_notifier_register() comes first"
+    assert start < end, (
+        "a device mirrors a range of at least a page: no invalidation would ever tell it of none"
+    )
     sub = notifier_cache.alloc(GFP_KERNEL | GFP_NOFAIL, mm, subs, start, end)
     assert sub is not None
     subs.lock.lock()
@@ -152,11 +173,12 @@ def mmu_interval_notifier_insert(mm: MmStruct, start: int, end: int) -> MmuInter
 def begin_to_mirror(subs: NotifierSubscriptions, sub: MmuIntervalNotifier) -> None:
     """Put `sub` in the list, or note it down for the end of the invalidations; needs the lock of the list.
 
-    Which ranges are being invalidated nobody knows any more, so it may be its own, even if nobody had to be told: then
-    the number is made odd now, and it waits for the end.
+    Which ranges are being invalidated is not written down anywhere, so one of them may be that of `sub`. If no
+    other device had to be told of them the number is still even: it is made odd now, and `sub` waits for the end.
     """
     seq = READ_ONCE(subs, "invalidate_seq")
     if not subs.active_invalidate_ranges:
+        # An odd number that is over: `mmu_interval_read_begin` must not take it for one that goes on.
         WRITE_ONCE(sub, "invalidate_seq", seq - 1)
         _file(subs, sub, comes=True)
         return
@@ -183,6 +205,7 @@ def mmu_interval_notifier_remove(sub: MmuIntervalNotifier) -> None:
     seq = READ_ONCE(subs, "invalidate_seq")
     if seq & 1:
         _step(ITREE_WRITE, subs)
+        # It never was in the list, so nobody uses it; v6.1 does not wait then, as far as we know.
         if (True, sub) in subs.deferred:
             subs.deferred.remove((True, sub))
         else:
@@ -196,7 +219,9 @@ def mmu_interval_notifier_remove(sub: MmuIntervalNotifier) -> None:
 
 
 def wait_for_invalidations(subs: NotifierSubscriptions, seq: int) -> None:
-    """Sleep until the invalidations of number `seq` are over, and those who went then are out of the list."""
+    """Sleep until the invalidations of number `seq` are over, and the devices that left meanwhile are out of the
+    list.
+    """
     subs.wq.wait_event(lambda: mmu_interval_seq_released(subs, seq))
 
 
@@ -211,6 +236,8 @@ def mmu_interval_seq_released(subs: NotifierSubscriptions, seq: int) -> bool:
 def mmu_interval_read_begin(sub: MmuIntervalNotifier) -> int:
     """The number to look at the page tables under; sleeps while the range is being invalidated."""
     subs = sub.subscriptions
+    # If an invalidation has not come to this mirror yet, its own number is still the one of before: then
+    # nothing is waited for, and `mmu_interval_read_retry` sees the change.
     subs.lock.lock()
     seq: int = READ_ONCE(sub, "invalidate_seq")
     invalidating = seq == READ_ONCE(subs, "invalidate_seq")
@@ -226,7 +253,11 @@ def mmu_interval_read_retry(sub: MmuIntervalNotifier, seq: int) -> bool:
 
 
 def invalidate(sub: MmuIntervalNotifier, start: int, end: int, seq: int) -> None:
-    """What a driver does when it is told: note the number, and drop what it mirrors of the range."""
+    """What a driver does when it is told: note the number, and drop what it mirrors of the range. Takes the
+    driver's lock.
+    """
     with sub.driver_lock:
+        # The number before the entries, in one section of the driver's lock: a fault of the device that takes
+        # the lock next must find that it is too late, or its entry would outlive the invalidation.
         WRITE_ONCE(sub, "invalidate_seq", seq)
         drop(sub, start, end)

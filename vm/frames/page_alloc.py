@@ -27,6 +27,8 @@ def _is_on(memory: Memory, folio: Folio, nid: int | None) -> bool:
 
 def _take_frame(memory: Memory, _task: Any, nid: int | None) -> Folio | None:
     free = memory.free_list
+    # From the end, where the last freed one is: so a frame is its next owner's as early as may be, which is
+    # what a stale entry needs to do harm (brk-false-vma-silent, Z01s).
     for place in range(len(free) - 1, -1, -1):
         if _is_on(memory, free[place], nid):
             folio = free.pop(place)
@@ -59,6 +61,7 @@ def break_up(folio: Folio) -> None:
 
 def _take_huge(memory: Memory, _task: Any, nid: int | None) -> Folio | None:
     size = memory.ptrs_per_pte
+    # At multiples of its size, as the buddy allocator has them, and as an upper entry wants them.
     starts = range(0, len(memory.mem_map) - size + 1, size)
     frames = memory.mem_map
     fits = [pfn for pfn in starts if all(_is_on(memory, page, nid) for page in frames[pfn : pfn + size])]
@@ -108,13 +111,15 @@ def _takes_highest(memory: Memory, _task: Any, _above: int) -> list[Place]:
 
 
 def _frees(memory: Memory, _task: Any, folio: Folio) -> list[Place] | None:
-    # What is broken up is another page's own afterwards, which no operation names.
+    # Breaking up a large folio also changes its other pages, which no operation names: so this may touch
+    # anything.
     if folio.order:
         return None
     freed = ("mapping", "lru", "anon_exclusive", "dirty", "pincount", "token", "generation")
     return [(memory, "free_list", True), *fields(folio, *freed)]
 
 
+# What an owner did with a frame comes before all that the next one does: as by the lock of the zone.
 ALLOC_HUGE = Operation("alloc_pages", effect=_take_huge, acquires=("frames",))
 ISOLATE_FREE = Operation(
     "isolate_freepages", effect=_take_highest, acquires=("frames",), touches=_takes_highest
@@ -131,6 +136,7 @@ def alloc_folio(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE, nid: int | None
 
 def alloc_huge(memory: Memory, gfp: int = GFP_HIGHUSER_MOVABLE, nid: int | None = None) -> Folio | None:
     """A large folio of one upper entry's size with one reference, or None; kernel: vma_alloc_folio()."""
+    # None is no error to most callers: they go on with small pages (FALLBACK).
     return _alloc(memory, gfp, ALLOC_HUGE, nid)
 
 
@@ -138,11 +144,14 @@ def _alloc(memory: Memory, gfp: int, op: Operation, nid: int | None) -> Folio | 
     rt = active.runtime
     if rt is not None:
         if gfpflags_allow_blocking(gfp):
+            # All of it whether or not a frame is free: that an allocation may sleep or reclaim is wrong under
+            # some locks even on the days on which it does neither.
             might_sleep()
         rt.might_alloc(gfp)
         if gfp & GFP_DIRECT_RECLAIM:
             may_reclaim(rt)
         if rt.faults and rt.choose(2, "allocation of a page fails"):
+            # A choice, so a schedule that replays makes the same allocation fail.
             rt.faults -= 1
             return None
     folio: Folio | None = perform(op, memory, nid)
@@ -176,6 +185,8 @@ def folio_put(memory: Memory, folio: Folio) -> None:
     left = atomic_add_return(folio, "refcount", -1)
     bug_on(left < 0, f"VM_BUG_ON_FOLIO(folio_ref_count({folio.name}) < 0)", "refcount")
     if left == 0:
+        # free_page_is_bad(): each of these is a bug of the one who dropped the last reference, not of this
+        # function.
         mapcount = total_mapcount(folio) if folio.order else folio.mapcount
         bug_on(
             mapcount != 0, f"BUG: Bad page state: {folio.name} is freed with mapcount {mapcount}", "mapcount"

@@ -55,6 +55,8 @@ PTE_CLEAR = Operation(
 PTE_CHANGE = Operation(
     "ptep_change", Access.WRITE_ONCE, field="pte", effect=_change_bits, wakes=True, local=True
 )
+# pmd_install() has a write barrier before the store, and whoever reads the entry follows it, which orders
+# loads. Accesses here have no such dependencies, so the read acquires, and the store releases.
 PMD_GET = Operation("pmdp_get", Access.ACQUIRE, field="pmd", local=True)
 PMD_SET = Operation("pmd_populate", Access.RELEASE, field="pmd", local=True)
 
@@ -71,6 +73,8 @@ def ptep_get(table: PageTable, address: int) -> Pte:
 def set_pte(table: PageTable, address: int, pte: Pte) -> None:
     """Write the entry of `address`, which must not be present; needs the table's lock."""
     table.ptl.assert_held()
+    # Not for an entry that is present: the processor may set its dirty bit between our look and this store,
+    # and the store would undo that. Such an entry is cleared, or changed in one step.
     step(PTE_SET, table)
     table.entries[table.index(address)] = pte
 
@@ -149,6 +153,8 @@ def pmd_page_table(pmd: Pmd) -> PageTable:
 def new_table(mm: MmStruct, address: int) -> PageTable | None:
     """A page-table page for the range around `address`, which is in no tree yet; None without memory."""
     start = address & -mm.pmd_size
+    # May reclaim, and so take rmap locks: a table is made before a lock of page tables is taken, and under no
+    # rmap lock but that of hugetlbfs, which is of a class of its own because of this.
     return pte_cache.alloc(GFP_KERNEL, f"pte@{start:#x}", mm.memory.ptrs_per_pte)
 
 
@@ -157,12 +163,15 @@ def pte_alloc(mm: MmStruct, address: int) -> PageTable | None:
 
     Needs mmap_lock, or the VMA's lock.
     """
+    # Read without the lock: a table stays as long as the caller keeps its VMA. Whoever takes tables away from
+    # under one holds mmap_lock for writing and, where faults go without that, the lock of the VMA.
     pmd = pmdp_get(mm, address)
     if pmd is not None:
         return pmd if isinstance(pmd, PageTable) else None
     new = new_table(mm, address)
     if new is None:
         return None
+    # Made before the lock, which is no place to sleep; so somebody may have been faster.
     with mm.page_table_lock:
         pmd = pmdp_get(mm, address)
         if pmd is None:
@@ -173,7 +182,13 @@ def pte_alloc(mm: MmStruct, address: int) -> PageTable | None:
 
 
 def addresses(mm: MmStruct, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Cut ``[start, end)`` at the borders of page-table pages."""
+    """Cut ``[start, end)`` at the borders of page-table pages.
+
+    >>> from sugarbush.vm.vmas import boot
+    >>> mm = boot(frames=4, ptrs_per_pte=2).add_mm("cc1", start_brk=0)  # a table maps 0x2000 bytes
+    >>> [(hex(low), hex(high)) for low, high in addresses(mm, 0x1000, 0x5000)]
+    [('0x1000', '0x2000'), ('0x2000', '0x4000'), ('0x4000', '0x5000')]
+    """
     while start < end:
         stop = min(end, (start // mm.pmd_size + 1) * mm.pmd_size)
         yield start, stop
@@ -218,6 +233,8 @@ def pfn_swap_entry_to_page(memory: Memory, entry: Migration) -> Folio:
     freed = folio.generation - entry.generation
     detail = f"the entry is {entry}; its frame was freed {freed} times since"
     locked = folio_test_locked(folio.head)
+    # Where the July 2022 crashes ended. The cause lay behind by then: a walk had missed the entry (`coverage`
+    # sees that).
     bug_on(
         not locked,
         "kernel BUG at include/linux/swapops.h: pfn_swap_entry_to_page(): "

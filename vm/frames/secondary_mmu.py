@@ -26,11 +26,12 @@ from sugarbush.vm.objects import PAGE_SIZE, Folio, MmStruct, Present, Subscripti
 
 
 class NotifierSubscriptions(Subscriptions):
-    """Who mirrors an address space. Kernel: struct mmu_notifier_subscriptions.
+    """The devices that mirror an address space. Kernel: struct mmu_notifier_subscriptions.
 
-    `invalidate_seq` is odd while ranges that somebody mirrors are being invalidated, `active_invalidate_ranges` of
-    them. While it is odd `itree` stays as it is: who comes and goes stands in `deferred`. All under `lock`. `mirrors`
-    is for the invariants: all who may have something, in the list or not.
+    `invalidate_seq` is odd while ranges that somebody mirrors are being invalidated, `active_invalidate_ranges`
+    of them. While it is odd `itree` stays as it is: the devices that want to enter or leave it stand in
+    `deferred`. All of it is under `lock`. `mirrors` is for the invariants: every device that may have a copy of
+    an entry, in the list or not.
     """
 
     lock: Unshared[Spinlock]
@@ -57,7 +58,7 @@ class NotifierSubscriptions(Subscriptions):
 
 
 def subscriptions_of(mm: MmStruct) -> NotifierSubscriptions | None:
-    """Who mirrors `mm`, if it may have devices that do."""
+    """The devices that mirror `mm`; None if there was never one."""
     subs = mm.notifier_subscriptions
     assert subs is None or isinstance(subs, NotifierSubscriptions)
     return subs
@@ -102,6 +103,8 @@ def _drop(sub: MmuIntervalNotifier, _task: Any, arg: tuple[int, int]) -> None:
     for page in [page for page in sub.sptes if start <= page < end]:
         pte = sub.sptes.pop(page)
         folio = pfn_to_page(sub.mm.memory, pte.pfn)
+        # Of a page that was freed in between nothing is to be kept: that it was still mirrored is another
+        # check's to say.
         if pte.write and folio.generation == pte.generation:
             # As set_page_dirty() by the driver: the process's own entry does not know what the device wrote.
             poke(folio.head, "dirty", True)
@@ -117,6 +120,7 @@ def _device_page(sub: MmuIntervalNotifier, address: int, *, write: bool) -> Foli
     if pte is None or (write and not pte.write):
         return None
     folio = pfn_to_page(sub.mm.memory, pte.pfn)
+    # No kernel could see this: the device writes into somebody else's page.
     if folio.generation != pte.generation and checked("secondary-mmu"):
         raise Failure(
             Kind.INVARIANT,
@@ -127,6 +131,7 @@ def _device_page(sub: MmuIntervalNotifier, address: int, *, write: bool) -> Foli
 
 
 def _device_load(sub: MmuIntervalNotifier, _task: Any, address: int) -> tuple[bool, object]:
+    # In one step with the look at the table: a device needs no lock of the kernel's to go by its own entries.
     folio = _device_page(sub, address, write=False)
     return (False, None) if folio is None else (True, peek(folio, "token"))
 
@@ -140,6 +145,7 @@ def _device_store(sub: MmuIntervalNotifier, _task: Any, arg: tuple[int, object])
     return True
 
 
+# All but one come to the page as well, and not only to the table of the device: so they are not local to it.
 SPTE_DROP = Operation("spte_drop", effect=_drop)
 SPTE_SET = Operation("spte_set", effect=_install)
 DEVICE_LOAD = Operation("device_load", effect=_device_load)
@@ -147,7 +153,9 @@ DEVICE_STORE = Operation("device_store", effect=_device_store)
 
 
 def drop(sub: MmuIntervalNotifier, start: int, end: int) -> None:
-    """The device has nothing of ``[start, end)`` any more; its own translations are flushed with that."""
+    """Let the device have nothing of ``[start, end)`` any more, not in its own translations either. Needs the
+    driver's lock.
+    """
     perform(SPTE_DROP, sub, (start, end))
 
 
@@ -161,6 +169,8 @@ def stale_mirrors(mms: Iterable[MmStruct], folio: Folio) -> str | None:
     """No device mirrors a page that was freed a moment ago."""
     for mm in mms:
         subs = subscriptions_of(mm)
+        # All who may have something, not only those who are told: one that has left with its entries is the
+        # fault that is looked for (interval-notifier-remove, Z66).
         for sub in [] if subs is None else subs.mirrors:
             for address, pte in sub.sptes.items():
                 if pte.pfn == folio.pfn and pte.generation < folio.generation:

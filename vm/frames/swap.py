@@ -66,13 +66,17 @@ def add_to_swap(memory: Memory, folio: Folio) -> bool:
     area = memory.swap
     if area is None or not perform(ALLOC_SLOT, area, folio):
         return False
+    # The slot has nothing of the page yet, be the page clean by its entries: it must be written before it may
+    # go.
     folio.dirty = True
     trace("add_to_swap", page=folio.name)
     return True
 
 
 def get_swap_device(area: SwapArea) -> bool:
-    """Keep the slots from being freed, be it under a spinlock; False once swapoff is that far: no entry names one."""
+    """Keep the slots from being freed; may be called under a spinlock. False once swapoff has come so far that no
+    entry names a slot any more.
+    """
     return percpu_ref_tryget_live(area.users)
 
 
@@ -87,7 +91,7 @@ def vm_swap_full(area: SwapArea) -> bool:
 
 
 def try_add_to_swap_cache(slot: SwapSlot, folio: Folio) -> bool:
-    """Make `folio` the page of a slot that is in use; False if it has one, or is in use no more."""
+    """Make the locked `folio` the page of a slot that is in use; False if it has one, or is in use no more."""
     return bool(perform(TRY_CACHE, slot, folio))
 
 
@@ -98,13 +102,14 @@ def swap_cache_get_folio(slot: SwapSlot) -> Folio | None:
 
 
 def swap_duplicate(slot: SwapSlot) -> None:
-    """One more entry names the slot."""
+    """One more entry names the slot; needs the lock of its page table."""
     perform(COUNT, slot, 1)
 
 
 def swap_free(slot: SwapSlot) -> None:
-    """One entry less names the slot."""
+    """One entry less names the slot; needs the lock of the page table that it was in."""
     left = perform(COUNT, slot, -1)
+    # Once too often: another page's slot would be free while entries name it.
     bug_on(left < 0, f"swap_info_get: Unused swap offset entry {slot.number}", "swap-count")
 
 
@@ -127,6 +132,8 @@ def delete_from_swap_cache(slot: SwapSlot, folio: Folio) -> None:
 
 def folio_free_swap(folio: Folio) -> bool:
     """Take the locked `folio` out of the swap cache, if no entry names its slot."""
+    # The folio lock keeps this; whether entries name the slot is looked at in the step that takes the page
+    # out.
     slot = folio.swap
     return slot is not None and bool(perform(FREE_SWAP, slot, folio.head))
 
@@ -191,6 +198,7 @@ def swap_writepage_to_slot(slot: SwapSlot, folio: Folio) -> None:
 def swap_readpage(slot: SwapSlot) -> object:
     """What was written to the slot, or the copy that stands for it."""
     entry = zswap_search(slot)
+    # The copy first: where there is one the slot was never written since (zswap-duplicate, Z73).
     return perform(READ, slot) if entry is None else entry.token
 
 
@@ -204,6 +212,8 @@ def free_page_and_swap_cache(memory: Memory, folio: Folio) -> None:
 def free_swap_cache(folio: Folio) -> None:
     """Drop `folio` from the swap cache if nothing maps it, no entry names its slot, and nobody has it locked."""
     folio = folio.head
+    # The lock is only tried: zap_pte_range() comes here with a page-table lock held. If another task has the
+    # page locked it stays in the cache until reclaim comes to it.
     if READ_ONCE(folio, "swap") is not None and not folio_mapped(folio) and folio.lock.trylock():
         folio_free_swap(folio)
         folio.lock.unlock()
@@ -219,6 +229,9 @@ def free_swap_and_cache(memory: Memory, slot: SwapSlot) -> None:
     assert area is not None
     if not get_swap_device(area):
         return
+    # From this step on the slot may be free, and the next look at it is a use after free if swapoff comes in
+    # between (zap-during-swapoff, Z81). That the page-table lock is held does not help: swapoff waits only
+    # for what is in use.
     swap_free(slot)
     folio = swap_cache_get_folio(slot)
     if folio is not None:

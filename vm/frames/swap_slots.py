@@ -19,6 +19,7 @@ def _alloc_slots(area: SwapArea, _task: Any, folio: Folio) -> bool:
     if not peek(area, "flags") & SWP_WRITEOK:
         return False
     size = len(folio.pages)
+    # A row begins at a multiple of its size, as a cluster of huge pages does.
     for first in range(0, len(area.slots) - size + 1, size):
         row = area.slots[first : first + size]
         if all(slot.free for slot in row):
@@ -60,11 +61,14 @@ def _uncache_all(folio: Folio) -> None:
 
 
 def _freed(slot: SwapSlot) -> None:
+    # A copy of zswap goes with its slot: the next owner must not find it (swap_range_free()).
     if slot.free:
         slot.zswap = None
 
 
 def _try_cache(slot: SwapSlot, _task: Any, folio: Folio) -> bool:
+    # A slot that no entry names any more is not cached: the page would be nobody's, and its slot never free
+    # again.
     if slot.has_cache or not slot.count:
         return False
     _cache(slot, folio)
@@ -85,6 +89,9 @@ def _count(slot: SwapSlot, _task: Any, change: int) -> int:
 
 
 def _remove(_slot: SwapSlot, _task: Any, folio: Folio) -> bool:
+    # The caller's reference and the cache's. One more may be somebody who is about to use the page. In the
+    # kernel the count is frozen first and the dirty bit asked for then, since a write sets it before its
+    # reference goes; in one step here.
     if peek(folio, "refcount") != 1 + len(folio.pages) or peek(folio, "dirty"):
         return False
     _uncache_all(folio)
@@ -92,6 +99,8 @@ def _remove(_slot: SwapSlot, _task: Any, folio: Folio) -> bool:
 
 
 def _free_swap(_slot: SwapSlot, _task: Any, folio: Folio) -> bool:
+    # Where an entry still names one of the slots the page must stay with it: it is the only one with its
+    # content.
     if any(peek(page, "swap").count for page in folio.pages) or peek(folio, "writeback"):
         return False
     _uncache_all(folio)
@@ -173,6 +182,9 @@ def _writes(slot: SwapSlot, _task: Any, folio: Folio) -> list[Place]:
     return [(slot, None, True), *fields(folio, "token", changes=False)]
 
 
+# The kernel has spinlocks here, under which nobody sleeps: what is done under one of them is one step to all
+# others. Where it needs two sections, as to prepare a slot and to add its page (`TRY_CACHE`), the moment
+# between them is left out: a task that came then would wait until it has passed.
 ALLOC_SLOT = Operation("folio_alloc_swap", effect=_alloc_slots, touches=_allocs)
 SWAP_FULL = Operation("vm_swap_full", effect=_full, touches=_looks_at_all)
 TRY_CACHE = Operation("add_to_swap_cache", effect=_try_cache, wakes=True, touches=_caches)

@@ -33,21 +33,22 @@ FLUSH_TLB = Operation("flush_tlb_mm_range", effect=_flush, field="tlb", local=Tr
 
 
 def flush_tlb_range(mm: MmStruct, start: int, end: int) -> None:
-    """No CPU uses a translation of ``[start, end)`` of before any more."""
+    """Make all CPUs forget their translations of ``[start, end)``."""
     perform(FLUSH_TLB, mm, (start, end))
 
 
 def flush_tlb_page(mm: MmStruct, address: int) -> None:
-    """No CPU uses a translation of the page at `address` of before any more."""
+    """Make all CPUs forget their translations of the page at `address`."""
     perform(FLUSH_TLB, mm, (address, address + PAGE_SIZE))
 
 
 def flush_tlb_mm(mm: MmStruct) -> None:
-    """No CPU uses any translation of before any more."""
+    """Make all CPUs forget all their translations."""
     perform(FLUSH_TLB, mm, (0, TASK_SIZE + PAGE_SIZE))
 
 
 def _no_walker(memory: Memory, task: Task) -> bool:
+    # The task itself may be in such a walk, and waits for nobody then: an interrupt to oneself.
     return all(walker is task for walker in memory.irqs_off)
 
 
@@ -69,6 +70,7 @@ def tlb_remove_table_sync_one(memory: Memory) -> None:
 def ptep_clear_flush(mm: MmStruct, table: PageTable, address: int) -> Pte:
     """Empty the entry of `address` and flush; gives what was there. Needs the table's lock."""
     pte = ptep_get_and_clear(table, address)
+    # What is not present no processor has kept.
     if isinstance(pte, Present):
         flush_tlb_page(mm, address)
     return pte
@@ -88,8 +90,12 @@ def flush_tlb_batched_pending(mm: MmStruct) -> None:
     """
     batch = READ_ONCE(mm, "tlb_flush_batched")
     pending, flushed = batch & FLUSH_BATCH_PENDING_MASK, batch >> FLUSH_BATCH_FLUSHED_SHIFT
+    # Without this an mprotect() finds the entry empty, has nothing to flush, and returns, while a CPU goes on
+    # storing by the translation of before (batched-flush, Z33).
     if pending != flushed:
         flush_tlb_mm(mm)
+        # If it fails somebody has put off another flush since, or has made up for it: then one too many is
+        # flushed next time.
         cmpxchg(mm, "tlb_flush_batched", batch, pending | pending << FLUSH_BATCH_FLUSHED_SHIFT)
 
 
@@ -97,7 +103,9 @@ def flush_tlb_batched_pending(mm: MmStruct) -> None:
 
 
 def inc_tlb_flush_pending(mm: MmStruct) -> None:
-    """From here on others must not believe that what the page tables say is in force; before the first change."""
+    """Say that a flush is to come: what the page tables say is not in force on all CPUs. Comes before the first
+    change.
+    """
     atomic_inc(mm, "tlb_flush_pending")
 
 
@@ -112,7 +120,7 @@ def mm_tlb_flush_pending(mm: MmStruct) -> bool:
 
 
 def mm_tlb_flush_nested(mm: MmStruct) -> bool:
-    """Somebody besides the caller has."""
+    """Another task besides the caller has changed entries and not flushed yet."""
     return bool(READ_ONCE(mm, "tlb_flush_pending") > 1)
 
 
@@ -133,24 +141,29 @@ class MmuGather:
 
 def tlb_gather_mmu(mm: MmStruct, *, fullmm: bool = False) -> MmuGather:
     """Begin an unmap; `fullmm` for that of a whole address space."""
+    # Before the first entry changes: the second of two zaps that overlap counts at least two when it ends.
     inc_tlb_flush_pending(mm)
     return MmuGather(mm, fullmm)
 
 
 def tlb_remove_tlb_entry(tlb: MmuGather, start: int, end: int) -> None:
-    """Entries of ``[start, end)`` were changed."""
+    """Note that entries of ``[start, end)`` were changed, so that their translations are flushed."""
     tlb.start = min(tlb.start, start)
     tlb.end = max(tlb.end, end)
 
 
 def tlb_flush_mmu(tlb: MmuGather) -> None:
     """Flush what was changed so far, then free what was taken out so far."""
+    # Flush, then free, and in that order for pages and tables alike: a CPU may use either until it has been
+    # told. For the huge zero page the same was forgotten once (huge-zero-flush, Z77).
     tlb_flush_mmu_tlbonly(tlb)
     memory = tlb.mm.memory
     for folio in tlb.pages:
         free_page_and_swap_cache(memory, folio)
     tlb.pages.clear()
     if tlb.tables:
+        # A flush does not concern a task that walks page tables with interrupts off: it has kept no
+        # translation (gup_fast). So it must be waited for.
         tlb_remove_table_sync_one(memory)
     for table in tlb.tables:
         pte_cache.free(table)
@@ -172,7 +185,10 @@ def tlb_finish_mmu(tlb: MmuGather) -> None:
     If somebody else unmaps at the same time, an entry that looked empty may be one whose flush is still to come, so
     everything is flushed.
     """
+    # Everything, not our range: what the other one has cleared and not flushed we have never seen. Without
+    # this, zap-without-nested-flush (Z32).
     if mm_tlb_flush_nested(tlb.mm):
         tlb.fullmm = True
     tlb_flush_mmu(tlb)
+    # Not before the flush, or the other one would see nobody.
     dec_tlb_flush_pending(tlb.mm)

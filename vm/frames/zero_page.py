@@ -24,6 +24,7 @@ def is_zero_pfn(pte: Present) -> bool:
 
 def vm_normal_page(memory: Memory, pte: Present) -> Folio | None:
     """The page of an entry of the lower level that counts what maps it; None for the zero page."""
+    # Code that takes the frame by its number instead counts, moves or frees what is everybody's.
     return None if pte.pfn == ZERO_PFN else memory.mem_map[pte.pfn]
 
 

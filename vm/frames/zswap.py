@@ -47,5 +47,5 @@ def zswap_search(slot: SwapSlot) -> ZswapEntry | None:
 
 
 def zswap_invalidate(slot: SwapSlot) -> None:
-    """The copy is needed no more, if there is one."""
+    """Drop the copy of the slot, if there is one."""
     perform(INVALIDATE, slot)

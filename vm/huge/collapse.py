@@ -1,10 +1,10 @@
-"""Who has huge pages made of small ones: khugepaged by and by, MADV_COLLAPSE at once. Kernel: mm/khugepaged.c,
-v6.1.
+"""The two that have huge pages made of small ones: khugepaged by and by, and MADV_COLLAPSE at once. Kernel:
+mm/khugepaged.c, v6.1.
 
 Both look at the small pages under mmap_lock for reading and the lock of the page table
-(`hpage_collapse_scan_pmd`). If they are fit, mmap_lock is given back for as long as it takes to get a huge
-page, and all is looked at anew (`vm.huge.khugepaged.collapse_huge_page`). So whoever goes on afterwards has no VMA
-any more, but looks it up again, and takes no more of it than he was asked for.
+(`hpage_collapse_scan_pmd`). If they are fit, mmap_lock is given back for as long as it takes to get a huge page,
+and all is looked at anew (`vm.huge.khugepaged.collapse_huge_page`). So a caller that goes on afterwards has no
+VMA any more: it looks the VMA up again, and takes no more of it than it was asked for.
 
 Simpler here: what is swapped out or being moved is not waited for, and no page is left alone because it is old.
 """
@@ -59,6 +59,7 @@ def hpage_collapse_scan_pmd(mm: MmStruct, vma: VmArea, start: int, cc: CollapseC
 
 
 def _scan_ptes(vma: VmArea, table: PageTable, start: int, cc: CollapseControl) -> Scan:
+    """Whether the small pages of the table are fit. Takes the lock of the table; needs mmap_lock."""
     mm = vma.vm_mm
     holes, writable, pages = 0, False, mm.memory.ptrs_per_pte
     with table.ptl:
@@ -69,6 +70,7 @@ def _scan_ptes(vma: VmArea, table: PageTable, start: int, cc: CollapseControl) -
                 if userfaultfd_wp(vma) or not cc.permits_holes(holes, pages):
                     return Scan.EXCEED_NONE_PTE
                 continue
+            # Neither brought back nor waited for here; v6.1 brings back a few from swap.
             if not isinstance(pte, Present):
                 armed = isinstance(pte, Swap) and pte.bits & PTE_UFFD_WP
                 return Scan.PTE_UFFD_WP if armed else Scan.PTE_NON_PRESENT
@@ -85,8 +87,11 @@ def _scan_ptes(vma: VmArea, table: PageTable, start: int, cc: CollapseControl) -
                 return Scan.PAGE_LOCK
             if not folio_test_anon(page):
                 return Scan.PAGE_ANON
+            # A task that has a reference may go on using the small page when it is not mapped any more.
+            # Looked at once more when the page is isolated: that look decides, this one saves the trouble.
             if READ_ONCE(page, "refcount") != 1:
                 return Scan.PAGE_COUNT
+    # All read-only: probably shared since a fork, so a huge copy would be one page more, not one less.
     return Scan.SUCCEED if writable else Scan.PAGE_RO
 
 
@@ -100,6 +105,7 @@ def madvise_collapse(vma: VmArea, _prev: VmArea | None, start: int, end: int) ->
     mm, size = vma.vm_mm, vma.vm_mm.pmd_size
     if not hugepage_vma_check(vma, MADVISE):
         return EINVAL
+    # Rounded inwards: what was not asked for is left as it is.
     first, last = -(-start // size) * size, end & -size
     made, failed, held, dropped = 0, Scan.FAIL, True, False
     address = first
@@ -131,7 +137,10 @@ def madvise_collapse(vma: VmArea, _prev: VmArea | None, start: int, end: int) ->
 
 
 def limit_of_collapse(vma: VmArea, last: int) -> int:
-    """Up to where to go on in the VMA as it is now: not beyond its end, nor beyond what was asked for."""
+    """Up to where to go on in the VMA as it is now: not beyond its end, nor beyond what was asked for. Needs
+    mmap_lock.
+    """
+    # `last` only ever comes down: the VMA may have grown while mmap_lock was away (52dc031088f0).
     return min(last, vma.vm_end & -vma.vm_mm.pmd_size)
 
 
@@ -141,6 +150,8 @@ def khugepaged_scan_mm_slot(mm: MmStruct) -> int:
 
     mmap_lock is only tried, and given back as soon as something was made: then the VMAs may be others.
     """
+    # A daemon must not hold up the process: it passes this address space over, and comes back some other
+    # time.
     if not mm.mmap_lock.down_read_trylock():
         return 0
     size = mm.pmd_size

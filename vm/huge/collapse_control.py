@@ -36,20 +36,24 @@ class Scan(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class CollapseControl:
-    """For whom: khugepaged goes by what the process has asked for (MADV_HUGEPAGE) and by limits, so that it wastes
-    nothing; MADV_COLLAPSE is an order, and only MADV_NOHUGEPAGE is above it.
+    """For which of the two a huge page is made. khugepaged goes by what the process has asked for (MADV_HUGEPAGE)
+    and by limits, so that it wastes nothing; MADV_COLLAPSE is an order, and only MADV_NOHUGEPAGE is above it.
     """
 
     is_khugepaged: bool
 
     def permits_holes(self, holes: int, pages: int) -> bool:
         """`holes` of the `pages` may be empty, or the zero page (khugepaged_max_ptes_none: all but one)."""
+        # A hole becomes memory that the process has not asked for. khugepaged's limit is the default one,
+        # which gives a huge page for a single small one.
         return not self.is_khugepaged or holes < pages
 
 
 KHUGEPAGED = CollapseControl(is_khugepaged=True)
 MADVISE = CollapseControl(is_khugepaged=False)
 
+# As in v6.1: these concern one place only, and the next huge page may be fit all the same. All else ends the
+# call.
 GOES_ON = frozenset(
     {
         Scan.PMD_NULL,
@@ -65,6 +69,8 @@ GOES_ON = frozenset(
 )
 """What keeps one huge page from being made, and not the next one."""
 
+# What passes by itself: a lock, a reference, a page that is off the LRU for the moment. The caller is to try
+# again, so nothing may be in here that stays as it is.
 _AGAIN = frozenset({Scan.PAGE_COUNT, Scan.PAGE_LOCK, Scan.PAGE_LRU, Scan.DEL_PAGE_LRU})
 
 

@@ -51,6 +51,8 @@ def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int
     """
     mm = vma.vm_mm
     start = address & -mm.pmd_size
+    # All of it inside: an entry across the border of a VMA would be changed, moved or emptied for its
+    # neighbour as well.
     if not vma.vm_flags & VM_HUGEPAGE or start < vma.vm_start or vma.vm_end < start + mm.pmd_size:
         return FALLBACK
     if not anon_vma_prepare(vma):
@@ -60,6 +62,8 @@ def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int
     folio = alloc_huge(mm.memory)
     if folio is None:
         return FALLBACK
+    # For the day of the split, which has no place to allocate: its lock is a spinlock, and its caller may be
+    # reclaim.
     table = new_table(mm, start)
     if table is None:
         folio_put(mm.memory, folio)
@@ -71,10 +75,12 @@ def do_huge_pmd_anonymous_page(vma: VmArea, address: int, *, write: bool) -> int
     with mm.page_table_lock:
         installed = pmdp_get(mm, start) is None
         if installed:
+            # Under the lock, with the entry seen empty: see `check_stable_address_space`.
             installed = stable = check_stable_address_space(mm)
         if installed:
             hugepage_add_new_anon_rmap(folio, vma, start)
             folio.lru = True
+            # Before the entry: a task that finds a huge entry under this lock may withdraw a table.
             deposit(mm, start, table)
             set_pmd(mm, start, mk_pte(folio, bits))
             add_mm_counter(mm, MM_ANONPAGES, mm.memory.ptrs_per_pte)
@@ -119,6 +125,7 @@ def do_huge_pmd_wp_page(vma: VmArea, address: int, pmd: Present) -> int:
     mm = vma.vm_mm
     start = address & -mm.pmd_size
     if is_huge_zero_pmd(mm.memory, pmd):
+        # Looked at without the lock, and looked at again by the split, under it.
         split_huge_pmd(vma, start)
         return 0
     with mm.page_table_lock:
@@ -133,7 +140,11 @@ def do_huge_pmd_wp_page(vma: VmArea, address: int, pmd: Present) -> int:
 
 
 def _may_reuse_huge(folio: Folio, vma: VmArea, start: int) -> bool:
-    """Nobody else refers to the huge page: it becomes exclusive, and moves to the anon_vma of `vma`."""
+    """If nobody else refers to the huge page, make it exclusive, and move it to the anon_vma of `vma`. Needs
+    `page_table_lock`.
+    """
+    # A first look, so that the lock is not taken for nothing. Under the lock it counts: a task that makes
+    # another reference without an entry, as one that adds the page to the swap cache, has the folio locked.
     if READ_ONCE(folio, "refcount") != 1 or not folio.lock.trylock():
         return False
     alone = bool(READ_ONCE(folio, "refcount") == 1)
@@ -146,7 +157,9 @@ def _may_reuse_huge(folio: Folio, vma: VmArea, start: int) -> bool:
 
 
 def huge_pmd_set_accessed(mm: MmStruct) -> None:
-    """A fault met a huge entry that permits the access by now, or soon: wait for whoever is changing it."""
+    """A fault met a huge entry that permits the access by now, or soon: wait for the task that is changing it.
+    Needs mmap_lock, or the lock of the VMA.
+    """
     with mm.page_table_lock:
         pass
 
@@ -154,12 +167,16 @@ def huge_pmd_set_accessed(mm: MmStruct) -> None:
 def pmd_migration_entry_wait(mm: MmStruct, address: int) -> None:
     """Sleep until the huge page at `address` has been moved; the caller looks again.
 
-    A reference keeps the page while it is waited for; whoever moves it sees that, and gives up.
+    Needs mmap_lock, or the lock of the VMA. A reference keeps the page while it is waited for; the migration sees
+    that, and gives up.
     """
     with mm.page_table_lock:
         pmd = pmdp_get(mm, address)
         folio = pfn_swap_entry_to_page(mm.memory, pmd) if isinstance(pmd, Migration) else None
         if folio is not None:
+            # Under the lock, where the entry still keeps the page. Without it the page may be freed before we
+            # sleep on its lock (pmd-migration-wait, Z47). For small pages there is a way to wait that needs
+            # none: `migration_entry_wait_on_locked`.
             folio_get(folio)
     if folio is not None:
         folio_wait_locked(folio)

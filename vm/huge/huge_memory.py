@@ -52,9 +52,12 @@ def change_huge_pmd(tlb: MmuGather, vma: VmArea, address: int, *, numa: bool = F
         if isinstance(pmd, Present) and numa and (pmd.protnone or is_huge_zero_pmd(mm.memory, pmd)):
             # Zeroes are in the cache of whoever reads them: nothing is learnt by a fault.
             return True
+        # In one step. To clear it and write it back, all under this lock, is not the same: MADV_DONTNEED
+        # looks without the lock, and passes over what looks empty (dontneed-against-numa, Z09).
         if isinstance(pmd, Present):
             change_pmd_bits(mm, address, gained=rights, lost=PTE_RIGHTS & ~rights)
             tlb_remove_tlb_entry(tlb, address, address + mm.pmd_size)
+        # What it will permit when the page has been moved. No flush: it permits nothing now.
         elif isinstance(pmd, Migration) and pmd.write:
             set_pmd(mm, address, Migration(pmd.pfn, pmd.generation, pmd.bits & ~PTE_WRITE))
         return is_leaf(pmd)
@@ -68,13 +71,18 @@ def clear_soft_dirty_pmd(vma: VmArea, address: int) -> None:
     mm = vma.vm_mm
     with mm.page_table_lock:
         if isinstance(pmdp_get(mm, address), Present):
+            # In one step, as above (dontneed-against-soft-dirty, Z09s; split-against-soft-dirty, Z31).
             change_pmd_bits(mm, address, lost=PTE_WRITE | PTE_SOFT_DIRTY)
+            # Before the lock goes: a store by a translation of before would not fault, and leave no bit.
             flush_tlb_range(mm, address, address + mm.pmd_size)
             trace("clear_soft_dirty", mm=mm.name, addr=hex(address))
 
 
 def zap_huge_pmd(tlb: MmuGather, address: int) -> bool:
-    """Empty the upper entry of a huge page; False if there is none (any more). The whole range must go."""
+    """Empty the upper entry of a huge page; False if there is none (any more). The whole range must go.
+
+    Needs mmap_lock, the lock of the VMA, or an rmap lock.
+    """
     mm = tlb.mm
     with mm.page_table_lock:
         if not is_leaf(pmdp_get(mm, address)):
@@ -88,9 +96,11 @@ def zap_huge_pmd(tlb: MmuGather, address: int) -> bool:
         elif isinstance(pmd, Present):
             folio = mm.memory.mem_map[pmd.pfn]
             atomic_add_return(folio, "entire_mapcount", -1)
+            # The reference that the entry had goes with the gather, after the flush.
             tlb.pages.append(folio)
         else:
             assert isinstance(pmd, Migration)
+            # For its assertion; the page itself is left to the migration, which finds the entry gone.
             pfn_swap_entry_to_page(mm.memory, pmd)
         tlb.tables.append(withdraw(mm, address))
         if counted:
@@ -100,16 +110,20 @@ def zap_huge_pmd(tlb: MmuGather, address: int) -> bool:
 
 
 def _share(child: MmStruct, mm: MmStruct, address: int, folio: Folio, lost: int) -> None:
+    """Let both have the page, read-only; needs `page_table_lock` of both."""
     folio_get(folio)
     atomic_add_return(folio, "entire_mapcount", 1)
     for page in folio.pages:
         page.anon_exclusive = False
+    # Not flushed here: fork flushes once, at its end, and keeps write faults out till then by mmap_lock and
+    # the lock of the VMA (fork-without-vma-locks, Z19).
     pmd = change_pmd_bits(mm, address, lost=PTE_WRITE)
     assert isinstance(pmd, Present)
     set_pmd(child, address, pmd.lacking(PTE_WRITE | PTE_YOUNG | lost))
 
 
 def _share_zero(child: MmStruct, mm: MmStruct, address: int, lost: int) -> None:
+    """As `_share`, of the huge zero page, which no entry counts; needs `page_table_lock` of both."""
     # The parent has a reference, so there is nothing to allocate under these locks.
     got = mm_get_huge_zero_page(child)
     assert got is not None
@@ -121,12 +135,14 @@ def _share_zero(child: MmStruct, mm: MmStruct, address: int, lost: int) -> None:
 def copy_huge_pmd(dst: VmArea, src: VmArea, address: int) -> int:
     """Share a huge page with the child: 0, -ENOMEM, or -EAGAIN if it is a huge page no more.
 
-    One that is pinned is mapped page by page: the child gets copies of its pages.
+    One that is pinned is mapped page by page: the child gets copies of its pages. Needs mmap_lock of both for writing.
     """
     mm, child = src.vm_mm, dst.vm_mm
     table = new_table(child, address)
     if table is None:
         return ENOMEM
+    # The child's first, as v6.1. Nobody else has two of these at once for these two: both mmap_locks are held
+    # for writing.
     child.page_table_lock.lock()
     mm.page_table_lock.lock(1)
     pmd = pmdp_get(mm, address)
@@ -138,6 +154,8 @@ def copy_huge_pmd(dst: VmArea, src: VmArea, address: int) -> int:
         _share_zero(child, mm, address, lost)
     elif isinstance(pmd, Present):
         folio = mm.memory.mem_map[pmd.pfn]
+        # Asked after `write_protect_seq` became odd: a task that pins later gives the pin up
+        # (gup-fast-against-fork, Z36).
         if folio.anon_exclusive and folio_maybe_dma_pinned(folio):
             split_huge_pmd_locked(src, address, freeze=False)
             pmd = pmdp_get(mm, address)

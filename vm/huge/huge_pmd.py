@@ -18,18 +18,22 @@ def is_leaf(pmd: Pmd) -> bool:
 
 
 def deposit(mm: MmStruct, address: int, table: PageTable) -> None:
-    """Keep a page-table page for the day when the huge page is split; kernel: pgtable_trans_huge_deposit()."""
+    """Keep a page-table page for the day when the huge page is split; needs `page_table_lock`.
+
+    Kernel: pgtable_trans_huge_deposit().
+    """
     mm.deposits[pmd_index(mm, address)] = table
 
 
 def withdraw(mm: MmStruct, address: int) -> PageTable:
-    """The page-table page that was deposited with a huge page."""
+    """The page-table page that was deposited with a huge page; needs `page_table_lock`."""
     return mm.deposits.pop(pmd_index(mm, address))
 
 
 def _change(mm: MmStruct, _task: object, arg: tuple[int, int, int]) -> Pmd:
     index, gained, lost = arg
     old = mm.pmds.get(index)
+    # Of what is not present no bit means anything to the processor, so nobody races for it.
     if isinstance(old, Present):
         mm.pmds[index] = old.lacking(lost).having(gained)
     return old
@@ -64,6 +68,8 @@ def pmdp_huge_get_and_clear(mm: MmStruct, address: int) -> Pmd:
 
 def maps(memory: Memory, pmd: Pmd, folio: Folio) -> bool:
     """The upper entry maps this folio. One that is being moved is not mapped, and has no folio to compare with."""
+    # The order of the two: what a migration entry holds is no frame number that pmd_folio() could use
+    # (pmd-migration-split, Z48).
     return isinstance(pmd, Present) and pmd_folio(memory, pmd) is folio
 
 
@@ -72,6 +78,9 @@ def pmdp_invalidate(mm: MmStruct, address: int) -> Present:
 
     Needs `page_table_lock`; whoever faults on it meanwhile waits for that lock.
     """
+    # Without rights, not without content: a CPU that comes now faults, and waits for the lock; a look without
+    # the lock sees that something is here. With the flush no CPU can set the dirty bit any more, so what is
+    # given is final.
     pmd = change_pmd_bits(mm, address, lost=PTE_RIGHTS)
     assert isinstance(pmd, Present)
     flush_tlb_range(mm, address, address + mm.pmd_size)

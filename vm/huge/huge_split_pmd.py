@@ -45,6 +45,8 @@ def split_huge_pmd(vma: VmArea, address: int, *, freeze: bool = False, folio: Fo
     """
     mm = vma.vm_mm
     start = address & -mm.pmd_size
+    # No look before the lock: what was empty for a moment would be passed over, and the caller asserts
+    # afterwards that nothing maps the folio (split-against-soft-dirty, Z31).
     with mm.page_table_lock:
         pmd = pmdp_get(mm, start)
         if not isinstance(pmd, (Present, Migration)):
@@ -55,8 +57,10 @@ def split_huge_pmd(vma: VmArea, address: int, *, freeze: bool = False, folio: Fo
 
 
 def split_huge_pmd_locked(vma: VmArea, start: int, *, freeze: bool) -> None:
-    """As `split_huge_pmd`, under `page_table_lock`. The VMA must contain all of the huge page."""
+    """As `split_huge_pmd`; needs `page_table_lock`. The VMA must contain all of the huge page."""
     mm = vma.vm_mm
+    # The second crash of July 2022, whose cause was not published (brk-false-vma-huge, Z02): for a VMA that
+    # begins or ends inside the huge page, small entries would be made where it maps nothing.
     bug_on(
         vma.vm_start > start,
         "kernel BUG at mm/huge_memory.c: __split_huge_pmd_locked(): VM_BUG_ON_VMA(vma->vm_start > haddr, vma)",
@@ -79,10 +83,14 @@ def split_huge_pmd_locked(vma: VmArea, start: int, *, freeze: bool) -> None:
         folio = pfn_swap_entry_to_page(mm.memory, pmd)
         table.entries[:] = [Migration(page.pfn, page.generation, pmd.bits) for page in folio.pages]
     else:
+        # Before the small entries: no CPU may have translations of both sizes for one address, which some
+        # processors do not survive. And the dirty bit is read after the last store.
         pmd = pmdp_invalidate(mm, start)
         folio = pmd_folio(mm.memory, pmd)
         if pmd.dirty:
             folio.dirty = True
+        # After the flush, as in try_to_migrate_one(): a pin either saw that the entry has gone, or is seen
+        # here.
         if folio.anon_exclusive and folio_maybe_dma_pinned(folio):
             freeze = False
         # A hint of NUMA balancing is not handed on: small entries get the rights that the VMA has now.
@@ -93,11 +101,14 @@ def split_huge_pmd_locked(vma: VmArea, start: int, *, freeze: bool) -> None:
                 page.anon_exclusive = False
                 table.entries[number] = make_migration_entry(page, pmd.bits | exclusive)
             else:
+                # One for each small entry, before the one of the huge entry goes: the count never looks
+                # smaller than it is.
                 folio_get(folio)
                 atomic_add_return(page, "mapcount", 1)
                 table.entries[number] = mk_pte(page, bits)
         atomic_add_return(folio, "entire_mapcount", -1)
         folio_put(mm.memory, folio)
+    # Nobody could reach the table until here, so its entries were no steps; this store releases them.
     set_pmd(mm, start, table)
     trace("split_huge_pmd", mm=mm.name, addr=hex(start), page=folio.name)
 
@@ -105,8 +116,8 @@ def split_huge_pmd_locked(vma: VmArea, start: int, *, freeze: bool) -> None:
 def split_huge_zero_page_pmd(vma: VmArea, start: int) -> None:
     """Map the zero page everywhere in place of the huge one; needs `page_table_lock`.
 
-    The upper entry looks empty meanwhile, which is no lie: who finds it so waits for the lock, or reads zeroes. The
-    protection by userfaultfd stays; in v6.1 it is lost, as far as we know.
+    The upper entry looks empty meanwhile, which is true enough: a fault that finds it so waits for the lock, and
+    other looks pass over zeroes. The protection by userfaultfd stays; in v6.1 it is lost, as far as we know.
     """
     mm = vma.vm_mm
     pmd = pmdp_huge_get_and_clear(mm, start)
@@ -120,12 +131,14 @@ def split_huge_zero_page_pmd(vma: VmArea, start: int) -> None:
 
 
 def split_huge_pmd_if_needed(vma: VmArea, address: int) -> None:
-    """A border of `vma` is about to be at `address`: no huge page may lie across it.
+    """A border of `vma` is about to be at `address`: no huge page may lie across it. Needs mmap_lock for writing.
 
     What the VMA contains is read as its fields stand now.
     """
     mm = vma.vm_mm
     start = address & -mm.pmd_size
+    # Called when a border has moved already this finds the page outside, and leaves it across the border: one
+    # order of steps that ends in that crash (brk-false-vma-huge, Z02).
     inside = address != start and vma.vm_start <= start and start + mm.pmd_size <= vma.vm_end
     if inside and is_leaf(pmdp_get(mm, address)):
         split_huge_pmd(vma, address)
@@ -136,6 +149,11 @@ def vma_adjust_trans_huge(vma: VmArea, start: int, end: int, following: VmArea |
 
     Needs mmap_lock for writing; before the rmap locks are taken, and before any field changes.
     """
+    # Not under the rmap locks, where it once stood: the split of a locked page walked rmap, and waited for
+    # itself (split-under-rmap-lock, Z40f). The price is that what it has looked at could in principle change
+    # before those are taken; mmap_lock and the locks of the VMAs, for writing, see to it that no fault makes
+    # a huge page. For shared tables of hugetlbfs, which other processes change, that is not enough:
+    # `hugetlb_split`.
     split_huge_pmd_if_needed(vma, start)
     split_huge_pmd_if_needed(vma, end)
     if shift > 0 and following is not None:

@@ -27,8 +27,9 @@ _SHRINKER = 1
 def get_huge_zero_page(memory: Memory) -> bool:
     """Take a reference to the huge zero page, which is made if there is none; False without memory.
 
-    Two who make it at once find out when they publish it: one of them frees his own, and begins anew. Preemption would
-    be off between that and the count, so that the other does not spin for long (preempt_disable()).
+    Two tasks that make it at once find out when they publish it: one of them frees its own, and begins anew.
+    Preemption would be off between that and the count, so that the other does not spin for long
+    (preempt_disable()).
     """
     zero = memory.huge_zero
     while not atomic_add_unless(zero, "refcount", 1, 0):
@@ -37,6 +38,9 @@ def get_huge_zero_page(memory: Memory) -> bool:
             return False
         for page in folio.pages:
             page.token = 0
+        # Published before it is counted: a task that comes in between finds the count at 0, makes a page of
+        # its own, loses here, and begins anew. The other way round it would take a reference to a page that
+        # is not there.
         if cmpxchg(zero, "page", None, folio) is None:
             # The one that the caller gets, and the one that the shrinker drops.
             xchg(zero, "refcount", 1 + _SHRINKER)
@@ -61,6 +65,7 @@ def mm_get_huge_zero_page(mm: MmStruct) -> Folio | None:
     if not READ_ONCE(mm, "huge_zero_page"):
         if not get_huge_zero_page(mm.memory):
             return None
+        # Two threads may have taken a reference each: the address space has one.
         if xchg(mm, "huge_zero_page", True):
             put_huge_zero_page(mm.memory)
     page: Folio | None = READ_ONCE(zero, "page")
@@ -69,6 +74,8 @@ def mm_get_huge_zero_page(mm: MmStruct) -> Folio | None:
 
 def mm_put_huge_zero_page(mm: MmStruct) -> None:
     """Give back what `mm` has of it, after its page tables and translations are gone. Kernel: __mmput()."""
+    # At the end of the address space, not of an entry: when an entry goes CPUs still use it until the flush
+    # (huge-zero-flush, Z77).
     if READ_ONCE(mm, "huge_zero_page"):
         put_huge_zero_page(mm.memory)
 
@@ -76,9 +83,10 @@ def mm_put_huge_zero_page(mm: MmStruct) -> None:
 def shrink_huge_zero_page_scan(memory: Memory) -> int:
     """Free the huge zero page if no address space uses it; gives how many pages were freed. The shrinker of that name.
 
-    Nobody calls it but who wants it called: reclaim here does not come to shrinkers.
+    Only a program that wants it calls it: reclaim here does not come to shrinkers.
     """
     zero = memory.huge_zero
+    # Count first, page second: from this step on nobody gets a reference, so nobody has the page that goes.
     if cmpxchg(zero, "refcount", _SHRINKER, 0) != _SHRINKER:
         return 0
     nothing: Folio | None = None

@@ -74,7 +74,9 @@ def hugetlb_fault(vma: VmArea, address: int, *, write: bool) -> int:
     mapping = hstate_file(vma)
     index = linear_page_index(vma, address)
     mutex = mapping.fault_mutexes[index % len(mapping.fault_mutexes)]
+    # Outermost: two faults on one page of the file would each allocate one, and the pool may have just one.
     mutex.lock()
+    # Before the table is looked for: it may be shared, and a task that leaves it holds this for writing.
     lock = hugetlb_vma_lock_read(vma)
     result: int | Folio
     table = huge_pte_alloc(vma, address)
@@ -90,6 +92,8 @@ def hugetlb_fault(vma: VmArea, address: int, *, write: bool) -> int:
     if lock is not None:
         lock.up_read()
     mutex.unlock()
+    # Only here, with no lock held: to take the mutex again with the file's page locked waits for another
+    # fault that has the mutex and waits for the page (hugetlb-cow-deadlock, Z79).
     if isinstance(result, Folio):
         # The access is made again then, and finds the page to be its own.
         unmap_ref_private(vma, result, address)
@@ -120,6 +124,8 @@ def hugetlb_no_page(
     folio = find_lock_page(vma.vm_mm.memory, mapping, index)
     anon = folio is None and not shared
     if folio is None:
+        # A truncate writes the size first and takes the page out under the same mutex: it finds the page that
+        # is made now, or this look finds the size.
         size = READ_ONCE(mapping, "i_size")
         if size is not None and index >= size:
             return EFAULT
@@ -134,9 +140,12 @@ def hugetlb_no_page(
             folio.restore_reserve = False
         elif not anon_vma_prepare(vma):
             folio.lock.unlock()
+            # What is the file's by now stays there, whoever mapped it; a page of one's own goes back with its
+            # promise.
             put_unused(vma, address, folio)
             return ENOMEM
     bits = vma.vm_page_prot | PTE_YOUNG | (PTE_DIRTY if write and (anon or shared) else 0)
+    # With the folio locked, so that a hole that takes the page out finds it mapped, or not yet.
     with table.ptl:
         installed = ptep_get(table, address) is None
         if installed:
@@ -151,7 +160,8 @@ def hugetlb_no_page(
     result = 0
     if installed and write and not shared and not anon:
         copied = hugetlb_wp(vma, table, address, mk_pte(folio, bits), folio)
-        # Only who has used up his promise takes pages from children, and that for a page that is not the file's.
+        # A page is taken from a child only if the parent has used up its promise by a page that is not the
+        # file's.
         assert isinstance(copied, int)
         result = copied
     folio.lock.unlock()
@@ -167,6 +177,7 @@ def find_lock_page(memory: Memory, mapping: HugetlbFile, index: int) -> Folio | 
         if folio is None:
             return None
         folio.lock.lock()
+        # Found without its lock: it may have been taken out since.
         if READ_ONCE(folio, "mapping") is mapping:
             return folio
         folio.lock.unlock()
@@ -193,11 +204,15 @@ def hugetlb_change_protection(vma: VmArea, start: int, end: int, flags: int) -> 
     vma_set_page_prot(vma)
     rights = vma.vm_page_prot & _RIGHTS
     for low, high in addresses(mm, start, end):
+        # A shared table is left, not changed: its entries are those of other processes too, whose VMAs permit
+        # what they did. What is left comes back by faults, with the new rights.
         table = None if huge_pmd_unshare(vma, low) else pte_offset_map(mm, low)
         if table is not None:
             with table.ptl:
                 for address in range(low, high, PAGE_SIZE):
                     ptep_change(table, address, gained=rights, lost=_RIGHTS & ~rights)
+    # Before i_mmap_rwsem goes: the pages of a table that was left are others' to free, and they know nothing
+    # of our CPUs.
     flush_tlb_range(mm, first, last)
     i_mmap_unlock_write(mapping)
     if lock is not None:
@@ -213,6 +228,8 @@ def hugetlb_zap_begin(vma: VmArea) -> RwSemaphore | None:
     Faults stay out until the pages are free again: a process that gives up a page and stores to the place at
     once would else find the pool empty, and be killed (2820b0f09be9, v6.6). Kernel: __hugetlb_zap_begin().
     """
+    # Both, and further out than the zap: until the pages are back in the pool. See hugetlb-dontneed-fault
+    # (Z75).
     lock = hugetlb_vma_lock_write(vma)
     i_mmap_lock_write(hstate_file(vma))
     return lock
@@ -246,11 +263,13 @@ def unmap_hugepage_range(tlb: MmuGather, vma: VmArea, start: int, end: int) -> N
         table = pte_offset_map(mm, low)
         if table is not None:
             _zap(tlb, table, low, high)
+    # Before the caller gives i_mmap_rwsem back, for the same reason as in `hugetlb_change_protection`.
     if left:
         tlb_flush_mmu_tlbonly(tlb)
 
 
 def _zap(tlb: MmuGather, table: PageTable, start: int, end: int) -> None:
+    """Empty the entries of one table. Takes its lock; needs what `unmap_hugepage_range` needs."""
     with table.ptl:
         for address in range(start, end, PAGE_SIZE):
             pte = ptep_get(table, address)

@@ -75,10 +75,12 @@ def hugetlb_write_fault(
             # Others who share the table have the same rights.
             ptep_change(table, address, gained=maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG)
             same = False
+        # Two folio locks, with no order between them: the second is only tried, and the fault comes again.
         elif same and page is not cached:
             same = page.lock.trylock()
             locked = page if same else None
         if same:
+            # Under the lock: the entry keeps the page only that long.
             folio_get(page)
     if same:
         result = hugetlb_wp(vma, table, address, pte, cached)
@@ -92,6 +94,7 @@ def hugetlb_write_fault(
 
 
 def _lock_cached(mapping: HugetlbFile, index: int) -> Folio | None:
+    """The page of the file, locked and with a reference, if it is cached; needs the page's fault mutex."""
     folio = filemap_get_folio(mapping, index)
     if folio is not None:
         # A hole needs the fault mutex, which we have: the page is still the file's.
@@ -114,6 +117,7 @@ def hugetlb_wp(
     with table.ptl:
         if ptep_get(table, address) != pte:
             return 0
+        # By the mapcount, as v6.1: the callers have references of their own.
         if READ_ONCE(old, "mapcount") == 1 and folio_test_anon(old):
             if not old.anon_exclusive:
                 old.mapping = vma.anon_vma
@@ -121,6 +125,8 @@ def hugetlb_wp(
             ptep_change(table, address, gained=maybe_mkwrite(vma) | PTE_DIRTY | PTE_YOUNG)
             return 0
         folio_get(old)
+    # Where `old` is the page of the file, the promise for this place is still to be used. Else `old` has used
+    # it up, and what is promised now is for other places.
     outside = vma_resv_map(vma) is not None and old is not cached
     new = alloc_hugetlb_folio(vma, address, avoid_reserve=outside)
     if new is not None:
@@ -132,7 +138,7 @@ def hugetlb_wp(
 
 
 def _copy(vma: VmArea, table: PageTable, address: int, pte: Present, old: Folio, new: Folio) -> int:
-    """Map `new` in place of `old`, a reference to which is taken over."""
+    """Map `new` in place of `old`, a reference to which is taken over; needs what `hugetlb_wp` needs."""
     mm = vma.vm_mm
     if not anon_vma_prepare(vma):
         put_unused(vma, address, new)
@@ -143,6 +149,8 @@ def _copy(vma: VmArea, table: PageTable, address: int, pte: Present, old: Folio,
     with table.ptl:
         copied = ptep_get(table, address) == pte
         if copied:
+            # Devices have dropped the old page before (the invalidation began), CPUs have after this; only
+            # then the new one is there for anybody (set-pte-notify, Z69).
             ptep_clear_flush(mm, table, address)
             folio_remove_rmap(old)
             folio_add_new_anon_rmap(new, vma, address)
@@ -162,11 +170,14 @@ def _copy(vma: VmArea, table: PageTable, address: int, pte: Present, old: Folio,
 def unmap_ref_private(vma: VmArea, page: Folio, address: int) -> None:
     """Take `page` out of all private mappings of the file but `vma` that were promised nothing.
 
-    Takes i_mmap_rwsem for writing, under mmap_lock, and gives up a reference to the page. The fault mutex and
-    the lock of the page are given back before: who has the mutex waits for the page of the file (v6.17).
+    Takes i_mmap_rwsem for writing, under mmap_lock, and gives up a reference to the page. The fault mutex and the
+    lock of the page are given back before: a fault that has the mutex waits for the page of the file (v6.17).
     """
     mapping = hstate_file(vma)
     index = linear_page_index(vma, address)
+    # This, and not their mmap_locks, keeps the other VMAs and their tables: munmap takes a VMA out of the
+    # file's tree under it before it frees tables. Their mmap_locks could not be waited for: the parent's is
+    # held, and there is no order between the two.
     i_mmap_lock_write(mapping)
     for other in vma_interval_tree_foreach(mapping, index, index):
         there = vma_address(other, index)
@@ -178,6 +189,7 @@ def unmap_ref_private(vma: VmArea, page: Folio, address: int) -> None:
 
 
 def _unmap_one(vma: VmArea, address: int, page: Folio) -> None:
+    """Empty the entry of `address`, if it maps `page`. Needs i_mmap_rwsem for writing."""
     mm = vma.vm_mm
     tlb = tlb_gather_mmu(mm)
     mmu_notifier_invalidate_range_start(mm, address, address + PAGE_SIZE)
@@ -186,7 +198,8 @@ def _unmap_one(vma: VmArea, address: int, page: Folio) -> None:
         with table.ptl:
             pte = ptep_get(table, address)
             if isinstance(pte, Present) and mm.memory.mem_map[pte.pfn] is page:
-                # From now on its faults here are refused, rather than that it reads zeroes.
+                # From now on its faults here are refused, since it would read zeroes where its parent wrote
+                # something else.
                 vma.vm_private_data = HPAGE_RESV_UNMAPPED
                 ptep_get_and_clear(table, address)
                 tlb_remove_tlb_entry(tlb, address, address + PAGE_SIZE)
@@ -218,6 +231,7 @@ def copy_hugetlb_page_range(dst: VmArea, src: VmArea, table: PageTable, start: i
         pte = ptep_get(table, address)
         if isinstance(pte, Present):
             page = memory.mem_map[pte.pfn]
+            # As `vm.faults.cow._copy_present_pte`: asked after `write_protect_seq` became odd.
             if folio_test_anon(page) and page.anon_exclusive and folio_maybe_dma_pinned(page):
                 pinned = pte
             else:

@@ -8,6 +8,14 @@ used nor promised.
 A promise and the number of them (`resv_huge_pages`) are under two locks, so there is a moment between the look
 at the map and the change of it (`region_chg`, `region_add`). Whoever finds afterwards that another was faster
 gives back what he has counted too much (33039678c8da, v4.2).
+
+    >>> resv = ResvMap()
+    >>> region_chg(resv, 0, 4)         # so many are counted as promised ...
+    4
+    >>> region_add(resv, 2, 3)         # ... another task promises one of them ...
+    1
+    >>> region_add(resv, 0, 4)         # ... so fewer come into the map, and one is given back
+    3
 """
 
 from __future__ import annotations
@@ -54,6 +62,7 @@ def region_count(resv: ResvMap, first: int, end: int) -> int:
 
 def hugetlb_acct_memory(file: HugetlbFile, delta: int) -> bool:
     """Promise so many pages more, or fewer; False if there are not so many that are free and not promised."""
+    # Look and change in one section: two promises of the last page cannot both be given.
     with file.hugetlb_lock:
         if delta > 0 and file.resv_huge_pages + delta > file.free_huge_pages:
             return False
@@ -80,17 +89,22 @@ def hugetlb_file_mmap(vma: VmArea) -> int:
 
 def hugetlb_reserve_pages(file: HugetlbFile, first: int, end: int, vma: VmArea) -> bool:
     """Reserve the pages ``[first, end)`` of the file for `vma`; False if there are too few. With VM_NORESERVE
-    nothing.
+    nothing is reserved. Needs i_rwsem of the file.
     """
     if vma.vm_flags & VM_NORESERVE:
         return True
     if not vma.vm_flags & VM_SHARED:
+        # Before the count. Without the map a close gives back nothing; with it, and without the count, too
+        # much: hence the line after the failure.
         vma.vm_private_data = ResvMap()
         if hugetlb_acct_memory(file, end - first):
             return True
         # What is closed later must not give back what it never had (92fe9dcbe4e1).
         vma.vm_private_data = None
         return False
+    # Look, count, enter: three sections. If another task promises one of these pages in between, the last one
+    # sees it, which enters fewer than were counted (hugetlb-reserve-race, Z76). One section is no way out:
+    # the counter is the pool's, the map the file's, and in the kernel entering needs memory.
     wanted = region_chg(file.resv_map, first, end)
     if not hugetlb_acct_memory(file, wanted):
         return False
@@ -122,7 +136,7 @@ def hugetlb_vm_op_close(vma: VmArea) -> None:
 
 
 def vma_needs_reservation(vma: VmArea, index: int) -> bool:
-    """No page is promised to `vma` for page `index` of its file. Kernel: gives 1 for that."""
+    """True if no page is promised to `vma` for page `index` of its file. Kernel: gives 1 then."""
     resv = vma_resv_map(vma)
     if resv is None:
         return True
@@ -165,6 +179,8 @@ def alloc_hugetlb_folio(vma: VmArea, address: int, *, avoid_reserve: bool = Fals
     if folio is None:
         return None
     still_missing = vma_commit_reservation(vma, index)
+    # Counted as a page that nobody was promised, and promised by now to the file, which has it: the promise
+    # is used up.
     if missing and not still_missing:
         adjust_for_reservation_race(file)
     trace("hugetlb_alloc", mm=vma.vm_mm.name, addr=hex(address), page=folio.name, promised=promised)
@@ -172,8 +188,8 @@ def alloc_hugetlb_folio(vma: VmArea, address: int, *, avoid_reserve: bool = Fals
 
 
 def adjust_for_reservation_race(file: HugetlbFile) -> None:
-    """Somebody has promised the page to the file between our look and our having it: it is here, and not
-    promised.
+    """Another task has promised the page to the file after we looked and before we had it. The page is allocated
+    now, so one promise less is open.
     """
     hugetlb_acct_memory(file, -1)
 
@@ -183,6 +199,7 @@ def dequeue_hugetlb_folio(mm: MmStruct, file: HugetlbFile, *, promised: bool) ->
     none.
     """
     with file.hugetlb_lock:
+        # One that nobody was promised: there must be more free than promised.
         if file.free_huge_pages - (0 if promised else file.resv_huge_pages) < 1:
             return None
         file.free_huge_pages -= 1
@@ -194,14 +211,15 @@ def dequeue_hugetlb_folio(mm: MmStruct, file: HugetlbFile, *, promised: bool) ->
             file.resv_huge_pages += promised
         return None
     folio.hugetlb = file
+    # Until somebody has mapped it: if it is dropped before, `free_huge_page` promises it again.
     folio.restore_reserve = promised
     folio.token = 0
     return folio
 
 
 def restore_reserve_on_error(vma: VmArea, address: int, folio: Folio) -> None:
-    """`folio` was allocated for `address`, and is not used after all: the map is as before. Its end does the
-    rest.
+    """`folio` was allocated for `address`, and is not used after all: make the map what it was. Freeing the page
+    does the rest.
     """
     resv = vma_resv_map(vma)
     if resv is None:

@@ -6,10 +6,11 @@ first; what it had there comes back by faults. So an entry of a shared table cou
 In the kernel a huge page of 2 MiB is an entry of a PMD page, and that PMD page is shared; here a huge page is an entry
 of the lower level, as large as any page of the model, and `pmd_size` bytes is what a shared table maps.
 
-Who may share with whom is settled under i_mmap_rwsem of the file, held for reading by those who join and for writing
-by those who leave. A fault keeps the table that it has found by the lock of the VMA, which those hold for writing who
-leave without mmap_lock for writing. The count of those who share is apart from the references of the table, as since
-v6.14; a table is left with an interrupt for those who walk page tables without locks, as since v6.16.
+Which tables are shared is settled under i_mmap_rwsem of the file: a task that joins holds it for reading, one
+that leaves for writing. A fault keeps the table that it has found by the lock of the VMA; a task that leaves
+without mmap_lock for writing must hold that for writing. The number of address spaces that share a table is apart
+from its references, as since v6.14. A table is left with an interrupt to all CPUs that walk page tables without
+locks, as since v6.16.
 """
 
 from __future__ import annotations
@@ -44,15 +45,16 @@ PTS_COUNT = Operation("ptdesc_pmd_pts_count", Access.READ_ONCE, field="share", l
 
 
 def ptdesc_pmd_pts_count(table: PageTable) -> int:
-    """How many use `table` besides the first."""
+    """How many use `table` besides the first; only i_mmap_rwsem for writing keeps that."""
     step(PTS_COUNT, table)
     return table.pt_share_count
 
 
 def want_pmd_share(vma: VmArea, address: int) -> bool:
-    """`vma` is shared, and covers all that the page-table page of `address` maps."""
+    """`vma` is shared, and covers all that the page-table page of `address` maps. Needs mmap_lock or i_mmap_rwsem."""
     size = vma.vm_mm.pmd_size
     start = address & -size
+    # All of it, or a part would be in a VMA that says something else (hugetlb-split-shared, Z64).
     return bool(vma.vm_flags & VM_SHARED) and vma.vm_start <= start and start + size <= vma.vm_end
 
 
@@ -62,6 +64,7 @@ def page_table_shareable(other: VmArea, vma: VmArea, address: int, pgoff: int) -
     Needs i_mmap_rwsem.
     """
     there = vma_address(other, pgoff)
+    # A VMA without its lock is on its way out: its tables are about to be freed.
     if there is None or other.vm_private_data is None or (other.vm_flags ^ vma.vm_flags) & ~VM_LOCKED:
         return None
     alike = pte_index(other.vm_mm, there) == pte_index(vma.vm_mm, address)
@@ -80,12 +83,17 @@ def huge_pmd_share(vma: VmArea, address: int) -> PageTable | None:
         there = None if other is vma else page_table_shareable(other, vma, address, pgoff)
         shared = None if there is None else pte_offset_map(other.vm_mm, there)
         if shared is not None:
+            # Another fault of this process may have been faster: then its table is as good.
             with mm.page_table_lock:
                 if pmdp_get(mm, address) is None:
+                    # Counted before it is in the second address space: nobody finds it in two and takes it
+                    # for his own.
                     perform(PTS_ADD, shared, 1)
                     set_pmd(mm, address, shared)
                     trace("huge_pmd_share", mm=mm.name, addr=hex(address), other=other.vm_mm.name)
             break
+    # Still under the lock, though a table of one's own needs none: another process that comes next must find
+    # it, or the two would not share.
     table = pte_alloc(mm, address)
     i_mmap_unlock_read(mapping)
     return table
@@ -102,6 +110,9 @@ def huge_pmd_unshare(vma: VmArea, address: int) -> bool:
         table = pmdp_get(mm, address)
         if not isinstance(table, PageTable) or not ptdesc_pmd_pts_count(table):
             return False
+        # In this order: out of this address space; no walk without locks is in it any more; then the others
+        # may think that it is theirs alone. Without the wait, a walk of ours goes on in a table whose last
+        # owner maps something private there (hugetlb-unshare-gup, Z62).
         set_pmd(mm, address, None)
         tlb_remove_table_sync_one(mm.memory)
         perform(PTS_ADD, table, -1)
@@ -125,5 +136,7 @@ def hugetlb_split(vma: VmArea, address: int) -> None:
     """
     size = vma.vm_mm.pmd_size
     start = address & -size
+    # With the rmap locks held, in the middle of the cut, and not before it: else a fault of another process
+    # shares the table anew before the VMA is cut (hugetlb-unshare-early, Z45).
     if address != start and want_pmd_share(vma, address):
         hugetlb_unshare_pmds(vma, start, start + size)

@@ -1,6 +1,6 @@
 """khugepaged: making a huge page out of small ones that are mapped already. Kernel: mm/khugepaged.c, v6.1 to v6.6.
 
-Who has it made, and of what, is in `vm.huge.collapse`.
+Which pages it is made of, and at whose wish, is said in `vm.huge.collapse`.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ def collapse_huge_page(mm: MmStruct, start: int, cc: CollapseControl = KHUGEPAGE
     folio = alloc_huge(mm.memory)
     if folio is None:
         return Scan.ALLOC_HUGE_PAGE_FAIL
+    # A look that costs nobody much, before the lock that stops everybody; what it finds counts for nothing
+    # afterwards.
     mmap_read_lock(mm)
     fits = hugepage_vma_revalidate(mm, start, cc) is not None
     result = find_pmd_or_thp_or_none(mm, start) if fits else Scan.VMA_CHECK
@@ -158,6 +160,8 @@ def _collapse(
     mm = vma.vm_mm
     anon_vma = vma.anon_vma
     assert anon_vma is not None
+    # While the table hangs nowhere a walk of rmap would pass these pages over: a migration between its walks
+    # would leave entries behind.
     anon_vma_lock_write(anon_vma)
     mmu_notifier_invalidate_range_start(mm, start, start + mm.pmd_size)
     with mm.page_table_lock:
@@ -169,15 +173,19 @@ def _collapse(
     if result is not Scan.SUCCEED:
         with mm.page_table_lock:
             _assert_pmd_none(mm, start)
+            # With its entries as they were: to be empty for a moment is no harm where no fault and no walk
+            # can come.
             set_pmd(mm, start, mm.detached.pop(pmd_index(mm, start)))
         anon_vma_unlock_write(anon_vma)
         return result
     anon_vma_unlock_write(anon_vma)
+    # The anon_vma lock may go now: all pages are locked and off the LRU, so nobody migrates or reclaims them.
     for new, old in zip(folio.pages, pages, strict=True):
         new.token = 0 if old is None else READ_ONCE(old, "token")
     _copied(mm, table, start, pages)
     with mm.page_table_lock:
         _assert_pmd_none(mm, start)
+        # Content first, then rmap and LRU, then the entry, which releases all of that.
         hugepage_add_new_anon_rmap(folio, vma, start)
         folio.lru = True
         deposit(mm, start, table)
@@ -187,7 +195,9 @@ def _collapse(
 
 
 def _copied(mm: MmStruct, table: PageTable, start: int, pages: list[Folio | None]) -> None:
-    """The small pages go; what was a hole counts from now on. Kernel: __collapse_huge_page_copy_succeeded()."""
+    """Let the small pages go; what was a hole counts from now on. Needs mmap_lock for writing, and their locks,
+    which it gives back. Kernel: __collapse_huge_page_copy_succeeded().
+    """
     holes = 0
     with table.ptl:
         for number, old in enumerate(pages):
@@ -201,11 +211,13 @@ def _copied(mm: MmStruct, table: PageTable, start: int, pages: list[Folio | None
     for old in pages:
         if old is not None:
             old.lock.unlock()
+            # One for the entry, one for the isolation.
             folio_put(mm.memory, old)
             folio_put(mm.memory, old)
 
 
 def _assert_pmd_none(mm: MmStruct, start: int) -> None:
+    """Fail if a fault has filled the upper entry that was emptied; needs `page_table_lock`."""
     pmd = pmdp_get(mm, start)
     bug_on(
         pmd is not None,
@@ -222,6 +234,7 @@ def pmdp_collapse_flush(mm: MmStruct, start: int) -> None:
     """
     pmdp_huge_get_and_clear(mm, start)
     flush_tlb_range(mm, start, start + mm.pmd_size)
+    # Where a flush needs no interrupt nobody has waited for such a walk yet (khugepaged-without-ipi, Z25).
     tlb_remove_table_sync_one(mm.memory)
 
 
@@ -272,6 +285,8 @@ def collapse_isolate(
 
 def is_protected(pte: Present) -> bool:
     """Stores to the page are kept away by userfaultfd."""
+    # Asked with no fault and no monitor around, which the look before the huge page was allocated was not
+    # (khugepaged-uffd-wp, Z78).
     return bool(pte.bits & PTE_UFFD_WP)
 
 
@@ -283,11 +298,14 @@ def _isolate(memory: Memory, page: Folio) -> Scan:
         return Scan.EXCEED_SHARED_PTE
     if READ_ONCE(page, "refcount") != 1:
         return Scan.PAGE_COUNT
+    # Only tried: page-table locks are held.
     if not page.lock.trylock():
         return Scan.PAGE_LOCK
     if not isolate_lru_page(memory, page):
         page.lock.unlock()
         return Scan.DEL_PAGE_LRU
+    # Once more, now that it is isolated: a task that looked it up by its frame in between has a reference.
+    # More can come only by the entry, which is out of reach.
     if READ_ONCE(page, "refcount") != 2:
         page.lock.unlock()
         putback_lru_page(memory, page)
@@ -316,9 +334,12 @@ def retract_page_tables(mapping: AddressSpace, index: int) -> int:
         mm, address = vma.vm_mm, vma_address(vma, index)
         if address is None or address % mm.pmd_size or vma.vm_end < address + mm.pmd_size:
             continue
+        # Only tried: mmap_lock stands outside of i_mmap_rwsem.
         if not isinstance(pmdp_get(mm, address), PageTable) or not mmap_write_trylock(mm):
             continue
         # Where userfaultfd may protect pages there are markers, which no fault brings back (v5.19).
+        # The look at the top was without mmap_lock. A fault since then may have put the first private copy
+        # into this very table, where a walk by its anon_vma would look for it (khugepaged-anon-vma, Z27).
         if READ_ONCE(vma, "anon_vma") is None and not userfaultfd_wp(vma):
             freed += collapse_and_free_pmd(mm, address)
         mmap_write_unlock(mm)
@@ -335,6 +356,8 @@ def collapse_and_free_pmd(mm: MmStruct, address: int) -> bool:
         table = pmdp_get(mm, address)
         if not isinstance(table, PageTable) or any(map(partial(_is_of_file, mm), table.entries)):
             return False
+        # This may be another process, and mremap() may be about to move this very table there: it reads the
+        # upper entry once more with the rmap locks held (move-pmd-against-retract, Z26).
         pmdp_collapse_flush(mm, address)
     bug_on(any(table.entries), f"BUG: Bad page map: {table.name} is freed with entries in it", "page-tables")
     pte_cache.free(table)

@@ -1,9 +1,9 @@
 """Folios, the frames that they live in, and what a folio itself says.
 
 A frame is a `Folio` for ever, as a struct page is in mem_map; freeing it bumps its generation, so that whoever
-kept its number can be told apart from whoever owns it now. A folio in the swap cache and its slot name each other, so
-`SwapSlot` stands here, too. Who gets which frame is in `vm.frames.page_alloc`. Kernel: struct folio, v6.1; only order
-0.
+kept its number can be told apart from whoever owns it now. A folio in the swap cache and its slot name each
+other, so `SwapSlot` stands here, too. Who gets which frame is in `vm.frames.page_alloc`. Kernel: struct folio,
+v6.1.
 """
 
 from __future__ import annotations
@@ -40,6 +40,9 @@ class FolioLock(OwnedLock):
     """PG_locked: folio_lock(), folio_trylock(), folio_unlock()."""
 
     __slots__ = ("__weakref__",)
+    # The kernel's lock validator does not know PG_locked, which is a bit. Here it is a lock as any, so that a
+    # folio lock that is waited for under an rmap lock is reported the first time (folio-lock-under-rmap-lock,
+    # Z40h).
     _lock, _trylock, _unlock = owned_operations("folio", atomic=False)
     _sleeps = True
 
@@ -75,18 +78,33 @@ class Folio(Shared):
 
     pfn: Unshared[int]
     lock: Unshared[FolioLock]
+    # 0 while the frame is on the free list. A task that neither has a reference nor holds a lock by which
+    # another one stays must use folio_try_get(): at 0 the frame is free, or about to be given to another
+    # owner.
     refcount: Atomic[int] = 0
+    # Each pin has a reference besides, so this is never above `refcount`. v6.1 adds 1024 to the refcount of a
+    # small folio instead, and may take many references for a pin; here the answer is exact.
     pincount: Atomic[int] = 0
+    # Of this page by itself. It changes under the lock of the page table whose entry changes, so a look
+    # without that lock may find it wrong for a moment (split-without-sync, Z31z).
     mapcount: Atomic[int] = 0
     entire_mapcount: Atomic[int] = 0
+    # Changed under the folio lock, or before the first entry names the page. It outlives the last mapping,
+    # until the frame is freed: so a walk that has found an anon_vma by it must ask afterwards whether the
+    # page is still mapped (anon-vma-root-changes, Z37).
     mapping: Once[Mapping | None] = None
     index: Once[int] = 0
+    # Taken off by a cmpxchg, so one task at a time moves or reclaims the page.
     lru: Once[bool] = False
+    # Cleared before a second entry can name the page. While the page has no entry that is present, the bit is
+    # in what stands there instead (PTE_SWP_EXCLUSIVE); what several swap entries name is exclusive to none.
     anon_exclusive: Once[bool] = False
     dirty: Once[bool] = False
     writeback: Once[bool] = False
     swap: Once[SwapSlot | None] = None
     token: Once[object] = None
+    # No kernel has this: goes up at each free. An entry that says another number means a former owner of the
+    # frame.
     generation: Unshared[int] = 0
     hugetlb: Unshared[HugePool | None] = None
     restore_reserve: Once[bool] = False
@@ -125,9 +143,12 @@ class SwapSlot(Shared):
 
     number: Unshared[int]
     count: Unshared[int] = 0
+    # SWAP_HAS_CACHE. It may be set while `folio` is None: somebody is reading the slot past the cache, and it
+    # must not be freed and used again meanwhile (swap-in-without-cache, Z29). The other way round cannot be.
     has_cache: Unshared[bool] = False
     folio: Unshared[Folio | None] = None
     token: Unshared[object] = None
+    # If it is there it is newer than `token`: reads look here first.
     zswap: Unshared[ZswapEntry | None] = None
 
     @property
@@ -197,6 +218,8 @@ def migration_entry_wait_on_locked(folio: Folio) -> None:
     """Sleep until nobody holds the folio lock, without a reference: nothing of the folio is looked at
     afterwards.
     """
+    # A reference would be one that the migration has not counted on (`SWITCH` in vm.reclaim.migrate): so a
+    # task that waits would make the very migration fail that it waits for.
     might_sleep()
     perform(WAIT_LOCKED, folio.head.lock)
 
@@ -234,7 +257,7 @@ def folio_try_get(folio: Folio) -> bool:
 
 
 def folio_get(folio: Folio) -> None:
-    """Take a reference to a folio that somebody holds."""
+    """Take a reference to a folio that somebody holds: the caller, or an entry whose page-table lock he has."""
     folio = folio.head
     bug_on(
         atomic_add_return(folio, "refcount", 1) <= 1,

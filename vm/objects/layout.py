@@ -13,12 +13,17 @@ PAGE_SHIFT: Final = 12
 PAGE_SIZE: Final = 1 << PAGE_SHIFT
 PTRS_PER_PTE: Final = 2
 """How many entries a page-table page has if `boot` is not told otherwise."""
+# One page less than half of the address space, as on x86-64: after a system call in the last page user space
+# would be resumed at an address that is not canonical.
 TASK_SIZE: Final = (1 << 47) - PAGE_SIZE
 # No frame has this number, so that whoever takes it for one, and looks it up in mem_map, fails at once.
 ZERO_PFN: Final = 1 << 40
+# Not TASK_SIZE, which ends a page earlier: the page-table page of the last addresses would never be freed.
 USER_PGTABLES_CEILING: Final = 1 << 47
 MMAP_MIN_ADDR: Final = 0x10000
+# An ELF core dump counts its sections in 16 bits, and needs a few for itself.
 MAX_MAP_COUNT: Final = 65530
+# One page was not enough: a function with a large frame steps over it (CVE-2017-1000364, v4.12).
 STACK_GUARD_GAP: Final = 256 * PAGE_SIZE
 STACK_LIMIT: Final = 8 << 20
 """RLIMIT_STACK, in bytes."""
@@ -28,6 +33,7 @@ VM_READ: Final = 0x1
 VM_WRITE: Final = 0x2
 VM_EXEC: Final = 0x4
 VM_SHARED: Final = 0x8
+# Each VM_MAY flag stands four bits above the right that it permits: mprotect_fixup() relies on that.
 VM_MAYREAD: Final = 0x10
 VM_MAYWRITE: Final = 0x20
 VM_MAYEXEC: Final = 0x40
@@ -64,5 +70,9 @@ VM_DATA_FLAGS: Final = VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXE
 
 
 def page_align(size: int) -> int:
-    """The next multiple of the page size."""
+    """The next multiple of the page size.
+
+    >>> [page_align(size) for size in (0, 1, PAGE_SIZE, PAGE_SIZE + 1)] == [0, PAGE_SIZE, PAGE_SIZE, 2 * PAGE_SIZE]
+    True
+    """
     return (size + PAGE_SIZE - 1) & -PAGE_SIZE

@@ -34,28 +34,28 @@ MM_SWAPENTS = "MM_SWAPENTS"
 
 
 class Memory:
-    """All frames, and the free ones: the last freed is handed out first, as from a per-CPU list.
-
-    The frames are shared out among the `nodes` in stretches of one length (`page_to_nid`). `affinity`
-    says which tasks stay on the CPUs of which node (`vm.reclaim.numa`). `irqs_off` are the CPUs that walk page tables
-    with interrupts off (`vm.access.gup`). A page-table page has `ptrs_per_pte` entries, and a huge page as many pages
-    (HPAGE_PMD_NR). `mmlist`, under `mmlist_lock`, are the address spaces that swapoff looks through
-    (`vm.spaces.mmlist`). The `zero_page` is no frame of `mem_map`, the one of `huge_zero` is (`vm.frames.zero_page`).
-    """
+    """All frames, and the free ones: the last freed is handed out first, as from a per-CPU list."""
 
     name = "zone"
 
     def __init__(self, frames: int, nodes: int = 1, ptrs_per_pte: int = PTRS_PER_PTE) -> None:
+        # So many entries has a page-table page, and so many pages a huge page (HPAGE_PMD_NR).
         self.ptrs_per_pte = ptrs_per_pte
         self.mem_map = [Folio(pfn) for pfn in range(frames)]
+        # They have the frames in stretches of one length (`page_to_nid`).
         self.nodes = nodes
         self.free_list = self.mem_map[::-1]
         self.swap: SwapArea | None = None
         self.deferred_split: list[Folio] = []
+        # Which tasks stay on the CPUs of which node (`vm.reclaim.numa`).
         self.affinity: dict[Task, int] = {}
+        # The CPUs that walk page tables with interrupts off (`vm.access.gup`).
         self.irqs_off: list[Task] = []
+        # The address spaces that swapoff looks through, under the lock (`vm.spaces.mmlist`).
         self.mmlist: list[MmStruct] = []
         self.mmlist_lock = Spinlock("mmlist_lock")
+        # No frame of mem_map, as that of `huge_zero` is (`vm.frames.zero_page`): it is never free, and no
+        # entry counts it.
         self.zero_page = Folio(ZERO_PFN)
         poke(self.zero_page, "refcount", 1)
         poke(self.zero_page, "token", 0)
@@ -63,7 +63,7 @@ class Memory:
 
 
 Hold = tuple["VmArea", Callable[[], None]]
-"""A VMA that stays as it is, and what to call when it no longer must."""
+"""A VMA that is kept from changing, and the function that ends that."""
 VmaIndex = Callable[[RwSemaphore, Spinlock], VmaStore["VmArea"]]
 """Makes what holds the VMAs of an address space, out of its mmap_lock and page_table_lock."""
 
@@ -82,36 +82,22 @@ class Era:
 
 
 class Subscriptions(Shared):
-    """Who mirrors an address space, which itself knows no more of them than that (`vm.frames.secondary_mmu`)."""
+    """The devices that mirror an address space, as it knows them: what they are is said in
+    `vm.frames.secondary_mmu`.
+    """
 
 
 class MmStruct(Shared):
     """An address space: `mmap_lock`, the VMAs in `mm_mt`, the heap's borders, page tables and resident set.
 
     Writing the VMAs, `map_count`, `start_brk` and `brk` needs mmap_lock for writing, reading them for reading.
-    `pmds` are the entries of the upper level of the page tables, written under `page_table_lock`; `deposits` the
-    page-table pages that huge pages keep for the day when they are split; `detached` those that khugepaged has taken
-    away from the processors and not emptied yet, for the invariants; `tlb` what the CPU of each task keeps
-    of them, page by page. `tlb_flush_batched` counts the flushes that reclaim has put off, and
-    how many of them were made up for (`vm.frames.tlb`). `write_protect_seq` is odd
-    while fork copies entries. `ended` is set by `exit_mmap` (mm_users is 0): whoever acts for the process then
-    learns that there is none. `era` says which components it is made of, `pmd_size` how many bytes one entry of the
-    upper level spans. `oom_skip` (MMF_OOM_SKIP) says that there is nothing to reap any more. `mm_lock_seq` is the
-    number of the current write section of mmap_lock, for the locks of single VMAs. `userfaultfd_ctx` is who fills it
-    from outside (`vm.faults.uffd_copy`), `userfault_waiters` the tasks whose stores wait, and for which page
-    (`vm.faults.uffd`), `notifier_subscriptions` who mirrors it (`vm.frames.secondary_mmu`). `mm_users` counts who
-    keeps it from being torn down, the process included; `mmlist` says that swapoff finds it (`vm.spaces.mmlist`).
-    `mm_count` are those who keep the object itself, of which its process is one, `vma_writer_wait` is where a writer
-    waits for the readers of a VMA (`vm.spaces.rcuwait`); only the era 6.15 uses these two. `huge_zero_page`
-    (MMF_HUGE_ZERO_PAGE) says that it has a reference to that page (`vm.huge.huge_zero`). `unstable` (MMF_UNSTABLE)
-    says that the OOM reaper takes pages away that the process still has: what is empty may have been written to, so
-    no fault may fill it with zeroes.
     """
 
     PLACE_NAMES = {"pmds": "pmd"}  # noqa: RUF012
 
     name: Unshared[str]
     memory: Unshared[Memory]
+    # Which components it is made of.
     era: Unshared[Era]
     mmap_lock: Unshared[RwSemaphore]
     page_table_lock: Unshared[Spinlock]
@@ -119,27 +105,57 @@ class MmStruct(Shared):
     map_count: Plain[int] = 0
     start_brk: Plain[int] = 0
     brk: Plain[int] = 0
+    # The number of the current write section of mmap_lock, for the locks of single VMAs. Written with mmap_lock
+    # held for writing, so its holder reads it without more ado. A reader of a VMA must acquire it: a reader that
+    # sees it go on then sees all that was changed before (mm-lock-seq-order, Z23).
     mm_lock_seq: Once[int] = 0
+    # Those that keep the object itself, its process as one. Only the era 6.15 uses this field and the next one.
     mm_count: Atomic[int] = 1
+    # Where a writer waits for the readers of a VMA (`vm.spaces.rcuwait`).
     vma_writer_wait: Unshared[list[Task]]
     mmap_base: Unshared[int] = TASK_SIZE
+    # How many bytes one entry of the upper level spans.
     pmd_size: Unshared[int]
+    # Set by `exit_mmap` (mm_users is 0): a task that acts for the process then learns that there is none.
     ended: Unshared[bool] = False
+    # MMF_OOM_SKIP: there is nothing to reap any more. Set once the pages are gone and before the VMAs go, under no
+    # lock: the reaper asks under mmap_lock, which exit_mmap() takes for writing in between (mrelease-after-exit,
+    # Z41).
     oom_skip: Once[bool] = False
+    # MMF_UNSTABLE: the OOM reaper takes pages away that the process still has. What is empty may have been written
+    # to, so no fault may fill it with zeroes (`check_stable_address_space`).
     unstable: Once[bool] = False
+    # MMF_HUGE_ZERO_PAGE: it has a reference to the huge zero page (`vm.huge.huge_zero`).
     huge_zero_page: Atomic[bool] = False
+    # Above 0 from before the first entry changes until after the flush. A task that has counted itself and reads
+    # more than 1 is not alone: an entry that looks empty may be one that the other task has not flushed yet
+    # (zap-without-nested-flush, Z32).
     tlb_flush_pending: Atomic[int] = 0
+    # How many flushes reclaim has put off, and how many of them were made up for (`vm.frames.tlb`).
     tlb_flush_batched: Atomic[int] = 0
+    # Odd while fork copies entries. A pin without locks that has seen two values is given up: fork may have asked
+    # before whether the page is pinned (gup-fast-against-fork, Z36).
     write_protect_seq: Atomic[int] = 0
+    # The tasks that keep it from being torn down, its process as one (`vm.spaces.mmlist`).
     mm_users: Atomic[int] = 1
+    # Whether swapoff finds it.
     mmlist: Once[bool] = False
+    # The entries of the upper level of the page tables; written under page_table_lock.
     pmds: Unshared[dict[int, Pmd]]
+    # The monitor that fills it from outside (`vm.faults.uffd_copy`).
     userfaultfd_ctx: Unshared[UserfaultfdCtx | None] = None
+    # The devices that mirror it (`vm.frames.secondary_mmu`).
     notifier_subscriptions: Unshared[Subscriptions | None] = None
+    # The tasks whose stores wait for a monitor, and for which page (`vm.faults.uffd`).
     userfault_waiters: Unshared[dict[Task, int]]
+    # The page-table pages that huge pages keep for the day when they are split. Under page_table_lock, and as many
+    # as there are huge entries: a split must never have to allocate.
     deposits: Unshared[dict[int, PageTable]]
+    # Those that khugepaged has taken away from the processors and not emptied yet; for the invariants.
     detached: Unshared[dict[int, PageTable]]
+    # What the CPU of each task keeps of the page tables, page by page.
     tlb: Unshared[dict[Task, dict[int, Present]]]
+    # How many pages it has of each kind (`vm.spaces.mm.add_mm_counter`).
     rss: Unshared[dict[str, int]]
 
     def __init__(self, memory: Memory, name: str, start_brk: int, era: Era) -> None:
@@ -166,7 +182,8 @@ class MmStruct(Shared):
 
 
 class UserfaultfdCtx(Shared):
-    """What a monitor has of one address space. `event` is that of a child, until the monitor has read of it.
+    """The handle that a monitor has on one address space. `event` is the handle on a new child, until the monitor
+    reads it.
 
     `mmap_changing` counts the forks that it has not read of.
     """
@@ -183,26 +200,33 @@ class VmArea(Shared):
     """The range ``[vm_start, vm_end)`` in bytes, `vm_pgoff` pages into `vm_file`, or into nothing if that is None.
 
     Writing start, end or pgoff needs mmap_lock for writing and, once the VMA is in an rmap tree, that tree's lock
-    for writing; reading them needs one of the two. `vm_flags` and `vm_page_prot` are written under mmap_lock and
-    read by rmap walks without it. `anon_vma` goes from None to its value under mmap_lock and page_table_lock, and
-    is read without. `vm_private_data` is the lock of a shared hugetlb mapping, or the reservations of a
-    private one (`vm.files.hugetlbfs`): a child's is written by its parent, which holds no lock of the child's
-    (`vm.huge.hugetlb_cow`). `vm_ops` what its driver
-    wants to be called (`vm.vmas.vm_ops`). The last four fields are of
-    `vm.spaces.vma_lock` and `vm.spaces.vma_lock_refcnt`.
+    for writing; reading them needs one of the two.
     """
 
     vm_mm: Unshared[MmStruct]
+    # These three say where a walk of rmap looks for a page, so they change together: out of the trees, the new
+    # values, back in (vma-adjust-no-lock, Z04).
     vm_start: Plain[int]
     vm_end: Plain[int]
     vm_pgoff: Plain[int]
+    # These two are written under mmap_lock for writing, and read by rmap walks
+    # without it: the second walk of a migration has nothing but an rmap lock. So vm_page_prot must be right for all
+    # that the VMA covers whenever that lock is free (merge-page-prot, Z08).
     vm_flags: Once[int]
     vm_page_prot: Once[int]
     vm_file: Unshared[AddressSpace | None]
+    # What its driver wants to be called (`vm.vmas.vm_ops`).
     vm_ops: Unshared[VmOperations | None] = None
+    # Goes from None to its value under mmap_lock and page_table_lock, and is read without. A fault that finds it set
+    # before the VMA is in its trees maps pages that no walk finds (vma-inherits-unlocked, Z22): so it is set under a
+    # lock that keeps faults out, or in one section with the link.
     anon_vma: Once[AnonVma | None] = None
+    # The newest link first.
     anon_vma_chain: Unshared[list[AnonVmaChain]]
+    # The lock of a shared hugetlb mapping, or the reservations of a private one (`vm.files.hugetlbfs`). A child's is
+    # written by its parent, which holds no lock of the child's (`vm.huge.hugetlb_cow`): so Once.
     vm_private_data: Once[RwSemaphore | ResvMap | str | None]
+    # The last four are of `vm.spaces.vma_lock` and `vm.spaces.vma_lock_refcnt`.
     vm_lock: Unshared[RwSemaphore | None]
     vm_lock_seq: Once[int] = -1
     detached: Once[bool] = False
@@ -246,11 +270,15 @@ class AnonVma(Mapping):
     parent: Unshared[AnonVma]
     rwsem: Unshared[RwSemaphore]
     refcount: Atomic[int] = 1
+    # Two numbers since v6.0, for with one of them it could not be told whether the last user is a child or a
+    # VMA (anon-vma-degree, Z24).
     num_children: Once[int] = 0
     num_active_vmas: Once[int] = 0
     rb_root: Unshared[list[tuple[int, int, AnonVmaChain]]]
 
     def __init__(self) -> None:
+        # Where the memory was another anon_vma before, its lock stays as it is: a walk that came too late may
+        # wait for it, or hold it, at this moment (anon-vma-not-locked, Z38).
         rwsem = getattr(self, "rwsem", None) or RwSemaphore("anon_vma->rwsem")
         super().__init__(rwsem=rwsem, rb_root=[])
         self.root = self.parent = self
@@ -270,6 +298,8 @@ class AnonVmaChain:
     anon_vma: AnonVma
 
     def __init__(self) -> None:
+        # What it is filed under, be it that the fields of the VMA say something else by now; None while it is
+        # in no tree.
         self.key: tuple[int, int, AnonVmaChain] | None = None
 
 

@@ -22,6 +22,9 @@ def vm_get_page_prot(flags: int) -> int:
     A private page is made writable by the fault that finds it to be the process's own (protection_map[]). As on
     x86-64, what may be written may be read.
     """
+    # Never for a private page: code that makes an entry out of this alone need know nothing of the page, and
+    # the worst that comes of it is one more fault. For a shared page that could undo a protection
+    # (uffd-wp-writenotify, Z72).
     writable = flags & VM_SHARED and not vma_wants_writenotify(flags)
     if flags & VM_WRITE:
         flags |= VM_READ

@@ -12,7 +12,7 @@ from sugarbush.concurrency.lowlevel import Operation, perform
 
 
 class PercpuRef(Shared):
-    """So many use the object. Once `dead`, nobody new may."""
+    """`count` tasks use the object; once it is `dead`, no other may begin to."""
 
     name: Unshared[str]
     count: Unshared[int] = 0
@@ -23,6 +23,7 @@ class PercpuRef(Shared):
 
 
 def _tryget(ref: PercpuRef, _task: Any, _arg: Any) -> bool:
+    # In one step with the count: a user who has seen it alive is one whom `percpu_ref_wait` sees.
     if ref.dead:
         return False
     ref.count += 1

@@ -17,6 +17,7 @@ from sugarbush.vm.objects.layout import PAGE_SIZE, ZERO_PFN
 PTE_READ = 0x1
 PTE_WRITE = 0x2
 PTE_EXEC = 0x4
+# Only in what is not present. While an entry is present the page itself says whether it is exclusive.
 PTE_SWP_EXCLUSIVE = 0x8
 PTE_YOUNG = 0x20
 PTE_DIRTY = 0x40
@@ -74,6 +75,8 @@ class Migration:
     `bits` are those of the entry of before, and whether the page was exclusive (PTE_SWP_EXCLUSIVE).
     """
 
+    # Of the old frame. As long as this stands there, that frame is locked and has a reference of whoever
+    # moves it; else the entry was left behind (brk-false-vma, Z01, and every bug of that family).
     pfn: int
     generation: int
     bits: int = 0
@@ -112,6 +115,11 @@ class Marker:
         return "marker(U)"
 
 
+# Entries never change, they are replaced: so one that was read without the lock can be compared with what is
+# there under it. That is pte_same(), with the generation of the frame besides. It hides nothing: where the
+# frames could differ, either a reference keeps the one, or the page is looked up anew under the lock. A slot
+# has no generation, and there the same entry may mean another page (swap-in-other-slot, Z30;
+# swap-in-without-cache, Z29).
 Pte = Present | Migration | Swap | Marker | None
 
 
@@ -126,6 +134,8 @@ class PageTable:
 
     def __init__(self, name: str, entries: int) -> None:
         self.name = name
+        # With split locks as v6.1 has them: one for each page-table page, so two are taken with a subclass
+        # (fork, mremap).
         self.ptl = Spinlock("ptlock")
         self.entries: list[Pte] = [None] * entries
         self.pt_share_count = 0

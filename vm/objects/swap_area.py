@@ -27,6 +27,7 @@ class SwapArea(Shared):
     moved: Unshared[int] = 0
     synchronous: Unshared[bool]
     zswap: Once[bool]
+    # Never goes back: copies of before outlive the day on which zswap is switched off (zswap-duplicate, Z73).
     zswap_used: Unshared[bool] = False
     thp: Unshared[bool]
 

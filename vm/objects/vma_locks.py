@@ -24,6 +24,8 @@ class VmaLocks(Protocol[Mm_contra, Vma]):
     def make(self) -> RwSemaphore | None:
         """The lock of a new VMA."""
 
+    # Called right after mmap_lock was taken, and `end_write_all` right before it is given back or downgraded:
+    # what these write is written under it.
     def begin_write(self, mm: Mm_contra) -> None:
         """mmap_lock has been taken for writing."""
 

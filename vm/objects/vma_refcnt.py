@@ -42,17 +42,24 @@ class VmRefcnt(SharedLock):
 
     @property
     def holders(self) -> tuple[Task, ...]:
-        """See `Lock.holders`."""
+        """Give the readers, and the writer while it waits for them or is about to leave."""
         return (*self._readers, *(() if self._writer is None else (self._writer,)))
 
 
 def is_vma_writer_only(count: int) -> bool:
-    """A writer is there and no reader: VMA_LOCK_OFFSET, with 1 more if the VMA is attached."""
+    """A writer is there and no reader: VMA_LOCK_OFFSET, with 1 more if the VMA is attached.
+
+    >>> counts = (0, 1, 2, VMA_LOCK_OFFSET, VMA_LOCK_OFFSET + 1, VMA_LOCK_OFFSET + 2)
+    >>> [is_vma_writer_only(count) for count in counts]
+    [False, False, False, True, True, False]
+    """
     return VMA_LOCK_OFFSET <= count <= VMA_LOCK_OFFSET + 1
 
 
 def _inc_not_zero(refcnt: VmRefcnt, task: Task, _arg: object) -> bool | None:
     if refcnt._count == 0:
+        # Another answer than for "locked": the caller asks the tree again, since another VMA may be there by
+        # now. To take the one for the other is vma-end-read-error (Z86).
         return None
     if refcnt._count + 1 > VMA_REF_LIMIT:
         return False
@@ -62,6 +69,8 @@ def _inc_not_zero(refcnt: VmRefcnt, task: Task, _arg: object) -> bool | None:
 
 
 def _put(refcnt: VmRefcnt, task: Task, _arg: object) -> int:
+    # The validator's list and the count are two things: the count may be right, and the wrong task gives it
+    # back.
     if task not in refcnt._readers:
         refcnt._unheld_release("vma_refcount_put")
     else:
@@ -97,6 +106,7 @@ def _add_offset(refcnt: VmRefcnt, _task: Task, _arg: object) -> bool:
 
 
 def _write_lock(refcnt: VmRefcnt, task: Task, _arg: object) -> None:
+    # For the validator only: what keeps readers out is the offset, which the caller has added before.
     refcnt._writer = task
 
 
@@ -123,11 +133,15 @@ INC_NOT_ZERO_LIMITED_ACQUIRE = Operation(
 REFCOUNT_PUT = Operation(
     "refcount_dec_and_test", effect=_put, wakes=False, dep=Dep.RELEASE, releases=_ORDER, local=True
 )
-"""Gives what is left. The acquire that the kernel has if that is 0 is for who frees then: a reader never does."""
+"""Gives what is left. In the kernel it acquires if that is 0, for a caller that frees the object then; a reader
+never does.
+"""
 REFCOUNT_DEC_AND_TEST = Operation(
     "refcount_dec_and_test", effect=_dec_and_test, wakes=False, acquires=_ORDER, releases=_ORDER, local=True
 )
-"""Of the one who detaches the VMA: he waits for the readers that are left, or frees it."""
+"""For the task that detaches the VMA: it acquires what the readers did, since it waits for those that are left,
+or frees the VMA.
+"""
 REFCOUNT_SET = Operation("refcount_set", effect=_set, wakes=False, local=True)
 REFCOUNT_SET_RELEASE = Operation(
     "refcount_set_release", effect=_set, wakes=False, releases=_ORDER, local=True

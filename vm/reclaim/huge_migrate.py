@@ -46,11 +46,14 @@ def migrate_locked_huge_folio(src: Folio, dst: Folio) -> int:
     page by page its pages get entries of their own. A huge migration entry may be split between the two walks, so the
     second looks for both kinds.
     """
+    assert src.order == dst.order, "a large folio moves to as many frames as it has"
     anon_vma = folio_get_anon_vma(src)
     result = EBUSY
     if anon_vma is not None:
+        # It is new and nobody has it; but with one folio lock held another is only tried, here as anywhere.
         if dst.lock.trylock():
             rmap_walk_anon(src, notified(_try_to_migrate_one), folio_lock_anon_vma_read)
+            # Still mapped: pinned, or by the stack of an exec, which is left alone.
             result = EAGAIN if folio_mapped(src) else _move_huge(dst, src)
             target = dst if result == 0 else src
 
@@ -58,6 +61,8 @@ def migrate_locked_huge_folio(src: Folio, dst: Folio) -> int:
                 remove_migration_pmd(src, page, vma, address)
                 remove_migration_pte(src.pages[page.pfn - page.head.pfn], page, vma, address)
 
+            # Without a way to lock that looks whether the folio is mapped: it is not. The anon_vma was pinned
+            # above.
             rmap_walk_anon(target, restore)
             if result == 0:
                 dst.lru = True
@@ -74,7 +79,7 @@ def _try_to_migrate_one(page: Folio, vma: VmArea, address: int) -> None:
 def set_pmd_migration_entry(page: Folio, vma: VmArea, address: int) -> None:
     """Turn the huge entry of `address`, if it maps the folio of which `page` is the head, into a migration entry.
 
-    Nothing happens if somebody has pinned it: it must stay where it is.
+    Nothing happens if somebody has pinned it: it must stay where it is. Needs the folio lock and the rmap lock.
     """
     mm = vma.vm_mm
     if page is not page.head or not isinstance(pmdp_get(mm, address), Present):
@@ -83,6 +88,7 @@ def set_pmd_migration_entry(page: Folio, vma: VmArea, address: int) -> None:
         pmd = pmdp_get(mm, address)
         if not maps(mm.memory, pmd, page):
             return
+        # As with small pages: first no CPU and no walk can use it, then the pins are looked at.
         pmd = pmdp_invalidate(mm, address)
         if page.anon_exclusive and folio_maybe_dma_pinned(page):
             change_pmd_bits(mm, address, gained=pmd.bits)
@@ -90,6 +96,7 @@ def set_pmd_migration_entry(page: Folio, vma: VmArea, address: int) -> None:
         exclusive = PTE_SWP_EXCLUSIVE if page.anon_exclusive else 0
         for one in page.pages:
             one.anon_exclusive = False
+        # Entry, count, reference, in this order and under the lock.
         set_pmd(mm, address, make_migration_entry(page, pmd.bits | exclusive))
         atomic_add_return(page, "entire_mapcount", -1)
         folio_put(mm.memory, page)
@@ -97,8 +104,13 @@ def set_pmd_migration_entry(page: Folio, vma: VmArea, address: int) -> None:
 
 
 def remove_migration_pmd(old: Folio, page: Folio, vma: VmArea, address: int) -> None:
-    """Turn the migration entry of `old`, a huge page, into an entry of the folio of which `page` is the head."""
+    """Turn the migration entry of `old`, a huge page, into an entry of the folio of which `page` is the head.
+
+    Needs both folio locks and the rmap lock.
+    """
     mm = vma.vm_mm
+    # The walk comes for each page, the huge entry is one; split meanwhile, it is small entries, for the other
+    # function.
     if page is not page.head or address % mm.pmd_size:
         return
     with mm.page_table_lock:
@@ -118,6 +130,8 @@ def remove_migration_pmd(old: Folio, page: Folio, vma: VmArea, address: int) -> 
 
 
 def _switch(src: Folio, _task: Any, dst: Folio) -> bool:
+    # The caller's is the only one, or somebody else has the page, and may go on reading or writing its old
+    # frames.
     if peek(src, "refcount") != 1:
         return False
     for old, new in zip(src.pages, dst.pages, strict=True):
@@ -130,6 +144,7 @@ SWITCH_HUGE = Operation("folio_migrate_mapping", effect=_switch)
 
 
 def _move_huge(dst: Folio, src: Folio) -> int:
+    """Give `dst` identity and content of `src`, which nothing maps; 0 or -EAGAIN. Needs both folio locks."""
     if not perform(SWITCH_HUGE, src, dst):
         return EAGAIN
     for old, new in zip(src.pages, dst.pages, strict=True):

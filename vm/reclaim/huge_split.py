@@ -38,8 +38,12 @@ def split_huge_page(memory: Memory, folio: Folio) -> int:
     anon_vma = folio_get_anon_vma(folio)
     if anon_vma is None:
         return EBUSY
+    # For writing, where migration needs it for reading only: the folio itself comes apart, and a walk goes by
+    # its pages.
     anon_vma_lock_write(anon_vma)
     result = EAGAIN
+    # A look that saves the trouble: with references besides those of the entries and of the cache the freeze
+    # would fail.
     if total_mapcount(folio) == READ_ONCE(folio, "refcount") - 1 - _in_swap_cache(memory, folio):
         pages = folio.pages
         pinned: list[Folio] = []
@@ -48,6 +52,7 @@ def split_huge_page(memory: Memory, folio: Folio) -> int:
             if not notified(unmap_folio_one)(page, vma, address):
                 pinned.append(page)
 
+        # So that nobody makes or drops references by entries while the counts are shared out.
         rmap_walk_locked(folio, anon_vma, unmap_one)
         bug_on(
             folio_mapped(folio) and not pinned,
@@ -56,9 +61,11 @@ def split_huge_page(memory: Memory, folio: Folio) -> int:
             "unmap-folio",
         )
         for page in pages[1:]:
+            # Locked before they are folios, so that nobody gets one before it is mapped again.
             page.lock.trylock()
         split = perform(SPLIT, folio)
         for page in pages:
+            # Whether or not the split was made: migration entries must not stay.
             rmap_walk_locked(page, anon_vma, _restore)
         for page in pages[1:]:
             page.lock.unlock()
@@ -74,14 +81,18 @@ def split_huge_page(memory: Memory, folio: Folio) -> int:
 def unmap_folio_one(page: Folio, vma: VmArea, address: int) -> bool:
     """Turn what maps `page` at `address` into migration entries, of the whole folio if it is mapped whole.
 
-    False if the page is pinned, and stays mapped.
+    False if the page is pinned, and stays mapped. Needs the folio lock and the rmap lock.
     """
     if page is page.head:
         split_huge_pmd(vma, address, freeze=True, folio=page)
+    # With `sync`: after this walk it is asserted that nothing maps the folio, so an unmap that has emptied
+    # its entry and not counted it off must be waited for (split-without-sync, Z31z). Reclaim need not: it
+    # looks, and gives up.
     return try_to_migrate_one(page, vma, address, sync=True)
 
 
 def _restore(page: Folio, vma: VmArea, address: int) -> None:
+    """The second walk of a split: the page goes back to where it was. Needs its lock and the rmap lock."""
     remove_migration_pte(page, page, vma, address)
 
 
@@ -94,6 +105,7 @@ def _in_swap_cache(memory: Memory, folio: Folio) -> int:
 def _split(folio: Folio, _task: Any, _arg: Any) -> bool:
     pages = folio.pages
     cached = peek(folio, "swap") is not None
+    # In one step with what follows, as page_ref_freeze() makes it: from the look on nobody gets a reference.
     if peek(folio, "refcount") != 1 + cached * len(pages):
         return False
     break_up(folio)
@@ -108,6 +120,8 @@ def split_huge_page_tail(head: Folio, tail: Folio) -> None:
 
     Kernel: __split_huge_page_tail().
     """
+    # Not `swap`: a tail in the swap cache has its own slot. Were it cleared, a fault on an entry that names
+    # the slot would not take the page for the right one any more (split-clobbers-swap, Z52).
     poke(tail, "refcount", peek(head, "refcount"))
     poke(tail, "lru", True)
     poke(tail, "dirty", peek(head, "dirty"))

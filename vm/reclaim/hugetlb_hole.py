@@ -36,6 +36,8 @@ def hugetlb_vmtruncate(memory: Memory, mapping: HugetlbFile, size: int) -> int:
         return EINVAL
     mapping.i_rwsem.down_write()
     mapping.i_size = size
+    # Mappings, pages, promises, in this order: a page that is still mapped is not taken out, and one that is
+    # still there keeps its promise.
     hugetlb_vmdelete_list(mapping, size, None)
     freed = remove_inode_hugepages(memory, mapping, size, None)
     hugetlb_unreserve_pages(mapping, size, None, freed)
@@ -61,6 +63,7 @@ def hugetlb_vmdelete_list(mapping: HugetlbFile, first: int, end: int | None) -> 
     i_mmap_lock_write(mapping)
     for vma in vma_interval_tree_foreach(mapping, first, end - 1 if end is not None else _LAST):
         lock = hugetlb_vma_lock(vma)
+        # Not to be waited for here: a fault that has it wants i_mmap_rwsem, to share a table.
         if lock is None or lock.down_write_trylock():
             _unmap(vma, first, end)
             if lock is not None:
@@ -73,6 +76,7 @@ def remove_inode_hugepages(memory: Memory, mapping: HugetlbFile, first: int, end
     freed = 0
     for index in sorted(index for index in mapping.pages if first <= index and (end is None or index < end)):
         mutex = mapping.fault_mutexes[index % len(mapping.fault_mutexes)]
+        # One at a time, so that faults on other pages go on meanwhile.
         mutex.lock()
         freed += remove_inode_single_folio(memory, mapping, index, truncate=end is None)
         mutex.unlock()
@@ -87,6 +91,8 @@ def remove_inode_single_folio(memory: Memory, mapping: HugetlbFile, index: int, 
     if folio is None:
         return False
     if folio_mapped(folio):
+        # v6.1 unmaps before it locks the page. The fault mutex, which is held, keeps a fault from mapping it
+        # once more.
         folio.lock.unlock()
         hugetlb_unmap_file_folio(mapping, index)
         folio.lock.lock()

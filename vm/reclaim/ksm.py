@@ -26,6 +26,8 @@ def ksm_scan_mm(mm: MmStruct) -> list[object]:
     address = 0
     while True:
         mmap_read_lock(mm)
+        # After the lock and before the tree: between the look and the lock exit_mmap() may have taken all of
+        # it down (ksm-after-exit, Z44).
         vma = None if ksm_test_exit(mm) else vma_find(mm, address)
         if vma is None:
             mmap_read_unlock(mm)
@@ -37,5 +39,6 @@ def ksm_scan_mm(mm: MmStruct) -> list[object]:
                 found = vm_normal_page(mm.memory, pte) if isinstance(pte, Present) else None
                 if found is not None:
                     seen.append(READ_ONCE(found, "token"))
+        # By number: a cursor would stand in a node that may be freed when the lock is given back.
         address = vma.vm_end
         mmap_read_unlock(mm)

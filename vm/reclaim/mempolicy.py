@@ -32,7 +32,7 @@ from sugarbush.vm.spaces import mmap_write_lock, mmap_write_unlock, vma_find, vm
 
 
 def lru_add_drain_all(kevent: Workqueue) -> None:
-    """See to it that every page that should be on the LRU is there.
+    """Wait until every page that should be on the LRU is there. No lock may be held that work on the queue takes.
 
     The batches of the other CPUs are emptied by work on the shared queue, and so this waits for all work before it.
     Simpler here: there are no such batches, only the waiting.
@@ -48,6 +48,8 @@ def do_mbind(mm: MmStruct, kevent: Workqueue, start: int, length: int) -> int:
     """
     if start & (PAGE_SIZE - 1):
         return EINVAL
+    # Before mmap_lock: work on that queue takes the rtnl lock, whose holder may fault, and so wait for
+    # mmap_lock (kevent-rtnl-cycle, Z40g).
     lru_add_drain_all(kevent)
     mmap_write_lock(mm)
     result = ESRCH if mm.ended else move_range(mm, start, start + page_align(length))
@@ -69,6 +71,7 @@ def move_range(mm: MmStruct, start: int, end: int) -> int:
             with table.ptl:
                 entries = [ptep_get(table, address) for address in range(low, high, PAGE_SIZE)]
                 mapped = [vm_normal_page(mm.memory, pte) for pte in entries if isinstance(pte, Present)]
+                # Under the page-table lock: the entry keeps the page until it has a reference.
                 folios += [one for one in mapped if one is not None and isolate_lru_page(mm.memory, one)]
     for folio in folios:
         target = None if folio.order else alloc_folio(mm.memory)

@@ -33,6 +33,7 @@ def compact_zone(memory: Memory, *, alloc_contig: bool = False) -> int:
     (`alloc_contig`; kernel: alloc_contig_range(), for CMA). Simpler here: what cannot be moved is not tried again.
     """
     moved = 0
+    # Both scanners go by frame number, so a move never undoes another.
     for folio in memory.mem_map:
         if isolate_lru_page(memory, folio):
             if folio.order and not alloc_contig:
@@ -89,6 +90,7 @@ def migrate_folio(memory: Memory, src: Folio, dst: Folio) -> int:
     0, or a negative error and nothing has changed. The caller's reference to `src` keeps the old frame until the
     end. Kernel: unmap_and_move(), steps 1 to 18 of Documentation/mm/page_migration.rst.
     """
+    # The only folio lock that is waited for, and none is held.
     src.lock.lock()
     result = migrate_locked_huge_folio(src, dst) if src.order else migrate_locked_folio(src, dst)
     src.lock.unlock()
@@ -98,15 +100,23 @@ def migrate_folio(memory: Memory, src: Folio, dst: Folio) -> int:
 
 def migrate_locked_folio(src: Folio, dst: Folio) -> int:
     """As `migrate_folio`, with `src` locked by the caller, and the reference to `dst` left to him."""
+    # Before the first walk, while the page is mapped: afterwards nothing keeps its anon_vma, and the second
+    # walk needs it.
     anon_vma = folio_get_anon_vma(src)
     result = EBUSY
+    # What is anonymous, in no cache, and mapped by nobody is about to go by itself; and nothing would say
+    # whose it is.
     if anon_vma is not None or READ_ONCE(src, "swap") is not None or not folio_test_anon(src):
         if dst.lock.trylock():
             if folio_mapped(src):
                 try_to_migrate(src)
+            # Still mapped: the page is pinned, or a walk has missed an entry. To miss one now does no harm:
+            # all is put back.
             result = EAGAIN if folio_mapped(src) else move_to_new_folio(dst, src)
             if result == 0:
                 dst.lru = True
+            # Whatever came of it. `src` is locked until this is done: a fault that meets a migration entry
+            # waits for that lock.
             remove_migration_ptes(src, dst if result == 0 else src)
             dst.lock.unlock()
         if anon_vma is not None:
@@ -125,6 +135,9 @@ def migrate_pages(memory: Memory, folios: list[Folio]) -> int:
     for folio in batch:
         moved += _move_one(memory, folio)
     for folio in later:
+        # No lock of the batch is held any more. Writeback puts page after page into one request before it
+        # sends that: a task that waits for the writeback of one page with another one locked may so wait for
+        # itself (migrate-batch, Z40d).
         folio.lock.lock()
         folio_wait_writeback(folio)
         moved += _move_one(memory, folio)
@@ -162,6 +175,8 @@ def _switch(src: Folio, _task: Any, dst: Folio) -> bool:
     slot, mapping, index = peek(src, "swap"), peek(src, "mapping"), peek(src, "index")
     filed = not isinstance(mapping, AnonVma) and mapping is not None
     cached = filed or slot is not None
+    # The caller's, and the cache's. One more is somebody who may go on using the old frame: a pin, a read, a
+    # task that waits for a huge page (`pmd_migration_entry_wait`). Then all is put back.
     if peek(src, "refcount") != 1 + cached:
         return False
     if slot is not None:
@@ -177,6 +192,7 @@ def _switch(src: Folio, _task: Any, dst: Folio) -> bool:
         ("index", index),
         ("dirty", peek(src, "dirty")),
     ):
+        # `src` keeps its mapping: see `move_to_new_folio`.
         poke(dst, field, value)
     return True
 
@@ -212,6 +228,8 @@ def move_to_new_folio(dst: Folio, src: Folio) -> int:
     """
     if not perform(SWITCH, src, dst):
         return EAGAIN
+    # After the switch, as v6.1: nobody can look yet. No entry is present, and a task that finds `dst` in a
+    # cache waits for its lock.
     dst.token = READ_ONCE(src, "token")
     trace("migrate", old=src.name, new=dst.name)
     return 0

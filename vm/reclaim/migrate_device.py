@@ -56,8 +56,12 @@ def migrate_vma_setup(vma: VmArea, start: int, end: int) -> list[Folio]:
 def migrate_vma_collect_pmd(vma: VmArea, table: PageTable, start: int, end: int, pages: list[Folio]) -> None:
     """As `migrate_vma_setup`, in one page-table page. The flush comes before the lock is dropped."""
     with table.ptl:
+        # What reclaim has emptied here looks like a hole to collect nothing from, and is in use by CPUs until
+        # its flush.
         flush_tlb_batched_pending(vma.vm_mm)
         unmapped = collect_entries(vma, table, start, end, pages)
+        # Under the lock: a MADV_DONTNEED that finds the entries no longer present has nothing to flush, and
+        # returns while a thread still reads what was given up (migrate-vma-flush, Z34).
         if unmapped:
             flush_tlb_range(vma.vm_mm, start, end)
 
@@ -71,14 +75,18 @@ def collect_entries(vma: VmArea, table: PageTable, start: int, end: int, pages: 
         page = vm_normal_page(memory, pte) if isinstance(pte, Present) else None
         if page is None or page.head.order or not folio_test_anon(page) or not page.anon_exclusive:
             continue
+        # Only tried: the page-table lock is held.
         if folio_maybe_dma_pinned(page) or not page.lock.trylock():
             continue
         folio_get(page)
+        # With its dirty bit, which goes on in the migration entry. Dropped here, a page in the swap cache
+        # counts as clean, and reclaim frees it without the last store (migrate-vma-dirty, Z61).
         pte = ptep_get_and_clear(table, address)
         assert isinstance(pte, Present)
         page.anon_exclusive = False
         set_pte(table, address, make_migration_entry(page, pte.bits | PTE_SWP_EXCLUSIVE))
         folio_remove_rmap(page)
+        # That of the entry; the one that was taken above is the caller's.
         folio_put(memory, page)
         pages.append(page)
         unmapped += 1

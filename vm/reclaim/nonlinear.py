@@ -51,6 +51,8 @@ def remap_file_pages(mm: MmStruct, start: int, size: int, pgoff: int) -> int:
         result = EINVAL
     else:
         make_nonlinear(vma, vma.vm_file)
+        # Only what the call is about. The rest keeps its entries, and among them may be migration entries of
+        # a walk that met the VMA in the tree: hence `walk_nonlinear` (remap-file-pages, Z07).
         zap_page_range(vma, start, start + size)
         result = _populate(vma, vma.vm_file, start, size, pgoff)
     mmap_write_unlock(mm)
@@ -66,6 +68,7 @@ def make_nonlinear(vma: VmArea, mapping: AddressSpace) -> None:
     if vma.vm_flags & VM_NONLINEAR:
         return
     i_mmap_lock_write(mapping)
+    # In one section of the lock: a walk finds the VMA in the tree or in the list.
     vma_interval_tree_remove(vma, mapping)
     vma.vm_flags |= VM_NONLINEAR
     vma_interval_tree_insert(vma, mapping)
@@ -74,6 +77,7 @@ def make_nonlinear(vma: VmArea, mapping: AddressSpace) -> None:
 
 
 def _populate(vma: VmArea, mapping: AddressSpace, start: int, size: int, pgoff: int) -> int:
+    """Map the pages of the file there, read-only at first; 0 or an error. Needs mmap_lock for writing."""
     for number in range(size >> PAGE_SHIFT):
         folio = filemap_fault(vma, mapping, pgoff + number)
         if isinstance(folio, int):

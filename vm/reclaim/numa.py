@@ -56,6 +56,7 @@ def task_numa_work(mm: MmStruct) -> bool:
     Kernel: kernel/sched/fair.c. mmap_lock is only tried, for reading, so faults go on beside it. Huge pages of files
     are passed over.
     """
+    # On the way back to user space: nobody waits there for balancing.
     if not mm.mmap_lock.down_read_trylock():
         return False
     if not mm.ended:
@@ -80,6 +81,7 @@ def change_prot_numa(vma: VmArea, start: int, end: int) -> None:
 
 def sched_setaffinity(memory: Memory, nid: int) -> None:
     """Keep the calling task on the CPUs of one node from here on. Kernel: kernel/sched/core.c."""
+    assert 0 <= nid < memory.nodes, f"there is no node {nid}: boot(..., nodes=N) has said how many there are"
     memory.affinity[current_task()] = nid
 
 
@@ -94,6 +96,7 @@ def numa_node_id(memory: Memory) -> int:
 
 def mpol_misplaced(memory: Memory, folio: Folio) -> int | None:
     """The node that the page should be on, or None if it is there. Kernel: mm/mempolicy.c, with MPOL_F_MORON."""
+    # v6.1 moves a page at the second fault from one node. At the first is sooner, and so finds no less.
     nid = numa_node_id(memory)
     return None if nid == page_to_nid(memory, folio) else nid
 
@@ -102,6 +105,7 @@ def numa_migrate_prep(memory: Memory, folio: Folio) -> int | None:
     """`mpol_misplaced`, and a reference if the page should move; needs the lock of its entry. Kernel: mm/memory.c."""
     target = mpol_misplaced(memory, folio)
     if target is not None:
+        # Under the lock of the entry, which keeps the page until then.
         folio_get(folio)
     return target
 
@@ -123,12 +127,15 @@ def do_numa_page(vma: VmArea, table: PageTable, address: int, pte: Present) -> i
             return 0
     if not migrate_misplaced_page(memory, folio, target):
         with table.ptl:
+            # Not written back from what was read before: the page may have been moved since, by the same
+            # fault of another thread (numa-hint-migration, Z50, is that for huge pages).
             if ptep_get(table, address) == pte:
                 _restore_pte(vma, table, address, folio)
     return 0
 
 
 def _restore_pte(vma: VmArea, table: PageTable, address: int, folio: Folio | None) -> None:
+    """Give the entry its rights back; needs the lock of its table."""
     ptep_change(table, address, gained=vma.vm_page_prot | PTE_YOUNG)
     name = "the zero page" if folio is None else folio.name
     trace("numa_restore", mm=vma.vm_mm.name, addr=hex(address), page=name)
@@ -139,6 +146,9 @@ def do_huge_pmd_numa_page(vma: VmArea, address: int, pmd: Present) -> int:
     mm = vma.vm_mm
     start = address & -mm.pmd_size
     with mm.page_table_lock:
+        # Under the lock, before anything is done with the page; and again below, when it could not be moved.
+        # To write the old entry back unasked maps a page that has moved (numa-hint-migration, Z50), or was
+        # given up (numa-hint-writeback, Z50w).
         if pmdp_get(mm, start) != pmd:
             return 0
         folio = mm.memory.mem_map[pmd.pfn]
@@ -154,6 +164,7 @@ def do_huge_pmd_numa_page(vma: VmArea, address: int, pmd: Present) -> int:
 
 
 def _restore_pmd(vma: VmArea, start: int, folio: Folio) -> None:
+    """Give the huge entry its rights back; needs `page_table_lock`."""
     change_pmd_bits(vma.vm_mm, start, gained=vma.vm_page_prot | PTE_YOUNG)
     trace("numa_restore", mm=vma.vm_mm.name, addr=hex(start), page=folio.name)
 
@@ -167,6 +178,8 @@ def migrate_misplaced_page(memory: Memory, folio: Folio, nid: int) -> bool:
     Nothing is waited for: not for memory, and not for the folio lock. Kernel: mm/migrate.c, MIGRATE_ASYNC.
     """
     isolated = numamigrate_isolate_page(memory, folio)
+    # The fault's reference goes before the move, or the count would not be what the move expects; the
+    # isolation has one.
     folio_put(memory, folio)
     if not isolated:
         return False

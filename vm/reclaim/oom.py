@@ -14,6 +14,7 @@ def oom_reap_task_mm(mm: MmStruct) -> bool:
     The caller keeps the object `mm` (mm_count). Kernel: oom_reap_task_mm() and process_mrelease().
     """
     mmap_read_lock(mm)
+    # Under mmap_lock: exit_mmap() sets this and takes mmap_lock for writing after that.
     alive = not mm.oom_skip
     if alive:
         # Before the first entry goes, and seen by whoever finds it gone: both look under its page-table lock.
@@ -21,6 +22,8 @@ def oom_reap_task_mm(mm: MmStruct) -> bool:
         mas: Mas = mm.mm_mt.cursor()
         while (vma := mas.find()) is not None:
             if may_reap(vma):
+                # It tells devices that mirror the range, which the reaper once did not: they kept pages that
+                # were freed (oom-reaper-mirror, Z65).
                 zap_page_range(vma, vma.vm_start, vma.vm_end)
         trace("oom_reaper", mm=mm.name)
     mmap_read_unlock(mm)
@@ -28,5 +31,8 @@ def oom_reap_task_mm(mm: MmStruct) -> bool:
 
 
 def may_reap(vma: VmArea) -> bool:
-    """What is private goes, locked or not: up to v5.17, as far as we know, locked memory was left to the process."""
+    """What is private goes, locked or not: up to v5.17, as far as we know, locked memory was left to the process.
+
+    Needs mmap_lock.
+    """
     return not vma.vm_flags & (VM_HUGETLB | VM_SHARED)

@@ -67,6 +67,7 @@ swap_map_cache = KmemCache("swap_map", SwapSlot)
 
 def _begin(area: SwapArea, _task: Any, _arg: Any) -> bool:
     """Both under swap_lock and the lock of the area, under which slots are given away, too."""
+    # In one step with the look: of two calls one is refused.
     flags: int = peek(area, "flags")
     poke(area, "flags", flags & ~SWP_WRITEOK)
     return bool(flags & SWP_WRITEOK)
@@ -107,10 +108,14 @@ def swapoff(memory: Memory) -> int:
     if error:
         perform(REINSERT, area)
         return error
+    # Nothing is in use any more, but somebody may be looking: no new one from here on, and those who are
+    # there are waited for. To free the slots without that is swap-in-after-swapoff (Z80).
     percpu_ref_kill(area.users)
     percpu_ref_wait(area.users)
     drain_mmlist(memory)
     for slot in area.slots:
+        # So that a look at a slot from here on is a use after free, as one at the map of the slots is in the
+        # kernel (vfree).
         swap_map_cache.adopt(slot)
         swap_map_cache.free(slot)
     # Only now may swapon come: what it makes is another area.
@@ -146,6 +151,8 @@ def try_to_unuse(memory: Memory, area: SwapArea) -> int:
     """
     earlier: object = None
     before: object = None
+    # Until nothing is: a fork copies entries behind the walk, a page that was just swapped out was in front
+    # of it.
     while inuse_pages(area):
         while (now := perform(SNAPSHOT, area)) == before == earlier:
             cpu_relax()
@@ -167,6 +174,7 @@ def unuse_mms(memory: Memory, area: SwapArea) -> int:
     while error == 0 and inuse_pages(area):
         mm = _next_mm(memory, prev)
         if prev is not None:
+            # Only after the next one is held: else the place in the list would be lost with `prev`.
             mmput(prev)
         prev = mm
         if mm is None:
@@ -190,6 +198,7 @@ def _next_mm(memory: Memory, prev: MmStruct | None) -> MmStruct | None:
 
 def find_next_to_unuse(area: SwapArea, after: int) -> SwapSlot | None:
     """The next slot behind number `after` that is taken, looked at without any lock."""
+    # Without a lock, since it is only where to look next; under the folio lock it is looked at again.
     for slot in area.slots[after + 1 :]:
         if swap_map(slot) != (0, False):
             return slot
@@ -204,6 +213,7 @@ def unuse_cached(memory: Memory, slot: SwapSlot) -> None:
     folio = swap_cache_get_folio(slot)
     if folio is not None:
         folio.head.lock.lock()
+        # If an entry names the slot by now the page stays, and the next walk finds that entry.
         folio_free_swap(folio)
         folio.head.lock.unlock()
         folio_put(memory, folio)
@@ -215,6 +225,7 @@ def unuse_mm(memory: Memory, area: SwapArea, mm: MmStruct) -> int:
     mmap_read_lock(mm)
     walk = mm.mm_mt.cursor()
     while error == 0 and (vma := walk.find()) is not None:
+        # Where nothing was written to nothing was swapped out.
         if vma.anon_vma is not None:
             error = unuse_vma(memory, area, vma)
         cond_resched()
@@ -260,6 +271,7 @@ def unuse_pte_range(
                 folio_put(memory, folio)
                 if not same:
                     continue
+            # No memory, and still wanted. If the slot is free by now nobody needs what could not be read.
             elif folio != 0 and swap_map(slot) != (0, False):
                 return ENOMEM
         address += PAGE_SIZE
@@ -278,6 +290,8 @@ def unuse_pte(vma: VmArea, table: PageTable, address: int, slot: SwapSlot, folio
             return False
         add_mm_counter(mm, MM_SWAPENTS, -1)
         add_mm_counter(mm, MM_ANONPAGES, 1)
+        # Reference, rmap and LRU before the entry; the slot is given up last: until then the entry's page is
+        # found by it.
         folio_get(folio)
         folio_add_anon_rmap(folio, vma, address, exclusive=bool(pte.bits & PTE_SWP_EXCLUSIVE))
         if not folio.head.order:
@@ -290,7 +304,10 @@ def unuse_pte(vma: VmArea, table: PageTable, address: int, slot: SwapSlot, folio
 
 def unused_pte(vma: VmArea, folio: Folio, pte: Swap) -> Present:
     """The entry that maps `folio` in place of `pte`: not accessed, read-only, with the bits that outlive swap.
+    Needs the lock of the page table.
 
     A store faults, and finds the page exclusive, or copies it; or it finds it protected. Since v5.19 (14a762dd1977).
     """
+    # Without the kept bits a protection by userfaultfd is gone, and nobody is told of stores
+    # (unuse-loses-bits, Z82).
     return mk_pte(folio, vma.vm_page_prot | pte.bits & PTE_SWP_KEPT)

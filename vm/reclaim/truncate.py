@@ -24,7 +24,7 @@ def unmap_mapping_pages(mapping: AddressSpace, first: int, last: int, *, even_co
     With `even_cows` the private copies of such pages go, too: whoever has one then gets a signal, as behind the end of
     the file. Without, a process keeps what it wrote. A VMA that maps pages in an order of its own is emptied.
 
-    Takes i_mmap_rwsem for reading; needs no mmap_lock, since a VMA that is in the tree has page tables.
+    Takes i_mmap_rwsem for reading; needs no mmap_lock: a VMA leaves the tree under that lock before its page tables go.
     """
     details = ZapDetails(even_cows=even_cows)
     i_mmap_lock_read(mapping)
@@ -49,12 +49,16 @@ def do_truncate(memory: Memory, mapping: AddressSpace, size: int) -> None:
         hugetlb_vmtruncate(memory, mapping, size)
         return
     mapping.i_rwsem.down_write()
+    # Before all else, for faults look at it without a lock: one that has looked before is met by the second
+    # emptying.
     mapping.i_size = size
     mapping.invalidate_lock.down_write()
     unmap_mapping_pages(mapping, size, MAX >> PAGE_SHIFT, even_cows=True)
     for index in sorted(mapping.pages):
         folio = filemap_get_folio(mapping, index) if index >= size else None
         if folio is not None:
+            # A fault holds this from when it has found the page until it has mapped it: it is either done,
+            # and its entry goes below, or finds that the page is the file's no more.
             folio.lock.lock()
             invalidate_mapping_page(memory, mapping, index)
             folio.lock.unlock()

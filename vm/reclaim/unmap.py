@@ -52,6 +52,7 @@ def set_tlb_ubc_flush_pending(batch: FlushBatch, mm: MmStruct) -> None:
     """
     if not any(one is mm for one in batch.mms):
         batch.mms.append(mm)
+    # Under the page-table lock, so whoever sees the entry empty there sees this as well (batched-flush, Z33).
     atomic_inc(mm, "tlb_flush_batched")
 
 
@@ -72,6 +73,7 @@ def try_to_unmap(folio: Folio, batch: FlushBatch | None) -> None:
     """
 
     def one(folio: Folio, vma: VmArea, address: int) -> None:
+        # Only if it is this folio: another huge page may be there by now.
         if folio.order:
             split_huge_pmd(vma, address, folio=folio)
         _try_to_unmap_one(folio, vma, address, batch)
@@ -81,6 +83,7 @@ def try_to_unmap(folio: Folio, batch: FlushBatch | None) -> None:
 
 
 def _try_to_unmap_one(folio: Folio, vma: VmArea, address: int, batch: FlushBatch | None) -> None:
+    """As `try_to_unmap`, in one place; needs the folio lock and the rmap lock."""
     mm = vma.vm_mm
     table = pmdp_get(mm, address)
     if not isinstance(table, PageTable) or not isinstance(ptep_get(table, address), Present):
@@ -89,6 +92,9 @@ def _try_to_unmap_one(folio: Folio, vma: VmArea, address: int, batch: FlushBatch
         pte = ptep_get(table, address)
         if not isinstance(pte, Present) or pte.pfn != folio.pfn or vma.vm_flags & VM_LOCKED:
             return
+        # Cleared, then the dirty bit taken over, then the pins looked at: as in try_to_migrate_one(). A flush
+        # that is put off is no matter for a pin without locks, which goes by the entry; for stores of user
+        # space it is made before the page is written or freed (shrink_folio).
         pte = ptep_get_and_clear(table, address)
         assert isinstance(pte, Present)
         if batch is None:
@@ -106,6 +112,7 @@ def _try_to_unmap_one(folio: Folio, vma: VmArea, address: int, batch: FlushBatch
             pte_install_uffd_wp_if_needed(vma, table, address, pte)
             add_mm_counter(mm, MM_FILEPAGES, -1)
         trace("unmap_one", mm=mm.name, addr=hex(address), page=folio.name)
+        # When the entry says what it is to say.
         folio_remove_rmap(folio)
         folio_put(mm.memory, folio)
 
@@ -117,10 +124,13 @@ def leave_swap_entry(folio: Folio, mm: MmStruct, table: PageTable, address: int,
     """
     slot = folio.swap
     assert slot is not None, "an anonymous page is unmapped only after it has a slot"
+    # The slot is counted before the entry names it.
     swap_duplicate(slot)
     mmlist_add(mm)
     bits = pte.bits & PTE_SWP_KEPT
     if folio.anon_exclusive:
+        # It goes on in the entry. Before v5.19 entries did not say so, and those of two pages that were in
+        # one slot, one after the other, looked the same (swap-in-other-slot, Z30).
         folio.anon_exclusive = False
         bits |= PTE_SWP_EXCLUSIVE
     add_mm_counter(mm, MM_ANONPAGES, -1)

@@ -44,6 +44,8 @@ def allow_direct_reclaim(memory: Memory, chances: int) -> None:
 def shrink_node(memory: Memory, wanted: int) -> int:
     """Look at each frame once, and free up to `wanted` pages; gives how many."""
     freed = 0
+    # By number, and not by age: which page goes decides how fast a machine is, and not what may go wrong with
+    # it. The order in which a program touches its memory says which page has which frame.
     for folio in memory.mem_map:
         if freed >= wanted:
             break
@@ -63,6 +65,8 @@ def shrink_folio_list(memory: Memory, folios: list[Folio]) -> int:
     kept: list[Folio] = []
     queue = list(folios)
     for folio in queue:
+        # Only tried. Reclaim may be called with folio locks held; and a lock that is waited for under an rmap
+        # lock is the other way round altogether (folio-lock-under-rmap-lock, Z40h).
         if folio.lock.trylock():
             if folio.order and not swaps_whole(memory, folio):
                 queue += split_folio_to_list(memory, folio)
@@ -71,6 +75,8 @@ def shrink_folio_list(memory: Memory, folios: list[Folio]) -> int:
             (doomed if gone else kept).append(folio)
         else:
             kept.append(folio)
+    # With all unlocked. One flush for many pages is what the batch is for; until here they have our
+    # reference, so none is anybody else's yet.
     try_to_unmap_flush(batch)
     freed = sum(len(folio.pages) for folio in doomed)
     for folio in doomed:
@@ -108,6 +114,7 @@ def shrink_folio(memory: Memory, folio: Folio, batch: FlushBatch) -> bool:
     ):
         return False
     anon = folio_test_anon(folio)
+    # A slot before the first entry is taken away: the entry must have something to name.
     if anon and READ_ONCE(folio, "swap") is None and not add_to_swap(memory, folio):
         return False
     if folio_mapped(folio):
@@ -117,11 +124,16 @@ def shrink_folio(memory: Memory, folio: Folio, batch: FlushBatch) -> bool:
     if READ_ONCE(folio, "swap") is None:
         return remove_clean_page(folio)
     if READ_ONCE(folio, "dirty"):
+        # Before the content is read: a store by an old translation after the write would be lost, for no dirty bit is
+        # set any more.
         try_to_unmap_flush(batch)
         swap_writepage(memory, folio)
+    # In one step with the looks at count and dirty bit; a task that has looked the page up since has a
+    # reference, and the page stays.
     removed = remove_from_swap_cache(folio)
     if removed:
         trace("swap_out", page=folio.name)
     else:
+        # All entries may have gone meanwhile, and then nobody needs the slot.
         folio_free_swap(folio)
     return removed

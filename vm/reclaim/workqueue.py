@@ -61,6 +61,7 @@ def queue_work(queue: Workqueue, work: Callable[[], None]) -> None:
 def flush_workqueue(queue: Workqueue) -> None:
     """Wait until all work that was queued before is done."""
     done = Completion("barrier")
+    # Behind all that is there: one thread does it in order, so when this is done the rest is.
     queue_work(queue, done.complete)
     done.wait()
 
@@ -68,6 +69,7 @@ def flush_workqueue(queue: Workqueue) -> None:
 def worker_thread(queue: Workqueue) -> None:
     """The kernel thread: do what is queued, one after the other, until the queue is destroyed."""
     while (work := _take(queue)) is not None:
+        # With no lock held, and whatever locks the work takes: those are what a flush of the queue waits for.
         work()
 
 

@@ -46,10 +46,13 @@ def zswap_writeback_entry(memory: Memory, slot: SwapSlot, entry: ZswapEntry) -> 
     folio.lock.lock()
     written = False
     if try_add_to_swap_cache(slot, folio):
+        # Asked again once the page is in the cache, which keeps the slot. Without this what another page has
+        # in the slot by now is written over (zswap-writeback, Z53).
         written = zswap_is_stored(slot, entry)
         if written:
             folio.token = entry.token
             swap_writepage_to_slot(slot, folio)
+            # After the write: there is always one place that has the content.
             zswap_invalidate(slot)
             folio.lru = True
             trace("zswap_writeback", page=folio.name, slot=slot.name)

@@ -1,5 +1,5 @@
-"""The way back from a page to the entries that map it: anon_vmas, the trees of VMAs by page offset, and the walks of
-rmap. Who takes all of these locks at once lives here as well.
+"""The way back from a page to the entries that map it: anon_vmas, the trees of VMAs by page offset, and the walks
+of rmap. Taking all of these locks at once stands here as well.
 """
 
 from sugarbush.vm.reverse.all_locks import AllLocks, mmu_notifier_register, mmu_notifier_register_locked

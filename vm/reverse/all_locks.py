@@ -26,7 +26,10 @@ def mm_take_all_locks(mm: MmStruct) -> None:
     """
     mm.mmap_lock.assert_held_write()
     locks = domain(AllLocks)
+    # Two address spaces may have rmap locks in common, by a fork or a file, and would take them in different
+    # orders.
     locks.mutex.lock()
+    assert not locks.held, "mm_drop_all_locks() comes before the mutex is given back"
     vmas = _vmas(mm)
     for vma in vmas:
         # Faults that hold the lock of a VMA come before the rmap locks. Nothing here takes this back: see below.
@@ -49,6 +52,7 @@ def mm_drop_all_locks(mm: MmStruct) -> None:
     """
     mm.mmap_lock.assert_held_write()
     locks = domain(AllLocks)
+    # No end_write_all(): that is the mistake of drop-all-locks (Z68).
     while locks.held:
         locks.held.pop().up_write()
     locks.mutex.unlock()
@@ -70,6 +74,7 @@ def mmu_notifier_register_locked(mm: MmStruct) -> NotifierSubscriptions:
     subs = subscriptions_of(mm)
     if subs is None:
         mm_take_all_locks(mm)
+        # A plain store will do: whoever reads it holds one of the locks that are held here.
         subs = mm.notifier_subscriptions = NotifierSubscriptions()
         mm_drop_all_locks(mm)
     return subs
@@ -84,6 +89,9 @@ def _vmas(mm: MmStruct) -> list[VmArea]:
 
 
 def _take(locks: AllLocks, lock: RwSemaphore, mm: MmStruct) -> None:
+    # Once: a family of anon_vmas has one lock for all, and several VMAs may map one file.
     if not any(lock is held for held in locks.held):
+        # Any number of one class at a time, which the validator allows since mmap_lock, held, keeps others
+        # from the same.
         lock.down_write(nest_lock=mm.mmap_lock)
         locks.held.append(lock)

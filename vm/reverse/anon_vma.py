@@ -67,6 +67,7 @@ def get_anon_vma_unless_zero(anon_vma: AnonVma) -> bool:
 
 def put_anon_vma(anon_vma: AnonVma) -> None:
     """Drop a reference; the last one frees it, and then its hold on the root. May sleep."""
+    # The VMAs in its tree hold one reference together: `unlink_anon_vmas` drops that with the last of them.
     if atomic_add_return(anon_vma, "refcount", -1) == 0:
         free_anon_vma(anon_vma)
 
@@ -78,9 +79,13 @@ def free_anon_vma(anon_vma: AnonVma) -> None:
     """
     might_sleep()
     root = anon_vma.root
+    # The count has gone to zero before this look, and a walk that tries the lock looks at its page
+    # afterwards: so either the lock is seen held here, and waited for, or the walk sees that nothing maps the
+    # page.
     if perform(RWSEM_IS_LOCKED, root.rwsem):
         anon_vma_lock_write(anon_vma)
         anon_vma_unlock_write(anon_vma)
     anon_vma_cache.free(anon_vma)
+    # Last: the lock that was asked for lies in the root.
     if root is not anon_vma:
         put_anon_vma(root)

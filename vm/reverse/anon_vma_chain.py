@@ -1,6 +1,25 @@
 """Which anon_vmas a VMA is linked to: from its first page, through split, merge and fork, to its end.
 
-Kernel: mm/rmap.c, v6.1.
+Kernel: mm/rmap.c, v6.1. After a fork the child's VMA has two links, the newest first: to an anon_vma of its own, for
+the pages that it will have alone, and to its parent's, for those that both have. One lock, the root's, is for both.
+
+    >>> from sugarbush.vm.access import user_store
+    >>> from sugarbush.vm.syscalls import sys_brk, sys_fork
+    >>> from sugarbush.vm.vmas import boot
+    >>> machine = boot(frames=8)
+    >>> parent = machine.add_mm("make", start_brk=0x10_0000)
+    >>> end = sys_brk(parent, 0x10_1000)
+    >>> user_store(parent, 0x10_0000, "a page")
+    >>> child = sys_fork(machine, parent, "cc1")
+    >>> parent.mmap_lock.down_read(); child.mmap_lock.down_read()
+    >>> old, new = (mm.mm_mt.load(0x10_0000) for mm in (parent, child))
+    >>> child.mmap_lock.up_read(); parent.mmap_lock.up_read()
+    >>> [avc.anon_vma is new.anon_vma for avc in new.anon_vma_chain]
+    [True, False]
+    >>> new.anon_vma_chain[1].anon_vma is old.anon_vma is new.anon_vma.root
+    True
+    >>> old.anon_vma.num_children, old.anon_vma.num_active_vmas     # itself and the child's; the parent's VMA
+    (2, 1)
 """
 
 from __future__ import annotations
@@ -41,6 +60,7 @@ def anon_vma_prepare(vma: VmArea) -> bool:
     """
     if READ_ONCE(vma, "anon_vma") is not None:
         return True
+    # Both allocations before the locks: they may reclaim, and reclaim takes the lock of some family.
     avc = avc_cache.alloc(GFP_KERNEL)
     if avc is None:
         return False
@@ -52,10 +72,16 @@ def anon_vma_prepare(vma: VmArea) -> bool:
             avc_cache.free(avc)
             return False
         anon_vma.num_children += 1
+    # Even if it is new and nobody can know it: the memory may have been another anon_vma a moment ago, and a
+    # walk that comes from a page of that one holds the lock, or waits for it (anon-vma-not-locked, Z38).
     anon_vma_lock_write(anon_vma)
+    # Two faults in the VMA may both come here, with mmap_lock for reading only: this lock decides which of
+    # them is first.
     with vma.vm_mm.page_table_lock:
         installed = READ_ONCE(vma, "anon_vma") is None
         if installed:
+            # From here on another fault may map pages, before the link below. No walk notices: it needs the
+            # lock that is held.
             vma.anon_vma = anon_vma
             anon_vma_chain_link(vma, avc, anon_vma)
             anon_vma.num_active_vmas += 1
@@ -73,6 +99,8 @@ def find_mergeable_anon_vma(vma: VmArea) -> AnonVma | None:
     Two VMAs with different anon_vmas never become one, so sharing early saves VMAs later. The neighbours' anon_vmas
     are read without page_table_lock: a fault in the neighbour may be setting one.
     """
+    # The neighbours are kept by mmap_lock alone, never by the lock of `vma`: hence a fault that holds only
+    # that may not come here (vma-lock-anon-vma, Z20).
     mas = vma.vm_mm.mm_mt.cursor(vma.vm_end)
     above = mas.walk()
     if above is not None:
@@ -84,7 +112,7 @@ def find_mergeable_anon_vma(vma: VmArea) -> AnonVma | None:
 
 
 def _anon_vma_compatible(low: VmArea, high: VmArea) -> bool:
-    """They differ in nothing that mprotect could not change."""
+    """They are neighbours, and alike but for what mprotect could change. Needs mmap_lock."""
     return (
         low.vm_end == high.vm_start
         and low.vm_file is high.vm_file
@@ -94,21 +122,25 @@ def _anon_vma_compatible(low: VmArea, high: VmArea) -> bool:
 
 
 def _reusable_anon_vma(old: VmArea, low: VmArea, high: VmArea) -> AnonVma | None:
-    """The anon_vma of `old`, if its only link is its own: one from a parent is not for new pages."""
+    """The anon_vma of `old`, if its only link is its own: one from a parent is not for new pages. Needs mmap_lock."""
     if not _anon_vma_compatible(low, high):
         return None
+    # Read twice as in the kernel: the pointer here, and the links in the next step. A first fault in the
+    # neighbour sets both under a lock that we do not have; what we get is right, or None.
     anon_vma: AnonVma | None = READ_ONCE(old, "anon_vma")
     return anon_vma if anon_vma is not None and list_is_singular(old) else None
 
 
 def list_is_singular(vma: VmArea) -> bool:
-    """`vma` has exactly one link; a switch point of its own, since a fault in it may be making the first one."""
+    """`vma` has exactly one link; a switch point of its own, since a fault in it may be making the first one.
+    Needs mmap_lock.
+    """
     step(CHAIN_READ, vma)
     return len(vma.anon_vma_chain) == 1
 
 
 def lock_anon_vma_root(locked: AnonVma | None, anon_vma: AnonVma) -> AnonVma:
-    """Have the root of `anon_vma` locked, of which `locked` is the one so far."""
+    """Lock the root of `anon_vma` for writing, unless that is `locked`, which is held already; gives the root."""
     root = anon_vma.root
     if locked is not root:
         bug_on(locked is not None, "WARNING: lock_anon_vma_root(): the anon_vmas of a VMA have several roots")
@@ -127,6 +159,7 @@ def anon_vma_clone(dst: VmArea, src: VmArea) -> bool:
     and the allocation is done outside.
     """
     locked: AnonVma | None = None
+    # From the oldest on, since each goes to the front of the chain: so both chains have the same order.
     for link in reversed(src.anon_vma_chain):
         avc = avc_cache.alloc(GFP_NOWAIT | GFP_NOWARN)
         if avc is None:
@@ -135,6 +168,7 @@ def anon_vma_clone(dst: VmArea, src: VmArea) -> bool:
                 locked = None
             avc = avc_cache.alloc(GFP_KERNEL)
             if avc is None:
+                # It is not counted there yet, and would be counted off.
                 dst.anon_vma = None
                 unlink_anon_vmas(dst)
                 return False
@@ -144,6 +178,9 @@ def anon_vma_clone(dst: VmArea, src: VmArea) -> bool:
         if (
             dst.anon_vma is None
             and src.anon_vma is not None
+            # No VMA uses it, and at most one child. With children and VMAs in one number, an anon_vma with
+            # one VMA and no child looked the same, and was given to a second VMA with other links
+            # (anon-vma-degree, Z24).
             and anon_vma.num_children < 2
             and anon_vma.num_active_vmas == 0
         ):
@@ -165,6 +202,8 @@ def anon_vma_fork(vma: VmArea, parent: VmArea) -> bool:
     if parent.anon_vma is None:
         return True
     WRITE_ONCE(vma, "anon_vma", None)
+    # First into the parent's trees, for the pages that both will have; they must be found there before the
+    # first entry is copied (`dup_vma`).
     if not anon_vma_clone(vma, parent):
         return False
     if vma.anon_vma is not None:
@@ -178,8 +217,10 @@ def anon_vma_fork(vma: VmArea, parent: VmArea) -> bool:
         return False
     above = parent.anon_vma
     anon_vma.num_active_vmas += 1
+    # Before the lock below, which is then the family's. Nobody else knows the object, so these need none.
     anon_vma.root = above.root
     anon_vma.parent = above
+    # The lock lies in the root: it may not go before the last of the family.
     atomic_add_return(anon_vma.root, "refcount", 1)
     vma.anon_vma = anon_vma
     anon_vma_lock_write(anon_vma)
@@ -190,8 +231,9 @@ def anon_vma_fork(vma: VmArea, parent: VmArea) -> bool:
 
 
 def unlink_anon_vmas(vma: VmArea) -> None:
-    """Take `vma` out of all its trees; from here on no rmap walk finds it.
+    """Take `vma` out of all its trees; from here on no rmap walk finds it. Takes the root's lock for writing.
 
+    Needs mmap_lock, for writing if `vma` is in the tree of its address space, or that no other task knows it.
     Which trees are empty now is decided under the lock; they are freed without it, since freeing may take it.
     """
     locked: AnonVma | None = None
@@ -201,10 +243,12 @@ def unlink_anon_vmas(vma: VmArea) -> None:
         locked = lock_anon_vma_root(locked, anon_vma)
         interval_tree_remove(avc)
         if not anon_vma.rb_root:
+            # A root is its own parent, and so counts itself off.
             anon_vma.parent.num_children -= 1
             empty.append(anon_vma)
         avc_cache.free(avc)
     vma.anon_vma_chain.clear()
+    # The VMA may stay, and be touched again: a move that leaves it (MREMAP_DONTUNMAP) comes here too.
     active_in = vma.anon_vma
     if active_in is not None:
         active_in.num_active_vmas -= 1
@@ -218,7 +262,7 @@ def unlink_anon_vmas(vma: VmArea) -> None:
 
 
 def anon_vma_merge(vma: VmArea, swallowed: VmArea) -> None:
-    """`vma` covers now what `swallowed` covers too, which is about to be freed."""
+    """`vma` covers now what `swallowed` covers too, which is about to be freed. Needs mmap_lock for writing."""
     bug_on(
         vma.anon_vma is not swallowed.anon_vma,
         "VM_BUG_ON_VMA(vma->anon_vma != next->anon_vma): anon_vma_merge()",

@@ -23,6 +23,8 @@ RB_REMOVE = Operation("anon_vma_interval_tree_remove", Access.WRITE, field="rb_r
 def interval_tree_insert(avc: AnonVmaChain) -> None:
     """Put a VMA into the tree under the page offsets that it has now; needs the root's lock for writing."""
     anon_vma = avc.anon_vma
+    # Where several have one key the newest comes last, so that a walk meets a child's VMA, and the new place
+    # of a mremap, after the one that it was made from: what moves to it meanwhile is met once at least.
     first = avc.vma.vm_pgoff
     last = first + ((avc.vma.vm_end - avc.vma.vm_start) >> PAGE_SHIFT) - 1
     step(RB_INSERT, anon_vma)
@@ -44,6 +46,7 @@ def interval_tree_foreach(anon_vma: AnonVma, pgoff: int) -> Iterator[AnonVmaChai
     A search leaves out what ended below `pgoff` when it was inserted, and looks at the live fields of the rest.
     """
     step(RB_READ, anon_vma)
+    # A copy, so that a walk ends as it began even where a patch changes the list without the lock.
     for _, last, avc in list(anon_vma.rb_root):
         if last < pgoff:
             continue
@@ -60,7 +63,7 @@ def pre_update_vma(vma: VmArea) -> None:
 
 
 def post_update_vma(vma: VmArea) -> None:
-    """After they have changed: back into all trees, under the new keys."""
+    """After they have changed: back into all trees, under the new keys; needs the root's lock for writing."""
     for avc in vma.anon_vma_chain:
         interval_tree_insert(avc)
     trace("anon_vma_interval_tree_post_update", vma=vma.name)

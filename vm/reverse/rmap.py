@@ -53,6 +53,8 @@ RmapOne = Callable[[Folio, "VmArea", int], object]
 
 def folio_add_new_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
     """The first mapping of a new anonymous folio, which is exclusive; needs the page-table lock."""
+    # All of it before the entry is written, and before the page is on the LRU: a task that finds it there
+    # finds its anon_vma.
     atomic_add_return(folio, "mapcount", 1)
     folio.mapping = vma.anon_vma
     folio.index = linear_page_index(vma, address)
@@ -68,6 +70,7 @@ def folio_add_anon_rmap(folio: Folio, vma: VmArea, address: int, *, exclusive: b
     if peek(folio, "mapping") is None:
         anon_vma = vma.anon_vma
         assert anon_vma is not None
+        # Any relative may map it too, and only the tree of the root has them all.
         folio.mapping = anon_vma if exclusive else anon_vma.root
         folio.index = linear_page_index(vma, address)
     atomic_add_return(folio, "mapcount", 1)
@@ -85,6 +88,8 @@ def folio_dup_rmap(folio: Folio) -> None:
 
     Kernel: page_try_dup_anon_rmap(), page_dup_file_rmap().
     """
+    # Before the second entry is there. With the page-table lock held no pin comes meanwhile but one without
+    # locks, which looks whether a fork goes on (`write_protect_seq`).
     if folio.anon_exclusive:
         folio.anon_exclusive = False
     atomic_add_return(folio, "mapcount", 1)
@@ -104,7 +109,7 @@ def hugepage_add_new_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
 
 
 def hugepage_set_anon_rmap(folio: Folio, vma: VmArea, address: int) -> None:
-    """Say of each page where walks find it; needs `page_table_lock`."""
+    """Write into each page the anon_vma and the index by which walks find it; needs `page_table_lock`."""
     anon_vma = vma.anon_vma
     index = linear_page_index(vma, address)
     for number, page in enumerate(folio.pages):
@@ -119,6 +124,7 @@ def folio_move_anon_rmap(folio: Folio, vma: VmArea, index: int) -> None:
     was cleared under the page-table lock, which is held. Kernel: folio_move_anon_rmap(), and the store to the index
     beside it.
     """
+    # Two stores, and a walk between them would look in the new tree for the old index.
     folio.mapping = vma.anon_vma
     folio.index = index
 
@@ -134,6 +140,8 @@ def folio_get_anon_vma(folio: Folio) -> AnonVma | None:
     if anon_vma is None or not get_anon_vma_unless_zero(anon_vma):
         rcu_read_unlock()
         return None
+    # If the page is mapped now, then a VMA has been linked to its anon_vma all the while, which so was never
+    # freed: the one that we have is that one, and no other in the same memory.
     mapped = folio_mapped(folio)
     rcu_read_unlock()
     if mapped:
@@ -155,11 +163,14 @@ def folio_lock_anon_vma_read(folio: Folio) -> AnonVma | None:
         return None
     root = anon_vma.root
     if root.rwsem.down_read_trylock():
+        # As above, with the lock in place of a reference. Without this look, anon-vma-root-changes (Z37): the
+        # anon_vma may have become another one, with another root, and another lock would be given back.
         mapped = folio_mapped(folio)
         if not mapped:
             root.rwsem.up_read()
         rcu_read_unlock()
         return anon_vma if mapped else None
+    # The lock must be waited for, which a reader of RCU may not: so now a reference is needed.
     if not get_anon_vma_unless_zero(anon_vma):
         rcu_read_unlock()
         return None
@@ -203,6 +214,8 @@ def rmap_walk_locked(folio: Folio, anon_vma: AnonVma, rmap_one: RmapOne) -> int:
     visited = 0
     for page in folio.pages:
         index = READ_ONCE(page, "index")
+        # One VMA after the other, with entries moving between them: what keeps a page from being missed is
+        # said at `vm.vmas.move.move_page_tables`.
         for avc in interval_tree_foreach(anon_vma, index):
             address = vma_address(avc.vma, index)
             if address is not None:
@@ -216,6 +229,8 @@ def rmap_walk(folio: Folio, rmap_one: RmapOne, lock: Callable[[Folio], AnonVma |
 
     `lock` is how the anon_vma of an anonymous folio is locked, as in `rmap_walk_anon`.
     """
+    # The folio lock keeps it; of a page that is not locked the second read in `_anon_vma_locked` might give
+    # another.
     mapping = READ_ONCE(folio, "mapping")
     if isinstance(mapping, AnonVma):
         return rmap_walk_anon(folio, rmap_one, lock)
@@ -245,18 +260,23 @@ def _anon_vma_locked(folio: Folio) -> AnonVma | None:
 
 
 def try_to_migrate(folio: Folio) -> None:
-    """The first walk: turn every entry that maps the locked `folio` into a migration entry."""
+    """The first walk: turn every entry that maps the locked `folio` into a migration entry. Takes the rmap lock."""
     visited = rmap_walk(folio, notified(try_to_migrate_one), folio_lock_anon_vma_read)
     trace("try_to_migrate", page=folio.name, vmas=visited)
 
 
 def invalid_migration_vma(vma: VmArea) -> bool:
-    """Migration leaves `vma` alone: its pages are being moved to other addresses, where no walk finds them."""
+    """Migration leaves `vma` alone: its pages are being moved to other addresses, where no walk finds them. Needs
+    the rmap lock.
+    """
+    # No lock would do: for the whole time of the move the VMA says one address, and the entry is at another
+    # (exec-stack-migration, Z05). What stays mapped so makes the migration fail, which is no harm.
     return vma_is_temporary_stack(vma)
 
 
 def try_to_migrate_one(page: Folio, vma: VmArea, address: int, *, sync: bool = False) -> bool:
-    """Turn the entry of `address`, if it maps `page`, into a migration entry; False if the page is pinned.
+    """Turn the entry of `address`, if it maps `page`, into a migration entry; False if the page is pinned. Needs
+    the folio lock and the rmap lock.
 
     An entry that looks empty may belong to a task that has emptied it and not yet counted the mapping off. With
     `sync` (TTU_SYNC) that task is waited for, so that afterwards the page counts as mapped only if it is.
@@ -264,6 +284,10 @@ def try_to_migrate_one(page: Folio, vma: VmArea, address: int, *, sync: bool = F
     if invalid_migration_vma(vma):
         return True
     mm = vma.vm_mm
+    # A look without the lock, and past what looks empty, since taking every lock would cost much. A fault
+    # cannot fill it with this page, which is locked; a fork or a mremap that brings an entry of it here has
+    # its VMA behind the one that it comes from, so that was met before, or the rmap lock. And what is emptied
+    # and still counted: see `sync`.
     table = pmdp_get(mm, address)
     if not isinstance(table, PageTable) or not (sync or isinstance(ptep_get(table, address), Present)):
         return True
@@ -271,6 +295,9 @@ def try_to_migrate_one(page: Folio, vma: VmArea, address: int, *, sync: bool = F
         pte = ptep_get(table, address)
         if not isinstance(pte, Present) or pte.pfn != page.pfn:
             return True
+        # Cleared and flushed before anything is decided: no CPU stores to the page any more, so its dirty bit
+        # is final, and its content may be copied. And a pin without locks, which looks at the entry after it
+        # has pinned, either finds it empty, or is seen by the look at the pins below.
         pte = ptep_clear_flush(mm, table, address)
         assert isinstance(pte, Present)
         bits = pte.bits
@@ -280,10 +307,15 @@ def try_to_migrate_one(page: Folio, vma: VmArea, address: int, *, sync: bool = F
             if folio_maybe_dma_pinned(page):
                 set_pte(table, address, pte)
                 return False
+            # It goes on in the entry, and not in the page, whose count would say nothing of it afterwards.
             bits |= PTE_SWP_EXCLUSIVE
             page.anon_exclusive = False
+        # The entry first and the mapcount last, all under the lock: a task that sees the page unmapped finds
+        # no present entry.
         set_pte(table, address, make_migration_entry(page, bits))
         trace("set_migration_pte", mm=mm.name, addr=hex(address), page=page.name)
         folio_remove_rmap(page)
+        # Never the last one: the task that migrates has a reference, and relies on having the only one after
+        # the walk.
         folio_put(mm.memory, page)
     return True

@@ -30,6 +30,7 @@ def find_vma_prev(mm: MmStruct, address: int) -> tuple[VmArea | None, VmArea | N
     mas = mm.mm_mt.cursor(address)
     vma = mas.walk()
     before = mas.prev()
+    # The cursor stands below `address` after the look back, so the VMA above is asked for anew.
     return vma if vma is not None else vma_find(mm, address), before
 
 

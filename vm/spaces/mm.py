@@ -34,6 +34,7 @@ def _add_rss(mm: MmStruct, _task: Any, arg: tuple[str, int]) -> None:
 
 
 def _read_rss(mm: MmStruct, _task: Any, member: str) -> int:
+    # The kernel counts for each task or CPU by itself, and the sum may be below zero for a moment.
     return max(0, mm.rss[member])
 
 
@@ -59,6 +60,8 @@ def check_stable_address_space(mm: MmStruct) -> bool:
     Else the OOM reaper may have emptied it: a thread of the victim that still runs would read zeroes where it wrote
     something else, and might pass that on before it dies. It gets SIGBUS. Kernel: include/linux/oom.h.
     """
+    # Asked under the lock under which the entry was found empty: the reaper sets the flag before it empties
+    # the first one.
     return not mm.unstable
 
 
@@ -80,6 +83,8 @@ def mmap_read_unlock(mm: MmStruct) -> None:
 def mmap_write_lock(mm: MmStruct) -> None:
     """Lock the address space for changing it."""
     mm.mmap_lock.down_write()
+    # Under mmap_lock, as `end_write_all` is: the number that says which VMAs are locked is written by its
+    # holder only.
     mm.era.vma_locks.begin_write(mm)
 
 
@@ -99,11 +104,14 @@ def mmap_write_lock_nested(mm: MmStruct) -> None:
 
 def mmap_write_unlock(mm: MmStruct) -> None:
     """The end of `mmap_write_lock`, and of all write locks on single VMAs."""
+    # First the VMAs, then mmap_lock. The other way round the next writer could lock VMAs by the number of
+    # this section, and they would be unlocked when this task goes on to the next number.
     mm.era.vma_locks.end_write_all(mm)
     mm.mmap_lock.up_write()
 
 
 def mmap_write_downgrade(mm: MmStruct) -> None:
     """From changing to looking, with no writer in between; the write locks on single VMAs end."""
+    # A reader of mmap_lock must not keep faults out; what was changed is done by now.
     mm.era.vma_locks.end_write_all(mm)
     mm.mmap_lock.downgrade_write()

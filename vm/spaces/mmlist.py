@@ -1,4 +1,5 @@
-"""The address spaces that may have entries in swap, for swapoff, and who keeps one from being torn down meanwhile.
+"""The address spaces that may have entries in swap, for swapoff, and how one is kept from being torn down
+meanwhile.
 
 Kernel: init_mm.mmlist and mmlist_lock, mmget_not_zero() and mmput(), v6.1. An address space comes into the list before
 its first swap entry is written, under the lock of the page table, and leaves it after its end.
@@ -17,7 +18,7 @@ from sugarbush.vm.objects import Memory, MmStruct
 
 
 def mmlist_add(mm: MmStruct, behind: MmStruct | None = None) -> None:
-    """See to it that swapoff finds `mm`: at the head of the list, or right behind its parent, which is there.
+    """Put `mm` where swapoff finds it: at the head of the list, or right behind its parent, which is there.
 
     The first look takes no lock. A walk that stands at the parent comes to the child next; one that has passed the head
     misses `mm`, and swapoff walks once more as long as something is in use. Needs the lock of the page table that the
@@ -26,6 +27,7 @@ def mmlist_add(mm: MmStruct, behind: MmStruct | None = None) -> None:
     if READ_ONCE(mm, "mmlist"):
         return
     memory = mm.memory
+    # The innermost of the locks here: a page-table lock is held.
     with memory.mmlist_lock:
         if not READ_ONCE(mm, "mmlist"):
             mm.mmlist = True
@@ -44,6 +46,8 @@ def mmlist_del(mm: MmStruct) -> None:
 
 def drain_mmlist(memory: Memory) -> None:
     """Nothing is in swap any more, so nobody need be found."""
+    # An address space that stays in the list for nothing is walked by the next swapoff as well; there is no
+    # other harm in it.
     with memory.mmlist_lock:
         for mm in memory.mmlist:
             mm.mmlist = False
@@ -70,6 +74,7 @@ def _end(mm: MmStruct, _task: Any, _arg: Any) -> None:
 
 
 _ORDER = ("mm_users",)
+# All three acquire and release, as atomics that give a value do: what the last user did comes before the end.
 GET_NOT_ZERO = Operation(
     "mmget_not_zero", field="mm_users", effect=_inc_not_zero, acquires=_ORDER, releases=_ORDER, local=True
 )

@@ -27,6 +27,7 @@ def _fall_asleep(mm: MmStruct, task: Task, _arg: object) -> None:
 
 def _be_awake(mm: MmStruct, _task: Task, _arg: object) -> bool:
     slept = bool(mm.vma_writer_wait)
+    # All there are, which is one at most: the list is only so that a task can be looked for in it.
     mm.vma_writer_wait.clear()
     return slept
 
@@ -62,7 +63,7 @@ def rcuwait_wait_event(mm: MmStruct, condition: Callable[[], bool]) -> None:
 
 
 def rcuwait_wake_up(mm: MmStruct) -> bool:
-    """Wake whoever sleeps in `mm.vma_writer_wait`; whether somebody did. `mm` must not go away meanwhile.
+    """Wake the task that sleeps in `mm.vma_writer_wait`; True if one did. `mm` must not go away meanwhile.
 
     The reader of RCU is for the task that is woken, not for `mm`.
     """

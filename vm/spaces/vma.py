@@ -71,7 +71,8 @@ def vm_area_alloc(
 
 
 def vm_area_dup(vma: VmArea, mm: MmStruct | None = None) -> VmArea | None:
-    """A copy of `vma`, for `mm` if that is given, that is in no tree; None without memory.
+    """A copy of `vma`, for `mm` if that is given, that is in no tree; None without memory. Needs mmap_lock of
+    `vma`.
 
     It names the same anon_vma but has no link to it, and the same file but has no reference to it; its driver has not
     been told of it (`vm.vmas.vm_ops.vma_open`).
@@ -81,6 +82,7 @@ def vm_area_dup(vma: VmArea, mm: MmStruct | None = None) -> VmArea | None:
     )
     if new is not None:
         new.vm_page_prot = vma.vm_page_prot
+        # Named without a link to it, which is no harm as long as the VMA is in no tree.
         new.anon_vma = vma.anon_vma
         new.vm_ops = vma.vm_ops
         if mm is None and vma.vm_flags & (VM_HUGETLB | VM_SHARED) == VM_HUGETLB:
@@ -122,17 +124,31 @@ def vm_start_gap(vma: VmArea) -> int:
 
 def vma_is_temporary_stack(vma: VmArea) -> bool:
     """It is the stack of an exec that is being moved: its pages may be at other addresses than it says."""
+    # Both flags at once mark such a stack since 2.6.35 (exec-stack-migration, Z05): advice to read in order
+    # and at random makes no sense together, so no flag had to be spent on this.
     incomplete = VM_STACK_INCOMPLETE_SETUP
     return bool(vma.vm_flags & VM_GROWSDOWN) and vma.vm_flags & incomplete == incomplete
 
 
 def linear_page_index(vma: VmArea, address: int) -> int:
-    """The page offset of `address` in the VMA's object."""
+    """The page offset of `address` in the VMA's object; needs what `vma_address` needs."""
     return vma.vm_pgoff + ((address - vma.vm_start) >> PAGE_SHIFT)
 
 
 def vma_address(vma: VmArea, pgoff: int) -> int | None:
-    """Where `vma` maps page offset `pgoff`, or None if it does not; kernel: mm/internal.h."""
+    """Where `vma` maps page offset `pgoff`, or None if it does not; kernel: mm/internal.h.
+
+    Needs mmap_lock or the lock of an rmap tree that `vma` is in. With the inverse, `linear_page_index`:
+
+    >>> from sugarbush.vm.vmas import boot
+    >>> vma = VmArea(boot(frames=4).add_mm("cc1", start_brk=0), 0x10000, 0x13000, 7, 0)
+    >>> [vma_address(vma, pgoff) for pgoff in (6, 7, 9, 10)] == [None, 0x10000, 0x12000, None]
+    True
+    >>> linear_page_index(vma, 0x12000)
+    9
+    """
+    # Three reads, not one: without the rmap lock, or if another task changes the fields without it, this may
+    # give an address where the VMA never had that page (vma-adjust-no-lock, Z04).
     start = vma.vm_start
     address = start + ((pgoff - vma.vm_pgoff) << PAGE_SHIFT)
     return address if start <= address < vma.vm_end else None

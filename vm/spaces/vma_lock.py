@@ -32,57 +32,61 @@ class NoVmaLocks:
     cache: ClassVar[KmemCache[VmArea]] = vma_cache
 
     def make(self) -> RwSemaphore | None:
-        """See `VmaLocks`."""
+        """Give None: a VMA has no lock of its own."""
         return None
 
     def begin_write(self, mm: MmStruct) -> None:
-        """See `VmaLocks`."""
+        """Do nothing: mmap_lock says it all."""
 
     def start_write(self, vma: VmArea) -> None:
-        """See `VmaLocks`."""
+        """Do nothing: nobody looks at a VMA while mmap_lock is held for writing."""
 
     def end_write_all(self, mm: MmStruct) -> None:
-        """See `VmaLocks`."""
+        """Do nothing: no VMA is locked."""
 
     def mark_attached(self, vma: VmArea) -> None:
-        """See `VmaLocks`."""
+        """Do nothing: whoever finds a VMA in the tree has mmap_lock, so the VMA stays there."""
 
     def mark_detached(self, vma: VmArea) -> None:
-        """See `VmaLocks`."""
+        """Do nothing, for the same reason."""
 
     def held_by_me(self, vma: VmArea) -> bool:  # noqa: ARG002
-        """See `VmaLocks`."""
+        """Give False: a fault keeps its VMA by mmap_lock."""
         return False
 
     def free(self, vma: VmArea) -> None:
-        """See `VmaLocks`."""
+        """Free the VMA at once: a task that could still look at it would hold mmap_lock."""
         vma_cache.free(vma)
 
     def drop_mm(self, mm: MmStruct) -> None:
-        """See `VmaLocks`: nobody else keeps it (mm_count is 1)."""
+        """Free the address space: nobody else keeps it (mm_count is 1)."""
         mm_cache.free(mm)
 
 
 class PerVmaLocks:
-    """Since v6.4."""
+    """Since v6.4: a rw_semaphore in each VMA, and a number that says which VMAs are locked for writing."""
 
     cache: ClassVar[KmemCache[VmArea]] = vma_cache
 
     def begin_write(self, mm: MmStruct) -> None:
-        """See `VmaLocks`."""
+        """Do nothing: the number went on when the last write section ended, so no VMA has it yet."""
 
     def make(self) -> RwSemaphore | None:
-        """See `VmaLocks`."""
+        """Give the new VMA a lock of its own."""
         return RwSemaphore("vma->vm_lock")
 
     def start_write(self, vma: VmArea) -> None:
         """Wait for the readers, and leave the number that tells new ones to stay away."""
         vma.vm_mm.mmap_lock.assert_held_write()
+        # Only a task that holds mmap_lock for writing, as the caller does, changes the number: so this is no
+        # race.
         seq = READ_ONCE(vma.vm_mm, "mm_lock_seq")
         if READ_ONCE(vma, "vm_lock_seq") == seq:
             return
         lock = vma.vm_lock
         assert lock is not None
+        # For the readers who are there. It is given back at once: from here on the number keeps new ones out.
+        # So nobody has to remember which VMAs are locked in order to unlock them.
         lock.down_write()
         WRITE_ONCE(vma, "vm_lock_seq", seq)
         lock.up_write()
@@ -90,25 +94,29 @@ class PerVmaLocks:
     def end_write_all(self, mm: MmStruct) -> None:
         """Go on to the next number; what was written to the VMAs is visible to whoever sees it."""
         mm.mmap_lock.assert_held_write()
+        # Release: a reader that acquires the new number sees all that was changed under the old one. A plain
+        # store could be seen before the flags of the VMA, and a fault would go by half of them
+        # (mm-lock-seq-order, Z23).
         smp_store_release(mm, "mm_lock_seq", READ_ONCE(mm, "mm_lock_seq") + 1)
 
     def mark_attached(self, vma: VmArea) -> None:
-        """See `VmaLocks`: up to v6.13 a new VMA is born attached."""
+        """Do nothing: up to v6.13 a new VMA is born attached."""
 
     def mark_detached(self, vma: VmArea) -> None:
-        """See `VmaLocks`."""
+        """Say that `vma` has left the tree, to readers who have found it there before and lock it only now."""
         vma.detached = True
 
     def held_by_me(self, vma: VmArea) -> bool:
-        """See `VmaLocks`."""
+        """Tell whether the calling task has the VMA's lock."""
         return vma.vm_lock is not None and vma.vm_lock.held_by_me()
 
     def free(self, vma: VmArea) -> None:
         """After a grace period: a reader may have found the VMA just before it left the tree."""
+        # Not even the VMA's own lock could be touched else: it lies in the VMA.
         call_rcu(vma_cache.free, vma)
 
     def drop_mm(self, mm: MmStruct) -> None:
-        """See `VmaLocks`: nobody else keeps it (mm_count is 1)."""
+        """Free the address space: nobody else keeps it (mm_count is 1)."""
         mm_cache.free(mm)
 
 
@@ -122,12 +130,14 @@ def vma_start_write(vma: VmArea) -> None:
 
 
 def vma_mark_attached(vma: VmArea) -> None:
-    """`vma` is new, and its tree is about to have it; or has it, if that store could fail."""
+    """Say that `vma`, which is new, is in the tree, or is about to be where the store cannot fail. Needs
+    mmap_lock for writing.
+    """
     vma.vm_mm.era.vma_locks.mark_attached(vma)
 
 
 def vma_mark_detached(vma: VmArea) -> None:
-    """`vma`, which is locked for writing, is in the tree no more."""
+    """Say that `vma`, which is locked for writing, is in the tree no more. Needs mmap_lock for writing."""
     vma.vm_mm.era.vma_locks.mark_detached(vma)
 
 
@@ -143,8 +153,12 @@ def vma_start_read(vma: VmArea) -> bool:
     """
     mm, lock = vma.vm_mm, vma.vm_lock
     assert lock is not None
+    # A first look, so that a fault does not hold up a writer for nothing. If it is wrong either way nothing
+    # is lost: the second one decides, and a fault that is sent away takes mmap_lock.
     if READ_ONCE(vma, "vm_lock_seq") == READ_ONCE(mm, "mm_lock_seq"):
         return False
+    # Only tried: a reader of RCU may not sleep. And its holder is a writer, for whom the VMA stays locked
+    # until mmap_lock goes, long after this is given back.
     if not lock.down_read_trylock():
         return False
     if READ_ONCE(vma, "vm_lock_seq") == smp_load_acquire(mm, "mm_lock_seq"):
@@ -173,11 +187,15 @@ def lock_vma_under_rcu(mm: MmStruct, address: int) -> VmArea | None:
         if vma is None or not vma_start_read(vma):
             rcu_read_unlock()
             return None
+        # Not before the VMA is locked: mremap() with MREMAP_DONTUNMAP may take the anon_vma away until then,
+        # and the fault would look at neighbours that nothing protects (vma-lock-anon-vma, Z20).
         untouched = READ_ONCE(vma, "anon_vma") is None
         if untouched or not vma_is_anonymous(vma) or not vma.vm_start <= address < vma.vm_end:
             vma_end_read(vma)
             rcu_read_unlock()
             return None
+        # Locked, but out of the tree: another VMA may have its range by now, so the tree is asked again, not
+        # mmap_lock.
         if not READ_ONCE(vma, "detached"):
             rcu_read_unlock()
             return vma

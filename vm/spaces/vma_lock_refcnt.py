@@ -57,25 +57,25 @@ from sugarbush.vm.spaces.vma import vma_is_anonymous, vma_typesafe_cache
 
 
 class VmaRefcounts:
-    """Since v6.15; see `vm.objects.vma_locks.VmaLocks`."""
+    """Since v6.15: a count in each VMA, and a number that is odd while mmap_lock is held for writing."""
 
     cache: ClassVar[KmemCache[VmArea]] = vma_typesafe_cache
 
     def make(self) -> RwSemaphore | None:
-        """See `VmaLocks`: the count is made with the VMA, and stays when that is another one."""
+        """Give None: the count is made with the VMA, and stays when that is another one."""
         return None
 
     def begin_write(self, mm: MmStruct) -> None:
-        """See `VmaLocks`; kernel: mm_lock_seqcount_begin()."""
+        """Make the number odd, before anything is changed. Kernel: mm_lock_seqcount_begin()."""
         WRITE_ONCE(mm, "mm_lock_seq", READ_ONCE(mm, "mm_lock_seq") + 1)
         smp_wmb()
 
     def start_write(self, vma: VmArea) -> None:
-        """See `VmaLocks`: a new VMA, which is detached, has no readers to wait for."""
+        """Lock `vma`; a new one, which is detached, has no readers to wait for."""
         vma_start_write(vma)
 
     def end_write_all(self, mm: MmStruct) -> None:
-        """See `VmaLocks`; kernel: mm_lock_seqcount_end().
+        """Make the number even, which unlocks all VMAs. Kernel: mm_lock_seqcount_end().
 
         The barrier is for the readers of a VMA, who acquire the number (`vma_start_read`): what was changed is seen by
         whoever sees that it goes on.
@@ -85,19 +85,20 @@ class VmaRefcounts:
         WRITE_ONCE(mm, "mm_lock_seq", READ_ONCE(mm, "mm_lock_seq") + 1)
 
     def mark_attached(self, vma: VmArea) -> None:
-        """See `VmaLocks`."""
+        """Let readers take references from now on."""
         vma_mark_attached(vma)
 
     def mark_detached(self, vma: VmArea) -> None:
-        """See `VmaLocks`."""
+        """Let nobody take a reference any more, and wait for those who have one."""
         vma_mark_detached(vma)
 
     def held_by_me(self, vma: VmArea) -> bool:
-        """See `VmaLocks`."""
+        """Tell whether the calling task has a reference."""
         return refcnt_of(vma).held_by_me()
 
     def free(self, vma: VmArea) -> None:
-        """See `VmaLocks`: at once, since whoever still comes by gets no reference to what is detached."""
+        """Free the VMA at once, since whoever still comes by gets no reference to what is detached."""
+        # A count that is not 0 here goes with the memory to the next VMA (exit-attached, Z87).
         bug_on(
             not perform(REFCOUNT_IS, refcnt_of(vma), 0),
             "WARNING: vm_area_free(): vma_assert_detached(): somebody has a reference to what is freed",
@@ -107,7 +108,7 @@ class VmaRefcounts:
         vma_typesafe_cache.free(vma)
 
     def drop_mm(self, mm: MmStruct) -> None:
-        """See `VmaLocks`."""
+        """Drop what the process has of `mm`; a reader of a VMA may keep it for a moment longer."""
         mmdrop(mm)
 
 
@@ -128,6 +129,8 @@ def vma_mark_attached(vma: VmArea) -> None:
         "WARNING: vma_assert_detached() in vma_mark_attached()",
         "vma-refcount",
     )
+    # Without the release a reader could have a reference and see fields of the VMA of before
+    # (vma-attach-unordered, Z88).
     perform(REFCOUNT_SET_RELEASE, refcnt, 1)
 
 
@@ -137,10 +140,13 @@ def vma_mark_detached(vma: VmArea) -> None:
     Readers may have come since it was locked: they have looked at `vm_lock_seq` before that, and look again once they
     have a reference. They do nothing with the VMA, but they must have gone before its memory is another one's.
     """
-    # Written only by who holds mmap_lock for writing, as the caller does: so this is no look at what others do.
+    # Both are written only with mmap_lock held for writing, as the caller holds it: so this is no look at
+    # what others do.
     locked = peek(vma, "vm_lock_seq") == peek(vma.vm_mm, "mm_lock_seq")
     bug_on(not locked, "kernel BUG: vma_assert_write_locked() in vma_mark_detached()", "vma-refcount")
     refcnt = refcnt_of(vma)
+    # Usually nobody is there, and the one step is all. Else as a writer waits, but for one reference less:
+    # the tree's.
     if not perform(REFCOUNT_DEC_AND_TEST, refcnt) and vma_enter_locked(vma, detaching=True):
         gone = vma_exit_locked(vma)
         bug_on(not gone, "WARNING: vma_mark_detached(): it should be detached", "vma-refcount")
@@ -152,6 +158,7 @@ def vma_enter_locked(vma: VmArea, *, detaching: bool) -> bool:
     Only the caller, who has mmap_lock for writing, could attach it meanwhile. Kernel: __vma_enter_locked().
     """
     refcnt = refcnt_of(vma)
+    # The offset first and then the wait: with it no reader comes any more, so the wait ends.
     if not perform(REFCOUNT_ADD_NOT_ZERO, refcnt):
         return False
     perform(WRITE_LOCK, refcnt)
@@ -166,13 +173,14 @@ def vma_exit_locked(vma: VmArea) -> bool:
 
 
 def vma_start_write(vma: VmArea) -> None:
-    """Wait for the readers, and leave the number that tells new ones to stay away."""
+    """Wait for the readers, and leave the number that tells new ones to stay away; needs mmap_lock for writing."""
     mm = vma.vm_mm
     mm.mmap_lock.assert_held_write()
     seq = READ_ONCE(mm, "mm_lock_seq")
     if READ_ONCE(vma, "vm_lock_seq") == seq:
         return
     attached = vma_enter_locked(vma, detaching=False)
+    # While the offset still keeps readers out: when it goes, they must find the number.
     WRITE_ONCE(vma, "vm_lock_seq", seq)
     if attached:
         gone = vma_exit_locked(vma)
@@ -182,8 +190,11 @@ def vma_start_write(vma: VmArea) -> None:
 def vma_refcount_put(vma: VmArea) -> None:
     """Drop a reference, and wake the writer who waits for the last one.
 
-    After that `vma` may be anything, so its address space is looked up before; who is no part of that keeps it.
+    After that `vma` may be anything, so its address space is looked up before. A caller from another address
+    space must keep that one (`mmgrab`).
     """
+    # Before the reference goes: after that `vma` may be of another address space, and the writer who waits is
+    # of this one.
     mm = vma.vm_mm
     left = perform(REFCOUNT_PUT, refcnt_of(vma))
     if is_vma_writer_only(left):
@@ -197,6 +208,8 @@ def vma_start_read(mm: MmStruct, vma: VmArea) -> VmArea | int | None:
     detached: then there may be another one in its place. After None of the third kind the reader of RCU is another one
     than before, since to drop the last reference to an address space takes long.
     """
+    # Compared with the address space of the fault, not with `vma.vm_mm`, which may be gone
+    # (vma-start-read-mm, Z85).
     if READ_ONCE(vma, "vm_lock_seq") == READ_ONCE(mm, "mm_lock_seq"):
         return None
     taken = perform(INC_NOT_ZERO_LIMITED_ACQUIRE, refcnt_of(vma))
@@ -204,6 +217,8 @@ def vma_start_read(mm: MmStruct, vma: VmArea) -> VmArea | int | None:
         return EAGAIN if taken is None else None
     other = vma.vm_mm
     if other is not mm:
+        # mmdrop() may sleep. mmgrab() need not fear that `other` is gone: the reference is to a VMA of it
+        # that is attached, so it is not torn down yet.
         rcu_read_unlock()
         mmgrab(other)
         vma_refcount_put(vma)
@@ -235,6 +250,8 @@ def lock_vma_under_rcu(mm: MmStruct, address: int) -> VmArea | None:
     while (found := mas.walk()) is not None:
         vma = vma_start_read(mm, found)
         if isinstance(vma, int):
+            # Where the cursor stands may be free by now: vma_start_read() may have ended the reader of RCU
+            # (vma-lock-stale-cursor, Z89).
             mas.set_range(address, address)
             continue
         if vma is None:

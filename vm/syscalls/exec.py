@@ -44,9 +44,11 @@ def bprm_mm_init(mm: MmStruct) -> int:
 
 
 def _make_stack(mm: MmStruct) -> int:
+    """As `bprm_mm_init`; needs mmap_lock for writing."""
     start = STACK_TOP_MAX - PAGE_SIZE
     if vma_find(mm, start) is not None:
         return ENOMEM
+    # Marked from the first page on: migration may come as soon as there is one.
     flags = VM_STACK_FLAGS | VM_STACK_INCOMPLETE_SETUP
     vma = vm_area_alloc(mm, start, STACK_TOP_MAX, start >> PAGE_SHIFT, flags)
     if vma is None:
@@ -71,6 +73,7 @@ def setup_arg_pages(mm: MmStruct, stack_top: int) -> int:
         result = shift_arg_pages(vma, shift) if shift else 0
         if result == 0:
             vma_start_write(vma)
+            # Only when VMA and entries agree again.
             vma.vm_flags &= ~VM_STACK_INCOMPLETE_SETUP
     mmap_write_unlock(mm)
     return result
@@ -88,9 +91,12 @@ def shift_arg_pages(vma: VmArea, shift: int) -> int:
     new_start, new_end = old_start - shift, old_end - shift
     if vma_find(mm, new_start) is not vma:
         return EFAULT
+    # From here on a walk computes the new address of each page, while its entry is still at the old one.
     if vma_adjust(vma, new_start, old_end, pgoff):
         return ENOMEM
     length = old_end - old_start
+    # Without rmap locks: there is one VMA, so no order of two in the tree, and walks for migration stay away
+    # by the mark. Other walks miss a page at worst, and give up.
     if move_page_tables(vma, old_start, new_start, length, need_rmap_locks=False) < length:
         return ENOMEM
     following = vma_find(mm, old_end)
@@ -98,4 +104,5 @@ def shift_arg_pages(vma: VmArea, shift: int) -> int:
     tlb = tlb_gather_mmu(mm)
     free_pgd_range(tlb, max(new_end, old_start), old_end, new_end, ceiling)
     tlb_finish_mmu(tlb)
+    # Last, when nothing is left in what is cut off.
     return vma_shrink(vma, new_start, new_end, pgoff)

@@ -61,6 +61,8 @@ def dup_mmap(mm: MmStruct, oldmm: MmStruct) -> int:
 
     Simpler here: the nodes of the child's tree are taken one store at a time, not all at once.
     """
+    # For writing, though the parent's VMAs stay as they are: its entries become read-only, and no fault may
+    # copy a page until the flush below.
     mmap_write_lock(oldmm)
     mmap_write_lock_nested(mm)
     # What the OOM reaper took would be missing in the child, too, which nobody kills: v6.1 looks at the signal that the
@@ -69,10 +71,16 @@ def dup_mmap(mm: MmStruct, oldmm: MmStruct) -> int:
     dup_userfaultfd(mm, oldmm)
     walk = oldmm.mm_mt.cursor()
     while result == 0 and (vma := walk.find()) is not None:
+        # mmap_lock keeps no fault out that holds only the VMA's lock. It would copy a page that another
+        # thread still stores to by its old translation, and those stores would be lost
+        # (fork-without-vma-locks, Z19).
         vma_start_write(vma)
         if not vma.vm_flags & VM_DONTCOPY:
             result = dup_vma(mm, vma)
+    # Whole, or to be torn down: nobody may come to the child's tree by way of rmap and find what is not its
+    # own (fork-half-built, Z46).
     mmap_write_unlock(mm)
+    # One flush for all entries that were write-protected, before the first write fault can come.
     flush_tlb_mm(oldmm)
     mmap_write_unlock(oldmm)
     return result
@@ -86,6 +94,8 @@ def dup_vma(mm: MmStruct, vma: VmArea) -> int:
     wiped = bool(copy.vm_flags & VM_WIPEONFORK)
     if wiped:
         copy.anon_vma = None
+    # Into the rmap trees before the first entry is copied: a migration that has met the parent's entry and
+    # made its first walk must find the child's, which is copied from it, in the second.
     elif not anon_vma_fork(copy, vma):
         vm_area_free(copy)
         return ENOMEM
@@ -95,6 +105,8 @@ def dup_vma(mm: MmStruct, vma: VmArea) -> int:
     if mapping is not None:
         get_file(mapping)
         i_mmap_lock_write(mapping)
+        # Behind the parent's: a walk that has passed the parent's VMA before its entry was copied meets the
+        # child's after that.
         vma_interval_tree_insert_after(copy, vma, mapping)
         i_mmap_unlock_write(mapping)
     try:
@@ -106,6 +118,7 @@ def dup_vma(mm: MmStruct, vma: VmArea) -> int:
         copy.vm_ops = None
         remove_vma(copy)
         return ENOMEM
+    # Behind the store, which may fail.
     vma_mark_attached(copy)
     mm.map_count += 1
     result = 0 if wiped else copy_page_range(copy, vma)

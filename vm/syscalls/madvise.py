@@ -120,8 +120,10 @@ def sys_madvise(mm: MmStruct, start: int, length: int, advice: int) -> int:
         return 0
     if advice in _INJECT:
         return EPERM
+    # No walk over VMAs: each page is a fault, which takes the locks for itself.
     if advice in _POPULATE:
         return madvise_populate(mm, start, start + size, write=advice == MADV_POPULATE_WRITE)
+    # For reading where only pages go: a thread that gives memory back need not stop the faults of all others.
     write = madvise_need_mmap_write(advice)
     (mmap_write_lock if write else mmap_read_lock)(mm)
     result = ESRCH if mm.ended else _walk_vmas(mm, start, start + size, _visit(advice))
@@ -147,7 +149,9 @@ def _visit(advice: int) -> Visit:
 
 
 def _walk_vmas(mm: MmStruct, start: int, end: int, visit: Visit) -> int:
-    """Call `visit` for the part of each VMA that lies in ``[start, end)``; kernel: madvise_walk_vmas()."""
+    """Call `visit` for the part of each VMA that lies in ``[start, end)``; needs mmap_lock as `visit` does.
+    Kernel: madvise_walk_vmas().
+    """
     result = 0
     vma, prev = find_vma_prev(mm, start)
     if vma is not None and start > vma.vm_start:
@@ -155,6 +159,7 @@ def _walk_vmas(mm: MmStruct, start: int, end: int, visit: Visit) -> int:
     while True:
         if vma is None:
             return ENOMEM
+        # A hole is passed over, and told of in the end: that is what madvise(2) says.
         if start < vma.vm_start:
             result = ENOMEM
             start = vma.vm_start
@@ -165,6 +170,7 @@ def _walk_vmas(mm: MmStruct, start: int, end: int, visit: Visit) -> int:
         if isinstance(visited, int):
             return visited
         prev = visited
+        # By number where mmap_lock was away: the VMA may be gone. Else behind what the VMA has become.
         start = stop if visited is None else max(stop, visited.vm_end)
         if start >= end:
             return result
@@ -205,29 +211,35 @@ def madvise_remove(vma: VmArea, _prev: VmArea | None, start: int, end: int) -> V
     if not may_punch(vma):
         return EACCES
     first = linear_page_index(vma, start)
+    # The VMA keeps the file only as long as mmap_lock keeps the VMA.
     get_file(mapping)
+    # The hole takes i_rwsem, and a write(2) that holds that may be waiting for mmap_lock
+    # (madvise-remove-order, Z40c).
     mmap_read_unlock(mm)
     vfs_punch_hole(mm.memory, mapping, first, first + ((end - start) >> PAGE_SHIFT) - 1)
     fput(mm.memory, mapping)
     trace("madvise_remove", mm=mm.name, start=hex(start), end=hex(end))
+    # The walk goes on by addresses: None says that the VMA of before may be gone.
     mmap_read_lock(mm)
     return None
 
 
 def _dontneed_locked(vma: VmArea, _prev: VmArea | None, start: int, end: int) -> VmArea:
     """Drop the pages; needs mmap_lock for reading. When it returns the range reads as fresh."""
+    # It returns when nobody can reach the pages any more, be it that another thread has emptied the entries
+    # and is still to flush (zap-without-nested-flush, Z32).
     zap_page_range(vma, start, end)
     trace("madvise_dontneed", mm=vma.vm_mm.name, start=hex(start), end=hex(end))
     return vma
 
 
 def _dontneed(vma: VmArea, prev: VmArea | None, start: int, end: int) -> VmArea | int:
-    """As `_dontneed_locked`, but locked memory stays."""
+    """As `_dontneed_locked`, but locked memory stays; needs mmap_lock for reading."""
     return EINVAL if vma.vm_flags & VM_LOCKED else _dontneed_locked(vma, prev, start, end)
 
 
 def _free(vma: VmArea, prev: VmArea | None, start: int, end: int) -> VmArea | int:
-    """As `_dontneed`, for private anonymous memory."""
+    """As `_dontneed`, for private anonymous memory; needs mmap_lock for reading."""
     return _dontneed(vma, prev, start, end) if vma_is_anonymous(vma) else EINVAL
 
 
@@ -242,7 +254,7 @@ def _cold(vma: VmArea, _prev: VmArea | None, _start: int, _end: int) -> VmArea |
 
 
 def _update_vma(vma: VmArea, prev: VmArea | None, start: int, end: int, advice: int) -> VmArea | int:
-    """Keep the advice in the flags; kernel: madvise_update_vma()."""
+    """Keep the advice in the flags; needs mmap_lock for writing. Kernel: madvise_update_vma()."""
     gained, lost = _FLAGS[advice]
     old = vma.vm_flags
     if advice == MADV_DOFORK and old & VM_IO:
@@ -260,7 +272,9 @@ def _update_vma(vma: VmArea, prev: VmArea | None, start: int, end: int, advice: 
         return vma
     changed = vma_modify_flags(prev, vma, start, end, flags)
     if isinstance(changed, int):
+        # madvise_vma_behavior() turns -ENOMEM into that: memory may be there the next time.
         return EAGAIN
+    # The flags are read by faults that hold the VMA's lock.
     vma_start_write(changed)
     changed.vm_flags = flags
     return changed
@@ -277,4 +291,4 @@ _VISITS: dict[int, Visit] = {
 }
 _POPULATE = (MADV_POPULATE_READ, MADV_POPULATE_WRITE)
 _INJECT = (MADV_HWPOISON, MADV_SOFT_OFFLINE)
-"""Only who may administer the system breaks pages."""
+"""Only an administrator may break pages (CAP_SYS_ADMIN)."""

@@ -118,6 +118,7 @@ def sys_mmap(
 def _do_mmap(
     mm: MmStruct, address: int, length: int, prot: int, flags: int, file: AddressSpace | None, pgoff: int
 ) -> int:
+    """As `sys_mmap`, which has checked `offset`; needs mmap_lock for writing."""
     if length == 0:
         return EINVAL
     size = page_align(length)
@@ -128,6 +129,7 @@ def _do_mmap(
     address = get_unmapped_area(mm, wish, size)
     if address < 0:
         return address
+    # Under the lock under which it is mapped, so nobody comes in between: that is what the flag is for.
     if flags & MAP_FIXED_NOREPLACE and vma_find(mm, address, address + size) is not None:
         return EEXIST
     vm_flags = calc_vm_prot_bits(prot) | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC
@@ -137,6 +139,8 @@ def _do_mmap(
         vm_flags |= VM_LOCKED
     if flags & MAP_NORESERVE:
         vm_flags |= VM_NORESERVE
+    # Shared anonymous memory is a file of its own, from its first page; private memory has for offset the
+    # page of its address, so that neighbours fit together by themselves.
     kind = flags & MAP_TYPE
     if isinstance(file, HugetlbFile):
         vm_flags |= VM_HUGETLB | VM_DONTEXPAND
@@ -166,8 +170,8 @@ def _usable_hint(mm: MmStruct, address: int, size: int) -> int | None:
 def do_mmap(mm: MmStruct, address: int | None, length: int, flags: int) -> int:
     """Map anonymous private memory with the VMA flags `flags`; as `sys_mmap`, which makes them out of the user's.
 
-    With `address` the range is mapped there, whatever was there before; with None it goes to the highest free
-    place below `mm.mmap_base`.
+    Takes mmap_lock for writing. With `address` the range is mapped there, whatever was there before; with None it
+    goes to the highest free place below `mm.mmap_base`.
     """
     mmap_write_lock(mm)
     result = ESRCH if mm.ended else _mmap_locked(mm, address, length, flags)
@@ -176,6 +180,7 @@ def do_mmap(mm: MmStruct, address: int | None, length: int, flags: int) -> int:
 
 
 def _mmap_locked(mm: MmStruct, address: int | None, length: int, flags: int) -> int:
+    """As `do_mmap`; needs mmap_lock for writing."""
     if length == 0:
         return EINVAL
     size = page_align(length)
@@ -190,6 +195,9 @@ def _mmap_locked(mm: MmStruct, address: int | None, length: int, flags: int) -> 
 def _unmap_and_map(
     mm: MmStruct, address: int, size: int, flags: int, file: AddressSpace | None, pgoff: int
 ) -> int:
+    """Map in place of what is there; needs mmap_lock for writing."""
+    # First, and not undone if the rest fails: so does v6.1. Without a downgrade, for the lock is still
+    # needed.
     if do_mas_munmap(mm, address, size) < 0:
         return ENOMEM
     return mmap_region(mm, address, address + size, flags, file, pgoff)
@@ -197,7 +205,7 @@ def _unmap_and_map(
 
 def get_unmapped_area(mm: MmStruct, address: int | None, size: int) -> int:
     """Where a mapping of `size` bytes goes: at `address` if that is possible at all, else wherever there is
-    room.
+    room. Needs mmap_lock.
     """
     if address is None:
         free = mm.mm_mt.cursor()
@@ -226,6 +234,7 @@ def mmap_region(mm: MmStruct, start: int, end: int, flags: int, file: AddressSpa
 
     Needs mmap_lock for writing. A driver is asked for a new VMA only (`vm.vmas.vm_ops`).
     """
+    # What a driver maps stands by itself.
     if not flags & VM_SPECIAL and _expand_neighbour(mm, start, end, flags, file, pgoff):
         return start
     vma = vm_area_alloc(mm, start, end, pgoff, flags, file)
@@ -248,7 +257,8 @@ def mmap_region(mm: MmStruct, start: int, end: int, flags: int, file: AddressSpa
 
 
 def mmap_new_file_vma(mm: MmStruct, vma: VmArea, flags: int) -> int:
-    """Let the driver of its file map the new `vma`, and link it; 0, or an error, and nothing is left of it.
+    """Let the driver of its file map the new `vma`, and link it; 0, or an error, and nothing is left of it. Needs
+    mmap_lock for writing.
 
     All memory is reserved before the driver is asked: after it nothing can fail, so nothing that it did has to be
     undone but by itself (since v6.12, 5de195060b2e, CVE-2024-53096). If it fails, what it has mapped already is
@@ -262,6 +272,8 @@ def mmap_new_file_vma(mm: MmStruct, vma: VmArea, flags: int) -> int:
     start, end = vma.vm_start, vma.vm_end
     mas = mm.mm_mt.cursor(start, end - 1)
     try:
+        # Here, and not behind the hook: memory that is missing then would find the driver's work done and
+        # nobody to undo it (mmap-not-undone, Z82m).
         mas.preallocate(vma, GFP_KERNEL)
     except NoMemory:
         fput(mm.memory, file)
@@ -279,6 +291,8 @@ def mmap_new_file_vma(mm: MmStruct, vma: VmArea, flags: int) -> int:
     vma_link_reserved(mas, vma)
     if vma.vm_flags != flags:
         vma_set_page_prot(vma)
+        # After the link, so that there is nothing to undo if there is no memory for it: then there are two
+        # VMAs.
         vma_merge(mm, vma_prev(mm, start), start, end, vma.vm_flags, None, vma.vm_file, vma.vm_pgoff)
     return 0
 
@@ -291,7 +305,9 @@ def undo_mmap(mm: MmStruct, vma: VmArea) -> None:
     file = vma.vm_file
     assert file is not None
     fput(mm.memory, file)
+    # Taken away before the unmap: no hook of the driver's may be called for a VMA whose mapping failed.
     vma.vm_file = None
+    # As for an munmap: the tables that the driver's pages are in may be used by neighbours, too.
     before, after = vma_prev(mm, vma.vm_start), vma_find(mm, vma.vm_end)
     floor = 0 if before is None else before.vm_end
     ceiling = USER_PGTABLES_CEILING if after is None else after.vm_start
@@ -302,6 +318,7 @@ def undo_mmap(mm: MmStruct, vma: VmArea) -> None:
 def _expand_neighbour(
     mm: MmStruct, start: int, end: int, flags: int, file: AddressSpace | None, pgoff: int
 ) -> bool:
+    """Let a neighbour grow over the range, or both into one; True if so. Needs mmap_lock for writing."""
     after, before = vma_find(mm, end), vma_prev(mm, start)
     grown: VmArea | None = None
     new_start, new_end, new_pgoff = start, end, pgoff
@@ -309,6 +326,8 @@ def _expand_neighbour(
     if after is not None and after.vm_start == end and can_vma_merge_before(after, flags, None, file, above):
         grown, new_end = after, after.vm_end
     if before is not None and before.vm_end == start:
+        # If the upper one grows with it both are one VMA afterwards, so the lower must go with the anon_vma
+        # of that.
         anon_vma = None if grown is None else grown.anon_vma
         if can_vma_merge_after(before, flags, anon_vma, file, pgoff):
             grown, new_start, new_pgoff = before, before.vm_start, before.vm_pgoff
@@ -322,6 +341,7 @@ def vma_link(mm: MmStruct, vma: VmArea) -> int:
     """
     mas = mm.mm_mt.cursor(vma.vm_start, vma.vm_end - 1)
     try:
+        # Before the locks of VMA and file: under those of rmap nothing may reclaim.
         mas.preallocate(vma, GFP_KERNEL)
     except NoMemory:
         return ENOMEM
@@ -330,13 +350,16 @@ def vma_link(mm: MmStruct, vma: VmArea) -> int:
 
 
 def vma_link_reserved(mas: Mas, vma: VmArea) -> None:
-    """As `vma_link`, with the memory that `mas` has reserved, so it cannot fail."""
+    """As `vma_link`, with the memory that `mas` has reserved, so it cannot fail. Needs mmap_lock for writing."""
     mm = vma.vm_mm
+    # Before the store, by which faults can find it while flags and rights may still be changed; and before
+    # the lock of the file's tree, in which order everybody takes the two (vma-lock-order, Z21).
     vma_start_write(vma)
     mapping = vma.vm_file
     if mapping is not None:
         i_mmap_lock_write(mapping)
     vma_mark_attached(vma)
+    # Tree and file's tree in one section: a truncate that walks the file's mappings finds it if a fault does.
     vma_store(mas, vma)
     mm.map_count += 1
     if mapping is not None:

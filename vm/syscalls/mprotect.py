@@ -68,6 +68,7 @@ def sys_mprotect(mm: MmStruct, start: int, length: int, prot: int) -> int:
 
 
 def _mprotect_locked(mm: MmStruct, start: int, end: int, prot: int, *, down: bool) -> int:
+    """As `sys_mprotect`, of a range that is checked; needs mmap_lock for writing."""
     vma = vma_find(mm, start)
     if vma is None or vma.vm_start >= end:
         return ENOMEM
@@ -78,10 +79,12 @@ def _mprotect_locked(mm: MmStruct, start: int, end: int, prot: int, *, down: boo
     elif vma.vm_start > start:
         return ENOMEM
     prev = vma if start > vma.vm_start else vma_prev(mm, start)
+    # Says that a flush is to come (tlb_flush_pending), from before the first entry changes.
     tlb = tlb_gather_mmu(mm)
     error = 0
     while start < end:
         flags = calc_vm_prot_bits(prot) | (vma.vm_flags & ~VM_ACCESS_FLAGS)
+        # What is wanted and may never be: VM_MAYREAD and the others, moved on to VM_READ and the others.
         if flags & ~(flags >> 4) & VM_ACCESS_FLAGS:
             error = EACCES
             break
@@ -99,6 +102,7 @@ def _mprotect_locked(mm: MmStruct, start: int, end: int, prot: int, *, down: boo
             error = ENOMEM
             break
         vma = following
+    # Under mmap_lock still: when the call returns no thread has more rights than it says.
     tlb_finish_mmu(tlb)
     return error
 
@@ -108,7 +112,8 @@ def mprotect_fixup(
 ) -> VmArea | int:
     """Give ``[start, end)``, a part of `vma`, the flags `flags`; the VMA that has it now, or -ENOMEM.
 
-    The first write permission of a private mapping makes it count against what may be promised; that stays.
+    The first write permission of a private mapping makes it count against what may be promised; that stays. Needs
+    mmap_lock for writing.
     """
     old = vma.vm_flags
     if flags == old:
@@ -118,10 +123,13 @@ def mprotect_fixup(
     changed = vma_modify_flags(prev, vma, start, end, flags)
     if isinstance(changed, int):
         return changed
+    # A VMA that was cut or merged is locked already; one that only changes its flags is not.
     vma_start_write(changed)
     if is_vm_hugetlb_page(changed):
         hugetlb_change_protection(changed, start, end, flags)
         return changed
+    # Before the entries. An rmap walk makes entries out of vm_page_prot at any time: those made from here on
+    # have the new rights, those made before are met by the pass below.
     changed.vm_flags = flags
     vma_set_page_prot(changed)
     trace("mprotect", vma=changed.name, flags=hex(flags))

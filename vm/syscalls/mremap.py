@@ -88,7 +88,10 @@ def sys_mremap(
 
 
 def vma_to_resize(mm: MmStruct, address: int, old_length: int, new_length: int, flags: int) -> VmArea | int:
-    """The VMA of ``[address, address + old_length)``, which may become of another length, or a negative error."""
+    """The VMA of ``[address, address + old_length)``, which may become of another length, or a negative error.
+
+    Needs mmap_lock.
+    """
     vma = vma_lookup(mm, address)
     if vma is None:
         return EFAULT
@@ -107,7 +110,10 @@ def vma_to_resize(mm: MmStruct, address: int, old_length: int, new_length: int, 
 
 
 def _grow(vma: VmArea, address: int, old_length: int, new_length: int, flags: int) -> int:
-    """In place if the mapping ends there and there is room behind it; else, if it may move, somewhere else."""
+    """In place if the mapping ends there and there is room behind it; else, if it may move, somewhere else.
+
+    Needs mmap_lock for writing.
+    """
     mm = vma.vm_mm
     sized = vma_to_resize(mm, address, old_length, new_length, flags)
     if isinstance(sized, int):
@@ -126,7 +132,7 @@ def _grow(vma: VmArea, address: int, old_length: int, new_length: int, flags: in
 
 
 def vma_expandable(vma: VmArea, delta: int) -> bool:
-    """There is room for `delta` bytes behind `vma`."""
+    """There is room for `delta` bytes behind `vma`; needs mmap_lock."""
     end = vma.vm_end + delta
     return end <= TASK_SIZE and vma_find(vma.vm_mm, vma.vm_end, end) is None
 
@@ -171,8 +177,10 @@ def move_vma(
     mmap_lock for writing.
     """
     mm = vma.vm_mm
+    # Two cuts at the old place, and the new VMA: looked at before anything is done.
     if mm.map_count >= MAX_MAP_COUNT - 3:
         return ENOMEM
+    # Its entries go away under it: faults that hold only its lock must be done.
     vma_start_write(vma)
     copied = copy_vma(vma, new_address, new_length, linear_page_index(vma, old_address))
     if copied is None:
@@ -181,6 +189,8 @@ def move_vma(
     trace("move_vma", mm=mm.name, old=hex(old_address), new=hex(new_address))
     moved = move_page_tables(vma, old_address, new_address, old_length, need_rmap_locks=need_rmap_locks)
     if moved < old_length:
+        # Back, and always with the rmap locks: now the new place is the source, and stands behind in the
+        # tree.
         move_page_tables(new_vma, new_address, old_address, moved, need_rmap_locks=True)
         do_mas_munmap(mm, new_address, new_length)
         return ENOMEM
@@ -191,6 +201,8 @@ def move_vma(
     if flags & MREMAP_DONTUNMAP:
         vma.vm_flags &= ~VM_LOCKED
         if vma is not new_vma and vma.vm_start == old_address and vma.vm_end == old_address + old_length:
+            # Nothing is left there, so it is as one that was never written to. This is why a fault must look
+            # for the anon_vma once it has the VMA's lock, and not before (vma-lock-anon-vma, Z20).
             unlink_anon_vmas(vma)
         return new_address
     do_mas_munmap(mm, old_address, old_length)
@@ -206,6 +218,8 @@ def copy_vma(vma: VmArea, address: int, length: int, pgoff: int) -> tuple[VmArea
     """
     mm, start = vma.vm_mm, vma.vm_start
     faulted_in = vma.anon_vma is not None
+    # Nobody has a page there yet that is filed by the old offset, so it takes that of its new place, and fits
+    # to neighbours.
     if vma_is_anonymous(vma) and not faulted_in:
         pgoff = address >> PAGE_SHIFT
     prev = vma_prev(mm, address)
@@ -214,11 +228,14 @@ def copy_vma(vma: VmArea, address: int, length: int, pgoff: int) -> tuple[VmArea
         if merged.vm_start <= start < merged.vm_end:
             bug_on(faulted_in, "VM_BUG_ON_VMA(faulted_in_anon_vma, new_vma): copy_vma()")
             vma = merged
+        # A VMA that has grown may stand before `vma` in the tree: a walk comes to the new place first, and to
+        # an old one that is empty by then. So the locks must be had (mremap-rmap-order, Z06).
         return vma, merged, merged.vm_pgoff <= vma.vm_pgoff
     new = vm_area_dup(vma)
     if new is None:
         return None
     new.vm_start, new.vm_end, new.vm_pgoff = address, address + length, pgoff
+    # Into the same trees, behind `vma`, before the first entry moves.
     if not anon_vma_clone(new, vma):
         vm_area_free(new)
         return None

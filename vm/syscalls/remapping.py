@@ -35,12 +35,16 @@ def sys_remap_file_pages(mm: MmStruct, start: int, size: int, pgoff: int) -> int
     if vma is None or vma.vm_file is None:
         mmap_read_unlock(mm)
         return ESRCH if ended else EINVAL
+    # What is needed once the lock is gone: the file, by a reference, and what the VMA was like.
     mapping, flags = get_file(vma.vm_file), vma.vm_flags
     mmap_read_unlock(mm)
+    # With no lock held: it takes i_rwsem, under which a write(2) faults (remap-file-pages-hook, Z40e).
     result = security_mmap_file(mapping)
     if result == 0:
         mmap_write_lock(mm)
         vma = remappable(mm, start, size)
+        # What was asked about must be what is mapped: another file, or other rights, the security module has
+        # not seen.
         if vma is None or vma.vm_file is not mapping or vma.vm_flags != flags:
             result = EINVAL
         else:

@@ -70,6 +70,8 @@ def userfaultfd_move(ctx: UserfaultfdCtx, dst: int, src: int, length: int, mode:
     """
     if (dst | src | length) & (PAGE_SIZE - 1) or length <= 0 or mode & ~UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES:
         return EINVAL
+    # A look that saves the trouble; it counts once mmap_lock is held, as for UFFDIO_COPY (uffd-copy-fork,
+    # Z43).
     if READ_ONCE(ctx, "mmap_changing"):
         return EAGAIN
     moved = move_pages(ctx, dst, src, length, mode)
@@ -88,6 +90,7 @@ def uffd_move_lock(mm: MmStruct, dst: int, src: int) -> tuple[VmArea, VmArea] | 
     dst_vma, src_vma = vma_lookup(mm, dst), vma_lookup(mm, src)
     if dst_vma is None or src_vma is None:
         error = ENOENT
+    # Shared memory has none, and is refused later.
     elif dst_vma.vm_flags & VM_SHARED or anon_vma_prepare(dst_vma):
         return dst_vma, src_vma
     else:
@@ -136,6 +139,7 @@ def move_pages(ctx: UserfaultfdCtx, dst: int, src: int, length: int, mode: int) 
         cond_resched()
         if error == EAGAIN:
             error = 0
+            # It begins anew with mmap_lock held: what it waits for must not need that for writing.
             cpu_relax()
         elif not error:
             moved += step
@@ -144,7 +148,8 @@ def move_pages(ctx: UserfaultfdCtx, dst: int, src: int, length: int, mode: int) 
 
 
 def move_one(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, end: int, mode: int) -> tuple[int, int]:
-    """Move one page, or a huge page: 0 or an error, and how far that goes; -EAGAIN to do it once more.
+    """Move one page, or a huge page: 0 or an error, and how far that goes; -EAGAIN to do it once more. Needs
+    mmap_lock for reading.
 
     The body of the loop of move_pages(). A huge page goes whole if it fits the place at `dst` and lies before `end`;
     else it is mapped page by page first.
@@ -158,6 +163,7 @@ def move_one(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, end: int, mod
         pmd = pmdp_get(mm, src)
         huge = isinstance(pmd, (Present, Migration))
         splits = bool((dst | src) & (mm.pmd_size - 1)) or src + mm.pmd_size > end or dst_pmd is not None
+        # Under the lock, where the entry cannot change its kind.
         shared = huge and splits and is_shared_huge(mm.memory, pmd)
     if shared:
         return EBUSY, 0
@@ -180,4 +186,5 @@ def is_shared_huge(memory: Memory, pmd: Pmd) -> bool:
     """Others have the huge page, too, so it is not moved. One that is being migrated has no page to look at: it is
     split like another, and then waited for (v6.17, aba6faec0103). Needs `page_table_lock`.
     """
+    # In this order: a migration entry is no page to ask (uffd-move-migration, Z84h).
     return isinstance(pmd, Present) and not pmd_folio(memory, pmd).anon_exclusive

@@ -51,6 +51,7 @@ def move_pages_huge_pmd(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int) ->
             folio = pmd_folio(mm.memory, pmd)
             if not folio.anon_exclusive:
                 return EBUSY
+            # Under the lock of the entry; the lock of the folio can be waited for only after that.
             folio_get(folio)
     if isinstance(pmd, Migration):
         pmd_migration_entry_wait(mm, src)
@@ -90,18 +91,21 @@ def _move_zero(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, pmd: Presen
 
 
 def _move_locked(dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, pmd: Present, folio: Folio) -> int:
-    """With the folio and its anon_vma locked. Who pins without locks looks again, as with a small page."""
+    """Move the huge page; needs the folio lock and its anon_vma locked for writing. 0, -EAGAIN or -EBUSY."""
     mm = src_vma.vm_mm
     with mm.page_table_lock:
         if pmdp_get(mm, src) != pmd or pmdp_get(mm, dst) is not None:
             return EAGAIN
         if folio_maybe_dma_pinned(folio) or not folio.anon_exclusive:
             return EBUSY
+        # Cleared, and then the pins looked at again, as v6.8 does, since there gup_fast pins huge pages, too.
+        # Here only `follow_page` does, under this lock.
         cleared = pmdp_huge_get_and_clear(mm, src)
         flush_tlb_range(mm, src, src + mm.pmd_size)
         if folio_maybe_dma_pinned(folio):
             set_pmd(mm, src, cleared)
             return EBUSY
+        # Only when it is certain to go, as with small pages (uffd-move-pinned, Z84).
         hugepage_set_anon_rmap(folio, dst_vma, dst)
         set_pmd(mm, dst, mk_pte(folio, dst_vma.vm_page_prot | maybe_mkwrite(dst_vma) | PTE_DIRTY))
         deposit(mm, dst, withdraw(mm, src))

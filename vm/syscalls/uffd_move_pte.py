@@ -108,10 +108,12 @@ def _release(held: Source, mm: MmStruct) -> None:
 
 
 def _move_pte(held: Source, dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, *, holes: bool) -> int:
+    """One try of `move_pages_pte`: 0, an error, or _AGAIN. Needs mmap_lock for reading."""
     mm = src_vma.vm_mm
     dst_table, src_table = pte_offset_map(mm, dst), pte_offset_map(mm, src)
     if dst_table is None or src_table is None:
         return EAGAIN
+    # One lock after the other: a first look at both, for which neither need be kept.
     with dst_table.ptl:
         if ptep_get(dst_table, dst) is not None:
             return EEXIST
@@ -119,6 +121,7 @@ def _move_pte(held: Source, dst_vma: VmArea, src_vma: VmArea, dst: int, src: int
         pte = ptep_get(src_table, src)
     if pte is None:
         return 0 if holes else ENOENT
+    # Locked for an entry that is there no more: all of it from the beginning.
     if held.folio is not None and pte != held.pte:
         return EAGAIN
     held.tables = (dst_table, src_table)
@@ -147,6 +150,8 @@ def _take_present(held: Source, mm: MmStruct, table: PageTable, src: int, pte: P
                 return EBUSY
             folio_get(page)
         held.folio, held.pte = page, pte
+        # v6.8 tries it with a page-table lock held, gives that back, waits, and begins again. No lock is held
+        # here; the second look is made all the same.
         if not page.head.lock.trylock():
             page.head.lock.lock()
             return _AGAIN
@@ -156,6 +161,7 @@ def _take_present(held: Source, mm: MmStruct, table: PageTable, src: int, pte: P
     if page.head.order:
         return _split(held, mm)
     if held.anon_vma is None:
+        # With a reference: from the moment at which the entry is cleared nothing else keeps it.
         anon_vma = folio_get_anon_vma(page)
         if anon_vma is None:
             return EAGAIN
@@ -211,8 +217,9 @@ def is_pte_pages_stable(held: Source, dst: int, src: int, src_pte: Pte, mm: MmSt
 def move_present_pte(held: Source, dst_vma: VmArea, src_vma: VmArea, dst: int, src: int, pte: Present) -> int:
     """Move the page, which is locked as well as its anon_vma; 0, -EAGAIN or -EBUSY.
 
-    Who pins a page without locks looks at the entry once more after that: so it is cleared first, and then the pins
-    are looked at again. The page changes only after that, when it is certain that it is moved (d7a08838ab74).
+    A task that pins a page without locks looks at the entry once more afterwards. So the entry is cleared first,
+    and then the pins are looked at again. The page changes only after that, when it is certain that it is moved
+    (d7a08838ab74).
     """
     mm = src_vma.vm_mm
     page = held.folio
@@ -223,11 +230,15 @@ def move_present_pte(held: Source, dst_vma: VmArea, src_vma: VmArea, dst: int, s
             return EAGAIN
         if page.head.order or folio_maybe_dma_pinned(page) or not page.anon_exclusive:
             return EBUSY
+        # Neither place has the page now, and no walk can come: the anon_vma is locked for writing, the page
+        # is locked.
         cleared = ptep_clear_flush(mm, src_table, src)
         assert isinstance(cleared, Present)
         if folio_maybe_dma_pinned(page):
             set_pte(src_table, src, cleared)
             return EBUSY
+        # Behind the last look that may fail. Told before of its new place, a page that stays is found by no
+        # walk any more (uffd-move-pinned, Z84).
         folio_move_anon_rmap(page, dst_vma, linear_page_index(dst_vma, dst))
         # As after mremap the page counts as dirty.
         bits = dst_vma.vm_page_prot | maybe_mkwrite(dst_vma) | PTE_DIRTY
@@ -309,6 +320,7 @@ def move_swap_pte(
     folio = held.folio
     if folio is not None and folio.head.order:
         return EBUSY
+    # Its lock is held, so this stays true; before, it may have left for another slot.
     if folio is not None and READ_ONCE(folio, "swap") is not slot:
         return EAGAIN
     dst_table, src_table = held.tables
@@ -320,6 +332,8 @@ def move_swap_pte(
         flush_tlb_batched_pending(mm)
         if folio is not None:
             folio_move_anon_rmap(folio, dst_vma, linear_page_index(dst_vma, dst))
+        # Cached since the look without the lock: the page has the anon_vma of the source, and would be mapped
+        # with it at the new place (uffd-move-swap-cache, Z83).
         elif swap_map(slot)[1]:
             return EAGAIN
         moved = ptep_get_and_clear(src_table, src)

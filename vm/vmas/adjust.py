@@ -65,11 +65,17 @@ def vma_prepare(vp: VmaPrepare) -> None:
     """Take the rmap locks, the file's first, and `vma` and `adj_next` out of the rmap trees."""
     mapping = vp.mapping
     if mapping is not None:
+        # The file's first, as everybody (vma-expand-lock-order, Z03b): see `vm.checks.lock_order`.
         i_mmap_lock_write(mapping)
         if vp.insert is not None:
+            # While `vma` still covers all: for a moment both do, and a walk that meets a page twice finds the
+            # second time what it has done to it the first time. The other way round it would be covered by
+            # neither.
             vma_interval_tree_insert(vp.insert, mapping)
     if vp.anon_vma is not None:
         anon_vma_lock_write(vp.anon_vma)
+        # Out of the trees before a field changes: where it is filed goes by the fields, and a walk computes
+        # addresses from three of them (vma-adjust-no-lock, Z04; for files split-invalidate, Z39).
         pre_update_vma(vp.vma)
         if vp.adj_next is not None:
             pre_update_vma(vp.adj_next)
@@ -88,6 +94,8 @@ def vma_complete(vp: VmaPrepare) -> None:
             vma_interval_tree_insert(vp.adj_next, mapping)
         vma_interval_tree_insert(vma, mapping)
         for gone in vp.removed:
+            # After `vma` is back with all of the range: between the two nobody could look, but this way it is
+            # never uncovered.
             vma_interval_tree_remove(gone, mapping)
     if vp.insert is not None:
         mm.map_count += 1
@@ -99,6 +107,9 @@ def vma_complete(vp: VmaPrepare) -> None:
     if mapping is not None:
         i_mmap_unlock_write(mapping)
     for gone in vp.removed:
+        # Without the rmap locks: a reader of the VMA may have to be waited for, and he may want them. Until
+        # it is unlinked below the VMA is found by walks under its old range, which `vma` covers as well; that
+        # does no harm.
         vma_mark_detached(gone)
         if gone.anon_vma is not None:
             anon_vma_merge(vma, gone)
@@ -116,6 +127,8 @@ def inherit_anon_vma(importer: VmArea, exporter: VmArea, inherited: list[VmArea]
     """
     if exporter.anon_vma is None or importer.anon_vma is not None:
         return True
+    # First: a fault that holds only the VMA's lock would see an anon_vma, and map pages into it before the
+    # VMA is in its trees (vma-inherits-unlocked, Z22).
     vma_start_write(importer)
     importer.anon_vma = exporter.anon_vma
     cloned = anon_vma_clone(importer, exporter)
@@ -125,7 +138,7 @@ def inherit_anon_vma(importer: VmArea, exporter: VmArea, inherited: list[VmArea]
 
 
 def give_back_anon_vma(inherited: list[VmArea]) -> None:
-    """The change failed: what was inherited for it goes again.
+    """The change failed: take back the anon_vmas that were inherited for it.
 
     Else a VMA would count as touched that nobody ever wrote to: no neighbour with pages of its own could become one
     with it any more, and a mremap would leave it the page offset of the old place. Kernel: 824135c46b00, v6.7.
@@ -153,7 +166,10 @@ def vma_adjust(
 
     Kernel: __vma_adjust(), v6.1. What v6.1 finds out about the neighbours, the caller says here, as since v6.3.
     """
+    assert insert is None or adjust is None, "one change moves one border: the reserve is for one store"
+    assert adjust is not None or not shift, "the border that moves by `shift` is that to `adjust`"
     mm = vma.vm_mm
+    # Which of the two VMAs has a new entry in the tree, and where: the reserve is for that store.
     keeps_end = end == vma.vm_end
     if insert is not None:
         stored = vma if keeps_end else insert
@@ -164,27 +180,41 @@ def vma_adjust(
         stored, first, last = vma, start, end
     mas = mm.mm_mt.cursor(first, last - 1)
     try:
+        # Before everything that cannot be taken back, and before the rmap locks, under which nothing may
+        # reclaim.
         mas.preallocate(stored, GFP_KERNEL)
     except NoMemory:
         return ENOMEM
+    # Faults out, before the rmap locks are taken, not under them: the order has the locks of VMAs outside
+    # (vma-lock-order, Z21).
     for changed in (vma, *removed):
         vma_start_write(changed)
     if adjust is not None:
         vma_start_write(adjust)
+    # By the borders as they are: later it would find the huge page outside (brk-false-vma-huge, Z02); and not
+    # under the rmap locks (split-under-rmap-lock, Z40f).
     vma_adjust_trans_huge(vma, start, end, adjust, shift)
+    # Read now, after `inherit_anon_vma`: to remember it from before is to lock nothing (vma-expand-no-lock,
+    # Z03a).
     anon_vma = vma.anon_vma
     if adjust is not None:
+        # Either's will do: if both have one it is the same, or they would not have been found alike.
         anon_vma = anon_vma if anon_vma is not None else adjust.anon_vma
     vp = VmaPrepare(vma, anon_vma, vma.vm_file, adjust, removed, insert)
     vma_prepare(vp)
     if insert is not None and is_vm_hugetlb_page(vma):
+        # Not above, where huge pages are split: that is too early. Other processes share tables under
+        # i_mmap_rwsem alone, so they must be kept out from the split to the cut (hugetlb-unshare-early, Z45).
         hugetlb_split(vma, start if keeps_end else end)
     vma_set_range(vma, start, end, pgoff)
     if adjust is not None:
         vma_set_range(adjust, adjust.vm_start + shift, adjust.vm_end, adjust.vm_pgoff + (shift >> PAGE_SHIFT))
     if stored is insert:
+        # Before the store: by then it may be found. The store cannot fail.
         vma_mark_attached(insert)
     vma_store(mas, stored)
+    # A second store, for which nothing was reserved. It needs nothing: the first has cut the entry where
+    # `vma` now begins, and this one fits exactly into the lower part.
     if insert is not None and stored is not insert:
         vma_mark_attached(insert)
         vma_store(mas, insert)
@@ -195,6 +225,7 @@ def vma_adjust(
 
 def vma_set_range(vma: VmArea, start: int, end: int, pgoff: int) -> None:
     """The three fields that say what `vma` maps; needs the locks of all that reads them."""
+    # A store of what is there already would be a step, and a race where there is none.
     if vma.vm_start != start:
         vma.vm_start = start
     if vma.vm_end != end:
@@ -212,10 +243,13 @@ def vma_expand(vma: VmArea, start: int, end: int, pgoff: int, following: VmArea 
     inherited: list[VmArea] = []
     if following is not None and following is not vma and following.vm_end == end:
         swallowed = (following,)
+        # Then `vma` alone covers those pages, so they must be found by it.
         if not inherit_anon_vma(vma, following, inherited):
             return ENOMEM
     error = vma_adjust(vma, start, end, pgoff, removed=swallowed)
     if error:
+        # Without this nothing breaks at once, but the VMA counts as written to for ever
+        # (merge-leaves-anon-vma, Z74).
         give_back_anon_vma(inherited)
     return error
 
@@ -226,8 +260,10 @@ def vma_shrink(vma: VmArea, start: int, end: int, pgoff: int) -> int:
     One of the two borders stays. Kernel: vma_shrink(), v6.3; a case of __vma_adjust() in v6.1.
     """
     lost = (end, vma.vm_end) if end < vma.vm_end else (vma.vm_start, start)
+    assert lost[0] < lost[1], "vma_shrink() takes something away, or it stores nothing over nothing"
     mas = vma.vm_mm.mm_mt.cursor(lost[0], lost[1] - 1)
     try:
+        # For a store of nothing over what it loses; the VMA's own entry is cut by it.
         mas.preallocate(None, GFP_KERNEL)
     except NoMemory:
         return ENOMEM
@@ -249,6 +285,7 @@ def split_vma(vma: VmArea, address: int, *, new_below: bool) -> int:
     Kernel: __split_vma(), which leaves looking at map_count to its callers.
     """
     start, end, pgoff = vma.vm_start, vma.vm_end, vma.vm_pgoff
+    assert start < address < end, f"a VMA is cut inside, not at {address:#x}: a part would be empty"
     middle = pgoff + ((address - start) >> PAGE_SHIFT)
     new = vm_area_dup(vma)
     if new is None:
@@ -257,12 +294,18 @@ def split_vma(vma: VmArea, address: int, *, new_below: bool) -> int:
         vma_set_range(new, start, address, pgoff)
     else:
         vma_set_range(new, address, end, middle)
+    # Both before the new one is linked: a fault in either must not see an anon_vma whose trees do not have it
+    # yet.
     vma_start_write(vma)
     vma_start_write(new)
+    # Linked while the old one still covers everything: this is what the false VMA of brk left out. No walk
+    # could find the pages of the part that was cut off, and a migration between its walks left its entry
+    # behind (brk-false-vma, Z01).
     if not anon_vma_clone(new, vma):
         vm_area_free(new)
         return ENOMEM
     if new.vm_file is not None:
+        # Each VMA has a reference to its file, and the driver is told of each further one.
         get_file(new.vm_file)
     vma_open(new)
     if new_below:

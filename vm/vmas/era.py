@@ -22,15 +22,17 @@ class GrowingLock:
         self._page_table_lock = page_table_lock
 
     def held_by_me(self) -> bool:
-        """See `tree.core.guard.TreeLock`."""
+        """Tell whether the calling task has mmap_lock, in either mode."""
         return self._mmap_lock.held_by_me()
 
     def assert_held(self) -> None:
-        """See `tree.core.guard.TreeLock`."""
+        """Fail unless the calling task has mmap_lock, in either mode."""
         self._mmap_lock.assert_held()
 
     def assert_held_write(self) -> None:
-        """See `tree.core.guard.TreeLock`."""
+        """Fail unless the calling task may store: by mmap_lock for writing, or as a stack that grows."""
+        # page_table_lock keeps other stacks from growing at the same time. Readers, who have mmap_lock for
+        # reading, are not kept out: v5.19 lets them see a border that has just moved.
         if self._page_table_lock.held_by_me():
             self._mmap_lock.assert_held()
         else:
@@ -52,6 +54,8 @@ def rbtree_and_list(mmap_lock: RwSemaphore, page_table_lock: Spinlock) -> VmaSto
     return RbStore(lock=GrowingLock(mmap_lock, page_table_lock))
 
 
+# The row is a kernel; no other place in the model asks for a version. A new kernel is a new row, and a new
+# component where it differs.
 V5_19 = Era("5.19", rbtree_and_list, NONE, grow_under_read_lock, tear_down_as_writer)
 V6_1 = Era("6.1", maple_tree, NONE, hold_mmap_lock, tear_down_as_reader_first)
 V6_6 = Era("6.6", rcu_maple_tree, PER_VMA, lock_vma_or_mm, tear_down_as_reader_first)

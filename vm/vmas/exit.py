@@ -49,24 +49,33 @@ def exit_mmap(mm: MmStruct) -> None:
         f"kernel BUG at kernel/fork.c: __mmput(): VM_BUG_ON(atomic_read(&mm->mm_users)) mm:{mm.name}",
     )
     swap = mm.memory.swap is not None
+    # Before the process counts as ended: a swapoff that has got the address space (mmget_not_zero) is in its
+    # page tables.
     if swap:
         mmput_last(mm)
     perform(MMPUT, mm)
+    # Before the page tables: mirrors drop what they have while its pages are still there (notifier-release,
+    # Z67).
     mmu_notifier_release(mm)
     mm.era.tear_down(mm)
     if swap:
         mmlist_del(mm)
+    # After the flushes of the tear-down: a translation of the page may be in use until then (huge-zero-flush,
+    # Z77).
     mm_put_huge_zero_page(mm)
     for member, left in mm.rss.items():
         bug_on(left, f"BUG: Bad rss-counter state mm:{mm.name} type:{member} val:{left}", "rss")
 
 
 def tear_down_as_writer(mm: MmStruct) -> None:
-    """As v5.19: everything under mmap_lock for writing, so the OOM reaper finds all of it or nothing.
+    """As v5.19: everything under mmap_lock for writing, which is taken here, so the OOM reaper finds all of it or
+    nothing.
 
     A victim of the OOM killer is reaped before, there; this model has no OOM killer.
     """
     tlb = tlb_gather_mmu(mm, fullmm=True)
+    # All in one section. Up to v4.16 a part of it came before, without the lock, and the reaper in between
+    # (exit-munlock-reaper, Z42).
     mmap_write_lock(mm)
     doomed = _all_vmas(mm)
     unmap_vmas(tlb, doomed, 0, TASK_SIZE)
@@ -89,11 +98,15 @@ def tear_down_and_detach(mm: MmStruct) -> None:
 
 
 def _tear_down(mm: MmStruct, *, detach: bool) -> None:
+    """Take mmap_lock for reading and empty all VMAs; take it for writing and free all that there is."""
     tlb = tlb_gather_mmu(mm, fullmm=True)
     mmap_read_lock(mm)
     doomed = _all_vmas(mm)
     unmap_vmas(tlb, doomed, 0, TASK_SIZE)
     mmap_read_unlock(mm)
+    # In between: a reaper that takes mmap_lock for reading after this finds that there is nothing to reap;
+    # one that has it already is waited for by the next line. Up to v5.18 it was set for OOM victims only, and
+    # the VMAs could still be found when they were freed (mrelease-after-exit, Z41).
     mm.oom_skip = True
     mmap_write_lock(mm)
     _free_all(mm, tlb, doomed, detach=detach)
@@ -108,13 +121,17 @@ def _all_vmas(mm: MmStruct) -> list[VmArea]:
 
 
 def _free_all(mm: MmStruct, tlb: MmuGather, doomed: list[VmArea], *, detach: bool = False) -> None:
-    """Page tables, pages and VMAs; gives mmap_lock back, which is held for writing."""
+    """Free page tables, pages and VMAs, and give mmap_lock back. Needs it for writing."""
     for vma in doomed:
         vma_start_write(vma)
+    # For writing: rmap walks may still come by way of other processes, and each VMA must be out of their
+    # reach before its tables go. Then the flush, and only then pages and tables.
     free_pgtables(tlb, doomed, 0, USER_PGTABLES_CEILING)
     tlb_finish_mmu(tlb)
     for vma in doomed:
         if detach:
+            # Nobody of this process is left, but a task of another one may have an old pointer to this memory
+            # (exit-attached, Z87).
             vma_mark_detached(vma)
         remove_vma(vma)
     bug_on(

@@ -34,6 +34,8 @@ class Machine:
         """
         mm = mm_cache.alloc(GFP_KERNEL, self.memory, name, old.start_brk, old.era)
         if mm is not None:
+            # No operation: as there, it races with a brk() of the parent, and the child may get the old
+            # value.
             mm.brk = peek(old, "brk")
             mm.mmap_base = old.mmap_base
             self.mms.append(mm)

@@ -1,6 +1,17 @@
 """Which VMAs become one. Kernel: vma_merge() and its helpers in mm/mmap.c, v6.1.
 
-Everything here needs mmap_lock for writing, but `find_mergeable_anon_vma`, which a fault calls.
+Everything here needs mmap_lock for writing. To take a right from the middle of a mapping cuts it in three; to give it
+back makes one of the three, by case 6 of `vma_merge`:
+
+    >>> from sugarbush.vm.syscalls import MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE
+    >>> from sugarbush.vm.syscalls import sys_mmap, sys_mprotect
+    >>> from sugarbush.vm.vmas import boot
+    >>> mm = boot(frames=4).add_mm("cc1", start_brk=0)
+    >>> at = sys_mmap(mm, 0x20000, 0x3000, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED)
+    >>> sys_mprotect(mm, at + 0x1000, 0x1000, PROT_READ), mm.map_count
+    (0, 3)
+    >>> sys_mprotect(mm, at + 0x1000, 0x1000, PROT_READ | PROT_WRITE), mm.map_count
+    (0, 1)
 """
 
 from __future__ import annotations
@@ -16,6 +27,7 @@ def is_mergeable_vma(vma: VmArea, flags: int, file: AddressSpace | None) -> bool
 
     One whose driver wants to be told of its end becomes one with nothing, as up to v6.4.
     """
+    # Its driver would be told of the end of a mapping that goes on.
     if vma.vm_ops is not None and vma.vm_ops.close is not None:
         return False
     return not (vma.vm_flags ^ flags) & ~VM_SOFTDIRTY and vma.vm_file is file
@@ -26,6 +38,7 @@ def is_mergeable_anon_vma(one: AnonVma | None, other: AnonVma | None, vma: VmAre
 
     Two anon_vmas never become one; and a VMA that is linked to the anon_vmas of its parents is not given a new one.
     """
+    # With several links the VMA has those of its parents; what is new next to it would get them too.
     if (one is None or other is None) and (vma is None or list_is_singular(vma)):
         return True
     return one is other
@@ -70,6 +83,7 @@ def vma_merge(
     The cases are those drawn above vma_merge() in the kernel. Whoever grows already has the wanted properties: so a
     walk that meets a page of the swallowed range reads the right vm_page_prot.
     """
+    # What a driver has mapped stays as it has mapped it.
     if flags & VM_SPECIAL:
         return None
     pages = (end - start) >> PAGE_SHIFT
@@ -77,6 +91,7 @@ def vma_merge(
     following = after_prev
     if following is not None and following.vm_end == end:
         following = vma_find(mm, end)
+    # What is mapped of the range now, if anything: cases 4 to 8.
     current = after_prev if after_prev is not None and after_prev.vm_start < end else None
     merge_prev = (
         prev is not None and prev.vm_end == start and can_vma_merge_after(prev, flags, anon_vma, file, pgoff)
@@ -89,11 +104,17 @@ def vma_merge(
     if merge_prev and prev is not None:
         both = following if merge_next else None
         if both is not None and not is_mergeable_anon_vma(prev.anon_vma, both.anon_vma, None):
+            # Each may become one with the range, but not with each other: their pages are in two anon_vmas.
+            # Then `prev` takes it.
             both = None
+        # Where both would do, `prev` grows. In case 8, below, it is `following`, for it has the wanted rights
+        # already: one that first grows and gets the right vm_page_prot later is read by a walk in between
+        # (merge-page-prot, Z08).
         return _grow_up(prev, current, both, end)
     if merge_next and following is not None:
         if prev is not None and start < prev.vm_end:
             return _take_tail(prev, following, start)
+        # Its offset goes down with its start, in case 8 by nothing (merge-pgoff, Z63).
         return _grow_down(following, current, start, following.vm_pgoff - pages)
     return None
 
@@ -110,6 +131,7 @@ def _grow_up(prev: VmArea, current: VmArea | None, following: VmArea | None, end
     elif current is not None:
         adjust, shift = current, end - current.vm_start
     inherited: list[VmArea] = []
+    # Whichever of the two has one; if both do it is the same.
     for exporter in (current, following):
         if exporter is not None and not inherit_anon_vma(prev, exporter, inherited):
             return None

@@ -20,9 +20,12 @@ def vma_modify_flags(prev: VmArea | None, vma: VmArea, start: int, end: int, fla
     """
     mm = vma.vm_mm
     pgoff = linear_page_index(vma, start)
+    # First, before anything is cut: most calls end here, and cost no VMA.
     merged = vma_merge(mm, prev, start, end, flags, vma.anon_vma, vma.vm_file, pgoff)
     if merged is not None:
         return merged
+    # First below, then above; after a failure of the second the VMA stays cut in two, as in v6.1: to put it
+    # together again would need memory as well.
     if start != vma.vm_start and (mm.map_count >= MAX_MAP_COUNT or split_vma(vma, start, new_below=True)):
         return ENOMEM
     if end != vma.vm_end and (mm.map_count >= MAX_MAP_COUNT or split_vma(vma, end, new_below=False)):

@@ -26,7 +26,8 @@ from sugarbush.vm.spaces import SINGLE_DEPTH_NESTING
 
 
 def take_rmap_locks(vma: VmArea) -> None:
-    """Keep all walks away from the pages of `vma`."""
+    """Keep all walks away from the pages of `vma`; needs mmap_lock for writing."""
+    # The file's first, as everywhere.
     if vma.vm_file is not None:
         i_mmap_lock_write(vma.vm_file)
     anon_vma = vma.anon_vma
@@ -56,7 +57,11 @@ def move_page_tables(vma: VmArea, old: int, new: int, length: int, *, need_rmap_
     mmu_notifier_invalidate_range_start(mm, start, end)
     protected = userfaultfd_wp(vma)
     while old < end:
+        # Never across a border of a page-table page, at the old or the new place: each step takes the locks
+        # of two tables at most.
         extent = min(end - old, mm.pmd_size - old % mm.pmd_size, mm.pmd_size - new % mm.pmd_size)
+        # Read without the lock, so only a hint what to try: each way of moving reads it again under its own
+        # locks.
         pmd = pmdp_get(mm, old)
         if isinstance(pmd, (Present, Migration)):
             if extent == mm.pmd_size and not protected and move_huge_pmd(vma, old, new, need_rmap_locks):
@@ -68,6 +73,7 @@ def move_page_tables(vma: VmArea, old: int, new: int, length: int, *, need_rmap_
             if extent == mm.pmd_size and not protected and move_normal_pmd(vma, old, new):
                 trace("move_pmd", mm=mm.name, old=hex(old), new=hex(new))
             else:
+                # Read again: khugepaged may have taken the table of a file away since.
                 table, target = pmdp_get(mm, old), pte_alloc(mm, new)
                 if target is None:
                     break
@@ -82,16 +88,23 @@ def move_page_tables(vma: VmArea, old: int, new: int, length: int, *, need_rmap_
 def move_normal_pmd(vma: VmArea, old: int, new: int) -> bool:
     """Move a whole page-table page by its upper entry, if the place is free; False if nothing was moved.
 
-    What was read of the upper entry before the locks were taken may be gone by now, so it is read again.
+    What was read of the upper entry before the locks were taken may be gone by now, so it is read again. Needs
+    mmap_lock for writing.
     """
     mm = vma.vm_mm
+    # Always, whatever the order in the tree: a walk locks the table, which moves with its lock, so that lock
+    # orders nothing here.
     take_rmap_locks(vma)
     with mm.page_table_lock:
+        # mmap_lock keeps faults out, but not khugepaged of another process, which takes tables of a file
+        # under i_mmap_rwsem: what moves then is "none", in place of a table (move-pmd-against-retract, Z26).
         pmd = pmdp_get(mm, old)
         moved = isinstance(pmd, PageTable) and pmdp_get(mm, new) is None
         if moved:
             set_pmd(mm, old, None)
             set_pmd(mm, new, pmd)
+            # Before the locks go: whoever unmaps at the new place flushes there, and knows nothing of the old
+            # (mremap-flush, Z10).
             flush_tlb_range(mm, old, old + mm.pmd_size)
     drop_rmap_locks(vma)
     return moved
@@ -100,9 +113,12 @@ def move_normal_pmd(vma: VmArea, old: int, new: int) -> bool:
 def move_huge_pmd(vma: VmArea, old: int, new: int, need_rmap_locks: bool) -> bool:
     """Move a huge page whole, with the page-table page deposited with it, if the place is free; else False.
 
-    The rmap locks as in `move_ptes`: a walk looks at the one entry at either place under its lock.
+    The rmap locks as in `move_ptes`: a walk looks at the one entry at either place under its lock. Needs mmap_lock
+    for writing.
     """
     mm = vma.vm_mm
+    # Without them a walk that comes to the new place first, and finds it empty, may find the old one empty as
+    # well (mremap-rmap-order, Z06).
     if need_rmap_locks:
         take_rmap_locks(vma)
     with mm.page_table_lock:
@@ -129,19 +145,26 @@ def move_ptes(
     """Move the entries of `length` bytes at `old` in `table` to `new` in `target`.
 
     The translations of the old place are flushed before either lock is dropped: whoever takes a page away from the
-    new place flushes only that.
+    new place flushes only that. Needs mmap_lock for writing.
     """
     mm = vma.vm_mm
     if need_rmap_locks:
         take_rmap_locks(vma)
+    # Source first, target as a subclass. mmap_lock for writing keeps a second task from taking them the other
+    # way round.
     table.ptl.lock()
     if target is not table:
         target.ptl.lock(SINGLE_DEPTH_NESTING)
+    # What reclaim has emptied here moves as a swap entry; whoever faults it in over there flushes nothing
+    # here.
     flush_tlb_batched_pending(mm)
     flush = False
     for offset in range(0, length, PAGE_SIZE):
         if ptep_get(table, old + offset) is None:
             continue
+        # In one step, with the accessed and dirty bits up to this moment. A CPU that has not set the dirty
+        # bit yet looks at the entry before its next store, finds it gone, and faults. One that has goes on
+        # storing until the flush: to the same page, whose entry says that it is dirty.
         pte = ptep_get_and_clear(table, old + offset)
         flush |= isinstance(pte, Present)
         if pte is not None and pte.bits & PTE_UFFD_WP:
@@ -152,6 +175,8 @@ def move_ptes(
         set_pte(target, new + offset, pte)
         trace("move_pte", mm=mm.name, old=hex(old + offset), new=hex(new + offset), pte=pte)
     if flush:
+        # Under both locks: a truncate or reclaim at the new place would flush there, free the page, and a
+        # thread would go on using it by the old address (mremap-flush, Z10).
         flush_tlb_range(mm, old, old + length)
     if target is not table:
         target.ptl.unlock()

@@ -55,7 +55,7 @@ def do_munmap(mm: MmStruct, start: int, length: int) -> int:
 
 
 def do_mas_munmap(mm: MmStruct, start: int, length: int, *, downgrade: bool = False) -> int:
-    """Check the range and unmap it; as `do_mas_align_munmap`."""
+    """Check the range and unmap it; as `do_mas_align_munmap`. Needs mmap_lock for writing."""
     if start & (PAGE_SIZE - 1) or not 0 <= start <= TASK_SIZE or not 0 <= length <= TASK_SIZE - start:
         return EINVAL
     end = start + page_align(length)
@@ -77,12 +77,14 @@ def do_mas_align_munmap(mm: MmStruct, vma: VmArea, start: int, end: int, *, down
     Simpler here: the VMAs are collected in a list, not in a second maple tree. The nodes for the one store are
     reserved after the cuts, not before: the tree reserves as v6.6 does, exactly, where v6.1 took the worst case.
     """
+    assert start < end, "an empty range is refused by do_mas_munmap()"
     if start > vma.vm_start:
         if end < vma.vm_end and mm.map_count >= MAX_MAP_COUNT:
             return ENOMEM
         error = split_vma(vma, start, new_below=False)
         if error:
             return error
+    # After the cut: what is left below is a neighbour now.
     before = vma_prev(mm, start)
     doomed = []
     walk = mm.mm_mt.cursor(start)
@@ -91,9 +93,12 @@ def do_mas_align_munmap(mm: MmStruct, vma: VmArea, start: int, end: int, *, down
             error = split_vma(found, end, new_below=True)
             if error:
                 return error
+            # The cut has replaced nodes: what the cursor stood in may have left the tree.
             walk.set_range(end - 1, end - 1)
             found = walk.walk()
             assert found is not None
+        # Faults that hold only the VMA's lock are done, and none begins: with the VMA out of the tree nobody
+        # else stops them.
         vma_start_write(found)
         doomed.append(found)
     after = vma_find(mm, end)
@@ -103,16 +108,21 @@ def do_mas_align_munmap(mm: MmStruct, vma: VmArea, start: int, end: int, *, down
     except NoMemory:
         return ENOMEM
     for gone in doomed:
+        # Before the store, which has all its memory: there is no way back from here on.
         vma_mark_detached(gone)
     mas.set_range(start, end - 1)
     mas.store_prealloc(None)
     mm.map_count -= len(doomed)
     trace("vma_mas_szero", start=hex(start), end=hex(end))
+    # What lies next to the hole decides, as of now: with mmap_lock for reading nobody maps anything into it,
+    # but a stack may grow there.
     downgrade = downgrade and may_downgrade(after)
     floor = 0 if before is None else before.vm_end
     ceiling = USER_PGTABLES_CEILING if after is None else after.vm_start
     if downgrade:
         mmap_write_downgrade(mm)
+    # The VMAs are out of the tree but still in the rmap trees, with the ranges that they had: a walk finds
+    # each page until its entry is gone. The false VMA of brk was in no rmap tree (brk-false-vma, Z01).
     unmap_region(mm, doomed, floor, ceiling, start, end)
     for gone in doomed:
         remove_vma(gone)
@@ -121,11 +131,16 @@ def do_mas_align_munmap(mm: MmStruct, vma: VmArea, start: int, end: int, *, down
 
 def may_downgrade(after: VmArea | None) -> bool:
     """Nothing can grow into the hole below `after` under mmap_lock for reading."""
+    # Above only, for there is no stack that grows up here. Without this a stack grows into the hole, and what
+    # is faulted in there is zapped with the rest, tables and all (munmap-downgrade-stack, Z11).
     return after is None or not after.vm_flags & VM_GROWSDOWN
 
 
 def remove_vma(vma: VmArea) -> None:
-    """The last of a VMA that is in no tree any more: its driver is told, its reference to its file goes, and itself."""
+    """End a VMA that is in no tree any more: tell its driver, drop its reference to its file, free it.
+
+    Needs mmap_lock, be it only for reading.
+    """
     vma_close(vma)
     file = vma.vm_file
     if file is not None:

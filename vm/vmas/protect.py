@@ -38,8 +38,11 @@ def change_protection(tlb: MmuGather, vma: VmArea, start: int, end: int, *, numa
     What is in force on other CPUs the caller flushes by the end of the gather. An entry that was writable because
     the page was the process's own becomes so again by the next write fault.
     """
+    # Both before and after, as for an unmap: a device that may no longer write must learn of it.
     mmu_notifier_invalidate_range_start(tlb.mm, start, end)
     for low, high in addresses(tlb.mm, start, end):
+        # Read once without the lock; `change_huge_pmd` and the split read again. With mmap_lock for reading
+        # only, a fault may fill what looks empty: with the rights that the VMA has, so nothing is missed.
         pmd = pmdp_get(tlb.mm, low)
         if isinstance(pmd, (Present, Migration)):
             if high - low != tlb.mm.pmd_size:
@@ -55,17 +58,23 @@ def change_protection(tlb: MmuGather, vma: VmArea, start: int, end: int, *, numa
 def change_pte_range(
     tlb: MmuGather, vma: VmArea, table: PageTable, start: int, end: int, *, numa: bool = False
 ) -> None:
-    """As `change_protection`, in one page-table page. A writable migration entry becomes a readable one."""
+    """As `change_protection`, in one page-table page, whose lock it takes. A writable migration entry becomes a
+    readable one.
+    """
     rights = 0 if numa else vma.vm_page_prot & PTE_RIGHTS
     with table.ptl:
+        # An entry that reclaim has just emptied needs no change, and its page may still be stored to
+        # (batched-flush, Z33).
         flush_tlb_batched_pending(vma.vm_mm)
         for address in range(start, end, PAGE_SIZE):
             pte = ptep_get(table, address)
             if isinstance(pte, Present):
                 if pte.bits & PTE_RIGHTS != rights and not (numa and _is_shared(vma, pte)):
+                    # In one step: the processor may set the dirty bit at this moment, which must not be lost.
                     ptep_change(table, address, gained=rights, lost=PTE_RIGHTS & ~rights)
                     tlb_remove_tlb_entry(tlb, address, address + PAGE_SIZE)
             elif isinstance(pte, Migration) and pte.write:
+                # Else the second walk would make a writable entry of it. To gain rights is left to faults.
                 set_pte(table, address, Migration(pte.pfn, pte.generation, pte.bits & ~PTE_WRITE))
 
 

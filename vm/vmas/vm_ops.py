@@ -46,19 +46,23 @@ def mmap_file(file: AddressSpace, vma: VmArea) -> int:
         return 0
     error = file.f_op.mmap(vma)
     if error:
+        # Not None: that would say that the VMA is of anonymous memory, where the kernel asks by this.
         vma.vm_ops = vma_dummy_vm_ops
     return error
 
 
 def vma_open(vma: VmArea) -> None:
-    """`vma` is a further VMA of a mapping. Needs mmap_lock for writing."""
+    """Tell the driver that `vma` is a further VMA of its mapping. Needs mmap_lock for writing."""
     if vma.vm_ops is not None and vma.vm_ops.open is not None:
         vma.vm_ops.open(vma)
 
 
 def vma_close(vma: VmArea) -> None:
-    """`vma` is in no tree any more: the last of what its driver does for it, so nothing is called for it twice."""
+    """Tell the driver of the end of `vma`, which is in no tree any more; after this nothing is called for it.
+    Needs mmap_lock, be it only for reading.
+    """
     if vma.vm_ops is not None and vma.vm_ops.close is not None:
+        # Replaced after the call, so that it is not called a second time, whatever the error path.
         close = vma.vm_ops.close
         close(vma)
         vma.vm_ops = vma_dummy_vm_ops
@@ -74,6 +78,8 @@ def vm_insert_page(vma: VmArea, address: int, page: Folio) -> int:
     mm = vma.vm_mm
     if not vma.vm_flags & VM_MIXEDMAP:
         mm.mmap_lock.assert_held_write()
+        # From now on the VMA may have pages that a fault does not bring back, so fork copies its entries
+        # (`copy_page_range`).
         vma.vm_flags |= VM_MIXEDMAP
     if folio_test_anon(page):
         return EINVAL
@@ -81,6 +87,7 @@ def vm_insert_page(vma: VmArea, address: int, page: Folio) -> int:
     if table is None:
         return ENOMEM
     with table.ptl:
+        # Looked at under the lock: another hook, or a fault, may have been here.
         if ptep_get(table, address) is not None:
             return EBUSY
         folio_get(page)

@@ -55,7 +55,8 @@ from sugarbush.vm.spaces import add_mm_counter, mm_counter, vma_is_anonymous
 
 @dataclass(frozen=True, slots=True)
 class ZapDetails:
-    """What is spared; kernel: struct zap_details. Without one everything goes, but the protection of userfaultfd.
+    """Which entries a zap spares; kernel: struct zap_details. Without one all entries go, and only a protection
+    by userfaultfd stays.
 
     `even_cows`: private copies of pages of a file go, too. They are the process's own: a hole in the file leaves them,
     only what is cut off behind its end goes with them. `drop_marker`: nothing remembers that a page of a file was
@@ -77,19 +78,23 @@ def unmap_region(mm: MmStruct, vmas: list[VmArea], floor: int, ceiling: int, sta
     after. Needs mmap_lock, for reading at least. The rmap links of `vmas` are cut only after the entries are gone.
     """
     tlb = tlb_gather_mmu(mm)
+    # All depends on the order of these three. Entries first, while walks still find them by the VMAs: an
+    # entry that no walk finds is one that a migration leaves behind (brk-false-vma, Z01). Then the links, and
+    # the tables, which no walk may come to any more. Then the flush, and pages and tables to the allocator.
     unmap_vmas(tlb, vmas, start, end)
     free_pgtables(tlb, vmas, floor, ceiling)
     tlb_finish_mmu(tlb)
 
 
 def unmap_vmas(tlb: MmuGather, vmas: list[VmArea], start: int, end: int) -> None:
-    """Clear the entries of what lies of each VMA in ``[start, end)``."""
+    """Clear the entries of what lies of each VMA in ``[start, end)``. Needs mmap_lock, for reading at least."""
     mmu_notifier_invalidate_range_start(tlb.mm, start, end)
     for vma in vmas:
         low, high = max(vma.vm_start, start), min(vma.vm_end, end)
         if is_vm_hugetlb_page(vma):
             lock = hugetlb_zap_begin(vma)
             unmap_hugepage_range(tlb, vma, low, high)
+            # The VMA's lock ends here, and with it sharing: before its tables are freed.
             hugetlb_zap_end(vma, lock, final=True)
         else:
             unmap_single_vma(tlb, vma, low, high, UNMAP)
@@ -111,9 +116,13 @@ def unmap_single_vma(
 def free_pgtables(tlb: MmuGather, vmas: list[VmArea], floor: int, ceiling: int) -> None:
     """Hide each VMA from rmap, then free the page-table pages that only it and its predecessors could use.
 
+    Needs mmap_lock, for reading at least, and the VMAs out of the tree or mmap_lock for writing.
+
     Simpler here: neighbouring VMAs are not gathered into one call of `free_pgd_range`.
     """
     for number, vma in enumerate(vmas, 1):
+        # Both trees before the tables. A walk that is in one now holds the lock that this takes, so it is
+        # waited for.
         unlink_anon_vmas(vma)
         unlink_file_vma(vma)
         limit = vmas[number].vm_start if number < len(vmas) else ceiling
@@ -123,9 +132,11 @@ def free_pgtables(tlb: MmuGather, vmas: list[VmArea], floor: int, ceiling: int) 
 def free_pgd_range(tlb: MmuGather, start: int, end: int, floor: int, ceiling: int) -> None:
     """Free the page-table pages of ``[start, end)`` that no other VMA can use, after the flush.
 
-    The range must be out of reach of every rmap tree. `floor` and `ceiling` are where the neighbours end and begin.
+    The range must be out of reach of every rmap tree. `floor` and `ceiling` are where the neighbours end and
+    begin. Needs mmap_lock; takes `page_table_lock`.
     """
     mm = tlb.mm
+    # A table that a neighbour could use as well stays, be it empty.
     first = max(-(-floor // mm.pmd_size), pmd_index(mm, start))
     last = min(ceiling // mm.pmd_size - 1, pmd_index(mm, end - 1))
     for index in [index for index in sorted(mm.pmds) if first <= index <= last]:
@@ -139,6 +150,7 @@ def free_pgd_range(tlb: MmuGather, start: int, end: int, floor: int, ceiling: in
         bug_on(
             any(table.entries), f"BUG: Bad page map: {table.name} is freed with entries in it", "page-tables"
         )
+        # Not freed here: CPUs may walk it until the flush, and gup_fast beyond that.
         tlb.tables.append(table)
 
 
@@ -158,7 +170,11 @@ def zap_page_range(vma: VmArea, start: int, end: int, details: ZapDetails | None
 
 
 def zap_hugetlb_range(vma: VmArea, start: int, end: int) -> None:
-    """As `zap_page_range`, of huge pages: faults stay out until the pages are free again."""
+    """As `zap_page_range`, of huge pages: faults stay out until the pages are free again. Takes the VMA's lock
+    and i_mmap_rwsem, for writing.
+    """
+    # Around the gather, which frees the pages: given back before that, the place faults and finds the pool
+    # empty (hugetlb-dontneed-fault, Z75).
     lock = hugetlb_zap_begin(vma)
     tlb = tlb_gather_mmu(vma.vm_mm)
     mmu_notifier_invalidate_range_start(tlb.mm, start, end)
@@ -176,10 +192,15 @@ def unmap_page_range(
     A huge page goes whole, or is mapped page by page first if it goes only in part.
     """
     for low, high in addresses(tlb.mm, start, end):
+        # Read once, and what is done goes by what was read: with mmap_lock for reading a fault or another
+        # MADV_DONTNEED may change it between two reads, and a huge entry be taken for a table
+        # (pmd-bad-in-zap, Z49).
         pmd = pmdp_get(tlb.mm, low)
         if isinstance(pmd, (Present, Migration)):
             if high - low != tlb.mm.pmd_size:
                 split_huge_pmd(vma, low)
+            # False if somebody else has split or emptied it: it is read again, and whatever is there now is
+            # zapped.
             elif zap_huge_pmd(tlb, low):
                 continue
             pmd = pmdp_get(tlb.mm, low)
@@ -200,6 +221,7 @@ def zap_pte_range(
     rss: dict[str, int] = {}
     flush = False
     with table.ptl:
+        # What reclaim has emptied looks done: the caller would return, and CPUs go on using the page (Z33).
         flush_tlb_batched_pending(mm)
         for address in range(start, end, PAGE_SIZE):
             pte = ptep_get(table, address)
@@ -215,10 +237,20 @@ def zap_pte_range(
                     continue
                 member = mm_counter(folio)
                 if pte.dirty and member is MM_FILEPAGES:
+                    # Until the flush a CPU may store by its translation, whose dirty bit goes nowhere now.
+                    # Behind the lock page_mkclean() would find no entry, and let the page be written back
+                    # without that store.
                     folio.dirty = flush = True
+                # After the entry is empty: between the two, under the lock, the page counts as mapped where
+                # nothing is. A walk that must not be misled by that takes the lock (split-without-sync,
+                # Z31z).
                 folio_remove_rmap(folio)
+                # With the reference of the entry, until the flush: a thread may still read and write the
+                # page.
                 tlb.pages.append(folio)
             elif isinstance(pte, Migration):
+                # Which asserts that the page is locked. That is where a migration entry that was left behind
+                # is met.
                 member = mm_counter(pfn_swap_entry_to_page(mm.memory, pte))
             elif isinstance(pte, Swap):
                 member = MM_SWAPENTS
@@ -237,7 +269,7 @@ def zap_pte_range(
 
 
 def is_spared(memory: Memory, pte: Present | Migration | Swap | Marker, details: ZapDetails | None) -> bool:
-    """The entry stays; needs its lock. Kernel: should_zap_cows(), should_zap_page(), v6.1."""
+    """True if the entry stays; needs its lock. Kernel: should_zap_cows(), should_zap_page(), v6.1."""
     if isinstance(pte, Marker):
         return not (details and details.drop_marker)
     if details is None or details.even_cows:
