@@ -22,8 +22,8 @@ from sugarbush.concurrency.lowlevel import Observer, Operation, active, fail, pe
 from sugarbush.concurrency.runtimes import by_name
 from sugarbush.concurrency.strategies import Pruned
 from sugarbush.stress.litmus.calls import Act, Location
-from sugarbush.stress.litmus.code import Built, Code, Places, Registers, State, Step
-from sugarbush.stress.litmus.search import State as Reached
+from sugarbush.stress.litmus.code import Built, Code, Places, Registers, Step, ValueOf
+from sugarbush.stress.litmus.search import MachineState
 
 OBSERVED = "observed"
 _LOOKS = (Act.READ, Act.MODIFY, Act.LOOK, Act.WRITE)
@@ -81,7 +81,7 @@ def program(
     return run
 
 
-def answers(built: Built, state: State) -> bool:
+def answers(built: Built, state: ValueOf) -> bool:
     """The final state is one that the question is about: for forall, one that violates it."""
     assert built.asks is not None
     return built.asks(state) is not (built.quantifier == "forall")
@@ -193,14 +193,14 @@ class Follow:
         """See `Strategy.end`."""
 
 
-def witness(built: Built, reached: Reached, settings: Settings, *, answered: bool) -> Witness | None:
+def witness(built: Built, reached: MachineState, settings: Settings, *, answered: bool) -> Witness | None:
     """The execution that leads to a state of the search, made by the engine; None if it does not get there.
 
     The state has `answered` the question, or breaks a rule.
     """
     weak = settings.memory == "weak"
     path: list[tuple[int, int]] = []
-    state: Reached | None = reached
+    state: MachineState | None = reached
     while state is not None and state.path is not None:
         state, process, step, choice = state.path
         if weak and step.act is Act.TRYLOCK and not choice and not state.hist[step.at][-1].value:

@@ -154,7 +154,9 @@ class Campaign:
         """Save the state; a campaign whose state cannot be saved goes on."""
         result = self.result
         times = {one.path.name: one.times for one in self.found if one.path is not None}
-        now = state.State(self.plan, self._round, result.executions, result.steps, result.seconds, times)
+        now = state.CampaignState(
+            self.plan, self._round, result.executions, result.steps, result.seconds, times
+        )
         try:
             with undisturbed():
                 state.save(now, self.counted)

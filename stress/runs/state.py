@@ -23,7 +23,7 @@ class BadState(SugarbushError):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class CampaignState:
     """How far a campaign is: the next round, and what the rounds before it came to. `times` is for each artifact."""
 
     plan: Plan
@@ -34,7 +34,7 @@ class State:
     times: dict[str, int]
 
 
-def save(state: State, counts: dict[str, Any]) -> None:
+def save(state: CampaignState, counts: dict[str, Any]) -> None:
     """Write the state to the directory of its plan; `counts` are for readers. Raises OSError."""
     plan = state.plan
     data = {
@@ -59,7 +59,7 @@ def save(state: State, counts: dict[str, Any]) -> None:
     write_text(plan.out / NAME, json.dumps(data, indent=1) + "\n")
 
 
-def load(folder: Path, seconds: float, jobs: int) -> State:
+def load(folder: Path, seconds: float, jobs: int) -> CampaignState:
     """The state in `folder`, with a plan for `seconds` more; raises `BadState`."""
     path = folder / NAME
     data = _read(path)
@@ -95,7 +95,7 @@ def load(folder: Path, seconds: float, jobs: int) -> State:
     if not has_rounds:
         raise BadState(f"{path} is broken: {plan.strategy} is a search, which has no rounds to go on with")
     ran = float(data["seconds"])
-    return State(plan, data["round"], data["executions"], data["steps"], ran, data["failures"])
+    return CampaignState(plan, data["round"], data["executions"], data["steps"], ran, data["failures"])
 
 
 def _read(path: Path) -> dict[str, Any]:

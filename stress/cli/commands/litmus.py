@@ -10,7 +10,7 @@ import typer
 
 from sugarbush.concurrency import MEMORIES
 from sugarbush.stress.kit import timeline
-from sugarbush.stress.litmus import Outcome, build, check, read
+from sugarbush.stress.litmus import Answer, build, check, read
 from sugarbush.stress.runs import line, one_of, out
 
 
@@ -35,7 +35,7 @@ def litmus_command(
     return int(any(outcome.agrees is False for outcome in outcomes))
 
 
-def _print(outcome: Outcome, *, alone: bool) -> None:
+def _print(outcome: Answer, *, alone: bool) -> None:
     how = f"{outcome.executions} executions, {outcome.reached} states"
     if not outcome.exhaustive and outcome.observed is None:
         how += ", not all of them"
@@ -76,7 +76,7 @@ def _print(outcome: Outcome, *, alone: bool) -> None:
         )
 
 
-def _entry(outcome: Outcome) -> dict[str, Any]:
+def _entry(outcome: Answer) -> dict[str, Any]:
     witness = outcome.witness
     return {
         "name": outcome.test.name,

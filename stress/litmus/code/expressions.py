@@ -22,7 +22,7 @@ def union(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(one + other))
 
 
-class Expressions(Registering):
+class ExpressionCode(Registering):
     """The part of a process that makes code of expressions."""
 
     def _expression(self, node: Node) -> tuple[Value, tuple[int, ...]]:

@@ -16,10 +16,10 @@ Registers = list[Any]
 Places = list[Any]
 Value = Callable[[Registers, Places], Any]
 """The value of an expression, from the registers of its process and all locations."""
-State = Callable[[int | None, str], Any]
+ValueOf = Callable[[int | None, str], Any]
 """The final value of a location (``None, name``) or of a register (process, name)."""
-Question = Callable[[State], bool | None]
-"""Whether a proposition holds; None if that is open, since values may still change (`State` gives `OPEN`)."""
+Question = Callable[[ValueOf], bool | None]
+"""Whether a proposition holds; None if that is open, since values may still change (`ValueOf` gives `OPEN`)."""
 OPEN: Any = object()
 
 

@@ -8,13 +8,13 @@ from sugarbush.concurrency.lowlevel import Order
 from sugarbush.concurrency.memory import KEEP
 from sugarbush.stress.litmus.code import Step
 from sugarbush.stress.litmus.search.knowing import Knowing
-from sugarbush.stress.litmus.search.states import State, View, Write, at_of, with_write
+from sugarbush.stress.litmus.search.states import MachineState, View, Write, at_of, with_write
 
 
 class Accesses(Knowing):
     """The part of `Machine` that reads and writes."""
 
-    def _visible(self, state: State, process: int, step: Step, place: int) -> int:
+    def _visible(self, state: MachineState, process: int, step: Step, place: int) -> int:
         """The index of the oldest write that may be read."""
         history = state.hist[place]
         if not self.weak:
@@ -28,7 +28,7 @@ class Accesses(Knowing):
 
     def _read_from(
         self,
-        state: State,
+        state: MachineState,
         process: int,
         step: Step,
         place: int,
@@ -64,7 +64,7 @@ class Accesses(Knowing):
         state.knows[process] = knows._replace(floor=floor, seen=seen, heard=heard, strong=strong)
         return taint
 
-    def _read(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
+    def _read(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]]:
         place = self._place(state, process, step)
         if place < 0:
             return self._break(state, process, "NULL")
@@ -80,13 +80,13 @@ class Accesses(Knowing):
             made.append((len(history) - 1 - at, after))
         return made
 
-    def _fed(self, state: State, process: int, step: Step) -> View:
+    def _fed(self, state: MachineState, process: int, step: Step) -> View:
         if not step.fed and not step.led:
             return self._nothing
         taints = state.taints[process]
         return self._taint(state, taints, step.fed + step.led) or self._nothing
 
-    def _write(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
+    def _write(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]]:
         place = self._place(state, process, step)
         if place < 0:
             return self._break(state, process, "NULL")
@@ -111,7 +111,7 @@ class Accesses(Knowing):
 
     def _wrote(
         self,
-        state: State,
+        state: MachineState,
         process: int,
         step: Step,
         place: int,
@@ -134,7 +134,7 @@ class Accesses(Knowing):
             own=with_write(mine, place, step.number),
         )
 
-    def _look(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
+    def _look(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]]:
         """Whether a fully ordered compare-and-exchange fails, which is a relaxed read, or passes its barrier."""
         if not self.weak:
             return [(0, self._past(state, process))]
@@ -142,7 +142,7 @@ class Accesses(Knowing):
         if place < 0:
             return self._break(state, process, "NULL")
         history = state.hist[place]
-        made: list[tuple[int, State]] = []
+        made: list[tuple[int, MachineState]] = []
         succeeds = False
         for at in range(len(history) - 1, self._visible(state, process, step, place) - 1, -1):
             write = history[at]
@@ -159,12 +159,12 @@ class Accesses(Knowing):
             made = [(0, self._past(state, process)), *((choice + 1, after) for choice, after in made)]
         return made
 
-    def _changed(self, state: State, process: int, step: Step, value: Any) -> Any:
+    def _changed(self, state: MachineState, process: int, step: Step, value: Any) -> Any:
         assert step.change is not None
         registers: Any = state.registers[process]
         return step.change(value, *[argument(registers, self.places) for argument in step.values])
 
-    def _modify(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
+    def _modify(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]]:
         place = self._place(state, process, step)
         if place < 0:
             return self._break(state, process, "NULL")
@@ -194,7 +194,7 @@ class Accesses(Knowing):
         return made
 
     def _rewrote(
-        self, state: State, process: int, step: Step, place: int, at: int, value: Any, fed: View
+        self, state: MachineState, process: int, step: Step, place: int, at: int, value: Any, fed: View
     ) -> None:
         """The write of a read-modify-write, right after what it has read."""
         history = state.hist[place]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from sugarbush.stress.litmus.code import Step
 from sugarbush.stress.litmus.search.knowing import Knowing
-from sugarbush.stress.litmus.search.states import State
+from sugarbush.stress.litmus.search.states import MachineState
 
 
 class Barriers(Knowing):
     """The part of `Machine` that passes barriers."""
 
-    def _mb(self, state: State, process: int, _step: Step) -> list[tuple[int, State]]:
+    def _mb(self, state: MachineState, process: int, _step: Step) -> list[tuple[int, MachineState]]:
         after = self._past(state, process)
         if self.weak:
             knows = after.knows[process]
@@ -29,7 +29,9 @@ class Barriers(Knowing):
             )
         return [(0, after)]
 
-    def _unlock_lock_mb(self, state: State, process: int, _step: Step) -> list[tuple[int, State]]:
+    def _unlock_lock_mb(
+        self, state: MachineState, process: int, _step: Step
+    ) -> list[tuple[int, MachineState]]:
         """A full barrier for what was seen at the unlock; linux-kernel.cat, v6.6:
 
         ``[M] ; po ; [UL] ; (co | po) ; [LKW] ; fencerel(After-unlock-lock) ; [M]``.
@@ -49,13 +51,13 @@ class Barriers(Knowing):
             )
         return [(0, after)]
 
-    def _wmb(self, state: State, process: int, _step: Step) -> list[tuple[int, State]]:
+    def _wmb(self, state: MachineState, process: int, _step: Step) -> list[tuple[int, MachineState]]:
         after = self._past(state, process)
         knows = after.knows[process]
         after.knows[process] = knows._replace(released=knows.own)
         return [(0, after)]
 
-    def _rmb(self, state: State, process: int, _step: Step) -> list[tuple[int, State]]:
+    def _rmb(self, state: MachineState, process: int, _step: Step) -> list[tuple[int, MachineState]]:
         after = self._past(state, process)
         knows = after.knows[process]
         after.knows[process] = knows._replace(

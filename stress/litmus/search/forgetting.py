@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from sugarbush.stress.litmus.search.futures import Future
 from sugarbush.stress.litmus.search.knowing import Knowing
-from sugarbush.stress.litmus.search.states import Domain, Knows, State, Told, View, Write
+from sugarbush.stress.litmus.search.states import Domain, Knows, MachineState, Told, View, Write
 
 
 class Forgetting(Knowing):
     """The part of `Machine` that forgets."""
 
-    def _forget(self, state: State, process: int) -> None:
+    def _forget(self, state: MachineState, process: int) -> None:
         """Leave out of the state what nothing that is to come can look at, now that `process` has gone on."""
         futures = [self._futures[n][pc] for n, pc in enumerate(state.pcs)]
         nothing = self._nothing
@@ -62,7 +62,7 @@ class Forgetting(Knowing):
                     state.hist[place] = (Write(0, last.value, nothing, nothing, nothing, False, -1, nothing),)
             self._blank(state, places)
 
-    def _forget_registers(self, state: State, process: int, future: Future) -> None:
+    def _forget_registers(self, state: MachineState, process: int, future: Future) -> None:
         wanted = future.registers | self._asked[process]
         registers = state.registers[process]
         for number, value in enumerate(registers):
@@ -80,7 +80,7 @@ class Forgetting(Knowing):
                 )
                 break
 
-    def _forget_all(self, state: State) -> None:
+    def _forget_all(self, state: MachineState) -> None:
         """Under sequential consistency there is nothing to know but the newest value of each place."""
         nothing = self._nothing
         for place, history in enumerate(state.hist):
@@ -95,7 +95,7 @@ class Forgetting(Knowing):
             )
             state.taints[process] = (None,) * len(state.taints[process])
 
-    def _blank(self, state: State, dead: list[int]) -> None:
+    def _blank(self, state: MachineState, dead: list[int]) -> None:
         """No view says anything of these places."""
         nothing = self._nothing
 

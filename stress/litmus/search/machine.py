@@ -29,7 +29,7 @@ from sugarbush.stress.litmus.search.forgetting import Forgetting
 from sugarbush.stress.litmus.search.futures import BARRIERS
 from sugarbush.stress.litmus.search.locks import Locks
 from sugarbush.stress.litmus.search.readers import Readers
-from sugarbush.stress.litmus.search.states import Domain, Knows, State, View, Write
+from sugarbush.stress.litmus.search.states import Domain, Knows, MachineState, View, Write
 
 _FIRST = (Act.WRITE, Act.UNLOCK, Act.WMB, Act.RMB, Act.READER_ENDS, Act.GRACE_OVER)
 """What goes on alone always."""
@@ -40,7 +40,7 @@ DEADLOCK = "deadlock"
 class Machine(Forgetting, Locks, Barriers, Readers):
     """The states of a test under weak memory, or under sequential consistency."""
 
-    def known(self, state: State, process: int | None, name: str) -> Any:
+    def known(self, state: MachineState, process: int | None, name: str) -> Any:
         """The final value of a register (process number) or of a location; `OPEN` if it may still change."""
         if process is None:
             place = self._place_of[name]
@@ -56,15 +56,15 @@ class Machine(Forgetting, Locks, Barriers, Readers):
             value = state.registers[at][register]
         return value.name if isinstance(value, Location) else value
 
-    def follows_pointers(self, state: State) -> bool:
+    def follows_pointers(self, state: MachineState) -> bool:
         """A process may still go where a pointer leads, which may be nowhere."""
         return any(self._futures[number][pc].pointers for number, pc in enumerate(state.pcs))
 
     # -- states ---------------------------------------------------------------------------------------------------
 
-    def start(self) -> State:
+    def start(self) -> MachineState:
         """The initial state."""
-        state = State()
+        state = MachineState()
         nothing = self._nothing
         state.pcs = [0] * len(self.codes)
         state.registers = [tuple(self.built.registers(code, self.places)) for code in self.codes]
@@ -87,11 +87,11 @@ class Machine(Forgetting, Locks, Barriers, Readers):
             self._forget(state, process)
         return state
 
-    def over(self, state: State) -> bool:
+    def over(self, state: MachineState) -> bool:
         """All processes have ended."""
         return all(pc == len(code.steps) for pc, code in zip(state.pcs, self.codes, strict=True))
 
-    def _go_on(self, state: State, process: int) -> None:
+    def _go_on(self, state: MachineState, process: int) -> None:
         """Pass the steps that no other process can notice, up to the next action."""
         steps = self.codes[process].steps
         at = state.pcs[process]
@@ -122,7 +122,7 @@ class Machine(Forgetting, Locks, Barriers, Readers):
 
     # -- going on -------------------------------------------------------------------------------------------------
 
-    def successors(self, state: State) -> list[State]:
+    def successors(self, state: MachineState) -> list[MachineState]:
         """The states that come next; none if the execution has ended, or all wait."""
         pcs = state.pcs
         goers = []
@@ -135,12 +135,12 @@ class Machine(Forgetting, Locks, Barriers, Readers):
                         return made
                 else:
                     goers.append((process, step))
-        found: list[State] = []
+        found: list[MachineState] = []
         for process, step in goers:
             found += self._after(state, process, step) or ()
         return found
 
-    def _alone(self, state: State, process: int, step: Step) -> bool:
+    def _alone(self, state: MachineState, process: int, step: Step) -> bool:
         """Nothing that the others may do has to come before this action; if it can go on at all."""
         act = step.act
         if act in _FIRST and (self.weak or act not in (Act.WRITE, Act.UNLOCK)):
@@ -164,7 +164,7 @@ class Machine(Forgetting, Locks, Barriers, Readers):
             return not any(other.touches & place for other in others)
         return not any(other.writes & place for other in others)
 
-    def _after(self, state: State, process: int, step: Step) -> list[State] | None:
+    def _after(self, state: MachineState, process: int, step: Step) -> list[MachineState] | None:
         """The states after an action, one for each choice; None if it has to wait."""
         act = step.act
         assert act is not None
@@ -205,11 +205,11 @@ _DOES: dict[Act, Any] = {
 class Ended:
     """An execution that has ended, in this state; `why` is empty if all processes have, else what went wrong."""
 
-    state: State
+    state: MachineState
     why: str = ""
 
 
-def search(machine: Machine, worth: Callable[[State], bool]) -> Iterator[Ended | None]:
+def search(machine: Machine, worth: Callable[[MachineState], bool]) -> Iterator[Ended | None]:
     """The executions of a test, depth first, those that come to a state that was seen only once; None for each step.
 
     What comes of a state that is not `worth` it is left out.

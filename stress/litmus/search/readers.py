@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from sugarbush.stress.litmus.code import Step
 from sugarbush.stress.litmus.search.knowing import Knowing
-from sugarbush.stress.litmus.search.states import Domain, Grace, State
+from sugarbush.stress.litmus.search.states import Domain, Grace, MachineState
 
 
 class Readers(Knowing):
     """The part of `Machine` that reads under RCU and waits for grace periods."""
 
-    def _reader(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
+    def _reader(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]]:
         number = self._domains[step.domain]
         after = self._past(state, process)
         domain = state.domains[number]
@@ -31,7 +31,7 @@ class Readers(Knowing):
         self._give(after, process, step, key, None)
         return [(0, after)]
 
-    def _reader_ends(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
+    def _reader_ends(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]]:
         number = self._domains[step.domain]
         domain = state.domains[number]
         after = self._past(state, process)
@@ -62,7 +62,7 @@ class Readers(Knowing):
         after.domains[number] = Domain(domain.known, before, left, graces)
         return [(0, after)]
 
-    def _grace(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
+    def _grace(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]]:
         number = self._domains[step.domain]
         domain = state.domains[number]
         if any(owner == process for _, owner in domain.open) or state.knows[process].nesting:
@@ -74,7 +74,9 @@ class Readers(Knowing):
         after.domains[number] = domain._replace(known=known, graces=tuple(sorted((*domain.graces, grace))))
         return [(0, after)]
 
-    def _grace_over(self, state: State, process: int, step: Step) -> list[tuple[int, State]] | None:
+    def _grace_over(
+        self, state: MachineState, process: int, step: Step
+    ) -> list[tuple[int, MachineState]] | None:
         number = self._domains[step.domain]
         domain = state.domains[number]
         mine = next(grace for grace in domain.graces if grace.process == process)

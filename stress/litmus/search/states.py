@@ -67,7 +67,7 @@ class Domain(NamedTuple):
     graces: tuple[Grace, ...]
 
 
-class State:
+class MachineState:
     """Where an execution is. `path` leads back to the start: the state before, the process, and its choice.
 
     `broken` is the line and the words of a rule that the last action broke.
@@ -93,14 +93,14 @@ class State:
     hist: list[tuple[Write, ...]]
     everywhere: View
     domains: list[Domain]
-    path: tuple[State, int, Step, int] | None
+    path: tuple[MachineState, int, Step, int] | None
     broken: str
     dead: int
     """The places that nobody accesses any more, as bits."""
 
-    def copy(self) -> State:
+    def copy(self) -> MachineState:
         """A state that may be changed."""
-        made = State()
+        made = MachineState()
         made.pcs = self.pcs.copy()
         made.registers = self.registers.copy()
         made.taints = self.taints.copy()
