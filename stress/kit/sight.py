@@ -151,7 +151,7 @@ class ModelSight(Sight):
         self._all: dict[int, int] = {0: 0}
 
     def kinds(self, op: Operation, obj: Any) -> int:
-        """See `Sight.kinds`."""
+        """Classify `op` by what the mm's checks look at: a lock is known by its name, other operations by the table."""
         found = _KINDS.get(op, 0)
         if found:
             return found
@@ -168,12 +168,12 @@ class ModelSight(Sight):
         return 0
 
     def overlooks(self, op: Operation, attribute: str) -> bool:
-        """See `Sight.overlooks`."""
+        """No check looks at the list of address spaces, nor at more of an entry than its page where only bits change."""
         # An address space that is new, or torn down, has no entries, and nobody holds its locks.
         return attribute == "mms" or (op in _ONLY_BITS and attribute in ("entries", "pmds"))
 
     def sees(self, kinds: int) -> int:
-        """See `Sight.sees`."""
+        """Join what each of `kinds` must keep its order against; a search asks for the same few again and again."""
         found = self._all.get(kinds)
         if found is None:
             found = 0

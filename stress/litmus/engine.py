@@ -133,7 +133,7 @@ class _Announced(Observer):
         self.counts: dict[int, int] = {}
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
-        """See `Observer.announced`."""
+        """Count the operation that the task is about to do."""
         self.counts[task.id] = self.counts.get(task.id, 0) + 1
 
 
@@ -158,7 +158,7 @@ class Follow:
             self._nth.append(counts[task])
 
     def begin(self, execution: int) -> None:  # noqa: ARG002
-        """See `Strategy.begin`."""
+        """Go back to the first choice of the path."""
         self.listener.counts.clear()
         self._done = 0
 
@@ -169,7 +169,7 @@ class Follow:
         return path[self._done] if self._done < len(path) else (-1, 0)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
-        """See `Strategy.choose`."""
+        """Choose the task whose step is next in the path, or one that may get it there."""
         wanted, _ = self._next()
         for task in runnable:
             if task.id == wanted:
@@ -178,7 +178,7 @@ class Follow:
         return next((task for task in runnable if task.id), runnable[0])
 
     def data(self, n: int, label: str) -> int:
-        """See `Strategy.data`."""
+        """Choose the value that the path says, where the choice is one of the path's and not of the engine alone."""
         assert active.runtime is not None
         wanted, choice = self._next()
         if wanted != active.runtime.current.id or not (
@@ -190,7 +190,7 @@ class Follow:
         return choice
 
     def end(self, steps: int, forced: int) -> None:
-        """See `Strategy.end`."""
+        """Keep nothing: there is one execution."""
 
 
 def witness(built: Built, reached: MachineState, settings: Settings, *, answered: bool) -> Witness | None:

@@ -86,11 +86,12 @@ def prove(
     seconds: float,
     most: int | None = None,
     done: Proof | None = None,
-    told: Callable[[int, Result], None] | None = None,
+    progress: Callable[[int, Result], None] | None = None,
 ) -> Proof:
     """Go through the bounds, from 0 or from where `done` ends, until `seconds` are over or nothing is cut any more.
 
-    `most` is the last bound. `told` hears of each execution. A KeyboardInterrupt ends it; what was completed counts.
+    `most` is the last bound. `progress` is called after each execution. A KeyboardInterrupt ends the proof, and the
+    bounds that were completed count.
     """
     proof = done or Proof(scenario, sources(), ())
     start = time.monotonic()
@@ -101,7 +102,7 @@ def prove(
         left = seconds - (time.monotonic() - start)
         if left <= 0:
             return replace(proof, open=f"the budget of {seconds:.0f} s ended before bound {bound} was begun")
-        result = within(scenario, bound, left, told)
+        result = within(scenario, bound, left, progress)
         if result.failures:
             return replace(proof, failed=result.failures[0], open="")
         if result.verdict is Verdict.UNEXPLORED and result.exhaustive:
@@ -134,7 +135,7 @@ def within(
     scenario: Scenario,
     bound: int,
     seconds: float | None = None,
-    told: Callable[[int, Result], None] | None = None,
+    progress: Callable[[int, Result], None] | None = None,
 ) -> Result:
     """The search within one bound."""
     with applied(scenario.patches):
@@ -145,7 +146,7 @@ def within(
             executions=None if seconds is not None else 10**15,
             seconds=seconds,
             settings=scenario.settings(),
-            progress=None if told is None else lambda result: told(bound, result),
+            progress=None if progress is None else lambda result: progress(bound, result),
         )
 
 
@@ -177,7 +178,7 @@ def sources() -> str:
 def _commit() -> str | None:
     """The commit that is checked out, where the sources are under git."""
     try:
-        told = subprocess.run(
+        done = subprocess.run(
             ["git", "rev-parse", "HEAD"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -187,7 +188,7 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip()
+    return done.stdout.strip()
 
 
 def save(proof: Proof, path: Path) -> None:
@@ -232,10 +233,10 @@ def load(path: Path, find: Callable[[str], Scenario]) -> Proof:
     return Proof(scenario, data["sources"], bounds)
 
 
-def differs(proof: Proof, bound: int, told: Callable[[int, Result], None] | None = None) -> str:
+def differs(proof: Proof, bound: int, progress: Callable[[int, Result], None] | None = None) -> str:
     """Make the proof within one of its bounds again; gives how it differs, empty if it does not."""
     claimed = proof.bounds[bound]
-    result = within(proof.scenario, bound, None, told)
+    result = within(proof.scenario, bound, None, progress)
     if result.failures:
         return f"bound {bound} fails: {result.failures[0].failure.headline}"
     if not result.exhaustive:

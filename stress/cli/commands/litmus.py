@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sugarbush.concurrency import MEMORIES
 from sugarbush.stress.kit import timeline
 from sugarbush.stress.litmus import Answer, build, check, read
-from sugarbush.stress.runs import line, one_of, out
+from sugarbush.stress.runs import line, out
 
 
 def litmus_command(
@@ -20,7 +19,6 @@ def litmus_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")] = False,
 ) -> int:
     """Say of litmus tests whether what they ask for is allowed or forbidden; status 1 if a file says otherwise."""
-    one_of("--memory", memory, MEMORIES)
     tests = [read(path) for path in files]
     # All files are understood before any is searched, so a mistake in the last one costs no time.
     for test in tests:
