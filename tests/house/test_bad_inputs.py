@@ -1,4 +1,4 @@
-"""What cannot be used is refused in one sentence that says what to do, wherever it comes from: a sample of all kinds."""
+"""What cannot be used is refused in one sentence that says what to do, wherever it comes from: a sample of each."""
 
 from __future__ import annotations
 
