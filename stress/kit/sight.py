@@ -168,7 +168,7 @@ class ModelSight(Sight):
         return 0
 
     def overlooks(self, op: Operation, attribute: str) -> bool:
-        """No check looks at the list of address spaces, nor at more of an entry than its page where only bits change."""
+        """No check looks at the list of address spaces, nor at what an operation on bits changes in an entry."""
         # An address space that is new, or torn down, has no entries, and nobody holds its locks.
         return attribute == "mms" or (op in _ONLY_BITS and attribute in ("entries", "pmds"))
 

@@ -15,16 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from sugarbush.concurrency import Result, Verdict, Witness, explore
 from sugarbush.concurrency.lowlevel import audit
-from sugarbush.lockdep.outside import UnusableFile, check_schema, read_json, save_text
-from sugarbush.stress.kit import CHECKS, Scenario, applied
+from sugarbush.lockdep.outside import UnusableFile, save_text
+from sugarbush.stress.kit import CHECKS, FileFormat, Scenario, applied
 
 FORMAT = 1
 _MAGIC = "sugarbush-proof"
-_SCHEMA = "proof.schema.json"
+_FILE = FileFormat(
+    "a certificate of `sugarbush prove`", _MAGIC, FORMAT, "sugarbush.stress.runs", "proof.schema.json"
+)
 _PACKAGES = ("lockdep", "concurrency", "tree", "vm", "stress")
 _AUDITED = 4
 """Executions of the program in which operations are compared with what they say that they touch, and checks with what
@@ -222,10 +223,7 @@ def save(proof: Proof, path: Path) -> None:
 
 def load(path: Path, find: Callable[[str], Scenario]) -> Proof:
     """The proof of a certificate; raises `UnusableFile`."""
-    data: dict[str, Any] = read_json(path, "a certificate of `sugarbush prove`")
-    if type(data.get(_MAGIC)) is not int:
-        raise UnusableFile(f"{path} is no certificate of a proof: no key {_MAGIC!r} says its format")
-    check_schema(data, "sugarbush.stress.runs", _SCHEMA, str(path))
+    data = _FILE.read(path)
     scenario = find(data["scenario"]).given(data["parameters"], data["faults"])
     bounds = tuple(Within(**{name: one[name] for name in Within.__slots__}) for one in data["bounds"])
     if [one.bound for one in bounds] != list(range(len(bounds))):

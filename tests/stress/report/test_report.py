@@ -30,7 +30,7 @@ from sugarbush.stress.report.data import packed
 from sugarbush.stress.report.html import page
 from sugarbush.stress.report.recording import Recorded, Span, recorded
 from sugarbush.stress.report.tracing import perfetto
-from sugarbush.stress.witness.artifact import load, save
+from sugarbush.stress.witness.artifact import load, saved
 
 HOSTILE = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>"
 
@@ -72,7 +72,7 @@ def program() -> Iterator[scenarios.Scenario]:
 def artifact(program: scenarios.Scenario, tmp_path: Path) -> Path:
     result = explore(program.program, strategy="dfs", settings=program.settings())
     how = {"runtime": "simulated", "strategy": "dfs", "depth": None, "seed": 1}
-    return save(result.failures[0], program, frozenset(), how, tmp_path, name="hostile")
+    return saved(result.failures[0], program, frozenset(), how, tmp_path, name="hostile").path
 
 
 def filmed(artifact: Path) -> Recorded:
