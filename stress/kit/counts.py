@@ -69,7 +69,8 @@ class Counts(Sampler):
         self._kinds: defaultdict[Operation, int] = defaultdict(int)
         self._met: set[tuple[Operation, Operation]] = set()
         self._last: dict[int, list[Any]] = {}
-        """For each object that an operation was done to: the last task, its operation, and the object."""
+        """For each object that an operation was done to: the last task, its operation, and the object, whose id nobody
+        else gets while it is kept. A list that is changed in place: this is called at every access."""
         self._domains: list[GracePeriods[Any]] = []
 
     def begin(self, runtime: Runtime) -> None:  # noqa: ARG002

@@ -66,7 +66,9 @@ class _Once:
     def __init__(self) -> None:
         self.states: list[Any] = []
         self.at: list[tuple[int, int]] = []
+        """Since which step which of the states stands, in ascending order."""
         self._known: dict[str, int] = {}
+        """By their text: states are lists, which are no keys."""
 
     def add(self, step: int, state: Any) -> None:
         key = repr(state)
@@ -141,6 +143,7 @@ class _Recorder(Observer):
             return
         now = {task.name: _how(obj, task) for task in obj.holders}
         _, before = self._holders.get(id(obj), (obj, {}))
+        # With the object itself: were it gone, another one could get its id.
         self._holders[id(obj)] = obj, now
         for name in sorted(before.keys() | now.keys()):
             if before.get(name) != now.get(name):

@@ -79,6 +79,7 @@ def load(folder: Path, seconds: float, jobs: int) -> CampaignState:
             strategy=data["strategy"],
             depth=checked_depth(data["strategy"], data["depth"]),
             schedules=None,
+            # Seconds count from the start of the campaign, as the executions do.
             seconds=data["seconds"] + seconds,
             seed=data["seed"],
             without=without,

@@ -19,7 +19,9 @@ class Accesses(Knowing):
         history = state.hist[place]
         if not self.weak:
             return len(history) - 1
+        # Coherence: no write older than one that the process has read, or must have seen (`floor`).
         low = at_of(history, state.knows[process].floor[place])
+        # An address dependency orders this one read, and no later one.
         if step.led:
             taint = self._taint(state, state.taints[process], step.led)
             if taint is not None and taint[place]:
@@ -40,6 +42,7 @@ class Accesses(Knowing):
         """The process comes to know of `write`; gives what depends on its value knows."""
         knows = state.knows[process]
         floor, seen, heard, strong = knows.floor, knows.seen, knows.heard, knows.strong
+        # A value carries on what it was made of, by dependencies of the process that wrote it.
         taint: View | None = write.fed if write.fed != self._nothing else None
         if write.number != floor[place]:
             floor = with_write(floor, place, write.number)
@@ -52,6 +55,7 @@ class Accesses(Knowing):
             strong = self._join(state, strong, write.strong)
             if acquires:
                 floor = self._join(state, floor, write.told)
+            # smp_rmb() does not order the read of an atomic without a result (linux-kernel.cat, v6.6: R4rmb).
             elif not silent:
                 heard = self._join(state, heard, write.told)
             if not step.plain and write.told != self._nothing:
@@ -71,6 +75,7 @@ class Accesses(Knowing):
         history = state.hist[place]
         low = self._visible(state, process, step, place)
         made = []
+        # One state for each write that may be read, the newest first: that is choice 0 of the engine.
         for at in range(len(history) - 1, low - 1, -1):
             after = self._past(state, process)
             write = history[at]
@@ -97,6 +102,7 @@ class Accesses(Knowing):
         fed = self._fed(state, process, step)
         made = []
         choice = 0
+        # It may come in before writes of others that this process has not seen: coherence orders it after those it has.
         for spot in range(len(history), oldest, -1):
             if spot < len(history) and history[spot - 1].taken:
                 continue
@@ -185,6 +191,7 @@ class Accesses(Knowing):
                 # It has failed before the barrier, or not at all.
                 continue
             after = self._past(state, process)
+            # A compare-and-exchange that fails orders nothing: it is a relaxed read.
             acquires = wrote and step.order in (Order.ACQUIRE, Order.FULL)
             taint = self._read_from(after, process, step, place, old, acquires=acquires, silent=step.silent)
             if wrote:

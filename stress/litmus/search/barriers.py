@@ -16,6 +16,9 @@ class Barriers(Knowing):
     def _mb(self, state: MachineState, process: int, _step: Step) -> list[tuple[int, MachineState]]:
         after = self._past(state, process)
         if self.weak:
+            # Full barriers stand in one order, that of the search: each learns what those before it have made known
+            # to all, and adds what its process has seen. So of two processes in SB the later one sees the write of
+            # the earlier one.
             knows = after.knows[process]
             seen = self._join(state, knows.seen, state.everywhere)
             after.everywhere = seen
@@ -54,6 +57,7 @@ class Barriers(Knowing):
     def _wmb(self, state: MachineState, process: int, _step: Step) -> list[tuple[int, MachineState]]:
         after = self._past(state, process)
         knows = after.knows[process]
+        # Of writes only: what the process has read before it is handed on by a release or a full barrier.
         after.knows[process] = knows._replace(released=knows.own)
         return [(0, after)]
 

@@ -22,6 +22,7 @@ class Forgetting(Knowing):
             self._forget_all(state)
         future = futures[process]
         knows = state.knows[process]
+        # What it knows counts in two ways: for what it may read itself (floor, heard), and for what it tells others.
         if not future.tells:
             if future.touches:
                 knows = Knows(
@@ -40,15 +41,19 @@ class Forgetting(Knowing):
             if floor != knows.floor or heard != knows.heard:
                 state.knows[process] = knows._replace(floor=floor, heard=heard)
         self._forget_registers(state, process, future)
+        # Only a full barrier takes from it, and only another one adds.
         if state.everywhere != nothing and not any(future.barriers for future in futures):
             state.everywhere = nothing
         for number, domain in enumerate(state.domains):
             if domain.known is None and domain.before is None:
                 continue
             bit = 1 << number
+            # `known` is for readers that begin, `before` for grace periods that do.
             known = domain.known if any(future.readers & bit for future in futures) else None
             before = domain.before if any(future.graces & bit for future in futures) else None
             state.domains[number] = domain._replace(known=known, before=before)
+        # A place that nobody accesses any more keeps its last value, which the question may ask for, under number 0:
+        # it is the same then, whoever wrote it. `dead` holds the places for which that is done already.
         touched = state.dead
         for future in futures:
             touched |= future.touches
@@ -63,6 +68,7 @@ class Forgetting(Knowing):
             self._blank(state, places)
 
     def _forget_registers(self, state: MachineState, process: int, future: Future) -> None:
+        # What the question asks for is read at the end, by no step.
         wanted = future.registers | self._asked[process]
         registers = state.registers[process]
         for number, value in enumerate(registers):

@@ -21,6 +21,7 @@ class Knowing:
         self.built = built
         self.weak = weak
         self.codes = built.processes
+        # Places are numbered as they are declared; a set of them is an int, one bit each.
         kinds = list(built.kinds.values())
         self.names = list(built.kinds)
         self.places = [Location(name=name, index=index) for index, name in enumerate(self.names)]
@@ -31,6 +32,7 @@ class Knowing:
         self._number_of = {code.number: at for at, code in enumerate(self.codes)}
         srcu = [index for index, kind in enumerate(kinds) if kind == "s"]
         self._domains = {-1: 0} | {index: number for number, index in enumerate(srcu, 1)}
+        # Of each process, before the search: what it may still do from a step on does not depend on the state.
         self._futures = [futures_of(code, self._memory, self._domains) for code in self.codes]
         self._asked = [
             frozenset(code.names[name] for process, name in built.asked if process == code.number)
@@ -47,6 +49,7 @@ class Knowing:
             return other
         if other == nothing:
             return one
+        # By where they stand in the history, not by number: a write may be put before one that was made earlier.
         made = list(one)
         for place, write in enumerate(other):
             have = made[place]

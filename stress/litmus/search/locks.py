@@ -11,6 +11,7 @@ class Locks(Accesses):
     """The part of `Machine` that takes locks and gives them back."""
 
     def _lock(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]] | None:
+        # The newest value: to take a lock is a read-modify-write, which follows what it has read at once.
         if state.hist[step.at][-1].value:
             return None
         return [(0, self._locked(state, process, step))]
@@ -24,10 +25,12 @@ class Locks(Accesses):
         knows = after.knows[process]
         floor, released = knows.floor, knows.released
         if knows.given is not None:
-            # po-unlock-lock-po, also for another lock.
+            # po-unlock-lock-po (linux-kernel.cat, v6.6): what came before an unlock of this process comes before what
+            # follows its next lock, also where that is another lock.
             seen, own = knows.given
             floor = self._join(after, floor, seen)
             released = self._join(after, released, own)
+        # Kept only where the barrier may still come: a state is the same without it else.
         unlocked = None
         if self._futures[process][after.pcs[process]].unlock_locks:
             unlocked = knows.unlocked if knows.given is None else knows.given[0]

@@ -31,6 +31,7 @@ from sugarbush.stress.litmus.search.locks import Locks
 from sugarbush.stress.litmus.search.readers import Readers
 from sugarbush.stress.litmus.search.states import Domain, Knows, MachineState, View, Write
 
+# GRACE_OVER takes something, too; but once its readers have ended nobody adds to what it takes (`Readers`).
 _FIRST = (Act.WRITE, Act.UNLOCK, Act.WMB, Act.RMB, Act.READER_ENDS, Act.GRACE_OVER)
 """What goes on alone always."""
 
@@ -97,6 +98,7 @@ class Machine(Forgetting, Locks, Barriers, Readers):
         at = state.pcs[process]
         registers: list[Any] | None = None
         taints: list[View | None] = []
+        # It ends: jumps lead forward only.
         while at < len(steps) and steps[at].act is None:
             step = steps[at]
             if step.told:
@@ -130,6 +132,7 @@ class Machine(Forgetting, Locks, Barriers, Readers):
             if pcs[process] < len(code.steps):
                 step = code.steps[pcs[process]]
                 if self._alone(state, process, step):
+                    # None: it waits. Then it is no set of its own, and the others decide when it can go on.
                     made = self._after(state, process, step)
                     if made is not None:
                         return made
@@ -143,6 +146,7 @@ class Machine(Forgetting, Locks, Barriers, Readers):
     def _alone(self, state: MachineState, process: int, step: Step) -> bool:
         """Nothing that the others may do has to come before this action; if it can go on at all."""
         act = step.act
+        # Under sequential consistency a write is seen at once, so reads of the others must be tried before it as well.
         if act in _FIRST and (self.weak or act not in (Act.WRITE, Act.UNLOCK)):
             return True
         others = [self._futures[other][pc] for other, pc in enumerate(state.pcs) if other != process]
@@ -153,12 +157,15 @@ class Machine(Forgetting, Locks, Barriers, Readers):
             # known only forbids: what may come of it later may come of it now.
             seen = state.knows[process].seen
             return act is Act.MB and self._join(state, state.everywhere, seen) == state.everywhere
+        # A grace period waits for a reader that began before it, and a reader that begins after it learns from it:
+        # so both orders are tried, unless no process can begin a grace period any more. The same below.
         if act is Act.READER:
             bit = 1 << self._domains[step.domain]
             return not any(other.graces & bit for other in others)
         if act is Act.GRACE:
             bit = 1 << self._domains[step.domain]
             return not any(other.readers & bit for other in others)
+        # Through a pointer any memory may be meant; a lock or an srcu_struct is no memory (`_memory`).
         place = 1 << step.at if step.at >= 0 else self._memory
         if not self.weak and act not in (Act.READ, Act.IS_LOCKED):
             return not any(other.touches & place for other in others)
@@ -173,6 +180,7 @@ class Machine(Forgetting, Locks, Barriers, Readers):
             return None
         made = []
         for choice, after in choices:
+            # Choices are numbered as the engine asks for them: the path is what `engine.Follow` goes by.
             after.path = (state, process, step, choice)
             if not after.broken:
                 self._go_on(after, process)
@@ -230,6 +238,7 @@ def search(machine: Machine, worth: Callable[[MachineState], bool]) -> Iterator[
             yield Ended(state, "" if machine.over(state) else DEADLOCK)
             continue
         yield None
+        # The newest value first, as the engine would choose; a state goes onto the stack once, whoever leads to it.
         for one in reversed(after):
             key = (*one.key(), one.broken)
             if key not in seen:
