@@ -325,7 +325,11 @@ def _refuse(table: Iterable[Refusal], command: str, it: Any) -> None:
 
 
 def parameters(words: Sequence[str]) -> dict[str, str]:
-    """The parameters of a scenario, of words that belong to no option: ``--name value`` or ``--name=value``."""
+    """The parameters of a scenario, of words that belong to no option: ``--name value`` or ``--name=value``.
+
+    >>> parameters(["--pages", "2", "--torture-type=srcu"])
+    {'pages': '2', 'torture_type': 'srcu'}
+    """
     values: dict[str, str] = {}
     rest = iter(words)
     for word in rest:

@@ -20,6 +20,7 @@ ENUMERATED = 2000
 RACES = 1000
 """Executions in which a data race is looked for."""
 WITHOUT = frozenset({"lockdep", "leak", "data-race"})
+"""Checks of a program, which say nothing of a final state; for a data race there is a run of its own (`_race`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +101,7 @@ class _Search:
         """Something new may come of `state`: it may pass the filter, and may answer the question as no other has."""
         if self.steps < ENUMERATED and self.built.filtered is None:
             return True
+        # Where a pointer leads nowhere the test has failed, whatever its values are: that must not be left out.
         if self.machine.follows_pointers(state):
             return True
         known = partial(self.machine.known, state)
@@ -206,6 +208,7 @@ def _race(built: Built, memory: str, *, deadlocks: bool) -> tuple[str | None, bo
         program(built, asks=False),
         strategy="dpor",
         executions=RACES,
+        # A deadlock would end the run before a race is found.
         keep_going=deadlocks,
         settings=settings,
     )

@@ -146,12 +146,14 @@ class Follow:
     name = "follow"
     numbers = None
     lease = 1
+    """It must be asked at every operation: the next one of the path may be another task's."""
 
     def __init__(self, path: Sequence[tuple[int, int]]) -> None:
         self.listener = _Announced()
         self._path = path
         self._done = 0
         self._nth: list[int] = []
+        """How many entries of its task the path has up to each entry: that is done once the task has announced more."""
         counts: dict[int, int] = {}
         for task, _ in path:
             counts[task] = counts.get(task, 0) + 1
@@ -181,6 +183,7 @@ class Follow:
         """Choose the value that the path says, where the choice is one of the path's and not of the engine alone."""
         assert active.runtime is not None
         wanted, choice = self._next()
+        # Other choices are none of the search's, as spurious failures: the first way is that of nothing special.
         if wanted != active.runtime.current.id or not (
             label.startswith(("value of ", "order of ", "outcome of "))
         ):
@@ -217,6 +220,7 @@ def witness(built: Built, reached: MachineState, settings: Settings, *, answered
         if (
             failure is None
             or failure.kind is Kind.EXCEPTION
+            # It has come elsewhere: where the engine is stronger than the search, nothing is shown rather than this.
             or (failure.headline == OBSERVED) is not answered
         ):
             return None

@@ -34,6 +34,7 @@ class ProcessCode(ExpressionCode):
                 # smp_mb__after_srcu_read_unlock() says nothing of plain RCU.
                 near = [other for other in near if other.domain >= 0]
             if not near:
+                # A jump to the next step, not a removal: targets of other jumps are indices.
                 steps[at] = Step(step.line, step.number, target=at + 1)
 
     # -- statements -----------------------------------------------------------------------------------------------
