@@ -14,6 +14,7 @@ from sugarbush.stress.report.recording import Recorded
 from sugarbush.stress.report.world import Section
 
 _ABSENT = -1
+"""In the place of a number of a state: at that step there is no such part."""
 
 
 class _Numbers:

@@ -29,6 +29,7 @@ _totals: dict[str, Countable] = {}
 def record(name: str, counted: Countable) -> None:
     """An execution of the test `name` is over."""
     rt = active.runtime
+    # A replay with everything recorded is of an execution that has been counted.
     if rt is not None and rt.tracing:
         return
     total = _totals.get(name)
