@@ -1,4 +1,4 @@
-"""Who holds a function besides those who look it up: what a patch has to reach.
+"""What holds a function itself, beside the names by which it is looked up: a patch has to reach all of it.
 
 A module that imported a function by name, a table, a partial, a closure, a default argument: each goes on calling the
 function of before if only the name in its own module is replaced. The garbage collector knows all of them:

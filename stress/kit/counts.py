@@ -29,7 +29,7 @@ class Counted:
     pairs: set[tuple[str, str]] = field(default_factory=set)
 
     def add(self, other: Counted) -> None:
-        """Both together."""
+        """Count what `other` has counted as well."""
         self.executions += other.executions
         self.operations += other.operations
         self.acquired += other.acquired

@@ -94,7 +94,7 @@ _MMAP_LOCK = "mm->mmap_lock"
 _TABLE_LOCKS = ("ptlock", "mm->page_table_lock")
 RANGE = frozenset(_writes(VmArea, "vm_start", "vm_end", "vm_pgoff"))
 VMA = frozenset([*RANGE, *_writes(VmArea, "vm_flags", "anon_vma"), CHAIN_ADD])
-"""They change what a VMA says of itself."""
+"""Operations that change what a VMA says of itself."""
 MAPPED_BY = frozenset(_writes(Folio, "mapping", "index"))
 
 _KINDS: dict[Operation, int] = {
@@ -125,7 +125,7 @@ _KINDS: dict[Operation, int] = {
 
 
 _ONLY_BITS = frozenset({PTE_CHANGE, PMD_CHANGE, USER_LOAD, USER_STORE})
-"""They change in an entry what it permits, or that it was used, and no look asks whether it was."""
+"""Operations that change in an entry what it permits, or whether it was used; no check asks whether it was used."""
 
 
 def _table_of_sights() -> dict[int, int]:

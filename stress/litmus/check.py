@@ -94,7 +94,7 @@ class _Search:
 
     @property
     def decided(self) -> bool:
-        """Nothing that comes can change the verdict."""
+        """Some final state satisfies the proposition and some violates it: no further state can change the verdict."""
         return self.holds and self.fails
 
     def worth(self, state: MachineState) -> bool:

@@ -137,7 +137,7 @@ class _Recorder(Observer):
             self._worlds.add(step, world(self._runtime))
 
     def _see_holders(self, obj: Any) -> None:
-        """Who holds the lock now that did not before, and the other way round."""
+        """Begin a span for each task that has just taken the lock, and end that of each one that has just lost it."""
         holders = getattr(type(obj), "holders", None)
         if holders is None:
             return

@@ -172,7 +172,7 @@ class Campaign:
 
 
 def _sum(before: Result, result: Result) -> Result:
-    """Both together; what an exploration says of itself beyond that, the last one says."""
+    """What both have made and found; all else that a result says of an exploration is that of the later one."""
     return replace(
         result,
         seed=before.seed,

@@ -68,9 +68,9 @@ class Outcome:
 
     @property
     def fixed_clean(self) -> bool:
-        """Nothing was found in the fixed form, in which there was something to find.
+        """Nothing was found in the fixed form, though it was explored.
 
-        Some bugs need no other task: these show themselves in one, so that one task does without them is all there is.
+        A bug that one task meets alone has a fixed form of one task, which counts as explored though no tasks meet.
         """
         alone = not self.met and self.fixed.verdict is Verdict.UNEXPLORED
         return alone or self.fixed.verdict not in (Verdict.FAILED, Verdict.UNEXPLORED)

@@ -113,7 +113,7 @@ class Torture:
         return found
 
     def release(self, element: Element) -> None:
-        """It has gone all the way. Kernel: rcu_torture_free()."""
+        """Put an element that has gone down the whole pipe back among the free ones. Kernel: rcu_torture_free()."""
         self.mine.rtf += 1
         with self.lock.bh():
             self.free.append(element)

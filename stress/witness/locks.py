@@ -62,7 +62,7 @@ class _Watch(Observer):
 
     @property
     def validators(self) -> list[LockValidator]:
-        """Those of the execution."""
+        """The lock validators of the execution: one, or none where it is switched off."""
         return [one for one in self._runtime.observers if isinstance(one, LockValidator)]
 
 

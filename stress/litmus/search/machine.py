@@ -144,7 +144,10 @@ class Machine(Forgetting, Locks, Barriers, Readers):
         return found
 
     def _alone(self, state: MachineState, process: int, step: Step) -> bool:
-        """Nothing that the others may do has to come before this action; if it can go on at all."""
+        """Nothing that the other processes may still do has to be tried before this action.
+
+        The action may have to wait all the same, for a lock or for readers.
+        """
         act = step.act
         # Under sequential consistency a write is seen at once, so reads of the others must be tried before it as well.
         if act in _FIRST and (self.weak or act not in (Act.WRITE, Act.UNLOCK)):
