@@ -36,7 +36,7 @@ class Plan:
     @property
     def has_rounds(self) -> bool:
         """It runs for so many seconds, and is no search: then it can be stopped and resumed."""
-        # A search goes on from where it is, which is no data that could be saved: it is one exploration to its end.
+        # A search is one exploration, which goes on to its end: there is nothing between its parts to go on from.
         if self.seconds is None:
             return False
         return self.runtime == "threaded" or not isinstance(

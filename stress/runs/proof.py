@@ -97,6 +97,7 @@ def prove(
     proof = done or Proof(scenario, sources(), ())
     start = time.monotonic()
     bound = len(proof.bounds)
+    # A certificate that is gone on from is of the same sources, and was audited when its first bound was made.
     if not bound and (wrong := _undeclared(scenario)):
         return replace(proof, open=f"what is said of operations or checks does not hold: {wrong}")
     while not proof.complete and (most is None or bound <= most):
