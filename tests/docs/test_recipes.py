@@ -251,8 +251,8 @@ def test_a_check_that_a_recipe_adds_leaves_the_recorded_schedules_clean(folder: 
     done = run(
         folder, "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests/stress/cli/test_startup.py",
         "tests/stress/witness/test_recorded_schedules.py", "tests/concurrency/runtimes/test_audit.py",
-        "tests/adversary/test_adversary_complete.py", "tests/house/test_primitives.py", "tests/house/test_exports.py", "tests/house/test_style.py",
-        "tests/house/test_cycles.py",
+        "tests/adversary/test_adversary_complete.py", "tests/house/test_primitives.py",
+        "tests/house/test_exports.py", "tests/house/test_style.py", "tests/house/test_cycles.py",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
 
