@@ -27,7 +27,7 @@ from sugarbush.stress.cli.commands.report import draw_page
 from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.patches import applied
 from sugarbush.stress.kit.scenarios import find_scenario
-from sugarbush.stress.witness.artifact import load, save
+from sugarbush.stress.witness.artifact import load, saved
 
 SCENARIO = "swap-build-v11"
 PARAMETERS = {"compilers": 6, "pages": 6, "units": 2, "frames": 60, "slots": 80, "rounds": 6}
@@ -68,7 +68,7 @@ def found(steps: int, folder: Path) -> Path:
             result = explore(scenario.program, strategy="random", seed=seed, executions=1, settings=settings)
             if result.failures and result.failures[0].steps >= steps:
                 how = {"runtime": "simulated", "strategy": "random", "depth": None, "seed": seed}
-                return save(result.failures[0], scenario, WITHOUT, how, folder, name="long")
+                return saved(result.failures[0], scenario, WITHOUT, how, folder, name="long").path
     raise SystemExit(f"no failure of {steps} operations in {SEEDS} executions")
 
 

@@ -24,7 +24,7 @@ from sugarbush.vm.reverse import (
 
 
 def munlock(folio: Folio) -> None:
-    """See who else has the page locked in memory; kernel: try_to_munlock(), v4.5."""
+    """Find out who else has the page locked in memory; kernel: try_to_munlock(), v4.5."""
 
     def look(_page: Folio, _vma: VmArea, _address: int) -> None:
         """Nobody has."""

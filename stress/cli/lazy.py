@@ -68,12 +68,20 @@ class Once(typer.core.TyperCommand):
     """A command whose options stand once each: of two values one would be ignored, and nobody would know which."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """See click."""
+        """Refuse an option that stands there twice, before click keeps the last of its values."""
         given = self.make_parser(ctx).parse_args(args=list(args))[2]
         for option in dict.fromkeys(given):
             if given.count(option) > 1 and not option.multiple and isinstance(option, typer.core.TyperOption):
                 ctx.fail(f"{option.opts[0]} stands there twice: leave one of them out")
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Begin the command, unless what stands on its command line cannot be used."""
+        # Imported here: the tables name all strategies and checks, and help needs none of them.
+        from sugarbush.stress.cli.refusals import Asked, refuse
+
+        refuse(str(self.name), Asked.of(ctx))
+        return super().invoke(ctx)
 
 
 class Group(typer.core.TyperGroup):
@@ -85,7 +93,7 @@ class Group(typer.core.TyperGroup):
         super().__init__(**{**how, "commands": stubs})
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """See click."""
+        """Put the real command in the place of what stands for it, now that it is the one that was asked for."""
         name, stub, rest = super().resolve_command(ctx, args)
         return name, None if stub is None else loaded(str(name)), rest
 

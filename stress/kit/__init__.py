@@ -3,6 +3,7 @@
 from sugarbush.stress.kit.bugs import Bug, all_bugs, bug, find_bug
 from sugarbush.stress.kit.checks import CHECKS
 from sugarbush.stress.kit.counts import Counts
+from sugarbush.stress.kit.formats import FileFormat, known_checks
 from sugarbush.stress.kit.lanes import WIDTH, Marked, drawn, headline, timeline
 from sugarbush.stress.kit.load import load_file, loaded_files, place_of
 from sugarbush.stress.kit.patches import applied, patch
@@ -26,6 +27,7 @@ __all__ = [
     "BadParameter",
     "Bug",
     "Counts",
+    "FileFormat",
     "Marked",
     "Plan",
     "Process",
@@ -40,6 +42,7 @@ __all__ = [
     "find_bug",
     "find_scenario",
     "headline",
+    "known_checks",
     "load_file",
     "loaded_files",
     "patch",

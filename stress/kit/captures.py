@@ -1,11 +1,12 @@
-"""Who holds a function besides those who look it up: what a patch has to reach.
+"""What holds a function itself, beside the names by which it is looked up: a patch has to reach all of it.
 
 A module that imported a function by name, a table, a partial, a closure, a default argument: each goes on calling the
 function of before if only the name in its own module is replaced. The garbage collector knows all of them:
 
     changes = Changes()
-    changes.replace("sugarbush.vm.faults.fault_lock.hold_mmap_lock", hold_mmap_lock, replacement)   # also in the Era
-    that holds it changes.undo()
+    changes.replace("sugarbush.vm.faults.fault_lock.hold_mmap_lock", hold_mmap_lock, replacement)
+    # The Era that holds it calls the replacement now, too.
+    changes.undo()
 
 What cannot be changed in place (a tuple, a bound method) is made anew, and replaced where it is held.
 """
@@ -91,6 +92,7 @@ class Changes:
 
     def undo(self) -> None:
         """Put everything back, the last change first."""
+        # A later change may be of what an earlier one has put there: a tuple made anew for two functions.
         while self._made:
             change = self._made.pop()
             change.put(change.old)

@@ -90,7 +90,7 @@ class Check(NamedTuple):
 
 
 def _in_caches_only(memory: Memory, folio: Folio) -> bool:
-    """Nobody but the swap cache, or the shrinker of the huge zero page, refers to it: reclaim would find it there."""
+    """Only the swap cache, or the shrinker of the huge zero page, refers to the page: reclaim would find it there."""
     if is_huge_zero_frame(memory, folio):
         return bool(peek(memory.huge_zero, "refcount") == 1)
     return peek(folio, "swap") is not None and peek(folio, "refcount") == 1

@@ -29,7 +29,7 @@ class Counted:
     pairs: set[tuple[str, str]] = field(default_factory=set)
 
     def add(self, other: Counted) -> None:
-        """Both together."""
+        """Count what `other` has counted as well."""
         self.executions += other.executions
         self.operations += other.operations
         self.acquired += other.acquired
@@ -69,16 +69,17 @@ class Counts(Sampler):
         self._kinds: defaultdict[Operation, int] = defaultdict(int)
         self._met: set[tuple[Operation, Operation]] = set()
         self._last: dict[int, list[Any]] = {}
-        """For each object that an operation was done to: the last task, its operation, and the object."""
+        """For each object that an operation was done to: the last task, its operation, and the object, whose id nobody
+        else gets while it is kept. A list that is changed in place: this is called at every access."""
         self._domains: list[GracePeriods[Any]] = []
 
     def begin(self, runtime: Runtime) -> None:  # noqa: ARG002
-        """See `Observer.begin`."""
+        """Keep what has a name of the execution before this one, and count this one."""
         self._settle()
         self._counted.executions += 1
 
     def accessed(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.accessed`."""
+        """Count the operation, and the pair that it makes with another task's last operation on the same object."""
         self._kinds[op] += 1
         last = self._last.get(id(obj))
         if last is None:
@@ -90,7 +91,7 @@ class Counts(Sampler):
         last[1] = op
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
-        """See `Observer.performed`."""
+        """Count as an access; a lock that is now held counts with the stack of locks that its task holds."""
         self.accessed(task, op, obj)
         dep = op.dep
         if dep is not None and (dep < Dep.TRY or (dep <= Dep.TRY_READ and result is not False)):
@@ -100,7 +101,7 @@ class Counts(Sampler):
             self._domains.append(obj)
 
     def blocked(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
-        """See `Observer.blocked`."""
+        """Count a task that waits, where it waits for a lock."""
         if hasattr(obj, "dep_map"):
             self._counted.waited[label(obj)] += 1
 
@@ -123,12 +124,12 @@ class Counts(Sampler):
         return self._counted
 
     def taken(self) -> Counted:
-        """See `Sampler.taken`."""
+        """Hand over what was counted, and begin at nothing."""
         taken, self._counted = self.counted, Counted()
         return taken
 
     def add(self, taken: Counted) -> None:
-        """See `Sampler.add`."""
+        """Count what another process has counted as well."""
         self._counted.add(taken)
 
 

@@ -44,13 +44,14 @@ def shown_events(witness: Witness, until: int | None = None, marked: Marked = fr
             for event in events
             if event.kind in ("trace", "block") or event.on in _LOCKS or _is_marked(event, marked)
         ]
-        told = [
+        matters = [
             _is_marked(event, marked) or (event.kind == "trace" and _is_about(event, subjects))
             for event in events
         ]
         for number, event in enumerate(events):
-            beside = told[number] or any(told[max(0, number - 1) : number + 2])
-            if told[number] or (event.kind != "trace" and beside):
+            # A wait, or a change of hands, says something only beside what it lets happen.
+            beside = any(matters[max(0, number - 1) : number + 2])
+            if matters[number] or (event.kind != "trace" and beside):
                 shown.append(event)
     order = {id(event): number for number, event in enumerate(witness.events)}
     return sorted(shown, key=lambda event: order[id(event)])

@@ -36,6 +36,7 @@ class Plan:
     @property
     def has_rounds(self) -> bool:
         """It runs for so many seconds, and is no search: then it can be stopped and resumed."""
+        # A search is one exploration, which goes on to its end: there is nothing between its parts to go on from.
         if self.seconds is None:
             return False
         return self.runtime == "threaded" or not isinstance(

@@ -54,6 +54,7 @@ class Process:
 
     def brk(self, brk: int) -> int:
         """Move the end of the heap; what lies above is gone."""
+        # Where the heap ends now, not what was asked for: brk() may refuse, and gives the old end then.
         brk = sys_brk(self.mm, brk)
         for address in [
             address for address in self.written if self.mm.start_brk <= address and brk <= address

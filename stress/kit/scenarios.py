@@ -46,27 +46,29 @@ class BadParameter(SugarbushError):
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A named program.
-
-    `expect` names the check that it breaks, None for a program that must be clean. `patches` are applied while it
-    runs. `faults` is how many allocations may fail in one execution, `without` the checks that it looks past.
-    `memory` is the memory model that it is about. `observers` makes its further observers: the invariants of what it
-    drives. The keyword arguments of `function` are
-    its parameters (sizes, what kind of lock), and `values` those of them that are not left at their defaults.
-    `closing` gives what it has to say when a run is over, line by line.
-    """
+    """A named program, and how it is run."""
 
     name: str
     function: Callable[..., Any]
+    """Its keyword arguments are the parameters of the scenario: sizes, what kind of lock."""
     era: str
+    """The kernel version that it models, in words."""
     expect: str | None
+    """The check that it breaks, or the kind of its failure; None for a program that must be clean."""
     patches: tuple[Patch, ...]
+    """Applied while it runs."""
     faults: int
+    """How many allocations may fail in one execution."""
     without: frozenset[str]
+    """The checks that are off."""
     observers: Callable[[], Sequence[Observer]]
+    """Makes its further observers: the invariants of what it drives."""
     values: Mapping[str, Value] = field(default_factory=dict)
+    """The parameters that were given; the others are at their defaults."""
     memory: str = "sc"
+    """The memory model that it is about."""
     closing: Callable[[], Sequence[str]] = tuple
+    """Gives what it has to say when a run is over, line by line."""
 
     @property
     def program(self) -> Callable[[], Any]:

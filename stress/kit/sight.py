@@ -94,7 +94,7 @@ _MMAP_LOCK = "mm->mmap_lock"
 _TABLE_LOCKS = ("ptlock", "mm->page_table_lock")
 RANGE = frozenset(_writes(VmArea, "vm_start", "vm_end", "vm_pgoff"))
 VMA = frozenset([*RANGE, *_writes(VmArea, "vm_flags", "anon_vma"), CHAIN_ADD])
-"""They change what a VMA says of itself."""
+"""Operations that change what a VMA says of itself."""
 MAPPED_BY = frozenset(_writes(Folio, "mapping", "index"))
 
 _KINDS: dict[Operation, int] = {
@@ -125,7 +125,7 @@ _KINDS: dict[Operation, int] = {
 
 
 _ONLY_BITS = frozenset({PTE_CHANGE, PMD_CHANGE, USER_LOAD, USER_STORE})
-"""They change in an entry what it permits, or that it was used, and no look asks whether it was."""
+"""Operations that change in an entry what it permits, or whether it was used; no check asks whether it was used."""
 
 
 def _table_of_sights() -> dict[int, int]:
@@ -151,7 +151,7 @@ class ModelSight(Sight):
         self._all: dict[int, int] = {0: 0}
 
     def kinds(self, op: Operation, obj: Any) -> int:
-        """See `Sight.kinds`."""
+        """Classify `op` by what the mm's checks look at: a lock is known by its name, other operations by the table."""
         found = _KINDS.get(op, 0)
         if found:
             return found
@@ -168,12 +168,12 @@ class ModelSight(Sight):
         return 0
 
     def overlooks(self, op: Operation, attribute: str) -> bool:
-        """See `Sight.overlooks`."""
+        """No check looks at the list of address spaces, nor at what an operation on bits changes in an entry."""
         # An address space that is new, or torn down, has no entries, and nobody holds its locks.
         return attribute == "mms" or (op in _ONLY_BITS and attribute in ("entries", "pmds"))
 
     def sees(self, kinds: int) -> int:
-        """See `Sight.sees`."""
+        """Join what each of `kinds` must keep its order against; a search asks for the same few again and again."""
         found = self._all.get(kinds)
         if found is None:
             found = 0

@@ -34,7 +34,10 @@ class ScenarioSource:
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
-        """See `Source.opened`; raises `UnknownScenario` if the worker does not know it."""
+        """Load what the sender has loaded, find the scenario by its name and patch it while the block runs.
+
+        Raises `UnknownScenario` if the worker does not know it.
+        """
         registry.load()
         for file in self.files:
             load_file(Path(file))

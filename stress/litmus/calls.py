@@ -124,6 +124,8 @@ _OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "xor": lambda old, n: number(old) ^ number(n),
     "andnot": lambda old, n: number(old) & ~number(n),
 }
+# A fully ordered operation is the relaxed one between two full barriers, and a conditional one that fails orders
+# nothing (Documentation/atomic_t.txt, v6.6): so it looks first, and passes the barrier only if it will not fail.
 _MODIFY = (Act.MODIFY,)
 _FULL = (Act.MB, Act.MODIFY, Act.MB)
 _COMPARE = (Act.LOOK, Act.MB, Act.MODIFY, Act.MB)

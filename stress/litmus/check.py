@@ -10,8 +10,7 @@ from typing import Any
 from sugarbush.concurrency import Kind, Settings, Witness, explore
 from sugarbush.stress.litmus.code import Built, build
 from sugarbush.stress.litmus.engine import OBSERVED, answers, program, witness
-from sugarbush.stress.litmus.search import DEADLOCK, Ended, Machine, search
-from sugarbush.stress.litmus.search import State as Reached
+from sugarbush.stress.litmus.search import DEADLOCK, Ended, Machine, MachineState, search
 from sugarbush.stress.litmus.source import Litmus
 
 BUDGET = 200_000
@@ -21,10 +20,11 @@ ENUMERATED = 2000
 RACES = 1000
 """Executions in which a data race is looked for."""
 WITHOUT = frozenset({"lockdep", "leak", "data-race"})
+"""Checks of a program, which say nothing of a final state; for a data race there is a run of its own (`_race`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Answer:
     """What came of a test.
 
     `verdict` is ``Allowed`` (a final state satisfies the question; for forall: one violates it), ``Forbidden`` (none
@@ -88,19 +88,20 @@ class _Search:
         self.left_out = False
         self.holds = False
         self.fails = False
-        self.answered: Reached | None = None
-        self.broken: Reached | None = None
-        self.deadlocked: Reached | None = None
+        self.answered: MachineState | None = None
+        self.broken: MachineState | None = None
+        self.deadlocked: MachineState | None = None
 
     @property
     def decided(self) -> bool:
-        """Nothing that comes can change the verdict."""
+        """Some final state satisfies the proposition and some violates it: no further state can change the verdict."""
         return self.holds and self.fails
 
-    def worth(self, state: Reached) -> bool:
+    def worth(self, state: MachineState) -> bool:
         """Something new may come of `state`: it may pass the filter, and may answer the question as no other has."""
         if self.steps < ENUMERATED and self.built.filtered is None:
             return True
+        # Where a pointer leads nowhere the test has failed, whatever its values are: that must not be left out.
         if self.machine.follows_pointers(state):
             return True
         known = partial(self.machine.known, state)
@@ -142,7 +143,7 @@ class _Search:
             self.answered = reached
 
 
-def check(test: Litmus, *, memory: str = "weak", budget: int = BUDGET) -> Outcome:
+def check(test: Litmus, *, memory: str = "weak", budget: int = BUDGET) -> Answer:
     """Search the executions of a test until its question is answered; raises `BadLitmus` for what has no meaning."""
     start = time.monotonic()
     built = build(test)
@@ -164,7 +165,7 @@ def check(test: Litmus, *, memory: str = "weak", budget: int = BUDGET) -> Outcom
     if built.plain and verdict != "Failed":
         race, race_open = _race(built, memory, deadlocks=found.deadlocked is not None)
     names = [name if who is None else f"{who}:{name}" for who, name in built.asked]
-    return Outcome(
+    return Answer(
         test=test,
         verdict=verdict,
         observed=_observed(found, exhaustive=exhaustive),
@@ -207,6 +208,7 @@ def _race(built: Built, memory: str, *, deadlocks: bool) -> tuple[str | None, bo
         program(built, asks=False),
         strategy="dpor",
         executions=RACES,
+        # A deadlock would end the run before a race is found.
         keep_going=deadlocks,
         settings=settings,
     )
@@ -215,4 +217,4 @@ def _race(built: Built, memory: str, *, deadlocks: bool) -> tuple[str | None, bo
     return race, race is None and not result.exhaustive
 
 
-__all__ = ["BUDGET", "OBSERVED", "Outcome", "check"]
+__all__ = ["BUDGET", "OBSERVED", "Answer", "check"]

@@ -22,8 +22,8 @@ from sugarbush.concurrency.lowlevel import Observer, Operation, active, fail, pe
 from sugarbush.concurrency.runtimes import by_name
 from sugarbush.concurrency.strategies import Pruned
 from sugarbush.stress.litmus.calls import Act, Location
-from sugarbush.stress.litmus.code import Built, Code, Places, Registers, State, Step
-from sugarbush.stress.litmus.search import State as Reached
+from sugarbush.stress.litmus.code import Built, Code, Places, Registers, Step, ValueOf
+from sugarbush.stress.litmus.search import MachineState
 
 OBSERVED = "observed"
 _LOOKS = (Act.READ, Act.MODIFY, Act.LOOK, Act.WRITE)
@@ -81,7 +81,7 @@ def program(
     return run
 
 
-def answers(built: Built, state: State) -> bool:
+def answers(built: Built, state: ValueOf) -> bool:
     """The final state is one that the question is about: for forall, one that violates it."""
     assert built.asks is not None
     return built.asks(state) is not (built.quantifier == "forall")
@@ -133,7 +133,7 @@ class _Announced(Observer):
         self.counts: dict[int, int] = {}
 
     def announced(self, task: Task, op: Operation, obj: object) -> None:  # noqa: ARG002
-        """See `Observer.announced`."""
+        """Count the operation that the task is about to do."""
         self.counts[task.id] = self.counts.get(task.id, 0) + 1
 
 
@@ -146,19 +146,21 @@ class Follow:
     name = "follow"
     numbers = None
     lease = 1
+    """It must be asked at every operation: the next one of the path may be another task's."""
 
     def __init__(self, path: Sequence[tuple[int, int]]) -> None:
         self.listener = _Announced()
         self._path = path
         self._done = 0
         self._nth: list[int] = []
+        """How many entries of its task the path has up to each entry: that is done once the task has announced more."""
         counts: dict[int, int] = {}
         for task, _ in path:
             counts[task] = counts.get(task, 0) + 1
             self._nth.append(counts[task])
 
     def begin(self, execution: int) -> None:  # noqa: ARG002
-        """See `Strategy.begin`."""
+        """Go back to the first choice of the path."""
         self.listener.counts.clear()
         self._done = 0
 
@@ -169,7 +171,7 @@ class Follow:
         return path[self._done] if self._done < len(path) else (-1, 0)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:  # noqa: ARG002
-        """See `Strategy.choose`."""
+        """Choose the task whose step is next in the path, or one that may get it there."""
         wanted, _ = self._next()
         for task in runnable:
             if task.id == wanted:
@@ -178,9 +180,10 @@ class Follow:
         return next((task for task in runnable if task.id), runnable[0])
 
     def data(self, n: int, label: str) -> int:
-        """See `Strategy.data`."""
+        """Choose the value that the path says, where the choice is one of the path's and not of the engine alone."""
         assert active.runtime is not None
         wanted, choice = self._next()
+        # Other choices are none of the search's, as spurious failures: the first way is that of nothing special.
         if wanted != active.runtime.current.id or not (
             label.startswith(("value of ", "order of ", "outcome of "))
         ):
@@ -190,17 +193,17 @@ class Follow:
         return choice
 
     def end(self, steps: int, forced: int) -> None:
-        """See `Strategy.end`."""
+        """Keep nothing: there is one execution."""
 
 
-def witness(built: Built, reached: Reached, settings: Settings, *, answered: bool) -> Witness | None:
+def witness(built: Built, reached: MachineState, settings: Settings, *, answered: bool) -> Witness | None:
     """The execution that leads to a state of the search, made by the engine; None if it does not get there.
 
     The state has `answered` the question, or breaks a rule.
     """
     weak = settings.memory == "weak"
     path: list[tuple[int, int]] = []
-    state: Reached | None = reached
+    state: MachineState | None = reached
     while state is not None and state.path is not None:
         state, process, step, choice = state.path
         if weak and step.act is Act.TRYLOCK and not choice and not state.hist[step.at][-1].value:
@@ -217,6 +220,7 @@ def witness(built: Built, reached: Reached, settings: Settings, *, answered: boo
         if (
             failure is None
             or failure.kind is Kind.EXCEPTION
+            # It has come elsewhere: where the engine is stronger than the search, nothing is shown rather than this.
             or (failure.headline == OBSERVED) is not answered
         ):
             return None

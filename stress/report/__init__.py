@@ -2,14 +2,14 @@
 
 from sugarbush.stress.report.html import page
 from sugarbush.stress.report.pages import INDEX, write_pages
-from sugarbush.stress.report.recording import Film, film
+from sugarbush.stress.report.recording import Recorded, recorded
 from sugarbush.stress.report.tracing import perfetto
 
 __all__ = [
     "INDEX",
-    "Film",
-    "film",
+    "Recorded",
     "page",
     "perfetto",
+    "recorded",
     "write_pages",
 ]

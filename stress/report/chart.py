@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sugarbush.concurrency.witness import Pair
-from sugarbush.stress.report.recording import Film, Span
+from sugarbush.stress.report.recording import Recorded, Span
 
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 """Colours that the colour-blind can tell apart: Okabe and Ito, "Color Universal Design", 2008."""
@@ -52,14 +52,14 @@ _CROSS = {"type": "point", "shape": "cross", "angle": 45, "size": 120, "filled":
 _TIP = [{"field": name, "type": "nominal"} for name in ("task", "what", "how", "from", "to")]
 
 
-def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
+def chart(recorded: Recorded, pairs: Sequence[Pair]) -> dict[str, Any]:
     """One lane a task: what it holds and what it waits for as bars, what it does as ticks, and the orders that matter.
 
     Where the page stands in time is drawn over it by the page itself, which is cheaper than to draw it anew. The page
     also makes the data set `TICKS`; ``usermeta`` has the height of each task's line.
     """
-    bars, rows = _bars(film)
-    locks = list(dict.fromkeys(span.what for span in film.spans if span.how != "waits"))
+    bars, rows = _bars(recorded)
+    locks = list(dict.fromkeys(span.what for span in recorded.spans if span.how != "waits"))
     lane: dict[str, Any] = {
         "field": "lane",
         "type": "quantitative",
@@ -70,18 +70,18 @@ def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
         "field": "start",
         "type": "quantitative",
         "title": "operation",
-        "scale": {"domain": [0, film.total * (1 + _MARGIN) + 1], "nice": False},
+        "scale": {"domain": [0, recorded.total * (1 + _MARGIN) + 1], "nice": False},
         "axis": {"grid": False, "tickMinStep": 1, "format": "d", "labelOverlap": True, "labelSeparation": 8},
     }
-    base = {task: rows[number] for number, task in enumerate(film.tasks)}
-    lanes = _lanes(film, base)
+    base = {task: rows[number] for number, task in enumerate(recorded.tasks)}
+    lanes = _lanes(recorded, base)
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "width": "container",
         "height": _ROW * rows[-1],
         "autosize": {"type": "fit-x", "contains": "padding"},
         "background": None,
-        "usermeta": {"lines": [base[task] + _LINE for task in film.tasks]},
+        "usermeta": {"lines": [base[task] + _LINE for task in recorded.tasks]},
         "config": _CONFIG,
         "layer": [
             {
@@ -103,7 +103,9 @@ def chart(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
             *_arrows(pairs, base, step, lane),
             {
                 "data": {
-                    "values": [{"start": film.failure.step, "lane": base.get(film.failure.task, 0) + _LINE}]
+                    "values": [
+                        {"start": recorded.failure.step, "lane": base.get(recorded.failure.task, 0) + _LINE}
+                    ]
                 },
                 "mark": _CROSS,
                 "encoding": {"x": step, "y": lane},
@@ -161,13 +163,13 @@ def _ticks(step: dict[str, Any], lane: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _bars(film: Film) -> tuple[list[dict[str, Any]], list[float]]:
+def _bars(recorded: Recorded) -> tuple[list[dict[str, Any]], list[float]]:
     """The spans, each in a row of its task's lane where it meets no other; and where the lane of each task begins."""
     bars = []
     rows = [0.0]
-    for task in film.tasks:
+    for task in recorded.tasks:
         ends: list[int] = []
-        for span in film.spans:
+        for span in recorded.spans:
             if span.task == task:
                 row = _free_row(ends, span)
                 bars.append(_bar(span, rows[-1] + _LINE + 0.7 + row))
@@ -197,10 +199,10 @@ def _bar(span: Span, lane: float) -> dict[str, Any]:
     }
 
 
-def _lanes(film: Film, base: dict[str, float]) -> list[dict[str, Any]]:
+def _lanes(recorded: Recorded, base: dict[str, float]) -> list[dict[str, Any]]:
     return [
         {"task": life.task, "start": life.start, "end": life.end, "lane": base[life.task] + _LINE}
-        for life in film.lives
+        for life in recorded.lives
     ]
 
 

@@ -1,4 +1,4 @@
-"""A film as the page carries it: each text and state once, and since when each part of the state stood.
+"""A recorded execution as the page carries it: each text and state once, and since when each part of the state stood.
 
 The state at a step is looked up, never made from the one before it, so it is the same from wherever one comes.
 """
@@ -10,10 +10,11 @@ from typing import Any
 
 from sugarbush.concurrency.witness import Pair
 from sugarbush.stress.report.chart import chart
-from sugarbush.stress.report.recording import Film
+from sugarbush.stress.report.recording import Recorded
 from sugarbush.stress.report.world import Section
 
 _ABSENT = -1
+"""In the place of a number of a state: at that step there is no such part."""
 
 
 class _Numbers:
@@ -42,47 +43,48 @@ class _Marks:
             self.what.append(number)
 
     @property
-    def told(self) -> list[list[int]]:
+    def both(self) -> list[list[int]]:
         return [self.at, self.what]
 
 
-def told(film: Film, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """The data of `film` for page.js; `pairs` are the orders that matter."""
-    failure = film.failure
+def packed(recorded: Recorded, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """The data of `recorded` for page.js; `pairs` are the orders that matter."""
+    failure = recorded.failure
     texts, states = _Numbers(), _Numbers()
-    tasks = {task: number for number, task in enumerate(film.tasks)}
+    tasks = {task: number for number, task in enumerate(recorded.tasks)}
     moments = {moment.step: moment for pair in pairs for moment in (pair.first, pair.second)}
     return {
-        "name": film.name,
+        "name": recorded.name,
         "kind": failure.kind.value,
         "headline": failure.headline,
         "detail": failure.detail,
         "failed": {"task": failure.task, "step": failure.step},
-        "schedule": str(film.schedule),
-        "tasks": film.tasks,
-        "lives": [[tasks[life.task], life.start, life.end] for life in film.lives],
-        "total": film.total,
+        "schedule": str(recorded.schedule),
+        "tasks": recorded.tasks,
+        "lives": [[tasks[life.task], life.start, life.end] for life in recorded.lives],
+        "total": recorded.total,
         "steps": {
-            "step": [one.step for one in film.steps],
-            "task": [tasks[one.task] for one in film.steps],
+            "step": [one.step for one in recorded.steps],
+            "task": [tasks[one.task] for one in recorded.steps],
             **{
-                name: [texts[getattr(one, name)] for one in film.steps]
+                name: [texts[getattr(one, name)] for one in recorded.steps]
                 for name in ("kind", "what", "on", "where")
             },
         },
         "spans": [
-            [tasks[span.task], texts[span.what], texts[span.how], span.start, span.end] for span in film.spans
+            [tasks[span.task], texts[span.what], texts[span.how], span.start, span.end]
+            for span in recorded.spans
         ],
-        "stacks": _stacks(film, texts, states),
-        "world": _world(film, texts, states),
-        "lockGraph": film.lock_graph,
-        "reports": film.reports,
+        "stacks": _stacks(recorded, texts, states),
+        "world": _world(recorded, texts, states),
+        "lockGraph": recorded.lock_graph,
+        "reports": recorded.reports,
         "pairs": [{"text": str(pair), "steps": [pair.first.step, pair.second.step]} for pair in pairs],
         "moments": [
             {"step": step, "task": one.task, "what": f"{one.what}({one.on})", "where": one.where}
             for step, one in sorted(moments.items())
         ],
-        "chart": chart(film, pairs),
+        "chart": chart(recorded, pairs),
         "states": list(states),
         "texts": list(texts),
     }
@@ -92,27 +94,27 @@ def _state(lines: Sequence[str], texts: _Numbers, states: _Numbers) -> int:
     return states[tuple(texts[line] for line in lines)]
 
 
-def _stacks(film: Film, texts: _Numbers, states: _Numbers) -> list[list[list[int]]]:
+def _stacks(recorded: Recorded, texts: _Numbers, states: _Numbers) -> list[list[list[int]]]:
     """For each task the marks of its stack."""
-    marks = [_Marks() for _ in film.tasks]
-    for step, number in film.stacks_at:
-        for task, one in zip(film.tasks, marks, strict=True):
-            stack = film.stacks[number].get(task)
+    marks = [_Marks() for _ in recorded.tasks]
+    for step, number in recorded.stacks_at:
+        for task, one in zip(recorded.tasks, marks, strict=True):
+            stack = recorded.stacks[number].get(task)
             one.add(step, _ABSENT if stack is None else _state(stack, texts, states))
-    return [one.told for one in marks]
+    return [one.both for one in marks]
 
 
-def _world(film: Film, texts: _Numbers, states: _Numbers) -> list[dict[str, Any]]:
+def _world(recorded: Recorded, texts: _Numbers, states: _Numbers) -> list[dict[str, Any]]:
     """For each section its title, its form, and the marks of its lines."""
-    named = [_named(world) for world in film.worlds]
+    named = [_named(world) for world in recorded.worlds]
     order = _order(list(names) for names in named)
     marks = {title: _Marks() for title in order}
     forms = {title: form for names in named for title, (form, _) in names.items()}
-    for step, number in film.world_at:
+    for step, number in recorded.world_at:
         for title, one in marks.items():
             _, lines = named[number].get(title, ("", []))
             one.add(step, _state(lines, texts, states) if lines else _ABSENT)
-    return [{"title": title, "form": forms[title], "marks": marks[title].told} for title in order]
+    return [{"title": title, "form": forms[title], "marks": marks[title].both} for title in order]
 
 
 def _named(world: Sequence[Section]) -> dict[str, tuple[str, list[str]]]:

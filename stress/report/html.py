@@ -14,22 +14,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sugarbush.concurrency import ConcurrencyError
 from sugarbush.concurrency.witness import Pair
-from sugarbush.stress.report.data import told
-from sugarbush.stress.report.recording import Film
+from sugarbush.stress.report.data import packed
+from sugarbush.stress.report.recording import Recorded
 
 _EXPOSE = "window.vegaEmbed = vegaEmbed; window.dispatchEvent(new Event('library'));"
 _SCRIPTS = ("film.js", "panels.js", "page.js")
 
 
-def page(films: Sequence[Film], pairs: Sequence[Sequence[Pair]]) -> str:
-    """The HTML of the page; `pairs` are, for each film, the orders that matter."""
+def page(executions: Sequence[Recorded], pairs: Sequence[Sequence[Pair]]) -> str:
+    """The HTML of the page; `pairs` are, for each of them, the orders that matter."""
     environment = Environment(
         loader=PackageLoader("sugarbush.stress.report", "assets"), autoescape=True, undefined=StrictUndefined
     )
-    data = [told(one, matter) for one, matter in zip(films, pairs, strict=True)]
+    data = [packed(one, matter) for one, matter in zip(executions, pairs, strict=True)]
     return environment.get_template("page.html").render(
-        title=", ".join(dict.fromkeys(one.name for one in films)),
-        films=films,
+        title=", ".join(dict.fromkeys(one.name for one in executions)),
+        films=executions,
         data=[_harmless(json.dumps(one, separators=(",", ":"))) for one in data],
         style=_asset("page.css"),
         script="\n".join(map(_asset, _SCRIPTS)),

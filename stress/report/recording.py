@@ -1,6 +1,6 @@
-"""A film of one execution: who did what, who held what, and what the world looked like after each operation.
+"""One execution as it was recorded: who did what, who held what, and what the world looked like after each operation.
 
-It is made by replaying an artifact with a camera among the observers. Everything in it is text and numbers.
+It is made by replaying an artifact with a recorder among the observers. Everything in it is text and numbers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Span:
 
 
 @dataclass(slots=True)
-class Film:
+class Recorded:
     """One execution. `worlds` has each state once; `world_at` and `stacks_at` say which one stands at which step.
 
     `stacks` are the stacks of all tasks, innermost frame first. `lock_graph` is an SVG picture.
@@ -54,10 +54,10 @@ class Film:
     reports: list[str] = field(default_factory=list)
 
 
-def film(artifact: Artifact) -> Film:
-    """Replay `artifact` before a camera; raises `BadSchedule` if it no longer fits the program."""
-    camera = _Camera()
-    return camera.film(artifact.scenario.name, replay_artifact(artifact, camera))
+def recorded(artifact: Artifact) -> Recorded:
+    """Replay `artifact` before a recorder; raises `BadSchedule` if it no longer fits the program."""
+    recorder = _Recorder()
+    return recorder.recorded(artifact.scenario.name, replay_artifact(artifact, recorder))
 
 
 class _Once:
@@ -66,7 +66,9 @@ class _Once:
     def __init__(self) -> None:
         self.states: list[Any] = []
         self.at: list[tuple[int, int]] = []
+        """Since which step which of the states stands, in ascending order."""
         self._known: dict[str, int] = {}
+        """By their text: states are lists, which are no keys."""
 
     def add(self, step: int, state: Any) -> None:
         key = repr(state)
@@ -79,7 +81,7 @@ class _Once:
             self.at.append((step, number))
 
 
-class _Camera(Observer):
+class _Recorder(Observer):
     """Watches one execution."""
 
     def __init__(self) -> None:
@@ -91,10 +93,10 @@ class _Camera(Observer):
         self._holders: dict[int, tuple[object, dict[str, str]]] = {}
         self._stacks: dict[str, list[str]] = {}
         self._worlds = _Once()
-        self._told = _Once()
+        self._standing = _Once()
 
     def begin(self, runtime: Runtime) -> None:
-        """See `Observer.begin`."""
+        """Keep the runtime: its operations are the clock, and its observers have the lock reports."""
         self._runtime = runtime
 
     @property
@@ -105,10 +107,10 @@ class _Camera(Observer):
         """The operation before this one has taken effect: look at the world, and at where this task stands."""
         self._look(self._now - 1)
         self._stacks[task.name] = list(stack(1))
-        self._told.add(self._now, dict(self._stacks))
+        self._standing.add(self._now, dict(self._stacks))
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
-        """See `Observer.performed`."""
+        """End the wait of the task, note who holds the lock now, and whether the task is in a read-side section."""
         self._close((task.name, "wait", 0))
         self._see_holders(obj)
         key = (task.name, "rcu", 0)
@@ -118,15 +120,15 @@ class _Camera(Observer):
             self._open[key] = Span(task.name, "RCU", "to read", self._now, 0)
 
     def blocked(self, task: Task, op: Operation, obj: object) -> None:
-        """See `Observer.blocked`."""
+        """Begin a span in which the task waits for what it cannot get yet."""
         self._open[task.name, "wait", 0] = Span(task.name, f"{op.name}({label(obj)})", "waits", self._now, 0)
 
     def spawned(self, parent: Task | None, task: Task) -> None:  # noqa: ARG002
-        """See `Observer.spawned`."""
+        """Note at which operation the life of the task begins."""
         self._lives[task.name] = self._now
 
     def ended(self, task: Task) -> None:
-        """See `Observer.ended`."""
+        """Note at which operation the life of the task ends; it stands nowhere any more."""
         self._ends[task.name] = self._now
         self._stacks.pop(task.name, None)
 
@@ -135,12 +137,13 @@ class _Camera(Observer):
             self._worlds.add(step, world(self._runtime))
 
     def _see_holders(self, obj: Any) -> None:
-        """Who holds the lock now that did not before, and the other way round."""
+        """Begin a span for each task that has just taken the lock, and end that of each one that has just lost it."""
         holders = getattr(type(obj), "holders", None)
         if holders is None:
             return
         now = {task.name: _how(obj, task) for task in obj.holders}
         _, before = self._holders.get(id(obj), (obj, {}))
+        # With the object itself: were it gone, another one could get its id.
         self._holders[id(obj)] = obj, now
         for name in sorted(before.keys() | now.keys()):
             if before.get(name) != now.get(name):
@@ -153,13 +156,13 @@ class _Camera(Observer):
         if span is not None:
             self._spans.append(Span(span.task, span.what, span.how, span.start, self._now + later))
 
-    def film(self, name: str, witness: Witness) -> Film:
+    def recorded(self, name: str, witness: Witness) -> Recorded:
         """What was seen, after the execution has failed."""
         for key in list(self._open):
             self._close(key, later=1)
         validators = [one for one in self._runtime.observers if isinstance(one, LockValidator)]
         snapshots = [one.snapshot() for one in validators]
-        return Film(
+        return Recorded(
             name=name,
             tasks=list(witness.tasks),
             steps=list(witness.events),
@@ -170,8 +173,8 @@ class _Camera(Observer):
             ],
             worlds=self._worlds.states,
             world_at=self._worlds.at,
-            stacks=self._told.states,
-            stacks_at=self._told.at,
+            stacks=self._standing.states,
+            stacks_at=self._standing.at,
             failure=witness.failure,
             schedule=witness.schedule,
             total=witness.steps,

@@ -1,4 +1,4 @@
-"""A film as a trace that the Perfetto viewer opens: the JSON form of Chrome's Trace Event Format.
+"""A recorded execution as a trace that the Perfetto viewer opens: the JSON form of Chrome's Trace Event Format.
 
 One operation takes one microsecond: there is no other clock in an execution.
 """
@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from sugarbush.concurrency.witness import Pair
-from sugarbush.stress.report.recording import Film
+from sugarbush.stress.report.recording import Recorded
 
 
-def perfetto(film: Film, pairs: Sequence[Pair] = ()) -> str:
+def perfetto(recorded: Recorded, pairs: Sequence[Pair] = ()) -> str:
     """The trace: a thread a task, locks held and waits as slices, operations as instants, orders as flows."""
-    threads = {task: number for number, task in enumerate(film.tasks)}
-    events: list[dict[str, Any]] = [_named("process_name", 0, f"{film.name}: {film.failure.headline}")]
+    threads = {task: number for number, task in enumerate(recorded.tasks)}
+    events: list[dict[str, Any]] = [
+        _named("process_name", 0, f"{recorded.name}: {recorded.failure.headline}")
+    ]
     events += [_named("thread_name", number, task) for task, number in threads.items()]
-    for span in film.spans:
+    for span in recorded.spans:
         events.append(
             {
                 "ph": "X",
@@ -30,7 +32,7 @@ def perfetto(film: Film, pairs: Sequence[Pair] = ()) -> str:
             }
             | _where(threads[span.task])
         )
-    for step in film.steps:
+    for step in recorded.steps:
         events.append(
             {
                 "ph": "i",

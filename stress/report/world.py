@@ -28,9 +28,10 @@ def world(runtime: Any) -> list[Section]:
 
 
 def _seen(lines: Callable[[Any], list[str]], what: Any) -> list[str]:
-    """In the middle of an operation, or after a bug, a part may be in no state to be shown."""
+    """What a part says of itself; while a bug goes on it may be in no state to be shown."""
     try:
         return lines(what)
+    # Whatever it raises: the page is made to show what is broken, and the rest of it is what explains that.
     except Exception as error:
         return [f"not to be shown at this moment ({type(error).__name__})"]
 

@@ -25,7 +25,7 @@ _ROUND_SECONDS = 20.0
 """Seconds of a round under the threaded runtime, which nobody can repeat anyway."""
 
 _TO_THE_END = 10**15
-"""Executions of a search that nobody has given a budget."""
+"""Executions of a search that was given no budget: its bound ends it."""
 
 Progress = Callable[[Result, Counts], None]
 
@@ -65,11 +65,13 @@ class Campaign:
         while True:
             before = self.result
             result = self._explore(before, progress)
+            # Not every failing execution is replayed: one with the headline of a replayed one counts as the same.
             for headline, found in self._shows.items():
                 found.times += result.times[headline]
             self._shows.clear()
             self.result = _sum(before, result)
             self.result.failures = [found.witness for found in self.found]
+            # A round depends on its number alone, so one that was interrupted is run again from its beginning.
             self._round += not self.result.interrupted
             if plan.has_rounds:
                 self._save()
@@ -82,6 +84,8 @@ class Campaign:
         plan = self.plan
         executions = plan.schedules if plan.seconds is not None else plan.schedules or _TO_THE_END
         seconds = None if plan.seconds is None else max(0.0, plan.seconds - before.seconds)
+        # By time under threads, since no seed repeats them; else by executions, so that a round is the same for whoever
+        # resumes, however fast the machine is.
         if plan.has_rounds and plan.runtime == "threaded":
             seconds = min(seconds or 0.0, _ROUND_SECONDS)
         elif plan.has_rounds:
@@ -98,6 +102,7 @@ class Campaign:
                 depth=plan.depth,
                 executions=executions,
                 seconds=seconds,
+                # Another seed for each round: with the same one it would make the same executions.
                 seed=plan.seed + self._round,
                 keep_going=plan.keep_going,
                 runtime=plan.runtime,
@@ -112,6 +117,7 @@ class Campaign:
 
     def _keep(self, witness: Witness, before: int) -> None:
         """Save a witness, unless a simpler one shows the same; what it takes the place of goes once it is saved."""
+        # A signal waits until it is saved: between finding and saving it a Ctrl-C would lose it.
         with undisturbed():
             self._keep_whole(witness, before)
 
@@ -124,6 +130,7 @@ class Campaign:
             self.found.append(known)
         elif witness.size < known.witness.size:
             saved, problem = self._saved(witness)
+            # A simpler one that could not be saved does not replace the file of the other.
             if saved is not None or known.saved is None:
                 if known.saved is not None:
                     known.saved.remove()
@@ -154,7 +161,9 @@ class Campaign:
         """Save the state; a campaign whose state cannot be saved goes on."""
         result = self.result
         times = {one.path.name: one.times for one in self.found if one.path is not None}
-        now = state.State(self.plan, self._round, result.executions, result.steps, result.seconds, times)
+        now = state.CampaignState(
+            self.plan, self._round, result.executions, result.steps, result.seconds, times
+        )
         try:
             with undisturbed():
                 state.save(now, self.counted)
@@ -163,7 +172,7 @@ class Campaign:
 
 
 def _sum(before: Result, result: Result) -> Result:
-    """Both together; what an exploration says of itself beyond that, the last one says."""
+    """What both have made and found; all else that a result says of an exploration is that of the later one."""
     return replace(
         result,
         seed=before.seed,

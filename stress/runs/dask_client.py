@@ -33,7 +33,7 @@ class _Plain(pickle.Unpickler):
     """Makes numbers, text and containers, and nothing that has a name: a name is what runs."""
 
     def find_class(self, module: str, name: str, /) -> NoReturn:
-        """See `pickle.Unpickler`."""
+        """Refuse every name, so that nothing which another machine has pickled can be called."""
         # Of the errors that a pickle may raise Dask expects this one wherever it unpickles.
         raise AttributeError(f"{module}.{name} of another machine is not unpickled")
 

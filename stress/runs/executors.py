@@ -61,7 +61,7 @@ class _Dask(Executor):
         self._thread.start()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """See `Executor.submit`; there is one thing that workers of other machines do."""
+        """Send the text of some work to a worker; `run_text` is the one thing that workers of other machines do."""
         assert fn is run_text
         assert not kwargs
         (text,) = args

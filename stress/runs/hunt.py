@@ -68,9 +68,9 @@ class Outcome:
 
     @property
     def fixed_clean(self) -> bool:
-        """Nothing was found in the fixed form, in which there was something to find.
+        """Nothing was found in the fixed form, though it was explored.
 
-        Some bugs need no other task: these show themselves in one, so that one task does without them is all there is.
+        A bug that one task meets alone has a fixed form of one task, which counts as explored though no tasks meet.
         """
         alone = not self.met and self.fixed.verdict is Verdict.UNEXPLORED
         return alone or self.fixed.verdict not in (Verdict.FAILED, Verdict.UNEXPLORED)
@@ -106,6 +106,8 @@ def hunted(bugs: Sequence[Bug], how: Hunt, jobs: int = 1) -> Iterator[Outcome]:
         yield from (hunt(bug, how) for bug in bugs)
         return
     left = deque(bugs)
+    # A worker may die of something outside, as a lack of memory: so once more from where the outcomes end. Had nothing
+    # come of it by then, the bug kills workers, and would do so for ever.
     died_at: Bug | None = None
     while left:
         with processes(min(jobs, len(left))) as pool:
@@ -124,6 +126,7 @@ def hunted(bugs: Sequence[Bug], how: Hunt, jobs: int = 1) -> Iterator[Outcome]:
                     ) from None
                 died_at = left[0]
             except BaseException as error:
+                # The end of the pool would wait for what they do, which may take minutes.
                 for child in multiprocessing.active_children():
                     child.terminate()
                 if isinstance(error, KeyboardInterrupt):
@@ -161,6 +164,7 @@ def hunt(bug: Bug, how: Hunt) -> Outcome:
     if result.failures:
         witness = result.failures[0]
         failure = witness.failure
+        # Another check has seen something, perhaps another bug: that is said, and is no witness of this one.
         if failure.kind is not bug.kind or failure.check != bug.check:
             witness, surprise = None, f"{shown_by(failure.kind, failure.check)}: {failure.headline}"
         else:

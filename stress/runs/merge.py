@@ -24,6 +24,8 @@ class Identity(NamedTuple):
 
 def identity(witness: Witness) -> Identity:
     """The failing task's last operation, and the last one that another task did before it; kind and check."""
+    # By operations, not by headlines: these name pages and addresses, of which one bug has many. The operation of
+    # another task is part of it, since one check may see several races of the same operation.
     failure = witness.failure
     mine = other = ""
     for event in witness.events:

@@ -28,23 +28,24 @@ def shown(plan: Plan) -> Iterator[Update]:
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _Now(
-            _HEARTBEAT, lambda result, counts: logger.info("{}: {}", plan.scenario.name, told(result, counts))
+            _HEARTBEAT,
+            lambda result, counts: logger.info("{}: {}", plan.scenario.name, in_a_line(result, counts)),
         )
         return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=20),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[line]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
         total = plan.schedules if plan.seconds is None else plan.seconds
-        task = bar.add_task(plan.scenario.name, total=total, told="")
+        task = bar.add_task(plan.scenario.name, total=total, line="")
 
         def update(result: Result, counts: Counts) -> None:
             done = result.executions if plan.seconds is None else result.seconds
-            bar.update(task, completed=done, told=told(result, counts))
+            bar.update(task, completed=done, line=in_a_line(result, counts))
 
         yield _Now(_SHOWN, update)
 
@@ -64,7 +65,7 @@ class _Now:
             self._update(result, counts)
 
 
-def told(result: Result, counts: Counts) -> str:
+def in_a_line(result: Result, counts: Counts) -> str:
     """How far it is, in a line."""
     kinds = Counter(witness.failure.kind.value for witness in result.failures)
     failures = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "0 failures"

@@ -15,16 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from sugarbush.concurrency import Result, Verdict, Witness, explore
 from sugarbush.concurrency.lowlevel import audit
-from sugarbush.lockdep.outside import UnusableFile, check_schema, read_json, save_text
-from sugarbush.stress.kit import CHECKS, Scenario, applied
+from sugarbush.lockdep.outside import UnusableFile, save_text
+from sugarbush.stress.kit import CHECKS, FileFormat, Scenario, applied
 
 FORMAT = 1
 _MAGIC = "sugarbush-proof"
-_SCHEMA = "proof.schema.json"
+_FILE = FileFormat(
+    "a certificate of `sugarbush prove`", _MAGIC, FORMAT, "sugarbush.stress.runs", "proof.schema.json"
+)
 _PACKAGES = ("lockdep", "concurrency", "tree", "vm", "stress")
 _AUDITED = 4
 """Executions of the program in which operations are compared with what they say that they touch, and checks with what
@@ -86,22 +87,24 @@ def prove(
     seconds: float,
     most: int | None = None,
     done: Proof | None = None,
-    told: Callable[[int, Result], None] | None = None,
+    progress: Callable[[int, Result], None] | None = None,
 ) -> Proof:
     """Go through the bounds, from 0 or from where `done` ends, until `seconds` are over or nothing is cut any more.
 
-    `most` is the last bound. `told` hears of each execution. A KeyboardInterrupt ends it; what was completed counts.
+    `most` is the last bound. `progress` is called after each execution. A KeyboardInterrupt ends the proof, and the
+    bounds that were completed count.
     """
     proof = done or Proof(scenario, sources(), ())
     start = time.monotonic()
     bound = len(proof.bounds)
+    # A certificate that is gone on from is of the same sources, and was audited when its first bound was made.
     if not bound and (wrong := _undeclared(scenario)):
         return replace(proof, open=f"what is said of operations or checks does not hold: {wrong}")
     while not proof.complete and (most is None or bound <= most):
         left = seconds - (time.monotonic() - start)
         if left <= 0:
             return replace(proof, open=f"the budget of {seconds:.0f} s ended before bound {bound} was begun")
-        result = within(scenario, bound, left, told)
+        result = within(scenario, bound, left, progress)
         if result.failures:
             return replace(proof, failed=result.failures[0], open="")
         if result.verdict is Verdict.UNEXPLORED and result.exhaustive:
@@ -134,7 +137,7 @@ def within(
     scenario: Scenario,
     bound: int,
     seconds: float | None = None,
-    told: Callable[[int, Result], None] | None = None,
+    progress: Callable[[int, Result], None] | None = None,
 ) -> Result:
     """The search within one bound."""
     with applied(scenario.patches):
@@ -145,7 +148,7 @@ def within(
             executions=None if seconds is not None else 10**15,
             seconds=seconds,
             settings=scenario.settings(),
-            progress=None if told is None else lambda result: told(bound, result),
+            progress=None if progress is None else lambda result: progress(bound, result),
         )
 
 
@@ -177,7 +180,7 @@ def sources() -> str:
 def _commit() -> str | None:
     """The commit that is checked out, where the sources are under git."""
     try:
-        told = subprocess.run(
+        done = subprocess.run(
             ["git", "rev-parse", "HEAD"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -187,7 +190,7 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip()
+    return done.stdout.strip()
 
 
 def save(proof: Proof, path: Path) -> None:
@@ -221,10 +224,7 @@ def save(proof: Proof, path: Path) -> None:
 
 def load(path: Path, find: Callable[[str], Scenario]) -> Proof:
     """The proof of a certificate; raises `UnusableFile`."""
-    data: dict[str, Any] = read_json(path, "a certificate of `sugarbush prove`")
-    if type(data.get(_MAGIC)) is not int:
-        raise UnusableFile(f"{path} is no certificate of a proof: no key {_MAGIC!r} says its format")
-    check_schema(data, "sugarbush.stress.runs", _SCHEMA, str(path))
+    data = _FILE.read(path)
     scenario = find(data["scenario"]).given(data["parameters"], data["faults"])
     bounds = tuple(Within(**{name: one[name] for name in Within.__slots__}) for one in data["bounds"])
     if [one.bound for one in bounds] != list(range(len(bounds))):
@@ -232,10 +232,10 @@ def load(path: Path, find: Callable[[str], Scenario]) -> Proof:
     return Proof(scenario, data["sources"], bounds)
 
 
-def differs(proof: Proof, bound: int, told: Callable[[int, Result], None] | None = None) -> str:
+def differs(proof: Proof, bound: int, progress: Callable[[int, Result], None] | None = None) -> str:
     """Make the proof within one of its bounds again; gives how it differs, empty if it does not."""
     claimed = proof.bounds[bound]
-    result = within(proof.scenario, bound, None, told)
+    result = within(proof.scenario, bound, None, progress)
     if result.failures:
         return f"bound {bound} fails: {result.failures[0].failure.headline}"
     if not result.exhaustive:

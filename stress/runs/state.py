@@ -9,13 +9,13 @@ from typing import Any
 
 from sugarbush.concurrency import STRATEGIES, SugarbushError
 from sugarbush.concurrency.strategies import checked_depth
-from sugarbush.lockdep.outside import UnusableFile, check_schema, read_json, shown, write_text
-from sugarbush.stress.kit import CHECKS, Plan, find_scenario
+from sugarbush.lockdep.outside import UnusableFile, shown, write_text
+from sugarbush.stress.kit import FileFormat, Plan, find_scenario, known_checks
 
 NAME = "campaign.json"
 FORMAT = 2
 _MAGIC = "sugarbush-campaign"
-_SCHEMA = "campaign.schema.json"
+_FILE = FileFormat("the state of a campaign", _MAGIC, FORMAT, "sugarbush.stress.runs", "campaign.schema.json")
 
 
 class BadState(SugarbushError):
@@ -23,7 +23,7 @@ class BadState(SugarbushError):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class CampaignState:
     """How far a campaign is: the next round, and what the rounds before it came to. `times` is for each artifact."""
 
     plan: Plan
@@ -34,7 +34,7 @@ class State:
     times: dict[str, int]
 
 
-def save(state: State, counts: dict[str, Any]) -> None:
+def save(state: CampaignState, counts: dict[str, Any]) -> None:
     """Write the state to the directory of its plan; `counts` are for readers. Raises OSError."""
     plan = state.plan
     data = {
@@ -59,16 +59,14 @@ def save(state: State, counts: dict[str, Any]) -> None:
     write_text(plan.out / NAME, json.dumps(data, indent=1) + "\n")
 
 
-def load(folder: Path, seconds: float, jobs: int) -> State:
+def load(folder: Path, seconds: float, jobs: int) -> CampaignState:
     """The state in `folder`, with a plan for `seconds` more; raises `BadState`."""
     path = folder / NAME
-    data = _read(path)
-    unknown = sorted(set(data["without"]) - set(CHECKS))
-    if unknown:
-        raise BadState(
-            f"{path} is broken: 'without' names checks that do not exist, {shown(unknown[0])}; `sugarbush list` names "
-            "those that do"
-        )
+    try:
+        data = _FILE.read(path)
+        without = known_checks(path, data["without"])
+    except UnusableFile as error:
+        raise BadState(str(error)) from None
     if data["strategy"] not in STRATEGIES:
         raise BadState(
             f"{path} is broken: 'strategy' is {shown(data['strategy'])}; there are {', '.join(STRATEGIES)}"
@@ -81,9 +79,10 @@ def load(folder: Path, seconds: float, jobs: int) -> State:
             strategy=data["strategy"],
             depth=checked_depth(data["strategy"], data["depth"]),
             schedules=None,
+            # Seconds count from the start of the campaign, as the executions do.
             seconds=data["seconds"] + seconds,
             seed=data["seed"],
-            without=frozenset(data["without"]),
+            without=without,
             keep_going=data["keep_going"],
             out=folder,
             memory=data["memory"],
@@ -95,21 +94,4 @@ def load(folder: Path, seconds: float, jobs: int) -> State:
     if not has_rounds:
         raise BadState(f"{path} is broken: {plan.strategy} is a search, which has no rounds to go on with")
     ran = float(data["seconds"])
-    return State(plan, data["round"], data["executions"], data["steps"], ran, data["failures"])
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        data = read_json(path, "the state of a campaign")
-        number = data.get(_MAGIC)
-        if type(number) is not int:
-            raise BadState(f"{path} is not the state of a campaign: no key {_MAGIC!r} says its format")
-        if number > FORMAT:
-            raise BadState(
-                f"{path} has format {shown(number)}, which is newer than this sugarbush (format {FORMAT}): install "
-                "the one that wrote it"
-            )
-        check_schema(data, "sugarbush.stress.runs", _SCHEMA, str(path))
-    except UnusableFile as error:
-        raise BadState(str(error)) from None
-    return data
+    return CampaignState(plan, data["round"], data["executions"], data["steps"], ran, data["failures"])

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from sugarbush.concurrency import (
-    ConcurrencyError,
     Spinlock,
     SrcuStruct,
     call_rcu,
@@ -38,6 +37,7 @@ from sugarbush.concurrency import (
     synchronize_srcu,
     synchronize_srcu_expedited,
 )
+from sugarbush.stress.torture.tables import of_table
 
 
 def _nothing(*_: object) -> None:
@@ -165,7 +165,4 @@ FLAVOURS: dict[str, Callable[[], Flavour]] = {
 
 def make_flavour(name: str) -> Flavour:
     """The flavour of this name, for one execution; raises `ConcurrencyError` if there is none."""
-    make = FLAVOURS.get(name)
-    if make is None:
-        raise ConcurrencyError(f"no torture type is called {name!r}: there are {', '.join(FLAVOURS)}")
-    return make()
+    return of_table(FLAVOURS, "torture type", name)()

@@ -10,7 +10,7 @@ from typing import Protocol, Self
 from sugarbush.concurrency.lowlevel import active
 
 
-class Counted(Protocol):
+class Countable(Protocol):
     """Something that can be counted on, and printed."""
 
     def add(self, other: Self) -> None:
@@ -23,12 +23,13 @@ class Counted(Protocol):
         """The last line of a test."""
 
 
-_totals: dict[str, Counted] = {}
+_totals: dict[str, Countable] = {}
 
 
-def record(name: str, counted: Counted) -> None:
+def record(name: str, counted: Countable) -> None:
     """An execution of the test `name` is over."""
     rt = active.runtime
+    # A replay with everything recorded is of an execution that has been counted.
     if rt is not None and rt.tracing:
         return
     total = _totals.get(name)

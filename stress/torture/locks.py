@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sugarbush.concurrency import (
-    ConcurrencyError,
     Mutex,
     RwLock,
     RwSemaphore,
@@ -21,6 +20,7 @@ from sugarbush.concurrency import (
     local_irq_disable,
     local_irq_enable,
 )
+from sugarbush.stress.torture.tables import of_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,4 @@ LOCKS: dict[str, Callable[[], TorturedLock]] = {
 
 def make_lock(name: str) -> TorturedLock:
     """A lock of this kind, for one execution; raises `ConcurrencyError` if there is no such kind."""
-    make = LOCKS.get(name)
-    if make is None:
-        raise ConcurrencyError(f"no lock to torture is called {name!r}: there are {', '.join(LOCKS)}")
-    return make()
+    return of_table(LOCKS, "lock to torture", name)()

@@ -120,6 +120,7 @@ class LockTorture:
                 token = lock.write_lock()
             mine = self._took(writes=True)
             atomic_inc(watched, "writers")
+            # Three fields: a plain one, at which two writers are a data race, and two that readers compare.
             if watched.writers == 1 and not watched.readers:
                 watched.total += 1
                 watched.twin += 1
@@ -130,6 +131,7 @@ class LockTorture:
             atomic_dec(watched, "writers")
             if lock.downgrade is not None and _flip("downgrade"):
                 lock.downgrade()
+                # Not counted: who has downgraded did not ask for the lock to read.
                 self._inside_read(LockStatistics())
                 assert lock.read_unlock is not None
                 lock.read_unlock()

@@ -113,7 +113,7 @@ class Torture:
         return found
 
     def release(self, element: Element) -> None:
-        """It has gone all the way. Kernel: rcu_torture_free()."""
+        """Put an element that has gone down the whole pipe back among the free ones. Kernel: rcu_torture_free()."""
         self.mine.rtf += 1
         with self.lock.bh():
             self.free.append(element)
@@ -138,6 +138,7 @@ class Torture:
 
     def callback(self, element: Element) -> None:
         """One grace period is over, by a callback. Kernel: rcu_torture_cb()."""
+        # Else callbacks would post themselves for ever, and the execution would not end.
         if self.root.stop:
             return
         if self.step(element):
@@ -234,6 +235,7 @@ class Torture:
             with quiet():
                 seen = min(rcu.begun - began, PIPE_LENGTH)
             self.mine.reader_batch[seen] += 1
+        # No grace period can begin after the cookie was taken and be over while this reader is inside.
         if cookie is not None and flavour.poll is not None and flavour.poll(cookie):
             self.broken("cookies", "a cookie that was taken in a reader is true before the reader ends")
         self._leave(inside)
@@ -257,6 +259,7 @@ class Torture:
         self.flavour.delay()
         pipe = min(element.pipe_count, PIPE_LENGTH)
         self.mine.reader_pipe[pipe] += 1
+        # Its replacement is one step; a second one is a grace period that began after that, and did not wait for us.
         if pipe > 1:
             self.broken("", f"a grace period has passed over a reader (pipe count {pipe})")
 
@@ -305,6 +308,7 @@ def torture(
     if stall:
         tasks.append(spawn(test.stall, stall, name="rcu_torture_stall"))
     join(*tasks)
+    # Callbacks that are still under way count in the statistics.
     if flavour.barrier is not None:
         flavour.barrier()
     record(flavour.name, test.total)

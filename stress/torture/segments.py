@@ -49,6 +49,7 @@ class Segments:
         if following == _IRQS and self._now in _BOTTOM_HALVES:
             self.extend(_RCU)
         if following != self._now:
+            # The next one begins first: with a gap between the two this would be two readers.
             STRETCHES[following][0]()
             STRETCHES[self._now][1]()
             self._now = following

@@ -17,17 +17,23 @@ from sugarbush.concurrency.runtimes import DEFAULT_MAX_STEPS
 from sugarbush.lockdep.outside import (
     Identity,
     UnusableFile,
-    check_schema,
     identity,
-    read_json,
-    shown,
     write_text,
 )
-from sugarbush.stress.kit import CHECKS, BadParameter, Scenario, UnknownScenario, find_scenario
+from sugarbush.stress.kit import (
+    BadParameter,
+    FileFormat,
+    Scenario,
+    UnknownScenario,
+    find_scenario,
+    known_checks,
+)
 
 FORMAT = 2
 _MAGIC = "sugarbush"
-_SCHEMA = "artifact.schema.json"
+_FILE = FileFormat(
+    "an artifact of sugarbush", _MAGIC, FORMAT, "sugarbush.stress.witness", "artifact.schema.json"
+)
 _MOST_CHOICES = 2 * DEFAULT_MAX_STEPS
 """An execution has so many operations at most, and hardly more than one choice at each."""
 _KEPT = ("trace", "spawn")
@@ -82,18 +88,6 @@ class Saved:
         except OSError:
             # What cannot be removed is one artifact too many; nothing is lost by that.
             pass
-
-
-def save(
-    witness: Witness,
-    scenario: Scenario,
-    without: frozenset[str],
-    found_by: dict[str, Any],
-    out: Path,
-    name: str | None = None,
-) -> Path:
-    """As `saved`, for who will not remove the file again."""
-    return saved(witness, scenario, without, found_by, out, name).path
 
 
 def saved(
@@ -151,29 +145,11 @@ def _spelt(data: dict[str, Any]) -> str:
 def load(path: Path) -> Artifact:
     """Read and check an artifact; raises `BadArtifact`, or `BadSchedule` for a schedule that is none."""
     try:
-        data = read_json(path, "an artifact")
-        number = data.get(_MAGIC)
-        if type(number) is not int:
-            raise BadArtifact(f"{path} is not an artifact of sugarbush: no key {_MAGIC!r} says its format")
-        if number > FORMAT:
-            raise BadArtifact(
-                f"{path} has format {shown(number)}, which is newer than this sugarbush (format {FORMAT}): install "
-                "the one that wrote it"
-            )
-        check_schema(data, "sugarbush.stress.witness", _SCHEMA, str(path))
+        data = _FILE.read(path)
+        without = known_checks(path, data["without"])
     except UnusableFile as error:
         raise BadArtifact(str(error)) from None
-    return _checked(path, data)
-
-
-def _checked(path: Path, data: dict[str, Any]) -> Artifact:
-    """What the schema says nothing of: which scenarios, parameters and checks there are."""
-    unknown = sorted(set(data["without"]) - set(CHECKS))
-    if unknown:
-        raise BadArtifact(
-            f"{path} is broken: 'without' names checks that do not exist, {shown(unknown[0])}; `sugarbush list` "
-            "names those that do"
-        )
+    # What the schema says nothing of: which scenarios and parameters there are.
     try:
         scenario = find_scenario(data["scenario"]).given(data.get("parameters", {}), data.get("faults"))
     except (UnknownScenario, BadParameter) as error:
@@ -185,7 +161,7 @@ def _checked(path: Path, data: dict[str, Any]) -> Artifact:
     return Artifact(
         scenario=scenario,
         schedule=Schedule.parse(spelt),
-        without=frozenset(data["without"]),
+        without=without,
         kind=failure["kind"],
         headline=failure["headline"],
         task=failure["task"],

@@ -36,22 +36,22 @@ class _Watch(Observer):
         return int(self._runtime.steps) * _STEP
 
     def begin(self, runtime: Runtime) -> None:
-        """See `Observer.begin`."""
+        """Keep the runtime: its operations are the clock of the statistics."""
         self._runtime = runtime
 
     def asked(self, task: Task, op: Operation, obj: Any, arg: Any) -> None:  # noqa: ARG002
-        """See `Observer.asked`."""
+        """Note that the task asks for a lock, and whether to read: `performed` tells when it has it."""
         if op.dep is not None and op.dep <= Dep.TRY_READ:
             self._asked[task] = int(op.dep in _READS)
 
     def blocked(self, task: Task, op: Operation, obj: Any) -> None:  # noqa: ARG002
-        """See `Observer.blocked`."""
+        """Count a task that has to wait for the lock it asked for."""
         if task in self._asked and hasattr(obj, "dep_map"):
             self._task = task
             self.stat.contended(obj.dep_map, self._asked[task])
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
-        """See `Observer.performed`."""
+        """Count a lock that was taken or released; a try that failed has no holder and counts as nothing."""
         if not hasattr(obj, "dep_map"):
             return
         self._task = task
@@ -62,7 +62,7 @@ class _Watch(Observer):
 
     @property
     def validators(self) -> list[LockValidator]:
-        """Those of the execution."""
+        """The lock validators of the execution: one, or none where it is switched off."""
         return [one for one in self._runtime.observers if isinstance(one, LockValidator)]
 
 

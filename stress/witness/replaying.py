@@ -26,6 +26,7 @@ def minimise_artifact(artifact: Artifact, path: Path) -> tuple[Minimised, Explan
     with applied(artifact.scenario.patches):
         small = minimised(artifact.scenario.program, witness, settings)
         why = explain(artifact.scenario.program, small.witness, settings)
+    # A result that is minimised again replaces itself.
     name = path.stem.removesuffix(_MINIMISED) + _MINIMISED
     try:
         kept = saved(
@@ -55,6 +56,7 @@ def replay_artifact(artifact: Artifact, *watchers: Observer) -> Witness:
             settings=settings,
             execution=artifact.found_by.get("execution", 0),
         )
+    # The step, too: a schedule that leads to the same failure elsewhere has met another program.
     failure = witness.failure
     found = (failure.kind.value, without_places(failure.headline), failure.task, failure.step)
     if found != (artifact.kind, without_places(artifact.headline), artifact.task, artifact.step):

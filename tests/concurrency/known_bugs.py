@@ -120,7 +120,7 @@ skewed_windows = Windows((2, 8, 14))
 
 
 class Buffer:
-    """One place, and one condition on which both sides wait."""
+    """Cargill's bounded buffer of one place, whose one condition serves both producers and consumers."""
 
     name = "buffer"
 
@@ -143,25 +143,30 @@ AWAKE = Operation("wait", ready=lambda buffer, task: task not in buffer.asleep)
 NOTIFY = Operation("notify", effect=_wake_one, wakes=True)
 
 
+def change(mutex: Mutex, buffer: Buffer, full: bool, notify: Operation) -> None:
+    """Put or take one thing, in a monitor; wait while it is full already, or empty."""
+    mutex.lock()
+    while buffer.full is full:
+        perform(SLEEP, buffer)
+        mutex.unlock()
+        perform(AWAKE, buffer)
+        mutex.lock()
+    buffer.full = full
+    perform(notify, buffer)
+    mutex.unlock()
+
+
 def bounded_buffer() -> None:
     """Two consumers and one producer of two things share one condition; notify() where notify_all() is due."""
     mutex, buffer = Mutex("monitor"), Buffer()
 
-    def change(full: bool, times: int) -> None:
+    def changes(full: bool, times: int) -> None:
         for _ in range(times):
-            mutex.lock()
-            while buffer.full is full:
-                perform(SLEEP, buffer)
-                mutex.unlock()
-                perform(AWAKE, buffer)
-                mutex.lock()
-            buffer.full = full
-            perform(NOTIFY, buffer)
-            mutex.unlock()
+            change(mutex, buffer, full, NOTIFY)
 
-    spawn(change, False, 1, name="take 0")
-    spawn(change, False, 1, name="take 1")
-    spawn(change, True, 2, name="put")
+    spawn(changes, False, 1, name="take 0")
+    spawn(changes, False, 1, name="take 1")
+    spawn(changes, True, 2, name="put")
 
 
 class Node(Shared):

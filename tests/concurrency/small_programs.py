@@ -315,6 +315,15 @@ class Events:
         return frozenset(pairs) | {event[0] for event in self.events}
 
 
+def outcome_of(machine: Machine, failure: Any) -> Outcome:
+    """How an execution of a machine has ended; after a failure values of no other task are compared."""
+    if failure is None:
+        return "done", *machine.outcome
+    if failure.kind == "deadlock":
+        return "deadlock", failure.headline, *machine.outcome
+    return "failed", failure.headline, failure.task
+
+
 def all_outcomes(
     tasks: list[list[Instruction]], strategy: Any, limit: int
 ) -> tuple[set[Outcome], list[Any], int] | None:
@@ -337,12 +346,7 @@ def all_outcomes(
             pruned += 1
             continue
         failure = execution.failure
-        if failure is None:
-            found.add(("done", *machine.outcome))
-        elif failure.kind == "deadlock":
-            found.add(("deadlock", failure.headline, *machine.outcome))
-        else:
-            found.add(("failed", failure.headline, failure.task))
+        found.add(outcome_of(machine, failure))
         traces.append((events.trace, machine.outcome))
     return found, traces, pruned
 

@@ -6,15 +6,11 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 FLOORS = ("lockdep", "concurrency", "tree", "vm", "stress")
 FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 OPEN = ("workloads", "catalogue", "torture")
 """Rooms whose files are each a door: one load, one bug, one torture test."""
-CUTE = ("ground", "told", "film", "misc", "util", "utils", "helpers")
-"""Names of modules that say nothing to who comes new."""
 
 
 def modules() -> Iterator[tuple[str, Path, ast.Module]]:
@@ -62,8 +58,3 @@ def test_a_room_is_entered_by_its_door() -> None:
                 inside = len(parts) > 3 and parts[2] not in OPEN
                 # The package's own door, and the lower tier beside it, are made of what lies in the rooms.
                 assert not (elsewhere and inside) or name.count(".") <= 2, f"{name}: {node.module}"
-
-
-@pytest.mark.parametrize("word", CUTE)
-def test_no_module_has_a_cute_name(word: str) -> None:
-    assert not [path for path in FILES if path.stem == word]

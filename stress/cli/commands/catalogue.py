@@ -15,23 +15,19 @@ from rich.table import Table
 from rich.text import Text
 
 from sugarbush.concurrency import DEFAULT_STRATEGY, STRATEGIES
-from sugarbush.lockdep.outside import INTERRUPTED, UNUSABLE, UnusableFile, check_writable
+from sugarbush.lockdep.outside import INTERRUPTED, UNUSABLE, UnusableFile
 from sugarbush.stress.kit import Bug, all_bugs, find_bug
-from sugarbush.stress.report import INDEX, write_pages
+from sugarbush.stress.report import write_pages
 from sugarbush.stress.runs import (
     DEFAULT_SCHEDULES,
     Case,
     Hunt,
     Outcome,
-    check_results,
     hunted,
-    jobs_of,
     line,
     note,
-    one_of,
     out,
     shown_by,
-    whole,
     write_results,
 )
 
@@ -48,13 +44,6 @@ def catalogue_command(
     markdown: Annotated[Path | None, typer.Option("--summary", help="Write a summary in Markdown.")] = None,
 ) -> int:
     """Hunt the known bugs: each must be found in the patched kernel, and be absent in the fixed one."""
-    one_of("--strategy", strategy, STRATEGIES)
-    whole("--schedules", schedules, 1)
-    whole("--seed", seed)
-    jobs_of(jobs)
-    check_results(junit, markdown)
-    if pages is not None:
-        check_writable(pages / INDEX, "--pages")
     bugs = [find_bug(name) for name in names] if names else all_bugs()
     how = Hunt(schedules, strategy, seed)
     outcomes: list[Outcome] = []

@@ -8,10 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from sugarbush.concurrency import MEMORIES
 from sugarbush.stress.kit import timeline
-from sugarbush.stress.litmus import Outcome, build, check, read
-from sugarbush.stress.runs import line, one_of, out
+from sugarbush.stress.litmus import Answer, build, check, read
+from sugarbush.stress.runs import line, out
 
 
 def litmus_command(
@@ -20,7 +19,6 @@ def litmus_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")] = False,
 ) -> int:
     """Say of litmus tests whether what they ask for is allowed or forbidden; status 1 if a file says otherwise."""
-    one_of("--memory", memory, MEMORIES)
     tests = [read(path) for path in files]
     # All files are understood before any is searched, so a mistake in the last one costs no time.
     for test in tests:
@@ -35,7 +33,7 @@ def litmus_command(
     return int(any(outcome.agrees is False for outcome in outcomes))
 
 
-def _print(outcome: Outcome, *, alone: bool) -> None:
+def _print(outcome: Answer, *, alone: bool) -> None:
     how = f"{outcome.executions} executions, {outcome.reached} states"
     if not outcome.exhaustive and outcome.observed is None:
         how += ", not all of them"
@@ -76,7 +74,7 @@ def _print(outcome: Outcome, *, alone: bool) -> None:
         )
 
 
-def _entry(outcome: Outcome) -> dict[str, Any]:
+def _entry(outcome: Answer) -> dict[str, Any]:
     witness = outcome.witness
     return {
         "name": outcome.test.name,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sugarbush.lockdep.outside import UnusableFile, check_writable, read_text, save_text
+from sugarbush.lockdep.outside import UnusableFile, read_text, save_text
 from sugarbush.lockdep.read import (
     Finding,
     LogReport,
@@ -43,7 +43,7 @@ _LARGEST = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class LogOptions:
     """The options that are for logs."""
 
     as_json: bool = False
@@ -61,16 +61,6 @@ class Asked:
         """Whether one of them is given that means nothing for artifacts."""
         files = (self.sarif, self.html, self.baseline, self.scenario)
         return any(one is not None for one in files) or bool(self.identity or self.proc or self.join)
-
-    def check(self) -> None:
-        """Refuse what cannot be done before the logs are read."""
-        for option, path in (("--sarif", self.sarif), ("--html", self.html), ("--scenario", self.scenario)):
-            if path is not None:
-                check_writable(path, option)
-        if self.identity and self.scenario is None:
-            raise Unusable("--identity says which report --scenario writes: give --scenario FILE.py as well")
-        if self.across and not self.join:
-            raise Unusable("--across means nothing without --join, which closes cycles over several reports")
 
 
 def is_proc_file(path: Path) -> bool:
@@ -110,7 +100,7 @@ def show_between(snapshots: Sequence[Snapshot], pair: tuple[str, str]) -> int:
 
 
 def show_logs(
-    paths: Sequence[Path], asked: Asked, graph: Path | None, draw: Callable[[Snapshot], str] | None
+    paths: Sequence[Path], asked: LogOptions, graph: Path | None, draw: Callable[[Snapshot], str] | None
 ) -> int:
     """Read logs, print or write what is asked for, and give the exit status."""
     waiting: list[LogReport] = []
@@ -149,7 +139,7 @@ def show_logs(
     return int(bool(new))
 
 
-def _write_files(findings: Sequence[Finding], asked: Asked) -> None:
+def _write_files(findings: Sequence[Finding], asked: LogOptions) -> None:
     if asked.sarif is not None:
         save_text(asked.sarif, dumps(to_sarif(findings)) + "\n")
     if asked.html is not None:
@@ -180,7 +170,7 @@ def _chosen(findings: Sequence[Finding], identity: str) -> LogReport:
 
 
 def _print(
-    findings: Sequence[Finding], new: Sequence[Finding], waiting: Sequence[LogReport], asked: Asked
+    findings: Sequence[Finding], new: Sequence[Finding], waiting: Sequence[LogReport], asked: LogOptions
 ) -> None:
     shown = (
         [one for one in findings if one in new or not one.report.is_failure] if asked.baseline else findings

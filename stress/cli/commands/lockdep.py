@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sugarbush.lockdep.outside import check_writable, save_text
+from sugarbush.lockdep.outside import save_text
 from sugarbush.lockdep.show import (
     FORMAT,
     Snapshot,
@@ -25,10 +25,11 @@ from sugarbush.lockdep.show import (
     to_svg,
 )
 from sugarbush.stress.cli.commands.report import read_artifacts
-from sugarbush.stress.runs import Unusable, note
+from sugarbush.stress.cli.refusals import DRAWINGS, refuse_inputs
+from sugarbush.stress.runs import note
 from sugarbush.stress.witness import lock_snapshot
 
-_DRAWINGS = {".dot": to_dot, ".svg": to_svg}
+_DRAWINGS = dict(zip(DRAWINGS, (to_dot, to_svg), strict=True))
 _HEAD = 4096
 
 
@@ -77,7 +78,7 @@ def lockdep_command(
     """Show lock reports: of kernel logs and other checkers, and what the lock validator saw of a run."""
     # Imported here: the readers' forms take a moment to be compiled, and most commands read no log.
     from sugarbush.lockdep.read import STDIN, is_log
-    from sugarbush.stress.cli.commands.lock_logs import Asked, is_proc_file, show_between, show_logs
+    from sugarbush.stress.cli.commands.lock_logs import LogOptions, is_proc_file, show_between, show_logs
 
     listings = (
         (classes, lockdep_text),
@@ -85,25 +86,17 @@ def lockdep_command(
         (stats, stats_text),
         (lock_stat, lock_stat_text),
     )
-    if graph is not None:
-        if graph.suffix not in _DRAWINGS:
-            raise Unusable(f"--graph writes .dot or .svg, not {graph.name}")
-        check_writable(graph, "--graph")
-    if as_json and any(asked for asked, _ in listings):
-        raise Unusable("--json has everything: leave out --classes, --chains, --stats and --lock-stat")
-    asked = Asked(as_json, sarif, html, baseline, scenario, identity, tuple(proc or ()), join, across)
-    asked.check()
+    asked = LogOptions(as_json, sarif, html, baseline, scenario, identity, tuple(proc or ()), join, across)
     files = [] if events else [path for path in paths if path != STDIN and is_proc_file(path)]
     logs = [] if events else [path for path in paths if path not in files and is_log(path)]
-    if logs and between is None and not any(one for one, _ in listings):
-        if len(logs) + len(files) < len(paths):
-            raise Unusable("logs and artifacts are shown by different commands: give one kind of them")
-        asked = Asked(as_json, sarif, html, baseline, scenario, identity, (*asked.proc, *files), join, across)
-        return show_logs(logs, asked, graph, None if graph is None else _DRAWINGS[graph.suffix])
-    if asked.any:
-        raise Unusable(
-            "--sarif, --html, --baseline, --scenario, --proc and --join are for logs, and none is given"
+    as_logs = bool(logs) and between is None and not any(one for one, _ in listings)
+    others = len(paths) - len(logs) - len(files)
+    refuse_inputs("lockdep", as_logs=as_logs, others=others, for_logs=asked.any)
+    if as_logs:
+        asked = LogOptions(
+            as_json, sarif, html, baseline, scenario, identity, (*asked.proc, *files), join, across
         )
+        return show_logs(logs, asked, graph, None if graph is None else _DRAWINGS[graph.suffix])
     snapshots = _snapshots(paths, logs, files, events)
     if between is not None:
         return show_between(snapshots, between)

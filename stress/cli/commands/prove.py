@@ -12,8 +12,9 @@ import typer
 
 from sugarbush.concurrency import Result
 from sugarbush.lockdep.outside import INTERRUPTED, check_writable
+from sugarbush.stress.cli.refusals import refuse_inputs
 from sugarbush.stress.kit import find_scenario
-from sugarbush.stress.runs import DEFAULT_OUT, Proof, Unusable, duration, line, note, whole
+from sugarbush.stress.runs import DEFAULT_OUT, Proof, line, note
 from sugarbush.stress.runs import proof as proofs
 
 DEFAULT_SECONDS = 60.0
@@ -34,16 +35,11 @@ def prove_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")] = False,
 ) -> int:
     """Prove that a scenario passes under every schedule with at most 0, 1, 2 ... preemptions, all checks on."""
-    duration("--seconds", seconds)
-    whole("--depth", depth, 0, 1000)
     if verify:
         return _verify([Path(name) for name in scenarios], depth)
     chosen = [find_scenario(name) for name in scenarios]
     for one in chosen:
-        if one.memory != "sc":
-            raise Unusable(
-                f"{one.name} is about weak memory, under which dpor has no bound: nothing proves it"
-            )
+        refuse_inputs("prove", scenario=one)
     # Before anything is proven: a certificate that cannot be written is found out at the end else.
     for one in chosen:
         check_writable(_path(directory, one.name), "--out")
@@ -93,7 +89,7 @@ def _progress(name: str) -> Callable[[int, Result], None]:
     """Says now and then how far it is."""
     last = time.monotonic()
 
-    def told(bound: int, result: Result) -> None:
+    def tell(bound: int, result: Result) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= _HEARTBEAT:
@@ -101,7 +97,7 @@ def _progress(name: str) -> Callable[[int, Result], None]:
             rate = result.executions / max(result.seconds, 1e-9)
             note(f"{name}: bound {bound}, {result.traces} traces, {rate:.0f} executions a second")
 
-    return told
+    return tell
 
 
 def _verify(paths: list[Path], depth: int | None) -> int:
@@ -111,8 +107,7 @@ def _verify(paths: list[Path], depth: int | None) -> int:
         proof = proofs.load(path, find_scenario)
         if proof.sources != proofs.sources():
             note(f"{path} was made from other sources than these: its traces may be others, too")
-        if not proof.bounds or (depth is not None and depth >= len(proof.bounds)):
-            raise Unusable(f"{path} proves nothing within bound {depth or 0}")
+        refuse_inputs("prove --verify", certificate=path, proven=len(proof.bounds), bound=depth or 0)
         for bound in range(len(proof.bounds)) if depth is None else [depth]:
             said = proofs.differs(proof, bound, _progress(proof.scenario.name))
             wrong += bool(said)

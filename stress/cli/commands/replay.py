@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sugarbush.stress.kit import headline, timeline
-from sugarbush.stress.runs import out, whole
+from sugarbush.stress.runs import out
 from sugarbush.stress.witness import load, replay_artifact
 
 
@@ -17,7 +17,6 @@ def replay_command(
     until: Annotated[int | None, typer.Option(help="Show the execution up to this operation.")] = None,
 ) -> int:
     """Run the schedule of an artifact again and show what happens."""
-    whole("--until", until)
     witness = replay_artifact(load(artifact))
     out.print(timeline(witness, until))
     out.print()

@@ -11,9 +11,10 @@ import typer
 
 from sugarbush.concurrency import SugarbushError, Witness
 from sugarbush.concurrency.witness import Pair, explain
-from sugarbush.lockdep.outside import check_writable, save_text
+from sugarbush.lockdep.outside import save_text
+from sugarbush.stress.cli.refusals import refuse_inputs
 from sugarbush.stress.kit import applied
-from sugarbush.stress.report import Film, film, page
+from sugarbush.stress.report import Recorded, page, recorded
 from sugarbush.stress.report import perfetto as trace
 from sugarbush.stress.runs import Unusable, line
 from sugarbush.stress.witness import Artifact, load, replay_artifact
@@ -28,32 +29,22 @@ def report_command(
 ) -> int:
     """Draw executions: one page that needs no network, and a trace for the Perfetto viewer."""
     is_folder = os.path.isdir(artifact)
-    if perfetto is not None and is_folder:
-        raise Unusable("--perfetto is for one artifact, not for a directory")
-    if perfetto is not None:
-        check_writable(perfetto, "--perfetto")
     target = html or (artifact / _DEFAULT_NAME if is_folder else artifact.with_suffix(".html"))
-    for path in (target, perfetto):
-        if path is not None and os.path.exists(path) and os.path.samefile(path, artifact):
-            raise Unusable(
-                f"{path} is the artifact itself, which would be gone: give the page another name by --html"
-            )
-    if html is not None:
-        check_writable(html, "--html")
-    films, orders = draw_page(read_artifacts(artifact), target)
+    refuse_inputs("report", artifact=artifact, written=(target, perfetto))
+    executions, orders = draw_page(read_artifacts(artifact), target)
     line(f"page:  {target}")
     if perfetto is not None:
-        save_text(perfetto, trace(films[0], orders[0]))
+        save_text(perfetto, trace(executions[0], orders[0]))
         line(f"trace: {perfetto}, for https://ui.perfetto.dev")
     return 0
 
 
-def draw_page(shown: Sequence[Artifact], target: Path) -> tuple[list[Film], list[Sequence[Pair]]]:
-    """Write the page of `shown` to `target`; gives the films on it and, for each, the orders that matter."""
-    films = [film(one) for one in shown]
+def draw_page(shown: Sequence[Artifact], target: Path) -> tuple[list[Recorded], list[Sequence[Pair]]]:
+    """Write the page of `shown` to `target`; gives the executions on it and, for each, the orders that matter."""
+    executions = [recorded(one) for one in shown]
     orders = [_orders(one) for one in shown]
-    save_text(target, page(films, orders))
-    return films, orders
+    save_text(target, page(executions, orders))
+    return executions, orders
 
 
 def read_artifacts(path: Path, say: Callable[[str], None] = line) -> list[Artifact]:

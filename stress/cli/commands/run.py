@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sugarbush.concurrency import DEFAULT_STRATEGY, MEMORIES, RUNTIMES, STRATEGIES, Verdict
+from sugarbush.concurrency import DEFAULT_STRATEGY, STRATEGIES, Verdict
 from sugarbush.concurrency.strategies import Search, checked_depth, depth_help, make_strategy
 from sugarbush.lockdep.outside import INTERRUPTED, UNUSABLE, errors
 from sugarbush.lockdep.outside import shown as shorten
-from sugarbush.stress.kit import CHECKS, LARGEST, Plan, Scenario, find_scenario, place_of
+from sugarbush.stress.cli.refusals import Asked, parameters, refuse_inputs
+from sugarbush.stress.kit import Plan, Scenario, find_scenario, place_of
 from sugarbush.stress.runs import (
     DEFAULT_OUT,
     Campaign,
     Case,
     Unusable,
     again,
-    check_results,
+    as_text,
     dask,
-    duration,
-    jobs_of,
     line,
     note,
-    one_of,
     out,
     print_found,
     resident,
     shown,
     summary,
-    told,
-    whole,
     write_results,
 )
 
@@ -77,37 +71,11 @@ def run_command(
     ] = None,
 ) -> int:
     """Run a scenario under many schedules; further options are its parameters, see `sugarbush list NAME`."""
-    given = _given(context)
-    one_of("--runtime", runtime, RUNTIMES)
-    one_of("--strategy", strategy, STRATEGIES)
-    if memory is not None:
-        one_of("--memory", memory, MEMORIES)
-    if memory == "weak" and runtime == "threaded":
-        raise Unusable("--memory weak is simulated: the threaded runtime has the memory of the machine")
-    if runtime == "threaded":
-        _exclude("--runtime threaded, where the operating system makes the choices", given, _CHOOSING)
-    whole("--schedules", schedules, 1)
-    duration("--seconds", seconds)
-    whole("--seed", seed)
-    whole("--faults", faults, 0, LARGEST)
-    if schedules is not None and seconds is not None:
-        raise Unusable("--schedules and --seconds exclude each other")
-    jobs_of(jobs)
-    if executor is not None and (jobs != 1 or runtime == "threaded"):
-        raise Unusable("--executor excludes --jobs and --runtime threaded")
-    for name in without or ():
-        one_of("--without", name, tuple(CHECKS))
     if resume is not None:
-        return _resumed(
-            context, resume, given, seconds or DEFAULT_RESUME, jobs, executor, as_json, junit, markdown
-        )
-    if os.path.exists(directory) and not os.path.isdir(directory):
-        raise Unusable(f"--out {directory} is not a directory")
-    if scenario is None:
-        raise Unusable("which scenario? `sugarbush list` names them")
-    check_results(junit, markdown)
-    chosen = find_scenario(scenario).given(_parameters(context.args), faults)
-    if "seed" in given and isinstance(make_strategy(strategy, seed, depth), Search):
+        return _resumed(resume, seconds or DEFAULT_RESUME, jobs, executor, as_json, junit, markdown)
+    assert scenario is not None, "a run without a scenario is refused before the command begins"
+    chosen = find_scenario(scenario).given(parameters(context.args), faults)
+    if "seed" in Asked.of(context).given and isinstance(make_strategy(strategy, seed, depth), Search):
         note(
             f"--seed changes nothing under {strategy}, which tries one schedule after the other and draws none"
         )
@@ -137,34 +105,8 @@ def _default(strategy: str, depth: int | None) -> int | None:
     return None if ends else DEFAULT_SCHEDULES
 
 
-_RESUMED = frozenset({"seconds", "jobs", "executor", "as_json", "junit", "markdown", "resume"})
-"""What a campaign that goes on can be told; the rest stands in its state."""
-_CHOOSING = frozenset({"strategy", "depth"})
-
-
-def _given(context: typer.Context) -> dict[str, str]:
-    """The options that stand on the command line: their names in Python, and how they are spelt."""
-    given = {}
-    for parameter in context.command.params:
-        name = parameter.name
-        # By its name: typer has a copy of click's enumeration of its own.
-        source = context.get_parameter_source(name) if name else None
-        if name and source is not None and source.name == "COMMANDLINE":
-            given[name] = max(parameter.opts, key=len)
-    return given
-
-
-def _exclude(what: str, given: dict[str, str], excluded: Collection[str]) -> None:
-    """Refuse options that would mean nothing beside `what`."""
-    for name, option in given.items():
-        if name in excluded:
-            raise Unusable(f"{option} means nothing with {what}: leave it out")
-
-
 def _resumed(
-    context: typer.Context,
     folder: Path,
-    given: dict[str, str],
     seconds: float,
     jobs: int,
     executor: str | None,
@@ -173,16 +115,11 @@ def _resumed(
     markdown: Path | None,
 ) -> int:
     """Go on with the campaign saved in `folder`."""
-    what = "--resume, which goes on with what its directory says, for --seconds more"
-    if context.args:
-        raise Unusable(f"{' '.join(context.args)} means nothing with {what}: leave it out")
-    _exclude(what, given, set(given) - _RESUMED)
-    check_results(junit, markdown)
     if executor is None:
         return _finish(Campaign.resumed(folder, seconds, jobs), as_json, junit, markdown)
     # Before anybody is connected to: what is wrong with the state is said first.
-    if Campaign.resumed(folder, seconds, jobs).plan.runtime == "threaded":
-        raise Unusable("--executor excludes a campaign under --runtime threaded")
+    before = Campaign.resumed(folder, seconds, jobs)
+    refuse_inputs("run", executor=executor, runtime=before.plan.runtime)
     with dask(executor) as (pool, workers):
         return _finish(Campaign.resumed(folder, seconds, jobs, pool, workers), as_json, junit, markdown)
 
@@ -199,7 +136,7 @@ def _finish(campaign: Campaign, as_json: bool, junit: Path | None, markdown: Pat
         + (f", {result.scope}" if result.exhaustive else "")
         + (", interrupted" if result.interrupted else "")
     )
-    failures = [(one.witness.failure.headline, told(one)) for one in campaign.found]
+    failures = [(one.witness.failure.headline, as_text(one)) for one in campaign.found]
     case = Case(plan.scenario.name, said, result.seconds, failures, result.unexplored)
     # Before anything is printed: a terminal may be gone, and files are what is left then.
     problem = write_results([case], plan.scenario.name, junit, markdown)
@@ -261,22 +198,3 @@ def _say_counts(campaign: Campaign) -> None:
         line(f"go on: {again('run', '--resume', campaign.plan.out)}")
     else:
         line(f"the state of the campaign could not be written to {campaign.plan.out}")
-
-
-def _parameters(arguments: list[str]) -> dict[str, str]:
-    """What is left on the command line: ``--name value`` or ``--name=value``, for the scenario."""
-    values: dict[str, str] = {}
-    rest = iter(arguments)
-    for word in rest:
-        option, equals, value = word.partition("=")
-        if not option.startswith("--"):
-            raise Unusable(f"{shorten(word)} belongs to no option")
-        if not equals:
-            value = next(rest, "")
-        if not value:
-            raise Unusable(f"{option} needs a value")
-        name = option[2:].replace("-", "_")
-        if name in values:
-            raise Unusable(f"{option} stands there twice: leave one of them out")
-        values[name] = value
-    return values

@@ -5,6 +5,6 @@ test.
 """
 
 from sugarbush.stress.litmus.code.build import build
-from sugarbush.stress.litmus.code.steps import OPEN, Built, Code, Places, Registers, State, Step
+from sugarbush.stress.litmus.code.steps import OPEN, Built, Code, Places, Registers, Step, ValueOf
 
-__all__ = ["OPEN", "Built", "Code", "Places", "Registers", "State", "Step", "build"]
+__all__ = ["OPEN", "Built", "Code", "Places", "Registers", "Step", "ValueOf", "build"]

@@ -13,7 +13,7 @@ from sugarbush.stress.litmus.code.steps import (
     Built,
 )
 from sugarbush.stress.litmus.source import BadLitmus, Litmus
-from sugarbush.stress.litmus.syntax import Process
+from sugarbush.stress.litmus.syntax import ProcessTree
 
 
 def build(test: Litmus) -> Built:
@@ -68,7 +68,7 @@ class _Builder(Questions):
                 continue
             built.initial[name] = value
 
-    def _parameters(self, process: Process) -> None:
+    def _parameters(self, process: ProcessTree) -> None:
         kinds = self.built.kinds
         for kind, name, line in process.parameters:
             if kinds.setdefault(name, kind) != kind:

@@ -22,7 +22,7 @@ def union(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(one + other))
 
 
-class Expressions(Registering):
+class ExpressionCode(Registering):
     """The part of a process that makes code of expressions."""
 
     def _expression(self, node: Node) -> tuple[Value, tuple[int, ...]]:
@@ -88,6 +88,7 @@ class Expressions(Registering):
         _, operator, one, two, line = node
         value, led = self._expression(one)
         wants = int(operator == "&&")
+        # A jump, and no operator: the accesses on the right are steps, which must not be made if the left decides.
         register = self._fresh()
         truth: Value = lambda registers, places: int(truth_of(value(registers, places)))  # noqa: E731
         self._set(register, (truth, led), line)
@@ -223,6 +224,7 @@ class Expressions(Registering):
         for step in steps:
             self._add(step)
             step.completes, step.ahead = call.completes, call.ahead
+        # A compare-and-exchange that fails goes on behind the call: past both barriers and the exchange.
         if call.acts[:1] == (Act.LOOK,):
             steps[0].target = len(self.code.steps)
         return self._of(into)

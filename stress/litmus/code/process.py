@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from sugarbush.stress.litmus.calls import CALLS, Act, Call
-from sugarbush.stress.litmus.code.expressions import Expressions
+from sugarbush.stress.litmus.code.expressions import ExpressionCode
 from sugarbush.stress.litmus.code.registers import Refuses
 from sugarbush.stress.litmus.code.steps import Places, Registers, Step
-from sugarbush.stress.litmus.syntax import Node, Process
+from sugarbush.stress.litmus.syntax import Node, ProcessTree
 
 
-class ProcessCode(Expressions):
+class ProcessCode(ExpressionCode):
     """One process as code, in which the names of locations are their addresses."""
 
-    def __init__(self, builder: Refuses, process: Process, first: dict[str, int | str]) -> None:
+    def __init__(self, builder: Refuses, process: ProcessTree, first: dict[str, int | str]) -> None:
         super().__init__(builder, process, first)
         self._statement(process.body)
         self._spare_fences()
@@ -34,6 +34,7 @@ class ProcessCode(Expressions):
                 # smp_mb__after_srcu_read_unlock() says nothing of plain RCU.
                 near = [other for other in near if other.domain >= 0]
             if not near:
+                # A jump to the next step, not a removal: targets of other jumps are indices.
                 steps[at] = Step(step.line, step.number, target=at + 1)
 
     # -- statements -----------------------------------------------------------------------------------------------

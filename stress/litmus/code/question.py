@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from sugarbush.stress.litmus.code.steps import OPEN, Built, Question, State
+from sugarbush.stress.litmus.code.steps import OPEN, Built, Question, ValueOf
 from sugarbush.stress.litmus.source import BadLitmus, Litmus
 from sugarbush.stress.litmus.syntax import Clause, Node
 
@@ -74,7 +74,7 @@ class Questions:
         # One part may decide while others are open.
         decides = kind == "or"
 
-        def joined(state: State) -> bool | None:
+        def joined(state: ValueOf) -> bool | None:
             found: bool | None = not decides
             for part in parts:
                 holds = part(state)
@@ -92,7 +92,7 @@ class Questions:
         if isinstance(wanted, tuple):
             other = self._asked(wanted, line)
 
-            def same(state: State) -> bool | None:
+            def same(state: ValueOf) -> bool | None:
                 one, two = state(*asked), state(*other)
                 return None if one is OPEN or two is OPEN else bool(one == two)
 
@@ -100,7 +100,7 @@ class Questions:
         if isinstance(wanted, str) and self.built.kinds.get(wanted) != "p":
             self.bad(line, f"there is no location {wanted}")
 
-        def equal(state: State) -> bool | None:
+        def equal(state: ValueOf) -> bool | None:
             value = state(*asked)
             return None if value is OPEN else bool(value == wanted)
 

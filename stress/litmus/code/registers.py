@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn, Protocol
 
 from sugarbush.stress.litmus.code.steps import Built, Code, Step, Value
-from sugarbush.stress.litmus.syntax import Process
+from sugarbush.stress.litmus.syntax import ProcessTree
 
 _LONGEST = 2000
 """Steps of all processes; the search keeps for each what may come after it."""
@@ -23,7 +23,7 @@ class Refuses(Protocol):
 class Registering:
     """The part of a process that knows its registers and adds steps."""
 
-    def __init__(self, builder: Refuses, process: Process, first: dict[str, int | str]) -> None:
+    def __init__(self, builder: Refuses, process: ProcessTree, first: dict[str, int | str]) -> None:
         self._builder = builder
         self._built = builder.built
         self._places = {name: number for number, name in enumerate(builder.built.kinds)}

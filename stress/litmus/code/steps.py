@@ -16,47 +16,57 @@ Registers = list[Any]
 Places = list[Any]
 Value = Callable[[Registers, Places], Any]
 """The value of an expression, from the registers of its process and all locations."""
-State = Callable[[int | None, str], Any]
+ValueOf = Callable[[int | None, str], Any]
 """The final value of a location (``None, name``) or of a register (process, name)."""
-Question = Callable[[State], bool | None]
-"""Whether a proposition holds; None if that is open, since values may still change (`State` gives `OPEN`)."""
+Question = Callable[[ValueOf], bool | None]
+"""Whether a proposition holds; None if that is open, since values may still change (`ValueOf` gives `OPEN`)."""
 OPEN: Any = object()
+"""The value of what may still change."""
 
 
 @dataclass(slots=True, eq=False)
 class Step:
     """A step of a process.
 
-    An action has `act`; `at` is the number of its location, or -1 if `pointer` leads there, and `led` the registers
-    that the address depends on. `values` are its other arguments, `fed` the registers that they depend on, `into` the
-    register of its result (-1: nobody wants it). `domain` is that of a grace period or reader. `does` has the engine
-    make the whole call that begins with this action. An `implied` action is part of an operation under sequential
-    consistency. A step without an action sets a register (`into`, `pointer`), jumps to `target` if `pointer` says 0, or
-    jumps there always (`pointer` None); `told` is a statement that is over, and its value if `pointer` has one.
+    With `act` it is an action, which other processes may notice. Without, it does one of four things: it sets a
+    register (`into`, to what `pointer` gives), jumps to `target` if `pointer` gives 0, jumps there always (no
+    `pointer`), or says that a statement is over (`told`, with its value if there is a `pointer`).
     """
 
     line: int
     number: int = 0
+    """Of all steps of the test, from 1: the number of the write that it makes."""
     act: Act | None = None
     at: int = -1
+    """The number of the location; -1 if `pointer` leads there."""
     pointer: Value | None = None
     led: tuple[int, ...] = ()
+    """The registers that the address, or the condition of a jump, depends on."""
     values: tuple[Value, ...] = ()
+    """The other arguments."""
     fed: tuple[int, ...] = ()
+    """The registers that they depend on."""
     into: int = -1
+    """The register of the result; -1 if there is none."""
     order: Order = Order.RELAXED
     plain: bool = False
+    """An access without a mark, which may race."""
     change: Change | None = None
+    """Of a read-modify-write: what it makes of the value."""
     silent: bool = False
+    """It gives no result, so smp_rmb() does not order its read (linux-kernel.cat, v6.6: Noreturn)."""
     must: bool = False
     """The cmpxchg() has not failed before its barrier."""
     down: bool = False
     """The reader may be ended by another process: srcu_down_read()."""
     domain: int = 0
+    """Of a reader or grace period: the location of its srcu_struct, -1 for plain RCU."""
     does: Callable[[Registers, Places], Any] | None = None
+    """Makes the whole call in the engine. The first action of a call has it, and the others have none."""
     implied: bool = False
+    """Under sequential consistency this is a part of another action, and no action of its own."""
     completes: Act | None = None
-    """It is a barrier if this comes before it, or after it (`ahead`)."""
+    """A barrier only if this action comes before it, or after it (`ahead`)."""
     ahead: bool = False
     target: int = -1
     told: str = ""
@@ -75,23 +85,26 @@ class Code:
 
 @dataclass(slots=True)
 class Built:
-    """A litmus test as code.
-
-    `kinds` has for each location what it is (``p`` memory, ``l`` spinlock, ``s`` srcu_struct), in the order of their
-    numbers; `initial` the values that are not 0: a number, or the name of a location whose address it is. `plain` says
-    that there are accesses without a mark. `asks` is the proposition of the question, `quantifier` what it is asked of.
-    """
+    """A litmus test as code."""
 
     kinds: dict[str, str] = field(default_factory=dict)
+    """What each location is (``p`` memory, ``l`` spinlock, ``s`` srcu_struct), in the order of their numbers."""
     initial: dict[str, int | str] = field(default_factory=dict)
+    """The initial values that are not 0: a number, or the name of a location whose address it is."""
     processes: list[Code] = field(default_factory=list)
     asked: list[tuple[int | None, str]] = field(default_factory=list)
+    """Whose final values are shown: a location (``None, name``), or a register (process, name)."""
     asks: Question | None = None
+    """The proposition of the question."""
     quantifier: str = "exists"
     spelt: str = ""
+    """The question as the file has it."""
     filtered: Question | None = None
+    """What a final state must satisfy to count."""
     plain: bool = False
+    """There are accesses without a mark."""
     steps: int = 0
+    """Of all processes together."""
 
     def index(self, name: str) -> int:
         """The number of a location."""

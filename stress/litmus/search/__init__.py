@@ -5,6 +5,6 @@ machine, which goes from state to state.
 """
 
 from sugarbush.stress.litmus.search.machine import DEADLOCK, Ended, Machine, search
-from sugarbush.stress.litmus.search.states import State
+from sugarbush.stress.litmus.search.states import MachineState
 
-__all__ = ["DEADLOCK", "Ended", "Machine", "State", "search"]
+__all__ = ["DEADLOCK", "Ended", "Machine", "MachineState", "search"]

@@ -8,18 +8,20 @@ from sugarbush.concurrency.lowlevel import Order
 from sugarbush.concurrency.memory import KEEP
 from sugarbush.stress.litmus.code import Step
 from sugarbush.stress.litmus.search.knowing import Knowing
-from sugarbush.stress.litmus.search.states import State, View, Write, at_of, with_write
+from sugarbush.stress.litmus.search.states import MachineState, View, Write, at_of, with_write
 
 
 class Accesses(Knowing):
     """The part of `Machine` that reads and writes."""
 
-    def _visible(self, state: State, process: int, step: Step, place: int) -> int:
+    def _visible(self, state: MachineState, process: int, step: Step, place: int) -> int:
         """The index of the oldest write that may be read."""
         history = state.hist[place]
         if not self.weak:
             return len(history) - 1
+        # Coherence: no write older than one that the process has read, or must have seen (`floor`).
         low = at_of(history, state.knows[process].floor[place])
+        # An address dependency orders this one read, and no later one.
         if step.led:
             taint = self._taint(state, state.taints[process], step.led)
             if taint is not None and taint[place]:
@@ -28,7 +30,7 @@ class Accesses(Knowing):
 
     def _read_from(
         self,
-        state: State,
+        state: MachineState,
         process: int,
         step: Step,
         place: int,
@@ -40,6 +42,7 @@ class Accesses(Knowing):
         """The process comes to know of `write`; gives what depends on its value knows."""
         knows = state.knows[process]
         floor, seen, heard, strong = knows.floor, knows.seen, knows.heard, knows.strong
+        # A value carries on what it was made of, by dependencies of the process that wrote it.
         taint: View | None = write.fed if write.fed != self._nothing else None
         if write.number != floor[place]:
             floor = with_write(floor, place, write.number)
@@ -52,6 +55,7 @@ class Accesses(Knowing):
             strong = self._join(state, strong, write.strong)
             if acquires:
                 floor = self._join(state, floor, write.told)
+            # smp_rmb() does not order the read of an atomic without a result (linux-kernel.cat, v6.6: R4rmb).
             elif not silent:
                 heard = self._join(state, heard, write.told)
             if not step.plain and write.told != self._nothing:
@@ -64,13 +68,14 @@ class Accesses(Knowing):
         state.knows[process] = knows._replace(floor=floor, seen=seen, heard=heard, strong=strong)
         return taint
 
-    def _read(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
+    def _read(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]]:
         place = self._place(state, process, step)
         if place < 0:
             return self._break(state, process, "NULL")
         history = state.hist[place]
         low = self._visible(state, process, step, place)
         made = []
+        # One state for each write that may be read, the newest first: that is choice 0 of the engine.
         for at in range(len(history) - 1, low - 1, -1):
             after = self._past(state, process)
             write = history[at]
@@ -80,13 +85,13 @@ class Accesses(Knowing):
             made.append((len(history) - 1 - at, after))
         return made
 
-    def _fed(self, state: State, process: int, step: Step) -> View:
+    def _fed(self, state: MachineState, process: int, step: Step) -> View:
         if not step.fed and not step.led:
             return self._nothing
         taints = state.taints[process]
         return self._taint(state, taints, step.fed + step.led) or self._nothing
 
-    def _write(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
+    def _write(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]]:
         place = self._place(state, process, step)
         if place < 0:
             return self._break(state, process, "NULL")
@@ -97,6 +102,7 @@ class Accesses(Knowing):
         fed = self._fed(state, process, step)
         made = []
         choice = 0
+        # It may come in before writes of others that this process has not seen: coherence orders it after those it has.
         for spot in range(len(history), oldest, -1):
             if spot < len(history) and history[spot - 1].taken:
                 continue
@@ -111,7 +117,7 @@ class Accesses(Knowing):
 
     def _wrote(
         self,
-        state: State,
+        state: MachineState,
         process: int,
         step: Step,
         place: int,
@@ -134,7 +140,7 @@ class Accesses(Knowing):
             own=with_write(mine, place, step.number),
         )
 
-    def _look(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
+    def _look(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]]:
         """Whether a fully ordered compare-and-exchange fails, which is a relaxed read, or passes its barrier."""
         if not self.weak:
             return [(0, self._past(state, process))]
@@ -142,7 +148,7 @@ class Accesses(Knowing):
         if place < 0:
             return self._break(state, process, "NULL")
         history = state.hist[place]
-        made: list[tuple[int, State]] = []
+        made: list[tuple[int, MachineState]] = []
         succeeds = False
         for at in range(len(history) - 1, self._visible(state, process, step, place) - 1, -1):
             write = history[at]
@@ -159,12 +165,12 @@ class Accesses(Knowing):
             made = [(0, self._past(state, process)), *((choice + 1, after) for choice, after in made)]
         return made
 
-    def _changed(self, state: State, process: int, step: Step, value: Any) -> Any:
+    def _changed(self, state: MachineState, process: int, step: Step, value: Any) -> Any:
         assert step.change is not None
         registers: Any = state.registers[process]
         return step.change(value, *[argument(registers, self.places) for argument in step.values])
 
-    def _modify(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
+    def _modify(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]]:
         place = self._place(state, process, step)
         if place < 0:
             return self._break(state, process, "NULL")
@@ -185,6 +191,7 @@ class Accesses(Knowing):
                 # It has failed before the barrier, or not at all.
                 continue
             after = self._past(state, process)
+            # A compare-and-exchange that fails orders nothing: it is a relaxed read.
             acquires = wrote and step.order in (Order.ACQUIRE, Order.FULL)
             taint = self._read_from(after, process, step, place, old, acquires=acquires, silent=step.silent)
             if wrote:
@@ -194,7 +201,7 @@ class Accesses(Knowing):
         return made
 
     def _rewrote(
-        self, state: State, process: int, step: Step, place: int, at: int, value: Any, fed: View
+        self, state: MachineState, process: int, step: Step, place: int, at: int, value: Any, fed: View
     ) -> None:
         """The write of a read-modify-write, right after what it has read."""
         history = state.hist[place]

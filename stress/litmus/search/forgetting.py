@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from sugarbush.stress.litmus.search.futures import Future
 from sugarbush.stress.litmus.search.knowing import Knowing
-from sugarbush.stress.litmus.search.states import Domain, Knows, State, Told, View, Write
+from sugarbush.stress.litmus.search.states import Domain, Knows, MachineState, Told, View, Write
 
 
 class Forgetting(Knowing):
     """The part of `Machine` that forgets."""
 
-    def _forget(self, state: State, process: int) -> None:
+    def _forget(self, state: MachineState, process: int) -> None:
         """Leave out of the state what nothing that is to come can look at, now that `process` has gone on."""
         futures = [self._futures[n][pc] for n, pc in enumerate(state.pcs)]
         nothing = self._nothing
@@ -22,6 +22,7 @@ class Forgetting(Knowing):
             self._forget_all(state)
         future = futures[process]
         knows = state.knows[process]
+        # What it knows counts in two ways: for what it may read itself (floor, heard), and for what it tells others.
         if not future.tells:
             if future.touches:
                 knows = Knows(
@@ -40,15 +41,19 @@ class Forgetting(Knowing):
             if floor != knows.floor or heard != knows.heard:
                 state.knows[process] = knows._replace(floor=floor, heard=heard)
         self._forget_registers(state, process, future)
+        # Only a full barrier takes from it, and only another one adds.
         if state.everywhere != nothing and not any(future.barriers for future in futures):
             state.everywhere = nothing
         for number, domain in enumerate(state.domains):
             if domain.known is None and domain.before is None:
                 continue
             bit = 1 << number
+            # `known` is for readers that begin, `before` for grace periods that do.
             known = domain.known if any(future.readers & bit for future in futures) else None
             before = domain.before if any(future.graces & bit for future in futures) else None
             state.domains[number] = domain._replace(known=known, before=before)
+        # A place that nobody accesses any more keeps its last value, which the question may ask for, under number 0:
+        # it is the same then, whoever wrote it. `dead` holds the places for which that is done already.
         touched = state.dead
         for future in futures:
             touched |= future.touches
@@ -62,7 +67,8 @@ class Forgetting(Knowing):
                     state.hist[place] = (Write(0, last.value, nothing, nothing, nothing, False, -1, nothing),)
             self._blank(state, places)
 
-    def _forget_registers(self, state: State, process: int, future: Future) -> None:
+    def _forget_registers(self, state: MachineState, process: int, future: Future) -> None:
+        # What the question asks for is read at the end, by no step.
         wanted = future.registers | self._asked[process]
         registers = state.registers[process]
         for number, value in enumerate(registers):
@@ -80,7 +86,7 @@ class Forgetting(Knowing):
                 )
                 break
 
-    def _forget_all(self, state: State) -> None:
+    def _forget_all(self, state: MachineState) -> None:
         """Under sequential consistency there is nothing to know but the newest value of each place."""
         nothing = self._nothing
         for place, history in enumerate(state.hist):
@@ -95,7 +101,7 @@ class Forgetting(Knowing):
             )
             state.taints[process] = (None,) * len(state.taints[process])
 
-    def _blank(self, state: State, dead: list[int]) -> None:
+    def _blank(self, state: MachineState, dead: list[int]) -> None:
         """No view says anything of these places."""
         nothing = self._nothing
 

@@ -48,6 +48,7 @@ class Future:
 _WRITES = (Act.WRITE, Act.MODIFY, Act.LOOK, Act.LOCK, Act.TRYLOCK, Act.UNLOCK)
 _READS = (Act.READ, Act.MODIFY, Act.LOOK, Act.LOCK, Act.TRYLOCK, Act.IS_LOCKED)
 BARRIERS = (Act.MB, Act.UNLOCK_LOCK_MB)
+# Not READER and GRACE_OVER, which only learn, nor RMB and WMB, which change what their own process knows.
 _TELLS = (*_WRITES, *BARRIERS, Act.READER_ENDS, Act.GRACE)
 
 
@@ -60,6 +61,7 @@ def futures_of(code: Code, memory: int, domains: dict[int, int]) -> list[Future]
     futures = [Future()] * (len(code.steps) + 1)
     for at in range(len(code.steps) - 1, -1, -1):
         step = code.steps[at]
+        # A jump that is always taken: what stands after it is reached from elsewhere, or never.
         if step.act is None and step.target >= 0 and step.pointer is None:
             future = futures[step.target]
         else:

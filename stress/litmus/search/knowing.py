@@ -11,7 +11,7 @@ from typing import Any
 from sugarbush.stress.litmus.calls import Location
 from sugarbush.stress.litmus.code import Built, Step
 from sugarbush.stress.litmus.search.futures import futures_of
-from sugarbush.stress.litmus.search.states import State, Told, View, at_of
+from sugarbush.stress.litmus.search.states import MachineState, Told, View, at_of
 
 
 class Knowing:
@@ -21,6 +21,7 @@ class Knowing:
         self.built = built
         self.weak = weak
         self.codes = built.processes
+        # Places are numbered as they are declared; a set of them is an int, one bit each.
         kinds = list(built.kinds.values())
         self.names = list(built.kinds)
         self.places = [Location(name=name, index=index) for index, name in enumerate(self.names)]
@@ -31,13 +32,14 @@ class Knowing:
         self._number_of = {code.number: at for at, code in enumerate(self.codes)}
         srcu = [index for index, kind in enumerate(kinds) if kind == "s"]
         self._domains = {-1: 0} | {index: number for number, index in enumerate(srcu, 1)}
+        # Of each process, before the search: what it may still do from a step on does not depend on the state.
         self._futures = [futures_of(code, self._memory, self._domains) for code in self.codes]
         self._asked = [
             frozenset(code.names[name] for process, name in built.asked if process == code.number)
             for code in self.codes
         ]
 
-    def _join(self, state: State, one: View, other: View) -> View:
+    def _join(self, state: MachineState, one: View, other: View) -> View:
         """What either view knows."""
         if one is other or other == one:
             return one
@@ -47,6 +49,7 @@ class Knowing:
             return other
         if other == nothing:
             return one
+        # By where they stand in the history, not by number: a write may be put before one that was made earlier.
         made = list(one)
         for place, write in enumerate(other):
             have = made[place]
@@ -54,14 +57,14 @@ class Knowing:
                 made[place] = write
         return tuple(made)
 
-    def _joined(self, state: State, one: Told | None, other: Told) -> Told:
+    def _joined(self, state: MachineState, one: Told | None, other: Told) -> Told:
         if one is None:
             return other
         a, b, c = one
         d, e, f = other
         return self._join(state, a, d), self._join(state, b, e), self._join(state, c, f)
 
-    def _taint(self, state: State, taints: Any, registers: tuple[int, ...]) -> View | None:
+    def _taint(self, state: MachineState, taints: Any, registers: tuple[int, ...]) -> View | None:
         """What is known to who reads at an address that is made of these registers."""
         made: View | None = None
         for register in registers:
@@ -70,12 +73,12 @@ class Knowing:
                 made = view if made is None else self._join(state, made, view)
         return made
 
-    def _past(self, state: State, process: int) -> State:
+    def _past(self, state: MachineState, process: int) -> MachineState:
         after = state.copy()
         after.pcs[process] += 1
         return after
 
-    def _give(self, state: State, process: int, step: Step, value: Any, taint: View | None) -> None:
+    def _give(self, state: MachineState, process: int, step: Step, value: Any, taint: View | None) -> None:
         """The result of an action."""
         if step.into >= 0:
             registers = list(state.registers[process])
@@ -86,12 +89,12 @@ class Knowing:
                 taints[step.into] = taint
                 state.taints[process] = tuple(taints)
 
-    def _break(self, state: State, process: int, says: str) -> list[tuple[int, State]]:
+    def _break(self, state: MachineState, process: int, says: str) -> list[tuple[int, MachineState]]:
         after = self._past(state, process)
         after.broken = says
         return [(0, after)]
 
-    def _place(self, state: State, process: int, step: Step) -> int:
+    def _place(self, state: MachineState, process: int, step: Step) -> int:
         """The location that an action is done to; -1 if there is none."""
         if step.at >= 0:
             return step.at
@@ -99,11 +102,11 @@ class Knowing:
         found = step.pointer(state.registers[process], self.places)  # type: ignore[arg-type]
         return found.index if isinstance(found, Location) else -1
 
-    def _told(self, state: State, process: int) -> Told:
+    def _told(self, state: MachineState, process: int) -> Told:
         knows = state.knows[process]
         return knows.seen, knows.own, knows.strong
 
-    def _learns(self, state: State, process: int, told: Told | None) -> None:
+    def _learns(self, state: MachineState, process: int, told: Told | None) -> None:
         if told is None or not self.weak:
             return
         seen, own, strong = told

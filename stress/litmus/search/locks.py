@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from sugarbush.stress.litmus.code import Step
 from sugarbush.stress.litmus.search.accesses import Accesses
-from sugarbush.stress.litmus.search.states import State
+from sugarbush.stress.litmus.search.states import MachineState
 
 
 class Locks(Accesses):
     """The part of `Machine` that takes locks and gives them back."""
 
-    def _lock(self, state: State, process: int, step: Step) -> list[tuple[int, State]] | None:
+    def _lock(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]] | None:
+        # The newest value: to take a lock is a read-modify-write, which follows what it has read at once.
         if state.hist[step.at][-1].value:
             return None
         return [(0, self._locked(state, process, step))]
 
-    def _locked(self, state: State, process: int, step: Step) -> State:
+    def _locked(self, state: MachineState, process: int, step: Step) -> MachineState:
         after = self._past(state, process)
         place = step.at
         history = state.hist[place]
@@ -24,10 +25,12 @@ class Locks(Accesses):
         knows = after.knows[process]
         floor, released = knows.floor, knows.released
         if knows.given is not None:
-            # po-unlock-lock-po, also for another lock.
+            # po-unlock-lock-po (linux-kernel.cat, v6.6): what came before an unlock of this process comes before what
+            # follows its next lock, also where that is another lock.
             seen, own = knows.given
             floor = self._join(after, floor, seen)
             released = self._join(after, released, own)
+        # Kept only where the barrier may still come: a state is the same without it else.
         unlocked = None
         if self._futures[process][after.pcs[process]].unlock_locks:
             unlocked = knows.unlocked if knows.given is None else knows.given[0]
@@ -44,11 +47,11 @@ class Locks(Accesses):
         self._give(after, process, step, 1, None)
         return after
 
-    def _trylock(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
+    def _trylock(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]]:
         """One that fails reads any lock that it may still see, and orders nothing (lock.cat: LF)."""
         place = step.at
         history = state.hist[place]
-        made: list[tuple[int, State]] = []
+        made: list[tuple[int, MachineState]] = []
         if not history[-1].value:
             made.append((0, self._locked(state, process, step)))
         for at in range(len(history) - 1, self._visible(state, process, step, place) - 1, -1):
@@ -60,7 +63,7 @@ class Locks(Accesses):
                 made.append((len(made), after))
         return made
 
-    def _unlock(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
+    def _unlock(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]]:
         place = step.at
         last = state.hist[place][-1]
         if not last.value or last.process != process:
@@ -82,7 +85,7 @@ class Locks(Accesses):
         after.knows[process] = after.knows[process]._replace(given=(knows.seen, knows.own))
         return [(0, after)]
 
-    def _is_locked(self, state: State, process: int, step: Step) -> list[tuple[int, State]]:
+    def _is_locked(self, state: MachineState, process: int, step: Step) -> list[tuple[int, MachineState]]:
         place = step.at
         history = state.hist[place]
         made = []

@@ -29,8 +29,9 @@ from sugarbush.stress.litmus.search.forgetting import Forgetting
 from sugarbush.stress.litmus.search.futures import BARRIERS
 from sugarbush.stress.litmus.search.locks import Locks
 from sugarbush.stress.litmus.search.readers import Readers
-from sugarbush.stress.litmus.search.states import Domain, Knows, State, View, Write
+from sugarbush.stress.litmus.search.states import Domain, Knows, MachineState, View, Write
 
+# GRACE_OVER takes something, too; but once its readers have ended nobody adds to what it takes (`Readers`).
 _FIRST = (Act.WRITE, Act.UNLOCK, Act.WMB, Act.RMB, Act.READER_ENDS, Act.GRACE_OVER)
 """What goes on alone always."""
 
@@ -40,7 +41,7 @@ DEADLOCK = "deadlock"
 class Machine(Forgetting, Locks, Barriers, Readers):
     """The states of a test under weak memory, or under sequential consistency."""
 
-    def known(self, state: State, process: int | None, name: str) -> Any:
+    def known(self, state: MachineState, process: int | None, name: str) -> Any:
         """The final value of a register (process number) or of a location; `OPEN` if it may still change."""
         if process is None:
             place = self._place_of[name]
@@ -56,15 +57,15 @@ class Machine(Forgetting, Locks, Barriers, Readers):
             value = state.registers[at][register]
         return value.name if isinstance(value, Location) else value
 
-    def follows_pointers(self, state: State) -> bool:
+    def follows_pointers(self, state: MachineState) -> bool:
         """A process may still go where a pointer leads, which may be nowhere."""
         return any(self._futures[number][pc].pointers for number, pc in enumerate(state.pcs))
 
     # -- states ---------------------------------------------------------------------------------------------------
 
-    def start(self) -> State:
+    def start(self) -> MachineState:
         """The initial state."""
-        state = State()
+        state = MachineState()
         nothing = self._nothing
         state.pcs = [0] * len(self.codes)
         state.registers = [tuple(self.built.registers(code, self.places)) for code in self.codes]
@@ -87,16 +88,17 @@ class Machine(Forgetting, Locks, Barriers, Readers):
             self._forget(state, process)
         return state
 
-    def over(self, state: State) -> bool:
+    def over(self, state: MachineState) -> bool:
         """All processes have ended."""
         return all(pc == len(code.steps) for pc, code in zip(state.pcs, self.codes, strict=True))
 
-    def _go_on(self, state: State, process: int) -> None:
+    def _go_on(self, state: MachineState, process: int) -> None:
         """Pass the steps that no other process can notice, up to the next action."""
         steps = self.codes[process].steps
         at = state.pcs[process]
         registers: list[Any] | None = None
         taints: list[View | None] = []
+        # It ends: jumps lead forward only.
         while at < len(steps) and steps[at].act is None:
             step = steps[at]
             if step.told:
@@ -122,7 +124,7 @@ class Machine(Forgetting, Locks, Barriers, Readers):
 
     # -- going on -------------------------------------------------------------------------------------------------
 
-    def successors(self, state: State) -> list[State]:
+    def successors(self, state: MachineState) -> list[MachineState]:
         """The states that come next; none if the execution has ended, or all wait."""
         pcs = state.pcs
         goers = []
@@ -130,19 +132,24 @@ class Machine(Forgetting, Locks, Barriers, Readers):
             if pcs[process] < len(code.steps):
                 step = code.steps[pcs[process]]
                 if self._alone(state, process, step):
+                    # None: it waits. Then it is no set of its own, and the others decide when it can go on.
                     made = self._after(state, process, step)
                     if made is not None:
                         return made
                 else:
                     goers.append((process, step))
-        found: list[State] = []
+        found: list[MachineState] = []
         for process, step in goers:
             found += self._after(state, process, step) or ()
         return found
 
-    def _alone(self, state: State, process: int, step: Step) -> bool:
-        """Nothing that the others may do has to come before this action; if it can go on at all."""
+    def _alone(self, state: MachineState, process: int, step: Step) -> bool:
+        """Nothing that the other processes may still do has to be tried before this action.
+
+        The action may have to wait all the same, for a lock or for readers.
+        """
         act = step.act
+        # Under sequential consistency a write is seen at once, so reads of the others must be tried before it as well.
         if act in _FIRST and (self.weak or act not in (Act.WRITE, Act.UNLOCK)):
             return True
         others = [self._futures[other][pc] for other, pc in enumerate(state.pcs) if other != process]
@@ -153,18 +160,21 @@ class Machine(Forgetting, Locks, Barriers, Readers):
             # known only forbids: what may come of it later may come of it now.
             seen = state.knows[process].seen
             return act is Act.MB and self._join(state, state.everywhere, seen) == state.everywhere
+        # A grace period waits for a reader that began before it, and a reader that begins after it learns from it:
+        # so both orders are tried, unless no process can begin a grace period any more. The same below.
         if act is Act.READER:
             bit = 1 << self._domains[step.domain]
             return not any(other.graces & bit for other in others)
         if act is Act.GRACE:
             bit = 1 << self._domains[step.domain]
             return not any(other.readers & bit for other in others)
+        # Through a pointer any memory may be meant; a lock or an srcu_struct is no memory (`_memory`).
         place = 1 << step.at if step.at >= 0 else self._memory
         if not self.weak and act not in (Act.READ, Act.IS_LOCKED):
             return not any(other.touches & place for other in others)
         return not any(other.writes & place for other in others)
 
-    def _after(self, state: State, process: int, step: Step) -> list[State] | None:
+    def _after(self, state: MachineState, process: int, step: Step) -> list[MachineState] | None:
         """The states after an action, one for each choice; None if it has to wait."""
         act = step.act
         assert act is not None
@@ -173,6 +183,7 @@ class Machine(Forgetting, Locks, Barriers, Readers):
             return None
         made = []
         for choice, after in choices:
+            # Choices are numbered as the engine asks for them: the path is what `engine.Follow` goes by.
             after.path = (state, process, step, choice)
             if not after.broken:
                 self._go_on(after, process)
@@ -205,11 +216,11 @@ _DOES: dict[Act, Any] = {
 class Ended:
     """An execution that has ended, in this state; `why` is empty if all processes have, else what went wrong."""
 
-    state: State
+    state: MachineState
     why: str = ""
 
 
-def search(machine: Machine, worth: Callable[[State], bool]) -> Iterator[Ended | None]:
+def search(machine: Machine, worth: Callable[[MachineState], bool]) -> Iterator[Ended | None]:
     """The executions of a test, depth first, those that come to a state that was seen only once; None for each step.
 
     What comes of a state that is not `worth` it is left out.
@@ -230,6 +241,7 @@ def search(machine: Machine, worth: Callable[[State], bool]) -> Iterator[Ended |
             yield Ended(state, "" if machine.over(state) else DEADLOCK)
             continue
         yield None
+        # The newest value first, as the engine would choose; a state goes onto the stack once, whoever leads to it.
         for one in reversed(after):
             key = (*one.key(), one.broken)
             if key not in seen:

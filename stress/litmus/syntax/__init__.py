@@ -6,6 +6,6 @@ the parser of a whole test.
 
 from sugarbush.stress.litmus.syntax.parser import parse
 from sugarbush.stress.litmus.syntax.tokens import Wrong
-from sugarbush.stress.litmus.syntax.tree import Clause, Node, Parsed, Process
+from sugarbush.stress.litmus.syntax.tree import Clause, Node, Parsed, ProcessTree
 
-__all__ = ["Clause", "Node", "Parsed", "Process", "Wrong", "parse"]
+__all__ = ["Clause", "Node", "Parsed", "ProcessTree", "Wrong", "parse"]

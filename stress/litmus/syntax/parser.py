@@ -12,7 +12,7 @@ import re
 from sugarbush.stress.litmus.syntax.clauses import Clauses
 from sugarbush.stress.litmus.syntax.statements import Statements
 from sugarbush.stress.litmus.syntax.tokens import Wrong
-from sugarbush.stress.litmus.syntax.tree import Init, Parsed, Process
+from sugarbush.stress.litmus.syntax.tree import Init, Parsed, ProcessTree
 
 
 def parse(text: str) -> Parsed:
@@ -84,14 +84,14 @@ class _Parser(Statements, Clauses):
             return name.text
         return self._signed()
 
-    def _process(self) -> Process:
+    def _process(self) -> ProcessTree:
         while self._next.text in ("void", "static"):
             self._take()
         self._stars()
         token = self._name()
         if not re.fullmatch(r"P[0-9]{1,4}", token.text):
             raise Wrong(token.line, f"a process is called P0, P1 and so on, not {token.text[:40]}")
-        made = Process(int(token.text[1:]), token.line)
+        made = ProcessTree(int(token.text[1:]), token.line)
         self._want("(")
         if self._is("void") and self._ahead(1).text == ")":
             self._take()

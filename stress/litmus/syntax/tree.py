@@ -31,7 +31,7 @@ class Init(NamedTuple):
 
 
 @dataclass(slots=True)
-class Process:
+class ProcessTree:
     """A process: its parameters (kind, name, line), and its statements.
 
     A statement is ``("declare", [(name, expression or None, line, text)])``, ``("assign", target, value, line, text)``,
@@ -63,5 +63,5 @@ class Parsed:
     """The tree of a test."""
 
     init: list[Init]
-    processes: list[Process]
+    processes: list[ProcessTree]
     clauses: list[Clause]

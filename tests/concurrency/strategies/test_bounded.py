@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from concurrency_programs import BARE, Cell, every_execution, lost_update
+from strategy_programs import two_by_two
 
 from sugarbush.concurrency import Mutex, Verdict, check, explore, join, spawn
 from sugarbush.concurrency.lowlevel import Simulated
@@ -24,17 +25,6 @@ def three_tasks() -> None:
         spawn(work)
 
 
-def two_tasks() -> None:
-    cell = Cell()
-
-    def work() -> None:
-        cell.once = 1
-        cell.once = 2
-
-    spawn(work)
-    spawn(work)
-
-
 def schedules(search: Any, program: Callable[[], Any]) -> list[str]:
     runtime = Simulated(search)
     made = []
@@ -50,7 +40,7 @@ def test_without_delays_there_is_one_schedule() -> None:
     assert search.cut > 0
 
 
-@pytest.mark.parametrize("program", [two_tasks, lost_update])
+@pytest.mark.parametrize("program", [two_by_two, lost_update])
 def test_enough_delays_make_every_schedule_once(program: Callable[[], Any]) -> None:
     search = DelayBounded(100)
     made = schedules(search, program)
@@ -101,8 +91,8 @@ def test_a_preemption_bound_grows_with_the_tasks_and_a_delay_bound_does_not() ->
 @pytest.mark.parametrize("make", [DepthFirst, DelayBounded])
 def test_an_iterative_search_goes_on_until_a_bound_cuts_nothing(make: type[DepthFirst]) -> None:
     search = Iterative(make)
-    made = schedules(search, two_tasks)
-    assert set(made) == {str(execution.schedule) for execution in every_execution(two_tasks)}
+    made = schedules(search, two_by_two)
+    assert set(made) == {str(execution.schedule) for execution in every_execution(two_by_two)}
     assert len(made) - search.repeated == len(set(made))
     assert search.repeated > 0
     assert search.cut == 0

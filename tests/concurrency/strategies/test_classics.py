@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from concurrency_programs import BARE, NO_RACES, Cell, clean, every_execution, first_failure, lost_update
+from known_bugs import NOTIFY, Buffer, change
 
 from sugarbush.concurrency import (
     Kind,
@@ -17,7 +18,7 @@ from sugarbush.concurrency import (
     smp_store_release,
     spawn,
 )
-from sugarbush.concurrency.lowlevel import Operation, perform
+from sugarbush.concurrency.lowlevel import Operation
 
 
 def philosophers(n: int, ordered: bool) -> Any:
@@ -119,53 +120,19 @@ def test_petersons_lock_excludes_and_with_one_store_too_late_does_not() -> None:
     assert first_failure(lambda: program(True)).headline == "check failed: alone inside"
 
 
-class Buffer:
-    """Cargill's bounded buffer of one place, whose one condition serves both producers and consumers."""
-
-    name = "buffer"
-
-    def __init__(self) -> None:
-        self.full = False
-        self.asleep: list[Any] = []
-
-
-def sleep(buffer: Buffer, task: Any, _arg: object) -> None:
-    buffer.asleep.append(task)
-
-
-def wake_one(buffer: Buffer, _task: Any, _arg: object) -> None:
-    if buffer.asleep:
-        buffer.asleep.pop(0)
-
-
 def wake_all(buffer: Buffer, _task: Any, _arg: object) -> None:
     buffer.asleep.clear()
 
 
-SLEEP = Operation("wait", effect=sleep)
-AWAKE = Operation("wait", ready=lambda buffer, task: task not in buffer.asleep)
-NOTIFY = Operation("notify", effect=wake_one, wakes=True)
 NOTIFY_ALL = Operation("notify_all", effect=wake_all, wakes=True)
 
 
 def bounded_buffer(notify: Operation) -> Any:
     def program() -> None:
         mutex, buffer = Mutex("monitor"), Buffer()
-
-        def change(full: bool) -> None:
-            mutex.lock()
-            while buffer.full is full:
-                perform(SLEEP, buffer)
-                mutex.unlock()
-                perform(AWAKE, buffer)
-                mutex.lock()
-            buffer.full = full
-            perform(notify, buffer)
-            mutex.unlock()
-
         for number in range(2):
-            spawn(change, True, name=f"put {number}")
-            spawn(change, False, name=f"take {number}")
+            spawn(change, mutex, buffer, True, notify, name=f"put {number}")
+            spawn(change, mutex, buffer, False, notify, name=f"take {number}")
 
     return program
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from concurrency_programs import BARE, NO_RACES, Cell, EverySchedule, abba, lost_update
 from small_programs import BLOCKS, WAITS, Events, Machine, all_outcomes, random_program
+from strategy_programs import rw_sections
 
 from sugarbush.concurrency import (
     BadSchedule,
     KmemCache,
     Mutex,
     Once,
-    RwSemaphore,
     Settings,
     Shared,
     Verdict,
@@ -135,26 +135,6 @@ def test_tasks_that_share_nothing_are_one_trace(steps: int) -> None:
 )
 def test_locked_sections_are_the_multinomials(tasks: int, each: int, count: int) -> None:
     assert traces(sections(tasks, each)) == (count, 0, set())
-
-
-def rw_sections(readers: int, writing: int) -> Program:
-    def program() -> None:
-        sem = RwSemaphore("s")
-
-        def reads() -> None:
-            sem.down_read()
-            sem.up_read()
-
-        def writes() -> None:
-            sem.down_write()
-            sem.up_write()
-
-        for _ in range(readers):
-            spawn(reads)
-        for _ in range(writing):
-            spawn(writes)
-
-    return program
 
 
 @pytest.mark.parametrize("readers", [1, 2, 5])

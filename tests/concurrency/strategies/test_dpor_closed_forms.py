@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from concurrency_programs import Cell
+from strategy_programs import rw_sections
 
 from sugarbush.concurrency import (
     Barrier,
     Completion,
     Mutex,
     RwLock,
-    RwSemaphore,
     Semaphore,
     join,
     rcu_reader,
@@ -51,23 +51,7 @@ def test_readers_and_a_writer_of_a_rwsem(n: int) -> None:
     comes after: 3^n. Else the writer waits, too. Then each of the others is done before, comes while the writer waits,
     while it holds, or after: the sum of C(n, b) 4^(n - b) over the numbers b > 0 of those that hold it, 5^n - 4^n.
     """
-
-    def program() -> None:
-        sem = RwSemaphore("s")
-
-        def reads() -> None:
-            sem.down_read()
-            sem.up_read()
-
-        def writes() -> None:
-            sem.down_write()
-            sem.up_write()
-
-        for _ in range(n):
-            spawn(reads)
-        spawn(writes)
-
-    assert count(program) == (3**n + 5**n - 4**n, 0)
+    assert count(rw_sections(n, 1)) == (3**n + 5**n - 4**n, 0)
 
 
 @pytest.mark.parametrize("n", [1, 3, 6])

@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 from concurrency_programs import BARE
-from small_programs import BLOCKS, WAITS, Events, Instruction, Machine, Outcome, all_outcomes, random_program
+from small_programs import (
+    BLOCKS,
+    WAITS,
+    Events,
+    Instruction,
+    Machine,
+    Outcome,
+    all_outcomes,
+    outcome_of,
+    random_program,
+)
 
 from sugarbush.concurrency import Failure, Mutex, Verdict, explore, spawn
 from sugarbush.concurrency.core.failure import Kind
@@ -38,12 +48,7 @@ def in_parts(
                 failure = runtime.run(machine.program).failure
             except Pruned:
                 continue
-            if failure is None:
-                found.add(("done", *machine.outcome))
-            elif failure.kind == "deadlock":
-                found.add(("deadlock", failure.headline, *machine.outcome))
-            else:
-                found.add(("failed", failure.headline, failure.task))
+            found.add(outcome_of(machine, failure))
             traces.append((events.trace, machine.outcome))
         open_parts += dpor.rest()
     return found, traces, parts

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from concurrency_programs import Cell
 from known_bugs import Windows, skewed_windows
+from strategy_programs import one_window
 
 from sugarbush.concurrency import Mutex, check, join, spawn
 from sugarbush.concurrency.lowlevel import PCT, Simulated
@@ -41,21 +42,6 @@ def order_of_two() -> None:
     first = spawn(setattr, cell, "once", 1)
     second = spawn(lambda: check(cell.once == 1, "second after first"))
     join(first, second)
-
-
-def one_window() -> None:
-    """Depth 2: one task looks while the other is between two writes."""
-    cell = Cell()
-
-    def counts() -> None:
-        for n in range(10):
-            cell.once = n
-
-    def looks() -> None:
-        check(cell.once != 4, "never seen at four")
-
-    spawn(counts)
-    spawn(looks)
 
 
 def lock_that_waits() -> None:

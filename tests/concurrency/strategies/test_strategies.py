@@ -7,21 +7,10 @@ from collections import Counter
 
 import pytest
 from concurrency_programs import BARE, Cell, every_execution
+from strategy_programs import one_window, two_by_two
 
 from sugarbush.concurrency import Mutex, Settings, check, explore, join, spawn
 from sugarbush.concurrency.lowlevel import PCT, RandomWalk, Simulated
-
-
-def two_by_two() -> None:
-    """Two tasks of two steps each: six orders."""
-    cell = Cell()
-
-    def work() -> None:
-        cell.once = 1
-        cell.once = 2
-
-    spawn(work)
-    spawn(work)
 
 
 def test_random_walk_is_uniform_at_each_switch_point() -> None:
@@ -62,21 +51,6 @@ def test_random_walk_is_uniform_at_each_switch_point() -> None:
     chi = sum((seen[key] - n * p) ** 2 / (n * p) for key, p in expected.items())
     freedom = len(expected) - 1
     assert chi < freedom + 5.2 * (2 * freedom) ** 0.5 + 20
-
-
-def depth_two() -> None:
-    """Fails if one particular step of a task of ten is followed at once by the other task."""
-    cell = Cell()
-
-    def counts() -> None:
-        for n in range(10):
-            cell.once = n
-
-    def looks() -> None:
-        check(cell.once != 4, "never seen at four")
-
-    spawn(counts)
-    spawn(looks)
 
 
 def test_pct_of_depth_one_never_preempts() -> None:
@@ -212,7 +186,7 @@ def test_leases_change_nothing_but_the_cost(make, settings: Settings) -> None:
 def test_seeds_differ_and_executions_differ() -> None:
     def texts(seed: int, strategy: str) -> list[str]:
         runtime = Simulated(RandomWalk(seed) if strategy == "random" else PCT(seed))
-        return [str(runtime.run(depth_two).schedule) for _ in range(30)]
+        return [str(runtime.run(one_window).schedule) for _ in range(30)]
 
     for strategy in ("random", "pct"):
         assert texts(1, strategy) == texts(1, strategy)

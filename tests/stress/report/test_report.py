@@ -26,11 +26,11 @@ from sugarbush.concurrency import (
 from sugarbush.stress.cli.app import main
 from sugarbush.stress.kit import scenarios
 from sugarbush.stress.kit.scenarios import scenario
-from sugarbush.stress.report.data import told
+from sugarbush.stress.report.data import packed
 from sugarbush.stress.report.html import page
-from sugarbush.stress.report.recording import Film, Span, film
+from sugarbush.stress.report.recording import Recorded, Span, recorded
 from sugarbush.stress.report.tracing import perfetto
-from sugarbush.stress.witness.artifact import load, save
+from sugarbush.stress.witness.artifact import load, saved
 
 HOSTILE = "</script><script>window.pwned=1</script><img src=x onerror=window.pwned=1>"
 
@@ -72,11 +72,11 @@ def program() -> Iterator[scenarios.Scenario]:
 def artifact(program: scenarios.Scenario, tmp_path: Path) -> Path:
     result = explore(program.program, strategy="dfs", settings=program.settings())
     how = {"runtime": "simulated", "strategy": "dfs", "depth": None, "seed": 1}
-    return save(result.failures[0], program, frozenset(), how, tmp_path, name="hostile")
+    return saved(result.failures[0], program, frozenset(), how, tmp_path, name="hostile").path
 
 
-def filmed(artifact: Path) -> Film:
-    return film(load(artifact))
+def filmed(artifact: Path) -> Recorded:
+    return recorded(load(artifact))
 
 
 def test_a_film_has_what_was_held_and_when(artifact: Path) -> None:
@@ -105,10 +105,10 @@ def test_a_wait_is_a_span(tmp_path: Path) -> None:
 
 
 def test_the_page_is_told_each_state_once_and_every_one(tmp_path: Path) -> None:
-    """What stands at each step in the packed data is what the film says."""
+    """What stands at each step in the packed data is what the recording says."""
     assert _run("run", "brk-false-vma", "--without", "coverage", "--out", str(tmp_path)) == 1
     shown = filmed(next(tmp_path.glob("*.json")))
-    data = told(shown, [])
+    data = packed(shown, [])
     assert len(set(data["texts"])) == len(data["texts"])
     assert len(set(map(tuple, data["states"]))) == len(data["states"])
 
@@ -137,7 +137,7 @@ def test_two_sections_of_one_title_are_both_told(artifact: Path) -> None:
         [("a", "lines", ["1"]), ("a", "lines", ["2"]), ("z", "lines", ["9"])],
     ]
     shown.world_at = [(1, 0), (2, 1)]
-    assert [one["title"] for one in told(shown, [])["world"]] == ["a", "a (2)", "z"]
+    assert [one["title"] for one in packed(shown, [])["world"]] == ["a", "a (2)", "z"]
 
 
 def test_two_replays_give_the_same_page(tmp_path: Path) -> None:
@@ -145,8 +145,8 @@ def test_two_replays_give_the_same_page(tmp_path: Path) -> None:
     assert _run("run", "brk-false-vma", "--without", "coverage", "--out", str(tmp_path)) == 1
     page_of = next(tmp_path.glob("*.json"))
     first, second = filmed(page_of), filmed(page_of)
-    assert told(first, []) == told(second, [])
-    assert " object at 0x" not in json.dumps(told(first, []))
+    assert packed(first, []) == packed(second, [])
+    assert " object at 0x" not in json.dumps(packed(first, []))
 
 
 def test_nothing_of_the_program_becomes_a_part_of_the_page(artifact: Path) -> None:

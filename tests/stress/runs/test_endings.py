@@ -208,7 +208,7 @@ def test_a_result_file_is_tried_before_the_work_and_its_loss_is_said_after_it(
     run = ["run", "brk-false-vma", "--out", str(tmp_path), "--json", "--junit"]
     assert ended(run, str(blocked / "x.xml")) == 2
     assert capsys.readouterr().out == ""
-    monkeypatch.setattr("sugarbush.stress.runs.console.check_writable", lambda *_: None)
+    monkeypatch.setattr("sugarbush.stress.cli.refusals.check_writable", lambda *_: None)
     assert ended(run, str(blocked / "x.xml")) == 1
     said = capsys.readouterr()
     assert "x.xml cannot be written" in said.err

@@ -18,7 +18,7 @@ from sugarbush.stress.kit.patches import applied
 from sugarbush.stress.kit.plan import Plan
 from sugarbush.stress.kit.scenarios import BadParameter, Scenario, _registered, scenario
 from sugarbush.stress.runs.campaign import Campaign
-from sugarbush.stress.witness.artifact import BadArtifact, load, save
+from sugarbush.stress.witness.artifact import BadArtifact, load, saved
 from sugarbush.stress.witness.replaying import replay_artifact
 
 NOTHING = Operation("nothing")
@@ -101,7 +101,7 @@ def counting() -> Iterator[Scenario]:
 def test_a_long_witness_makes_a_small_file_that_replays(counting: Scenario, tmp_path: Path) -> None:
     long = counting.given({"rounds": "2500", "word": "down"})
     result = explore(long.program, strategy="random", settings=long.settings())
-    path = save(result.failures[0], long, frozenset(), {"seed": 1}, tmp_path)
+    path = saved(result.failures[0], long, frozenset(), {"seed": 1}, tmp_path).path
     assert result.failures[0].steps > 5000
     assert path.stat().st_size < 100_000
     loaded = load(path)
@@ -176,7 +176,7 @@ def test_an_artifact_of_the_threaded_runtime_cannot_be_replayed(tmp_path: Path) 
 
     result = explore(fails, runtime="threaded", executions=1)
     found_by = {"runtime": "threaded", "seed": 1}
-    path = save(result.failures[0], SCENARIO, frozenset(), found_by, tmp_path)
+    path = saved(result.failures[0], SCENARIO, frozenset(), found_by, tmp_path).path
     with pytest.raises(BadSchedule, match="threaded runtime"):
         replay_artifact(load(path))
 

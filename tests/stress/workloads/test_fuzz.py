@@ -30,6 +30,7 @@ from sugarbush.concurrency.search.running import run_batch
 from sugarbush.concurrency.strategies.surw import Counts
 from sugarbush.lockdep.cli.app import main as lockdep_main
 from sugarbush.lockdep.show.snapshot import Snapshot
+from sugarbush.stress.cli import refusals
 from sugarbush.stress.cli.app import main
 from sugarbush.stress.kit.load import _loaded
 from sugarbush.stress.kit.scenarios import _registered
@@ -350,7 +351,10 @@ def test_options(folder: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> N
     (folder / "cwd").mkdir(exist_ok=True)
     monkeypatch.chdir(folder / "cwd")
     # As the tests of jobs do, elsewhere: here it would start two processes for every other case.
-    monkeypatch.setattr("sugarbush.stress.runs.console._MOST_JOBS", 1)
+    one_job = [
+        row._replace(wrong=refusals.whole(1, 1)) if row.option == "jobs" else row for row in refusals.VALUES
+    ]
+    monkeypatch.setattr(refusals, "VALUES", one_job)
     monkeypatch.setattr("sugarbush.stress.runs.executors._PATIENCE", 0.01)
     tried(commands(), lambda words: checked(lambda: main(words), None), count)
     # Nothing was written outside; where it runs as root, every path can be written.
