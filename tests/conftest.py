@@ -26,7 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     # The workers of xdist, which start after this, inherit the two variables and so do not come here.
     if sys.dont_write_bytecode:
-        config.stash[BYTECODE] = os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="sugarbush-bytecode-")
+        config.stash[BYTECODE] = os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(
+            prefix="sugarbush-bytecode-"
+        )
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 

@@ -48,11 +48,14 @@ class Finder:
         self.texts = old, new
         self.loader: Replaced | None = None
 
-    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: object = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if name != self.module:
             return None
         spec = PathFinder.find_spec(name, path)  # type: ignore[arg-type]
-        assert spec is not None and spec.origin is not None
+        assert spec is not None
+        assert spec.origin is not None
         spec.loader = self.loader = Replaced(name, spec.origin, *self.texts)
         return spec
 
@@ -102,7 +105,9 @@ def warm() -> None:
     # Loads the plugins of pytest, which it would else do in every fork.
     with contextlib.redirect_stdout(io.StringIO()):
         pytest.main(["--version", "--version", "-c", os.devnull])
-    assert not any(name.startswith("sugarbush.") for name in sys.modules), "what is under test is imported by forks"
+    assert not any(name.startswith("sugarbush.") for name in sys.modules), (
+        "what is under test is imported by forks"
+    )
     # Forks look at what they made themselves when they collect garbage.
     gc.freeze()
 
