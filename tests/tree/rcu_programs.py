@@ -174,7 +174,7 @@ def program(case: Case, readers: tuple[Reader, ...] = READERS) -> Callable[[], N
     return run
 
 
-def equal_growth(readers: int = 2) -> None:
+def equal_growth(readers: int = 2, stores: int = 3) -> None:
     """One range grows at both ends by turns of one store; a reader that finds it wider on one side finds it so on both.
 
     Only one store that moves both ends makes it grow, so it must be put in the tree as one.
@@ -185,7 +185,7 @@ def equal_growth(readers: int = 2) -> None:
     tree.store_range(50, 99, "high")
 
     def writer() -> None:
-        for wider in (1, 2, 3):
+        for wider in range(1, stores + 1):
             tree.store_range(40 - wider, 49 + wider, "middle")
 
     def reader() -> None:

@@ -4,10 +4,11 @@ not.
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,49 +16,53 @@ from lockdep_mutants import MUTANTS, Mutant
 
 HERE = Path(__file__).parents[1]
 ROOT = HERE.parents[1]
+LOCKDEP = ROOT / "src" / "sugarbush" / "lockdep"
+
+Run = Callable[[str, str, str, str], tuple[int, str]]
 
 
-def run_tests(package: Path, names: str) -> subprocess.CompletedProcess[str]:
-    """Runs test files against the copy of the package that stands in `package`."""
-    # Not those of `read`, which run scenarios: the copy has no other package.
-    files = [
-        str(path) for name in names.split() for path in HERE.rglob(f"{name}.py") if path.parent.name != "read"
-    ]
-    options = ["-x", "-q", "-p", "pytest_timeout", "-p", "no:cacheprovider"]
-    options += ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *files],
-        cwd=package,
-        env={**os.environ, "PYTHONPATH": str(package), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
+@pytest.fixture(scope="module")
+def run_tests() -> Iterator[Run]:
+    """Runs test files with one text of one module replaced, in a fork of a process of its own."""
+    with subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("mutant_server.py"))],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
-    )
+    ) as server:
+        requests, answers = server.stdin, server.stdout
+        assert requests is not None
+        assert answers is not None
 
+        def run(module: str, old: str, new: str, names: str) -> tuple[int, str]:
+            # Not those of `read`, which run scenarios of other packages.
+            found = [path for name in names.split() for path in HERE.rglob(f"{name}.py")]
+            files = [str(path) for path in found if path.parent.name != "read"]
+            assert len(files) >= len(names.split())
+            requests.write(json.dumps([module, old, new, files]) + "\n")
+            requests.flush()
+            status, printed = json.loads(answers.readline())
+            return status, printed
 
-def copy_package(target: Path) -> Path:
-    package = target / "sugarbush"
-    package.mkdir()
-    shutil.copy(ROOT / "src" / "sugarbush" / "__init__.py", package)
-    shutil.copytree(ROOT / "lockdep", package / "lockdep")
-    return target
+        yield run
+        requests.close()
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.rule for mutant in MUTANTS])
-def test_a_broken_rule_is_noticed(mutant: Mutant, tmp_path: Path) -> None:
-    (path,) = (copy_package(tmp_path) / "sugarbush" / "lockdep").rglob(mutant.file)
-    source = path.read_text()
-    assert source.count(mutant.old) == 1, "the mutant no longer fits the code"
-    path.write_text(source.replace(mutant.old, mutant.new))
-    done = run_tests(tmp_path, mutant.tests)
-    assert done.returncode == 1, done.stdout[-2000:]
-    assert "failed" in done.stdout
+def test_a_broken_rule_is_noticed(mutant: Mutant, run_tests: Run) -> None:
+    (path,) = LOCKDEP.rglob(mutant.file)
+    assert path.read_text().count(mutant.old) == 1, "the mutant no longer fits the code"
+    module = ".".join(("sugarbush", "lockdep", *path.relative_to(LOCKDEP).with_suffix("").parts))
+    status, printed = run_tests(module, mutant.old, mutant.new, mutant.tests)
+    assert status == 1, printed[-2000:]
+    assert "failed" in printed
 
 
-def test_without_a_mutant_the_same_tests_pass(tmp_path: Path) -> None:
+def test_without_a_mutant_the_same_tests_pass(run_tests: Run) -> None:
     names = " ".join(sorted({name for mutant in MUTANTS for name in mutant.tests.split()}))
-    done = run_tests(copy_package(tmp_path), names)
-    assert done.returncode == 0, done.stdout[-2000:]
+    status, printed = run_tests("", "", "", names)
+    assert status == 0, printed[-2000:]
 
 
 def test_there_are_enough_mutants() -> None:

@@ -35,7 +35,7 @@ def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def test_a_killed_worker_loses_nothing(tmp_path: Path) -> None:
-    process = started(*FOUND, "--seconds", 8, "--jobs", 2, "--out", tmp_path, "--json")
+    process = started(*FOUND, "--schedules", 400, "--jobs", 2, "--out", tmp_path, "--json")
     until_found(process, tmp_path)
     killed = False
     while not killed and process.poll() is None:

@@ -9,14 +9,17 @@ from rcu_programs import CASES, Case, equal_growth, program, slow_reader
 from sugarbush.concurrency import Kind, Verdict, explore
 
 
-def test_all_ways_to_preempt_once_let_one_reader_see_a_range_grow_at_both_ends() -> None:
-    result = explore(partial(equal_growth, readers=1), strategy="dfs", depth=1, executions=50_000)
+@pytest.mark.parametrize("stores", [1, pytest.param(3, marks=pytest.mark.exhaustive)])
+def test_all_ways_to_preempt_once_let_one_reader_see_a_range_grow_at_both_ends(stores: int) -> None:
+    run = partial(equal_growth, readers=1, stores=stores)
+    result = explore(run, strategy="dfs", depth=1, executions=50_000)
     assert result.verdict is Verdict.PASSED
     assert result.exhaustive
 
 
-def test_all_ways_to_delay_twice_let_two_readers_see_it() -> None:
-    result = explore(equal_growth, strategy="delay", depth=2, executions=50_000)
+@pytest.mark.parametrize("stores", [2, pytest.param(3, marks=pytest.mark.exhaustive)])
+def test_all_ways_to_delay_twice_let_two_readers_see_it(stores: int) -> None:
+    result = explore(partial(equal_growth, stores=stores), strategy="delay", depth=2, executions=50_000)
     assert result.verdict is Verdict.PASSED
     assert result.exhaustive
 
@@ -27,7 +30,7 @@ def test_one_switch_shows_two_boundaries_moved_one_after_the_other(
 ) -> None:
     bug = kernel_bugs.two_boundaries_in_place
     kernel_bugs.patch(monkeypatch, kernel_bugs.TARGETS[bug], bug)
-    result = explore(equal_growth, strategy=strategy, depth=1, executions=2000)
+    result = explore(partial(equal_growth, stores=1), strategy=strategy, depth=1, executions=2000)
     assert [witness.failure.kind for witness in result.failures] == [Kind.CHECK]
 
 

@@ -122,9 +122,12 @@ def test_remap_file_pages_shows_another_page() -> None:
     assert_clean(run_alone(program))
 
 
+@pytest.mark.parametrize("executions", [50, pytest.param(150, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("kind", [MAP_SHARED, MAP_PRIVATE])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_mapping_shows_a_page_of_the_file_before_or_after_a_write(strategy: str, kind: int) -> None:
+def test_a_mapping_shows_a_page_of_the_file_before_or_after_a_write(
+    strategy: str, kind: int, executions: int
+) -> None:
     def program() -> None:
         machine, mm = started()
         file = mapped_file(mm, kind)
@@ -138,4 +141,4 @@ def test_a_mapping_shows_a_page_of_the_file_before_or_after_a_write(strategy: st
         ended(machine, mm)
         fput(machine.memory, file)
 
-    assert_clean(run_alone(program, executions=150, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))

@@ -93,8 +93,9 @@ def test_the_last_who_has_a_page_writes_to_it_without_a_copy() -> None:
     assert_clean(run_alone(program))
 
 
+@pytest.mark.parametrize("executions", [40, pytest.param(120, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", ["pct", "random"])
-def test_fork_beside_a_store_and_compaction(strategy: str) -> None:
+def test_fork_beside_a_store_and_compaction(strategy: str, executions: int) -> None:
     """A store of another thread is in both or in the parent only, and never lost to the parent."""
 
     def program() -> None:
@@ -110,11 +111,12 @@ def test_fork_beside_a_store_and_compaction(strategy: str) -> None:
         check(user_load(child, HEAP) != "later", "what comes after is not the child's")
         ended(machine, mm, child)
 
-    assert_clean(run_alone(program, executions=120, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
+@pytest.mark.parametrize("executions", [40, pytest.param(120, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", ["pct", "random"])
-def test_parent_and_child_write_to_one_page(strategy: str) -> None:
+def test_parent_and_child_write_to_one_page(strategy: str, executions: int) -> None:
     def program() -> None:
         machine, mm = started()
         child = forked(machine, mm)
@@ -126,4 +128,4 @@ def test_parent_and_child_write_to_one_page(strategy: str) -> None:
         check((user_load(mm, HEAP), user_load(child, HEAP)) == ("parent", "child"), "each has its own")
         ended(machine, mm, child)
 
-    assert_clean(run_alone(program, executions=120, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))

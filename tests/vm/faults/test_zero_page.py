@@ -219,14 +219,16 @@ def readers_beside_a_shrinker() -> None:
     ended(machine, mm)
 
 
+@pytest.mark.parametrize("executions", [100, pytest.param(300, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_shrinker_beside_those_who_come_and_go(strategy: str) -> None:
-    assert_clean(run_alone(readers_beside_a_shrinker, executions=300, strategy=strategy))
+def test_the_shrinker_beside_those_who_come_and_go(strategy: str, executions: int) -> None:
+    assert_clean(run_alone(readers_beside_a_shrinker, executions=executions, strategy=strategy))
 
 
+@pytest.mark.parametrize("executions", [40, pytest.param(120, marks=pytest.mark.exhaustive)])
 @KINDS
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_read_beside_a_store_and_a_fork(huge: bool, strategy: str) -> None:
+def test_a_read_beside_a_store_and_a_fork(huge: bool, strategy: str, executions: int) -> None:
     def program() -> None:
         machine, mm = started(huge)
         child, _, _ = join(
@@ -239,7 +241,7 @@ def test_a_read_beside_a_store_and_a_fork(huge: bool, strategy: str) -> None:
         assert_invariants(machine)
         ended(machine, mm, child)
 
-    assert_clean(run_alone(program, executions=120, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
 # -- what would be wrong ------------------------------------------------------------------------------------------

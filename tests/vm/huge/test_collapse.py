@@ -199,9 +199,10 @@ def collapse_beside_the_process() -> None:
     ended(machine, mm)
 
 
+@pytest.mark.parametrize("executions", [83, pytest.param(250, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_collapse_beside_changes(strategy: str) -> None:
-    assert_clean(run_alone(collapse_beside_the_process, executions=250, strategy=strategy))
+def test_collapse_beside_changes(strategy: str, executions: int) -> None:
+    assert_clean(run_alone(collapse_beside_the_process, executions=executions, strategy=strategy))
 
 
 def collapse_beside_growth() -> None:

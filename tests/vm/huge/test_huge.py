@@ -160,8 +160,9 @@ def test_split_and_move(ptrs: int) -> None:
     assert_clean(run_alone(program))
 
 
+@pytest.mark.parametrize("executions", [50, pytest.param(150, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_everything_at_once(ptrs: int, strategy: str) -> None:
+def test_everything_at_once(ptrs: int, strategy: str, executions: int) -> None:
     def use(mm: MmStruct) -> None:
         user_store(mm, HEAP, "one")
         check(user_load(mm, HEAP) == "one", "a thread reads back what it wrote")
@@ -182,11 +183,12 @@ def test_everything_at_once(ptrs: int, strategy: str) -> None:
         check(user_load(mm, HEAP + mm.pmd_size) == "two", "the last store")
         ended(machine, mm)
 
-    assert_clean(run_alone(program, executions=150, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
+@pytest.mark.parametrize("executions", [50, pytest.param(150, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_fork_beside_a_move_and_a_split(ptrs: int, strategy: str) -> None:
+def test_fork_beside_a_move_and_a_split(ptrs: int, strategy: str, executions: int) -> None:
     def program() -> None:
         machine, mm = started(ptrs)
         memory = machine.memory
@@ -202,11 +204,12 @@ def test_fork_beside_a_move_and_a_split(ptrs: int, strategy: str) -> None:
         check(user_load(mm, HEAP) == "token 0", "not the parent's")
         ended(machine, mm, child)
 
-    assert_clean(run_alone(program, executions=150, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
+@pytest.mark.parametrize("executions", [33, pytest.param(100, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_huge_page_is_cut_while_it_is_being_moved(ptrs: int, strategy: str) -> None:
+def test_a_huge_page_is_cut_while_it_is_being_moved(ptrs: int, strategy: str, executions: int) -> None:
     """The huge migration entry is split between the two walks: the second finds the small ones."""
 
     def program() -> None:
@@ -219,4 +222,4 @@ def test_a_huge_page_is_cut_while_it_is_being_moved(ptrs: int, strategy: str) ->
         check(left == tokens(ptrs)[: ptrs + 1], "what is left")
         ended(machine, mm)
 
-    assert_clean(run_alone(program, executions=100, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))

@@ -357,8 +357,9 @@ def test_the_last_page_goes_to_one_of_two_faults() -> None:
     assert_clean(run_alone(program, executions=200))
 
 
+@pytest.mark.parametrize("executions", [60, pytest.param(200, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("faults", [1, 2, 3])
-def test_without_memory_nothing_is_lost(faults: int) -> None:
+def test_without_memory_nothing_is_lost(faults: int, executions: int) -> None:
     def program() -> None:
         world = World(PMD_SIZE, PMD_SIZE)
         for mm in world.mms:
@@ -369,7 +370,7 @@ def test_without_memory_nothing_is_lost(faults: int) -> None:
         assert_invariants(world.machine)
         world.end()
 
-    assert_clean(run_alone(program, executions=200, faults=faults))
+    assert_clean(run_alone(program, executions=executions, faults=faults))
 
 
 def test_behind_the_end_of_the_file_is_nothing() -> None:
@@ -446,11 +447,14 @@ def parts_beside_faults() -> None:
 PROGRAMS = [dontneed_beside_a_fault, munmap_beside_a_fault, mprotect_beside_a_fault, parts_beside_faults]
 
 
+@pytest.mark.parametrize("executions", [20, pytest.param(60, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("faults", [0, 2])
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
-def test_all_of_it_may_happen_at_once(program: Callable[[], None], faults: int, strategy: str) -> None:
-    assert_clean(run_alone(program, executions=60, faults=faults, strategy=strategy))
+def test_all_of_it_may_happen_at_once(
+    program: Callable[[], None], faults: int, strategy: str, executions: int
+) -> None:
+    assert_clean(run_alone(program, executions=executions, faults=faults, strategy=strategy))
 
 
 class Unlocked:

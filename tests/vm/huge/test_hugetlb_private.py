@@ -288,10 +288,11 @@ def family(pool: int) -> None:
     world.end()
 
 
+@pytest.mark.parametrize("executions", [40, pytest.param(120, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("pool", [2, 3, 4])
-def test_a_family_with_few_pages(pool: int, strategy: str) -> None:
-    assert_clean(run_alone(lambda: family(pool), executions=120, strategy=strategy))
+def test_a_family_with_few_pages(pool: int, strategy: str, executions: int) -> None:
+    assert_clean(run_alone(lambda: family(pool), executions=executions, strategy=strategy))
 
 
 def hole_beside_faults() -> None:
@@ -314,9 +315,10 @@ def hole_beside_faults() -> None:
     world.end()
 
 
+@pytest.mark.parametrize("executions", [50, pytest.param(150, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_hole_beside_faults(strategy: str) -> None:
-    assert_clean(run_alone(hole_beside_faults, executions=150, strategy=strategy))
+def test_a_hole_beside_faults(strategy: str, executions: int) -> None:
+    assert_clean(run_alone(hole_beside_faults, executions=executions, strategy=strategy))
 
 
 def mapped_beside_faults() -> None:

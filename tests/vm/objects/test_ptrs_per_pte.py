@@ -60,9 +60,10 @@ def test_as_many_as_x86_64_has() -> None:
     assert_clean(run_alone(program))
 
 
+@pytest.mark.parametrize("executions", [20, pytest.param(60, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("ptrs", [2, 4, 8])
 @pytest.mark.parametrize("strategy", ["pct", "random"])
-def test_pages_become_huge_beside_compaction_and_reads(ptrs: int, strategy: str) -> None:
+def test_pages_become_huge_beside_compaction_and_reads(ptrs: int, strategy: str, executions: int) -> None:
     def program() -> None:
         machine, process = heap(2 * ptrs, frames=7 * ptrs, ptrs_per_pte=ptrs)
         sys_madvise(process.mm, HEAP, 2 * ptrs * PAGE_SIZE, MADV_HUGEPAGE)
@@ -76,12 +77,15 @@ def test_pages_become_huge_beside_compaction_and_reads(ptrs: int, strategy: str)
         process.exit(machine)
         check(len(machine.memory.free_list) == 7 * ptrs, "all frames are free")
 
-    assert_clean(run_alone(program, executions=60, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
+@pytest.mark.parametrize("executions", [33, pytest.param(100, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("huge", [False, True])
 @pytest.mark.parametrize("ptrs", [2, 4, 8])
-def test_wholes_and_parts_move_beside_compaction_and_a_fork(ptrs: int, *, huge: bool) -> None:
+def test_wholes_and_parts_move_beside_compaction_and_a_fork(
+    ptrs: int, executions: int, *, huge: bool
+) -> None:
     def program() -> None:
         machine, process = heap(2 * ptrs, frames=9 * ptrs, slots=4 * ptrs, huge=huge, ptrs_per_pte=ptrs)
         mm = process.mm
@@ -111,7 +115,7 @@ def test_wholes_and_parts_move_beside_compaction_and_a_fork(ptrs: int, *, huge: 
         exit_mmap(mm)
         machine.remove_mm(mm)
 
-    assert_clean(run_alone(program, executions=100))
+    assert_clean(run_alone(program, executions=executions))
 
 
 @pytest.mark.parametrize("scenario", [brk_standard, brk_rbtree, server], ids=lambda scenario: scenario.name)

@@ -384,20 +384,24 @@ def faults_beside_dontneed(*, huge: bool, full: bool) -> None:
     ended(machine, mm)
 
 
+@pytest.mark.parametrize("executions", [50, pytest.param(150, marks=pytest.mark.exhaustive)])
 @SIZES
 @STRATEGIES
 @pytest.mark.parametrize("era", ["6.1", "6.6"])
-def test_everything_at_once(huge: bool, strategy: str, era: str) -> None:
+def test_everything_at_once(huge: bool, strategy: str, era: str, executions: int) -> None:
     program = partial(everything_at_once, huge=huge, era=era)
-    assert_clean(run_alone(program, executions=150, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
+@pytest.mark.parametrize("executions", [60, pytest.param(200, marks=pytest.mark.exhaustive)])
 @SIZES
 @STRATEGIES
 @pytest.mark.parametrize("full", [False, True], ids=["room", "full"])
-def test_two_faults_on_a_page_that_is_given_up(huge: bool, strategy: str, full: bool) -> None:
+def test_two_faults_on_a_page_that_is_given_up(
+    huge: bool, strategy: str, full: bool, executions: int
+) -> None:
     program = partial(faults_beside_dontneed, huge=huge, full=full)
-    assert_clean(run_alone(program, executions=200, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
 def restore_unseen(vma: VmArea, table: PageTable, address: int, pte: Present) -> int:
@@ -420,9 +424,10 @@ def test_an_entry_that_is_restored_unseen_is_noticed(monkeypatch: pytest.MonkeyP
     assert [one.failure.check for one in result.failures] == ["tlb"]
 
 
+@pytest.mark.parametrize("executions", [50, pytest.param(150, marks=pytest.mark.exhaustive)])
 @SIZES
 @STRATEGIES
-def test_fork_beside_balancing(huge: bool, strategy: str) -> None:
+def test_fork_beside_balancing(huge: bool, strategy: str, executions: int) -> None:
     def program() -> None:
         machine, mm = started(huge=huge)
         task_numa_work(mm)
@@ -437,4 +442,4 @@ def test_fork_beside_balancing(huge: bool, strategy: str) -> None:
         check(user_load(mm, HEAP) == "late", "not the parent's")
         ended(machine, mm, child)
 
-    assert_clean(run_alone(program, executions=150, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))

@@ -109,9 +109,10 @@ def reclaim_twice(memory: Memory) -> None:
     kswapd(memory, PAGES)
 
 
+@pytest.mark.parametrize("executions", [40, pytest.param(120, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("synchronous", [False, True])
-def test_reclaim_beside_stores_and_compaction(strategy: str, synchronous: bool) -> None:
+def test_reclaim_beside_stores_and_compaction(strategy: str, synchronous: bool, executions: int) -> None:
     def use(mm: MmStruct) -> None:
         user_store(mm, HEAP, "one")
         check(user_load(mm, HEAP) == "one", "a thread reads back what it wrote")
@@ -128,11 +129,12 @@ def test_reclaim_beside_stores_and_compaction(strategy: str, synchronous: bool) 
         check(contents(mm) == ["two", "token 1"], "the last stores are there")
         ended(machine, mm)
 
-    assert_clean(run_alone(program, executions=120, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
+@pytest.mark.parametrize("executions", [40, pytest.param(120, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_reclaim_beside_fork_and_trimming(strategy: str) -> None:
+def test_reclaim_beside_fork_and_trimming(strategy: str, executions: int) -> None:
     def program() -> None:
         machine, mm = started()
         child, _, _ = join(
@@ -145,11 +147,12 @@ def test_reclaim_beside_fork_and_trimming(strategy: str) -> None:
         check(user_load(mm, HEAP) == "token 0", "the parent does not see the child's store")
         ended(machine, mm, child)
 
-    assert_clean(run_alone(program, executions=120, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
+@pytest.mark.parametrize("executions", [40, pytest.param(120, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_two_processes_swap_one_page_in(strategy: str) -> None:
+def test_two_processes_swap_one_page_in(strategy: str, executions: int) -> None:
     def program() -> None:
         machine, mm = started()
         child = sys_fork(machine, mm, "as")
@@ -163,7 +166,7 @@ def test_two_processes_swap_one_page_in(strategy: str) -> None:
         check((user_load(mm, HEAP), user_load(child, HEAP)) == ("parent", "child"), "each has its own")
         ended(machine, mm, child)
 
-    assert_clean(run_alone(program, executions=120, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
 @pytest.mark.parametrize("strategy", ["pct", "random"])

@@ -67,9 +67,10 @@ def test_a_copy_that_is_written_back_is_in_its_slot() -> None:
     assert_clean(run_alone(program))
 
 
+@pytest.mark.parametrize("executions", [50, pytest.param(150, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", ["pct", "random"])
 @pytest.mark.parametrize("synchronous", [False, True])
-def test_writeback_beside_stores_and_reclaim(strategy: str, synchronous: bool) -> None:
+def test_writeback_beside_stores_and_reclaim(strategy: str, synchronous: bool, executions: int) -> None:
     def use(machine: Machine, mm: MmStruct) -> None:
         user_store(mm, HEAP, "new")
         kswapd(machine.memory, PAGES)
@@ -85,4 +86,4 @@ def test_writeback_beside_stores_and_reclaim(strategy: str, synchronous: bool) -
         check(contents(mm) == ["new", "token 1"], "the last stores are there")
         ended(machine, mm, area)
 
-    assert_clean(run_alone(program, executions=150, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))

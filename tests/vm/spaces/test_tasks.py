@@ -63,8 +63,9 @@ def test_two_threads_fault_on_the_same_page(strategy: str) -> None:
     assert_clean(run_alone(program, executions=200, strategy=strategy))
 
 
+@pytest.mark.parametrize("executions", [60, pytest.param(200, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_two_threads_fault_on_neighbouring_pages(strategy: str) -> None:
+def test_two_threads_fault_on_neighbouring_pages(strategy: str, executions: int) -> None:
     """They share the page-table page and the anon_vma, each of which only one of them can install."""
 
     def program() -> None:
@@ -75,7 +76,7 @@ def test_two_threads_fault_on_neighbouring_pages(strategy: str) -> None:
         )
         ended(machine, mm)
 
-    assert_clean(run_alone(program, executions=200, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
 def test_migration_moves_the_token_to_another_frame() -> None:
@@ -113,8 +114,9 @@ def test_a_page_that_somebody_else_refers_to_stays() -> None:
     assert_clean(run_alone(pinned))
 
 
+@pytest.mark.parametrize("executions", [60, pytest.param(200, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_compaction_beside_faults_brk_and_munmap(strategy: str) -> None:
+def test_compaction_beside_faults_brk_and_munmap(strategy: str, executions: int) -> None:
     def grow_and_trim(mm: MmStruct) -> None:
         sys_brk(mm, HEAP + 5 * PAGE_SIZE)
         user_store(mm, HEAP + 4 * PAGE_SIZE, "new")
@@ -134,11 +136,12 @@ def test_compaction_beside_faults_brk_and_munmap(strategy: str) -> None:
         check(user_load(mm, HEAP + PAGE_SIZE) == "second", "the last store is seen")
         ended(machine, mm)
 
-    assert_clean(run_alone(program, executions=200, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
+@pytest.mark.parametrize("executions", [60, pytest.param(200, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_exit_beside_compaction(strategy: str) -> None:
+def test_exit_beside_compaction(strategy: str, executions: int) -> None:
     """The rmap walks may come while the pages, the page tables and the VMAs go."""
 
     def program() -> None:
@@ -147,11 +150,12 @@ def test_exit_beside_compaction(strategy: str) -> None:
         join(spawn(exit_mmap, mm, name="cc1"), spawn(compact_zone, machine.memory, name="kcompactd"))
         machine.remove_mm(mm)
 
-    assert_clean(run_alone(program, executions=200, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
+@pytest.mark.parametrize("executions", [60, pytest.param(200, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_two_munmaps_and_a_fault(strategy: str) -> None:
+def test_two_munmaps_and_a_fault(strategy: str, executions: int) -> None:
     def touch(mm: MmStruct) -> None:
         try:
             user_store(mm, HEAP + 2 * PAGE_SIZE, "x")
@@ -168,7 +172,7 @@ def test_two_munmaps_and_a_fault(strategy: str) -> None:
         check(mm.map_count == 2, "two ends are left")
         ended(machine, mm)
 
-    assert_clean(run_alone(program, executions=200, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -192,8 +196,11 @@ def test_many_tasks_with_failing_allocations(strategy: str) -> None:
     assert_clean(run_alone(program, executions=200, strategy=strategy, faults=6))
 
 
+@pytest.mark.parametrize("executions", [133, pytest.param(400, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_an_anon_vma_is_pinned_or_locked_only_while_its_page_is_mapped(strategy: str) -> None:
+def test_an_anon_vma_is_pinned_or_locked_only_while_its_page_is_mapped(
+    strategy: str, executions: int
+) -> None:
     """The last VMA goes while two tasks look up its anon_vma without holding anything; its memory is used again."""
 
     def trim(mm: MmStruct) -> None:
@@ -223,7 +230,7 @@ def test_an_anon_vma_is_pinned_or_locked_only_while_its_page_is_mapped(strategy:
         ended(machine, mm)
 
     assert anon_vma_cache.typesafe_by_rcu
-    assert_clean(run_alone(program, executions=400, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

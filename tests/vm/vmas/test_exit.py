@@ -64,12 +64,13 @@ def test_which_locks_an_exit_takes(era: str, operations: list[str]) -> None:
     assert heard.operations == operations
 
 
+@pytest.mark.parametrize("executions", [60, pytest.param(200, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.parametrize("strategy", ["pct", "random"])
-def test_the_reaper_takes_what_is_there_and_no_more(era: str, strategy: str) -> None:
+def test_the_reaper_takes_what_is_there_and_no_more(era: str, strategy: str, executions: int) -> None:
     def program() -> None:
         machine, mm = process(era)
         join(spawn(exit_mmap, mm), spawn(oom_reap_task_mm, mm))
         machine.remove_mm(mm)
 
-    assert_clean(run_alone(program, executions=200, strategy=strategy))
+    assert_clean(run_alone(program, executions=executions, strategy=strategy))
