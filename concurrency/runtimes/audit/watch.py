@@ -221,7 +221,9 @@ class Watch(BothOrders):
             if (changes or alters) and (part is None or place is None or part == place):
                 merge(clock, left)
 
-    def _turn(self, task: Task, op: Operation, obj: object, places: tuple[Place, ...] | None = None) -> WatchedTurn:
+    def _turn(
+        self, task: Task, op: Operation, obj: object, places: tuple[Place, ...] | None = None
+    ) -> WatchedTurn:
         clock = self._clocks[task.id]
         sights = self._runtime._sights
         kinds = 0
