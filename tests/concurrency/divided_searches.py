@@ -7,11 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any
 
-from sugarbush.concurrency import (
-    Result,
-)
+from sugarbush.concurrency import STRATEGIES, Result
+from sugarbush.concurrency.strategies import Search, make_strategy
 
-DRAWN = ("random", "pct", "pos", "surw", "feedback", "portfolio", "check")
+DRAWN = tuple(name for name in STRATEGIES if not isinstance(make_strategy(name, 1), Search))
 
 
 DIVIDED = ("dfs", "delay", "idfs", "idelay")
