@@ -395,6 +395,44 @@ def with_lies(program: Program, most: int = 150) -> str:
     return ""
 
 
+PLACES_LEFT_OUT: dict[str, tuple[str, str]] = {
+    "where to": ("MOVE", 'Operation("move", effect=move, touches=lambda one, task, other: [(one, "a", True)])'),
+    "that it changes": (
+        "MOVE",
+        'Operation("move", effect=move, touches=lambda one, task, other: [(one, "a", False), (other, "b", True)])',
+    ),
+    "by what it picks": (
+        "PICK",
+        'Operation("pick", effect=pick, touches=lambda *what: picks(*what)[1:])',
+    ),
+}
+"""What an operation that says where it goes (`touches=`) leaves out of that."""
+
+
+def with_places_left_out(program: Program, most: int = 100) -> str:
+    """A place that is left out, by which a bounded search loses an outcome, is found by the audit."""
+    every = _searched(program, "dfs", most, depth=1)
+    for left_out, (what, lie) in PLACES_LEFT_OUT.items():
+        if f"perform({what}" not in text_of(program):
+            continue
+        made = compiled(program)
+        true = made.run.__globals__[what]
+        made.run.__globals__[what] = eval(lie, made.run.__globals__)
+        try:
+            reduced = _searched(program, "dpor", 2 * most, depth=1, made=made)
+            settings = settings_of(program, BARE, max_steps=600)
+            seen = audit(made.run, executions=20, settings=settings, keep_going=True).found
+        finally:
+            made.run.__globals__[what] = true
+        if reduced.outcomes != every.outcomes and not seen:
+            return _told(
+                f"the audit does not see that an operation leaves out {left_out}",
+                every.outcomes - reduced.outcomes,
+                reduced.outcomes - every.outcomes,
+            )
+    return ""
+
+
 def with_axioms(program: Program) -> str:
     """Under weak memory a program sees what the axioms of the kernel's model allow (``weak_axioms.py``)."""
     from random import Random

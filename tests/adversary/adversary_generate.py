@@ -27,10 +27,11 @@ PROFILES = (
     "memory",
     "time",
     "custom",
+    "places",
     "wrong",
     "everything",
 )
-_MOST = {"branchy": 11, "core": 8, "spin": 7, "rcu": 8, "slab": 7, "memory": 7, "custom": 7}
+_MOST = {"branchy": 11, "core": 8, "spin": 7, "rcu": 8, "slab": 7, "memory": 7, "custom": 7, "places": 7}
 """How many operations the tasks have together, about."""
 
 

@@ -78,7 +78,7 @@ MUTEX, SPIN = ("m0", "m0", "m1"), ("s0", "s0", "s1")
 
 # -- fields: what everything else is tried with -----------------------------------------------------------------------
 
-ALL = "branchy core locks rcu slab spin wait time custom everything"
+ALL = "branchy core locks rcu slab spin wait time custom places everything"
 kind("get", ALL, "r.append({0}.{1})", CELL, FIELD, weight=5)
 kind("set", ALL, "{0}.{1} = {2}", CELL, FIELD, VALUE, weight=5)
 kind("add", "core locks rcu wait everything", "{0}.{1} = {0}.{1} + 1", CELL, FIELD, cost=2)
@@ -1042,6 +1042,8 @@ kind("grow", "custom everything", "r.append(perform(GROW, meter, {0}))", VALUE, 
 kind("look", "custom everything", "r.append(perform(LOOK, meter))", weight=4)
 kind("await a", "custom everything", "r.append(perform(AWAIT, meter))", weight=2, sleeps=True)
 kind("reach", "custom everything", "perform(REACH, {0}, {1})", ("x",), ("y",), weight=2)
+kind("move", "places", "r.append(perform(MOVE, {0}, {1}))", ("x", "y"), ("x", "y"), weight=6)
+kind("pick", "places", "r.append(perform(PICK, {0}, {1}))", ("x", "y"), ("x", "y"), weight=6)
 kind(
     "poke",
     "custom everything",

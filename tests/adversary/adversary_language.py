@@ -129,6 +129,27 @@ LOOK = Operation("look", Access.READ_ONCE, effect=look, local=True)
 AWAIT = Operation("await", Access.READ_ONCE, ready=is_set, effect=look, local=True, acquires=("level",))
 REACH = Operation("reach", effect=lambda obj, task, to: setattr(to, "_b", 5))
 
+
+def move(one, task, other):
+    there = peek(one, "a")
+    poke(one, "a", 0)
+    poke(other, "b", peek(other, "b") + there)
+    return there
+
+
+def pick(one, task, other):
+    field = "a" if peek(one, "a") else "b"
+    poke(other, field, 3)
+    return field
+
+
+def picks(one, task, other):
+    return [(one, "a", False), (other, "a" if peek(one, "a") else "b", True)]
+
+
+MOVE = Operation("move", effect=move, touches=lambda one, task, other: [(one, "a", True), (other, "b", True)])
+PICK = Operation("pick", effect=pick, touches=picks)
+
 '''
 
 OBJECTS: dict[str, str] = {

@@ -255,6 +255,14 @@ MUTANTS: list[Mutant] = [
     Mutant(
         "declarations are believed", "A8", nobody_verifies_declarations, compare.with_lies, "custom", (2, 10)
     ),
+    Mutant(
+        "places are believed",
+        "A8",
+        nobody_verifies_declarations,
+        compare.with_places_left_out,
+        "places",
+        (21, 23),
+    ),
     Mutant("timers order nothing", "B1", timers_order_nothing, compare.with_races, "races", (97, 112)),
     Mutant(
         "who spins is never stopped", "B2", who_spins_is_never_stopped, compare.stays_short, "spin", (4, 5)
