@@ -286,8 +286,12 @@ class Simulated(Tasks):
 
     def trace(self, event: str, fields: dict[str, object]) -> None:
         """See `Runtime.trace`."""
-        for traced in self._on_traced:
-            traced(self.current, event, fields)
+        try:
+            for traced in self._on_traced:
+                traced(self.current, event, fields)
+        except Failure as failure:
+            self.stop(failure)
+            raise
 
     def finds_held(self, lock: Any, *, tries: bool) -> bool | None:  # noqa: ARG002
         """See `Runtime.finds_held`."""
