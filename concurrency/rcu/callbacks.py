@@ -3,6 +3,9 @@
 Kernel: call_rcu(), kvfree_rcu and rcu_barrier() in kernel/rcu/tree.c, v6.6. The callbacks of one task run one at a
 time and in the order of its calls, as those of one CPU do, in a daemon task named after the flavour. Nothing orders
 the callbacks of two tasks.
+
+Each task that calls has a task of its own that runs its callbacks. One for all would have to choose which queue is
+next, and a reduced search would have to try each choice; so the choice is which task goes on, as everywhere else.
 """
 
 from __future__ import annotations
@@ -45,7 +48,10 @@ class CallbackOperations(NamedTuple):
 
 
 def callback_operations(call: str, barrier: str, *, grace: bool, local: bool = True) -> CallbackOperations:
-    """The operations of a flavour; `grace` and `local` as for `Operation`."""
+    """The operations of a flavour; `grace` and `local` as for `Operation`.
+
+    The barriers: what is before call_rcu() has reached every task when its callback runs, and the callback sees it.
+    """
     flavour = call.removeprefix("call_")
 
     def made(name: str, **how: Any) -> Operation:
@@ -75,7 +81,8 @@ def callback_operations(call: str, barrier: str, *, grace: bool, local: bool = T
 
 
 def _queue(rcu: GracePeriods[Any], task: Task, callback: Queued | None) -> bool:
-    """Whether this is the first callback of `task`, so that somebody has to be started who serves it."""
+    """Gives whether this is the first callback of `task`, so that a task must be started that runs its callbacks."""
+    # None where a search makes the effect on a copy: then only the numbers change.
     if callback is not None:
         before = rcu.callbacks.keys.get(id(callback.key))
         if before is not None and checked("rcu"):
@@ -87,6 +94,7 @@ def _queue(rcu: GracePeriods[Any], task: Task, callback: Queued | None) -> bool:
 
 
 def _queued_twice(first: Queued, second: Queued) -> None:
+    """Report a head that is queued while it is queued already, in the words of debug objects."""
     key = second.key
     name = key.name if isinstance(key, RcuHead) else type(key).__name__
     fail(
@@ -107,11 +115,14 @@ def _may_run(rcu: GracePeriods[Any], task: Task) -> bool:
 
 def _run(rcu: GracePeriods[Any], task: Task, _arg: object) -> Queued:
     """A callback runs from now on, as in a softirq: it may not sleep."""
+    # A search never makes this effect on a copy, which would take from the true queue: it changes all of its
+    # domain, so it is ordered after whatever operation on that the search would leave out.
     task.preempt_count += 1
     return _take(rcu, rcu.served[task])
 
 
 def _take(rcu: GracePeriods[Any], whose: Task) -> Queued:
+    """Take the first callback of a task out of its queue, and note what the next one waits for."""
     first, due = rcu.callbacks.take(whose)
     if due is None:
         del rcu.due[whose]
@@ -172,7 +183,7 @@ def _serve(rcu: GracePeriods[Any], ops: CallbackOperations, whose: Task) -> None
 
 
 def drain(rcu: GracePeriods[Any]) -> None:
-    """Outside an execution: run what may run."""
+    """Outside of executions: run the callbacks whose grace periods are over."""
     while (due := rcu.due.get(OUTSIDE)) is not None and rcu.over(due):
         callback = _take(rcu, OUTSIDE)
         callback.fn(callback.arg)
@@ -189,13 +200,16 @@ def call_rcu(fn: Function, arg: Any, head: RcuHead | None = None) -> None:
 
 def kfree_rcu(cache: KmemCache[Any], obj: Any) -> None:
     """Free `obj` to its cache after a grace period; doing that twice, or after it was freed, is a report."""
-    # The head is a part of the object: an operation of its own, since that may have been freed by somebody else.
+    # The head is a part of the object, which another task may have freed: so its touch is an operation on the object.
     perform(KFREE_RCU, obj)
     queue_callback(domain(RcuDomain), RCU_CALLBACKS, cache.free, obj, obj)
 
 
 def kfree_rcu_mightsleep(cache: KmemCache[Any], obj: Any) -> None:
-    """As `kfree_rcu`, for an object without room for a head: may wait for the grace period."""
+    """As `kfree_rcu`, for an object without room for a head: in the kernel it may wait for the grace period.
+
+    Here it never does, but may only be called where waiting is allowed.
+    """
     no_reader("kfree_rcu_mightsleep")
     might_sleep()
     kfree_rcu(cache, obj)
@@ -220,7 +234,9 @@ def init_rcu_head_on_stack(head: RcuHead) -> None:
 
 
 def _leave_stack() -> None:
-    """Before the calling task ends: an operation, since another task runs or queues the callbacks of its heads."""
+    """Look for queued heads before the calling task ends: an operation, since other tasks run and queue the
+    callbacks.
+    """
     perform(STACK_ENDS, domain(RcuDomain))
 
 
@@ -230,7 +246,7 @@ def destroy_rcu_head_on_stack(head: RcuHead) -> None:
 
 
 def _must_not_be_queued(rcu: RcuDomain, head: RcuHead, what: str) -> None:
-    """Fail if the callback of a head has not run; `what` is done to its memory, in the words of debug objects."""
+    """Fail if the callback of a head has not run; `what` is said to happen to its memory ("init", "free")."""
     queued = rcu.callbacks.keys.get(id(head))
     if queued is not None and checked("rcu"):
         fail(
@@ -243,8 +259,8 @@ def _must_not_be_queued(rcu: RcuDomain, head: RcuHead, what: str) -> None:
         )
 
 
-# A search makes these effects without an argument, to ask what else would be ready: they change nothing that anybody
-# waits for.
+# A reduced search makes effects on copies without an argument. These then do nothing, which is right: they change
+# nothing that an operation waits for (`wakes=False`).
 
 
 def _init_on_stack(rcu: RcuDomain, task: Task, head: RcuHead | None) -> None:
@@ -267,7 +283,8 @@ def _stack_ends(rcu: RcuDomain, task: Task, _arg: object) -> None:
 
 
 def _touch_head(obj: Any, _task: Task, _arg: object) -> None:
-    # Not the attribute itself, which may be a field whose look is an operation: what was freed fails at any touch.
+    # The name does not matter: an object that was freed fails at any access (`memory.slab._poisoned`). A name that
+    # is no field is taken, since to read a field would be an operation inside of this one.
     getattr(obj, "_rcu_head", None)
 
 

@@ -1,7 +1,8 @@
 """What a task must not leave behind when it ends: an open reader.
 
-All that this looks at is the task's own. What others change is looked at by an operation before the end
-(`Task.farewells`): the end belongs to the task's last operation, whatever that was done to.
+All that this looks at is changed by the task alone. What other tasks change must be looked at by an operation
+before the end (`Task.farewells`): the end itself belongs to the task's last operation, and that may have been done
+to anything.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from sugarbush.concurrency.core import Failure, Kind, Observer, Task, holds, sec
 
 
 class RcuCheck(Observer):
-    """Kernel: make_task_dead() in kernel/exit.c, v6.6."""
+    """Reports tasks that end inside of a reader. Kernel: make_task_dead() in kernel/exit.c, v6.6."""
 
     def ended(self, task: Task) -> None:
-        """See `Observer.ended`."""
+        """Report the task if it is still inside of a reader of RCU, of whichever form."""
         for flavour, nesting in (("", task.rcu_nesting), ("-bh", task.rcu_bh), ("-sched", task.rcu_sched)):
             if nesting:
                 raise Failure(
@@ -25,5 +26,5 @@ class RcuCheck(Observer):
 
 
 def _left(task: Task) -> list[str]:
-    """What a task that has ended is still inside of, and where that began. A place of its own it has no more."""
+    """Lines about what a task that has ended is still inside of, and where that began. It is at no place any more."""
     return [f"{task.name} {line}" for line in (*sections(task), *(f"holds {lock}" for lock in holds(task)))]

@@ -1,4 +1,8 @@
-"""The callbacks of one flavour that have not run, and the heads by which they are queued."""
+"""The callbacks of one flavour that have not run, and the heads by which they are queued.
+
+They are apart from the numbers in `GracePeriods`, on which operations wait: a copy that a reduced search makes of
+those shares this object, so an effect that is made on a copy must not change it (`callbacks._queue`).
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,10 @@ Function = Callable[[Any], object]
 
 
 class RcuHead:
-    """What a callback is queued by: it can wait for one grace period at a time.
+    """The memory by which a callback is queued: one head can be queued once at a time.
 
-    Kernel: struct rcu_head with CONFIG_DEBUG_OBJECTS_RCU_HEAD. `call_rcu` works without a head; one that it is given
-    is checked.
+    Kernel: struct rcu_head with CONFIG_DEBUG_OBJECTS_RCU_HEAD. `call_rcu` works without a head; if it is given one,
+    that is checked.
     """
 
     __slots__ = ("name", "stack")
@@ -23,14 +27,16 @@ class RcuHead:
     def __init__(self, name: str = "rcu_head") -> None:
         self.name = name
         self.stack: Task | None = None
-        """The task on whose stack it is."""
+        """The task on whose stack it lies (`init_rcu_head_on_stack`); None if it lies elsewhere."""
 
     def __repr__(self) -> str:
         return f"<RcuHead {self.name}>"
 
 
 class Queued(NamedTuple):
-    """A callback. `key` is what must not be queued twice, `where` who queued it."""
+    """A callback that has not run. `key` is the object that must not be queued twice, `where` says what has queued
+    it.
+    """
 
     fn: Function
     arg: Any
@@ -47,16 +53,18 @@ class CallbackQueues:
         self.queues: dict[Task, deque[tuple[int, Queued]]] = {}
         """The callbacks, each with its grace period."""
         self.keys: dict[int, Queued] = {}
-        """What is queued now, by the id of its key."""
+        """The callbacks that are queued now, by the ids of their keys; each holds its key, so an id stays its own."""
 
     def add(self, task: Task, grace_period: int, callback: Queued) -> None:
-        """`task` queues a callback."""
+        """Queue a callback of `task`, for after this grace period."""
         self.queues.setdefault(task, deque()).append((grace_period, callback))
         if callback.key is not None:
             self.keys[id(callback.key)] = callback
 
     def take(self, task: Task) -> tuple[Queued, int | None]:
-        """The first callback of `task`, and the grace period that the next one waits for, if there is one."""
+        """Take out the first callback of `task`; with it comes the grace period that the next one waits for, or
+        None.
+        """
         queue = self.queues[task]
         _, first = queue.popleft()
         if first.key is not None:

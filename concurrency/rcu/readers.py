@@ -24,6 +24,9 @@ from sugarbush.concurrency.rcu.callbacks import drain
 from sugarbush.concurrency.rcu.domain import RcuDomain, is_atomic
 from sugarbush.concurrency.rcu.report import suspicious, unbalanced
 
+# Of nested rcu_read_lock() only the outermost pair begins and ends a reader. The inner ones are operations of their
+# own that depend on nothing (Footprint.NOTHING), so that a search makes no schedules for them.
+
 
 def _lock(rcu: RcuDomain, task: Task, _arg: object) -> None:
     task.rcu_nesting += 1
@@ -73,6 +76,7 @@ RCU_READ_UNLOCK_NESTED = Operation(
 def rcu_read_lock() -> None:
     """Begin a reader; nests."""
     task = current_task()
+    # How deep it is inside, and its user mode, only the task itself changes: so it may ask without an operation.
     if task.user_mode:
         suspicious("rcu_read_lock() used illegally while idle")
     perform(RCU_READ_LOCK_NESTED if task.rcu_nesting else RCU_READ_LOCK, domain(RcuDomain))
@@ -125,21 +129,21 @@ def rcu_reader() -> Iterator[None]:
 
 
 def rcu_read_lock_held() -> bool:
-    """The calling task is inside rcu_read_lock()."""
+    """Whether the calling task is inside rcu_read_lock()."""
     return current_task().rcu_nesting > 0
 
 
 def rcu_read_lock_bh_held() -> bool:
-    """The calling task is inside rcu_read_lock_bh(), or has bottom halves or interrupts off."""
+    """Whether the calling task is inside rcu_read_lock_bh(), or has bottom halves or interrupts off."""
     task = current_task()
     return task.bh_off > 0 or task.in_softirq or task.irqs_off
 
 
 def rcu_read_lock_sched_held() -> bool:
-    """The calling task is inside rcu_read_lock_sched(), or has preemption off for another reason."""
+    """Whether the calling task is inside rcu_read_lock_sched(), or has preemption off for another reason."""
     return is_atomic(current_task())
 
 
 def rcu_read_lock_any_held() -> bool:
-    """A grace period would wait for the calling task."""
+    """Whether a grace period would wait for the calling task."""
     return rcu_read_lock_held() or rcu_read_lock_sched_held()

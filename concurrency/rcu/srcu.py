@@ -2,6 +2,14 @@
 
 Kernel: kernel/rcu/srcutree.c, v6.6. An index names one reader, so that a wrong one is always seen; in the kernel it
 is 0 or 1. The lock validator sees readers, and grace periods as a wait for them.
+
+>>> from sugarbush import explore
+>>> def program():
+...     one, other = SrcuStruct("one"), SrcuStruct("other")
+...     index = srcu_read_lock(one)
+...     srcu_read_unlock(other, index)
+>>> explore(program, executions=1).failures[0].failure.headline
+'WARNING: bad unlock balance detected!'
 """
 
 from __future__ import annotations
@@ -39,17 +47,20 @@ from sugarbush.concurrency.rcu.sync import poll, take_cookie, wait_for_readers, 
 from sugarbush.lockdep import LockMap
 
 _MANY = 1_000_000
-"""More than there are tasks, or domains of one task."""
+"""More than there are tasks in an execution, domains of one task, or readers that one task begins: an index is made of
+these three numbers. More of one of them would make two readers share an index."""
 
 
 class _Domains:
-    """Numbers the domains of one execution: each by the task that made it, and how many that had made before."""
+    """Numbers the domains of one execution: by the task that makes one, and how many that task has made before."""
 
     def __init__(self) -> None:
         self.counts: dict[Task, int] = {}
 
     def number(self, task: Task) -> int:
-        """The number of a domain that `task` makes now. Not one count for all: to make one is no operation."""
+        """The number of a domain that `task` makes now."""
+        # Not one count for all tasks: to make a domain is no operation, so its number must not depend on what other
+        # tasks have made by then.
         count = self.counts[task] = self.counts.get(task, 0) + 1
         return task.id * _MANY + count
 
@@ -65,20 +76,21 @@ class SrcuStruct(GracePeriods[int]):
         self.open: dict[int, Task] = {}
         """The readers, by index."""
         self.number = domain(_Domains).number(current_task())
-        # Not one count for all: readers are independent of each other, so none may learn how many there were.
+        # Not one count for all tasks: the begins of two readers commute, so the index that one of them gets must
+        # not depend on whether the other one came first.
         self.counts: dict[Task, int] = {}
         """How many readers each task has begun."""
 
     def open_readers(self) -> Iterable[int]:
-        """See `GracePeriods.open_readers`."""
+        """The indices of the open readers of this domain."""
         return self.open
 
     def task_of(self, reader: int) -> Task:
-        """See `GracePeriods.task_of`."""
+        """The task that has begun the reader of this index."""
         return self.open[reader]
 
     def describe(self, reader: int) -> str:
-        """See `GracePeriods.describe`."""
+        """The task, the domain and the index of a reader."""
         return f"{self.open[reader].name}: SRCU reader of {self.name}, index {reader}"
 
     def times_held(self, task: Task) -> int:
@@ -101,6 +113,7 @@ def _lock(ssp: SrcuStruct, task: Task, _arg: object) -> int:
 
 
 def _unlock(ssp: SrcuStruct, task: Task, index: int | None) -> None:
+    # None where a search makes the effect on a copy: then the newest reader of the task is meant.
     if index is None:
         index = ssp.held_by(task)[-1]
     if ssp.open.get(index) is not task:
@@ -125,7 +138,8 @@ def _unlock(ssp: SrcuStruct, task: Task, index: int | None) -> None:
 
 def _up(ssp: SrcuStruct, task: Task, index: int | None) -> None:
     if index is None:
-        # A search that makes effects on a copy has no argument.
+        # A search that makes the effect on a copy has no argument; the oldest reader then stands for the one that
+        # is meant.
         index = next(iter(ssp.open), 0)
     if index not in ssp.open:
         open_ = ", ".join(map(str, ssp.open)) or "none"
@@ -163,8 +177,8 @@ SRCU_READ_UNLOCK = Operation(
     dep=Dep.RELEASE,
     rcu=Moment.ENDS,
 )
-# The lock validator knows no lock that one task takes and another one gives back, so it hears of neither, as in the
-# kernel (include/linux/srcu.h, v6.6: no srcu_lock_acquire() there).
+# No `dep`: the lock validator has no notion of a lock that one task takes and another one gives back. So it hears of
+# neither, as in the kernel (include/linux/srcu.h, v6.6: no srcu_lock_acquire() there).
 SRCU_DOWN_READ = Operation("srcu_down_read", effect=_lock, wakes=False, rcu=Moment.BEGINS, local=True)
 SRCU_UP_READ = Operation("srcu_up_read", effect=_up, wakes=True, rcu=Moment.ENDS, local=True)
 SRCU_WAITS = wait_operations("srcu", grace=False)._replace(
@@ -253,12 +267,12 @@ def start_poll_synchronize_srcu(ssp: SrcuStruct) -> int:
 
 
 def poll_state_synchronize_srcu(ssp: SrcuStruct, cookie: int) -> bool:
-    """Whether a grace period that began after `cookie` was taken is over."""
+    """Whether a grace period that began after `cookie` was taken is over; false for ever if no task begins one."""
     return poll(ssp, SRCU_WAITS, cookie)
 
 
 def cleanup_srcu_struct(ssp: SrcuStruct) -> None:
-    """The domain goes: it must have no reader, and no callback that has not run."""
+    """Say that the domain goes; a report if it has a reader, or a callback that has not run."""
     perform(CLEANUP_SRCU_STRUCT, ssp)
 
 
@@ -277,11 +291,13 @@ def _clean_up(ssp: SrcuStruct, _task: Task, _arg: object) -> None:
         )
 
 
-# No reading access: it is ordered against readers and callbacks on either side, which is what it looks at.
+# No reading access, although it only looks: so it depends on readers and callbacks, and a search tries it before
+# and after each of them.
 CLEANUP_SRCU_STRUCT = Operation("cleanup_srcu_struct", effect=_clean_up, local=True)
 
 
 def _may_wait(ssp: SrcuStruct, operation: str) -> None:
+    """Report a wait for the readers of this domain inside of one of them, or where the task may not sleep."""
     task = current_task()
     if ssp.held_by(task) or task.rcu_nesting:
         suspicious(f"Illegal {operation}() in same-type SRCU (or in RCU) read-side critical section")

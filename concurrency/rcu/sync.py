@@ -1,7 +1,11 @@
 """Waiting for grace periods of RCU, and polling them.
 
 Kernel: synchronize_rcu(), get_state_synchronize_rcu() and the like in kernel/rcu/tree.c, v6.6. The expedited forms
-promise the same and differ in cost only.
+promise the same and differ in cost only, which does not exist here.
+
+To wait is two operations: the first begins a grace period, the second is ready when that is over. One operation
+could not begin the grace period before it waits. To poll is two as well: the second is the barrier of a poll that
+was true, and is not made if it was false, since that orders nothing.
 """
 
 from __future__ import annotations
@@ -45,8 +49,9 @@ class WaitOperations(NamedTuple):
 def wait_operations(flavour: str, *, grace: bool, exact: bool = True) -> WaitOperations:
     """The operations of a flavour; `grace` as for `Operation`.
 
-    `exact` says that each has a footprint of its own: the grace periods wait for readers that are operations. Without
-    they wait for whatever a task does (Tasks RCU), and may reach anything.
+    `exact` says that grace periods wait for readers that begin and end by operations: each operation here then has
+    a footprint of its own. Tasks RCU has none of that: its grace periods wait for whatever a task does, so its
+    operations may touch anything.
     """
 
     def made(name: str, footprint: Footprint | None, **how: Any) -> Operation:
@@ -90,13 +95,17 @@ def wait_operations(flavour: str, *, grace: bool, exact: bool = True) -> WaitOpe
             rcu=Moment.POLL,
             hold=Hold.IF_TRUE if exact else None,
         ),
-        # A fence: what a poll that came true takes over, the poll itself orders (`Moment.POLL`).
+        # The full barrier after a poll that was true. What the poll learns of the grace period it learns itself
+        # (`Moment.POLL`).
         local(f"{flavour}_grace_period_over", Footprint.NOTHING, effect=_nothing, after=Fence.MB),
     )
 
 
 class Cookie(int):
-    """A cookie is a number to programs, and an object of its own: who polls it knows what came before this one."""
+    """A cookie is a number to programs, and an object of its own to the engine.
+
+    A poll orders what came before *this* cookie was taken (`order.Flavour.cookies`); two cookies may be one number.
+    """
 
 
 def _get_state(rcu: GracePeriods[Any], _task: Task, _arg: object) -> Cookie:
@@ -104,6 +113,7 @@ def _get_state(rcu: GracePeriods[Any], _task: Task, _arg: object) -> Cookie:
 
 
 def _start(rcu: GracePeriods[Any], _task: Task, _arg: object) -> Cookie:
+    # A cookie is the number of the last grace period that had begun, so that the next one, number + 1, makes it true.
     return Cookie(rcu.begin() - 1)
 
 
@@ -112,26 +122,28 @@ def _poll(rcu: GracePeriods[Any], _task: Task, cookie: int) -> bool:
 
 
 def _nothing(_rcu: GracePeriods[Any], _task: Task, _arg: object) -> None:
-    """The barrier after a poll that was true; one that was not orders nothing."""
+    """The effect of an operation that is a barrier only."""
 
 
 RCU_WAITS = wait_operations("rcu", grace=True)
 
 
 def wait_for_readers(rcu: GracePeriods[Any], ops: WaitOperations) -> None:
-    """A grace period of this flavour, from begin to end."""
+    """Begin a grace period of this flavour, and wait until it is over."""
     perform(ops.begin, rcu)
     perform(ops.wait, rcu)
 
 
 def take_cookie(op: Operation, rcu: GracePeriods[Any]) -> int:
-    """What `op` gives: the very object, by which the order of its grace period is known."""
+    """The cookie that `op` gives, as the very object: a copy, or int() of it, would be a cookie that nothing is
+    known of.
+    """
     taken: int = perform(op, rcu)
     return taken
 
 
 def poll(rcu: GracePeriods[Any], ops: WaitOperations, cookie: int) -> bool:
-    """Whether a grace period that began after `cookie` was taken is over."""
+    """Whether a grace period that began after `cookie` was taken is over; if so, a full barrier."""
     if not perform(ops.poll, rcu, cookie):
         return False
     perform(ops.polled, rcu)
@@ -168,7 +180,7 @@ def start_poll_synchronize_rcu() -> int:
 
 
 def poll_state_synchronize_rcu(cookie: int) -> bool:
-    """Whether a grace period that began after `cookie` was taken is over; false for ever if nobody begins one."""
+    """Whether a grace period that began after `cookie` was taken is over; false for ever if no task begins one."""
     return poll(domain(RcuDomain), RCU_WAITS, cookie)
 
 
@@ -190,9 +202,9 @@ def rcu_cpu_stall_timeout(operations: int) -> None:
 
 
 def _set_timeout(rcu: RcuDomain, _task: Task, operations: int | None) -> None:
-    """Nobody waits for it, so a search that makes effects without an argument may leave it out."""
+    """Set the time-out. No operation waits for it, so where a search makes the effect on a copy it may do nothing."""
     if operations is not None:
-        assert rcu.stalls is not None
+        assert rcu.stalls is not None, "plain RCU looks for stalls from its beginning"
         rcu.stalls.timeout = operations
 
 

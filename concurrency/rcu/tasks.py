@@ -1,7 +1,8 @@
 """Tasks RCU: a grace period waits until every task has slept of its own accord, or runs in user mode.
 
-Kernel: kernel/rcu/tasks.h, v6.6: what frees a trampoline that tasks may have been preempted in. A task sleeps when it
-waits for anything but a spinlock. Where it could have slept (it took a mutex that was free), it may have.
+Kernel: kernel/rcu/tasks.h, v6.6, which frees trampolines: code that a task may have been preempted in, but never
+sleeps in. A task sleeps when it waits for anything but a spinlock.Where it could have slept but did not have to (it
+took a mutex that was free), it counts as having slept.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from sugarbush.concurrency.rcu.sync import wait_for_readers, wait_operations
 
 
 class TasksDomain(GracePeriods[Task]):
-    """Tasks RCU in one execution: every task that runs is a reader."""
+    """Tasks RCU in one execution: each task that runs is a reader, and the task itself stands for it."""
 
     __slots__ = ()
     every_task_reads = True
@@ -39,10 +40,11 @@ class TasksDomain(GracePeriods[Task]):
         self.stalls = StallWatch(self, "rcu_tasks")
 
     def open_readers(self) -> Iterable[Task]:
-        """See `GracePeriods.open_readers`."""
+        """All tasks that have not ended, do not sleep and are not in user mode."""
         rt = active.runtime
         if rt is None:
             return
+        # Before the first one is entered among the holdouts: from then on the runtime tells what they do.
         for task in rt.tasks:
             if not (task.ended or task.user_mode or rt.asleep(task)):
                 if not self.holdouts:
@@ -50,24 +52,24 @@ class TasksDomain(GracePeriods[Task]):
                 yield task
 
     def wait_for(self, reader: Task, number: int) -> None:
-        """See `GracePeriods.wait_for`."""
+        """As for all flavours; the runtime tells what tasks do from now on."""
         rt = active.runtime
         if rt is not None and not self.holdouts:
             rt.watch(self)
         super().wait_for(reader, number)
 
     def task_of(self, reader: Task) -> Task:
-        """See `GracePeriods.task_of`."""
+        """The reader is the task."""
         return reader
 
     def describe(self, reader: Task) -> str:
-        """See `GracePeriods.describe`."""
+        """The task, and why it is waited for."""
         return f"{reader.name}: has not slept since"
 
     def awaited(self, task: Task) -> Mapping[Task, str]:
-        """See `waiting.awaited`. Who sleeps holds nothing up, although it is struck off a moment later."""
-        # The runtime looks for a circle when a task begins to wait, and tells those who watch after that. Without this
-        # whoever waits for a grace period would be found to wait for itself.
+        """As for all flavours, but without tasks that sleep: a grace period does not wait for those."""
+        # They may still stand among the holdouts. When a task begins to wait the runtime looks for a circle first, and
+        # calls `looked` after that; without this a task in synchronize_rcu_tasks() would be found to wait for itself.
         rt = active.runtime
         return {
             other: how
@@ -76,7 +78,11 @@ class TasksDomain(GracePeriods[Task]):
         }
 
     def looked(self, task: Task, op: Operation) -> bool:
-        """`task` does something or waits for it: see whether it sleeps."""
+        """`task` has performed `op`, or waits in it: if it sleeps or has slept by that, it is waited for no more.
+
+        True if a grace period may have ended by that.
+        """
+        # An operation that may have to wait counts although it did not have to: see the head of the module.
         sleeps = op.ready is not None and not op.spins
         if task not in self.holdouts or not (sleeps or task.ended or task.user_mode or op is QUIESCENT):
             return False
@@ -88,7 +94,7 @@ class TasksDomain(GracePeriods[Task]):
 
 
 def _nothing(_rcu: TasksDomain, _task: Task, _arg: object) -> None:
-    """The task is seen to pass here."""
+    """QUIESCENT has no effect of its own: what counts is that `looked` is called for it."""
 
 
 def _enter(task: Task, _by: Task, _arg: object) -> None:
@@ -126,7 +132,7 @@ def rcu_barrier_tasks() -> None:
 
 
 def cond_resched_tasks_rcu_qs() -> None:
-    """The calling task says that it is in no trampoline here."""
+    """The calling task says that it is in no trampoline here; it then counts as having slept."""
     perform(QUIESCENT, domain(TasksDomain))
 
 

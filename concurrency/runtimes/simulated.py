@@ -294,8 +294,12 @@ class Simulated(Tasks):
 
     def trace(self, event: str, fields: dict[str, object]) -> None:
         """Pass a tracepoint on to the observers that hear of them."""
-        for traced in self._on_traced:
-            traced(self.current, event, fields)
+        try:
+            for traced in self._on_traced:
+                traced(self.current, event, fields)
+        except Failure as failure:
+            self.stop(failure)
+            raise
 
     def finds_held(self, lock: Any, *, tries: bool) -> bool | None:  # noqa: ARG002
         """None: a lock has one state, which all tasks see."""

@@ -46,7 +46,12 @@ class Tasks(Stepping):
             where = born(fn)
             if code is not None and where is None:
                 self._ordinary.add(code)
-        task = self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
+        try:
+            task = self._start(self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon)
+        except Failure as failure:
+            # Of an observer that hears of the task: the end, even if the program swallows what spawn() raises.
+            self.stop(failure)
+            raise
         task.born = where
         return task
 

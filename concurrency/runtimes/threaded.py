@@ -229,9 +229,13 @@ class Threaded(Threads):
     def spawn(self, fn: Callable[..., Any], args: tuple[Any, ...], name: str | None, daemon: bool) -> Task:
         """Start a task, which is a thread; a function that cannot be a task is refused in words."""
         check_runs(fn, "the function given to spawn()", SPAWN_HINT)
-        return self._start(
-            self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon, born(fn)
-        )
+        try:
+            return self._start(
+                self.current, fn, args, name or str(getattr(fn, "__name__", "task")), daemon, born(fn)
+            )
+        except Failure as failure:
+            self.stop(failure)
+            raise
 
     def waits(self, task: Task) -> bool:
         """Whether `task` stands before an operation that is not ready."""

@@ -12,8 +12,12 @@ from sugarbush.concurrency.waits.condition import to_jiffies
 class Barrier:
     """`parties` tasks go on once all of them have come; then it serves again.
 
-    `_waiting` has the tasks that wait and their places in the order of arrival; `_passing` those that may go on.
+    `_waiting` has the tasks that wait and their places in the order of arrival; `_passing` those that may go on but
+    have not done so yet. A task is in at most one of the two. They are apart so that the barrier can serve again at
+    once: the next ones may come while some of the last have not gone on.
     """
+
+    # No `awaited`: which task comes next is not known, so a circle of waits through a barrier need not be a deadlock.
 
     __slots__ = ("_broken", "_passing", "_waiting", "late", "name", "parties")
 
@@ -29,19 +33,21 @@ class Barrier:
 
     @property
     def broken(self) -> bool:
-        """Whether it is broken, at this moment."""
+        """Whether it is broken at this moment: an operation."""
         return bool(look_at(self, "_broken"))
 
     @property
     def n_waiting(self) -> int:
-        """How many wait, at this moment."""
+        """How many tasks wait at this moment: an operation."""
         return len(look_at(self, "_waiting"))
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the others, at most `timeout` seconds; gives the place in the order of arrival, from 0.
 
-        Raises `BrokenBarrierError` if the barrier is broken: by `abort`, or since somebody's time was up.
+        Raises `BrokenBarrierError` if the barrier is broken: by `abort` or `reset`, or since the time of a task was
+        up.
         """
+        # Two operations: to arrive changes what the others wait for, and must happen before this task waits.
         might_sleep()
         perform(BARRIER_ARRIVE, self)
         if timeout is None:
@@ -53,11 +59,11 @@ class Barrier:
         return int(place)
 
     def abort(self) -> None:
-        """Break the barrier: whoever waits, and whoever comes until `reset`, gets an error."""
+        """Break the barrier: all tasks that wait, and those that come until `reset`, get an error."""
         perform(BARRIER_ABORT, self)
 
     def reset(self) -> None:
-        """Whoever waits gets an error; then the barrier is as new."""
+        """All tasks that wait get an error; then the barrier is as new."""
         perform(BARRIER_RESET, self)
 
     def __repr__(self) -> str:
@@ -80,7 +86,10 @@ def _may_pass_or_late(barrier: Barrier, task: Task) -> bool:
 
 
 def _pass(barrier: Barrier, task: Task, _arg: object) -> int | None:
-    """The place, or None if the barrier broke; whose time is up breaks it."""
+    """Gives the place of the task, or None if it has not met the others; a task whose time is up breaks the
+    barrier.
+    """
+    # One that passes goes on although the barrier has been broken since: all had come.
     if task in barrier._passing:
         return barrier._passing.pop(task)
     if barrier._waiting.pop(task, None) is not None:
@@ -89,7 +98,7 @@ def _pass(barrier: Barrier, task: Task, _arg: object) -> int | None:
 
 
 def _if_it_passes(barrier: Barrier, _arg: object, result: int | None) -> Barrier | None:
-    """Who gets an error has not met the others."""
+    """For `Operation.orders`: a task that gets an error has not met the others, so nothing is ordered."""
     return None if result is None else barrier
 
 

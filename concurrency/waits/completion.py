@@ -18,8 +18,14 @@ from sugarbush.concurrency.time import checked_timeout, late, perform_timeout
 
 
 class Completion:
-    """`_done` counts what has happened and nobody has waited for; with `_all_done` everybody may go on."""
+    """Tasks wait for something that another one says has happened.
 
+    `_done` counts how many times it has happened and no task has waited for it yet; with `_all_done` all may go on.
+    """
+
+    # No `awaited`: any task may call `complete`, so a circle of waits through a completion need not be a deadlock.
+    # `_done` stays as it is once `_all_done` is set; the kernel has one number for both, with UINT_MAX / 2 for
+    # "all".
     __slots__ = ("_all_done", "_done", "late", "name")
 
     def __init__(self, name: str = "completion") -> None:
@@ -33,7 +39,7 @@ class Completion:
         perform(COMPLETE, self)
 
     def complete_all(self) -> None:
-        """Let all waiters go on, those that come later, too, until `reinit`."""
+        """Let all waiters go on, and those that come later, until `reinit`."""
         perform(COMPLETE_ALL, self)
 
     def wait(self) -> None:
@@ -47,17 +53,18 @@ class Completion:
         Kernel: wait_for_completion_timeout().
         """
         might_sleep()
+        # A completion that has happened needs no timer, and so no task of the clock.
         if self.try_wait():
             return max(checked_timeout(timeout), 1)
         got, left = perform_timeout(WAIT_FOR_COMPLETION_TIMEOUT, self, timeout)
         return max(left, 1) if got else 0
 
     def try_wait(self) -> bool:
-        """Whether it has happened, without waiting; kernel: try_wait_for_completion()."""
+        """Take one that has happened, without waiting; True if there was one. Kernel: try_wait_for_completion()."""
         return bool(perform(TRY_WAIT_FOR_COMPLETION, self))
 
     def is_done(self) -> bool:
-        """Somebody could go on without waiting; kernel: completion_done()."""
+        """Whether a task could go on without waiting; takes nothing. Kernel: completion_done()."""
         return bool(perform(COMPLETION_DONE, self))
 
     def reinit(self) -> None:
@@ -126,8 +133,8 @@ TRY_WAIT_FOR_COMPLETION = Operation(
     local=True,
     hold=Hold.IF_TRUE,
 )
-# Kernel: completion_done() reads `done` by a bare READ_ONCE; if it finds something it takes the lock that complete()
-# holds, and gives it back.
+# Kernel: completion_done() reads `done` by a bare READ_ONCE. If it finds something it takes the lock that
+# complete() holds and gives it back, so only then is it ordered.
 COMPLETION_DONE = Operation(
     "completion_done",
     Access.READ_ONCE,

@@ -1,7 +1,28 @@
 """Condition: a monitor's condition variable, with the face of `threading.Condition`.
 
-As POSIX has it, and Python's documentation does not rule out: a notify lets any one of those go on that wait then, and
-with `Settings(spurious=n)` up to n waits of each task end for no reason. What is to be true must be looked at again.
+As POSIX has it, and Python's documentation does not rule out, a notify lets any one of the tasks go on that wait at
+that moment, and with `Settings(spurious=n)` up to n waits of each task end for no reason. So a program must look
+again whether what it waits for is true:
+
+>>> from sugarbush import Settings, check, explore, spawn
+>>> def program(again):
+...     condition, items = Condition(), []
+...     def put():
+...         with condition:
+...             items.append(1)
+...             condition.notify()
+...     spawn(put)
+...     with condition:
+...         if again:
+...             condition.wait_for(lambda: items)
+...         elif not items:
+...             condition.wait()
+...         check(items, "there is an item")
+>>> spurious = Settings(spurious=1)
+>>> explore(lambda: program(again=True), strategy="dpor", settings=spurious).verdict.value
+'passed'
+>>> explore(lambda: program(again=False), strategy="dpor", settings=spurious).failures[0].failure.headline
+'check failed: there is an item'
 """
 
 from __future__ import annotations
@@ -21,9 +42,12 @@ T = TypeVar("T")
 class Condition:
     """Tasks that hold `lock` wait until one that holds it notifies them; `with condition:` takes the lock.
 
-    `_waiters` has the tasks that wait. `_calls` has the notifications that nobody has answered yet, oldest first: of
-    each the tasks among which one may go on.
+    `_waiters` has the tasks that wait, oldest first. `_calls` has one entry for each notification that no task has
+    answered yet, oldest first: the tasks that were waiting at that moment, of which one may go on.
     """
+
+    # A call names the tasks of its moment, because a task that begins to wait later must not answer it. Both lists
+    # are flat lists of tuples, so that a search can copy them (`Operation.ready`).
 
     __slots__ = ("_calls", "_waiters", "late", "lock", "name")
 
@@ -41,6 +65,7 @@ class Condition:
         """
         self._must_hold("wait on")
         might_sleep()
+        # On the list before the lock is given back: a notify that comes right after that is for this task, too.
         perform(CONDITION_WAIT, self)
         self.lock.unlock()
         if for_no_reason():
@@ -54,7 +79,7 @@ class Condition:
         return notified
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
-        """Wait until `predicate()` is true, at most `timeout` seconds; gives its last value."""
+        """Wait until `predicate()` is true, at most `timeout` seconds in all; gives its last value."""
         result = condition_holds(predicate)
         end = None
         while not result:
@@ -69,7 +94,7 @@ class Condition:
         return result
 
     def notify(self, n: int = 1) -> None:
-        """Let `n` of the waiters go on, whichever come first. Raises RuntimeError without the lock."""
+        """Let `n` of the waiters go on, whichever: the schedule chooses. Raises RuntimeError without the lock."""
         self._must_hold("notify")
         perform(_notify_some(n), self)
 
@@ -113,9 +138,11 @@ def _notified_or_late(condition: Condition, task: Task) -> bool:
 
 
 def _leave(condition: Condition, task: Task, _arg: object) -> bool:
-    """The wait ends: the oldest call is answered that the task may answer, if there is one.
+    """The wait ends: the task answers the oldest call that it may answer, if there is one; gives whether there was
+    one.
 
-    Who may answer a call may answer each later one, too, so the oldest is always right.
+    A task that may answer one call may answer each later one too, as it still waits then. So to answer the oldest
+    leaves the most for the others, and a call is never left without a task that could answer it.
     """
     called = next((call for call in condition._calls if task in call), None)
     if called is not None:
@@ -150,11 +177,16 @@ _NOTIFY: dict[int, Operation] = {}
 
 
 def _notify_some(n: int) -> Operation:
-    """The operation that lets `n` waiters go on; one operation, since how many wait is what others change."""
+    """The operation that lets `n` waiters go on.
+
+    It is one operation for all n, since other tasks change how many wait; and one for each n, since a search makes
+    effects on copies without an argument.
+    """
     found = _NOTIFY.get(n)
     if found is None:
 
         def effect(condition: Condition, _task: Task, _arg: object) -> None:
+            # A call that nobody is left to answer would let a task through that begins to wait later.
             room = len(condition._waiters) - len(condition._calls)
             condition._calls += [tuple(condition._waiters)] * min(n, room)
 

@@ -1,4 +1,7 @@
-"""Flag: tasks wait until it is set, with the face of `threading.Event` (an `Event` is what the recorder keeps)."""
+"""Flag: tasks wait until it is set, with the face of `threading.Event`.
+
+It has another name than there, because an `Event` is what the recorder keeps (`lowlevel.Event`).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from sugarbush.concurrency.waits.condition import to_jiffies
 class Flag:
     """Set or not set, at first not."""
 
+    # No `awaited`: any task may set it, so a circle of waits through a flag need not be a deadlock.
     __slots__ = ("_raised", "late", "name")
 
     def __init__(self, name: str = "flag") -> None:
@@ -18,19 +22,19 @@ class Flag:
         self.late: dict[int, None] = {}
 
     def set(self) -> None:
-        """Set it: everybody who waits goes on, and nobody waits until it is cleared."""
+        """Set it: all tasks that wait go on, and none has to wait until it is cleared."""
         perform(FLAG_SET, self)
 
     def clear(self) -> None:
-        """Who waits from now on waits."""
+        """Clear it: tasks that come from now on wait. Those that wait and have not gone on yet go on waiting."""
         perform(FLAG_CLEAR, self)
 
     def is_set(self) -> bool:
-        """Whether it is set."""
+        """Whether it is set at this moment; if so, all that was done before it was set is visible."""
         return bool(perform(FLAG_IS_SET, self))
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, at most `timeout` seconds; whether it is."""
+        """Wait until it is set, at most `timeout` seconds; True if it is."""
         might_sleep()
         if timeout is None:
             return bool(perform(FLAG_WAIT, self))
@@ -56,6 +60,7 @@ def _clear(flag: Flag, _task: Task, _arg: object) -> None:
     flag._raised = False
 
 
+# A wait leaves the flag as it is, so all that wait can go on at once (alike).
 _ORDER = ("set",)
 FLAG_SET = Operation("set", effect=_set, wakes=True, releases=_ORDER, local=True)
 FLAG_CLEAR = Operation("clear", effect=_clear, wakes=True, local=True)

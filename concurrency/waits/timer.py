@@ -30,6 +30,9 @@ from sugarbush.lockdep import LockMap, LockType
 class Timer:
     """Calls `function(timer)` once it is set with `mod_timer` and the time has come. Kernel: timer_setup()."""
 
+    # `dep_map` is no lock: it stands for "the function runs", which del_timer_sync() waits for. So the validator
+    # finds a function that takes a lock under which somebody deletes its timer (kernel:
+    # lock_map_acquire(&timer->lockdep_map)).
     __slots__ = ("dep_map", "expires", "function", "name", "number")
 
     def __init__(self, function: Callable[[Timer], Any], name: str = "timer") -> None:
@@ -40,7 +43,9 @@ class Timer:
         self.dep_map = LockMap(lock_class_key(name), name, lock_type=LockType.ANNOTATION)
 
     def fire(self, clock: Clock) -> None:  # noqa: ARG002
-        """See `clock.Entry`; kernel: call_timer_fn()."""
+        """Call the function in a softirq of the clock's task, inside of the timer's `dep_map`; kernel:
+        call_timer_fn().
+        """
         with softirq():
             perform(TIMER_BEGINS, self)
             if (result := self.function(self)) is not None:
@@ -52,30 +57,35 @@ class Timer:
 
 
 def mod_timer(timer: Timer, expires: int) -> bool:
-    """Have it fire at this time, in jiffies, and at no other; whether it was pending. One in the past fires at once."""
+    """Have it fire at this time, in jiffies, and at no other; gives whether it was pending. A past time is due at
+    once.
+    """
     return arm(MOD_TIMER, domain(Clock), (timer, expires))
 
 
 def timer_pending(timer: Timer) -> bool:
-    """It is set and has not begun to fire."""
+    """Whether it is set and has not begun to fire."""
     return bool(perform(TIMER_PENDING, domain(Clock), timer))
 
 
 def del_timer(timer: Timer) -> bool:
-    """It does not fire; whether it was pending. Its function may be running."""
+    """Have it not fire; gives whether it was pending. Its function may be running at this moment."""
     return bool(perform(DEL_TIMER, domain(Clock), timer))
 
 
 def del_timer_sync(timer: Timer) -> bool:
     """As `del_timer`, and wait until its function has returned."""
     clock = domain(Clock)
+    # Of its own, since the lock validator hears of operations on the timer, and the wait is one on the clock.
     perform(DEL_TIMER_SYNC, timer)
     clock.deleting[current_task()] = timer
     return bool(perform(DEL_TIMER_SYNC_WAIT, clock, timer))
 
 
 def _mod(clock: Clock, _task: Task, arg: tuple[Timer, int]) -> tuple[bool, bool, bool]:
-    """As `Clock.add`, and whether nothing was to be done."""
+    """The effect of mod_timer(): gives what `Clock.add` does, and whether the timer was set for that very time
+    already.
+    """
     timer, expires = arg
     same = clock.has(timer) and timer.expires == expires
     return *clock.add(timer, expires), same
@@ -95,17 +105,17 @@ def _delete_idle(clock: Clock, task: Task, timer: Timer) -> bool:
 
 
 def _if_it_moves(_clock: Clock, arg: tuple[Timer, int], result: tuple[bool, bool, bool]) -> Timer | None:
-    """Kernel: __mod_timer() looks without a lock whether the timer is pending for this very time, and is done then."""
+    """For `orders`: nothing if it is pending for this very time; __mod_timer() looks at that without taking a lock."""
     return None if result[2] else arg[0]
 
 
 def _if_it_was_pending(_clock: Clock, timer: Timer, result: bool) -> Timer | None:
-    """Kernel: __timer_delete() looks without a lock whether the timer is pending, and is done if it is not."""
+    """For `orders`: nothing if it is not pending; __timer_delete() looks at that without taking a lock."""
     return timer if result else None
 
 
 def _always(_clock: Clock, timer: Timer, _result: bool) -> Timer:
-    """Kernel: __try_to_del_timer_sync() takes the lock, to see whether the function runs."""
+    """For `orders`: __try_to_del_timer_sync() always takes the lock, to see whether the function runs."""
     return timer
 
 

@@ -1,8 +1,28 @@
-"""Wait queues: tasks sleep until somebody who has changed something wakes them.
+"""Wait queues: tasks sleep until a task that has changed something wakes them.
 
 `wait_event` does it right. `prepare_to_wait`, `schedule` and `finish_wait` are what it is made of, and leave room for
 the lost wake-up: a condition that is looked at before the task is on the queue. Kernel: include/linux/wait.h and
 kernel/sched/wait.c, v6.6. Simpler here: no signals, and a task is on one queue at a time.
+
+>>> from sugarbush import Once, Shared, explore, spawn
+>>> class Box(Shared):
+...     full: Once[int] = 0
+>>> def program(early):
+...     queue, box = WaitQueue("queue"), Box()
+...     def fill():
+...         box.full = 1
+...         queue.wake_up()
+...     spawn(fill)
+...     if early:
+...         queue.wait_event(lambda: box.full)
+...     elif not box.full:
+...         queue.prepare_to_wait()     # too late: the wake-up may have come before
+...         schedule()
+...         queue.finish_wait()
+>>> explore(lambda: program(early=True), strategy="dpor").verdict.value
+'passed'
+>>> explore(lambda: program(early=False), strategy="dpor").failures[0].failure.headline
+'deadlock: no task can go on (main)'
 """
 
 from __future__ import annotations
@@ -31,10 +51,14 @@ TASK_UNINTERRUPTIBLE = 2
 
 
 class WaitQueue(Sleep):
-    """Who sleeps until something happens: `_entries` has each task and whether it wants to be woken alone.
+    """Tasks that sleep until something happens. Kernel: struct wait_queue_head.
 
-    Exclusive waiters stand behind the others, in the order in which they came. Kernel: struct wait_queue_head.
+    `_entries` has each task and whether it is exclusive (wants to be woken alone). The others stand first, the last
+    that came foremost; exclusive ones behind them, in the order in which they came.
     """
+
+    # To be on the queue (`_entries`) and to be asleep (`asleep`) are two things, as there: a wake-up ends both, and
+    # the lost wake-up is what comes of one without the other.
 
     __slots__ = ("_entries",)
 
@@ -44,6 +68,7 @@ class WaitQueue(Sleep):
 
     def wait_event(self, condition: Callable[[], object], *, exclusive: bool = False) -> None:
         """Sleep until `condition()` holds; it is looked at now and after each wake-up."""
+        # On the queue first, then a look: a wake-up between the two finds the task (kernel: ___wait_event()).
         might_sleep()
         if condition_holds(condition):
             return
@@ -88,7 +113,7 @@ class WaitQueue(Sleep):
         perform(FINISH_WAIT, self)
 
     def wake_up(self, nr: int = 1) -> int:
-        """Wake all tasks but the exclusive ones, and `nr` of those; gives how many were woken."""
+        """Wake all tasks that are not exclusive, and `nr` of the exclusive ones; gives how many were woken."""
         return int(perform(_wake_up(nr), self))
 
     def wake_up_all(self) -> int:
@@ -96,7 +121,7 @@ class WaitQueue(Sleep):
         return int(perform(WAKE_UP_ALL, self))
 
     def active(self) -> bool:
-        """Somebody is on the queue; kernel: waitqueue_active(), which orders nothing."""
+        """Whether a task is on the queue; kernel: waitqueue_active(), which orders nothing."""
         return bool(perform(WAITQUEUE_ACTIVE, self))
 
     def __repr__(self) -> str:
@@ -110,7 +135,7 @@ def _fall_asleep(place: Sleep, task: Task) -> None:
 
 
 def _awake(place: Sleep, task: Task) -> bool:
-    """Whether it slept."""
+    """Make the task run (TASK_RUNNING); gives whether it slept."""
     sleeps = task in place.asleep
     if sleeps:
         place.asleep.remove(task)
@@ -118,8 +143,8 @@ def _awake(place: Sleep, task: Task) -> bool:
 
 
 def _prepare(queue: WaitQueue, task: Task, exclusive: bool) -> None:
-    # Where a task waits is its own, but `wake_up_process` looks at it: so it changes in the effect, and that depends
-    # on every operation.
+    # `wake_up_process` of another task looks at this attribute. So it is changed in an effect, and that operation
+    # is not local: it depends on this one, which is done to the queue.
     task.wait_queue = queue
     if all(waiter is not task for waiter, _ in queue._entries):
         queue._entries.insert(len(queue._entries) if exclusive else 0, (task, exclusive))
@@ -142,7 +167,8 @@ def _finish(queue: WaitQueue, task: Task, _arg: object) -> None:
 
 
 def _wake(queue: WaitQueue, nr: int) -> int:
-    """Wakes and takes off the queue; kernel: __wake_up_common() with autoremove_wake_function()."""
+    """Wake tasks and take them off the queue; kernel: __wake_up_common() with autoremove_wake_function()."""
+    # With nr == 0 it never comes down to 0, so all are woken: as there.
     woken = 0
     for entry in list(queue._entries):
         task, exclusive = entry
@@ -173,7 +199,7 @@ def _set_running(place: Sleep, task: Task, _arg: object) -> None:
 
 
 def _go_on(place: Sleep, task: Task, _arg: object) -> bool:
-    """Whether it was woken, or not asleep at all: whose time was up has met nobody."""
+    """The effect of schedule(): gives whether the task was woken, or was not asleep at all. False: its time was up."""
     task.dozing = False
     return not _awake(place, task)
 
@@ -190,6 +216,9 @@ def _wake_sleeper(sleep: Sleep, _task: Task, whom: Task) -> bool:
     return was
 
 
+# "lock" is the lock of the queue (wait_queue_head.lock). "wake" is what a task that is woken knows: all that the
+# one that woke it did before (kernel: the barriers of try_to_wake_up(), "SLEEP AND WAKE-UP FUNCTIONS" in
+# memory-barriers.txt).
 _LOCK, _WAKE = ("lock",), ("lock", "wake")
 PREPARE_TO_WAIT = Operation(
     "prepare_to_wait",
@@ -228,7 +257,7 @@ SCHEDULE = Operation(
     local=True,
 )
 SPURIOUS = Operation("spurious wake-up", effect=_set_running, wakes=True, local=True)
-# It looks at the queue that the task is on, too, which is another object: so it depends on everything.
+# Not local: it looks at the queue that the task is on, too, which is another object.
 WAKE_UP_PROCESS = Operation(
     "wake_up_process",
     effect=_wake_sleeper,
@@ -243,7 +272,9 @@ _WAKE_UP: dict[int, Operation] = {}
 
 
 def _wake_up(nr: int) -> Operation:
-    """The operation that wakes `nr` exclusive waiters."""
+    """The operation that wakes `nr` exclusive waiters: one for each number, as an effect on a copy gets no
+    argument.
+    """
     found = _WAKE_UP.get(nr)
     if found is None:
 
@@ -263,7 +294,7 @@ def _sleep_of(task: Task) -> Sleep:
 
 
 def _place(task: Task) -> Sleep:
-    """Where `task` sleeps: in its queue, or by itself."""
+    """Where the state of `task` stands: in the queue that it is on, or in a `Sleep` of its own."""
     return _sleep_of(task) if task.wait_queue is None else task.wait_queue
 
 
@@ -273,7 +304,7 @@ def set_current_state(state: int) -> None:
 
 
 def schedule() -> None:
-    """Sleep until woken; does not wait if that has happened since the task went to sleep."""
+    """Sleep until woken; does not wait if the task was woken since it said that it goes to sleep, or never said so."""
     task = current_task()
     might_sleep(state=False)
     perform(SPURIOUS if for_no_reason() else SCHEDULE, _place(task))
@@ -290,12 +321,12 @@ def schedule_timeout(timeout: int) -> int:
 
 
 def wake_up_process(task: Task) -> bool:
-    """Wake a task that sleeps on no queue; whether it slept."""
+    """Wake a task that sleeps on no queue; gives whether it slept."""
     return bool(perform(WAKE_UP_PROCESS, _sleep_of(task), task))
 
 
 def for_no_reason() -> bool:
-    """The wait that the calling task is about to begin ends spuriously, by choice (`Settings.spurious`)."""
+    """Whether the wait that the calling task is about to begin ends spuriously: a choice (`Settings.spurious`)."""
     runtime = active.runtime
     if runtime is None or not runtime.spurious:
         return False

@@ -44,6 +44,7 @@ from sugarbush.concurrency import (
     replay,
     spawn,
     synchronize_rcu,
+    trace,
 )
 from sugarbush.concurrency.lowlevel import PCT, Observer, RandomWalk, Simulated, active
 from sugarbush.concurrency.search.exploring import make_strategy
@@ -222,6 +223,25 @@ def test_a_failure_of_an_observer_cannot_be_swallowed() -> None:
     result = explore(program, executions=1, settings=Settings(observers=lambda: (Third(),)))
     assert [w.failure.headline for w in result.failures] == ["the third access"]
     assert result.failures[0].steps == 3
+
+
+@pytest.mark.parametrize("event", ["spawned", "traced"])
+def test_a_failure_of_an_observer_at_a_spawn_or_a_tracepoint_cannot_be_swallowed(event: str) -> None:
+    def hear(_self: object, *what: object) -> None:
+        if what[0] is not None:
+            raise Failure(Kind.INVARIANT, f"heard {event}")
+
+    observer = type("Hearing", (Observer,), {event: hear})
+
+    def program() -> None:
+        try:
+            trace("a tracepoint")
+            spawn(print)
+        except Exception:
+            pass
+
+    result = explore(program, executions=1, settings=Settings(observers=lambda: [observer()]))
+    assert [w.failure.headline for w in result.failures] == [f"heard {event}"]
 
 
 def test_a_task_that_swallows_a_failure_and_ends_lets_nobody_go_on() -> None:
