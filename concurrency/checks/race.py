@@ -131,6 +131,7 @@ class RaceDetector(LateOrders):
 
     def _unknown(self, first: PastAccess, task: Task, op: Operation, obj: object, clock: Clock) -> None:
         """Nothing known so far orders the access after `first`: report it, unless that is not settled."""
+        # What has been learned late since may order the two after all.
         if self._late:
             self._complete(clock, self._late)
             if first.epoch <= clock.get(first.task.id, 0):
@@ -236,8 +237,10 @@ class RaceDetector(LateOrders):
 
     def _barrier(self, task: Task, barrier: Fence) -> None:
         clock = self._clocks[task.id]
+        # A read barrier takes over what marked reads before it have read from.
         if barrier is not Fence.WMB and task.id in self._pending:
             merge(clock, self._pending.pop(task.id))
+        # A write barrier keeps what marked writes after it leave, as the release fence of C11.
         if barrier is not Fence.RMB:
             self._before_barrier[task.id] = clock.copy()
             clock[task.id] += 1
@@ -259,6 +262,8 @@ class RaceDetector(LateOrders):
             left = mine.copy()
             mine[task.id] += 1
         else:
+            # A relaxed write leaves what was known at the last write barrier; an atomic one also what the write
+            # before it left.
             before = self._before_barrier.get(task.id)
             if before is None:
                 return onto

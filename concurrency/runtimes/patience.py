@@ -51,6 +51,7 @@ class _Watchdog(threading.Thread):
             "it waits or loops outside the runtime (a lock of threading, a socket, a loop without operations)"
         )
         told = f"{self.found}\n{describe_tasks()}"
+        # Only the main thread can be interrupted (`signal` calls its handlers there); elsewhere it can only be said.
         if self._watched is threading.main_thread():
             signal.pthread_kill(self._watched.ident or 0, signal.SIGINT)
         else:

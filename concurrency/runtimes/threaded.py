@@ -186,6 +186,8 @@ class Threaded(Threads):
             blocked(task, op, obj)
         if self._watchers:
             self._look(task, op)
+        # What made it ready may not have said so, or another task may have been faster: so it is asked again each
+        # time.
         while not op.ready(obj, task):
             self._look_for_deadlock()
             if self._stopping:

@@ -70,6 +70,8 @@ class Guided:
             self.lease = self._until - step
             return current
         plan = self.plan
+        # A stretch whose task cannot go on is passed over: so a plan stays one when parts of it are left out or
+        # moved.
         while self._at < len(plan):
             stretch = plan[self._at]
             self._at += 1

@@ -38,6 +38,7 @@ class Replay:
         starts = self._starts
         if step > starts[-1] or not self._segments:
             raise BadSchedule(f"the schedule ends after {starts[-1]} operations, but the program goes on")
+        # Asked in the order of the operations, so it only goes forward.
         at = self._at
         last = len(self._segments) - 1
         while at < last and starts[at + 1] <= step:

@@ -61,6 +61,7 @@ def explain(
     story = Story()
     told = Retold(witness.schedule, story)
     execution = settings.runtime(told, recorder=story).run(program)
+    # What is said is about this schedule, so it has to be this one that fails.
     if execution.failure is None or execution.schedule != witness.schedule:
         raise BadSchedule(
             "the schedule does not fit the program: it does not lead to the failure of the witness"
@@ -101,6 +102,8 @@ class _CandidateSearch(Orders):
     def explanation(self, tries: int) -> Explanation:
         """Try orders of ever larger parts until some pair explains the failure; give what was found."""
         pairs = self._sorted([*candidates(self._ops), *self._to_come()])
+        # From the smallest change to the largest: as soon as one kind explains the failure, the larger ones are not
+        # tried.
         for more in (self._single, self._stretches, self._several, self._between_tasks):
             if not self._strong:
                 self._try(more(pairs))
