@@ -43,7 +43,6 @@ class MapleNode:
 
     def fill(self, kind: int, slots: list[Any], pivots: list[int], gaps: list[int] | None = None) -> None:
         """Give a node its contents; the caller sets the parent word before the node is published."""
-        assert len(slots) == len(pivots), f"{len(slots)} slots and {len(pivots)} pivots"
         self.kind = kind
         self.slots = slots
         self.pivots = pivots

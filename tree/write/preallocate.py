@@ -32,6 +32,13 @@ from sugarbush.tree.write.decide import slots_after, store_type
 if TYPE_CHECKING:
     from sugarbush.tree.core import Cursor
 
+SPANNING_STORE = StoreType.SPANNING_STORE
+EXACT_FIT = StoreType.EXACT_FIT
+APPEND = StoreType.APPEND
+NODE_STORE = StoreType.NODE_STORE
+REBALANCE = StoreType.REBALANCE
+LEAF_MIN = MIN_SLOTS[LEAF_64]
+
 
 def worst_case(mas: Cursor, entry: Any) -> int:
     """Walk to where `entry` will be stored over the cursor's range, and say how many nodes that can need.
@@ -42,15 +49,15 @@ def worst_case(mas: Cursor, entry: Any) -> int:
     first, last = mas.index, mas.last
     kind, _, begin, offset_end = store_type(mas, entry)
     mas.planned = (kind, mas.index, mas.last, entry is None, tree.rcu, tree.changes)
-    if kind is StoreType.SPANNING_STORE:
+    if kind is SPANNING_STORE:
         reset(mas)  # it stands in the middle of the way down, where no store may begin
     # What follows asks for more than the kind needs, since v6.6 does and what it asks for is compared: it knows no
     # append, takes only a range that was not widened for an exact fit, and fears a rebalance two slots early.
     widened = tree.rcu and (mas.index, mas.last) != (first, last)
-    if kind is StoreType.APPEND or (kind is StoreType.EXACT_FIT and widened):
-        kind = StoreType.NODE_STORE
-    if kind is StoreType.NODE_STORE and mas.node.up[0] is not tree:
+    if kind is APPEND or (kind is EXACT_FIT and widened):
+        kind = NODE_STORE
+    if kind is NODE_STORE and mas.node.up[0] is not tree:
         count = slots_after(mas.node, begin, mas.offset, offset_end, mas.index, mas.last)
-        if count - 2 <= MIN_SLOTS[LEAF_64]:
-            kind = StoreType.REBALANCE
+        if count - 2 <= LEAF_MIN:
+            kind = REBALANCE
     return kind.nodes(tree.height)

@@ -20,6 +20,8 @@ from sugarbush.tree.write.stash import need, take
 if TYPE_CHECKING:
     from sugarbush.tree.core import Cursor, TreeBody
 
+REBALANCE = StoreType.REBALANCE
+
 
 def rebalance(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
     """Join the slots that the store leaves to the cursor's leaf, too few, with the right or else the left sibling."""
@@ -27,7 +29,7 @@ def rebalance(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
         f"{len(slots)} slots suffice for a leaf, and are to be rebalanced"
     )
     height = mas.tree.height
-    need(mas, StoreType.REBALANCE.nodes(height))
+    need(mas, REBALANCE.nodes(height))
     big = BigNode(LEAF_64, slots, pivots, None)
     here = NodeRange(mas.node, mas.low, mas.high)
     parent, slot = mas.node.up

@@ -15,6 +15,9 @@ from sugarbush.tree.write.stash import need, take
 if TYPE_CHECKING:
     from sugarbush.tree.core import Cursor
 
+STORE_ROOT = StoreType.STORE_ROOT
+NEW_ROOT = StoreType.NEW_ROOT
+
 
 def store_root(mas: Cursor, entry: Any) -> None:
     """Store into a tree without nodes: an entry at key 0 alone fits in the root word, all else takes a leaf."""
@@ -29,7 +32,7 @@ def store_root(mas: Cursor, entry: Any) -> None:
         set_root(tree, entry, 0)
         reset(mas)
         return
-    need(mas, StoreType.STORE_ROOT.nodes(0))
+    need(mas, STORE_ROOT.nodes(0))
     index = mas.index
     last = mas.last
     slots: list[Any] = []
@@ -58,7 +61,7 @@ def new_root(mas: Cursor, entry: Any) -> None:
         set_root(tree, None, 0)
         reset(mas)
     else:
-        need(mas, StoreType.NEW_ROOT.nodes(tree.height))
+        need(mas, NEW_ROOT.nodes(tree.height))
         mas.offset = 0
         _plant(mas, [entry], [MAX])
     assert isinstance(old, MapleNode), "a tree without nodes takes every store in `store_root`"

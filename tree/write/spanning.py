@@ -40,11 +40,13 @@ from sugarbush.tree.write.stash import need
 if TYPE_CHECKING:
     from sugarbush.tree.core import Cursor
 
+SPANNING_STORE = StoreType.SPANNING_STORE
+
 
 def spanning_store(mas: Cursor, entry: Any) -> Any:
     """Store over the cursor's range, from the node where it was found to span; gives what was at its first key."""
     height = mas.tree.height
-    need(mas, StoreType.SPANNING_STORE.nodes(height))
+    need(mas, SPANNING_STORE.nodes(height))
     # The right edge is looked for at the first key behind the store, and not at its last one: if the store ends where
     # a leaf does, nothing of that leaf is kept, and the next leaf is the one to be joined with.
     left = _leaf_at(mas, mas.index)

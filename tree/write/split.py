@@ -16,11 +16,13 @@ from sugarbush.tree.write.stash import need, take
 if TYPE_CHECKING:
     from sugarbush.tree.core import Cursor
 
+SPLIT_STORE = StoreType.SPLIT_STORE
+
 
 def split(mas: Cursor, slots: list[Any], pivots: list[int]) -> None:
     """Divide the slots that the store would leave to the cursor's leaf, more than fit, over new nodes."""
     assert len(slots) > SLOTS[LEAF_64], f"{len(slots)} slots fit in a leaf, and are to be split"
-    need(mas, StoreType.SPLIT_STORE.nodes(mas.tree.height))
+    need(mas, SPLIT_STORE.nodes(mas.tree.height))
     here = NodeRange(mas.node, mas.low, mas.high)
     big = BigNode(LEAF_64, slots, pivots, None)
     replaced: list[MapleNode] = []
