@@ -5,8 +5,8 @@ What of the text is followed:
 - a block of code belongs to the file that its first line names, as `# path/file.py`: a file of its own, or, with more
   words there, `before NAME`, `after the row of "name"`, or `instead of the function there`, for which
   `a, b and c come from room` are imported;
-- a step names a file and, in backticks, an import, `"Name"` in `__all__`, a row in `TABLE`, a member of `Class`; in
-  double backticks, a row of a table or of a list, under the heading that it quotes or the first one of the page.
+- a step names a file and, in backticks, an import, `"Name"` in `__all__`, a row in `TABLE` (first, or as the last), a
+  member of `Class`; in double backticks, a row of a table or of a list, under the heading that it quotes or the first.
 """
 
 from __future__ import annotations
@@ -46,9 +46,11 @@ def recipes(text: str) -> list[Recipe]:
     found = []
     parts = re.split(r"^## (\d+)\. (.+)$", text, flags=re.MULTILINE)
     for number, title, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        # A block that names no file only shows something.
         blocks = [
-            Block(*re.match(r"# ([\w./-]+\.py)(?:, )?(.*)\n", code).groups(), code)  # type: ignore[union-attr]
+            Block(named[1], named[2], code)
             for code in re.findall(r"^```python\n(.*?)^```$", body, re.MULTILINE | re.DOTALL)
+            if (named := re.match(r"# ([\w./-]+\.py)(?:, )?(.*)\n", code))
         ]
         prose = re.sub(r"^```.*?^```$", "", body, flags=re.MULTILINE | re.DOTALL)
         steps = [" ".join(step.split()) for step in re.split(r"^\d+\. ", prose, flags=re.MULTILINE)[1:]]
@@ -109,6 +111,17 @@ def end_of_row(source: str, name: str) -> int:
     raise AssertionError(f"no row begins with {name!r}")
 
 
+def table_lines(source: str, name: str) -> tuple[int, int]:
+    """The numbers of the first line and the last one of an assignment; `inserted` puts a row behind the first."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name) and target.id == name:
+                assert node.end_lineno is not None
+                return node.lineno, node.end_lineno
+    raise AssertionError(f"nothing is called {name}")
+
+
 def imported(source: str, line: str) -> str:
     """The source with one import more, before its first one of ours."""
     return inserted(source, line_of(source, "from sugarbush"), line + "\n")
@@ -149,8 +162,9 @@ def edited(source: str, step: str, recipe: Recipe) -> str:
         exported += public
     for name in exported:
         source = inserted(source, line_of(source, "__all__ = ") + 1, f'    "{name}",\n')
-    for table, row in re.findall(r"row in `(\w+)`: `([^`]+)`", step):
-        source = inserted(source, line_of(source, rf"{table}\b.*[\[({{]$") + 1, f"    {row.rstrip(',')},\n")
+    for table, where, row in re.findall(r"row in `(\w+)`([^`:]*): `([^`]+)`", step):
+        first, last = table_lines(source, table)
+        source = inserted(source, last - 1 if "last" in where else first, f"    {row.rstrip(',')},\n")
     for name, member in re.findall(r"member of `(\w+)`, `([^`]+)`", step):
         of = next(one for one in ast.parse(source).body if getattr(one, "name", "") == name)
         assert isinstance(of, ast.ClassDef)
@@ -272,6 +286,8 @@ def test_what_is_followed_is_what_the_text_says(tmp_path: Path) -> None:
         assert file.read_text() == changed
     recipe = Recipe(1, "", [Block("a/b.py", "", "class Cat: ...\n")], [])
     step = '`part.py`: import it, and `"Cat"` in `__all__`, and a row in `ROWS`: `Row("two"),`.'
+    last = step.replace("in `ROWS`:", "in `ROWS`, as the last:")
+    assert edited(source, last, recipe).endswith('    ),\n    Row("two"),\n)\n')
     assert edited(source, step, recipe) == (
         "from sugarbush.a.b import Cat\n"
         + source.replace("[\n", '[\n    "Cat",\n').replace("ROWS = (\n", 'ROWS = (\n    Row("two"),\n')
