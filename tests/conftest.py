@@ -1,10 +1,8 @@
 """No test is timed: a busy machine makes nothing fail. Interrupts arrive, also where a shell has them ignored."""
 
-import os
-import shutil
 import signal
 import sys
-import tempfile
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,23 +13,16 @@ settings.load_profile("untimed")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-BYTECODE = pytest.StashKey[str]()
 
-
-def pytest_configure(config: pytest.Config) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Gives the processes that tests start a place for bytecode, where this Python was told to write none.
 
-    Each of the hundreds would compile 400 modules anew, which is half of its time. The place ends with the session, so
-    that nothing is written beside the sources.
+    Each of the hundreds would compile 400 modules anew, which is half of its time. Nothing is written beside the
+    sources, and pytest removes the place with its other temporary folders, also after a session that was killed.
     """
-    # The workers of xdist, which start after this, inherit the two variables and so do not come here.
-    if sys.dont_write_bytecode:
-        config.stash[BYTECODE] = os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(
-            prefix="sugarbush-bytecode-"
-        )
-        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if BYTECODE in config.stash:
-        shutil.rmtree(config.stash[BYTECODE], ignore_errors=True)
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.dont_write_bytecode:
+            patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+            patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
+        yield
