@@ -12,9 +12,9 @@ that ended in a failure there. Which parts there are depends on the program only
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass, replace
 
+from sugarbush.concurrency.core import from_text, to_text
 from sugarbush.concurrency.strategies.base import Part
 from sugarbush.concurrency.strategies.trace import EventOrder
 from sugarbush.concurrency.strategies.wakeup import Turn
@@ -92,6 +92,9 @@ class ChoicePoint:
     """At a point that is shared out: its turn ends in a failure."""
 
 
+_PACKED = tuple[list[ChoicePoint], int]
+
+
 def first_points(levels: int = 0) -> list[ChoicePoint]:
     """The path before the first choice: task 0 starts."""
     return [ChoicePoint((0,), Turn(0), [], [], [], shared=levels > 0, levels=levels)]
@@ -101,8 +104,8 @@ def entered(part: Part) -> tuple[list[ChoicePoint], int]:
     """The points of a part, and from which of them on those that are shared out are not known yet."""
     if not part:
         return first_points(LEVELS), 0
-    # Only a worker enters a part, and it believes whoever gives it work (`concurrency.search.answers`).
-    path, fresh = pickle.loads(bytes(part[part.index(-1) + 1 :]))
+    # Read by its type, not unpickled: what is left of a part comes from one worker and goes to another one.
+    path, fresh = from_text(bytes(part[part.index(-1) + 1 :]).decode(errors="replace"), _PACKED)
     return path, fresh
 
 
@@ -167,4 +170,4 @@ def rest(path: list[ChoicePoint], *, left: bool) -> list[Part]:
 
 def _packed(ways: list[int], path: list[ChoicePoint], fresh: int) -> Part:
     # -1 ends the ways, which are not negative. The order of parts is that of the ways alone: no two have the same.
-    return (*ways, -1, *pickle.dumps((path, fresh)))
+    return (*ways, -1, *to_text((path, fresh)).encode())

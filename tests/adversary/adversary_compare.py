@@ -396,7 +396,10 @@ def with_lies(program: Program, most: int = 150) -> str:
 
 
 PLACES_LEFT_OUT: dict[str, tuple[str, str]] = {
-    "where to": ("MOVE", 'Operation("move", effect=move, touches=lambda one, task, other: [(one, "a", True)])'),
+    "where to": (
+        "MOVE",
+        'Operation("move", effect=move, touches=lambda one, task, other: [(one, "a", True)])',
+    ),
     "that it changes": (
         "MOVE",
         'Operation("move", effect=move, touches=lambda one, task, other: [(one, "a", False), (other, "b", True)])',

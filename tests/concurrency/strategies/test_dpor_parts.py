@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from random import Random
 from typing import Any
 
@@ -20,6 +21,7 @@ from small_programs import (
 )
 
 from sugarbush.concurrency import Failure, Mutex, Verdict, explore, spawn
+from sugarbush.concurrency.core import NotAReport
 from sugarbush.concurrency.core.failure import Kind
 from sugarbush.concurrency.core.runtime import fail
 from sugarbush.concurrency.lowlevel import DPOR, Simulated
@@ -129,3 +131,10 @@ def test_two_processes_complete_as_many_traces_as_one() -> None:
 def test_two_processes_find_the_failures_that_one_finds() -> None:
     result = explore(failing_at_once, strategy="dpor", jobs=2, settings=BARE, keep_going=True)
     assert {witness.failure.headline for witness in result.failures} == {"number 0", "number 1", "number 2"}
+
+
+def test_a_part_is_data_that_is_read_by_its_type() -> None:
+    """What is left of a part comes from one worker and goes to another: to unpickle it would be to run what it says."""
+    for said in (pickle.dumps(([], 0)), b"[[[1]], 0]", b"no JSON"):
+        with pytest.raises(NotAReport):
+            DPOR().enter((0, -1, *said))
