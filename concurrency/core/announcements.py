@@ -21,9 +21,7 @@ Log = list[tuple[object, ...]]
 
 
 class Announcements(Observer):
-    """Keeps in `log` what is announced (task, operation, object, place), and at each choice the tasks that can go
-    on.
-    """
+    """Keeps in `log` what is announced (task, operation, object, place), and which tasks could go on."""
 
     def __init__(self) -> None:
         self.log: Log = []

@@ -35,8 +35,7 @@ READING = (Access.READ, Access.READ_ONCE, Access.ACQUIRE)
 
 
 class Dep(IntEnum):
-    """What an operation means to the lock validator; kernel: the calls of lock_acquire() and its like, lockdep.h,
-    v6.6.
+    """What an operation means to the lock validator (kernel: lockdep.h, v6.6).
 
     The numbers up to 6 are done to a lock (`declared` compares with `IRQS_OFF`), those from 7 to 14 and 19 on to the
     calling task.

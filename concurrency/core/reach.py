@@ -58,9 +58,7 @@ NO_STATE = frozenset(
 
 
 def is_gone_through(value: Any, kind: type) -> bool:
-    """Whether a value counts by what is in it, not by which object it is: two lists with the same in them are the
-    same.
-    """
+    """Whether a value counts by what is in it, and not by which object it is, as a list does."""
     if kind in CONTAINERS or kind in (MethodType, CellType, partial):
         return True
     if kind is FunctionType:

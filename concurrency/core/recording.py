@@ -73,9 +73,7 @@ recorded: dict[type, type] = {}
 
 
 def make_recording(cls: type) -> type:
-    """A subclass of `cls` of the same layout, which tells the watch of each access; `cls` itself if there can be
-    none.
-    """
+    """A subclass of the same layout, which tells the watch of each access; `cls` itself if there can be none."""
     module = cls.__module__
     if (
         not cls.__flags__ & _HEAP_TYPE

@@ -42,8 +42,7 @@ class Watcher(Protocol):
     """
 
     def looked(self, task: Task, op: Operation) -> bool:
-        """`op` of `task` has taken effect, or `task` waits in it now. True if a task that waits here may go on by
-        that.
+        """`op` of `task` has taken effect, or `task` waits in it; True if a task that waits here may go on by that.
 
         The runtime then asks `ready` again for all that wait for this object.
         """
@@ -96,14 +95,10 @@ class Runtime(Protocol):
         """The caller has made an object of a slab cache, which no other task knows yet."""
 
     def relax(self) -> None:
-        """The calling task spins (`cpu_relax`): if its next look would be the same, it waits for a change by
-        another.
-        """
+        """The calling task spins (`cpu_relax`): if its next look would be the same, it waits for a change."""
 
     def choose(self, n: int, label: str) -> int:
-        """A choice in range(n) that the program does not determine; it is recorded in the schedule, `label` only
-        told.
-        """
+        """A choice in range(n) that the program does not determine, recorded in the schedule; `label` names it."""
 
     def domain(self, factory: Callable[[], T]) -> T:
         """The one object that `factory` makes for this execution, made at the first call (an RCU domain, say)."""

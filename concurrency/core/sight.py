@@ -85,9 +85,7 @@ class Sight:
         return 0
 
     def overlooks(self, op: Operation, attribute: str) -> bool:  # noqa: ARG002
-        """Whether no look depends on what `op` changes in attributes of this name: the audit asks before it
-        complains.
-        """
+        """Whether no look depends on what `op` changes in attributes of this name; the audit asks."""
         return False
 
 

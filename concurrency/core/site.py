@@ -50,9 +50,7 @@ def spell(where: RawFrame | None) -> str:
 
 
 def caller() -> str:
-    """``file:line`` of the innermost frame of the program; where the task was spawned if it runs no code of the
-    program.
-    """
+    """``file:line`` of the program's innermost frame; where the task was spawned if it has none."""
     return spell(place(2) or _born())
 
 

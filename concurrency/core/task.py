@@ -154,9 +154,7 @@ class Task:
 
     @property
     def result(self) -> Any:
-        """What its function has returned, None before that. Reading it is an operation that, unlike `join`, orders
-        nothing.
-        """
+        """What its function has returned, or None. Reading it is an operation and, unlike `join`, orders nothing."""
         return Task._look_at(self, "returned")
 
     def __repr__(self) -> str:

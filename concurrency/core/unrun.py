@@ -65,9 +65,7 @@ def code_of(fn: Any) -> CodeType | None:
 
 
 def check_ran(result: object, role: str, fn: Callable[..., Any]) -> None:
-    """Raise `ConcurrencyError` if `result`, which `fn` has returned, is a generator or coroutine: nobody will run
-    it.
-    """
+    """Raise `ConcurrencyError` if `result`, which `fn` has returned, is a generator or coroutine."""
     kind = _kind_of(result)
     if kind:
         if isinstance(result, CoroutineType):
@@ -77,9 +75,7 @@ def check_ran(result: object, role: str, fn: Callable[..., Any]) -> None:
 
 
 def condition_holds(condition: Callable[[], T]) -> T:
-    """What `condition()` returns; raises `ConcurrencyError` if that is a coroutine or generator, which is always
-    true.
-    """
+    """What `condition()` returns; raises `ConcurrencyError` if that is a coroutine, which is always true."""
     result = condition()
     if result is not True and result is not False:
         check_ran(result, "the condition of a wait", condition)

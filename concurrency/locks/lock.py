@@ -45,8 +45,7 @@ def lock_class_key(name: str) -> LockClassKey:
 
 
 class Nested:
-    """How an acquire differs from a plain one to the lock validator: by a subclass, or by a lock that is held
-    around it.
+    """How an acquire differs from a plain one to the validator: by a subclass, or a lock held around it.
 
     Source: mutex_lock_nested(), mutex_lock_nest_lock() in include/linux/mutex.h, v6.6.
     """

@@ -1,8 +1,7 @@
-"""Semaphore: so many tasks may be inside, and one that leaves lets in the oldest that waits. Kernel: struct
-semaphore, v6.6.
+"""Semaphore: so many tasks may be inside; one that leaves lets in the oldest that waits.
 
-The hand-over is the kernel's (kernel/locking/semaphore.c): `up` gives the room to the oldest waiter and not to the
-count, so no task that comes in between can take it.
+Kernel: struct semaphore, v6.6. The hand-over is the kernel's (kernel/locking/semaphore.c): `up` gives the room to
+the oldest waiter and not to the count, so no task that comes in between can take it.
 """
 
 from __future__ import annotations

@@ -87,9 +87,7 @@ class SeqCount(Lock):
         return int(perform(READ_SEQCOUNT_BEGIN, self))
 
     def read_retry(self, start: int) -> bool:
-        """Whether a writer came since `start`, so that what was read may be half-changed. Kernel:
-        read_seqcount_retry().
-        """
+        """Whether a writer came since `start`, so what was read may be half-changed; kernel: read_seqcount_retry()."""
         return bool(perform(READ_SEQCOUNT_RETRY, self) != start)
 
     def write_begin(self) -> None:

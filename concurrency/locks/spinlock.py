@@ -40,9 +40,7 @@ class Spinlock(OwnedLock):
         return super().trylock()
 
     def is_locked(self) -> bool:
-        """Whether a task holds it at this moment. A READ_ONCE(): under weak memory it may see an older holder, or
-        none.
-        """
+        """Whether a task holds it, as READ_ONCE() finds it: under weak memory that may be an old value."""
         rt = active.runtime
         held = None if rt is None else rt.finds_held(self, tries=False)
         return super().is_locked() if held is None else held

@@ -65,9 +65,7 @@ def may_reclaim(rt: Runtime) -> None:
 
 
 def direct_reclaim() -> None:
-    """Reclaim in place, unless the calling task does so already or there is no `reclaim`; kernel:
-    try_to_free_pages().
-    """
+    """Reclaim in place, unless the task does so already or there is no `reclaim`; as try_to_free_pages()."""
     rt = active.runtime
     pressure = domain(Pressure)
     if pressure.reclaim is not None and (rt is None or rt.current not in pressure.inside):

@@ -103,9 +103,7 @@ def _own(base: type, what: str) -> list[tuple[str, Any]]:
 
 
 def _spell(annotation: Any) -> str:
-    """An annotation as text; one that was evaluated as it is written: ``Annotated[int, "plain"]`` is
-    ``Plain[int]``.
-    """
+    """An annotation as text; an evaluated one as it is written: ``Annotated[int, "plain"]`` is ``Plain[int]``."""
     if isinstance(annotation, str):
         return annotation
     kinds = {"plain": "Plain", "once": "Once", "rcu": "RcuPtr", "atomic": "Atomic", "unshared": _UNSHARED}

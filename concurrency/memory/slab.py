@@ -104,9 +104,7 @@ class KmemCache(Generic[T]):
         are."""
 
     def alloc(self, gfp: int, *args: Any) -> T | None:
-        """A new object, `ctor(*args)`; None if there is no memory, which happens only by choice
-        (`Settings.faults`).
-        """
+        """A new object, `ctor(*args)`; None if there is no memory, which is a choice (`Settings.faults`)."""
         # All that an allocation may bring about before it (a report, reclaim) comes before it is announced, as in the
         # kernel's slab_pre_alloc_hook(); so it shows in each execution, also where there is memory.
         rt = active.runtime

@@ -234,9 +234,7 @@ def init_rcu_head_on_stack(head: RcuHead) -> None:
 
 
 def _leave_stack() -> None:
-    """Look for queued heads before the calling task ends: an operation, since other tasks run and queue the
-    callbacks.
-    """
+    """Look for queued heads before the task ends: an operation, since other tasks run and queue callbacks."""
     perform(STACK_ENDS, domain(RcuDomain))
 
 

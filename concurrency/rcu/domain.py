@@ -36,8 +36,7 @@ COMPLETED = -1
 
 
 class GracePeriods(Generic[R]):
-    """The grace periods of one flavour, or of one SRCU domain. `R` is what stands for an open reader: a task, an
-    index.
+    """The grace periods of one flavour, or of one SRCU domain. `R` stands for an open reader.
 
     All that an operation waits for stands in attributes and in flat dictionaries of numbers, so that a reduced
     search can    make effects on a copy and ask what would have been ready (`Operation.ready`). It makes them
@@ -123,9 +122,7 @@ class GracePeriods(Generic[R]):
         return tuple(dict.fromkeys(self.task_of(reader) for reader in self.holdouts))
 
     def _awaited_readers(self, task: Task) -> list[R]:
-        """The readers that `task` waits for: in synchronize_rcu(), or to run the first callback of the task it
-        serves.
-        """
+        """The readers that `task` waits for: in synchronize_rcu(), or to run its first callback."""
         number = self.waiting.get(task)
         if number is None:
             number = self.due.get(self.served[task]) if task in self.served else None

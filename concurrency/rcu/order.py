@@ -95,9 +95,7 @@ class Keeper(Protocol[S]):
 
 
 class Reader:
-    """An open reader: its task, the last grace period that had begun before it did, and its task's epoch at that
-    time.
-    """
+    """An open reader: its task, the last grace period that had begun before it, its task's epoch at that time."""
 
     __slots__ = ("epoch", "since", "task")
 
@@ -108,8 +106,7 @@ class Reader:
 
 
 class Grace(Generic[S]):
-    """A grace period that has begun: `updates` is what came before it, `readers` what the readers did that began
-    before.
+    """A grace period: `updates` is what came before it, `readers` what the readers did that began before.
 
     `split` says that its begin and its end are seen apart (a callback, a poll): tasks can do something in between
     that is ordered with it. `rcu_number` is its number in `GracePeriods`, which counts more than those that are
@@ -212,9 +209,7 @@ class GraceOrder(Generic[S]):
 
     @property
     def kept(self) -> Iterator[S]:
-        """All knowledge that is kept to be handed on later. Weak memory asks, to forget what no task can read any
-        more.
-        """
+        """All knowledge that is kept to be handed on later; weak memory asks, so as to forget the rest."""
         for flavour in self.flavours:
             graces = [*flavour.graces.values(), *(grace for _, grace in flavour.cookies.values())]
             for grace in graces:
@@ -238,9 +233,7 @@ class GraceOrder(Generic[S]):
                 self._ends(plain, task, task)
 
     def _slept(self, tasks: Flavour[S], task: Task) -> None:
-        """`task` has slept: its reader of Tasks RCU ends, and the next one begins, which lasts until it sleeps
-        again.
-        """
+        """`task` has slept: its reader of Tasks RCU ends, and the next one begins."""
         if task in tasks.open:
             self._ends(tasks, task, task)
         if not task.ended and not task.user_mode:

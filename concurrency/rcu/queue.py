@@ -34,9 +34,7 @@ class RcuHead:
 
 
 class Queued(NamedTuple):
-    """A callback that has not run. `key` is the object that must not be queued twice, `where` says what has queued
-    it.
-    """
+    """A callback that has not run. `key` must not be queued twice, `where` says what has queued it."""
 
     fn: Function
     arg: Any
@@ -62,9 +60,7 @@ class CallbackQueues:
             self.keys[id(callback.key)] = callback
 
     def take(self, task: Task) -> tuple[Queued, int | None]:
-        """Take out the first callback of `task`; with it comes the grace period that the next one waits for, or
-        None.
-        """
+        """Take out the first callback of `task`; gives also the grace period that the next one waits for, or None."""
         queue = self.queues[task]
         _, first = queue.popleft()
         if first.key is not None:

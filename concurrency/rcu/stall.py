@@ -68,9 +68,7 @@ class StallWatch:
             rt.alarm(self.timeout, self._ring)
 
     def _ring(self) -> None:
-        """The time of the grace period is up: a stall, unless it is over. Then it is the turn of the last one
-        begun.
-        """
+        """The time of the grace period is up: a stall, unless it is over. Then it is the last one's turn."""
         # Number n waits for all readers that numbers below n wait for, so the last one stands for all that began
         # since.
         number, self._number = self._number, 0

@@ -135,9 +135,7 @@ def wait_for_readers(rcu: GracePeriods[Any], ops: WaitOperations) -> None:
 
 
 def take_cookie(op: Operation, rcu: GracePeriods[Any]) -> int:
-    """The cookie that `op` gives, as the very object: a copy, or int() of it, would be a cookie that nothing is
-    known of.
-    """
+    """The cookie that `op` gives: the very object, since nothing is known of a copy of it."""
     taken: int = perform(op, rcu)
     return taken
 

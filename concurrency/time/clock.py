@@ -94,9 +94,7 @@ class Clock:
 
     @property
     def due(self) -> bool:
-        """Whether the earliest entry may fire: it is late enough, or time is virtual, and then firing makes it so
-        late.
-        """
+        """Whether the earliest entry may fire: it is late enough, or time is virtual and passes when it fires."""
         return bool(self.pending) and (self._start is None or self.pending[0][0] <= self.now)
 
     def seconds_left(self) -> float | None:
@@ -294,9 +292,7 @@ def checked_timeout(timeout: int) -> int:
 
 
 def perform_timeout(op: Operation, obj: Timed, timeout: int) -> tuple[Any, int]:
-    """Perform `op`, whose `ready` is also true when its task is `late`; gives its result and the jiffies that are
-    left.
-    """
+    """Perform `op`, which is ready also when its task is `late`; gives its result and the jiffies left."""
     task = current_task()
     clock = domain(Clock)
     alarm = Alarm(task, obj)

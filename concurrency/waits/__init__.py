@@ -1,6 +1,4 @@
-"""What tasks wait for that is no lock, one file each: completions, conditions, wait queues, barriers, flags,
-timers.
-"""
+"""What tasks wait for that is no lock, one file each: completions, conditions, queues, barriers, flags, timers."""
 
 from sugarbush.concurrency.waits.barrier import Barrier
 from sugarbush.concurrency.waits.completion import TRY_WAIT_FOR_COMPLETION, Completion

@@ -86,9 +86,7 @@ def _may_pass_or_late(barrier: Barrier, task: Task) -> bool:
 
 
 def _pass(barrier: Barrier, task: Task, _arg: object) -> int | None:
-    """Gives the place of the task, or None if it has not met the others; a task whose time is up breaks the
-    barrier.
-    """
+    """Gives the place of the task, or None if it has not met the others; one that is late breaks the barrier."""
     # One that passes goes on although the barrier has been broken since: all had come.
     if task in barrier._passing:
         return barrier._passing.pop(task)

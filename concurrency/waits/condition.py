@@ -138,8 +138,7 @@ def _notified_or_late(condition: Condition, task: Task) -> bool:
 
 
 def _leave(condition: Condition, task: Task, _arg: object) -> bool:
-    """The wait ends: the task answers the oldest call that it may answer, if there is one; gives whether there was
-    one.
+    """The wait ends: the task answers the oldest call that it may answer; gives whether there was one.
 
     A task that may answer one call may answer each later one too, as it still waits then. So to answer the oldest
     leaves the most for the others, and a call is never left without a task that could answer it.

@@ -43,9 +43,7 @@ class Timer:
         self.dep_map = LockMap(lock_class_key(name), name, lock_type=LockType.ANNOTATION)
 
     def fire(self, clock: Clock) -> None:  # noqa: ARG002
-        """Call the function in a softirq of the clock's task, inside of the timer's `dep_map`; kernel:
-        call_timer_fn().
-        """
+        """Call the function in a softirq, inside of the timer's `dep_map`; kernel: call_timer_fn()."""
         with softirq():
             perform(TIMER_BEGINS, self)
             if (result := self.function(self)) is not None:
@@ -57,9 +55,7 @@ class Timer:
 
 
 def mod_timer(timer: Timer, expires: int) -> bool:
-    """Have it fire at this time, in jiffies, and at no other; gives whether it was pending. A past time is due at
-    once.
-    """
+    """Have it fire at this time, in jiffies, and at no other; gives whether it was pending."""
     return arm(MOD_TIMER, domain(Clock), (timer, expires))
 
 
@@ -83,9 +79,7 @@ def del_timer_sync(timer: Timer) -> bool:
 
 
 def _mod(clock: Clock, _task: Task, arg: tuple[Timer, int]) -> tuple[bool, bool, bool]:
-    """The effect of mod_timer(): gives what `Clock.add` does, and whether the timer was set for that very time
-    already.
-    """
+    """The effect of mod_timer(): what `Clock.add` gives, and whether it was set for that very time already."""
     timer, expires = arg
     same = clock.has(timer) and timer.expires == expires
     return *clock.add(timer, expires), same

@@ -272,9 +272,7 @@ _WAKE_UP: dict[int, Operation] = {}
 
 
 def _wake_up(nr: int) -> Operation:
-    """The operation that wakes `nr` exclusive waiters: one for each number, as an effect on a copy gets no
-    argument.
-    """
+    """The operation that wakes `nr` exclusive waiters; one for each number, as `arg` is None on a copy."""
     found = _WAKE_UP.get(nr)
     if found is None:
 
