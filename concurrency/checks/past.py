@@ -64,6 +64,7 @@ class FieldRecords(dict[str | None, FieldRecord]):
 
 
 def merge(into: Clock, other: Clock) -> None:
+    """Make `into` know all that `other` knows."""
     known = into.get
     for task, epoch in other.items():
         if known(task, 0) < epoch:

@@ -46,7 +46,7 @@ def _is_ours(module: str) -> bool:
     return module in _OUR_MODULES or module.rpartition(".")[0] in _OUR_ROOMS
 
 
-class Watch(Protocol):
+class AttributeWatch(Protocol):
     """What is told of each access, if it is `listening`: the audit."""
 
     listening: bool
@@ -64,7 +64,7 @@ class Watch(Protocol):
 class _Current:
     """Holds the one that watches now, if any. An attribute of an object, so that all modules see it change."""
 
-    watch: Watch | None = None
+    watch: AttributeWatch | None = None
 
 
 current = _Current()

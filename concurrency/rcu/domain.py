@@ -39,7 +39,7 @@ class GracePeriods(Generic[R]):
     """The grace periods of one flavour, or of one SRCU domain. `R` stands for an open reader.
 
     All that an operation waits for stands in attributes and in flat dictionaries of numbers, so that a reduced
-    search can    make effects on a copy and ask what would have been ready (`Operation.ready`). It makes them
+    search can make effects on a copy and ask what would have been ready (`Operation.ready`). It makes them
     without an argument; one that queues a callback then leaves `callbacks` alone, which the copy shares.
     """
 

@@ -16,7 +16,7 @@ DEFAULT_TIMEOUT = 100_000
 """In operations; `rcu_cpu_stall_timeout` sets another one."""
 
 
-class GracePeriods(Protocol):
+class StallingPeriods(Protocol):
     """What this module asks of `rcu.domain.GracePeriods`, which imports it."""
 
     begun: int
@@ -47,7 +47,7 @@ class StallWatch:
 
     __slots__ = ("_flavour", "_number", "_rcu", "timeout")
 
-    def __init__(self, rcu: GracePeriods, flavour: str) -> None:
+    def __init__(self, rcu: StallingPeriods, flavour: str) -> None:
         self.timeout = DEFAULT_TIMEOUT
         self._flavour = flavour
         self._rcu = rcu

@@ -42,7 +42,7 @@ HZ = 1000
 """Jiffies in a second."""
 
 
-class Entry(Protocol):
+class ClockEntry(Protocol):
     """What the clock keeps: a thing that happens at a time. A `Timer`, or the `Alarm` of a wait with a deadline."""
 
     expires: int
@@ -64,15 +64,15 @@ class Clock:
         self._start = time.monotonic() if runtime is not None and runtime.parallel else None
         self._now = 0
         # (expires, number, entry), sorted. No two have one number, so the entries themselves are never compared.
-        self.pending: list[tuple[int, int, Entry]] = []
+        self.pending: list[tuple[int, int, ClockEntry]] = []
         self.armed = 0
         """How many entries were ever added."""
-        self.running: Entry | None = None
+        self.running: ClockEntry | None = None
         """The entry that fires now: a timer whose function is being called, say."""
         self.task: Task | None = None
         """The clock's task, once an entry has fired."""
         # `is_idle`, which decides whether a task may go on, gets no argument: so the timer stands here.
-        self.deleting: dict[Task, Entry] = {}
+        self.deleting: dict[Task, ClockEntry] = {}
         """The tasks that wait until a timer does not fire any more, each with the timer; a task's entry is its own."""
 
     @property
@@ -101,7 +101,7 @@ class Clock:
         """How long until the earliest entry is due in real time; None if nothing is pending."""
         return max(0, self.pending[0][0] - self.now) / HZ if self.pending else None
 
-    def add(self, entry: Entry, expires: int) -> tuple[bool, bool]:
+    def add(self, entry: ClockEntry, expires: int) -> tuple[bool, bool]:
         """Have `entry` fire at this time, and at no other.
 
         Gives whether it was pending, and whether it is the first entry ever: then the caller must start the clock's
@@ -113,18 +113,18 @@ class Clock:
         insort(self.pending, (expires, self.armed, entry))
         return was, self.armed == 1
 
-    def has(self, entry: Entry) -> bool:
+    def has(self, entry: ClockEntry) -> bool:
         """Whether `entry` is pending."""
         return (entry.expires, entry.number, entry) in self.pending
 
-    def drop(self, entry: Entry) -> bool:
+    def drop(self, entry: ClockEntry) -> bool:
         """Take `entry` out, so that it does not fire; gives whether it was pending."""
         pending = self.has(entry)
         if pending:
             self.pending.remove((entry.expires, entry.number, entry))
         return pending
 
-    def take(self) -> Entry:
+    def take(self) -> ClockEntry:
         """Take out the earliest entry, which makes it as late as that says."""
         expires, _, entry = self.pending.pop(0)
         # An entry may be due at a time that has passed already; time does not go back.
@@ -181,7 +181,7 @@ def _is_due(clock: Clock, _task: Task) -> bool:
     return clock.due
 
 
-def _take(clock: Clock, task: Task, _arg: object) -> Entry:
+def _take(clock: Clock, task: Task, _arg: object) -> ClockEntry:
     clock.task = task
     clock.running = clock.take()
     return clock.running
@@ -192,12 +192,12 @@ def is_idle(clock: Clock, task: Task) -> bool:
     return clock.running is not clock.deleting[task]
 
 
-def _ran(clock: Clock, _task: Task, _arg: object) -> Entry | None:
+def _ran(clock: Clock, _task: Task, _arg: object) -> ClockEntry | None:
     ran, clock.running = clock.running, None
     return ran
 
 
-def _result(_clock: Clock, _arg: object, result: Entry) -> Entry:
+def _result(_clock: Clock, _arg: object, result: ClockEntry) -> ClockEntry:
     # For `orders`: the orderings are those of the timer that fires or has fired, not of the clock.
     return result
 

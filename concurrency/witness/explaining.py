@@ -31,13 +31,13 @@ from sugarbush.concurrency.core import END, BadSchedule, Failure, Kind
 from sugarbush.concurrency.runtimes import Settings
 from sugarbush.concurrency.witness.continuations import Budget, Endings, Retelling, Ways
 from sugarbush.concurrency.witness.explanation import LINES, Claim, Explanation, Fixed, Pair, Schedules
-from sugarbush.concurrency.witness.moments import GOING_ON, Done, Moment
+from sugarbush.concurrency.witness.moments import GOING_ON, Done, StoryMoment
 from sugarbush.concurrency.witness.orders import Order, Orders, candidates
 from sugarbush.concurrency.witness.replaying import known
 from sugarbush.concurrency.witness.result import Witness
 from sugarbush.concurrency.witness.story import Retold, Story
 
-__all__ = ["DEFAULT_TRIES", "Claim", "Explanation", "Moment", "Pair", "explain"]
+__all__ = ["DEFAULT_TRIES", "Claim", "Explanation", "Pair", "StoryMoment", "explain"]
 
 DEFAULT_TRIES = 1000
 _OPERATIONS = 100_000

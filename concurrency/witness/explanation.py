@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from sugarbush.concurrency.witness.moments import Moment, had_come
+from sugarbush.concurrency.witness.moments import StoryMoment, had_come
 
 LINES = 5
 
@@ -33,17 +33,17 @@ class Pair:
     all the ways there are, so that `claim` is proven and not just sampled.
     """
 
-    first: Moment
-    second: Moment
+    first: StoryMoment
+    second: StoryMoment
     claim: Claim
     tried: int
     again: int
     otherwise: int
     complete: bool
-    also_first: tuple[Moment, ...] = ()
-    also_second: tuple[Moment, ...] = ()
+    also_first: tuple[StoryMoment, ...] = ()
+    also_second: tuple[StoryMoment, ...] = ()
     """What else came first, or second, where turning round one alone is not enough."""
-    within: Moment | None = None
+    within: StoryMoment | None = None
     """What the task took `first`, a lock, for: that is what depends on `second`."""
 
     def __str__(self) -> str:
@@ -77,8 +77,8 @@ class Pair:
 class Fixed:
     """`first` came before `second`, and no way was found to turn that round; with `proven` there is none."""
 
-    first: Moment
-    second: Moment
+    first: StoryMoment
+    second: StoryMoment
     proven: bool
 
     def __str__(self) -> str:

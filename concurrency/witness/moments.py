@@ -1,6 +1,6 @@
 """What a story is told in: operations as they were done, and the words for them.
 
-A `Done` is an operation in one execution, with the objects of that execution; a `Moment` is what is told of it, in
+A `Done` is an operation in one execution, with the objects of that execution; a `StoryMoment` is what is told of it, in
 names and numbers alone, so that it can be kept with a result after all objects have gone.
 """
 
@@ -33,7 +33,7 @@ class Woken:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class StoryMoment:
     """One operation: the `number`-th (from 0) that `task` announced; it took effect at `step` of the witness.
 
     An operation that the witness did not come to (`happened` is False) has the step of the failure. `woke` are the
@@ -72,7 +72,7 @@ class Moment:
         return f"{self.task} woke {woken}, by {self.what}({self.on}) at {self.where}{self._time}"
 
 
-def had_come(moments: Sequence[Moment]) -> str:
+def had_come(moments: Sequence[StoryMoment]) -> str:
     """That all of these "had come", to be followed by "before": ends of tasks, and going on, are no operations."""
     told = [
         " and ".join(str(one) for one in moments if one.what not in (END.name, GOING_ON.name)),
@@ -113,11 +113,11 @@ class Done:
         on = label(self.obj)
         return f"{on}.{self.op.field}" if self.op.field else on
 
-    def moment(self, nth: int = 0) -> Moment:
+    def moment(self, nth: int = 0) -> StoryMoment:
         """What is told of it; `nth` tells it from others at its place."""
         woke = tuple(Woken(one.task.name, one.op.name, label(one.obj), spell(one.place)) for one in self.woke)
         where = self.where or spell(self.place)
-        return Moment(
+        return StoryMoment(
             self.task.name,
             self.number,
             self.step,

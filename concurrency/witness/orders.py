@@ -12,7 +12,7 @@ from sugarbush.concurrency.checks import Dependence, either_first, takes_lock
 from sugarbush.concurrency.core import END, Dep, Failure, Kind, Task, spell
 from sugarbush.concurrency.memory import FREE, FREE_STEPPED
 from sugarbush.concurrency.witness.continuations import Retelling
-from sugarbush.concurrency.witness.moments import TOUCH, Done, Moment, outermost_release
+from sugarbush.concurrency.witness.moments import TOUCH, Done, StoryMoment, outermost_release
 from sugarbush.concurrency.witness.story import Story
 
 _NEAR = 12
@@ -79,7 +79,7 @@ class Orders:
             if before + len(several) > 1:
                 self._times |= {id(done): before + nth for nth, done in enumerate(several, 1)}
 
-    def _moment(self, done: Done) -> Moment:
+    def _moment(self, done: Done) -> StoryMoment:
         return done.moment(self._times.get(id(done), 0))
 
     def _sorted(self, pairs: Sequence[tuple[Done, Done]]) -> list[tuple[Done, Done]]:

@@ -1,7 +1,7 @@
 """Reads lock reports that others printed: kernel logs of any version and shape, and what other checkers say.
 
 This is the only door. `read_stream` and `read_text` give `LogReport` values, which are `sugarbush.lockdep.Report`s;
-`gather` makes findings of them, each cause once; `told`, `to_json`, `to_sarif`, `to_page` and `snapshot_of`
+`gather` makes findings of them, each cause once; `as_text`, `to_json`, `to_sarif`, `to_page` and `snapshot_of`
 show findings.
 
 >>> import io
@@ -26,7 +26,7 @@ from sugarbush.lockdep.read.scan import read_stream, read_text
 from sugarbush.lockdep.read.scenario import to_scenario
 from sugarbush.lockdep.read.titles import is_own, own
 from sugarbush.lockdep.read.waitfor import told_waits, waits_json
-from sugarbush.lockdep.read.wording import harmless, told
+from sugarbush.lockdep.read.wording import as_text, harmless
 
 __all__ = [
     "FORMAT",
@@ -37,6 +37,7 @@ __all__ = [
     "LogReport",
     "Question",
     "Step",
+    "as_text",
     "between",
     "dumps",
     "feed_stream",
@@ -69,7 +70,6 @@ __all__ = [
     "to_page",
     "to_sarif",
     "to_scenario",
-    "told",
     "told_waits",
     "turned",
     "waits_json",

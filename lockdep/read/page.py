@@ -10,7 +10,7 @@ from typing import Final
 
 from sugarbush.lockdep.read.gathering import Finding
 from sugarbush.lockdep.read.graphs import snapshot_of
-from sugarbush.lockdep.read.wording import harmless, told
+from sugarbush.lockdep.read.wording import as_text, harmless
 from sugarbush.lockdep.show import to_svg
 
 _STYLE: Final = (
@@ -51,7 +51,7 @@ def _page(findings: list[Finding], title: str) -> Iterator[str]:
     yield "</table>"
     for at, one in enumerate(findings):
         yield f'<section id="f{at}"><h2>{_text(one.report.title or one.report.headline or one.report.word)}</h2>'
-        yield f"<pre>{_text(told([one]))}</pre></section>"
+        yield f"<pre>{_text(as_text([one]))}</pre></section>"
     yield "</body></html>"
 
 

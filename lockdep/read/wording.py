@@ -22,7 +22,7 @@ _MODES: Final = {
 }
 
 
-def told(findings: Iterable[Finding]) -> str:
+def as_text(findings: Iterable[Finding]) -> str:
     """All findings, one after the other; nothing in them moves the cursor or colours what follows."""
     blocks = ["\n".join(_finding(one)) for one in findings]
     return "\n\n".join(map(harmless, blocks)) + "\n" if blocks else ""

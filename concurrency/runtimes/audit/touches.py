@@ -31,7 +31,7 @@ from sugarbush.concurrency.runtimes.audit.turns import (
     Touched,
     WatchedRuntime,
     WatchedTurn,
-    told,
+    in_words,
 )
 from sugarbush.concurrency.runtimes.audit.undeclared import Undeclared, place_of
 
@@ -224,7 +224,7 @@ class Touches(Reach):
             return
         what = f"{label(obj)}.{name.removeprefix('_')}"
         self._conflicts.append(
-            f"a check looks at {what} after {turn} of {turn.task.name}, and {told(change, 'it')}, in an order that "
+            f"a check looks at {what} after {turn} of {turn.task.name}, and {in_words(change, 'it')}, in an order that "
             "the search does not see: let the sight of the observer have the two see each other"
         )
 
@@ -239,8 +239,8 @@ class Touches(Reach):
         what = f"{label(obj)}.{name.removeprefix('_')}"
         advice = "leave local=True out of one of them" if first[1] else "make that an operation on it"
         self._conflicts.append(
-            f"{told(first, what)} and {told(second, 'it')}, in an order that the search does not see since they are "
-            f"declared independent: {advice}"
+            f"{in_words(first, what)} and {in_words(second, 'it')}, in an order that the search does not see since "
+            f"they are declared independent: {advice}"
         )
 
     def _tell(self) -> None:

@@ -90,7 +90,7 @@ Access = tuple[WatchedTurn, bool, bool]
 """A turn that touches something, whether its operation does, and whether that changes it."""
 
 
-def told(access: Access, what: str) -> str:
+def in_words(access: Access, what: str) -> str:
     turn, inside, changes = access
     does = f"{'changes' if changes else 'looks at'} {what}"
     return f"{turn} {does}" if inside else f"{turn.task.name} {does} without an operation after {turn}"

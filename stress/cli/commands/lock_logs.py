@@ -13,6 +13,7 @@ from sugarbush.lockdep.outside import UnusableFile, read_text, save_text
 from sugarbush.lockdep.read import (
     Finding,
     LogReport,
+    as_text,
     between,
     dumps,
     feed_stream,
@@ -30,7 +31,6 @@ from sugarbush.lockdep.read import (
     to_page,
     to_sarif,
     to_scenario,
-    told,
     told_waits,
     waits_json,
 )
@@ -175,7 +175,7 @@ def _print(
     shown = (
         [one for one in findings if one in new or not one.report.is_failure] if asked.baseline else findings
     )
-    sys.stdout.write(told(shown))
+    sys.stdout.write(as_text(shown))
     proc = [proc_snapshot(path) for path in asked.proc]
     for one in shown:
         if proc and one.report.edges:

@@ -29,7 +29,7 @@ from sugarbush.concurrency import (
 )
 from sugarbush.concurrency.lowlevel import Observer, Simulated
 from sugarbush.concurrency.strategies.replay import Replay
-from sugarbush.concurrency.witness.explaining import Moment, explain
+from sugarbush.concurrency.witness.explaining import StoryMoment, explain
 from sugarbush.concurrency.witness.explanation import Claim, Explanation, Pair
 
 GFP_ATOMIC = 0x20
@@ -230,7 +230,7 @@ class Truth:
                     found.append(one)
         return found
 
-    def _is(self, event: tuple[int, int, str], moment: Moment) -> bool:
+    def _is(self, event: tuple[int, int, str], moment: StoryMoment) -> bool:
         task, number, what = event
         if task != self.numbers[moment.task]:
             return False
@@ -266,7 +266,7 @@ class Truth:
                 return f"it can be turned round: {one}"
         return None
 
-    def _possible(self, first: Moment, second: Moment) -> bool:
+    def _possible(self, first: StoryMoment, second: StoryMoment) -> bool:
         return bool(self.turned(Pair(first, second, Claim.NEED_NOT, 0, 0, 0, True)))
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from printed import Lock, circular
 
-from sugarbush.lockdep.read import dumps, gather, read_stream, read_text, to_json, to_page, to_sarif, told
+from sugarbush.lockdep.read import as_text, dumps, gather, read_stream, read_text, to_json, to_page, to_sarif
 from sugarbush.stress.cli.app import main
 
 CASES = Path(__file__).parents[2] / "data" / "lock-reports"
@@ -96,7 +96,7 @@ def test_anything_is_read_and_shown(parts: list[bytes], end: bytes) -> None:
     whole = {report.key for report in read(CIRCULAR)}
     assert {report.key for report in reports if report.edges} <= whole
     findings = gather(reports)
-    text = told(findings)
+    text = as_text(findings)
     assert all(char.isprintable() or char == "\n" for char in text)
     json.loads(dumps(to_json(findings)))
     json.loads(dumps(to_sarif(findings)))
@@ -170,8 +170,8 @@ def test_names_are_text_on_the_page_and_in_files() -> None:
     page = to_page(findings, "</title><script>")
     tags.feed(page)
     assert "script" not in tags.seen
-    assert "\x1b" not in page + told(findings)
-    assert "\x07" not in page + told(findings)
+    assert "\x1b" not in page + as_text(findings)
+    assert "\x07" not in page + as_text(findings)
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

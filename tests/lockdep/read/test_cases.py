@@ -25,7 +25,7 @@ def read(data: bytes) -> list[LogReport]:
     return list(read_stream(io.BytesIO(data), "log"))
 
 
-def told(report: LogReport) -> dict[str, Any]:
+def as_text(report: LogReport) -> dict[str, Any]:
     said = report.to_json()
     return {
         "kind": said["kind"],
@@ -44,7 +44,7 @@ def orders(data: bytes) -> set[str]:
 
 @pytest.mark.parametrize("entry", INDEX, ids=lambda entry: entry["file"])
 def test_what_a_log_holds(entry: dict[str, Any]) -> None:
-    found = [told(report) for report in read((CASES / entry["file"]).read_bytes())]
+    found = [as_text(report) for report in read((CASES / entry["file"]).read_bytes())]
     assert found == [{**want, "cycle": want["cycle"]} for want in entry["reports"]]
 
 
@@ -75,8 +75,8 @@ def test_a_disguise_changes_nothing(name: str) -> None:
             line.lstrip() if line.startswith(" " * 15) and "lock(" not in line else line
             for line in bare((CASES / entry["file"]).read_bytes())
         ]
-        before = [told(report) for report in read(("\n".join(lines) + "\n").encode())]
-        assert [told(report) for report in read(DISGUISES[name](lines))] == before, entry["file"]
+        before = [as_text(report) for report in read(("\n".join(lines) + "\n").encode())]
+        assert [as_text(report) for report in read(DISGUISES[name](lines))] == before, entry["file"]
 
 
 @settings(max_examples=60)

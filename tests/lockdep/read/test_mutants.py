@@ -48,8 +48,8 @@ def agrees() -> bool:
     for entry in INDEX:
         reports = list(read_stream(io.BytesIO((CASES / entry["file"]).read_bytes()), "log"))
         keys = ("kind", "cycle", "stacks", "title", "held", "complete")
-        told = [tuple(_told(one)[key] for key in keys) for one in reports]
-        if told != [tuple(want[key] for key in keys) for want in entry["reports"]]:
+        as_text = [tuple(_told(one)[key] for key in keys) for one in reports]
+        if as_text != [tuple(want[key] for key in keys) for want in entry["reports"]]:
             return False
         for group, report in zip(entry.get("same_cycle_as", "").split("+"), reports, strict=False):
             if group and report.complete:

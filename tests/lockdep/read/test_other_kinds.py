@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sugarbush.lockdep.read import LogReport, read_text, told
+from sugarbush.lockdep.read import LogReport, as_text, read_text
 from sugarbush.lockdep.read.gathering import gather
 
 TRACE = "Call Trace:\n <TASK>\n dump_stack_lvl+0x1/0x2\n {primitive}+0x1/0x2\n bake_bread+0x3/0x4\n </TASK>\n"
@@ -70,7 +70,7 @@ def test_a_kind_is_named_with_its_title(word: str, prefix: str) -> None:
     assert (report.word, report.cycle) == (word, cycle)
     if title:
         assert report.title == title
-    assert told(gather([report]))
+    assert as_text(gather([report]))
 
 
 @pytest.mark.parametrize(
