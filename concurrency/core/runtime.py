@@ -25,6 +25,7 @@ from sugarbush.concurrency.core.kinds import Footprint
 from sugarbush.concurrency.core.operation import Operation
 from sugarbush.concurrency.core.task import OUTSIDE, Task
 from sugarbush.concurrency.core.unrun import check_ran, refused
+from sugarbush.lockdep.outside import shown
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -316,4 +317,7 @@ JOIN = Operation(
 
 def join(*tasks: Task) -> list[Any]:
     """Wait until the tasks have ended; gives their results in the same order."""
+    for task in tasks:
+        if not isinstance(task, Task):
+            raise ConcurrencyError(f"join() waits for tasks, as spawn() gives them, not for {shown(task)}")
     return [perform(JOIN, task) for task in tasks]

@@ -57,6 +57,9 @@ class _Watch(Observer):
         self._task = task
         if op.dep is Dep.RELEASE:
             self.stat.released(obj.dep_map)
+        elif op.dep in (Dep.TRY, Dep.TRY_READ) and not result:
+            # Else the next operation on any lock that the task holds would be taken for what it asked for here.
+            self._asked.pop(task, None)
         elif task in self._asked and task in obj.holders:
             self.stat.acquired(obj.dep_map, self._asked.pop(task))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sugarbush import SugarbushError, explore, replay, spawn
+from sugarbush import SugarbushError, explore, join, replay, spawn
 from sugarbush.concurrency import Plain, Schedule, Semaphore, Settings, Shared
 from sugarbush.concurrency.lowlevel import Operation
 from sugarbush.stress.cli import main
@@ -89,6 +89,7 @@ CALLS: dict[str, tuple[Callable[[], object], str]] = {
     "a schedule": (partial(Schedule.parse, "nonsense"), "starts with 's1:'"),
     "a choice": (partial(replay, program, "s1:x"), "write TASK, TASK*LENGTH or =VALUE"),
     "no execution": (partial(spawn, program), "call it inside the function given to explore()"),
+    "what is waited for": (partial(explore, lambda: join(5)), "as spawn() gives them"),  # type: ignore[arg-type]
     "a count": (partial(Semaphore, -1), "at least 0"),
     "a field": (partial(shared, int), "write `Plain[int]`"),
     "names of orders": (partial(Operation, "x", acquires="lock"), "write a tuple of names"),  # type: ignore[arg-type]
