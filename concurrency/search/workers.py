@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
@@ -45,7 +45,25 @@ def processes(jobs: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
         context.set_forkserver_preload(["sugarbush.concurrency"])
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin)
+    return _Processes(jobs, mp_context=context, initializer=_begin)
+
+
+class _Processes(ProcessPoolExecutor):
+    """As the library's, but a worker that dies as soon as it is there is noticed, too.
+
+    The library wakes the thread that watches the workers, then starts a new one, which the thread does not know before
+    it is woken again (`submit` in concurrent/futures/process.py, Python 3.11 to 3.14). If that worker dies holding the
+    queue that all of them read from, no other worker gets any work, so nothing wakes the thread: both wait for ever.
+    """
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As the library's; then the thread looks again at which workers there are."""
+        future = super().submit(fn, *args, **kwargs)
+        wakes: Any = getattr(self, "_executor_manager_thread_wakeup", None)
+        if wakes is not None:
+            with self._shutdown_lock:
+                wakes.wakeup()
+        return future
 
 
 def _begin() -> None:
