@@ -89,10 +89,10 @@ def wakers_look_without_an_operation(patch: Patch) -> None:
 
 
 def a_loop_is_what_it_was(patch: Patch) -> None:
-    from sugarbush.concurrency.core.frames import State
+    from sugarbush.concurrency.core.frames import OwnState
     from sugarbush.concurrency.runtimes import liveness
 
-    patch.setattr(liveness, "own_state", lambda *what: State((), []))
+    patch.setattr(liveness, "own_state", lambda *what: OwnState((), []))
 
 
 def what_never_ran_has_run(patch: Patch) -> None:

@@ -49,6 +49,7 @@ NO_PRIMITIVE: dict[str, str] = {
     **dict.fromkeys(
         [
             "Observer",
+            "Sight",
             "Recorder",
             "RaceDetector",
             "RcuCheck",
