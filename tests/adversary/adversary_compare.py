@@ -7,10 +7,10 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from adversary_language import Compiled, Program, compiled, text_of
+from adversary_language import Program, compiled, text_of
 from adversary_model import Model, NotModelled, TooLarge
 from adversary_races import Happened
-from adversary_running import BARE, Outcome, Search, TooMany, outcome_of, searched, settings_of
+from adversary_running import BARE, Outcome, TooMany, outcome_of, searched, settings_of
 from adversary_traces import Story
 
 from sugarbush.concurrency import ConcurrencyError, Failure, explain, explore, minimise, replay
@@ -28,13 +28,6 @@ def _told(what: str, missing: set[Outcome], invented: set[Outcome]) -> str:
     lines += [f"  not seen: {one}" for one in sorted(missing, key=repr)[:4]]
     lines += [f"  cannot be: {one}" for one in sorted(invented, key=repr)[:4]]
     return "\n".join(lines)
-
-
-def _searched_as_it_is(made: Compiled, program: Program, strategy: str, most: int) -> Search:
-    try:
-        return searched(program, strategy, most, made=made)
-    except TooMany:
-        raise Skipped(strategy) from None
 
 
 def _searched(program: Program, strategy: str, most: int, **more: Any) -> Any:
@@ -368,6 +361,19 @@ LIES: dict[str, str] = {
 """Declarations of the program's own operations that are false."""
 
 
+def _declared_so(program: Program, what: str, lie: str, most: int, **more: Any) -> tuple[Any, list[str]]:
+    """What a search sees, and the audit says, of a program whose operation `what` is declared as `lie` says."""
+    made = compiled(program)
+    scope = made.run.__globals__
+    true, scope[what] = scope[what], eval(lie, scope)
+    try:
+        reduced = _searched(program, "dpor", 2 * most, made=made, **more)
+        settings = settings_of(program, BARE, max_steps=600)
+        return reduced, audit(made.run, executions=20, settings=settings, keep_going=True).found
+    finally:
+        scope[what] = true
+
+
 def with_lies(program: Program, most: int = 150) -> str:
     """A false declaration by which a search loses an outcome is found by the audit; none makes a false deadlock."""
     every = _searched(program, "dfs", most)
@@ -375,17 +381,9 @@ def with_lies(program: Program, most: int = 150) -> str:
         what = "REACH" if name == "stays" else "GROW"
         if f"perform({what}" not in text_of(program):
             continue
-        made = compiled(program)
-        true = made.run.__globals__[what]
-        made.run.__globals__[what] = eval(lie, made.run.__globals__)
-        try:
-            reduced = _searched_as_it_is(made, program, "dpor", 2 * most)
-            lost = reduced.outcomes != every.outcomes
-            stuck = {one for one in reduced.outcomes - every.outcomes if one[0] == "deadlock"}
-            settings = settings_of(program, BARE, max_steps=600)
-            seen = audit(made.run, executions=20, settings=settings, keep_going=True).found
-        finally:
-            made.run.__globals__[what] = true
+        reduced, seen = _declared_so(program, what, lie, most)
+        lost = reduced.outcomes != every.outcomes
+        stuck = {one for one in reduced.outcomes - every.outcomes if one[0] == "deadlock"}
         if stuck:
             return _told(f"an operation that {name!r} makes a false deadlock", set(), stuck)
         if lost and not seen:
@@ -418,15 +416,7 @@ def with_places_left_out(program: Program, most: int = 100) -> str:
     for left_out, (what, lie) in PLACES_LEFT_OUT.items():
         if f"perform({what}" not in text_of(program):
             continue
-        made = compiled(program)
-        true = made.run.__globals__[what]
-        made.run.__globals__[what] = eval(lie, made.run.__globals__)
-        try:
-            reduced = _searched(program, "dpor", 2 * most, depth=1, made=made)
-            settings = settings_of(program, BARE, max_steps=600)
-            seen = audit(made.run, executions=20, settings=settings, keep_going=True).found
-        finally:
-            made.run.__globals__[what] = true
+        reduced, seen = _declared_so(program, what, lie, most, depth=1)
         if reduced.outcomes != every.outcomes and not seen:
             return _told(
                 f"the audit does not see that an operation leaves out {left_out}",
