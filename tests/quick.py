@@ -7,15 +7,11 @@ out, and it says so: who has green here runs `make check` all the same.
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-
-try:
-    import resource
-except ImportError:  # Windows: nothing is cut there.
-    resource = None  # type: ignore[assignment]
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
@@ -68,16 +64,13 @@ def _changed_tests() -> list[str]:
 def _run_tests(room: str, files: list[str]) -> list[str]:
     """Run them in this order up to the first failure (there is time for one); ["pytest"] if there is one."""
     words = ["-x", "-v", "--no-header", "-p", "no:xdist", "-p", "no:cacheprovider", *files]
-    limit = None
-    if resource is not None:
-        limit = partial(resource.setrlimit, resource.RLIMIT_CPU, (SECONDS, SECONDS + 5))
     run = subprocess.run(
         [sys.executable, "-u", "-m", "pytest", *words],
         cwd=ROOT,
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        preexec_fn=limit,
+        preexec_fn=partial(resource.setrlimit, resource.RLIMIT_CPU, (SECONDS, SECONDS + 5)),
     )
     text = run.stdout.decode(errors="replace")
     # The kernel ends it by a signal: SIGXCPU.

@@ -52,7 +52,7 @@ class _Processes(ProcessPoolExecutor):
     """As the library's, but a worker that dies as soon as it is there is noticed, too.
 
     The library wakes the thread that watches the workers, then starts a new one, which the thread does not know before
-    it is woken again (`submit` in concurrent/futures/process.py, Python 3.11 to 3.14). If that worker dies holding the
+    it is woken again (`submit` in concurrent/futures/process.py, Python 3.11 to 3.13). If that worker dies holding the
     queue that all of them read from, no other worker gets any work, so nothing wakes the thread: both wait for ever.
     """
 

@@ -3,12 +3,20 @@
 A place that was left out shows by the order of turns only where nothing else happens to order the two tasks. So what
 such an effect looks at and changes is also compared with the places that it names, whatever the order was:
 
-    def move(a, _task, b):
-        a.value, b.value = 0, a.value
-
-    MOVE = Operation("move", effect=move, touches=lambda a, _task, b: [(a, "value", True)])
-
-    audit(program)  # WrongDeclaration: move(a) changes b.value, which ... touches too, and its touches= leaves it out
+>>> from sugarbush import join, spawn
+>>> from sugarbush.concurrency.lowlevel import Operation, WrongDeclaration, audit, perform
+>>> __name__ = "program"  # What the engine's own modules hold is not watched.
+>>> class Cell:
+...     def __init__(self, name):
+...         self.name, self.value = name, 1
+>>> def move(a, _task, b):
+...     a.value, b.value = 0, a.value
+>>> MOVE = Operation("move", effect=move, touches=lambda a, _task, b: [(a, "value", True)])
+>>> def program():
+...     a, b = Cell("a"), Cell("b")
+...     join(spawn(perform, MOVE, a, b), spawn(perform, MOVE, b, a))
+>>> audit(program, keep_going=True).found[0].rpartition("and its ")[2]
+"touches= leaves that out: add (a, 'value', True)"
 
 An attribute needs no place if no other task changes it, or only before or after, by a spawn or a join: no schedule
 turns those round. So neither constants nor what the set-up has made must be named. Nor if all that changes it are
