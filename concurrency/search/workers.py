@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
     BrokenExecutor,
     CancelledError,
     Executor,
     Future,
-    ProcessPoolExecutor,
     wait,
 )
-from multiprocessing.connection import wait as wait_for_any
 from typing import Any
 
 from sugarbush.concurrency.core import ConcurrencyError
 from sugarbush.concurrency.search.answers import run_text, sent, understood
 from sugarbush.concurrency.search.batch import Parts, Range, Report, Work
-from sugarbush.concurrency.search.running import ignore_interrupts, run_batch
+from sugarbush.concurrency.search.pool import Processes
+from sugarbush.concurrency.search.running import run_batch
 
 _AHEAD = 2
 """Batches kept ready for each worker, so that none waits for the next."""
 _DEATHS = 2
-"""So often a batch may end its worker: it may be another batch's doing once, and then it runs alone."""
+"""So often a batch may end its worker: once it may be something from outside, as a lack of memory."""
 _IDLE = 100
 """So many batches in a row may come back without an execution, as they do when the time is up."""
 
@@ -39,54 +36,8 @@ _PATIENCE = 10.0
 """Seconds in which workers that are not ours may still give what they have, once no more is asked for."""
 
 
-def processes(jobs: int) -> ProcessPoolExecutor:
-    """So many fresh processes: a fork of one that has threads may hang. They ignore interrupts, and end with us."""
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if "forkserver" in methods:
-        context.set_forkserver_preload(["sugarbush.concurrency"])
-    return _Processes(jobs, mp_context=context, initializer=_begin)
-
-
-class _Processes(ProcessPoolExecutor):
-    """As the library's, but a worker that dies as soon as it is there is noticed, too.
-
-    The library wakes the thread that watches the workers, then starts a new one, which the thread does not know before
-    it is woken again (`submit` in concurrent/futures/process.py, Python 3.11 to 3.13). If that worker dies holding the
-    queue that all of them read from, no other worker gets any work, so nothing wakes the thread: both wait for ever.
-    """
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """As the library's; then the thread looks again at which workers there are."""
-        future = super().submit(fn, *args, **kwargs)
-        wakes: Any = getattr(self, "_executor_manager_thread_wakeup", None)
-        if wakes is not None:
-            with self._shutdown_lock:
-                wakes.wakeup()
-        return future
-
-
-def _begin() -> None:
-    """What a worker does first."""
-    ignore_interrupts()
-    threading.Thread(target=_end_with_parent, name="sugarbush parent", daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Wait for the end of the process that started this one, whatever ends it, and end as well.
-
-    A worker waits for work at a pipe of which all workers have both ends, so it would not see that no more is sent.
-    The server that it was forked from is no help: it waits for its children. What tells is a pipe of which the parent
-    alone has the other end; the system closes that even if the parent is killed.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait_for_any([parent.sentinel])
-        os._exit(1)
-
-
 class Workers:
-    """Keeps batches running; one that ends its worker is run again, alone, and then reported.
+    """Keeps batches running; one that ends its worker is run again, and then reported.
 
     `executor` is used as it is and not shut down; without one, `jobs` processes of our own are started.
     """
@@ -96,9 +47,10 @@ class Workers:
             raise ConcurrencyError(f"there must be at least one job, not {jobs}")
         self._own = executor is None
         self.jobs = jobs if executor is None else max(jobs, os.cpu_count() or 1)
-        self._executor = executor or processes(jobs)
+        self._executor = executor or Processes(jobs)
         self._running: dict[Future[Any], Batch] = {}
-        self._suspects: deque[Batch] = deque()
+        self._ended_one: set[Batch] = set()
+        """Batches that have ended a worker once."""
         self._work: Work | None = None
         self._idle = 0
         """Batches in a row of which no execution came back."""
@@ -106,12 +58,12 @@ class Workers:
     @property
     def wants_more(self) -> bool:
         """Whether another batch would not wait for long."""
-        return not self._suspects and len(self._running) < _AHEAD * self.jobs
+        return len(self._running) < _AHEAD * self.jobs
 
     @property
     def busy(self) -> bool:
         """Whether there is a batch whose reports have not come yet."""
-        return bool(self._running or self._suspects)
+        return bool(self._running)
 
     def submit(self, work: Work, batch: Batch) -> None:
         """Start a batch."""
@@ -121,30 +73,24 @@ class Workers:
                 future: Future[Any] = self._executor.submit(run_batch, work, batch)
             else:
                 future = self._executor.submit(run_text, sent(work, batch))
-            self._running[future] = batch
         except (BrokenExecutor, EOFError, OSError):
-            self._broke([batch])
+            self._broke(batch)
+        else:
+            self._running[future] = batch
 
     def finished(self, timeout: float | None) -> Iterator[tuple[Batch, list[Report]]]:
         """The batches that are done, at least one unless `timeout` seconds have passed."""
-        if self._suspects and not self._running and self._work is not None:
-            self.submit(self._work, self._suspects[0])
         if timeout is not None:
             timeout = min(timeout, threading.TIMEOUT_MAX)
         done, _ = wait(self._running, timeout, FIRST_COMPLETED)
-        broken: list[Batch] = []
         for future in done:
             batch = self._running.pop(future)
             try:
                 reports = self._reports(future, batch)
             except (BrokenExecutor, CancelledError):
-                broken.append(batch)
-                continue
-            if self._suspects and batch is self._suspects[0]:
-                self._suspects.popleft()
-            yield batch, reports
-        if broken:
-            self._broke(broken)
+                self._broke(batch)
+            else:
+                yield batch, reports
 
     def _reports(self, future: Future[Any], batch: Batch, timeout: float | None = None) -> list[Report]:
         """What has come of a batch."""
@@ -163,23 +109,20 @@ class Workers:
             )
         return reports
 
-    def _broke(self, batches: list[Batch]) -> None:
-        """A worker has died. It is not known which batch it had, so each is run again alone."""
+    def _broke(self, batch: Batch) -> None:
+        """A worker has died over `batch`: another one makes it, once."""
         if not self._own:
             raise ConcurrencyError("the executor broke: its workers, or who hands out their work, have gone")
-        if self._suspects and batches == [self._suspects[0]]:
+        if batch in self._ended_one:
             raise ConcurrencyError(
-                f"a worker died {_DEATHS} times over the same work, {batches[0]}: the program ends its process"
+                f"a worker died {_DEATHS} times over the same work, {batch}: the program ends its process"
             )
-        batches += self._running.values()
-        self._running.clear()
-        self._suspects = deque(batches)
-        self._executor.shutdown(wait=False, cancel_futures=True)
-        self._executor = processes(self.jobs)
+        self._ended_one.add(batch)
+        assert self._work is not None, "what died was submitted"
+        self.submit(self._work, batch)
 
     def stop(self) -> Iterator[tuple[Batch, list[Report]]]:
         """Start nothing more; gives what is done and what comes of batches that run already."""
-        self._suspects.clear()
         for future in list(self._running):
             # What has not begun is not made; what runs already counts, if it comes in time.
             future.cancel()

@@ -21,7 +21,7 @@ from sugarbush.concurrency import (
     explore,
     minimise,
 )
-from sugarbush.concurrency.search import processes
+from sugarbush.concurrency.search import Processes
 from sugarbush.stress.kit import Bug, Scenario, applied, find_bug, load_file, loaded_files, registry
 
 DEFAULT_SCHEDULES = 3000
@@ -100,45 +100,36 @@ def hunted(bugs: Sequence[Bug], how: Hunt, jobs: int = 1) -> Iterator[Outcome]:
     """Hunt the bugs, by so many processes side by side; the outcomes come in the order of the bugs.
 
     A KeyboardInterrupt comes after the outcomes that are there already. Raises `ConcurrencyError` if workers die twice
-    and nothing was done in between.
+    over one bug: once it may be something from outside, as a lack of memory.
     """
-    if jobs == 1:
+    if jobs == 1 or not bugs:
         yield from (hunt(bug, how) for bug in bugs)
         return
-    left = deque(bugs)
-    # A worker may die of something outside, as a lack of memory: so once more from where the outcomes end. Had nothing
-    # come of it by then, the bug kills workers, and would do so for ever.
-    died_at: Bug | None = None
-    while left:
-        with processes(min(jobs, len(left))) as pool:
-            futures: deque[Future[Outcome]] = deque()
-            try:
-                futures.extend(_started(pool, bug, how) for bug in left)
-                while futures:
+    with Processes(min(jobs, len(bugs))) as pool:
+        futures = deque(_started(pool, bug, how) for bug in bugs)
+        try:
+            for bug in bugs:
+                try:
                     outcome = futures[0].result()
-                    futures.popleft()
-                    left.popleft()
-                    yield outcome
-            except BrokenExecutor:
-                if died_at is left[0]:
-                    raise ConcurrencyError(
-                        f"a worker died twice, over {died_at.name} or a bug after it"
-                    ) from None
-                died_at = left[0]
-            except BaseException as error:
-                # The end of the pool would wait for what they do, which may take minutes.
-                for child in multiprocessing.active_children():
-                    child.terminate()
-                if isinstance(error, KeyboardInterrupt):
-                    yield from _there(futures)
-                raise
+                except BrokenExecutor:
+                    futures[0] = _started(pool, bug, how)
+                    outcome = futures[0].result()
+                futures.popleft()
+                yield outcome
+        except BrokenExecutor:
+            raise ConcurrencyError(f"a worker died twice, over {bug.name}") from None
+        except BaseException as error:
+            # The end of the pool would wait for what they do, which may take minutes.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
+            if isinstance(error, KeyboardInterrupt):
+                yield from _there(futures)
+            raise
 
 
 def _started(pool: Executor, bug: Bug, how: Hunt) -> Future[Outcome]:
-    try:
-        return pool.submit(_hunt_elsewhere, bug.name, how, loaded_files())
-    except (EOFError, OSError) as error:
-        raise BrokenExecutor("the processes cannot be reached") from error
+    return pool.submit(_hunt_elsewhere, bug.name, how, loaded_files())
 
 
 def _there(futures: Iterable[Future[Outcome]]) -> Iterator[Outcome]:

@@ -99,7 +99,7 @@ def test_a_worker_that_dies_costs_its_hunt_only() -> None:
             "--jobs",
             "2",
             "--schedules",
-            "600",
+            "300",
             "--json",
             "Z46",
         ],
@@ -108,14 +108,18 @@ def test_a_worker_that_dies_costs_its_hunt_only() -> None:
         text=True,
     )
     killed = False
-    while not killed and process.poll() is None:
-        for one in psutil.Process(process.pid).children(recursive=True):
-            if one.ppid() != process.pid:
-                one.kill()
-                killed = True
-                break
-        time.sleep(0.01)
-    out, err = process.communicate()
+    with process:
+        while not killed and process.poll() is None:
+            for one in psutil.Process(process.pid).children(recursive=True):
+                if one.ppid() != process.pid:
+                    one.kill()
+                    killed = True
+                    break
+            time.sleep(0.01)
+        try:
+            out, err = process.communicate(timeout=600)
+        finally:
+            process.kill()
     assert killed
     assert process.returncode == 0, err
     assert [one["found"] for one in entries(out)] == [True, True]
