@@ -75,7 +75,8 @@ class Settings:
             raise ConcurrencyError(
                 f"no memory model is called {self.memory!r}: there are {', '.join(MEMORIES)}"
             )
-
+        if not isinstance(self.audit, bool):
+            raise ConcurrencyError(f"audit must be True or False, not {self.audit!r}")
         if self.audit and self.memory != "sc":
             raise ConcurrencyError(
                 'the audit watches sequentially consistent memory: leave out memory="weak" or audit=True'

@@ -84,6 +84,8 @@ def explore(
     check_runs(program, "the program given to explore()", "write explore(program), not explore(program())")
     _check_callable_without_arguments(program)
     _check_budget(executions, seconds, seed, jobs)
+    if not isinstance(keep_going, bool):
+        raise ConcurrencyError(f"keep_going must be True or False, not {keep_going!r}")
     if not isinstance(settings, Settings | None):
         raise ConcurrencyError(f"settings must be a Settings object, not {settings!r}")
     for word, function in (("progress", progress), ("found", found)):

@@ -80,6 +80,8 @@ CALLS: dict[str, tuple[Callable[[], object], str]] = {
     "a depth": (partial(explore, program, depth=-1), "at least 1"),
     "a depth that there is not": (partial(explore, program, strategy="random", depth=2), "has no depth"),
     "jobs": (partial(explore, program, jobs=0), "a whole number above 0"),
+    "going on": (partial(explore, program, keep_going=5), "True or False"),  # type: ignore[arg-type]
+    "an audit": (partial(Settings, audit="yes"), "True or False"),  # type: ignore[arg-type]
     "what was called": (partial(explore, 5), "write explore(program), not explore(program())"),  # type: ignore[arg-type]
     "arguments": (partial(explore, lambda _one: None), "functools.partial"),  # type: ignore[arg-type,misc]
     "settings": (partial(explore, program, settings=5), "must be a Settings object"),  # type: ignore[arg-type]
