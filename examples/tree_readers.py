@@ -3,7 +3,7 @@
     python examples/tree_readers.py
 
 A store in RCU mode exchanges nodes: it publishes the new one, then marks the old one dead, then frees it after a
-grace period. The program walks the tree while a writer stores over half of it. As it is, a thousand schedules are
+grace period. The program walks the tree while a writer stores over half of it. As it is, three hundred schedules are
 clean. Freed at once instead, the old nodes are found to be used after they were freed, with the steps that lead there.
 """
 
@@ -42,11 +42,11 @@ def main() -> None:
         tree[10 * key : 10 * key + 5] = f"entry {key}"
     print(tree, tree.dump(hexadecimal=True), sep="\n")
 
-    result = explore(program, executions=1000, seed=1)
+    result = explore(program, executions=300, seed=1)
     print(f"as it is: {result.verdict} after {result.executions} executions, {len(result.failures)} failures")
 
     with patch.object(SlabNodes, "free_rcu", SlabNodes.free):
-        result = explore(program, executions=1000, seed=1)
+        result = explore(program, executions=300, seed=1)
     witness = result.failures[0]
     print(f"freed at once: {result.verdict} in execution {witness.execution + 1}")
     print(witness.failure.headline, witness.failure.detail, sep="\n")

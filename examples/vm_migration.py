@@ -43,6 +43,6 @@ if __name__ == "__main__":
         for without in (frozenset[str](), frozenset({"coverage"})):
             settings = Settings(without=without, observers=model_observers)
             with applied(patches):
-                result = explore(program, executions=500, settings=settings)
+                result = explore(program, executions=200, settings=settings)
             found = [witness.failure.headline for witness in result.failures] or ["nothing found"]
             print(f"{name}, {'without coverage' if without else 'all checks'}: {found[0]}")

@@ -49,6 +49,10 @@ class HeldFast(Exception):
     """Something holds the function in a way that cannot be changed; the message says what."""
 
 
+class _Found(list[Any]):
+    """What was found to hold something; a class of its own, so that it is not found itself."""
+
+
 class _Change:
     """One place that was changed: `put` writes to it, `old` is what was there.
 
@@ -66,7 +70,7 @@ class Changes:
     """Replacements that can be taken back."""
 
     def __init__(self, unconcerned: tuple[type, ...] = (), makers: tuple[object, ...] = ()) -> None:
-        self._unconcerned = (_Change, _Key, _Member, _Own, *unconcerned)
+        self._unconcerned = (_Change, _Found, _Key, _Member, _Own, *unconcerned)
         """Whatever is of these types may keep the function."""
         self._makers = makers
         """Whoever calls one of these names a function to say what is to be replaced, not to call it."""
@@ -80,14 +84,22 @@ class Changes:
         and then part of the changes may have been made: `undo` takes them back.
         """
         own = _Own(old, new)
-        own.check_names(name, others, self._makers)
+        # What costs is going through all objects that there are, however many are looked for: once for both.
+        found = _Found(gc.get_referrers(old, *own.named_spaces))
+        own.check_names(name, found, others, self._makers)
         before = len(self._made)
         try:
-            self._replace(name, old, new, own, 0)
+            self._replace(name, old, new, own, _holding(found, old), 0)
         except HeldFast:
-            # It may be garbage that holds it, which nobody will call: whether that is there still is chance.
+            held_fast = True
+        else:
+            held_fast = False
+        if held_fast:
+            # It may be garbage that holds it, which nobody will call: whether that is there still is chance. It is no
+            # garbage as long as it is in the list, or in the frames of the error.
+            found.clear()
             gc.collect()
-            self._replace(name, old, new, own, 0)
+            self._replace(name, old, new, own, _Found(gc.get_referrers(old)), 0)
         return len(self._made) - before
 
     def undo(self) -> None:
@@ -97,15 +109,17 @@ class Changes:
             change = self._made.pop()
             change.put(change.old)
 
-    def _replace(self, name: str, old: object, new: object, own: _Own, depth: int) -> None:
-        for holder in gc.get_referrers(old):
+    def _replace(
+        self, name: str, old: object, new: object, own: _Own, holders: _Found, depth: int
+    ) -> None:
+        for holder in holders:
             if id(holder) in own.holders or isinstance(holder, (*_RUNNING, *self._unconcerned)):
                 continue
             made = _made_anew(holder, old, new)
             if made is not None:
                 if depth == _DEPTH:
                     raise HeldFast(f"{name} is held too deep inside of tuples: look it up when it is called")
-                self._replace(name, holder, made, own, depth + 1)
+                self._replace(name, holder, made, own, _Found(gc.get_referrers(holder)), depth + 1)
                 continue
             kept = own.names.get(id(holder), set())
             puts = list(_places(holder, old, kept))
@@ -117,6 +131,17 @@ class Changes:
             for put in puts:
                 self._made.append(_Change(put, old))
                 put(new)
+
+
+def _holding(found: _Found, old: object) -> _Found:
+    """Those that hold `old`. A loop, as the function of a comprehension would hold `old` in a cell."""
+    holders = _Found()
+    for one in found:
+        for held in gc.get_referents(one):
+            if held is old:
+                holders.append(one)
+                break
+    return holders
 
 
 def _made_anew(holder: object, old: object, new: object) -> object | None:
@@ -283,6 +308,8 @@ class _Own:
         """The ids of all objects that may keep the function of before."""
         self.names = {id(space): self._named(space, used) for space, used in self._spaces()}
         """And the names that may, of the modules with these ids."""
+        self.named_spaces = [space for space, _ in self._spaces() if self.names[id(space)]]
+        """The modules that have such names."""
 
     def _spaces(self) -> list[tuple[dict[str, Any], set[str]]]:
         """The modules that the functions are of, each with the names that they use there; not those of the model."""
@@ -296,17 +323,17 @@ class _Own:
     def _named(self, space: dict[str, Any], names: set[str]) -> set[str]:
         return {name for name in names if space.get(name) is self._old}
 
-    def check_names(self, name: str, others: Iterable[object], makers: tuple[object, ...]) -> None:
-        """Raise `HeldFast` if a name would have to mean both functions."""
+    def check_names(
+        self, name: str, found: _Found, others: Iterable[object], makers: tuple[object, ...]
+    ) -> None:
+        """Raise `HeldFast` if a name would have to mean both functions; `found` has all functions of `named_spaces`."""
         # Whoever defines a replacement inside of itself names the function to say what it replaces.
         codes = {
             one.__code__ for one in (*self._functions.values(), *others) if isinstance(one, FunctionType)
         }
-        for space, used in self._spaces():
-            mine = self._named(space, used)
-            if not mine:
-                continue
-            for other in gc.get_referrers(space):
+        for space in self.named_spaces:
+            mine = self.names[id(space)]
+            for other in found:
                 if not isinstance(other, FunctionType) or other.__globals__ is not space:
                     continue
                 theirs = _names(other.__code__)

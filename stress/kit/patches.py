@@ -11,12 +11,12 @@ of the workload as well as those of the model, tables, partials, closures and de
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
+from weakref import WeakSet
 
 from sugarbush.concurrency import SugarbushError
 from sugarbush.lockdep.model import is_part
@@ -27,17 +27,25 @@ class PatchError(SugarbushError):
     """A patch that cannot be applied; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Patch:
     """`replacement` stands in for `original`, a function or method of `vm` or `tree`."""
 
     original: FunctionType
     replacement: Callable[..., Any]
 
+    def __post_init__(self) -> None:
+        """Remember it, for whoever patches the same function."""
+        _patches.add(self)
+
     @property
     def name(self) -> str:
         """The patched function, as ``module.function``."""
         return f"{self.original.__module__}.{self.original.__qualname__}"
+
+
+_patches: WeakSet[Patch] = WeakSet()
+"""All that there are."""
 
 
 def patch(original: Callable[..., Any]) -> Callable[[Callable[..., Any]], Patch]:
@@ -69,4 +77,4 @@ def applied(patches: Iterable[Patch]) -> Iterator[None]:
 
 
 def _replacements(original: FunctionType) -> list[Callable[..., Any]]:
-    return [one.replacement for one in gc.get_referrers(original) if isinstance(one, Patch)]
+    return [one.replacement for one in _patches if one.original is original]
