@@ -26,7 +26,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 test: $(STAMP) browser
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist worksteal
 
 browser:  ## Chromium for the tests of the page, where this user may install it; they are skipped without.
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \

@@ -109,9 +109,7 @@ class Changes:
             change = self._made.pop()
             change.put(change.old)
 
-    def _replace(
-        self, name: str, old: object, new: object, own: _Own, holders: _Found, depth: int
-    ) -> None:
+    def _replace(self, name: str, old: object, new: object, own: _Own, holders: _Found, depth: int) -> None:
         for holder in holders:
             if id(holder) in own.holders or isinstance(holder, (*_RUNNING, *self._unconcerned)):
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,3 +59,12 @@ def test_a_room_is_entered_by_its_door() -> None:
                 inside = len(parts) > 3 and parts[2] not in OPEN
                 # The package's own door, and the lower tier beside it, are made of what lies in the rooms.
                 assert not (elsewhere and inside) or name.count(".") <= 2, f"{name}: {node.module}"
+
+
+def test_a_test_that_looks_up_what_is_registered_has_it_registered() -> None:
+    """Else it would find what tests before it happened to import: run alone it would fail, or test nearly nothing."""
+    looks_up = re.compile(r"\b(?:find_bug|all_bugs|find_scenario|all_scenarios)\(")
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        if path != Path(__file__) and looks_up.search(text):
+            assert re.search(r"\bload\(\)", text), path

@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 
 from sugarbush.concurrency import Result, explore
-from sugarbush.stress.cli import built_in as scenarios
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.bugs import Bug, all_bugs
 from sugarbush.stress.kit.patches import applied
 from sugarbush.stress.kit.scenarios import Scenario
 
-assert scenarios.brk_false_vma
+registry.load()
+
+assert len(all_bugs()) >= 99
 BUGS = [pytest.param(bug, id=bug.name) for bug in all_bugs()]
 SCHEDULES = 4000
-CLEAN = 60
+CLEAN = [30, pytest.param(300, marks=pytest.mark.exhaustive)]
 
 
 def run(scenario: Scenario, executions: int) -> Result:
@@ -27,9 +29,10 @@ def test_found_as_the_catalogue_says(bug: Bug) -> None:
     assert [(failure.kind, failure.check) for failure in failures] == [(bug.kind, bug.check)]
 
 
+@pytest.mark.parametrize("executions", CLEAN)
 @pytest.mark.parametrize("bug", BUGS)
-def test_clean_when_fixed(bug: Bug) -> None:
-    assert [witness.failure.headline for witness in run(bug.fixed, CLEAN).failures] == []
+def test_clean_when_fixed(bug: Bug, executions: int) -> None:
+    assert [witness.failure.headline for witness in run(bug.fixed, executions).failures] == []
 
 
 @pytest.mark.parametrize("bug", BUGS)

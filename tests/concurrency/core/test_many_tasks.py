@@ -60,7 +60,8 @@ def on_a_flag(tasks: int) -> None:
             for program in (through_mutex, one_by_one)
             for strategy in ("pct", "random")
         ),
-        (all_at_once, 10_000, "pct"),
+        pytest.param(all_at_once, 10_000, "pct", marks=pytest.mark.exhaustive),
+        (all_at_once, 3_000, "pct"),
         (on_a_flag, 10_000, "random"),
         # Each strategy and each object has its ten thousand above.
         pytest.param(all_at_once, 10_000, "random", marks=pytest.mark.exhaustive),

@@ -56,6 +56,7 @@ def test_the_law_under_weak_memory(cycle: str, shape: str) -> None:
     assert verdict(cycle, shape, "weak") is law(cycle)
 
 
+@pytest.mark.exhaustive
 def test_the_law_for_two_and_two_under_weak_memory() -> None:
     assert verdict("GRGR", "WR", "weak") is Verdict.PASSED
 

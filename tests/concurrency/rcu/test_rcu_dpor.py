@@ -144,7 +144,9 @@ def outcomes(bodies: list[Body], strategy: Any) -> set[Any] | None:
     return found
 
 
-@pytest.mark.parametrize("block", range(2))
+@pytest.mark.parametrize(
+    "block", [0, *(pytest.param(block, marks=pytest.mark.exhaustive) for block in range(1, 8))]
+)
 def test_outcomes_are_those_of_plain_enumeration(block: int) -> None:
     compared = several = 0
     for seed in range(40):

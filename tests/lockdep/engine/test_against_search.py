@@ -46,7 +46,7 @@ def test_a_seeded_sample_of_deeper_three_task_programs(shard: int) -> None:
     chance = random.Random(shard)
     deep = {locks: stacks(locks, 4) for locks in (3, 4)}
     seen: Counter[tuple[bool, bool]] = Counter()
-    for _ in range(2_500):
+    for _ in range(1_250):
         locks = chance.choice((3, 4))
         seen[compare(tuple(chance.choices(deep[locks], k=3)))] += 1
     assert min(seen[True, False], seen[False, True], seen[False, False]) > 20

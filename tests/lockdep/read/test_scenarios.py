@@ -14,7 +14,10 @@ from sugarbush.concurrency import Settings, explore
 from sugarbush.lockdep import LockdepError
 from sugarbush.lockdep.read import LogReport, read_stream, read_text
 from sugarbush.lockdep.read.scenario import to_scenario
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.scenarios import all_scenarios
+
+registry.load()
 
 CASES = Path(__file__).parents[2] / "data" / "lock-reports"
 READ, SEM, SPIN, MUTEX = "down_read", "down_write", "_raw_spin_lock", "mutex_lock_nested"

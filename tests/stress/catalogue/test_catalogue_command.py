@@ -17,10 +17,13 @@ import pytest
 
 from sugarbush.concurrency import READ_ONCE, Kind, Mutex, Once, Schedule, Shared, check, join, spawn
 from sugarbush.stress.cli.app import main
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.bugs import Bug, _bugs, all_bugs, bug, find_bug
 from sugarbush.stress.kit.scenarios import BadScenario, _registered
 from sugarbush.stress.report.pages import facts
 from sugarbush.stress.runs.hunt import Hunt, hunt
+
+registry.load()
 
 PAGES = Path(__file__).parents[3] / "docs" / "catalogue"
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -201,6 +202,8 @@ def test_an_interrupted_run_keeps_what_it_found(tmp_path: Path, ending: signal.S
     )
     while not list(tmp_path.glob("*.json")):
         assert process.poll() is None
+        # Not as fast as it can: this would take a whole core from what it waits for.
+        time.sleep(0.02)
     process.send_signal(ending)
     out, err = process.communicate()
     assert process.returncode == 130, err
@@ -240,7 +243,7 @@ def test_replay_is_the_same_under_every_hash_seed(capsys: pytest.CaptureFixture[
     _, out, _ = run(capsys, "run", "brk-false-vma", "--without", "coverage", "--out", str(tmp_path), "--json")
     artifact = json.loads(out.splitlines()[-1])["failures"][0]["artifact"]
     outputs = set()
-    for hash_seed in ("0", "1", "2", "3", "random"):
+    for hash_seed in ("0", "1", "random"):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         command = [sys.executable, "-m", "sugarbush", "replay", artifact]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

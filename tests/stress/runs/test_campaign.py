@@ -12,11 +12,14 @@ import pytest
 from sugarbush.concurrency import Failure, Kind, Schedule, Witness
 from sugarbush.concurrency.lowlevel import Event, Sampler
 from sugarbush.stress.cli.app import main
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.plan import Plan
 from sugarbush.stress.kit.scenarios import find_scenario
 from sugarbush.stress.runs.campaign import Campaign
 from sugarbush.stress.runs.merge import identity
 from sugarbush.stress.runs.state import NAME, BadState
+
+registry.load()
 
 
 def sugarbush(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any], str]:

@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from sugarbush.stress.cli.app import main
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.scenarios import find_scenario
 from sugarbush.stress.runs.campaign import Campaign
 from sugarbush.stress.runs.state import NAME, BadState
 from sugarbush.stress.witness.artifact import load
 from sugarbush.stress.witness.replaying import replay_artifact
+
+registry.load()
 
 
 def run(*arguments: object) -> int:

@@ -11,12 +11,15 @@ import pytest
 
 from sugarbush.concurrency import ConcurrencyError, Failure, Kind, explore
 from sugarbush.stress.cli.app import main
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.scenarios import find_scenario
 from sugarbush.stress.torture.flavours import FLAVOURS
 from sugarbush.stress.torture.ledger import closing
 from sugarbush.stress.torture.locks import LOCKS
 from sugarbush.stress.torture.locktorture import LockStatistics
 from sugarbush.stress.torture.statistics import Statistics
+
+registry.load()
 
 CLEAN = [name for name in FLAVOURS if not name.startswith("busted")]
 RUNTIMES = ("simulated", "threaded")

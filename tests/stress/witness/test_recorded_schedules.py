@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from recorded_schedules import recorded, replayed
 
+from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.scenarios import find_scenario
+
+registry.load()
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -20,16 +20,19 @@ from sugarbush.vm.vmas import adjust
 from sugarbush.vm.vmas.zap import free_pgtables, unmap_page_range, unmap_region
 
 EXECUTIONS = 300
+CLEAN = [100, pytest.param(1000, marks=pytest.mark.exhaustive)]
 STRATEGIES = ["pct", "random"]
 
 
-def run(variant: Patch | None, strategy: str, seed: int, *without: str) -> Result:
+def run(
+    variant: Patch | None, strategy: str, seed: int, *without: str, executions: int = EXECUTIONS
+) -> Result:
     settings = Settings(without=frozenset(without), observers=scenarios.brk_standard.observers)
     with applied([] if variant is None else [variant]):
         return explore(
             scenarios.brk_standard.program,
             strategy=strategy,
-            executions=EXECUTIONS,
+            executions=executions,
             seed=seed,
             settings=settings,
         )
@@ -147,11 +150,11 @@ def lock_dropped_before_the_zap(mm: MmStruct, vma: VmArea, newbrk: int, oldbrk: 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("variant", [lock_across_the_zap, zap_first], ids=["lock across", "zap first"])
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.exhaustive)])
-def test_covering_the_zap_is_clean(variant: Patch, strategy: str, seed: int) -> None:
-    result = run(variant, strategy, seed)
+@pytest.mark.parametrize("executions", CLEAN)
+def test_covering_the_zap_is_clean(variant: Patch, strategy: str, executions: int) -> None:
+    result = run(variant, strategy, 1, executions=executions)
     assert failures(result) == []
-    assert result.executions == EXECUTIONS
+    assert result.executions == executions
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -161,8 +164,9 @@ def test_the_lock_must_be_held_until_the_zap_has_ended(strategy: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("executions", CLEAN)
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_standard_path_is_clean(strategy: str) -> None:
-    result = run(None, strategy, 5)
+def test_the_standard_path_is_clean(strategy: str, executions: int) -> None:
+    result = run(None, strategy, 5, executions=executions)
     assert failures(result) == []
-    assert result.executions == EXECUTIONS
+    assert result.executions == executions

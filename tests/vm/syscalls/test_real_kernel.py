@@ -11,7 +11,7 @@ from real_kernel import Real, compare, supported
 from sugarbush.vm.vmas import merge, munmap
 from sugarbush.vm.vmas.era import ERAS
 
-CALLS = 2500
+CALLS = 1200
 
 
 @pytest.fixture

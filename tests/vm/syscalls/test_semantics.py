@@ -19,7 +19,7 @@ from sugarbush.vm.vmas.munmap import do_munmap
 
 FRAMES = 80
 QUICK = settings(
-    max_examples=120,
+    max_examples=50,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
@@ -80,7 +80,7 @@ def test_two_processes_do_not_see_each_other(script: list[tuple[bool, Action]]) 
     assert_clean(run_alone(program))
 
 
-@settings(parent=QUICK, max_examples=250)
+@settings(parent=QUICK, max_examples=100)
 @given(
     script=st.lists(st.tuples(st.booleans(), actions), max_size=25),
     faults=st.integers(1, 12),

@@ -280,7 +280,7 @@ class TwoProcesses(RuleBasedStateMachine):
 
 
 RUN = settings(
-    max_examples=100,
+    max_examples=50,
     stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
@@ -326,7 +326,7 @@ def maps_nothing(*_arguments: object) -> int:
     ],
 )
 def test_a_broken_invariant_is_seen(mutant: Patch, words: str) -> None:
-    quick = settings(parent=RUN, phases=(Phase.generate,), derandomize=True)
+    quick = settings(parent=RUN, max_examples=100, phases=(Phase.generate,), derandomize=True)
     with applied((mutant,)), pytest.raises(AssertionError, match=f"^({words})"):
         run_state_machine_as_test(TwoProcesses, settings=quick)  # type: ignore[no-untyped-call]
 
