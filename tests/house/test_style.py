@@ -7,19 +7,18 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-FLOORS = ("lockdep", "concurrency", "tree", "vm", "stress")
+from house_sources import FLOORS, ROOT, trees
+
 FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 OPEN = ("workloads", "catalogue", "torture")
 """Rooms whose files are each a door: one load, one bug, one torture test."""
 
 
 def modules() -> Iterator[tuple[str, Path, ast.Module]]:
-    for path in FILES:
-        name = ".".join(("sugarbush", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(
-            ".__init__"
-        )
-        yield name, path, ast.parse(path.read_text(encoding="utf-8"))
+    for floor in FLOORS:
+        for path, tree in trees(floor).items():
+            name = ".".join(("sugarbush", *path.with_suffix("").parts)).removesuffix(".__init__")
+            yield name, ROOT / path, tree
 
 
 def test_no_function_is_longer_than_70_lines() -> None:
