@@ -144,7 +144,7 @@ def test_what_a_reserve_costs_page_test() -> None:
 
 def test_which_stores_need_their_reserve() -> None:
     """A split's first store does, under the rmap lock; its second never takes a node; munmap's has no lock to fear."""
-    rows = {(row["era"], row["store"]): row for row in rows_of("store_reserves", "--calls", "300")}
+    rows = {(row["era"], row["store"]): row for row in rows_of("store_reserves", "--calls", "600")}
     for era in ("6.1", "6.6"):
         assert rows[era, "vma_adjust() for split_vma()"]["both"] > 0
         second = rows[era, "vma_adjust() for split_vma(), second store"]

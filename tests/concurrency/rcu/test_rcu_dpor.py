@@ -149,7 +149,7 @@ def outcomes(bodies: list[Body], strategy: Any) -> set[Any] | None:
 )
 def test_outcomes_are_those_of_plain_enumeration(block: int) -> None:
     compared = several = 0
-    for seed in range(40):
+    for seed in range(20):
         bodies = random_program(Random(1000 * block + seed))
         every = outcomes(bodies, EverySchedule())
         if every is None:
@@ -157,8 +157,8 @@ def test_outcomes_are_those_of_plain_enumeration(block: int) -> None:
         compared += 1
         several += len(every) > 1
         assert outcomes(bodies, DPOR()) == every, (block, seed, bodies)
-    assert compared >= 10
-    assert several >= 5
+    assert compared >= 5
+    assert several >= 3
 
 
 def test_readers_that_nobody_waits_for_are_one_trace() -> None:
