@@ -36,6 +36,7 @@ _ACQUIRE_RECURSIVE, _RELEASE, _DOWNGRADE, _IRQS_OFF = (
 # The numbers of the acquires are their read modes, those of the trylocks from TRY on as well.
 assert (Dep.ACQUIRE, Dep.ACQUIRE_READ, Dep.ACQUIRE_RECURSIVE) == (0, 1, 2)
 assert Dep.TRY_READ - Dep.TRY == 1
+_TRY = int(Dep.TRY)
 _OF_TASK: dict[int, Callable[[Lockdep], None]] = {
     Dep.IRQS_OFF: Lockdep.hardirqs_off,
     Dep.IRQS_ON: Lockdep.hardirqs_on,
@@ -77,6 +78,7 @@ class LockValidator(Observer):
         self._stacks = stacks
         self._runtime: Runtime | None = None
         self._fresh = Lockdep(self._current)
+        self._files = self._fresh.files
         self._shared: SharedLockdep | None = None
         self._first_learned = 0
         self._log: list[LockEvent] | None = None
@@ -158,21 +160,14 @@ class LockValidator(Observer):
             self._settle()
         call(self._fresh)
 
-    def _known(
-        self, ctx: TaskContext, lock_map: LockMap, flags: int, subclass: int, chain: Chain | None = None
-    ) -> bool:
-        """Take a lock by the short way; False if there is none. `chain` is the stack, where it was looked up."""
+    def _short(self, ctx: TaskContext, lock_map: LockMap, chain: Chain) -> bool:
+        """Take a lock whose stack was proved before; False if it takes the long way to say where."""
         log = self._log
-        if log is None:
+        if log is None or len(log) >= _LONGEST:
             return False
-        if chain is None:
-            assert self._shared is not None
-            chain = self._shared.known(ctx, lock_map, flags, subclass)
-            if chain is None:
-                return False
         # `Tracer.site`, as in `Core.acquire`. Where it does not find the program's frame at once, the long way does.
         frame: FrameType | None = _getframe(2)
-        files = self._fresh.files
+        files = self._files
         while frame is not None:
             code = frame.f_code
             user = files.get(code.co_filename)
@@ -187,6 +182,29 @@ class LockValidator(Observer):
             frame = frame.f_back
         return False
 
+    def _acquire(
+        self,
+        ctx: TaskContext,
+        lock_map: LockMap,
+        read: int,
+        *,
+        trylock: bool = False,
+        subclass: int = 0,
+        nest_lock: LockMap | None = None,
+    ) -> None:
+        """An acquire whose stack was not found at once: the lock may be new in this execution."""
+        shared = self._shared
+        if self._log is not None and shared is not None and nest_lock is None:
+            chain = shared.known(ctx, lock_map, read | TRYLOCK if trylock else read, subclass)
+            if chain is not None and self._short(ctx, lock_map, chain):
+                return
+        self._tell(
+            ctx,
+            lambda lockdep: lockdep.acquire(
+                lock_map, read=read, trylock=trylock, subclass=subclass, nest_lock=nest_lock
+            ),
+        )
+
     # -- what tasks do ----------------------------------------------------------------------------------------------
 
     def asked(self, task: Task, op: Operation, obj: Lock, arg: Nested | None) -> None:
@@ -197,23 +215,20 @@ class LockValidator(Observer):
             ctx, lock_map = task.context, obj.dep_map
             if arg is None:
                 chain = ctx.chain.next.get(lock_map.token | ctx.state | dep)
-                if not self._known(ctx, lock_map, dep, 0, chain):
-                    read = int(dep)
-                    self._tell(ctx, lambda lockdep: lockdep.acquire(lock_map, read=read))
-            elif arg.nest_lock is not None or not self._known(ctx, lock_map, dep, arg.subclass):
-                self._nested(ctx, lock_map, int(dep), arg)
-        elif dep is Dep.WAIT_FOR or dep is Dep.WAIT_FOR_WRITER:
-            lock_map, read, irqs_off = obj.dep_map, 2 if dep is Dep.WAIT_FOR_WRITER else 0, task.irqs_off
+                if chain is None or not self._short(ctx, lock_map, chain):
+                    self._acquire(ctx, lock_map, int(dep))
+            else:
+                nest = None if arg.nest_lock is None else arg.nest_lock.dep_map
+                self._acquire(ctx, lock_map, int(dep), subclass=arg.subclass, nest_lock=nest)
+        else:
+            self._waits(task, dep, obj.dep_map)
+
+    def _waits(self, task: Task, dep: Dep, lock_map: LockMap) -> None:
+        if dep is Dep.WAIT_FOR or dep is Dep.WAIT_FOR_WRITER:
+            read, irqs_off = 2 if dep is Dep.WAIT_FOR_WRITER else 0, task.irqs_off
             self._tell(task.context, lambda lockdep: _might_wait(lockdep, lock_map, read, irqs_off=irqs_off))
         elif dep is Dep.SYNC:
-            lock_map = obj.dep_map
             self._tell(task.context, lambda lockdep: lockdep.synchronize_srcu(lock_map))
-
-    def _nested(self, ctx: TaskContext, lock_map: LockMap, read: int, arg: Nested) -> None:
-        nest, subclass = None if arg.nest_lock is None else arg.nest_lock.dep_map, arg.subclass
-        self._tell(
-            ctx, lambda lockdep: lockdep.acquire(lock_map, read=read, subclass=subclass, nest_lock=nest)
-        )
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002
         """Tell of trylocks that succeeded, of releases and downgrades, and of what switches interrupts off or on."""
@@ -222,29 +237,24 @@ class LockValidator(Observer):
             return
         ctx = task.context
         if dep is _RELEASE:
-            self._released(ctx, obj.dep_map)
+            lock_map, held, log = obj.dep_map, ctx.held, self._log
+            # As `Core.release`.
+            if log is not None and held:
+                top = held[-1]
+                if top[0] is lock_map and top[4] is None and top[1] is ctx.chain:
+                    held.pop()
+                    ctx.chain = top[1].parent
+                    log.append((ctx, lock_map))
+                    return
+            self._tell(ctx, partial(Lockdep.release, lock_map=lock_map))
         elif dep is _DOWNGRADE:
-            lock_map = obj.dep_map
-            self._tell(ctx, lambda lockdep: lockdep.downgrade(lock_map))
+            self._tell(ctx, partial(Lockdep.downgrade, lock_map=obj.dep_map))
         elif dep >= _IRQS_OFF:
             event = _EVENTS[dep]
             if event is not None:
                 self._tell(ctx, event)
         elif result:
-            lock_map, read = obj.dep_map, int(dep) - int(Dep.TRY)
-            if not self._known(ctx, lock_map, read | TRYLOCK, 0):
-                self._tell(ctx, lambda lockdep: lockdep.acquire(lock_map, read=read, trylock=True))
-
-    def _released(self, ctx: TaskContext, lock_map: LockMap) -> None:
-        held, log = ctx.held, self._log
-        if log is not None and held:
-            top = held[-1]
-            if top[0] is lock_map and top[4] is None and top[1] is ctx.chain:
-                held.pop()
-                ctx.chain = top[1].parent
-                log.append((ctx, lock_map))
-                return
-        self._tell(ctx, lambda lockdep: lockdep.release(lock_map))
+            self._acquire(ctx, obj.dep_map, dep - _TRY, trylock=True)
 
     def allocating(self, task: Task, gfp: int) -> None:
         """An allocation that may enter reclaim is an acquire of the fs_reclaim pseudo-lock."""
@@ -254,7 +264,7 @@ class LockValidator(Observer):
         # nowhere, and is met by this.
         here = (ctx.chain, ctx.state, gfp)
         if self._log is None or here not in self._allocated or ctx.chain is NO_CHAIN:
-            self._tell(ctx, lambda lockdep: lockdep.might_alloc(gfp))
+            self._tell(ctx, partial(Lockdep.might_alloc, gfp=gfp))
             self._allocated.add(here)
 
     def ended(self, task: Task) -> None:
@@ -264,7 +274,7 @@ class LockValidator(Observer):
         """
         ctx = task.context
         if ctx.held:
-            self._tell(ctx, lambda lockdep: lockdep.task_exit(ctx))
+            self._tell(ctx, partial(Lockdep.task_exit, ctx=ctx))
         if task.irqs_off:
             raise _ended(task, "irqs disabled")
         if task.bh_off:
