@@ -18,6 +18,7 @@ from sugarbush.concurrency.checks.late import LateOrders, Suspect
 from sugarbush.concurrency.checks.past import Clock, FieldRecord, FieldRecords, Past, PastAccess, merge
 from sugarbush.concurrency.core import (
     END,
+    JOIN,
     Access,
     Failure,
     Fence,
@@ -102,6 +103,10 @@ class RaceDetector(LateOrders):
                 self._judge()
         whose = obj if op.surely else op.ordered(obj, arg, result)
         if op.acquires and whose is not None:
+            # A task that has ended does nothing more: its clock stays as it is, and was not left with the task.
+            if op is JOIN and id(obj) not in self._records:
+                merge(self._clocks[task.id], self._clocks[obj.id])
+                return
             fields = self._records.get(id(whose)) or self._fields(whose)
             for name in op.acquires:
                 record = fields[name]
@@ -111,6 +116,8 @@ class RaceDetector(LateOrders):
         if op.access is not _NONE or op.before is not None or op.after is not None:
             self.accessed(task, op, obj)
         if op.releases and whose is not None:
+            if op is END and id(obj) not in self._records:
+                return
             clock = self._clocks[task.id]
             fields = self._records.get(id(whose)) or self._fields(whose)
             for name in op.releases:
@@ -276,6 +283,9 @@ class RaceDetector(LateOrders):
         """The records of an object that has none yet; they keep it alive, so that its id stays its own."""
         made = self._records[id(obj)] = FieldRecords()
         made.obj = obj
+        # Its end has left nothing (`performed`), and whoever asks is no join.
+        if isinstance(obj, Task) and obj.ended:
+            made["end"].clock = self._clocks[obj.id].copy()
         return made
 
     def _compare(self, task: Task, op: Operation, obj: object, record: FieldRecord, clock: Clock) -> None:

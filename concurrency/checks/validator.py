@@ -37,6 +37,7 @@ _ACQUIRE_RECURSIVE, _RELEASE, _DOWNGRADE, _IRQS_OFF = (
 assert (Dep.ACQUIRE, Dep.ACQUIRE_READ, Dep.ACQUIRE_RECURSIVE) == (0, 1, 2)
 assert Dep.TRY_READ - Dep.TRY == 1
 _TRY = int(Dep.TRY)
+_WAITS = (Dep.WAIT_FOR, Dep.WAIT_FOR_WRITER, Dep.SYNC)
 _OF_TASK: dict[int, Callable[[Lockdep], None]] = {
     Dep.IRQS_OFF: Lockdep.hardirqs_off,
     Dep.IRQS_ON: Lockdep.hardirqs_on,
@@ -205,6 +206,11 @@ class LockValidator(Observer):
             ),
         )
 
+    def hears_of(self, event: str, op: Operation) -> bool:
+        """Acquires and waits are heard when they are asked for, all else when it is done."""
+        dep = op.dep
+        return dep is not None and (dep <= _ACQUIRE_RECURSIVE or dep in _WAITS) is (event == "asked")
+
     # -- what tasks do ----------------------------------------------------------------------------------------------
 
     def asked(self, task: Task, op: Operation, obj: Lock, arg: Nested | None) -> None:
@@ -220,14 +226,14 @@ class LockValidator(Observer):
             else:
                 nest = None if arg.nest_lock is None else arg.nest_lock.dep_map
                 self._acquire(ctx, lock_map, int(dep), subclass=arg.subclass, nest_lock=nest)
-        else:
+        elif dep in _WAITS:
             self._waits(task, dep, obj.dep_map)
 
     def _waits(self, task: Task, dep: Dep, lock_map: LockMap) -> None:
-        if dep is Dep.WAIT_FOR or dep is Dep.WAIT_FOR_WRITER:
+        if dep is not Dep.SYNC:
             read, irqs_off = 2 if dep is Dep.WAIT_FOR_WRITER else 0, task.irqs_off
             self._tell(task.context, lambda lockdep: _might_wait(lockdep, lock_map, read, irqs_off=irqs_off))
-        elif dep is Dep.SYNC:
+        else:
             self._tell(task.context, lambda lockdep: lockdep.synchronize_srcu(lock_map))
 
     def performed(self, task: Task, op: Operation, obj: Any, arg: Any, result: Any) -> None:  # noqa: ARG002

@@ -215,6 +215,12 @@ def circle(task: Task, is_blocked: Callable[[Task], bool]) -> list[Task]:
     It is looked for whenever a task begins to wait, so a deadlock is seen at once, although other tasks could still
     go on.
     """
+    # Most that a task waits for can go on: then there is nothing to search.
+    for other in awaited(task):
+        if other is task or is_blocked(other):
+            break
+    else:
+        return []
     # Breadth first finds a shortest circle. A longer one would name tasks as well that are held up by the deadlock and
     # no part of it: a reader that is queued behind a writer that waits for a reader.
     trail = {task: task}

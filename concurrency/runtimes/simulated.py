@@ -80,7 +80,7 @@ class Simulated(Tasks):
         self._observers = observers
         self._announced = one_of(hearers(observers, "announced"))
         self._on_asked = hearers(observers, "asked")
-        self._accessed = one_of(hearers(observers, "accessed"))
+        self._on_accessed = hearers(observers, "accessed")
         self._on_performed = hearers(observers, "performed")
         self._on_blocked = hearers(observers, "blocked")
         self._on_spawned = hearers(observers, "spawned")
@@ -91,7 +91,9 @@ class Simulated(Tasks):
         # A protocol is looked up member by member, which takes longer than an execution; most strategies are told
         # apart by the first member.
         self._thorough = hasattr(strategy, "thorough") and isinstance(strategy, Thorough)
-        self._heard = not (self._announced is None and self._accessed is None)
+        self._steps_heard = {}
+        self._performs_heard = {}
+        self._heard = self._announced is not None or bool(self._on_accessed)
         if self._heard:
             self._step = self._step_heard
         elif self._thorough:
