@@ -159,7 +159,7 @@ class RaceDetector(LateOrders):
         access = op.access
         if op.before is not None:
             self._barrier(task, op.before)
-        if self._short and (access is _READ or access is _WRITE) and op.tracked and not self.follows_reads:
+        if op.tracked and self._short and (access is _READ or access is _WRITE) and not self.follows_reads:
             self._plain(task, op, obj)
             if op.after is not None:
                 self._barrier(task, op.after)
