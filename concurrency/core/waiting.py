@@ -216,7 +216,7 @@ def circle(task: Task, is_blocked: Callable[[Task], bool]) -> list[Task]:
     go on.
     """
     # Most that a task waits for can go on: then there is nothing to search.
-    for other in awaited(task):
+    for other in (task.obj,) if task.op is JOIN else awaited(task):
         if other is task or is_blocked(other):
             break
     else:

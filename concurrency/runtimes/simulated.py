@@ -87,6 +87,8 @@ class Simulated(Tasks):
         self._on_allocating = hearers(observers, "allocating")
         self._on_ended = hearers(observers, "ended")
         self._on_traced = hearers(observers, "traced")
+        self._on_begin = hearers(observers, "begin")
+        self._on_finished = hearers(observers, "finished")
         self.tracing = bool(self._on_traced)
         # A protocol is looked up member by member, which takes longer than an execution; most strategies are told
         # apart by the first member.
@@ -177,8 +179,8 @@ class Simulated(Tasks):
         self.executions += 1
         active.runtime = self
         try:
-            for observer in self._observers:
-                observer.begin(self)
+            for begin in self._on_begin:
+                begin(self)
             self.current = self._start(None, program, (), "main", False)
             self._who.append(self.current)
             self._when.append(0)

@@ -75,7 +75,8 @@ class SharedLockdep(Lockdep):
         # What is told of a doubt is told by a fresh validator, so it may find a cycle without saying so.
         self._prover.cautious = True
         self._admitted: list[LockMap] = []
-        self._kinds: dict[LockClassKey, tuple[int, int, int]] = {}
+        self._kinds: dict[LockClassKey, tuple[int, int, int, int, object]] = {}
+        """Of each key the token of its classes, and what its first lock was."""
         self._differs = False
         self.learned = 0
 
@@ -99,8 +100,15 @@ class SharedLockdep(Lockdep):
         """
         if ctx.owner is not self:
             self._adopt(ctx)
-        if not self._registry.knows(lock_map) and not self._admit(lock_map):
-            return None
+        if not lock_map.token or not self._registry.knows(lock_map):
+            # Nearly always the first lock of its class in this execution, which other executions have shown.
+            known = self._kinds.get(lock_map.key)
+            if known is None or known[1:] != _kind(lock_map) or lock_map.subclass:
+                if not self._admit(lock_map):
+                    return None
+            else:
+                lock_map.token = known[0]
+                self._admitted.append(lock_map)
         key = lock_map.token | ctx.state | flags
         if subclass:
             if not 0 < subclass < SUBCLASS_LIMIT:
@@ -117,11 +125,13 @@ class SharedLockdep(Lockdep):
         key = lock_map.key
         if not isinstance(key, LockClassKey) or key is NO_TRACK or not 0 <= lock_map.subclass < SUBCLASS_LIMIT:
             return False
-        kind = (lock_map.wait_inner, lock_map.wait_outer, lock_map.lock_type)
-        if self._kinds.setdefault(key, kind) != kind or lock_map.order is not None:
+        known = self._kinds.get(key)
+        if lock_map.order is not None or (known is not None and known[1:] != _kind(lock_map)):
             self._differs = True
             return False
-        self._registry.enrol(lock_map)
+        # How many locks a class has, and which number each, only a report says.
+        family = self._registry.enrol(lock_map)
+        self._kinds[key] = (family.token, *_kind(lock_map))
         self._admitted.append(lock_map)
         return True
 
@@ -142,3 +152,8 @@ class SharedLockdep(Lockdep):
             if self._differs:
                 return None
         return super()._acquire_unseen(ctx, lock_map, flags, subclass, nest_lock)
+
+
+def _kind(lock_map: LockMap) -> tuple[int, int, int, object]:
+    """What a class takes over from its first lock, but for the name, by which nothing is decided."""
+    return lock_map.wait_inner, lock_map.wait_outer, lock_map.lock_type, lock_map.order

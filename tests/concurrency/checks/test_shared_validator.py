@@ -34,7 +34,7 @@ def told(run: Simulated, program: Callable[[], Any], number: int) -> list[Any]:
     failed = done.failure
     said = None if failed is None else (failed.headline, failed.detail, failed.step, failed.task, failed.check)
     held = [
-        [(entry[0].name, entry[0].number and 1, entry[1].key & 7, *entry[2:4]) for entry in task.context.held]
+        [(entry[0].name, entry[1].key & 7, *entry[2:4]) for entry in task.context.held]
         for task in run.tasks
     ]
     return [said, done.steps, str(done.schedule), held]
