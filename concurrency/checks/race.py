@@ -214,7 +214,12 @@ class RaceDetector(LateOrders):
                 if earlier:
                     self._compare_all(earlier, task, op, obj, clock)
                     earlier.clear()
-        past.write = PastAccess(task, epoch, op, ())
+        if write is not None and write.task is task and not self._suspects:
+            # Nobody else keeps it: only a suspect would.
+            write.epoch = epoch
+            write.op = op
+        else:
+            past.write = PastAccess(task, epoch, op, ())
         if record.clock:
             record.clock = {}
             record.knower = -1

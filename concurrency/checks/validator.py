@@ -148,10 +148,9 @@ class LockValidator(Observer):
         """Make a call that no short way answers: of the shared validator, and of a fresh one if that doubts."""
         log, shared = self._log, self._shared
         if log is not None and shared is not None and len(log) < _LONGEST:
-            site = shared.place(_getframe(1))
             # What is broken off in the middle of it leaves it as it should not be.
             self._shared = None
-            call(shared)
+            site = shared.hear(call, _getframe(1))
             if not shared.doubts:
                 self._shared = shared
                 log.append((ctx, call, site))

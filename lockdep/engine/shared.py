@@ -74,6 +74,8 @@ class SharedLockdep(Lockdep):
             self._registry.enrol(getattr(self.maps, pseudo))
         # What is told of a doubt is told by a fresh validator, so it may find a cycle without saying so.
         self._prover.cautious = True
+        # So `acquire` knows no file, and asks the tracer, who was told (`hear`).
+        self._files = {}
         self._admitted: list[LockMap] = []
         self._kinds: dict[LockClassKey, tuple[int, int, int, int, object]] = {}
         """Of each key the token of its classes, and what its first lock was."""
@@ -116,9 +118,16 @@ class SharedLockdep(Lockdep):
             key = key & ~SUBCLASS_MASK | subclass << SUBCLASS_SHIFT
         return ctx.chain.next.get(key)
 
-    def place(self, frame: FrameType) -> RawFrame:
-        """Where an event that is told later happens."""
-        return self._tracer.site(frame)
+    def hear(self, call: Callable[[Lockdep], None], frame: FrameType) -> RawFrame:
+        """Hear an event that happens in `frame`; gives the place, by which it can be told later."""
+        tracer = self._tracer
+        # Found once, for all that asks for it.
+        place = tracer.told = tracer.site(frame)
+        try:
+            call(self)
+        finally:
+            tracer.told = None
+        return place
 
     def _admit(self, lock_map: LockMap) -> bool:
         """Give a lock its token, which the long way would do only with the first stack; False if it gets none."""

@@ -147,10 +147,15 @@ class Tracer:
         """The innermost user frame from here; the given frame itself when there is none."""
         if self.told is not None:
             return self.told
+        files = self.files
         at: FrameType | None = frame
         while at is not None:
-            if self.is_user(at):
-                return at.f_code, at.f_lasti
+            code = at.f_code
+            user = files.get(code.co_filename)
+            if user is None:
+                user = self.is_user(at)
+            if user:
+                return code, at.f_lasti
             at = at.f_back
         return frame.f_code, frame.f_lasti
 
