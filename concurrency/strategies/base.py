@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 from sugarbush.concurrency.core import ConcurrencyError, Observer, Sights, Task
 
@@ -188,6 +189,22 @@ class Learning(Strategy, Protocol):
 
     def learn(self, lessons: list[Any]) -> None:
         """Take over what a whole round taught."""
+
+
+_FITS: WeakKeyDictionary[type, dict[type, bool]] = WeakKeyDictionary()
+
+
+def fits(strategy: object, protocol: type) -> bool:
+    """Whether a strategy is of this kind (one of the protocols above), as `isinstance` says of the first of its type.
+
+    `isinstance` looks a protocol up member by member and evaluates each, which takes longer than a small execution. All
+    strategies of one type have the same members.
+    """
+    known = _FITS.setdefault(type(strategy), {})
+    answer = known.get(protocol)
+    if answer is None:
+        answer = known[protocol] = isinstance(strategy, protocol)
+    return answer
 
 
 def starts_round(execution: int) -> bool:
