@@ -97,7 +97,11 @@ class LockValidator(Observer):
         """Start with an empty graph; a report ends the execution, unless that check is off."""
         self._runtime = runtime
         self._executions += 1
-        if self._stacks or "lockdep" in runtime.without or self._doubts * _WORTH > self._executions + _PATIENCE:
+        if (
+            self._stacks
+            or "lockdep" in runtime.without
+            or self._doubts * _WORTH > self._executions + _PATIENCE
+        ):
             self._log = None
             self._fresh = self._new()
             return

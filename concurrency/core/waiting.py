@@ -216,7 +216,11 @@ def circle(task: Task, is_blocked: Callable[[Task], bool]) -> list[Task]:
     go on.
     """
     # Most that a task waits for can go on: then there is nothing to search.
-    for other in (task.obj,) if task.op is JOIN else awaited(task):
+    if task.op is JOIN and isinstance(task.obj, Task):
+        nearest: Iterable[Task] = (task.obj,)
+    else:
+        nearest = awaited(task)
+    for other in nearest:
         if other is task or is_blocked(other):
             break
     else:

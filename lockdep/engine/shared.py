@@ -7,14 +7,15 @@ told again (`Lockdep.tell_later`), reports anything.
 
 That is right because no rule is about what did *not* happen: what a fresh validator reports follows from classes,
 usages, dependencies and stacks that the execution has shown, and all of these are here as well, among others. So here,
-too, the last of them to come finds the others. Three rules of `Lockdep` are of another kind, and are sharpened:
+too, the last of them to come finds the others. Two rules of `Lockdep` are of another kind, and are sharpened:
 
 - A cycle may be guarded (`prove.guards`): that it is follows from other ways round *not* being there, and from a class
   having one instance. Here every cycle is a doubt, guarded or not.
-- A lock that is put back after one below it went is not checked where a path joins the two already (`implied`). The
-  path may be another execution's. Here it is checked (`Prover.cautious`).
 - A class is as the first of its locks is. Another execution may have another first one. Here a lock that differs from
   the first one of its key is a doubt, and so is one with an ordering function, which is the program's own code.
+
+(`implied`, by which a lock that is put back after one below it went need not be checked, is about what is there. It does
+no harm that the path may be another execution's: the lock that went has left one of this execution's as well.)
 
 A doubt may be wrong: two orders of locks that no single execution shows make a cycle here.
 
@@ -72,8 +73,6 @@ class SharedLockdep(Lockdep):
         # These are its own and outlive executions as it does, so they are never admitted.
         for pseudo in PseudoLocks.__slots__:
             self._registry.enrol(getattr(self.maps, pseudo))
-        # What is told of a doubt is told by a fresh validator, so it may find a cycle without saying so.
-        self._prover.cautious = True
         # So `acquire` knows no file, and asks the tracer, who was told (`hear`).
         self._files = {}
         self._admitted: list[LockMap] = []
@@ -132,7 +131,11 @@ class SharedLockdep(Lockdep):
     def _admit(self, lock_map: LockMap) -> bool:
         """Give a lock its token, which the long way would do only with the first stack; False if it gets none."""
         key = lock_map.key
-        if not isinstance(key, LockClassKey) or key is NO_TRACK or not 0 <= lock_map.subclass < SUBCLASS_LIMIT:
+        if (
+            not isinstance(key, LockClassKey)
+            or key is NO_TRACK
+            or not 0 <= lock_map.subclass < SUBCLASS_LIMIT
+        ):
             return False
         known = self._kinds.get(key)
         if lock_map.order is not None or (known is not None and known[1:] != _kind(lock_map)):

@@ -82,7 +82,7 @@ class GuardedCycle:
 class Prover:
     """The dependency graph of one validator, and the checks of what is added to it."""
 
-    __slots__ = ("_guarded", "_guards", "_irqs", "_reporter", "cautious", "edges")
+    __slots__ = ("_guarded", "_guards", "_irqs", "_reporter", "edges")
 
     def __init__(self, reporter: Reporter, irqs: IrqProver) -> None:
         self._reporter = reporter
@@ -90,8 +90,6 @@ class Prover:
         self._guards = Guards()
         self._guarded: list[GuardedCycle] = []
         self.edges = 0
-        self.cautious = False
-        """Check what another path implies, too: the path may be another execution's (`engine.shared`)."""
 
     @property
     def waits(self) -> Sequence[Chain]:
@@ -158,7 +156,7 @@ class Prover:
         # Put back after a lock below it went: nobody has waited in this order, and if a strong path joins the two
         # already, the edge closes no cycle that was not there.
         again = acquire.chain.key & AGAIN
-        if again and not known and not self.cautious:
+        if again and not known:
             known = implied(prev, entry[1].read, next_, acquire.read)
         # A wait that adds no edge can still be the way round a guard.
         if not known or (self._guarded and not again):

@@ -15,20 +15,21 @@ from sugarbush.concurrency import (
     Shared,
     Spinlock,
     SrcuStruct,
-    direct_reclaim,
+    fs_reclaim,
     hardirq,
     join,
     local_bh_disable,
     local_bh_enable,
     local_irq_disable,
     local_irq_enable,
-    may_reclaim,
     softirq,
     spawn,
     srcu_read_lock,
     srcu_read_unlock,
 )
+from sugarbush.concurrency.lowlevel import active
 from sugarbush.lockdep import LockClassKey
+from sugarbush.lockdep.model import GFP_KERNEL, GFP_NOWAIT
 
 Step = tuple[Any, ...]
 OUTLIVING = Mutex("outliving").dep_map
@@ -169,9 +170,11 @@ def _take(world: World, what: str, which: int, stack: ExitStack) -> None:
         index = srcu_read_lock(world.srcu)
         stack.callback(srcu_read_unlock, world.srcu, index)
     elif what == "alloc":
-        may_reclaim()
+        rt = active.runtime
+        assert rt is not None
+        rt.might_alloc(GFP_KERNEL if which & 1 else GFP_NOWAIT)
     elif what == "reclaim":
-        stack.enter_context(direct_reclaim())
+        stack.enter_context(fs_reclaim())
     elif what == "crossed":
         # Given back in the order in which they were taken.
         one, two = mutexes[which % 3], mutexes[(which + 1) % 3]

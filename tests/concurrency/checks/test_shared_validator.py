@@ -32,10 +32,11 @@ def told(run: Simulated, program: Callable[[], Any], number: int) -> list[Any]:
         # Of a program that makes no sense: an interrupt comes in where interrupts are off.
         return [type(error).__name__, str(error)]
     failed = done.failure
-    said = None if failed is None else (failed.headline, failed.detail, failed.step, failed.task, failed.check)
+    said = (
+        None if failed is None else (failed.headline, failed.detail, failed.step, failed.task, failed.check)
+    )
     held = [
-        [(entry[0].name, entry[1].key & 7, *entry[2:4]) for entry in task.context.held]
-        for task in run.tasks
+        [(entry[0].name, entry[1].key & 7, *entry[2:4]) for entry in task.context.held] for task in run.tasks
     ]
     return [said, done.steps, str(done.schedule), held]
 
