@@ -205,17 +205,25 @@ class RaceDetector(LateOrders):
             if past.marked_writes:
                 self._compare_all(past.marked_writes, task, op, obj, clock)
             if not again:
-                past.reads[number] = PastAccess(task, epoch, op, ())
+                seen, past.spare = past.spare, None
+                if seen is not None and seen.task is task and not self._suspects:
+                    seen.epoch = epoch
+                    seen.op = op
+                else:
+                    seen = PastAccess(task, epoch, op, ())
+                past.reads[number] = seen
             return
         if write is not None and write.epoch > clock.get(write.task.id, 0):
             self._unknown(write, task, op, obj, clock)
+        # What it has read itself it need not be compared with.
+        past.spare = past.reads.pop(number, None) if past.reads else None
         if past.reads or past.marked_reads or past.marked_writes:
             for earlier in (past.reads, past.marked_reads, past.marked_writes):
                 if earlier:
                     self._compare_all(earlier, task, op, obj, clock)
                     earlier.clear()
         if write is not None and write.task is task and not self._suspects:
-            # Nobody else keeps it: only a suspect would.
+            # Used again, since nobody else keeps it: only a suspect would.
             write.epoch = epoch
             write.op = op
         else:
