@@ -14,8 +14,8 @@ too, the last of them to come finds the others. Two rules of `Lockdep` are of an
 - A class is as the first of its locks is. Another execution may have another first one. Here a lock that differs from
   the first one of its key is a doubt, and so is one with an ordering function, which is the program's own code.
 
-(`implied`, by which a lock that is put back after one below it went need not be checked, is about what is there. It does
-no harm that the path may be another execution's: the lock that went has left one of this execution's as well.)
+(`implied`, by which a lock that is put back after one below it went need not be checked, is about what is there. It
+does no harm that the path may be another execution's: the lock that went has left one of this execution's as well.)
 
 A doubt may be wrong: two orders of locks that no single execution shows make a cycle here.
 
