@@ -27,10 +27,12 @@ class Past:
     others the last of each task is kept, since a marked access orders nothing and hides nothing.
     """
 
-    __slots__ = ("marked_reads", "marked_writes", "reads", "write")
+    __slots__ = ("marked_reads", "marked_writes", "reads", "spare", "write")
 
     def __init__(self) -> None:
         self.write: PastAccess | None = None
+        self.spare: PastAccess | None = None
+        """A read for which the last write stands, to be used again: to make one takes as long as to compare it."""
         self.reads: dict[int, PastAccess] = {}
         self.marked_reads: dict[int, PastAccess] = {}
         self.marked_writes: dict[int, PastAccess] = {}

@@ -18,6 +18,7 @@ from sugarbush.concurrency.checks.late import LateOrders, Suspect
 from sugarbush.concurrency.checks.past import Clock, FieldRecord, FieldRecords, Past, PastAccess, merge
 from sugarbush.concurrency.core import (
     END,
+    JOIN,
     Access,
     Failure,
     Fence,
@@ -102,6 +103,10 @@ class RaceDetector(LateOrders):
                 self._judge()
         whose = obj if op.surely else op.ordered(obj, arg, result)
         if op.acquires and whose is not None:
+            # A task that has ended does nothing more: its clock stays as it is, and was not left with the task.
+            if op is JOIN and id(obj) not in self._records:
+                merge(self._clocks[task.id], self._clocks[obj.id])
+                return
             fields = self._records.get(id(whose)) or self._fields(whose)
             for name in op.acquires:
                 record = fields[name]
@@ -111,6 +116,8 @@ class RaceDetector(LateOrders):
         if op.access is not _NONE or op.before is not None or op.after is not None:
             self.accessed(task, op, obj)
         if op.releases and whose is not None:
+            if op is END and id(obj) not in self._records:
+                return
             clock = self._clocks[task.id]
             fields = self._records.get(id(whose)) or self._fields(whose)
             for name in op.releases:
@@ -152,7 +159,7 @@ class RaceDetector(LateOrders):
         access = op.access
         if op.before is not None:
             self._barrier(task, op.before)
-        if self._short and (access is _READ or access is _WRITE) and op.tracked and not self.follows_reads:
+        if op.tracked and self._short and (access is _READ or access is _WRITE) and not self.follows_reads:
             self._plain(task, op, obj)
             if op.after is not None:
                 self._barrier(task, op.after)
@@ -198,16 +205,29 @@ class RaceDetector(LateOrders):
             if past.marked_writes:
                 self._compare_all(past.marked_writes, task, op, obj, clock)
             if not again:
-                past.reads[number] = PastAccess(task, epoch, op, ())
+                seen, past.spare = past.spare, None
+                if seen is not None and seen.task is task and not self._suspects:
+                    seen.epoch = epoch
+                    seen.op = op
+                else:
+                    seen = PastAccess(task, epoch, op, ())
+                past.reads[number] = seen
             return
         if write is not None and write.epoch > clock.get(write.task.id, 0):
             self._unknown(write, task, op, obj, clock)
+        # What it has read itself it need not be compared with.
+        past.spare = past.reads.pop(number, None) if past.reads else None
         if past.reads or past.marked_reads or past.marked_writes:
             for earlier in (past.reads, past.marked_reads, past.marked_writes):
                 if earlier:
                     self._compare_all(earlier, task, op, obj, clock)
                     earlier.clear()
-        past.write = PastAccess(task, epoch, op, ())
+        if write is not None and write.task is task and not self._suspects:
+            # Used again, since nobody else keeps it: only a suspect would.
+            write.epoch = epoch
+            write.op = op
+        else:
+            past.write = PastAccess(task, epoch, op, ())
         if record.clock:
             record.clock = {}
             record.knower = -1
@@ -276,6 +296,9 @@ class RaceDetector(LateOrders):
         """The records of an object that has none yet; they keep it alive, so that its id stays its own."""
         made = self._records[id(obj)] = FieldRecords()
         made.obj = obj
+        # Its end has left nothing (`performed`), and whoever asks is no join.
+        if isinstance(obj, Task) and obj.ended:
+            made["end"].clock = self._clocks[obj.id].copy()
         return made
 
     def _compare(self, task: Task, op: Operation, obj: object, record: FieldRecord, clock: Clock) -> None:

@@ -56,6 +56,7 @@ from sugarbush.concurrency.core.observer import (
     one_of,
     raised_by,
     sights_of,
+    wanting,
 )
 from sugarbush.concurrency.core.operation import Operation, Place, if_it_succeeds, settle_orderings
 from sugarbush.concurrency.core.recording import (
@@ -282,6 +283,7 @@ __all__ = [
     "trace",
     "uncaught",
     "waits",
+    "wanting",
     "where",
     "without_places",
 ]

@@ -19,7 +19,8 @@ stands for that code where a search compares turns: the code may look at an obje
 (`checks.dependence`)."""
 
 
-@dataclass(frozen=True, slots=True)
+# Nobody changes one, but to have that refused (frozen) would take as long as to make two tasks.
+@dataclass(slots=True)
 class Execution:
     """One run of a program under one schedule.
 

@@ -76,6 +76,14 @@ class Observer:
     """For one that judges on the way: at which operations it looks at what (`core.sight`). `dpor` with a bound then
     keeps the order of what it sees, and may say `passed` all the same."""
 
+    def hears_of(self, event: str, op: Operation) -> bool:  # noqa: ARG002
+        """Whether the method of this name ("asked", "accessed" or "performed") does anything for `op`.
+
+        It is asked once for each operation, for all executions of a runtime, so it must not depend on anything else.
+        False saves a call; that the method is not called is no promise (the threaded runtime does not ask).
+        """
+        return True
+
     def begin(self, runtime: Runtime) -> None:
         """A new execution begins: forget the last one. No task exists yet; `runtime` is the one that runs it."""
 
@@ -142,6 +150,10 @@ class Observer:
         """
 
 
+_NOT_ON_THE_WAY = ("begin", "finished", "hears_of")
+"""Methods that see nothing of the state on the way."""
+
+
 def looks_on_the_way(observers: tuple[Observer, ...], *, seeing: bool = False) -> bool:
     """Whether one of these may end an execution on the way, so that a reduced search cannot speak for the others.
 
@@ -155,7 +167,7 @@ def looks_on_the_way(observers: tuple[Observer, ...], *, seeing: bool = False) -
         and any(
             getattr(type(observer), name) is not method
             for name, method in vars(Observer).items()
-            if callable(method) and not name.startswith("_") and name not in ("begin", "finished")
+            if callable(method) and not name.startswith("_") and name not in _NOT_ON_THE_WAY
         )
         for observer in observers
     )
@@ -194,6 +206,16 @@ def raised_by(error: BaseException, observers: tuple[Observer, ...]) -> str | No
             return type(found).__name__
         trace = trace.tb_next
     return None
+
+
+def wanting(hearing: list[Any], event: str, op: Operation) -> list[Any]:
+    """Of the methods that hear an event, those whose observers want to hear it of `op` (`Observer.hears_of`)."""
+    # What is no method of an observer is around one (the audit), and hears of all.
+    return [
+        hears
+        for hears in hearing
+        if not isinstance(owner := getattr(hears, "__self__", None), Observer) or owner.hears_of(event, op)
+    ]
 
 
 def hearers(observers: tuple[Observer, ...], method: str) -> list[Any]:

@@ -16,8 +16,7 @@ mutex_lock would wait for ever: no other task runs, and the object is <Mutex m: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from sugarbush.concurrency.core.failure import ConcurrencyError, Failure, Kind, WouldBlock
@@ -222,26 +221,30 @@ def domain(factory: Callable[[], T]) -> T:
     return found
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
+class quiet:  # noqa: N801  it is called like a function
     """A block in which an observer looks at shared state from outside the program: no access in it is an operation."""
-    rt = active.runtime
-    # One thread runs all tasks: then nobody else looks at `active` meanwhile. Where tasks are threads only the calling
-    # one may become quiet, or operations of the others would get lost.
-    if rt is not None and rt.parallel:
-        was_hushed, rt.hushed = rt.hushed, True
-        try:
-            yield
-        finally:
-            rt.hushed = was_hushed
-        return
-    active.runtime = None
-    was, active.quiet = active.quiet, True
-    try:
-        yield
-    finally:
-        active.runtime = rt
-        active.quiet = was
+
+    # No generator of `contextlib`, which costs several times as much: the checks of the mm model look after each
+    # operation that may have broken something.
+    __slots__ = ("_rt", "_was")
+
+    def __enter__(self) -> None:
+        self._rt = rt = active.runtime
+        # One thread runs all tasks: then nobody else looks at `active` meanwhile. Where tasks are threads only the
+        # calling one may become quiet, or operations of the others would get lost.
+        if rt is not None and rt.parallel:
+            self._was, rt.hushed = rt.hushed, True
+        else:
+            active.runtime = None
+            self._was, active.quiet = active.quiet, True
+
+    def __exit__(self, *_error: object) -> None:
+        rt = self._rt
+        if rt is not None and rt.parallel:
+            rt.hushed = self._was
+        else:
+            active.runtime = rt
+            active.quiet = self._was
 
 
 def looking_from_outside() -> bool:

@@ -7,7 +7,7 @@ into ``file:line`` (`spell`). The lock validator takes one at each lock.
 from __future__ import annotations
 
 import sys
-from types import FrameType
+from types import CodeType, FrameType
 
 from sugarbush.concurrency.core.runtime import active
 from sugarbush.lockdep.model import RawFrame, Tracer, is_part, resolve, short_path
@@ -41,12 +41,20 @@ def place_in(frame: FrameType | None) -> RawFrame | None:
     return None
 
 
+_SPELT: dict[tuple[int, int], tuple[CodeType, str]] = {}
+
+
 def spell(where: RawFrame | None) -> str:
     """A place as ``file:line``."""
     if where is None:
         return "?"
-    found = resolve(where)
-    return f"{short_path(found.file)}:{found.line}"
+    code, lasti = where
+    # As `resolve`: the same places are spelt again and again, each time that something is allocated there.
+    known = _SPELT.get((id(code), lasti))
+    if known is None:
+        found = resolve(where)
+        known = _SPELT[id(code), lasti] = code, f"{short_path(found.file)}:{found.line}"
+    return known[1]
 
 
 def caller() -> str:

@@ -215,6 +215,16 @@ def circle(task: Task, is_blocked: Callable[[Task], bool]) -> list[Task]:
     It is looked for whenever a task begins to wait, so a deadlock is seen at once, although other tasks could still
     go on.
     """
+    # Most that a task waits for can go on: then there is nothing to search.
+    if task.op is JOIN and isinstance(task.obj, Task):
+        nearest: Iterable[Task] = (task.obj,)
+    else:
+        nearest = awaited(task)
+    for other in nearest:
+        if other is task or is_blocked(other):
+            break
+    else:
+        return []
     # Breadth first finds a shortest circle. A longer one would name tasks as well that are held up by the deadlock and
     # no part of it: a reader that is queued behind a writer that waits for a reader.
     trail = {task: task}

@@ -7,12 +7,15 @@ from types import TracebackType
 from typing import Any, ClassVar, NoReturn, Self
 
 from sugarbush.concurrency.core import (
+    OUTSIDE,
     Access,
     Dep,
     Failure,
     Kind,
     Operation,
     Task,
+    active,
+    at_once,
     caller,
     checked,
     current_task,
@@ -240,9 +243,16 @@ class OwnedLock(Lock):
 
     def lock(self, subclass: int = 0, nest_lock: Lock | None = None) -> None:
         """Wait until it is free and take it."""
-        if self._sleeps:
+        # Most of what programs do is this and `unlock`, so both ask the runtime at once.
+        rt = active.runtime
+        task = OUTSIDE if rt is None else rt.current
+        if self._sleeps and (task.preempt_count or task.dozing or task.rcu_nesting or task.irqs_off):
             might_sleep()
-        perform(self._lock, self, nested(subclass, nest_lock))
+        arg = Nested(subclass, nest_lock) if subclass or nest_lock is not None else None
+        if rt is None:
+            at_once(self._lock, self, arg)
+        else:
+            rt.perform(self._lock, self, arg)
 
     def trylock(self) -> bool:
         """Take it if it is free now."""
@@ -250,7 +260,11 @@ class OwnedLock(Lock):
 
     def unlock(self) -> None:
         """Give it back; only its owner may."""
-        perform(self._unlock, self)
+        rt = active.runtime
+        if rt is None:
+            at_once(self._unlock, self, None)
+        else:
+            rt.perform(self._unlock, self)
 
     def __enter__(self) -> Self:
         self.lock()

@@ -15,6 +15,8 @@ class RcuCheck(Observer):
 
     def ended(self, task: Task) -> None:
         """Report the task if it is still inside of a reader of RCU, of whichever form."""
+        if not (task.rcu_nesting or task.rcu_bh or task.rcu_sched):
+            return
         for flavour, nesting in (("", task.rcu_nesting), ("-bh", task.rcu_bh), ("-sched", task.rcu_sched)):
             if nesting:
                 raise Failure(

@@ -195,18 +195,21 @@ class Choosing(Liveness):
         waiting = self._waiting.get(id(obj))
         if waiting is None:
             return
+        runnable = self._runnable
         if len(waiting) < MANY or not self._recheck_alike(waiting, obj):
             for task, op in waiting.items():
-                assert op.ready is not None
-                if op.ready(obj, task):
-                    if not self._can_go_on(task):
-                        insort(self._runnable, task, key=task_number)
+                ready: Any = op.ready
+                # `is_among`, written out for few: this is done after most operations on a lock that tasks wait for.
+                among = task in runnable if len(runnable) < MANY else is_among(task, runnable)
+                if ready(obj, task):
+                    if not among:
+                        insort(runnable, task, key=task_number)
                         self._revoke()
-                elif self._can_go_on(task):
+                elif among:
                     self._leave(task)
         # The others have become unready: from here on there is no choice.
-        if len(self._runnable) == 1 and self._alone_since < 0 and not self._thorough:
-            self._only(self._runnable[0], self.steps + 1)
+        if len(runnable) == 1 and self._alone_since < 0 and not self._thorough:
+            self._only(runnable[0], self.steps + 1)
 
     def _recheck_alike(self, waiting: dict[Task, Operation], obj: object) -> bool:
         """`_recheck` for many tasks that are ready all or none (`Operation.alike`): the first is asked for all.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sugarbush.concurrency.core import (
     Failure,
     Observer,
@@ -19,6 +21,7 @@ class Ending(Choosing):
     """The part of `Simulated` that ends an execution."""
 
     _observers: tuple[Observer, ...]
+    _on_finished: list[Any]
     _failure: Failure | None
     _broken: BaseException | None
 
@@ -67,10 +70,10 @@ class Ending(Choosing):
         assert not self._runnable, "an execution without a failure ends when no task can go on"
         try:
             stuck = [task for task in self.tasks if not task.ended]
-            if any(not task.daemon for task in stuck):
+            if stuck and not all(task.daemon for task in stuck):
                 raise describe_deadlock(stuck)
-            for observer in self._observers:
-                observer.finished()
+            for finished in self._on_finished:
+                finished()
         except Failure as failure:
             self.stop(failure)
         except BaseException as error:

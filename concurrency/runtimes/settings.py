@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from sugarbush.concurrency.checks import LockValidator, RaceDetector, Sections
 from sugarbush.concurrency.core import DEFAULT_LOOKS, DEFAULT_SPINS, ConcurrencyError, Observer
@@ -13,7 +14,7 @@ from sugarbush.concurrency.runtimes.audit import Audited
 from sugarbush.concurrency.runtimes.simulated import DEFAULT_MAX_STEPS, Simulated
 from sugarbush.concurrency.runtimes.threaded import Threaded
 from sugarbush.concurrency.runtimes.weak import WeakSimulated
-from sugarbush.concurrency.strategies import Listening, Strategy
+from sugarbush.concurrency.strategies import Listening, Strategy, fits
 
 MEMORIES = ("sc", "weak")
 
@@ -128,8 +129,8 @@ class Settings:
         # Before the checks, so that the event by which one of them ends the execution is recorded, too.
         if recorder is not None:
             observers.insert(0, recorder)
-        if isinstance(strategy, Listening):
-            observers.insert(0, strategy.listener)
+        if fits(strategy, Listening):
+            observers.insert(0, cast(Listening, strategy).listener)
         if "data-race" not in self.without:
             observers.append(RaceDetector(stacks=stacks))
         observers += self.further()

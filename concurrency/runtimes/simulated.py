@@ -9,7 +9,7 @@ at each operation.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from greenlet import getcurrent
 
@@ -41,6 +41,7 @@ from sugarbush.concurrency.strategies import (
     Strategy,
     Thorough,
     Watchful,
+    fits,
     starts_round,
 )
 
@@ -80,18 +81,20 @@ class Simulated(Tasks):
         self._observers = observers
         self._announced = one_of(hearers(observers, "announced"))
         self._on_asked = hearers(observers, "asked")
-        self._accessed = one_of(hearers(observers, "accessed"))
+        self._on_accessed = hearers(observers, "accessed")
         self._on_performed = hearers(observers, "performed")
         self._on_blocked = hearers(observers, "blocked")
         self._on_spawned = hearers(observers, "spawned")
         self._on_allocating = hearers(observers, "allocating")
         self._on_ended = hearers(observers, "ended")
         self._on_traced = hearers(observers, "traced")
+        self._on_begin = hearers(observers, "begin")
+        self._on_finished = hearers(observers, "finished")
         self.tracing = bool(self._on_traced)
-        # A protocol is looked up member by member, which takes longer than an execution; most strategies are told
-        # apart by the first member.
-        self._thorough = hasattr(strategy, "thorough") and isinstance(strategy, Thorough)
-        self._heard = not (self._announced is None and self._accessed is None)
+        self._thorough = fits(strategy, Thorough)
+        self._steps_heard = {}
+        self._performs_heard = {}
+        self._heard = self._announced is not None or bool(self._on_accessed)
         if self._heard:
             self._step = self._step_heard
         elif self._thorough:
@@ -102,14 +105,14 @@ class Simulated(Tasks):
         self._spins = spins
         self._looks = looks
         self._circles = "circle" not in without
-        self._learning = strategy if hasattr(strategy, "knows") and isinstance(strategy, Learning) else None
+        self._learning = cast(Learning, strategy) if fits(strategy, Learning) else None
         self.out_of_time: Callable[[], bool] | None = None
         """Whether a budget of seconds has ended; None if there is none."""
         self.executions = 0
         """The number of the next execution, as the strategy counts them."""
         self._greenlets = Greenlets()
-        self._reduces = self._thorough and isinstance(strategy, Reducing)
-        self._seeing = strategy if self._reduces and isinstance(strategy, Seeing) else None
+        self._reduces = self._thorough and fits(strategy, Reducing)
+        self._seeing = cast(Seeing, strategy) if self._reduces and fits(strategy, Seeing) else None
         self._sights = sights_of(observers)
         self._ordinary: set[object] = set()
         """The code of functions that were spawned, run when they are called, and are the user's own."""
@@ -175,8 +178,8 @@ class Simulated(Tasks):
         self.executions += 1
         active.runtime = self
         try:
-            for observer in self._observers:
-                observer.begin(self)
+            for begin in self._on_begin:
+                begin(self)
             self.current = self._start(None, program, (), "main", False)
             self._who.append(self.current)
             self._when.append(0)
@@ -230,8 +233,8 @@ class Simulated(Tasks):
 
     def _idles(self, changes: int, *, over: bool) -> None:
         """Tell a search that wants to know that tasks only look again."""
-        if self._thorough and isinstance(self._strategy, Watchful):
-            self._strategy.idles(changes, over=over)
+        if self._thorough and fits(self._strategy, Watchful):
+            cast(Watchful, self._strategy).idles(changes, over=over)
 
     @property
     def observers(self) -> tuple[Observer, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sugarbush.concurrency.core import Failure, Operation, TaskKilled
+from sugarbush.concurrency.core import Failure, Operation, TaskKilled, one_of, wanting
 from sugarbush.concurrency.runtimes.ending import Ending
 from sugarbush.concurrency.strategies import NUMBER_BITS
 
@@ -20,9 +20,25 @@ class Stepping(Ending):
 
     _numbers: Iterator[int]
     _announced: Any
-    _accessed: Any
+    _on_accessed: list[Any]
     _on_asked: list[Any]
     _on_performed: list[Any]
+    _steps_heard: dict[Operation, Any]
+    _performs_heard: dict[Operation, tuple[list[Any], list[Any]]]
+
+    # What observers want to hear of an operation is asked once, and looked up from then on: most hear of a few kinds
+    # only, and a call for nothing costs more than the look-up.
+
+    def _hear_step(self, op: Operation) -> Any:
+        """Who hears that `op` is made by `step`; False for nobody."""
+        heard = self._steps_heard[op] = one_of(wanting(self._on_accessed, "accessed", op)) or False
+        return heard
+
+    def _hear_perform(self, op: Operation) -> tuple[list[Any], list[Any]]:
+        """Who hears that `op` is asked for by `perform`, and that it was performed."""
+        asked = wanting(self._on_asked, "asked", op) if op.dep is not None else []
+        heard = self._performs_heard[op] = asked, wanting(self._on_performed, "performed", op)
+        return heard
 
     def _step_leased(self, op: Operation, obj: object) -> None:
         """`step` when no observer listens and the strategy grants leases."""
@@ -80,8 +96,11 @@ class Stepping(Ending):
                 chosen = self._choose(task, n)
                 if chosen is not task:
                     self._go(chosen, n)
-            if self._accessed is not None:
-                self._accessed(task, op, obj)
+            accessed = self._steps_heard.get(op)
+            if accessed is None:
+                accessed = self._hear_step(op)
+            if accessed:
+                accessed(task, op, obj)
         except Failure as failure:
             self.stop(failure)
             raise
@@ -98,9 +117,9 @@ class Stepping(Ending):
         try:
             if self._announced is not None:
                 self._announced(task, op, obj)
-            if op.dep is not None:
-                for asked in self._on_asked:
-                    asked(task, op, obj, arg)
+            heard = self._performs_heard.get(op) or self._hear_perform(op)
+            for asked in heard[0]:
+                asked(task, op, obj, arg)
             # A search asks what the operation touches before it takes effect; other arguments are not kept alive.
             if op.touches is not None:
                 task.arg = arg
@@ -127,7 +146,7 @@ class Stepping(Ending):
                 self._recheck(obj)
             if self._watchers:
                 self._look(task, op)
-            for performed in self._on_performed:
+            for performed in heard[1]:
                 performed(task, op, obj, arg, result)
         except Failure as failure:
             self.stop(failure)

@@ -139,7 +139,8 @@ class Tasks(Stepping):
             # Its last operation, and that it has ended.
             self._last[task] = False
             self._note(task)
-        for performed in self._on_performed:
+        heard = self._performs_heard.get(END) or self._hear_perform(END)
+        for performed in heard[1]:
             performed(task, END, task, None, None)
         # Those that wait to join it.
         if self._waiting:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from concurrent.futures import Executor
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from sugarbush.concurrency.core import (
     EVERY,
@@ -34,6 +34,7 @@ from sugarbush.concurrency.strategies import (
     Search,
     Seeing,
     Strategy,
+    fits,
     make_strategy,
     unit_of,
 )
@@ -112,13 +113,13 @@ def explore(
         chooser = make_strategy(
             strategy, seed, depth, faults=settings.faults > 0, weak=settings.memory == "weak"
         )
-        result.watched = isinstance(chooser, Reducing) and looks_on_the_way(
-            tuple(settings.further()), seeing=isinstance(chooser, Seeing)
+        result.watched = fits(chooser, Reducing) and looks_on_the_way(
+            tuple(settings.further()), seeing=fits(chooser, Seeing)
         )
-        if isinstance(chooser, Search):
-            note(result, chooser)
+        if fits(chooser, Search):
+            note(result, cast(Search, chooser))
     if executions is None and seconds is None:
-        executions = _SEARCH_BUDGET if isinstance(chooser, Search) else _BUDGET
+        executions = _SEARCH_BUDGET if fits(chooser, Search) else _BUDGET
     tally = Tally(
         program, settings, result, Wishes(executions, seconds, keep_going, progress, found, sampler)
     )
@@ -191,7 +192,7 @@ def _by_threads(tally: Tally) -> None:
 def _here(tally: Tally, chooser: Strategy) -> None:
     """Run the executions of a tally in this process, one after the other."""
     runtimes = Runtimes(lambda settings: settings.runtime(chooser), tally.settings, tally.wishes.sampler)
-    search = chooser if isinstance(chooser, Search) else None
+    search = cast(Search, chooser) if fits(chooser, Search) else None
     out_of_time, meeting = tally.out_of_time, runtimes.meeting
     for number in count():
         if not tally.goes_on:
@@ -237,7 +238,8 @@ def note(result: Result, search: Search) -> None:
     result.exhaustive = not search.left
     if isinstance(search, Rising):
         result.completed, result.repeated = search.completed, search.repeated
-    if isinstance(search, Reducing):
-        result.traces = search.traces
-    if isinstance(search, Seeing):
-        result.digest = search.digest
+    # After each execution of a search.
+    if fits(search, Reducing):
+        result.traces = cast(Reducing, search).traces
+    if fits(search, Seeing):
+        result.digest = cast(Seeing, search).digest

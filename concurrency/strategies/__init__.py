@@ -15,6 +15,7 @@ from sugarbush.concurrency.strategies.base import (
     Watchful,
     can_be_preempted,
     end_of_round,
+    fits,
     seeded,
     starts_round,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "copied",
     "depth_help",
     "end_of_round",
+    "fits",
     "make_strategy",
     "meet",
     "seeded",

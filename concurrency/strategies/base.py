@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 from sugarbush.concurrency.core import ConcurrencyError, Observer, Sights, Task
 
@@ -28,13 +29,17 @@ _SPREAD = 1_000_000_007
 """A prime above every number of executions that is ever run: two seeds share no stream of numbers."""
 
 
+# What `Random.seed` does with an integer. The rest of it, in Python, takes as long once more.
+_seed = super(Random, Random).seed
+
+
 def seeded(random: Random, seed: int, execution: int) -> None:
     """Start the stream of numbers of an execution: it depends on the two numbers only, so any process can make it.
 
     Recorded seeds replay by it, so it cannot be changed.
     """
     # One integer, since Python seeds from others by their hash, which differs from process to process.
-    random.seed(seed * _SPREAD + execution)
+    _seed(random, seed * _SPREAD + execution)
 
 
 class Strategy(Protocol):
@@ -184,6 +189,22 @@ class Learning(Strategy, Protocol):
 
     def learn(self, lessons: list[Any]) -> None:
         """Take over what a whole round taught."""
+
+
+_FITS: WeakKeyDictionary[type, dict[type, bool]] = WeakKeyDictionary()
+
+
+def fits(strategy: object, protocol: type) -> bool:
+    """Whether a strategy is of this kind (one of the protocols above), as `isinstance` says of the first of its type.
+
+    `isinstance` looks a protocol up member by member and evaluates each, which takes longer than a small execution. All
+    strategies of one type have the same members.
+    """
+    known = _FITS.setdefault(type(strategy), {})
+    answer = known.get(protocol)
+    if answer is None:
+        answer = known[protocol] = isinstance(strategy, protocol)
+    return answer
 
 
 def starts_round(execution: int) -> bool:

@@ -66,12 +66,22 @@ class PCT:
         now = step - forced
         priority = self._priority
         # Tasks are numbered as they come, so with many of them only those behind the last one met are looked at.
-        start = 0 if len(runnable) < MANY else bisect_left(runnable, self._met, key=task_number)
-        for task in runnable[start:] if start else runnable:
-            if task not in priority:
-                priority[task] = self._random.random()
-                self._met += task.id == self._met
-        chosen = self._highest(runnable)
+        if len(runnable) < MANY:
+            # As below and `_highest`, in one go.
+            chosen, highest = runnable[0], _LOWEST
+            for task in runnable:
+                level = priority.get(task)
+                if level is None:
+                    level = priority[task] = self._random.random()
+                    self._met += task.id == self._met
+                if level > highest:
+                    chosen, highest = task, level
+        else:
+            for task in runnable[bisect_left(runnable, self._met, key=task_number) :]:
+                if task not in priority:
+                    priority[task] = self._random.random()
+                    self._met += task.id == self._met
+            chosen = self._highest(runnable)
         # The task that would go on falls, and not the one that ran last: that one may have to wait by now, and then
         # the point would be lost and the promise with it.
         changes = self._changes

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import GenericAlias
-from typing import Any
+from typing import Any, cast
 
 from sugarbush.concurrency.core import Observer, Operation, Runtime, Task
-from sugarbush.concurrency.strategies.base import Learning, Listening, Strategy
+from sugarbush.concurrency.strategies.base import Learning, Listening, Strategy, fits
 
 _SILENT = Observer()
 
@@ -70,7 +70,7 @@ class Portfolio:
         """It is the next member's turn."""
         count = len(self._members)
         self._turn = member = self._members[execution % count]
-        self._relay.to = member.listener if isinstance(member, Listening) else _SILENT
+        self._relay.to = cast(Listening, member).listener if fits(member, Listening) else _SILENT
         member.begin(execution // count)
 
     def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:

@@ -26,7 +26,7 @@ class IrqEvents(Core):
         ctx = self._current()
         if ctx.hardirqs_enabled:
             return
-        self._event(ctx, ctx.hardirq_on)
+        ctx.hardirq_on = self._event(ctx)
         ctx.state |= HARDIRQS_ON
         # With hardirqs off no softirq comes in, whatever its own bit says; so both are on from here.
         self._mark_held(ctx, HARDIRQ)
@@ -38,7 +38,7 @@ class IrqEvents(Core):
         """Hardware interrupts go off. No effect when they are off."""
         ctx = self._current()
         if ctx.hardirqs_enabled:
-            self._event(ctx, ctx.hardirq_off)
+            ctx.hardirq_off = self._event(ctx)
             ctx.state &= ~HARDIRQS_ON
 
     def local_bh_disable(self) -> None:
@@ -46,7 +46,7 @@ class IrqEvents(Core):
         ctx = self._current()
         ctx.bh_disabled += 1
         if ctx.softirqs_enabled:
-            self._event(ctx, ctx.softirq_off)
+            ctx.softirq_off = self._event(ctx)
             ctx.state &= ~SOFTIRQS_ON
 
     def local_bh_enable(self) -> None:
@@ -56,7 +56,7 @@ class IrqEvents(Core):
             raise LockdepError("local_bh_enable() without local_bh_disable()")
         ctx.bh_disabled -= 1
         if not ctx.bh_disabled and not ctx.softirq_depth:
-            self._event(ctx, ctx.softirq_on)
+            ctx.softirq_on = self._event(ctx)
             ctx.state |= SOFTIRQS_ON
             if ctx.hardirqs_enabled:
                 self._mark_held(ctx, SOFTIRQ)
@@ -130,10 +130,9 @@ class IrqEvents(Core):
         self._stand(ctx)
         self._reporter.deliver(ctx)
 
-    def _event(self, ctx: TaskContext, event: IrqEvent) -> None:
+    def _event(self, ctx: TaskContext) -> IrqEvent:
         ctx.irq_events += 1
-        event.stamp = ctx.irq_events
-        event.site = self._tracer.site(sys._getframe(2))
+        return IrqEvent(ctx.irq_events, self._tracer.site(sys._getframe(2)))
 
     def _mark_held(self, ctx: TaskContext, state: int) -> None:
         if not ctx.held:

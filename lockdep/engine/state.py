@@ -65,6 +65,11 @@ class ValidatorState:
         # user's is called under it, and may take locks itself.
         self._lock = RLock()
 
+    @property
+    def files(self) -> dict[str, bool]:
+        """Whether a source file holds user code, for each file that was met so far."""
+        return self._tracer.files
+
     @cached_property
     def maps(self) -> PseudoLocks:
         """The maps that stand for no lock."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sugarbush.lockdep.engine.asserts import Asserts
 from sugarbush.lockdep.engine.changes import Changes
 from sugarbush.lockdep.engine.irqs import IrqEvents
+from sugarbush.lockdep.engine.later import Later
 from sugarbush.lockdep.engine.lifetime import Lifetime
 from sugarbush.lockdep.engine.rcu import Rcu
 from sugarbush.lockdep.engine.reclaim import Reclaim
@@ -13,7 +14,7 @@ from sugarbush.lockdep.engine.ww import WwMutexes
 from sugarbush.lockdep.model import Tables
 
 
-class Lockdep(Asserts, Changes, Lifetime, Rcu, IrqEvents, Reclaim, Waiting, WwMutexes):
+class Lockdep(Asserts, Changes, Later, Lifetime, Rcu, IrqEvents, Reclaim, Waiting, WwMutexes):
     """One lock validator: classes, dependencies and reports of one run.
 
     `current` gives the task that is running. Frames of the top-level packages named in `internal` are left

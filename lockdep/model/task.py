@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import CodeType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sugarbush.lockdep.model.chains import HARDIRQS_ON, NO_CHAIN, SOFTIRQS_ON, Chain
 from sugarbush.lockdep.model.contexts import IN_HARDIRQ, IN_NMI, IN_SOFTIRQ, Maker
@@ -33,14 +33,14 @@ Held = tuple[LockMap, Chain, CodeType, int, Extra | None]
 """A held lock: map, the chain that ends in it, code object and offset of the acquire, rare parts."""
 
 
-class IrqEvent:
-    """The last time that something was switched: its number in the task's sequence, and where."""
+class IrqEvent(NamedTuple):
+    """The last time that something was switched: its number in the task's sequence (0: never), and where."""
 
-    __slots__ = ("site", "stamp")
+    stamp: int = 0
+    site: RawFrame | None = None
 
-    def __init__(self) -> None:
-        self.stamp = 0
-        self.site: RawFrame | None = None
+
+_NEVER = IrqEvent()
 
 
 class TaskContext:
@@ -90,7 +90,7 @@ class TaskContext:
     def __init__(self, comm: str, pid: int) -> None:
         self.comm = comm
         self.pid = pid
-        self._in_process = Maker(comm, pid, 0)
+        self._in_process: Maker | None = None
         self.held: list[Held] = []
         self.chain: Chain = NO_CHAIN
         self.owner: object = None
@@ -108,10 +108,11 @@ class TaskContext:
         self.frames: list[tuple[int, int]] = []
         self.irq_events = 0
         self.wanted: LockMap | None = None
-        self.hardirq_on = IrqEvent()
-        self.hardirq_off = IrqEvent()
-        self.softirq_on = IrqEvent()
-        self.softirq_off = IrqEvent()
+        self.hardirq_on = self.hardirq_off = self.softirq_on = self.softirq_off = _NEVER
+
+    def reset(self) -> None:
+        """Forget all but the name: the task is as no validator has seen it."""
+        TaskContext.__init__(self, self.comm, self.pid)
 
     @property
     def hardirqs_enabled(self) -> bool:
@@ -146,7 +147,10 @@ class TaskContext:
         # In process context, where nearly all is done, it is always the same one.
         if self.hardirq_depth or self.softirq_depth or self.nmi_depth:
             return Maker(self.comm, self.pid, self.irq_context)
-        return self._in_process
+        made = self._in_process
+        if made is None:
+            made = self._in_process = Maker(self.comm, self.pid, 0)
+        return made
 
     def __repr__(self) -> str:
         return f"<TaskContext {self.comm}/{self.pid}>"

@@ -112,7 +112,7 @@ class Tracer:
     not kept.
     """
 
-    __slots__ = ("_internal", "_traces", "_whole", "files")
+    __slots__ = ("_internal", "_traces", "_whole", "files", "told")
 
     def __init__(self, internal: Collection[str], *, whole: bool = True) -> None:
         self._internal = frozenset(internal)
@@ -120,6 +120,8 @@ class Tracer:
         self._traces: dict[tuple[int, ...], Trace] = {}
         self.files = _FILES.setdefault(self._internal, {})
         """Whether a source file holds user code, for each file that any tracer has met so far."""
+        self.told: RawFrame | None = None
+        """What is told happened earlier, and there: the frames of now have nothing to do with it."""
 
     def __len__(self) -> int:
         return len(self._traces)
@@ -143,15 +145,24 @@ class Tracer:
 
     def site(self, frame: FrameType) -> RawFrame:
         """The innermost user frame from here; the given frame itself when there is none."""
+        if self.told is not None:
+            return self.told
+        files = self.files
         at: FrameType | None = frame
         while at is not None:
-            if self.is_user(at):
-                return at.f_code, at.f_lasti
+            code = at.f_code
+            user = files.get(code.co_filename)
+            if user is None:
+                user = self.is_user(at)
+            if user:
+                return code, at.f_lasti
             at = at.f_back
         return frame.f_code, frame.f_lasti
 
     def capture(self) -> Trace:
         """The caller's stack, user frames only."""
+        if self.told is not None:
+            return self._told(self.told)
         frames: list[RawFrame] = []
         files = self.files
         at: FrameType | None = sys._getframe(1)
@@ -166,6 +177,12 @@ class Tracer:
                     return Trace(tuple(frames))
             at = at.f_back
         return self.intern(tuple(frames))
+
+    def _told(self, told: RawFrame) -> Trace:
+        # Nobody keeps whole stacks of what may have to be told later. Where there was no frame of the user's, `site`
+        # has given one of the internal packages, and those are known: then the stack was empty.
+        assert not self._whole, "only the innermost frame is known of what is told later"
+        return Trace((told,) if self.files.get(told[0].co_filename) is not False else ())
 
     def intern(self, frames: tuple[RawFrame, ...]) -> Trace:
         """The one Trace of these frames."""

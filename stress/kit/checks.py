@@ -104,6 +104,14 @@ class ModelChecks(Observer):
         self._looks = {when: [check for check in on if check.when is when] for when in When}
         self._keeps_heaps = "brk" not in runtime.without
 
+    def hears_of(self, event: str, op: Operation) -> bool:
+        """What may put something out of reach; `accessed` and `performed` say of what."""
+        if event == "accessed":
+            return op in _ABOUT or op in (_BRK_READ, FREE, FREE_STEPPED)
+        if op.dep is not None:
+            return op.dep in (Dep.RELEASE, Dep.DOWNGRADE)
+        return op in _ABOUT or op in (FREE_FRAME, PTS_ADD)
+
     def accessed(self, task: Task, op: Operation, obj: Any) -> None:
         """Keeps in mind what an access to a shared field may have put out of reach."""
         about = _ABOUT.get(op)

@@ -67,6 +67,14 @@ class LockOrder(Observer):
         self._held = {}
         self._on = "lock-order" not in runtime.without
 
+    def hears_of(self, event: str, op: Operation) -> bool:
+        """Acquires and the beginning of reclaim where they are asked for, what is got and given back where it is."""
+        if op.dep is None:
+            return False
+        if event == "asked":
+            return op.dep is Dep.RECLAIM_ENTER or op.dep <= Dep.ACQUIRE_RECURSIVE
+        return op.dep in (Dep.TRY, Dep.TRY_READ, Dep.RELEASE, Dep.RECLAIM_EXIT)
+
     def asked(self, task: Task, op: Operation, obj: Any, arg: Any) -> None:  # noqa: ARG002
         """Look whether a task may take the lock that it asks for, or begin to reclaim, before it waits for anything."""
         if op.dep is Dep.RECLAIM_ENTER:
