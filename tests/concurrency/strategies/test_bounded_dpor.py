@@ -37,7 +37,8 @@ from sugarbush.concurrency.core.sight import Sight
 from sugarbush.concurrency.core.task import Task
 from sugarbush.concurrency.lowlevel import Operation, Simulated, audit
 from sugarbush.concurrency.strategies.base import Pruned
-from sugarbush.concurrency.strategies.bounded import BoundedDPOR, _SwitchPoint
+from sugarbush.concurrency.strategies.bounded import BoundedDPOR
+from sugarbush.concurrency.strategies.switch_points import SwitchPoint
 from sugarbush.concurrency.strategies.trace import Edges, Trace
 
 
@@ -149,7 +150,7 @@ def _only_the_last_ones(self: Trace, task: Task) -> Edges:
     return Edges(edges.before, edges.direct, edges.direct)
 
 
-def _not_the_block(self: _SwitchPoint) -> None:
+def _not_the_block(self: SwitchPoint) -> None:
     self.racy = True
 
 
@@ -161,7 +162,7 @@ def _not_right_after_a_start(self: BoundedDPOR, edges: Edges) -> None:
 
 
 def _classical_sleep(self: BoundedDPOR, last: Any) -> bool:
-    if isinstance(last, _SwitchPoint):
+    if isinstance(last, SwitchPoint):
         last.asleep |= {last.turn}
     return _turn(self, last)
 
@@ -190,7 +191,7 @@ MUTANTS: list[tuple[type, str, Callable[..., Any]]] = [
     (BoundedDPOR, "_look_back", _who_waits_to_the_end_is_left_out),
     (BoundedDPOR, "_undisturbed", _sleeps_for_ever),
     (Trace, "edges", _only_the_last_ones),
-    (_SwitchPoint, "mark", _not_the_block),
+    (SwitchPoint, "mark", _not_the_block),
     (BoundedDPOR, "_mark", _not_right_after_a_start),
 ]
 FAILS: list[Body] = [[("read", "x"), ("fail_if", 0)], [("write", "x", 2)]]
