@@ -1,4 +1,4 @@
-"""What the parts of a search that marks (`Marking`) tell each other, by whoever gives them out and counts what they made.
+"""What the parts of a search that marks (`Marking`) tell each other, by way of whoever gives them out.
 
 A part may find that other ways are to be tried above it. Several parts below one point may find so; then these ways are
 opened once, and what the bound forbids there is counted once. A point is known by the choices before it.

@@ -18,7 +18,7 @@ Behind the row of its next execution a part has -1, how many points are shared, 
 given out, as numbers: what is known is not told again.
 
 Example. ``x = 1; y = 1`` beside ``y = 2`` (see `concurrency.strategies.bounded`) within bound 0: after the first
-execution, one way is left, at the point where task 0 has just ended and `p` was to go on. All before is shared:
+execution one way is left, at the first point, where task 0 has just ended and p went on. No point is shared:
 
 >>> from sugarbush.concurrency import spawn
 >>> from sugarbush.concurrency.lowlevel import Access, Operation, Simulated, step
@@ -30,13 +30,12 @@ execution, one way is left, at the point where task 0 has just ended and `p` was
 >>> search = BoundedDPOR(0)
 >>> _ = Simulated(search).run(program)
 >>> search.rest()
-[(1, -1, 1)]
+[(1, -1, 0, 0)]
 
-Another process makes it. In it, too, the write of q meets one of p, before whose first turn q could have come: the first
-point is marked. It is shared, and not at its first way any more, so whoever has marked it has told before:
+Another process makes it. The writes to y meet there, too; but that the first point is racy is known:
 
 >>> other = BoundedDPOR(0)
->>> other.enter((1, -1, 1))
+>>> other.enter((1, -1, 0, 0))
 >>> _ = Simulated(other).run(program)
 >>> other.rest(), other.marked, other.left
 ([], (), False)
@@ -52,8 +51,8 @@ from sugarbush.concurrency.core import NotAReport
 from sugarbush.concurrency.strategies.base import Part
 
 Mark = tuple[int, int]
-"""Of a part: the number of a shared point that is racy, and how many other ways are to be tried there. 0 ways: there are
-some, but the bound forbids them.
+"""Of a part: the number of a shared point that is racy, and how many other ways are to be tried there. 0 ways: there
+are some, but the bound forbids them.
 """
 
 

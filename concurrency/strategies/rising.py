@@ -116,7 +116,6 @@ class Rising(Generic[B]):
         return None if following is None else (following,)
 
 
-
 class Iterative(Rising[DepthFirst]):
     """`DepthFirst`, or `DelayBounded`, under bound 0, then 1, 2 and so on."""
 

@@ -153,7 +153,7 @@ VALUES = (
     Value(("prove",), "depth", whole(0, _MOST_PREEMPTIONS)),
     Value(("run", "catalogue"), "seed", whole()),
     Value(("run",), "faults", whole(0, LARGEST)),
-    Value(("run", "catalogue"), "jobs", whole(1, _MOST_JOBS)),
+    Value(("run", "catalogue", "prove"), "jobs", whole(1, _MOST_JOBS)),
     Value(("run",), "without", all_of(CHECKS)),
     Value(("replay",), "until", whole()),
     Value(("lockdep",), "graph", _drawing),
@@ -201,6 +201,11 @@ TOGETHER = (
         "run",
         lambda it: it.scenario is None and it.resume is None,
         "which scenario? `sugarbush list` names them",
+    ),
+    Refusal(
+        "prove",
+        lambda it: it.executor is not None and it.jobs is not None,
+        "--executor excludes --jobs: leave one of them out",
     ),
     Refusal(
         "prove",

@@ -10,7 +10,7 @@ from sugarbush.stress.runs.console import (
     write_results,
 )
 from sugarbush.stress.runs.ending import summary
-from sugarbush.stress.runs.executors import dask
+from sugarbush.stress.runs.executors import all_cores, dask
 from sugarbush.stress.runs.hunt import DEFAULT_SCHEDULES, Hunt, Outcome, hunted, shown_by
 from sugarbush.stress.runs.progress import resident, shown
 from sugarbush.stress.runs.proof import Proof
@@ -27,6 +27,7 @@ __all__ = [
     "Proof",
     "Unusable",
     "again",
+    "all_cores",
     "as_text",
     "dask",
     "hunted",

@@ -335,9 +335,3 @@ def test_a_bound_that_makes_no_sense_is_refused(depth: Any) -> None:
 def test_there_is_no_bound_under_weak_memory() -> None:
     with pytest.raises(ConcurrencyError, match="dpor has no bound under weak memory"):
         explore(two_that_lock, strategy="dpor", depth=1, settings=Settings(memory="weak"))
-
-
-@pytest.mark.parametrize("strategy", ["dpor", "idpor"])
-def test_a_reduced_search_with_a_bound_cannot_be_divided_yet(strategy: str) -> None:
-    with pytest.raises(ConcurrencyError, match="cannot be divided among processes"):
-        explore(two_that_lock, strategy=strategy, depth=1, jobs=2)

@@ -36,6 +36,7 @@ LINES = (
     "run --resume . --seed 1",
     f"run brk-standard --out {__file__}",
     "run",
+    "prove brk-standard --executor tcp://here:1 --jobs 2",
     "prove brk-standard --verify --seconds 3",
     "report . --perfetto x.json",
     "lockdep x.log --json --chains",
