@@ -29,6 +29,8 @@ _FILE = FileFormat(
     "a certificate of `sugarbush prove`", _MAGIC, FORMAT, "sugarbush.stress.runs", "proof.schema.json"
 )
 _PACKAGES = ("lockdep", "concurrency", "tree", "vm", "stress")
+DEFAULT_SECONDS = 60.0
+"""How long a proof may take if nobody says."""
 _AUDITED = 4
 """Executions of the program in which operations are compared with what they say that they touch, and checks with what
 they say that they look at, before anything is proven by that."""
@@ -107,7 +109,7 @@ def prove(
     start = time.monotonic()
     bound = len(proof.bounds)
     # A certificate that is gone on from is of the same sources, and was audited when its first bound was made.
-    if not bound and (wrong := _undeclared(scenario)):
+    if not bound and (wrong := undeclared(scenario)):
         return replace(proof, open=f"what is said of operations or checks does not hold: {wrong}")
     while not proof.complete and (most is None or bound <= most):
         left = seconds - (time.monotonic() - start)
@@ -122,7 +124,7 @@ def prove(
             one = Within(bound, result.traces, result.executions, 0, result.digest, result.seconds)
             return replace(proof, bounds=(*proof.bounds, one), open="")
         if result.verdict is not Verdict.PASSED:
-            return replace(proof, open=_why_open(result, bound))
+            return replace(proof, open=why_open(result, bound))
         made = Within(
             bound, result.traces, result.executions, result.cut, result.digest, round(result.seconds, 3)
         )
@@ -131,7 +133,8 @@ def prove(
     return proof
 
 
-def _why_open(result: Result, bound: int) -> str:
+def why_open(result: Result, bound: int) -> str:
+    """Why a search within a bound has proven nothing, in words."""
     if not result.exhaustive:
         ended = "it was interrupted" if result.interrupted else "the budget ended"
         return f"{ended} within bound {bound}, after {result.traces} traces"
@@ -197,7 +200,7 @@ def within(
         return explored(seconds=None if seconds is None else seconds - alone, executor=workers, source=source)
 
 
-def _undeclared(scenario: Scenario) -> str:
+def undeclared(scenario: Scenario) -> str:
     """What an audit of a few executions finds: the search would be wrong that believes it; empty if nothing."""
     # What a process of `stress.kit.process` knows of its own pages is in an ordinary dictionary, which the rule of that
     # class orders: no two threads use one page at a time.
@@ -222,7 +225,7 @@ def sources() -> str:
     return total.hexdigest()
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit that is checked out, where the sources are under git."""
     try:
         done = subprocess.run(
@@ -249,7 +252,7 @@ def save(proof: Proof, path: Path) -> None:
         "faults": scenario.faults,
         "memory": scenario.memory,
         "checks": [name for name in CHECKS if name not in without],
-        "commit": _commit(),
+        "commit": commit(),
         "sources": proof.sources,
         "verdict": proof.words,
         "bounds": [

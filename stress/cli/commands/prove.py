@@ -17,10 +17,9 @@ from sugarbush.concurrency.search import Processes
 from sugarbush.lockdep.outside import INTERRUPTED, check_writable
 from sugarbush.stress.cli.refusals import refuse_inputs
 from sugarbush.stress.kit import find_scenario
-from sugarbush.stress.runs import DEFAULT_OUT, Proof, all_cores, dask, line, note
+from sugarbush.stress.runs import DEFAULT_OUT, DEFAULT_SECONDS, Proof, all_cores, dask, line, note
 from sugarbush.stress.runs import proof as proofs
 
-DEFAULT_SECONDS = 60.0
 _HEARTBEAT = 10.0
 """Seconds between two words of how far it is."""
 

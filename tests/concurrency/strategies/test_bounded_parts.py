@@ -125,7 +125,7 @@ MUTANTS: list[tuple[type, str, Any]] = [
 ]
 
 
-PROGRAMS = range(20)
+PROGRAMS = range(40)
 Wholes = dict[tuple[str, int], Seen | None]
 
 
