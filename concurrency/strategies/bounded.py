@@ -62,7 +62,7 @@ from collections.abc import Sequence
 
 from sugarbush.concurrency.checks import Dependence
 from sugarbush.concurrency.core import BadSchedule, ConcurrencyError, Sights, Task, current_task
-from sugarbush.concurrency.memory import FREE
+from sugarbush.concurrency.memory import FREE, FREE_STEPPED
 from sugarbush.concurrency.strategies.base import Part, Pruned, can_be_preempted
 from sugarbush.concurrency.strategies.bounded_parts import Entered, Mark, TraceSet, divided
 from sugarbush.concurrency.strategies.events import Events
@@ -279,10 +279,15 @@ class BoundedDPOR:
                 point.mark()
 
     def _mark_frees(self, last: SwitchPoint) -> None:
-        """The last turn has failed: perhaps it touched what was freed, as no event before it has told."""
+        """The last turn has failed: perhaps it touched what was freed, as no event before it has told.
+
+        Also if tasks touch the object by operations only: of the one that fails there is none.
+        """
         trace = self._trace
         frees = [
-            number for number, op in enumerate(trace.ops) if op is FREE and trace.who[number] != last.turn
+            number
+            for number, op in enumerate(trace.ops)
+            if op in (FREE, FREE_STEPPED) and trace.who[number] != last.turn
         ]
         for number in frees:
             point = self._made[number]

@@ -23,6 +23,7 @@ from bounded_programs import (
 
 from sugarbush.concurrency import (
     ConcurrencyError,
+    KmemCache,
     Mutex,
     RwSemaphore,
     Settings,
@@ -40,6 +41,7 @@ from sugarbush.concurrency.strategies.base import Pruned
 from sugarbush.concurrency.strategies.bounded import BoundedDPOR
 from sugarbush.concurrency.strategies.switch_points import SwitchPoint
 from sugarbush.concurrency.strategies.trace import Edges, Trace
+from sugarbush.lockdep.model.gfp import GFP_KERNEL
 
 
 def counted(tasks: list[Body], bounds: int = 4) -> list[int]:
@@ -254,6 +256,24 @@ def test_an_operation_that_says_too_little_is_caught(
     monkeypatch.setattr(op, "touches", lacking)
     assert any(differs(tasks, 1, 2000) for tasks in programs)
     assert any(audit(World(tasks).program, keep_going=True).found for tasks in programs)
+
+
+@pytest.mark.parametrize("stepped", [False, True])
+def test_who_touches_what_was_freed_may_have_come_first(stepped: bool) -> None:
+    """Whoever comes second fails before it has made an operation on the object."""
+
+    def program() -> None:
+        cache = KmemCache("places", lambda: Places(x=0, y=0, z=0), stepped=stepped)
+        thing = cache.alloc(GFP_KERNEL)
+        join(spawn(cache.free, thing), spawn(lambda: seen.append(thing.x)))
+
+    for depth in range(2):
+        found = []
+        for strategy in ("dfs", "dpor"):
+            seen: list[int] = []
+            result = explore(program, strategy=strategy, depth=depth, keep_going=True)
+            found.append(({one.failure.kind for one in result.failures}, set(seen)))
+        assert found == [({"use-after-free"}, {0})] * 2
 
 
 # -- what a user sees ---------------------------------------------------------------------------------------------
