@@ -101,5 +101,11 @@ def _check_belongs(reports: list[Report], batch: Range | Parts) -> None:
         ):
             raise NotAReport("it counts less than nothing")
         completed = sum(one.steps is not None for one in report.made)
+        if any(
+            not 0 <= number < len(report.part) or ways < 0
+            for one in report.made
+            for number, ways in one.marked
+        ):
+            raise NotAReport("it marks what lies above no part of it")
         if any(not 0 <= finding.number < completed for finding in report.findings):
             raise NotAReport("it has findings of executions that were not made")

@@ -124,7 +124,8 @@ class Finding:
 class Made(NamedTuple):
     """One execution: its operations (None: it was given up), and what it added to `cut` and `repeated` of the search.
 
-    The others are as in `Execution`; `headline` is that of its failure.
+    The others are as in `Execution`; `headline` is that of its failure. Of a search that reduces, `trace` is the
+    number of its trace, and `marked` what it has marked above its part (`Marking`).
     """
 
     steps: int | None
@@ -135,6 +136,8 @@ class Made(NamedTuple):
     looks_cut: bool = False
     headline: str | None = None
     doubt: str = ""
+    trace: int | None = None
+    marked: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(slots=True)

@@ -15,12 +15,15 @@ from dataclasses import replace
 
 from sugarbush.concurrency.core import ConcurrencyError
 from sugarbush.concurrency.search.batch import Made, Parts, Range, Report, Work
+from sugarbush.concurrency.search.marks import Marks
 from sugarbush.concurrency.search.tally import Tally
 from sugarbush.concurrency.search.workers import Workers
 from sugarbush.concurrency.strategies import (
     Divisible,
     Learning,
+    Marking,
     Part,
+    Reducing,
     Rising,
     Search,
     Strategy,
@@ -41,7 +44,11 @@ def explore_with(tally: Tally, work: Work, chooser: Strategy, workers: Workers) 
     """
     if isinstance(chooser, Search) and not isinstance(chooser, Divisible):
         raise ConcurrencyError(f"{work.strategy} cannot be divided among processes: leave out jobs")
-    order = _Tree(tally, chooser) if isinstance(chooser, Divisible) else _Line(tally, chooser, workers.jobs)
+    order = (
+        _Tree(tally, chooser, workers.jobs)
+        if isinstance(chooser, Divisible)
+        else _Line(tally, chooser, workers.jobs)
+    )
     pace = _Pace()
     stop = False
     try:
@@ -88,8 +95,8 @@ class _Pace:
         self.size = wanted - wanted % 2
 
 
-def _count(tally: Tally, report: Report) -> None:
-    """Add a report to the result, as far as the budget goes."""
+def _count(tally: Tally, report: Report) -> list[Made]:
+    """Add a report to the result, as far as the budget goes; gives the executions that were counted."""
     result = tally.result
     made = _within(report.made, tally.room)
     lengths = [one.steps for one in made if one.steps is not None]
@@ -113,7 +120,7 @@ def _count(tally: Tally, report: Report) -> None:
             result.times[one.headline] += 1
     if tally.wishes.sampler is not None and report.heard is not None:
         tally.wishes.sampler.add(report.heard)
-    tally.tick()
+    return made
 
 
 def _within(made: list[Made], room: int | None) -> list[Made]:
@@ -121,9 +128,10 @@ def _within(made: list[Made], room: int | None) -> list[Made]:
     if room is None:
         return made
     for number, one in enumerate(made):
-        room -= one.steps is not None
-        if room < 0:
+        # One process ends at once, also where only such executions are left: it does not know that.
+        if room == 0:
             return made[:number]
+        room -= one.steps is not None
     return made
 
 
@@ -183,6 +191,7 @@ class _Line:
             self._counted = stop
             self._lessons += report.lessons
             _count(self._tally, report)
+            self._tally.tick()
         return self._tally.over
 
     def close(self) -> None:
@@ -192,31 +201,40 @@ class _Line:
 class _Tree:
     """The executions of a search: parts, in the order of their choices."""
 
-    def __init__(self, tally: Tally, chooser: Divisible) -> None:
+    def __init__(self, tally: Tally, chooser: Divisible, jobs: int) -> None:
         self._tally = tally
+        self._jobs = jobs
         self._chooser = chooser
-        self._root = chooser.root
-        self._open: list[Part] = [chooser.root]
+        self._open: list[Part] = []
         self._running: set[Part] = set()
         self._done: list[tuple[Part, int, Report]] = []
         self._reports = 0
         self._failing: Part | None = None
         self._ended = False
+        self._is_short = False
+        """The budget has ended within a report."""
         self._handed_out = 0
         self._begin(chooser.root)
 
     def _begin(self, root: Part) -> None:
+        heapq.heappush(self._open, root)
         self._root = root
-        self._tally.result.cut = 0
+        result = self._tally.result
+        result.cut = 0
         if isinstance(self._chooser, Rising):
-            self._tally.result.bound = root[0]
+            result.bound = root[0]
+        self._marks = Marks(self._chooser) if isinstance(self._chooser, Marking) else None
+        if self._marks is not None:
+            result.traces, result.digest = 0, self._marks.traces.digest
 
     def next_batch(self, size: int) -> Parts | None:
         """The first parts that no worker has; none of those behind one that fails, or behind the budget."""
         room = self._tally.room
         most = size if room is None else min(size, room)
         parts: list[Part] = []
-        while self._open and len(parts) < min(_PARTS, most):
+        # Where there are few they are shared out evenly: who took them all would leave nothing to the others.
+        fair = -(-len(self._open) // (2 * self._jobs))
+        while self._open and len(parts) < min(_PARTS, most, fair):
             # What one process would not have come to is not counted, so it is not made either.
             if self._failing is not None and self._open[0] > self._failing:
                 break
@@ -237,6 +255,9 @@ class _Tree:
         for report in reports:
             for part in report.rest:
                 heapq.heappush(self._open, part)
+            if self._marks is not None:
+                for part in self._marks.opened(report):
+                    heapq.heappush(self._open, part)
             if report.made:
                 self._reports += 1
                 heapq.heappush(self._done, (report.part, self._reports, report))
@@ -251,8 +272,19 @@ class _Tree:
         while self._done and (gaps or tally.goes_on):
             if missing is not None and self._done[0][0] > missing:
                 return False
-            _count(tally, heapq.heappop(self._done)[2])
-        if self._is_open or gaps:
+            report = heapq.heappop(self._done)[2]
+            made = _count(tally, report)
+            self._is_short = self._is_short or len(made) < len(report.made)
+            if self._marks is not None:
+                self._marks.count(tally.result, report.part, made)
+            elif isinstance(self._chooser, Reducing):
+                # Each trace is completed once by a search without a bound.
+                tally.result.traces = tally.result.executions
+            tally.tick()
+        if self._marks is not None and self._marks.are_many:
+            here = (*self._open[:1], *self._running, *[one[0] for one in self._done[:1]])
+            self._marks.forget(min(here, default=None))
+        if self._is_open or self._is_short or gaps:
             return tally.over or tally.room == 0
         return self._go_on() or tally.over
 
@@ -269,7 +301,6 @@ class _Tree:
             self._ended = True
             return True
         if self._tally.goes_on:
-            heapq.heappush(self._open, following)
             self._begin(following)
         return not self._tally.goes_on
 

@@ -17,6 +17,7 @@ from sugarbush.concurrency.search.tally import unconfirmed
 from sugarbush.concurrency.strategies import (
     Divisible,
     Learning,
+    Marking,
     Pruned,
     Rising,
     Search,
@@ -40,6 +41,7 @@ class _BatchRunner:
         self._runtimes = runtimes
         self._chooser = chooser
         self._search = chooser if isinstance(chooser, Search) else None
+        self._marking = chooser if isinstance(chooser, Marking) else None
         self._first_only = work.first_only
         self._smallest: dict[str, tuple[int, int]] = {}
         self._headlines: dict[str, str] = {}
@@ -58,7 +60,7 @@ class _BatchRunner:
             self._runtimes.meeting.over(execution)
         except Pruned:
             now_cut, now_repeated = self._said
-            report.made.append(Made(None, now_cut - cut, now_repeated - repeated))
+            report.made.append(Made(None, now_cut - cut, now_repeated - repeated, marked=self._marked))
             return
         headline = None
         if execution.failure is not None:
@@ -74,6 +76,8 @@ class _BatchRunner:
                 execution.looks_cut,
                 headline,
                 execution.doubt,
+                None if self._marking is None else self._marking.signature,
+                self._marked,
             )
         )
 
@@ -89,6 +93,10 @@ class _BatchRunner:
             self.over = self._first_only
         # One object for all of one headline, which is then sent to the other process once.
         return self._headlines.setdefault(headline, headline)
+
+    @property
+    def _marked(self) -> tuple[tuple[int, int], ...]:
+        return () if self._marking is None else self._marking.marked
 
     @property
     def _said(self) -> tuple[int, int]:

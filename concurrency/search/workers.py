@@ -39,15 +39,20 @@ _PATIENCE = 10.0
 class Workers:
     """Keeps batches running; one that ends its worker is run again, and then reported.
 
-    `executor` is used as it is and not shut down; without one, `jobs` processes of our own are started.
+    `executor` is used as it is and not shut down; without one, `jobs` processes of our own are started. An executor of
+    such processes (`Processes`) is ours, too: who explores many times keeps it, and starts none anew.
     """
 
     def __init__(self, jobs: int, executor: Executor | None = None) -> None:
         if jobs < 1:
             raise ConcurrencyError(f"there must be at least one job, not {jobs}")
-        self._own = executor is None
-        self.jobs = jobs if executor is None else max(jobs, os.cpu_count() or 1)
         self._executor = executor or Processes(jobs)
+        self._own = isinstance(self._executor, Processes)
+        self._is_kept = executor is not None
+        if isinstance(executor, Processes):
+            self.jobs = executor.jobs
+        else:
+            self.jobs = jobs if executor is None else max(jobs, os.cpu_count() or 1)
         self._running: dict[Future[Any], Batch] = {}
         self._ended_one: set[Batch] = set()
         """Batches that have ended a worker once."""
@@ -141,8 +146,8 @@ class Workers:
         self._running.clear()
 
     def close(self) -> None:
-        """Shut our own processes down."""
+        """Shut our own processes down, unless they are kept."""
         for future in self._running:
             future.cancel()
-        if self._own:
+        if not self._is_kept:
             self._executor.shutdown(wait=True, cancel_futures=True)

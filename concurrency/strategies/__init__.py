@@ -5,6 +5,7 @@ from sugarbush.concurrency.strategies.base import (
     Divisible,
     Learning,
     Listening,
+    Marking,
     Part,
     Pruned,
     Reducing,
@@ -19,7 +20,8 @@ from sugarbush.concurrency.strategies.base import (
     seeded,
     starts_round,
 )
-from sugarbush.concurrency.strategies.dfs import DelayBounded, DepthFirst, Iterative, Rising
+from sugarbush.concurrency.strategies.bounded_parts import TraceSet
+from sugarbush.concurrency.strategies.dfs import DelayBounded, DepthFirst
 from sugarbush.concurrency.strategies.dpor import DPOR
 from sugarbush.concurrency.strategies.events import meet
 from sugarbush.concurrency.strategies.guided import Guided, Noted, Plan, Stretch
@@ -29,6 +31,7 @@ from sugarbush.concurrency.strategies.pos import POS
 from sugarbush.concurrency.strategies.random_walk import RandomWalk
 from sugarbush.concurrency.strategies.readiness import copied
 from sugarbush.concurrency.strategies.replay import Following, Replay
+from sugarbush.concurrency.strategies.rising import Iterative, Rising
 from sugarbush.concurrency.strategies.surw import SURW
 from sugarbush.concurrency.strategies.table import (
     DEFAULT_STRATEGY,
@@ -56,6 +59,7 @@ __all__ = [
     "Iterative",
     "Learning",
     "Listening",
+    "Marking",
     "Noted",
     "Part",
     "Plan",
@@ -70,6 +74,7 @@ __all__ = [
     "Strategy",
     "Stretch",
     "Thorough",
+    "TraceSet",
     "Watchful",
     "can_be_preempted",
     "checked_depth",

@@ -169,6 +169,29 @@ class Divisible(Search, Protocol):
 
 
 @runtime_checkable
+class Marking(Divisible, Seeing, Protocol):
+    """A search that can be divided, whose parts find out where other parts begin.
+
+    So there may be more parts than the root and what is left of it: those that begin at the ways that were marked.
+    """
+
+    @property
+    def marked(self) -> tuple[tuple[int, int], ...]:
+        """Where the last execution asks for other ways than the part takes: pairs of a place in the part and how many.
+
+        Another part may ask for the same: the ways at the place n of part p are known by ``p[:n]``. 0 ways: there are
+        some, but the bound forbids them (`cut`).
+        """
+
+    @property
+    def signature(self) -> int:
+        """A number that tells the trace that was completed last from others."""
+
+    def opened(self, part: Part, mark: tuple[int, int]) -> list[Part]:
+        """The parts that begin at the ways that `part` has marked."""
+
+
+@runtime_checkable
 class Learning(Strategy, Protocol):
     """A strategy whose choices depend on earlier executions; these count in rounds.
 

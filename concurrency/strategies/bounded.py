@@ -59,70 +59,23 @@ Executions of one trace may be made more than once: their schedules differ in co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
 
 from sugarbush.concurrency.checks import Dependence
 from sugarbush.concurrency.core import BadSchedule, ConcurrencyError, Sights, Task, current_task
-from sugarbush.concurrency.memory import FREE
-from sugarbush.concurrency.strategies.base import Pruned, can_be_preempted
-from sugarbush.concurrency.strategies.dfs import Rising
+from sugarbush.concurrency.memory import FREE, FREE_STEPPED
+from sugarbush.concurrency.strategies.base import Part, Pruned, can_be_preempted
+from sugarbush.concurrency.strategies.bounded_parts import Entered, Mark, TraceSet, divided
 from sugarbush.concurrency.strategies.events import Events
+from sugarbush.concurrency.strategies.switch_points import SwitchPoint, ValueChoice
 from sugarbush.concurrency.strategies.trace import Edges
-
-
-@dataclass(slots=True, eq=False)
-class _SwitchPoint:
-    """A choice of who goes on, what was tried there, and whether another way can matter.
-
-    `current` is the task that ran and can go on, `spent` what the schedule has cost so far, `asleep` the tasks that
-    need not be tried.
-    """
-
-    enabled: tuple[int, ...]
-    current: int | None
-    free: bool
-    spent: int
-    asleep: frozenset[int]
-    turn: int = -1
-    tried: list[int] = field(default_factory=list)
-    racy: bool = False
-    """Other tasks are to be tried here, too."""
-    edges: Edges | None = None
-    """Of the event of this turn; None if it was not made yet."""
-    block: _SwitchPoint | None = None
-    """Where the block of this turn begins: this point, or an earlier one."""
-    before: _SwitchPoint | None = None
-    """If it begins a block: where the block of the same task before that began."""
-    joined: _SwitchPoint | None = None
-    """If the task that has run goes on here all the same, in a new block: where its block before began."""
-
-    def mark(self) -> None:
-        """Have other ways tried here and where the block of this turn began: it may have to come first as a whole.
-
-        Also right after the start of a task. It looks as if a switch before the start did as well, at less cost. But a
-        start comes before or after whatever may touch anything, and what the others do then may be that.
-        """
-        self.racy = True
-        block = self.block
-        while block is not None:
-            block.racy = True
-            block = block.joined
-
-
-@dataclass(slots=True)
-class _ValueChoice:
-    """A data choice: `value` is made now, one of `ways`."""
-
-    ways: int
-    value: int = 0
 
 
 class BoundedDPOR:
     """Makes, of each trace that has a schedule with at most `bound` preemptions, one such schedule or a few.
 
     `left` says whether there is another execution; `cut` counts the racy points at which the bound forbade to try
-    another task, `spent` the preemptions of the last execution, and `traces` how many traces were completed.
+    another task, `spent` the preemptions of the last execution, and `traces` how many traces were completed. The search
+    can be divided (`Marking`, `concurrency.strategies.bounded_parts`): then these are about the part that was entered.
     """
 
     name = "dpor"
@@ -130,6 +83,7 @@ class BoundedDPOR:
     thorough = True
     numbers = None
     lease = 1
+    root: Part = ()
 
     def __init__(self, bound: int, dependence: Dependence | None = None) -> None:
         if type(bound) is not int or bound < 0:
@@ -137,14 +91,41 @@ class BoundedDPOR:
         self.bound: int | None = bound
         self._most = bound
         self._dependence = dependence or Dependence()
-        self.left = True
         self.cut = 0
+        self._seen = TraceSet()
+        self.enter(self.root)
+
+    def enter(self, part: Part) -> None:
+        """Search `part` only: it begins with some ways, and does not go back behind those that others share."""
+        self._part = Entered.of(part)
+        self._path: list[SwitchPoint | ValueChoice] = []
+        self._ways: tuple[int, ...] | None = self._part.ways
+        """The ways that the first execution of the part begins with; None once it was made."""
+        self.marked: tuple[Mark, ...] = ()
+        """What the last execution has marked above this part."""
+        self.left = True
         self.spent = 0
-        self._seen: set[int] = set()
-        self._sum = 0
-        """Of a hash of each trace: it does not depend on the order in which they came."""
-        self._path: list[_SwitchPoint | _ValueChoice] = []
         self.begin(0)
+
+    def rest(self) -> list[Part]:
+        """What is left of the part that was entered, in order."""
+        if self._ways is not None:
+            return [self._part.part]
+        if not self.left:
+            return []
+        path, known = self._path, self._part.shared
+        left = [0] * known + [point.left(self._most) for point in path[known:]]
+        # Those that were told of: an execution that was broken off has marked others, and it is made once more.
+        racy = [number for number, point in enumerate(path) if point.told]
+        return divided([point.way for point in path], left, racy, known)
+
+    def opened(self, part: Part, mark: Mark) -> list[Part]:
+        """The parts that begin where another `part` has made a `mark`."""
+        return Entered.of(part).opened(mark)
+
+    def after(self, part: Part, cut: int) -> Part | None:  # noqa: ARG002
+        """None: the bound stays, so the root is all there is."""
+        return None
 
     @property
     def traces(self) -> int:
@@ -154,7 +135,12 @@ class BoundedDPOR:
     @property
     def digest(self) -> str:
         """A hash of the set of the traces that were completed; the same on every machine."""
-        return f"{self._sum % (1 << 256):064x}"
+        return self._seen.digest
+
+    @property
+    def signature(self) -> int:
+        """The number of the trace that was completed last."""
+        return self._trace.signature
 
     # -- one execution ------------------------------------------------------------------------------------------
 
@@ -167,9 +153,9 @@ class BoundedDPOR:
         """The task whose turn has failed; -1 if none has."""
         self.spent = 0
         self._asleep: frozenset[int] = frozenset()
-        self._made: list[_SwitchPoint | None] = [None]
+        self._made: list[SwitchPoint | None] = [None]
         """The point of each event; that task 0 starts was not chosen."""
-        self._began: dict[int, _SwitchPoint] = {}
+        self._began: dict[int, SwitchPoint] = {}
         """Where the last block of each task began."""
 
     def look_with(self, sights: Sights) -> None:
@@ -190,7 +176,7 @@ class BoundedDPOR:
         enabled = tuple([task.id for task in runnable])
         if self._at < len(self._path):
             point = self._path[self._at]
-            if not isinstance(point, _SwitchPoint) or point.enabled != enabled:
+            if not isinstance(point, SwitchPoint) or point.enabled != enabled:
                 raise BadSchedule(
                     f"the program is not deterministic: after the same choices the tasks {enabled} can go on now"
                 )
@@ -202,12 +188,12 @@ class BoundedDPOR:
         self._go(point)
         return trace.tasks[point.turn]
 
-    def _arrive(self, enabled: tuple[int, ...], current: Task | None) -> _SwitchPoint:
+    def _arrive(self, enabled: tuple[int, ...], current: Task | None) -> SwitchPoint:
         """A new point, with the task that goes on first there."""
         trace = self._trace
         if current is None and self._asleep:
             self._wait(trace.tasks[trace.who[-1]])
-        point = _SwitchPoint(
+        point = SwitchPoint(
             enabled,
             None if current is None else current.id,
             not can_be_preempted(current),
@@ -225,15 +211,28 @@ class BoundedDPOR:
             point.turn = awake[0]
         assert point.turn not in self._asleep, "the task that ran is awake"
         point.tried.append(point.turn)
+        if self._ways is not None and len(self._path) < len(self._ways):
+            self._follow(point, self._ways[len(self._path)])
         self._path.append(point)
         return point
+
+    def _follow(self, point: SwitchPoint, way: int) -> None:
+        """Take the way that the part takes at this point, which it begins with."""
+        others = point.others
+        if way > len(others) or (way and point.forbidden(self._most)):
+            raise BadSchedule(f"the program is not deterministic: a part goes way {way} where there is none")
+        point.tried += others[:way]
+        point.turn = point.tried[-1]
+        # Another way than the first one is taken at a racy point, all of whose ways were given out.
+        point.racy = way > 0 or len(self._path) in self._part.racy
+        point.told = point.racy
 
     def _wait(self, ran: Task) -> None:
         """`ran`, unless it has ended, has to wait: wake those whose operation its own depends on (rule 4)."""
         if not ran.ended:
             self._asleep = self._undisturbed(ran)
 
-    def _go(self, point: _SwitchPoint) -> None:
+    def _go(self, point: SwitchPoint) -> None:
         """Make the event of the turn: mark what it races with, and see who stays asleep."""
         trace = self._trace
         chosen = trace.tasks[point.turn]
@@ -253,7 +252,7 @@ class BoundedDPOR:
         self._made.append(point)
         assert self.spent <= self._most, "a way that costs is taken within the bound only"
 
-    def _begin_block(self, point: _SwitchPoint, edges: Edges) -> None:
+    def _begin_block(self, point: SwitchPoint, edges: Edges) -> None:
         """Say to which block the turn of `point` belongs."""
         last = self._made[-1]
         if last is not None and last.turn == point.turn:
@@ -279,11 +278,16 @@ class BoundedDPOR:
             if point is not None:
                 point.mark()
 
-    def _mark_frees(self, last: _SwitchPoint) -> None:
-        """The last turn has failed: perhaps it touched what was freed, as no event before it has told."""
+    def _mark_frees(self, last: SwitchPoint) -> None:
+        """The last turn has failed: perhaps it touched what was freed, as no event before it has told.
+
+        Also if tasks touch the object by operations only: of the one that fails there is none.
+        """
         trace = self._trace
         frees = [
-            number for number, op in enumerate(trace.ops) if op is FREE and trace.who[number] != last.turn
+            number
+            for number, op in enumerate(trace.ops)
+            if op in (FREE, FREE_STEPPED) and trace.who[number] != last.turn
         ]
         for number in frees:
             point = self._made[number]
@@ -302,9 +306,10 @@ class BoundedDPOR:
     def data(self, n: int, label: str) -> int:  # noqa: ARG002
         """The value that is tried; 0 first."""
         if self._at == len(self._path):
-            self._path.append(_ValueChoice(n))
+            follows = self._ways is not None and self._at < len(self._ways)
+            self._path.append(ValueChoice(n, self._ways[self._at] if self._ways and follows else 0))
         datum = self._path[self._at]
-        if not isinstance(datum, _ValueChoice) or datum.ways != n:
+        if not isinstance(datum, ValueChoice) or datum.ways != n or datum.value >= n:
             raise BadSchedule(
                 "the program is not deterministic: after the same choices it makes another choice now"
             )
@@ -316,11 +321,7 @@ class BoundedDPOR:
         """Count the trace, and go back. If there is still a task that could go on, the last turn was a failure."""
         if self._at != len(self._path):
             raise BadSchedule("the program is not deterministic: after the same choices it ends earlier now")
-        signature = self._trace.signature
-        # Two traces of one signature would be counted as one; the search itself does not go by signatures.
-        if signature not in self._seen:
-            self._seen.add(signature)
-            self._sum += int.from_bytes(sha256(str(signature).encode()).digest())
+        self._seen.note(self._trace.signature)
         last = self._made[-1]
         if self._runnable and last is not None:
             # A failure hides what the others would have done, so each is tried before the turn that failed.
@@ -343,50 +344,46 @@ class BoundedDPOR:
                 edges = trace.edges(task)
                 self._mark(edges)
                 self._mark_block_before(task.id, edges)
-        path = self._path
-        while path and not self._turn(path[-1]):
+        self._tell()
+        path, shared = self._path, self._part.shared
+        # Not behind the points of the part: their other ways are other parts.
+        while len(path) > shared and not self._turn(path[-1]):
             path.pop()
-        self.left = bool(path)
+        self.left = len(path) > shared
+        self._ways = None
 
-    def _turn(self, last: _SwitchPoint | _ValueChoice) -> bool:
+    def _tell(self) -> None:
+        """Count the points that have become racy though the bound forbids their other ways; report those of others."""
+        marked = []
+        for number, point in enumerate(self._path):
+            if point.told or not point.racy:
+                continue
+            # When a point becomes racy, not when the search leaves it: so one that ends at a failure has counted the
+            # same, however it was divided.
+            point.told = True
+            assert isinstance(point, SwitchPoint)
+            others, forbidden = len(point.others), point.forbidden(self._most)
+            if not others:
+                continue
+            if number < self._part.shared:
+                # Whoever counts in the order of the search knows whether an earlier execution has told.
+                marked.append((number, 0 if forbidden else others))
+            else:
+                self.cut += forbidden
+        self.marked = tuple(marked)
+
+    def _turn(self, last: SwitchPoint | ValueChoice) -> bool:
         """Take the next way at the last point of the path, if there is one."""
-        if isinstance(last, _ValueChoice):
+        if isinstance(last, ValueChoice):
             last.value += 1
             return last.value < last.ways
         # Rule 3.
         if not last.racy:
             return False
         ways = [number for number in last.enabled if number not in last.tried and number not in last.asleep]
-        if not ways:
-            return False
-        if not last.free and last.spent == self._most:
-            self.cut += 1
+        if not ways or last.forbidden(self._most):
             return False
         last.turn = ways[0]
         last.tried.append(last.turn)
         last.edges = last.block = last.joined = last.before = None
         return True
-
-
-class RisingDPOR(Rising[BoundedDPOR]):
-    """`BoundedDPOR` under bound 0, then 1, 2 and so on."""
-
-    thorough = True
-
-    def look_with(self, sights: Sights) -> None:
-        """Count what the checks look at, under the bound of now."""
-        self._inner.look_with(sights)
-
-    def made(self, obj: object) -> None:
-        """Have a free of `obj` compared with the turns that touch it, under the bound of now."""
-        self._inner.made(obj)
-
-    @property
-    def traces(self) -> int:
-        """How many traces were completed within the bound of now."""
-        return self._inner.traces
-
-    @property
-    def digest(self) -> str:
-        """A hash of the set of the traces that were completed within the bound of now."""
-        return self._inner.digest

@@ -13,12 +13,11 @@ interrupted runs until it ends or has to wait; both bounds count from there:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
 
 from sugarbush.concurrency.core import BadSchedule, ConcurrencyError, Task
-from sugarbush.concurrency.strategies.base import Part, Search, can_be_preempted
+from sugarbush.concurrency.strategies.base import Part, can_be_preempted
 
 
 @dataclass(slots=True)
@@ -187,106 +186,3 @@ class DelayBounded(DepthFirst):
 
     def _within(self, ways: tuple[int, ...], left: int) -> tuple[int, ...]:
         return ways[: left + 1]
-
-
-class Bounded(Search, Protocol):
-    """A search with a bound that can be raised."""
-
-    spent: int
-    """What the last execution has cost."""
-
-
-B = TypeVar("B", bound=Bounded)
-
-
-class Rising(Generic[B]):
-    """A bounded search under bound 0, then 1, 2 and so on, up to `most` (None: until a bound cuts nothing).
-
-    So the first witness has the fewest preemptions, or delays. What a smaller bound allows is made again under each
-    larger one: `repeated` counts those executions. `completed` is the largest bound within which all was seen.
-    """
-
-    numbers = None
-    lease = 1
-
-    def __init__(self, make: Callable[[int], B], most: int | None = None) -> None:
-        if most is not None:
-            # Refuses what is no bound now, not in the middle of the search.
-            make(most)
-        self._make = make
-        self._most = most
-        self.repeated = 0
-        self.completed: int | None = None
-        self._goes_on = True
-        """Not within one part: which bound comes next is decided where all parts are known (`after`)."""
-        self._inner = make(0)
-        self.name = f"i{self._inner.name}"
-
-    @property
-    def bound(self) -> int | None:
-        """The bound of now."""
-        return self._inner.bound
-
-    @property
-    def cut(self) -> int:
-        """What the bound of now has cut."""
-        return self._inner.cut
-
-    @property
-    def left(self) -> bool:
-        """Whether there is another execution, under the bound of now or under a larger one."""
-        return self._inner.left or self._following is not None
-
-    @property
-    def _following(self) -> int | None:
-        """The bound to go on with once that of now is done; None if that was the last."""
-        return self._next(self._inner.bound or 0, self._inner.cut) if self._goes_on else None
-
-    def _next(self, bound: int, cut: int) -> int | None:
-        return bound + 1 if cut and bound != self._most else None
-
-    def begin(self, execution: int) -> None:
-        """Go on to the next bound where this one is done."""
-        following = self._following
-        if not self._inner.left and following is not None:
-            self._inner = self._make(following)
-        self._inner.begin(execution)
-
-    def choose(self, runnable: Sequence[Task], current: Task | None, step: int, forced: int) -> Task:
-        """Who goes on under the bound of now."""
-        return self._inner.choose(runnable, current, step, forced)
-
-    def data(self, n: int, label: str) -> int:
-        """The value that is tried under the bound of now."""
-        return self._inner.data(n, label)
-
-    def end(self, steps: int, forced: int) -> None:
-        """Count the execution, and note where all within the bound of now was seen."""
-        inner = self._inner
-        inner.end(steps, forced)
-        bound = inner.bound or 0
-        # What cost less was made under a smaller bound already.
-        self.repeated += inner.spent < bound
-        if not inner.left and self._goes_on:
-            self.completed = bound
-
-
-class Iterative(Rising[DepthFirst]):
-    """`Rising` over a search that can be divided: the first number of a part is the bound."""
-
-    root: Part = (0,)
-
-    def enter(self, part: Part) -> None:
-        """Search `part` only, all of which is under one bound: its first number."""
-        self._inner = self._make(part[0])
-        self._inner.enter(part[1:])
-        self._goes_on = False
-
-    def rest(self) -> list[Part]:
-        """What is left under the bound of now; each part begins with that bound."""
-        return [(self._inner.bound or 0, *part) for part in self._inner.rest()]
-
-    def after(self, part: Part, cut: int) -> Part | None:
-        """The root under the next larger bound, if that of `part` cut something and was not the last."""
-        following = self._next(part[0], cut)
-        return None if following is None else (following,)

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from sugarbush.concurrency.checks import Dependence
 from sugarbush.concurrency.core import ConcurrencyError
 from sugarbush.concurrency.strategies.base import Strategy
-from sugarbush.concurrency.strategies.bounded import BoundedDPOR, RisingDPOR
+from sugarbush.concurrency.strategies.bounded import BoundedDPOR
 from sugarbush.concurrency.strategies.check import Check
-from sugarbush.concurrency.strategies.dfs import DelayBounded, DepthFirst, Iterative
+from sugarbush.concurrency.strategies.dfs import DelayBounded, DepthFirst
 from sugarbush.concurrency.strategies.dpor import DPOR
 from sugarbush.concurrency.strategies.feedback import Feedback
 from sugarbush.concurrency.strategies.pct import DEFAULT_DEPTH, PCT
 from sugarbush.concurrency.strategies.portfolio import Portfolio
 from sugarbush.concurrency.strategies.pos import POS
 from sugarbush.concurrency.strategies.random_walk import RandomWalk
+from sugarbush.concurrency.strategies.rising import Iterative, RisingDPOR
 from sugarbush.concurrency.strategies.surw import SURW
 from sugarbush.lockdep.outside import shown
 

@@ -149,11 +149,11 @@ VALUES = (
     Value(("run", "catalogue"), "strategy", one_of(STRATEGIES)),
     Value(("run", "litmus"), "memory", one_of(MEMORIES)),
     Value(("run", "catalogue"), "schedules", whole(1, few="above 0")),
-    Value(("run", "prove"), "seconds", duration),
-    Value(("prove",), "depth", whole(0, _MOST_PREEMPTIONS)),
+    Value(("run", "prove", "catalogue"), "seconds", duration),
+    Value(("prove", "catalogue"), "depth", whole(0, _MOST_PREEMPTIONS)),
     Value(("run", "catalogue"), "seed", whole()),
     Value(("run",), "faults", whole(0, LARGEST)),
-    Value(("run", "catalogue"), "jobs", whole(1, _MOST_JOBS)),
+    Value(("run", "catalogue", "prove"), "jobs", whole(1, _MOST_JOBS)),
     Value(("run",), "without", all_of(CHECKS)),
     Value(("replay",), "until", whole()),
     Value(("lockdep",), "graph", _drawing),
@@ -204,8 +204,23 @@ TOGETHER = (
     ),
     Refusal(
         "prove",
+        lambda it: it.executor is not None and it.jobs is not None,
+        "--executor excludes --jobs: leave one of them out",
+    ),
+    Refusal(
+        "prove",
         lambda it: it.verify and it.first(("seconds", "directory", "as_json")),
         "{} means nothing with --verify, which makes each certificate again to its end: leave it out",
+    ),
+    Refusal(
+        "catalogue",
+        lambda it: it.prove and it.first(("schedules", "strategy", "seed", "junit", "markdown")),
+        "{} means nothing with --prove, which tries all schedules within a bound: leave it out",
+    ),
+    Refusal(
+        "catalogue",
+        lambda it: not it.prove and it.first(("seconds", "depth")),
+        "{} is about proofs: give --prove as well",
     ),
     Refusal(
         "report",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 
 from sugarbush.lockdep.outside import read_text, save_text
 from sugarbush.stress.kit import WIDTH, Bug, drawn
-from sugarbush.stress.runs import Outcome
+from sugarbush.stress.report.proofs import PROOFS, Claim, claims, save_proofs, with_claim, write_claims
+from sugarbush.stress.runs import Outcome, Proven
 
 INDEX = "README.md"
+_COLUMNS = 8
+"""Up to the bar behind so many texts a row of the list comes from the hunt: the first text is empty."""
 _NOTE = (
     "<!-- Made by `sugarbush catalogue --pages`; edit the file of the bug in stress/catalogue/ instead. -->"
 )
@@ -21,18 +24,39 @@ _NOTE = (
 def write_pages(outcomes: Sequence[Outcome], folder: Path) -> None:
     """Write ``NAME.md`` for each bug that was found, and the list of them all; what a clock says stays out.
 
-    What the list in `folder` says of bugs that were not hunted this time, and that have a page there, stays in it.
-    Raises `UnusableFile`.
+    What the list in `folder` says of bugs that were not hunted this time, and that have a page there, stays in it; and
+    what its file of proofs says stands on the pages. Raises `UnusableFile`.
     """
+    proven = claims(folder)
     for outcome in outcomes:
         if outcome.found:
-            save_text(folder / f"{outcome.bug.name}.md", page(outcome))
-    rows = {(outcome.bug.id, outcome.bug.name): _row(outcome) for outcome in outcomes}
-    hunted = {outcome.bug.name for outcome in outcomes}
+            name = outcome.bug.name
+            save_text(folder / f"{name}.md", with_claim(page(outcome), proven.get(name)))
+    _write_index(folder, {(outcome.bug.id, outcome.bug.name): _row(outcome) for outcome in outcomes}, proven)
+
+
+def write_proofs(proven: Sequence[Proven], seconds: float, folder: Path) -> None:
+    """Keep what was proven in the file of proofs in `folder`, and have the pages and the list there say it.
+
+    Raises `UnusableFile`.
+    """
+    save_proofs(proven, seconds, folder)
+    write_claims(folder)
+    if (folder / INDEX).exists():
+        _write_index(folder, {}, claims(folder))
+
+
+def _write_index(folder: Path, rows: dict[tuple[str, str], str], proven: Mapping[str, Claim]) -> None:
+    """The list: `rows`, and what it said before of other bugs that have a page."""
+    rows = dict(rows)
+    hunted = {name for _, name in rows}
     for row, number, name in _rows_of(folder / INDEX):
         if name not in hunted and (folder / f"{name}.md").exists():
             rows[number, name] = row
-    save_text(folder / INDEX, index([row for _, row in sorted(rows.items())]))
+    said = [
+        f"{row} {proven[name].cell if name in proven else '-'} |" for (_, name), row in sorted(rows.items())
+    ]
+    save_text(folder / INDEX, index(said))
 
 
 def _rows_of(path: Path) -> Iterator[tuple[str, str, str]]:
@@ -41,7 +65,8 @@ def _rows_of(path: Path) -> Iterator[tuple[str, str, str]]:
         for line in read_text(path).splitlines():
             found = re.match(r"\| ([^|]+) \| \[([^\]]+)\]\(", line)
             if found is not None:
-                yield line, found[1], found[2]
+                # Without the last column, of which the file of proofs decides.
+                yield "|".join(line.split("|")[:_COLUMNS]) + "|", found[1], found[2]
 
 
 def _row(outcome: Outcome) -> str:
@@ -64,12 +89,15 @@ def index(rows: Sequence[str]) -> str:
             "Each is a patch that brings the bug back into the model, and a workload. `sugarbush catalogue` hunts",
             "them all; `sugarbush run NAME` one, `sugarbush run NAME-fixed` the same workload without the patch.",
             "",
-            "| id | bug | what | year | shown by | found after | preemptions |",
-            "| --- | --- | --- | --- | --- | --- | --- |",
+            "| id | bug | what | year | shown by | found after | preemptions | proven |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- |",
             *rows,
             "",
             "*Found after*: executions under the default strategy from seed 1. *Preemptions*: of the minimised",
-            "witness.",
+            "witness. *Proven*: within how many preemptions no schedule of the fixed form fails a check, and by how",
+            "many traces (`all`: no schedule at all; `1 of 2`: the bug needs 2). `sugarbush catalogue --prove --pages`",
+            f"measures it, and keeps in [{PROOFS}]({PROOFS}) by which sources, with a hash of each set of traces;",
+            "a dash says that nothing is kept there.",
             "",
         ]
     )

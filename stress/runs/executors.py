@@ -29,6 +29,12 @@ _GRACE = 1.0
 _LONGEST = 300
 
 
+def all_cores() -> int:
+    """How many cores this process may use."""
+    # A container or a batch system may allow fewer than the machine has.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class NoExecutor(SugarbushError):
     """There is no executor at this address; the message says why."""
 

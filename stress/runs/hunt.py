@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from sugarbush.concurrency import (
     DEFAULT_STRATEGY,
-    ConcurrencyError,
     Kind,
     Result,
     Verdict,
@@ -21,8 +17,8 @@ from sugarbush.concurrency import (
     explore,
     minimise,
 )
-from sugarbush.concurrency.search import Processes
-from sugarbush.stress.kit import Bug, Scenario, applied, find_bug, load_file, loaded_files, registry
+from sugarbush.stress.kit import Bug, Scenario, applied
+from sugarbush.stress.runs.beside import side_by_side
 
 DEFAULT_SCHEDULES = 3000
 _TRIES = 3000
@@ -97,53 +93,8 @@ class Outcome:
 
 
 def hunted(bugs: Sequence[Bug], how: Hunt, jobs: int = 1) -> Iterator[Outcome]:
-    """Hunt the bugs, by so many processes side by side; the outcomes come in the order of the bugs.
-
-    A KeyboardInterrupt comes after the outcomes that are there already. Raises `ConcurrencyError` if workers die twice
-    over one bug: once it may be something from outside, as a lack of memory.
-    """
-    if jobs == 1 or not bugs:
-        yield from (hunt(bug, how) for bug in bugs)
-        return
-    with Processes(min(jobs, len(bugs))) as pool:
-        futures = deque(_started(pool, bug, how) for bug in bugs)
-        try:
-            for bug in bugs:
-                try:
-                    outcome = futures[0].result()
-                except BrokenExecutor:
-                    futures[0] = _started(pool, bug, how)
-                    outcome = futures[0].result()
-                futures.popleft()
-                yield outcome
-        except BrokenExecutor:
-            raise ConcurrencyError(f"a worker died twice, over {bug.name}") from None
-        except BaseException as error:
-            # The end of the pool would wait for what they do, which may take minutes.
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                child.terminate()
-            if isinstance(error, KeyboardInterrupt):
-                yield from _there(futures)
-            raise
-
-
-def _started(pool: Executor, bug: Bug, how: Hunt) -> Future[Outcome]:
-    return pool.submit(_hunt_elsewhere, bug.name, how, loaded_files())
-
-
-def _there(futures: Iterable[Future[Outcome]]) -> Iterator[Outcome]:
-    for future in futures:
-        if future.done() and not future.cancelled() and future.exception() is None:
-            yield future.result()
-
-
-def _hunt_elsewhere(name: str, how: Hunt, files: tuple[str, ...]) -> Outcome:
-    """What a worker does."""
-    registry.load()
-    for file in files:
-        load_file(Path(file))
-    return hunt(find_bug(name), how)
+    """Hunt the bugs, by so many processes side by side; the outcomes come in the order of the bugs."""
+    return side_by_side(bugs, partial(hunt, how=how), jobs)
 
 
 def hunt(bug: Bug, how: Hunt) -> Outcome:

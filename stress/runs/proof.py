@@ -11,15 +11,17 @@ import hashlib
 import json
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from sugarbush.concurrency import Result, Verdict, Witness, explore
 from sugarbush.concurrency.lowlevel import audit
 from sugarbush.lockdep.outside import UnusableFile, save_text
-from sugarbush.stress.kit import CHECKS, FileFormat, Scenario, applied
+from sugarbush.stress.kit import CHECKS, FileFormat, Scenario, ScenarioSource, applied
 
 FORMAT = 1
 _MAGIC = "sugarbush-proof"
@@ -27,9 +29,16 @@ _FILE = FileFormat(
     "a certificate of `sugarbush prove`", _MAGIC, FORMAT, "sugarbush.stress.runs", "proof.schema.json"
 )
 _PACKAGES = ("lockdep", "concurrency", "tree", "vm", "stress")
+DEFAULT_SECONDS = 60.0
+"""How long a proof may take if nobody says."""
 _AUDITED = 4
 """Executions of the program in which operations are compared with what they say that they touch, and checks with what
 they say that they look at, before anything is proven by that."""
+_ALONE = 1.0
+"""Seconds for which this process searches alone: most small bounds are over before workers have loaded the scenario."""
+
+Progress = Callable[[int, Result, int | None], None]
+"""Called with the bound, the result so far, and how many executions the bound may take (`expected`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +96,27 @@ def prove(
     seconds: float,
     most: int | None = None,
     done: Proof | None = None,
-    progress: Callable[[int, Result], None] | None = None,
+    progress: Progress | None = None,
+    workers: Executor | None = None,
 ) -> Proof:
     """Go through the bounds, from 0 or from where `done` ends, until `seconds` are over or nothing is cut any more.
 
-    `most` is the last bound. `progress` is called after each execution. A KeyboardInterrupt ends the proof, and the
-    bounds that were completed count.
+    `most` is the last bound. `progress` is called after each execution, or batch of them. `workers` share each bound
+    that takes longer than a second; what is proven is the same. A KeyboardInterrupt ends the proof, and the bounds that
+    were completed count.
     """
     proof = done or Proof(scenario, sources(), ())
     start = time.monotonic()
     bound = len(proof.bounds)
     # A certificate that is gone on from is of the same sources, and was audited when its first bound was made.
-    if not bound and (wrong := _undeclared(scenario)):
+    if not bound and (wrong := undeclared(scenario)):
         return replace(proof, open=f"what is said of operations or checks does not hold: {wrong}")
     while not proof.complete and (most is None or bound <= most):
         left = seconds - (time.monotonic() - start)
         if left <= 0:
             return replace(proof, open=f"the budget of {seconds:.0f} s ended before bound {bound} was begun")
-        result = within(scenario, bound, left, progress)
+        told = None if progress is None else partial(_tell, progress, bound, expected(proof.bounds))
+        result = within(scenario, bound, left, told, workers)
         if result.failures:
             return replace(proof, failed=result.failures[0], open="")
         if result.verdict is Verdict.UNEXPLORED and result.exhaustive:
@@ -112,7 +124,7 @@ def prove(
             one = Within(bound, result.traces, result.executions, 0, result.digest, result.seconds)
             return replace(proof, bounds=(*proof.bounds, one), open="")
         if result.verdict is not Verdict.PASSED:
-            return replace(proof, open=_why_open(result, bound))
+            return replace(proof, open=why_open(result, bound))
         made = Within(
             bound, result.traces, result.executions, result.cut, result.digest, round(result.seconds, 3)
         )
@@ -121,7 +133,8 @@ def prove(
     return proof
 
 
-def _why_open(result: Result, bound: int) -> str:
+def why_open(result: Result, bound: int) -> str:
+    """Why a search within a bound has proven nothing, in words."""
     if not result.exhaustive:
         ended = "it was interrupted" if result.interrupted else "the budget ended"
         return f"{ended} within bound {bound}, after {result.traces} traces"
@@ -133,26 +146,61 @@ def _why_open(result: Result, bound: int) -> str:
     return f"within bound {bound}: {'; '.join(reasons)}"
 
 
+def _tell(progress: Progress, bound: int, likely: int | None, result: Result) -> None:
+    progress(bound, result, likely)
+
+
+def expected(bounds: Sequence[Within]) -> int | None:
+    """How many executions the next bound takes, if their number grows as it did the last time; None if nobody knows.
+
+    >>> made = [Within(bound, 0, many, 1, "", 0.0) for bound, many in enumerate((6, 30, 290))]
+    >>> expected(made), expected(made[:2]), expected(made[:1])
+    (2803, 150, None)
+    """
+    if len(bounds) < 2:
+        return None
+    before, last = bounds[-2:]
+    return last.executions * last.executions // before.executions
+
+
 def within(
     scenario: Scenario,
     bound: int,
     seconds: float | None = None,
-    progress: Callable[[int, Result], None] | None = None,
+    progress: Callable[[Result], None] | None = None,
+    workers: Executor | None = None,
+    *,
+    keep_going: bool = False,
 ) -> Result:
     """The search within one bound."""
+    explored = partial(
+        explore,
+        scenario.program,
+        strategy="dpor",
+        depth=bound,
+        executions=None if seconds is not None else 10**15,
+        keep_going=keep_going,
+        settings=scenario.settings(),
+        progress=progress,
+    )
     with applied(scenario.patches):
-        return explore(
-            scenario.program,
-            strategy="dpor",
-            depth=bound,
-            executions=None if seconds is not None else 10**15,
-            seconds=seconds,
-            settings=scenario.settings(),
-            progress=None if progress is None else lambda result: progress(bound, result),
-        )
+        if workers is None:
+            return explored(seconds=seconds)
+        alone = _ALONE if seconds is None else min(seconds, _ALONE)
+        result = explored(seconds=alone, executions=None)
+        if (
+            result.exhaustive
+            or result.interrupted
+            or alone == seconds
+            or (result.failures and not keep_going)
+        ):
+            return result
+        # From the beginning: the result of an exploration is that of all of it.
+        source = ScenarioSource.of(scenario, frozenset(), scenario.memory)
+        return explored(seconds=None if seconds is None else seconds - alone, executor=workers, source=source)
 
 
-def _undeclared(scenario: Scenario) -> str:
+def undeclared(scenario: Scenario) -> str:
     """What an audit of a few executions finds: the search would be wrong that believes it; empty if nothing."""
     # What a process of `stress.kit.process` knows of its own pages is in an ordinary dictionary, which the rule of that
     # class orders: no two threads use one page at a time.
@@ -177,7 +225,7 @@ def sources() -> str:
     return total.hexdigest()
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit that is checked out, where the sources are under git."""
     try:
         done = subprocess.run(
@@ -204,7 +252,7 @@ def save(proof: Proof, path: Path) -> None:
         "faults": scenario.faults,
         "memory": scenario.memory,
         "checks": [name for name in CHECKS if name not in without],
-        "commit": _commit(),
+        "commit": commit(),
         "sources": proof.sources,
         "verdict": proof.words,
         "bounds": [
@@ -232,10 +280,13 @@ def load(path: Path, find: Callable[[str], Scenario]) -> Proof:
     return Proof(scenario, data["sources"], bounds)
 
 
-def differs(proof: Proof, bound: int, progress: Callable[[int, Result], None] | None = None) -> str:
+def differs(
+    proof: Proof, bound: int, progress: Progress | None = None, workers: Executor | None = None
+) -> str:
     """Make the proof within one of its bounds again; gives how it differs, empty if it does not."""
     claimed = proof.bounds[bound]
-    result = within(proof.scenario, bound, None, progress)
+    told = None if progress is None else partial(_tell, progress, bound, claimed.executions)
+    result = within(proof.scenario, bound, None, told, workers)
     if result.failures:
         return f"bound {bound} fails: {result.failures[0].failure.headline}"
     if not result.exhaustive:

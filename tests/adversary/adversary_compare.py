@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
+from random import Random
 from typing import Any
 
+import searched_in_parts
 from adversary_language import Program, compiled, text_of
 from adversary_model import Model, NotModelled, TooLarge
 from adversary_races import Happened
@@ -17,6 +20,7 @@ from sugarbush.concurrency import ConcurrencyError, Failure, explain, explore, m
 from sugarbush.concurrency.core.failure import same_failure
 from sugarbush.concurrency.core.task import Task
 from sugarbush.concurrency.lowlevel import Observer, Operation, RaceDetector, RandomWalk, audit
+from sugarbush.concurrency.strategies.bounded import BoundedDPOR
 
 
 class Skipped(Exception):
@@ -91,6 +95,28 @@ def with_bounds(program: Program, most: int = 80) -> str:
                 f"dpor and dfs differ within bound {bound}",
                 every.outcomes - reduced.outcomes,
                 reduced.outcomes - every.outcomes,
+            )
+    return ""
+
+
+def in_parts(program: Program, most: int = 120) -> str:
+    """A bounded reduced search that is made in parts, in any order, makes the executions of one, each once."""
+
+    def run(search: BoundedDPOR) -> Callable[[], Any]:
+        made = compiled(program)
+        runtime = settings_of(program, BARE, max_steps=600, spins=30).runtime(search)
+        return lambda: outcome_of(made, runtime.run(made.run).failure)
+
+    for bound in range(2):
+        alone = searched_in_parts.whole(run, bound, most)
+        if alone is None:
+            raise Skipped("it has too many executions")
+        shared, _ = searched_in_parts.in_parts(run, bound, Random(bound))
+        if shared != alone:
+            seen, cut, traces, _ = shared
+            return (
+                f"within bound {bound} one search makes {len(alone[0])} executions of {alone[2]} traces and cuts "
+                f"{alone[1]} points, its parts {len(seen)} of {traces} and {cut}"
             )
     return ""
 

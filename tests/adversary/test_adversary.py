@@ -78,6 +78,8 @@ SUITE: list[tuple[Comparison, str, int, int, float]] = [
     (compare.with_bounds, "wrong", 6, 60, 0.1),
     (compare.with_bounds, "places", 10, 100, 0.3),
     (compare.with_bounds, "everything", 8, 80, 0.1),
+    (compare.in_parts, "everything", 5, 80, 0.1),
+    (compare.in_parts, "slab", 3, 40, 0.1),
     (compare.twice, "locks", 12, 60, 0.4),
     (compare.twice, "wait", 12, 60, 0.4),
     (compare.twice, "memory", 12, 60, 0.4),

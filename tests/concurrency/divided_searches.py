@@ -13,7 +13,7 @@ from sugarbush.concurrency.strategies import Search, make_strategy
 DRAWN = tuple(name for name in STRATEGIES if not isinstance(make_strategy(name, 1), Search))
 
 
-DIVIDED = ("dfs", "delay", "idfs", "idelay")
+DIVIDED = ("dfs", "delay", "idfs", "idelay", "idpor")
 
 
 class Inline(Executor):
@@ -39,6 +39,9 @@ def told(result: Result) -> Any:
         result.cut,
         result.completed,
         result.repeated,
+        result.pruned,
+        result.traces,
+        result.digest,
         [
             (w.failure.signature, w.execution, str(w.schedule), w.strategy, w.preemptions, w.events)
             for w in result.failures

@@ -16,13 +16,16 @@ from rich.text import Text
 
 from sugarbush.concurrency import DEFAULT_STRATEGY, STRATEGIES
 from sugarbush.lockdep.outside import INTERRUPTED, UNUSABLE, UnusableFile
+from sugarbush.stress.cli.proving import prove_catalogue
 from sugarbush.stress.kit import Bug, all_bugs, find_bug
 from sugarbush.stress.report import write_pages
 from sugarbush.stress.runs import (
     DEFAULT_SCHEDULES,
+    DEFAULT_SECONDS,
     Case,
     Hunt,
     Outcome,
+    Proving,
     hunted,
     line,
     note,
@@ -38,6 +41,22 @@ def catalogue_command(
     strategy: Annotated[str, typer.Option(help=", ".join(STRATEGIES) + ".")] = DEFAULT_STRATEGY,
     seed: Annotated[int, typer.Option(help="Where the choices start.")] = 1,
     jobs: Annotated[int, typer.Option(help="How many processes hunt side by side.")] = 1,
+    prove: Annotated[
+        bool,
+        typer.Option(
+            "--prove",
+            help="Prove instead: the bug is found and the fixed form is passed, by a bounded search.",
+        ),
+    ] = False,
+    seconds: Annotated[
+        float, typer.Option(help="With --prove: when to stop, for each form.")
+    ] = DEFAULT_SECONDS,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            help="With --prove: within how many preemptions; as many as the bug needs if not given."
+        ),
+    ] = None,
     pages: Annotated[Path | None, typer.Option(help="Write one page a bug to this directory.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on the last line.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
@@ -45,6 +64,8 @@ def catalogue_command(
 ) -> int:
     """Hunt the known bugs: each must be found in the patched kernel, and be absent in the fixed one."""
     bugs = [find_bug(name) for name in names] if names else all_bugs()
+    if prove:
+        return prove_catalogue(bugs, Proving(seconds, depth), jobs, pages, as_json)
     how = Hunt(schedules, strategy, seed)
     outcomes: list[Outcome] = []
     interrupted = False

@@ -153,9 +153,10 @@ class Liar(Executor):
 @pytest.mark.parametrize(
     "answer",
     [None, [], b"", "", "[]", "NaN", '[[],"",""]', '[[[[],[],[],[],[],null,true]],"",""]', "[" * 100_000, '[5,"",""]',
-     '[[[[],[[1,0,0,false,0,false,null,""]],[],[["x"]],[],null,true]],"",""]',
-     '[[[[],[[-1,0,0,false,0,false,null,""]],[],[],[],null,true]],"",""]',
-     '[[[[1],[[1,0,0,false,0,false,null,""]],[],[],[],null,true]],"",""]'],
+     '[[[[],[[1,0,0,false,0,false,null,"",null,[]]],[],[["x"]],[],null,true]],"",""]',
+     '[[[[],[[-1,0,0,false,0,false,null,"",null,[]]],[],[],[],null,true]],"",""]',
+     '[[[[1],[[1,0,0,false,0,false,null,"",null,[]]],[],[],[],null,true]],"",""]',
+     '[[[[],[[1,0,0,false,0,false,null,"",null,[[0,1]]]],[],[],[],null,true]],"",""]'],
 )  # fmt: skip
 def test_a_worker_that_gives_back_nonsense_is_refused_in_a_sentence(answer: object) -> None:
     # Of a strategy that draws an empty report is one: of executions that were interrupted. A search would not end.

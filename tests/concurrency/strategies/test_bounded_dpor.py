@@ -23,6 +23,7 @@ from bounded_programs import (
 
 from sugarbush.concurrency import (
     ConcurrencyError,
+    KmemCache,
     Mutex,
     RwSemaphore,
     Settings,
@@ -37,8 +38,10 @@ from sugarbush.concurrency.core.sight import Sight
 from sugarbush.concurrency.core.task import Task
 from sugarbush.concurrency.lowlevel import Operation, Simulated, audit
 from sugarbush.concurrency.strategies.base import Pruned
-from sugarbush.concurrency.strategies.bounded import BoundedDPOR, _SwitchPoint
+from sugarbush.concurrency.strategies.bounded import BoundedDPOR
+from sugarbush.concurrency.strategies.switch_points import SwitchPoint
 from sugarbush.concurrency.strategies.trace import Edges, Trace
+from sugarbush.lockdep.model.gfp import GFP_KERNEL
 
 
 def counted(tasks: list[Body], bounds: int = 4) -> list[int]:
@@ -149,7 +152,7 @@ def _only_the_last_ones(self: Trace, task: Task) -> Edges:
     return Edges(edges.before, edges.direct, edges.direct)
 
 
-def _not_the_block(self: _SwitchPoint) -> None:
+def _not_the_block(self: SwitchPoint) -> None:
     self.racy = True
 
 
@@ -161,7 +164,7 @@ def _not_right_after_a_start(self: BoundedDPOR, edges: Edges) -> None:
 
 
 def _classical_sleep(self: BoundedDPOR, last: Any) -> bool:
-    if isinstance(last, _SwitchPoint):
+    if isinstance(last, SwitchPoint):
         last.asleep |= {last.turn}
     return _turn(self, last)
 
@@ -190,7 +193,7 @@ MUTANTS: list[tuple[type, str, Callable[..., Any]]] = [
     (BoundedDPOR, "_look_back", _who_waits_to_the_end_is_left_out),
     (BoundedDPOR, "_undisturbed", _sleeps_for_ever),
     (Trace, "edges", _only_the_last_ones),
-    (_SwitchPoint, "mark", _not_the_block),
+    (SwitchPoint, "mark", _not_the_block),
     (BoundedDPOR, "_mark", _not_right_after_a_start),
 ]
 FAILS: list[Body] = [[("read", "x"), ("fail_if", 0)], [("write", "x", 2)]]
@@ -253,6 +256,24 @@ def test_an_operation_that_says_too_little_is_caught(
     monkeypatch.setattr(op, "touches", lacking)
     assert any(differs(tasks, 1, 2000) for tasks in programs)
     assert any(audit(World(tasks).program, keep_going=True).found for tasks in programs)
+
+
+@pytest.mark.parametrize("stepped", [False, True])
+def test_who_touches_what_was_freed_may_have_come_first(stepped: bool) -> None:
+    """Whoever comes second fails before it has made an operation on the object."""
+
+    def program() -> None:
+        cache = KmemCache("places", lambda: Places(x=0, y=0, z=0), stepped=stepped)
+        thing = cache.alloc(GFP_KERNEL)
+        join(spawn(cache.free, thing), spawn(lambda: seen.append(thing.x)))
+
+    for depth in range(2):
+        found = []
+        for strategy in ("dfs", "dpor"):
+            seen: list[int] = []
+            result = explore(program, strategy=strategy, depth=depth, keep_going=True)
+            found.append(({one.failure.kind for one in result.failures}, set(seen)))
+        assert found == [({"use-after-free"}, {0})] * 2
 
 
 # -- what a user sees ---------------------------------------------------------------------------------------------
@@ -334,9 +355,3 @@ def test_a_bound_that_makes_no_sense_is_refused(depth: Any) -> None:
 def test_there_is_no_bound_under_weak_memory() -> None:
     with pytest.raises(ConcurrencyError, match="dpor has no bound under weak memory"):
         explore(two_that_lock, strategy="dpor", depth=1, settings=Settings(memory="weak"))
-
-
-@pytest.mark.parametrize("strategy", ["dpor", "idpor"])
-def test_a_reduced_search_with_a_bound_cannot_be_divided_yet(strategy: str) -> None:
-    with pytest.raises(ConcurrencyError, match="cannot be divided among processes"):
-        explore(two_that_lock, strategy=strategy, depth=1, jobs=2)

@@ -36,7 +36,10 @@ LINES = (
     "run --resume . --seed 1",
     f"run brk-standard --out {__file__}",
     "run",
+    "prove brk-standard --executor tcp://here:1 --jobs 2",
     "prove brk-standard --verify --seconds 3",
+    "catalogue --prove --seed 3",
+    "catalogue --depth 3",
     "report . --perfetto x.json",
     "lockdep x.log --json --chains",
     "lockdep x.log --identity circular-0",
@@ -74,6 +77,8 @@ def line(command: str, option: str, value: str) -> list[str]:
     """A command line with one option, by its name in Python."""
     spelt = next(one for one in command_of(command).params if one.name == option).opts
     there = "brk-standard" if command == "run" else NEEDED.get(command)
+    if command == "catalogue" and option in ("seconds", "depth"):
+        there = "--prove"
     return [*([there] if there else []), max(spelt, key=len), value]
 
 

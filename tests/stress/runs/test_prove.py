@@ -12,6 +12,7 @@ import pytest
 
 from sugarbush.concurrency import Failure, Kind, Task
 from sugarbush.concurrency.lowlevel import Observer, Operation, RandomWalk, audit, quiet
+from sugarbush.concurrency.search import Processes
 from sugarbush.concurrency.strategies.base import Pruned
 from sugarbush.concurrency.strategies.bounded import BoundedDPOR
 from sugarbush.concurrency.strategies.dfs import DepthFirst
@@ -168,7 +169,7 @@ def run(*words: str | Path) -> int:
 
 def test_a_proof_is_resumed_and_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = "vma-lock-order-fixed"
-    assert run("prove", name, "--depth", "0", "--out", tmp_path) == 0
+    assert run("prove", name, "--depth", "0", "--jobs", "1", "--out", tmp_path) == 0
     assert (
         "vma-lock-order-fixed: passed: every schedule with at most 0 preemptions; 1 traces"
         in capsys.readouterr().out
@@ -182,6 +183,55 @@ def test_a_proof_is_resumed_and_made_again(tmp_path: Path, capsys: pytest.Captur
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["proofs"][0]["bound"] == 1
     assert run("prove", "--verify", path) == 0
     assert "bound 1 is as it says, " in capsys.readouterr().out
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever shares a proof does so from its first execution on."""
+    monkeypatch.setattr(proof, "_ALONE", 1e-9)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_several_processes_prove_what_one_proves() -> None:
+    with Processes(2) as pool:
+        for name, most in (("dirty-cow-fixed", 2), ("dirty-cow", 2), ("fork-half-built-fixed", None)):
+            scenario = find_scenario(name)
+            alone, shared = prove(scenario, 600, most), prove(scenario, 600, most, workers=pool)
+            assert [replace(one, seconds=0.0) for one in shared.bounds] == [
+                replace(one, seconds=0.0) for one in alone.bounds
+            ]
+            assert (shared.open, shared.complete) == (alone.open, alone.complete)
+            assert [one and (one.execution, str(one.schedule)) for one in (shared.failed,)] == [
+                one and (one.execution, str(one.schedule)) for one in (alone.failed,)
+            ]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(
+    ("name", "most"), [("brk-standard", 1), ("mremap-flush", 2), ("mremap-flush-fixed", 2)]
+)
+def test_so_they_do_where_it_takes_longer(name: str, most: int) -> None:
+    scenario = find_scenario(name)
+    with Processes(3) as pool:
+        alone, shared = prove(scenario, 3000, most), prove(scenario, 3000, most, workers=pool)
+    assert [one.digest for one in shared.bounds] == [one.digest for one in alone.bounds]
+    assert [(one.executions, one.cut) for one in shared.bounds] == [
+        (one.executions, one.cut) for one in alone.bounds
+    ]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_certificate_of_several_processes_is_made_again_by_one(tmp_path: Path) -> None:
+    name = "vma-lock-order-fixed"
+    assert run("prove", name, "--depth", "2", "--jobs", "2", "--out", tmp_path) == 0
+    path = tmp_path / f"{name}.proof.json"
+    assert run("prove", "--verify", path, "--jobs", "1") == 0
+    data = json.loads(path.read_text())
+    data["bounds"][2]["digest"] = "0" * 64
+    path.write_text(json.dumps(data))
+    assert run("prove", "--verify", path, "--jobs", "2") == 1
 
 
 @pytest.mark.parametrize(("key", "value"), [("traces", 5), ("digest", "0" * 64), ("cut", 0)])
