@@ -20,6 +20,7 @@ from sugarbush.lockdep.model import (
     Frame,
     Held,
     LockClass,
+    LockClassKey,
     LockMap,
     Path,
     RawFrame,
@@ -33,6 +34,7 @@ from sugarbush.lockdep.python.context import PythonMap, ThreadContext
 from sugarbush.lockdep.python.finalisers import PythonIrqProver
 from sugarbush.lockdep.python.instances import InstanceOrder, Seen
 from sugarbush.lockdep.python.locks import RealRLock
+from sugarbush.lockdep.python.places import NO_PLACE
 from sugarbush.lockdep.python.watcher import Passed
 from sugarbush.lockdep.reports import (
     CircularReport,
@@ -88,11 +90,25 @@ class PlainLockdep(Lockdep):
         on_report: Callable[[Report], None] | None = None,
     ) -> None:
         super().__init__(current, internal=internal, on_report=on_report)
+        self.forgets: Callable[[], object] = lambda: None
+        """Called when stacks that were known are so no more."""
         self.fresh_lock()
 
     def fresh_lock(self) -> None:
         """The lock of the validator is free: for the child of a fork."""
         self._lock = _Bounded()  # type: ignore[assignment]
+
+    def unregister_key(self, key: LockClassKey) -> None:
+        super().unregister_key(key)
+        self.forgets()
+
+    def set_class(
+        self, lock_map: LockMap, key: LockClassKey, name: str | None = None, subclass: int = 0
+    ) -> None:
+        super().set_class(lock_map, key, name, subclass)
+        if isinstance(lock_map, PythonMap):
+            # It is another lock now, and must not be taken for the one that it was.
+            lock_map.up = NO_PLACE
 
     def is_user(self, frame: FrameType) -> bool:
         """Whether a frame is the user's."""
@@ -349,6 +365,7 @@ class PythonLockdep(PlainLockdep):
                     key: up for key, up in chain.next.items() if up.lock_class.number not in watched
                 }
             pending.extend(chain.next.values())
+        self.forgets()
 
     def add(self, ctx: TaskContext, report: Report) -> None:
         """Keeps and delivers a report that another part has made."""
