@@ -138,6 +138,12 @@ class Program(LockWatcher):
             # The next lock that the thread takes outside shows whether this one is still there.
             ctx.slow = True
 
+    def holds(self, ctx: ThreadContext) -> bool:
+        """Whether the running thread holds anything; what others gave back for it is taken off first."""
+        if ctx.gone:
+            self._catch_up(ctx)
+        return ctx.holds
+
     def _interrupted(self, ctx: ThreadContext, frame: FrameType) -> str:
         if ctx.interrupts:
             return ctx.interrupts[-1]

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from sugarbush.lockdep.engine import Lockdep
 from sugarbush.lockdep.model import (
     Acquire,
+    Chain,
+    Extra,
     Frame,
     Held,
     LockClass,
@@ -340,12 +342,26 @@ class PythonLockdep(PlainLockdep):
         """The part that knows of interrupts."""
         return self._irqs
 
+    def _place(
+        self,
+        ctx: TaskContext,
+        lock_map: LockMap,
+        lock_class: LockClass,
+        flags: int,
+        nest_lock: LockMap | None,
+        trace: Trace,
+        extra: Extra | None = None,
+    ) -> tuple[Chain, Extra | None] | None:
+        placed = super()._place(ctx, lock_map, lock_class, flags, nest_lock, trace, extra)
+        # At once: the next acquire may be one that is looked up, and the last one of a circle.
+        if self._prover.changed:
+            self._forget_looked_up()
+        return placed
+
     def _by_instance(self, ctx: TaskContext, lock_class: LockClass) -> bool:
         assert isinstance(ctx, ThreadContext)
         if ctx.finalising:
             return True
-        if self._prover.changed:
-            self._forget_looked_up()
         return bool(ctx.held) and (
             lock_class.number in self._prover.watched
             or any(entry[1].lock_class is lock_class for entry in ctx.held)
