@@ -10,8 +10,9 @@ is reported are waits that *can* end in a deadlock, though in this run nothing h
 
 Who lives here: `locks` and `relocks` (what stands for a lock), `factories` (what stands for `threading.Lock`), `adopt`
 (locks made before), `sites` (classes by place, named by owner), `context` (threads and stretches of their
-work), `watcher` and `program` (from lock to validator), `validator` and `instances` (the rules that differ
-from the kernel's), `stdlib` and `waits` (waits that are no locks), `interrupts` (collector, signals, hooks),
+work), `places` (known ways to hold
+locks), `watcher` and `program` (from lock to validator), `plain`, `validator` and `instances` (the rules, and where they
+differ from the kernel's), `stdlib` and `waits` (waits that are no locks), `interrupts` (collector, signals, hooks),
 `semaphores`, `aio` and `blocking` (what else is watched), `patches` and `late` (hooks, also in modules that
 are loaded later), `told` and `formats` (reports in words and for machines), `hang` (who waits for whom),
 `runner` (``sugarbush lockdep run``), `plugin` and `watching` (``pytest --lockdep``), `shared_graph` (several

@@ -25,10 +25,10 @@ from typing import Any
 from sugarbush.lockdep.model import LockClassKey, LockMap, Order, Tracer, WaitType
 from sugarbush.lockdep.python.context import PythonMap
 from sugarbush.lockdep.python.locks import BaseLock, RealLock, RealRLock, Watched
+from sugarbush.lockdep.python.plain import PlainLockdep
 from sugarbush.lockdep.python.program import write
 from sugarbush.lockdep.python.relocks import BaseRLock
 from sugarbush.lockdep.python.sites import SiteKey, Sites
-from sugarbush.lockdep.python.validator import PlainLockdep
 from sugarbush.lockdep.python.watcher import LockWatcher
 from sugarbush.lockdep.python.wording import tell
 from sugarbush.lockdep.reports import Report
