@@ -197,10 +197,16 @@ class Watched:
                 self._release()
                 raise
             return True
-        if subclass is not None or nest_lock is not None:
-            home.wanted_nested(ctx, lock_map, subclass or 0, None if nest_lock is None else nest_lock.dep_map)
-        else:
-            home.wanted(ctx, lock_map)
+        try:
+            if subclass is not None or nest_lock is not None:
+                outer = None if nest_lock is None else nest_lock.dep_map
+                home.wanted_nested(ctx, lock_map, subclass or 0, outer)
+            else:
+                home.wanted(ctx, lock_map)
+        except RecursionError:
+            # The program is so deep that there is no room for a check, but for the lock there would be: it is taken
+            # unwatched.
+            home.untell(ctx, lock_map)
         try:
             if not self._acquire(False):
                 self._wait(ctx)

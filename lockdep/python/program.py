@@ -108,6 +108,12 @@ class Program(LockWatcher):
         ctx.ended = True
         self.contexts.pop(ctx.ident, None)
 
+    def main_ends(self) -> None:
+        """The main thread is at its end, before the interpreter waits for the others, who may want what it holds."""
+        ctx = self.current()
+        if ctx.ident == self.main and (not ctx.slow or self._catch_up(ctx)) and ctx.held:
+            self.lockdep.task_exit(ctx)
+
     def wanted(self, ctx: ThreadContext, lock_map: PythonMap) -> None:
         if ctx.slow and not self._catch_up(ctx):
             return
