@@ -20,22 +20,15 @@ from sugarbush.lockdep import python as watched
 ROUNDS, PAIRS = 31, 4_000
 
 
-def pair_with(lock: Any) -> Callable[[], None]:
-    def body() -> None:
-        for _ in range(PAIRS):
-            with lock:
-                pass
-
+def pair(statement: str, lock: Any) -> Callable[[], None]:
+    """A body of its own: CPython learns at each call which lock it is of, and two in turn would spoil that for both."""
+    names: dict[str, Any] = {"lock": lock}
+    exec(f"def body():\n    for _ in range({PAIRS}):\n        {statement}\n", names)
+    body: Callable[[], None] = names["body"]
     return body
 
 
-def pair_called(lock: Any) -> Callable[[], None]:
-    def body() -> None:
-        for _ in range(PAIRS):
-            lock.acquire()
-            lock.release()
-
-    return body
+WITH, CALLED = "with lock: pass", "lock.acquire(); lock.release()"
 
 
 def best(*bodies: Callable[[], None]) -> list[float]:
@@ -57,16 +50,16 @@ def main() -> int:
     lock, rlock, outer = threading.Lock(), threading.RLock(), threading.Lock()
     names = ("with lock", "lock.acquire(), lock.release()", "with rlock", "rlock.acquire(), rlock.release()")
     bodies = []
-    for make, real, ours in (
-        (pair_with, bare, lock),
-        (pair_called, bare, lock),
-        (pair_with, bare_again, rlock),
-        (pair_called, bare_again, rlock),
+    for statement, real, ours in (
+        (WITH, bare, lock),
+        (CALLED, bare, lock),
+        (WITH, bare_again, rlock),
+        (CALLED, bare_again, rlock),
     ):
-        bodies += [make(real), make(ours)]
+        bodies += [pair(statement, real), pair(statement, ours)]
     times = best(*bodies)
     with outer:
-        nested = best(pair_with(lock))[0]
+        nested = best(pair(WITH, lock))[0]
     worst = 0
     for index, name in enumerate(names):
         plain, ours_took = times[2 * index : 2 * index + 2]

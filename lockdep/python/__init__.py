@@ -10,17 +10,19 @@ is reported are waits that *can* end in a deadlock, though in this run nothing h
 
 Who lives here: `locks` and `relocks` (what stands for a lock), `factories` (what stands for `threading.Lock`), `adopt`
 (locks made before), `sites` (classes by place, named by owner), `context` (threads and stretches of their
-work), `watcher` and `program` (from lock to validator), `validator` and `instances` (the rules that differ
-from the kernel's), `stdlib` and `waits` (waits that are no locks), `interrupts` (collector, signals, hooks),
-`semaphores`, `aio` and `blocking` (what else is watched), `patches` and `late` (hooks, also in modules that
-are loaded later), `told` and `formats` (reports in words and for machines), `hang` (who waits for whom),
-`runner` (``sugarbush lockdep run``), `plugin` and `watching` (``pytest --lockdep``), `shared_graph` (several
-processes as one).
+work), `places` (known ways to hold locks), `watcher` and `program` (from lock to validator), `plain`,
+`validator` and `instances` (the rules, and where they differ from the kernel's), `stdlib` and `waits` (waits
+that are no locks), `interrupts` (collector, signals, hooks), `semaphores`, `aio` and `blocking` (what else is
+watched), `patches` and `late` (hooks, also in modules that are loaded later), `told` and `formats` (reports
+in words and for machines), `hang` (who waits for whom), `runner` (``sugarbush lockdep run``), `plugin` and
+`watching` (``pytest --lockdep``), `shared_graph` (several processes as one).
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import weakref
 from collections.abc import Callable
 
 from sugarbush.lockdep.python import aio, interrupts, semaphores, stdlib
@@ -77,7 +79,16 @@ def install(
         blocking_calls.install(program, patches)
     _Installed.interrupts = interrupts.Interrupts(program, patches)
     _Installed.patches = patches
+    with contextlib.suppress(RuntimeError):
+        # Not when the interpreter is at its end already. What is registered there stays, so it must keep nothing.
+        threading._register_atexit(_main_ends, weakref.ref(program))  # type: ignore[attr-defined]
     return program
+
+
+def _main_ends(reference: weakref.ref[Program]) -> None:
+    program = reference()
+    if program is not None and program.live:
+        program.main_ends()
 
 
 def installed() -> Program | None:

@@ -52,7 +52,7 @@ def _around(program: Program, words: str, real: Callable[..., Any]) -> Callable[
 def blocks(program: Program, words: str) -> None:
     """The running thread is about to block; a report if it holds a lock."""
     ctx = program.current()
-    if not ctx.held or ctx.busy:
+    if not program.holds(ctx) or ctx.busy:
         return
     names = tuple(dict.fromkeys(entry[1].lock_class.title for entry in ctx.held))
     trace = program.lockdep.capture()

@@ -10,7 +10,8 @@ from itertools import count
 from types import CodeType
 from typing import Any, NamedTuple
 
-from sugarbush.lockdep.model import LockClassKey, LockMap, Order, RawFrame, TaskContext
+from sugarbush.lockdep.model import Chain, Held, LockClassKey, LockMap, Order, RawFrame, TaskContext
+from sugarbush.lockdep.python.places import NO_PLACE, NOWHERE, Place
 
 _KEPT_UNITS = 16
 """For each lock, the threads whose last use of it is remembered; the ones longest ago are forgotten."""
@@ -58,9 +59,13 @@ class Unit:
 
 
 class PythonMap(LockMap):
-    """The map of one lock of a Python program: who has it now, and which stretches of work took it."""
+    """The map of one lock of a Python program: who has it now, and which stretches of work took it.
 
-    __slots__ = ("__weakref__", "code", "last", "owner", "rank", "reentrant", "takers")
+    `up` is the place of who took it last in a way that comes often; only who has the lock changes it. `seen` and `at`
+    are the place and the offset of the last acquire that went the longer way.
+    """
+
+    __slots__ = ("__weakref__", "at", "code", "last", "owner", "rank", "reentrant", "seen", "takers", "up")
 
     def __init__(
         self,
@@ -78,6 +83,9 @@ class PythonMap(LockMap):
         self.last: Unit | None = None
         self.takers: dict[int, tuple[Unit, RawFrame]] = {}
         self.reentrant = reentrant
+        self.up: Place = NO_PLACE
+        self.seen: Place = NOWHERE
+        self.at = -1
 
     def saw(self, unit: Unit, site: RawFrame) -> None:
         """A stretch of work takes the lock for the first time."""
@@ -94,28 +102,141 @@ class ThreadContext(TaskContext):
     """A thread, as the validator sees it.
 
     `slow` sends its acquires past the look-up: it is in an interrupt, or another thread gave back a lock of its
-    (`gone`). It is `busy` while it is in the validator itself, which a collection or a signal may enter again. `waits`
-    says what it waits for that is no lock.
+    (`gone`), or what was known of stacks is known no more (`stale`). It is `busy` while it is in the validator itself,
+    which a collection or a signal may enter again. `waits` says what it waits for that is no lock.
+
+    What it holds is told in one of two ways. In those that come often it is `here`, a path of places, and nothing else
+    is looked at. By any longer way it is the list `stack` with the chain `top`, and `here` is `NOWHERE`. Whoever asks
+    for `held` or sets `chain` or `state`, as the validator does, makes a list of the path. From there it goes on by
+    places as soon as it takes a lock in a known way (`stand`): the list is the ground of those.
     """
 
-    __slots__ = ("busy", "ended", "finalising", "gone", "ident", "interrupts", "slow", "unit", "waits")
+    __slots__ = (
+        "bits",
+        "busy",
+        "ended",
+        "finalising",
+        "gone",
+        "grounds",
+        "here",
+        "ident",
+        "interrupts",
+        "slow",
+        "stack",
+        "stale",
+        "top",
+        "unit",
+        "waits",
+    )
 
     def __init__(self, comm: str, pid: int, *, slow: bool = False) -> None:
+        self.here: Place = NOWHERE
+        self.grounds: dict[Chain, Place] = {}
+        self.ident = get_ident()
         super().__init__(comm, pid)
         self.slow = slow
+        self.stale = False
         self.busy = False
         self.finalising = ""
         self.ended = False
         self.gone: list[PythonMap] = []
-        self.ident = get_ident()
         self.interrupts: list[str] = []
         self.unit = Unit(self, 0, {}, "")
         self.waits: ThreadWait | None = None
 
     @property
+    def held(self) -> list[Held]:
+        """The held locks, oldest first: for the thread itself the list, for others a copy."""
+        here = self.here
+        if here is NOWHERE:
+            return self.stack
+        if self.ident != get_ident():
+            return [*self.stack[: here.depth], *here.entries()]
+        self.leave()
+        return self.stack
+
+    @held.setter
+    def held(self, entries: list[Held]) -> None:
+        self.here = NOWHERE
+        self.stack = entries
+
+    @property
+    def holds(self) -> bool:
+        """Whether it holds anything: the thread may ask for that and stay where it is."""
+        here = self.here
+        return bool(self.stack) if here is NOWHERE else here.depth > 0 or here.below is not None
+
+    @property
+    def chain(self) -> Chain:
+        """Its place among all stacks."""
+        here = self.here
+        return self.top if here is NOWHERE else here.chain
+
+    @chain.setter
+    def chain(self, chain: Chain) -> None:
+        self.leave()
+        self.top = chain
+
+    @property
+    def state(self) -> int:
+        """Which interrupts may come, as bits of the keys of chains."""
+        return self.bits
+
+    @state.setter
+    def state(self, bits: int) -> None:
+        if self.ident == get_ident():
+            self.leave()
+        elif self.here is not NOWHERE:
+            # Only a thread itself may leave its place. It does at its next acquire.
+            self.stale = self.slow = True
+        self.bits = bits
+
+    def leave(self) -> None:
+        """What the thread holds is a list from now on."""
+        here = self.here
+        if here is NOWHERE:
+            return
+        # What lies above the ground was left there by a handler that came in the middle of a step: it had to make a
+        # list, and the thread has gone on by places since.
+        self.stack[here.depth :] = here.entries()
+        self.top = here.chain
+        self.here = NOWHERE
+
+    def stand(self) -> Place:
+        """The place of the thread: the same one whenever it holds what is the same to the validator."""
+        # Locks of the same classes, of which none is taken below a place: two of one class are looked at each time.
+        if self.here is NOWHERE and not self.slow:
+            top = self.top
+            ground = self.grounds.get(top)
+            if ground is None or ground.state != self.bits or ground.depth != len(self.stack):
+                ground = self.grounds[top] = Place(None, top, self.bits, len(self.stack))
+            self.here = ground
+        return self.here
+
+    def parted(self) -> tuple[list[Held], Held | None]:
+        # A lock that is not contended is not said to be wanted, which would cost each acquire: but while a lock is
+        # another one's, or nobody's, the thread only waits for it.
+        held = self.held
+        wanted = self.wanted
+        for at in range(len(held) - 1, -1, -1):
+            if held[at][0] is wanted:
+                return held[:at] + held[at + 1 :], held[at]
+        if wanted is None and held and getattr(held[-1][0], "owner", self) is not self:
+            return held[:-1], held[-1]
+        return held, None
+
+    @property
+    def wants(self) -> LockMap | None:
+        """The lock that it waits for at this moment."""
+        if self.wanted is not None:
+            return self.wanted
+        waiting = self.parted()[1]
+        return None if waiting is None else waiting[0]
+
+    @property
     def waits_for(self) -> ThreadContext | None:
         """The thread that it waits for at this moment, if that is known: for its lock, or for itself."""
-        wanted = self.wanted
+        wanted = self.wants
         if isinstance(wanted, PythonMap):
             return wanted.owner
         return None if self.waits is None else self.waits.target

@@ -52,7 +52,11 @@ class WatchedLock(_Posing, BaseLock, metaclass=_OfLocks):
         back = frame.f_back
         if frame.f_code is _EVENT_INIT and back is not None and _is_thread_init(back.f_code):
             return RealLock()
-        return program.new_lock(cls, frame)
+        try:
+            return program.new_lock(cls, frame)
+        except RecursionError:
+            # The program is so deep that there is no room to look where it is made, but for a real one there is.
+            return RealLock()
 
     def __init_subclass__(cls) -> None:
         raise TypeError("type '_thread.lock' is not an acceptable base type")
@@ -72,7 +76,12 @@ class WatchedRLock(_Posing, BaseRLock):
             raise TypeError(
                 "lockdep was uninstalled: this subclass was made of a watched lock, and can make none now"
             )
-        return program.new_rlock(cls, frame)
+        try:
+            return program.new_rlock(cls, frame)
+        except RecursionError:
+            if cls is not WatchedRLock:
+                raise
+            return RealRLock()
 
 
 def _is_thread_init(code: object) -> bool:

@@ -52,6 +52,7 @@ class Program(LockWatcher):
         self.show = show
         self.lockdep = PythonLockdep(self.current, on_report=self._reported)
         self.lockdep.irqs.private = self._is_private
+        self.lockdep.forgets = self.forget_places
         self.sites = Sites(Tracer(INTERNAL))
         self.main = get_ident()
         self.waited: dict[tuple[int, str], Under] = {}
@@ -107,6 +108,12 @@ class Program(LockWatcher):
         ctx.ended = True
         self.contexts.pop(ctx.ident, None)
 
+    def main_ends(self) -> None:
+        """The main thread is at its end, before the interpreter waits for the others, who may want what it holds."""
+        ctx = self.current()
+        if ctx.ident == self.main and (not ctx.slow or self._catch_up(ctx)) and ctx.held:
+            self.lockdep.task_exit(ctx)
+
     def wanted(self, ctx: ThreadContext, lock_map: PythonMap) -> None:
         if ctx.slow and not self._catch_up(ctx):
             return
@@ -136,6 +143,12 @@ class Program(LockWatcher):
         if self.lockdep.irqs.candidates:
             # The next lock that the thread takes outside shows whether this one is still there.
             ctx.slow = True
+
+    def holds(self, ctx: ThreadContext) -> bool:
+        """Whether the running thread holds anything; what others gave back for it is taken off first."""
+        if ctx.gone:
+            self._catch_up(ctx)
+        return ctx.holds
 
     def _interrupted(self, ctx: ThreadContext, frame: FrameType) -> str:
         if ctx.interrupts:
@@ -179,7 +192,9 @@ class Program(LockWatcher):
             ctx.slow = True
         elif ctx.interrupts and ctx.interrupts[-1] == COLLECTOR:
             ctx.interrupts.pop()
-            ctx.slow = bool(ctx.interrupts) or bool(ctx.gone) or not self.live
+            ctx.slow = (
+                bool(ctx.interrupts) or bool(ctx.gone) or ctx.stale or self.always_slow or not self.live
+            )
             if ctx.hardirq_depth:
                 self.lockdep.hardirq_exit()
             if self.lockdep.irqs.candidates and not ctx.busy:
@@ -271,7 +286,7 @@ class Program(LockWatcher):
             frame = frames.get(one.ident)
             stack: Stack = whole_stack(frame, self) if frame is not None else ()
             parts.append((f"thread {one.comm!r} {self.says(one)}:", stack))
-        names = tuple(dict.fromkeys(one.wanted.name for one in ring if one.wanted is not None))
+        names = tuple(dict.fromkeys(one.wants.name for one in ring if one.wants is not None))
         self.report(
             ctx,
             ReportKind.DEADLOCK,
@@ -286,10 +301,11 @@ class Program(LockWatcher):
         """What a thread holds and waits for, in words."""
         held, _ = ctx.parted()
         words = [f"holds {', '.join(entry[1].lock_class.title for entry in held)}"] if held else []
-        if ctx.wanted is not None:
-            owner = getattr(ctx.wanted, "owner", None)
+        wants = ctx.wants
+        if wants is not None:
+            owner = getattr(wants, "owner", None)
             words.append(
-                f"waits for {ctx.wanted.name}"
+                f"waits for {wants.name}"
                 + (f", which thread {owner.comm!r} holds" if owner is not None else "")
             )
         elif ctx.waits is not None:

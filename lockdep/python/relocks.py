@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from sys import _getframe
-from types import FrameType
 from typing import Any
 
 from sugarbush.lockdep.python.context import PythonMap, ThreadContext
-from sugarbush.lockdep.python.locks import DIRECT, OFTEN, SOMETIMES, Home, Watched
+from sugarbush.lockdep.python.locks import Home, RealRLock, Watched, forward
 
 
 class BaseRLock(Watched):
@@ -24,97 +23,86 @@ class BaseRLock(Watched):
         self._depth = 0
         self._owned = lock._is_owned
 
-    def acquire(
-        self,
-        blocking: bool = True,
-        timeout: float = -1,
-        *,
-        subclass: int = 0,
-        nest_lock: Watched | None = None,
-    ) -> bool:
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock as a `threading.RLock`: once more if the thread has it, else as `BaseLock.acquire`."""
-        if self._lock._is_owned():
-            taken = self._acquire(blocking, timeout)
-            self._depth += 1
-            return taken
         try:
             ctx = self._tls.ctx
         except AttributeError:
             ctx = self._home.new_context()
+        frame = _getframe(1)
         lock_map = self._map
-        chain = ctx.chain.next.get(lock_map.token | ctx.state)
+        up = lock_map.up
+        # Below that place the thread does not have the lock, so nobody is asked whether it has.
         if (
-            chain is None
-            or ctx.slow
-            or blocking is not True
-            or timeout != -1
-            or subclass
-            or nest_lock is not None
+            up.below is ctx.here
+            and frame.f_lasti == up.lasti
+            and frame.f_code is up.code
+            and (left := up.left)
+            and blocking is True
+            and timeout == -1
+            and not ctx.slow
         ):
-            if self._slowly(ctx, blocking, timeout, subclass, nest_lock):
+            up.left = left - 1
+            if lock_map.last is not ctx.unit:
+                lock_map.saw(ctx.unit, (up.code, up.lasti))
+            ctx.here = up
+            try:
+                if lock_map.owner is None:
+                    self._lock.acquire()
+                else:
+                    self._wait(ctx)
                 self._depth = 1
-                return True
-            return False
-        frame: FrameType = _getframe(1)
-        code = frame.f_code
-        hits = chain.hits = chain.hits + 1
-        # Who called whom is looked at the first times, and now and then: it may be a finaliser this time.
-        if code is lock_map.code and hits & SOMETIMES:
-            lasti = frame.f_lasti
-        else:
-            how = self._pairs.get(id(code)) if hits > OFTEN and hits & SOMETIMES else None
-            where = self._home.site(frame, how, ctx)
-            if where is None:
-                self._slowly(ctx)
-                self._depth = 1
-                return True
-            if hits > OFTEN and where[0] is code and self._pairs.get(id(code)) == DIRECT:
-                lock_map.code = code
-            code, lasti = where
-        if lock_map.last is not ctx.unit:
-            lock_map.saw(ctx.unit, (code, lasti))
-        ctx.held.append((lock_map, chain, code, lasti, None))
-        ctx.chain = chain
-        try:
-            if lock_map.owner is not None:
-                self._wait(ctx)
-            else:
-                ctx.wanted = lock_map
-                self._lock.acquire()
-                ctx.wanted = None
-            self._depth = 1
+            except BaseException:
+                self._undo(ctx)
+                raise
             lock_map.owner = ctx
-        except BaseException:
-            self._undo(ctx)
-            raise
-        return True
+            return True
+        if self._lock._is_owned():
+            taken = self._acquire(blocking, timeout)
+            self._depth += 1
+            return taken
+        if self._again(ctx, frame, blocking, timeout, None, None):
+            self._depth = 1
+            return True
+        return False
 
     __enter__ = acquire
 
     def release(self) -> None:
         """Give the lock back once; the last time it is free. Who does not have it gets `RuntimeError`."""
-        if self._lock._is_owned():
-            if self._depth > 1:
-                self._depth -= 1
-            else:
-                self._depth = 0
-                try:
-                    ctx = self._tls.ctx
-                    held = ctx.held
-                    top = held[-1] if held and not ctx.slow else None
-                    if top is not None and top[0] is self._map and top[4] is None and top[1] is ctx.chain:
-                        held.pop()
-                        ctx.chain = top[1].parent
-                        top[0].owner = None
-                    else:
-                        self._given(ctx)
-                finally:
-                    self._lock.release()
-                return
-        self._lock.release()
+        try:
+            ctx = self._tls.ctx
+        except AttributeError:
+            ctx = self._home.new_context()
+        lock_map = self._map
+        up = lock_map.up
+        if up is ctx.here and self._depth == 1:
+            ctx.here = up.below
+            lock_map.owner = None
+            self._lock.release()
+        elif not self._lock._is_owned():
+            self._lock.release()
+        elif self._depth > 1:
+            self._depth -= 1
+            self._lock.release()
+        else:
+            self._depth = 0
+            self._unlock(ctx)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        self.release()
+        # The most common way written out, as in `BaseLock`.
+        try:
+            ctx = self._tls.ctx
+        except AttributeError:
+            ctx = self._home.new_context()
+        lock_map = self._map
+        up = lock_map.up
+        if up is ctx.here and self._depth == 1:
+            ctx.here = up.below
+            lock_map.owner = None
+            self._lock.release()
+        else:
+            BaseRLock.release(self)
 
     # The private face that `Condition` looks for.
 
@@ -158,3 +146,6 @@ class BaseRLock(Watched):
             self._depth = 0
             self._map.owner = None
             self._release()
+
+
+forward(BaseRLock, RealRLock)

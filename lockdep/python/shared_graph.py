@@ -12,9 +12,9 @@ from types import CodeType, FrameType
 from typing import Any
 
 from sugarbush.lockdep.model import LockClassKey, LockMap, RawFrame, TaskContext, Trace, Tracer, resolve
+from sugarbush.lockdep.python.plain import PlainLockdep
 from sugarbush.lockdep.python.program import Program
 from sugarbush.lockdep.python.sites import SiteKey
-from sugarbush.lockdep.python.validator import PlainLockdep
 from sugarbush.lockdep.reports import Report, ReportKind
 
 

@@ -79,7 +79,7 @@ def _threads(program: Program, patches: Patches) -> None:
                 return
             ctx = program.current()
             if timeout is None:
-                if ctx.held:
+                if program.holds(ctx):
                     judge_join(program, ctx, self.name, started.ctx)
                 ctx.waits = ThreadWait(f"for thread {self.name!r} to end", started.ctx)
                 try:
@@ -88,7 +88,7 @@ def _threads(program: Program, patches: Patches) -> None:
                     real(self, timeout)
                 finally:
                     ctx.waits = None
-                if ctx.held:
+                if program.holds(ctx):
                     # It may have taken its first lock only now.
                     judge_join(program, ctx, self.name, started.ctx)
             else:
@@ -120,7 +120,7 @@ def _conditions(program: Program, patches: Patches) -> None:
                 return woken
             ctx = program.current()
             channel = _channel(self, "for a notification")
-            if ctx.held:
+            if program.holds(ctx):
                 channel.wait(program, ctx, getattr(self._lock, "_map", None))  # type: ignore[attr-defined]
             before = ctx.waits
             ctx.waits = before or ThreadWait("for a notification", None)
@@ -156,7 +156,7 @@ def _events(program: Program, patches: Patches) -> None:
             if timeout is not None:
                 arrived = bool(real(self, timeout))
             else:
-                if ctx.held:
+                if program.holds(ctx):
                     channel.wait(program, ctx)
                 ctx.waits = ThreadWait("for an event", None)
                 try:
@@ -190,7 +190,7 @@ def _queues(program: Program, patches: Patches) -> None:
             items = _channel(self, "for an item of a queue")
             endless = block and timeout is None
             if endless:
-                if ctx.held:
+                if program.holds(ctx):
                     items.wait(program, ctx)
                 ctx.waits = ThreadWait("for an item of a queue", None)
             try:
@@ -212,7 +212,7 @@ def _queues(program: Program, patches: Patches) -> None:
             ctx = program.current()
             if block and timeout is None and self.maxsize > 0:
                 room = _channel(self, "for room in a queue", _NOTE + "_room")
-                if ctx.held:
+                if program.holds(ctx):
                     room.wait(program, ctx)
                 ctx.waits = ThreadWait("for room in a queue", None)
             # Before the item is there, not after: whoever gets it has heard of all that was done until now.
@@ -228,7 +228,7 @@ def _queues(program: Program, patches: Patches) -> None:
         def join(self: queue.Queue[Any]) -> None:
             if program.live:
                 ctx = program.current()
-                if ctx.held:
+                if program.holds(ctx):
                     done = self.all_tasks_done
                     channel = _channel(done, "for a notification")
                     channel.wait(program, ctx, getattr(done._lock, "_map", None))  # type: ignore[attr-defined]
@@ -338,9 +338,9 @@ def _results(program: Program, patches: Patches) -> None:
             if timeout is None:
                 if task is not None:
                     _own_pool(program, ctx, task)
-                    if ctx.held:
+                    if program.holds(ctx):
                         judge_work(program, ctx, task.label, task.unit)
-                elif ctx.held:
+                elif program.holds(ctx):
                     # Whoever sets it wakes those who wait at its condition, whether there are any or not.
                     condition = self._condition
                     _channel(condition, "for a notification").wait(
@@ -352,7 +352,7 @@ def _results(program: Program, patches: Patches) -> None:
             finally:
                 ctx.waits = None
                 if task is not None and self.done():
-                    if timeout is None and ctx.held:
+                    if timeout is None and program.holds(ctx):
                         judge_work(program, ctx, task.label, task.unit)
                     unit = task.unit
                     if unit is not None:

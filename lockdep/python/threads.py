@@ -24,11 +24,11 @@ from typing import Any
 
 from sugarbush.lockdep.model import LockClassKey, LockMap, Order, Tracer, WaitType
 from sugarbush.lockdep.python.context import PythonMap
-from sugarbush.lockdep.python.locks import BaseLock, RealLock, RealRLock
+from sugarbush.lockdep.python.locks import BaseLock, RealLock, RealRLock, Watched
+from sugarbush.lockdep.python.plain import PlainLockdep
 from sugarbush.lockdep.python.program import write
 from sugarbush.lockdep.python.relocks import BaseRLock
 from sugarbush.lockdep.python.sites import SiteKey, Sites
-from sugarbush.lockdep.python.validator import PlainLockdep
 from sugarbush.lockdep.python.watcher import LockWatcher
 from sugarbush.lockdep.python.wording import tell
 from sugarbush.lockdep.reports import Report
@@ -43,6 +43,53 @@ class Lock(BaseLock):
     def __init__(self, monitor: ThreadMonitor, dep_map: PythonMap) -> None:
         self._set_up(monitor, RealLock(), dep_map)
 
+    def acquire(
+        self,
+        blocking: bool = True,
+        timeout: float = -1,
+        # Not by keyword only: CPython does not make such calls short.
+        subclass: int | None = None,
+        nest_lock: Watched | None = None,
+    ) -> bool:
+        """Take the lock as a `threading.Lock`.
+
+        `subclass` and `nest_lock` say how a lock may be taken under another one of its class.
+        """
+        # `BaseLock.acquire` again, with two arguments more: they would cost those who have none a twentieth of it all.
+        try:
+            ctx = self._tls.ctx
+        except AttributeError:
+            ctx = self._home.new_context()
+        frame = _getframe(1)
+        lock_map = self._map
+        up = lock_map.up
+        if (
+            up.below is ctx.here
+            and frame.f_lasti == up.lasti
+            and frame.f_code is up.code
+            and (left := up.left)
+            and blocking is True
+            and timeout == -1
+            and subclass is None
+            and nest_lock is None
+            and not ctx.slow
+        ):
+            up.left = left - 1
+            if lock_map.last is not ctx.unit:
+                lock_map.saw(ctx.unit, (up.code, up.lasti))
+            ctx.here = up
+            try:
+                if lock_map.owner is None:
+                    self._lock.acquire()
+                else:
+                    self._wait(ctx)
+            except BaseException:
+                self._undo(ctx)
+                raise
+            lock_map.owner = ctx
+            return True
+        return self._again(ctx, frame, blocking, timeout, subclass, nest_lock)
+
 
 class RLock(BaseRLock):
     """A `threading.RLock` that tells a monitor, of its outermost acquire and release only."""
@@ -51,6 +98,56 @@ class RLock(BaseRLock):
 
     def __init__(self, monitor: ThreadMonitor, dep_map: PythonMap) -> None:
         self._set_up(monitor, RealRLock(), dep_map)
+
+    def acquire(
+        self,
+        blocking: bool = True,
+        timeout: float = -1,
+        subclass: int | None = None,
+        nest_lock: Watched | None = None,
+    ) -> bool:
+        """Take the lock as a `threading.RLock`; the annotations are those of `Lock.acquire`."""
+        try:
+            ctx = self._tls.ctx
+        except AttributeError:
+            ctx = self._home.new_context()
+        frame = _getframe(1)
+        lock_map = self._map
+        up = lock_map.up
+        if (
+            up.below is ctx.here
+            and frame.f_lasti == up.lasti
+            and frame.f_code is up.code
+            and (left := up.left)
+            and blocking is True
+            and timeout == -1
+            and subclass is None
+            and nest_lock is None
+            and not ctx.slow
+        ):
+            up.left = left - 1
+            if lock_map.last is not ctx.unit:
+                lock_map.saw(ctx.unit, (up.code, up.lasti))
+            ctx.here = up
+            try:
+                if lock_map.owner is None:
+                    self._lock.acquire()
+                else:
+                    self._wait(ctx)
+                self._depth = 1
+            except BaseException:
+                self._undo(ctx)
+                raise
+            lock_map.owner = ctx
+            return True
+        if self._lock._is_owned():
+            taken = self._acquire(blocking, timeout)
+            self._depth += 1
+            return taken
+        if self._again(ctx, frame, blocking, timeout, subclass, nest_lock):
+            self._depth = 1
+            return True
+        return False
 
 
 class ThreadMonitor(LockWatcher):
@@ -74,6 +171,7 @@ class ThreadMonitor(LockWatcher):
         super().__init__(self.lock_stat)
         self.lockdep = PlainLockdep(self.current, internal=internal, on_report=on_report or self._write)
         self._sites = Sites(Tracer(internal))
+        self.lockdep.forgets = self.forget_places
         # Threads are numbered as they first touch a lock, the one that makes the monitor first.
         self.current()
 

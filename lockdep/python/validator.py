@@ -10,29 +10,26 @@ two tests). And an interrupt that takes a lock of its own thread again waits for
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Collection
-from types import FrameType, TracebackType
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from sugarbush.lockdep.engine import Lockdep
 from sugarbush.lockdep.model import (
     Acquire,
-    Frame,
+    Chain,
+    Extra,
     Held,
     LockClass,
     LockMap,
     Path,
-    RawFrame,
     TaskContext,
     Trace,
-    Tracer,
     resolve,
 )
 from sugarbush.lockdep.prove import IrqProver, Prover, made_by
 from sugarbush.lockdep.python.context import PythonMap, ThreadContext
 from sugarbush.lockdep.python.finalisers import PythonIrqProver
 from sugarbush.lockdep.python.instances import InstanceOrder, Seen
-from sugarbush.lockdep.python.locks import RealRLock
+from sugarbush.lockdep.python.plain import PlainLockdep
 from sugarbush.lockdep.python.watcher import Passed
 from sugarbush.lockdep.reports import (
     CircularReport,
@@ -50,74 +47,7 @@ if TYPE_CHECKING:
 
 INTERNAL = ("sugarbush.lockdep", "_pytest", "pluggy", "xdist", "execnet", "pytest_timeout")
 """Packages whose frames are passed over: how a test was called says nothing of it."""
-PATIENCE = 2.0
 _PAIRS = 4
-
-
-class _Bounded:
-    """The validator's own lock, which is never waited for without end.
-
-    A finaliser or a signal handler that runs while a thread is in here may wait for a lock of the program
-    whose owner is waiting for this one: a deadlock of our own making. The one who waits too long passes on,
-    unwatched.
-    """
-
-    __slots__ = ("_lock",)
-
-    def __init__(self) -> None:
-        self._lock = RealRLock()
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(timeout=PATIENCE):
-            raise Passed
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release()
-
-
-class PlainLockdep(Lockdep):
-    """The kernel's rules for threads: what `ThreadMonitor` has."""
-
-    def __init__(
-        self,
-        current: Callable[[], TaskContext],
-        *,
-        internal: Collection[str] = ("sugarbush.lockdep",),
-        on_report: Callable[[Report], None] | None = None,
-    ) -> None:
-        super().__init__(current, internal=internal, on_report=on_report)
-        self.fresh_lock()
-
-    def fresh_lock(self) -> None:
-        """The lock of the validator is free: for the child of a fork."""
-        self._lock = _Bounded()  # type: ignore[assignment]
-
-    def is_user(self, frame: FrameType) -> bool:
-        """Whether a frame is the user's."""
-        return self._tracer.is_user(frame)
-
-    def place(self, frame: FrameType) -> RawFrame:
-        """The innermost user's frame from here."""
-        return self._tracer.site(frame)
-
-    def use_tracer(self, tracer: Tracer) -> None:
-        """Stacks are what this says: for what another process has seen."""
-        self._tracer = tracer
-        self._files = tracer.files
-
-    def line(self, site: RawFrame) -> Frame:
-        """The line of a place."""
-        return resolve(site)
-
-    def capture(self) -> Trace:
-        """The stack of the caller."""
-        return self._tracer.capture()
-
-    def stand(self, ctx: TaskContext) -> None:
-        """Puts a task where its held locks say."""
-        self._stand(ctx)
 
 
 class Pair(NamedTuple):
@@ -324,12 +254,26 @@ class PythonLockdep(PlainLockdep):
         """The part that knows of interrupts."""
         return self._irqs
 
+    def _place(
+        self,
+        ctx: TaskContext,
+        lock_map: LockMap,
+        lock_class: LockClass,
+        flags: int,
+        nest_lock: LockMap | None,
+        trace: Trace,
+        extra: Extra | None = None,
+    ) -> tuple[Chain, Extra | None] | None:
+        placed = super()._place(ctx, lock_map, lock_class, flags, nest_lock, trace, extra)
+        # At once: the next acquire may be one that is looked up, and the last one of a circle.
+        if self._prover.changed:
+            self._forget_looked_up()
+        return placed
+
     def _by_instance(self, ctx: TaskContext, lock_class: LockClass) -> bool:
         assert isinstance(ctx, ThreadContext)
         if ctx.finalising:
             return True
-        if self._prover.changed:
-            self._forget_looked_up()
         return bool(ctx.held) and (
             lock_class.number in self._prover.watched
             or any(entry[1].lock_class is lock_class for entry in ctx.held)
@@ -349,6 +293,7 @@ class PythonLockdep(PlainLockdep):
                     key: up for key, up in chain.next.items() if up.lock_class.number not in watched
                 }
             pending.extend(chain.next.values())
+        self.forgets()
 
     def add(self, ctx: TaskContext, report: Report) -> None:
         """Keeps and delivers a report that another part has made."""

@@ -19,6 +19,8 @@ _SUSPECT = 3
 _NEAR = 5
 _KEPT = 50_000
 """Code objects that are kept at most: a program may make functions without end."""
+_WAYS = 2_000
+"""Ways to places without a finaliser that are remembered at most."""
 _DEPTH = 60
 """Frames that are looked at for a finaliser, from the innermost one outwards."""
 
@@ -61,6 +63,7 @@ class LockWatcher(Watcher):
         self.always_slow = stat is not None
         self.pairs: dict[int, int] = {}
         self._codes: list[CodeType] = []
+        self._plain: set[tuple[int, ...]] = set()
         self.interrupting: set[int] = set()
 
     def wanted(self, ctx: ThreadContext, lock_map: PythonMap) -> None:
@@ -92,6 +95,7 @@ class LockWatcher(Watcher):
     ) -> None:
         if ctx.slow and not self._catch_up(ctx):
             return
+        ctx.leave()
         if ctx.busy:
             # A collection or a signal came in the middle of a check: the validator is not whole now.
             return
@@ -113,8 +117,17 @@ class LockWatcher(Watcher):
             return False
         while ctx.gone:
             self.untell(ctx, ctx.gone.pop())
+        if ctx.stale:
+            # No place that was known is come to any more, as there is new ground below all.
+            ctx.stale = False
+            ctx.grounds.clear()
         ctx.slow = self.always_slow or bool(ctx.interrupts)
         return True
+
+    def forget_places(self) -> None:
+        """What was known of stacks is known no more: each thread looks again at what it takes."""
+        for ctx in list(self.contexts.values()):
+            ctx.stale = ctx.slow = True
 
     def untell(self, ctx: ThreadContext, lock_map: PythonMap) -> bool:
         """The thread does not have the lock any more; False when the validator does not know that it had it."""
@@ -198,6 +211,19 @@ class LockWatcher(Watcher):
 
     def finaliser(self, frame: FrameType | None) -> str:
         """What kind of interrupt a place is in, by the functions that led there; "" for none."""
+        # To look at the arguments of all of them costs twenty times as much as to look who they are, and those who led
+        # here once without being one are so again: what differs is who is at the end, and that is another function.
+        way = _way(frame)
+        if way in self._plain:
+            return ""
+        found = self._finaliser(frame)
+        if not found:
+            if len(self._plain) > _WAYS:
+                self._plain.clear()
+            self._plain.add(way)
+        return found
+
+    def _finaliser(self, frame: FrameType | None) -> str:
         depth = 0
         traced = id(getattr(sys.gettrace(), "__code__", None))
         while frame is not None and depth < _DEPTH:
@@ -214,6 +240,15 @@ class LockWatcher(Watcher):
             frame = frame.f_back
             depth += 1
         return ""
+
+
+def _way(frame: FrameType | None) -> tuple[int, ...]:
+    """The functions that led to a place, by the numbers of their code."""
+    way: list[int] = []
+    while frame is not None and len(way) < _DEPTH:
+        way.append(id(frame.f_code))
+        frame = frame.f_back
+    return tuple(way)
 
 
 def _near_finaliser(frame: FrameType | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import gc
+import inspect
 import json
 import logging
 import os
@@ -23,7 +24,7 @@ import pytest
 from sugarbush.lockdep import python as watched
 from sugarbush.lockdep.python import Program
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[3] / "src"
 INVERSION = """
 import threading
 class Pool:
@@ -154,6 +155,42 @@ os.waitpid(child, 0); go.set(); thread.join()
     for repaired in (False, True):
         done = lockdep(tmp_path, "program.py", text=text.replace("REPAIRED", str(repaired)))
         assert ("a child process takes a lock" in done.stderr) is not repaired, done.stderr
+
+
+def test_a_lock_that_the_main_thread_holds_when_the_interpreter_ends(tmp_path: Path) -> None:
+    text = """
+import threading
+lock = threading.Lock()
+lock.acquire()
+if REPAIRED: lock.release()
+"""
+    for repaired in (False, True):
+        done = lockdep(tmp_path, "program.py", text=text.replace("REPAIRED", str(repaired)))
+        assert ("'MainThread' ended with locks that it still holds" in done.stderr) is not repaired, (
+            done.stderr
+        )
+        assert done.returncode == int(not repaired)
+
+
+def test_where_there_is_no_room_for_a_check_a_lock_is_taken_all_the_same(program: Program) -> None:
+    def down(left: int) -> None:
+        if left:
+            down(left - 1)
+            return
+        a, b = threading.Lock(), threading.RLock()
+        with a, b:
+            pass
+
+    depth = len(inspect.stack(0))
+    for room in range(16, 80, 2):
+        down(sys.getrecursionlimit() - depth - room)
+    assert program.failures == []
+    a, b = threading.Lock(), threading.Lock()
+    with a, b:
+        pass
+    with b, a:
+        pass
+    assert [str(report.kind) for report in program.failures] == ["circular-locking"]
 
 
 def pytest_run(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
