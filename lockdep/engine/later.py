@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sugarbush.lockdep.engine.core import Core
 from sugarbush.lockdep.model import (
@@ -17,13 +17,10 @@ from sugarbush.lockdep.model import (
     TaskContext,
 )
 
-if TYPE_CHECKING:
-    from sugarbush.lockdep.engine.validator import Lockdep
-
 LockEvent = (
     tuple[TaskContext, Held]
     | tuple[TaskContext, LockMap]
-    | tuple[TaskContext, "Callable[[Lockdep], None]", RawFrame]
+    | tuple[TaskContext, Callable[[Any], None], RawFrame]
 )
 """What a task did: an acquire, as the entry that it has pushed; a release of the newest lock, as its map; or any other
 call of a validator, and where it was made."""
