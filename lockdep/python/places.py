@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import weakref
 from types import CodeType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sugarbush.lockdep.model import Chain, Held, LockClassKey, LockMap, RawFrame
-
-if TYPE_CHECKING:
-    from sugarbush.lockdep.python.context import PythonMap
 
 LOT: Final = 255
 """Steps to one place without the longer way. Not more than 256: CPython keeps such numbers, and makes larger ones."""
@@ -45,7 +42,7 @@ class Place:
         "state",
     )
 
-    _lock_map: weakref.ref[PythonMap]
+    _lock_map: weakref.ref[LockMap]
     _names: tuple[LockClassKey, str, int, int]
 
     def __init__(self, below: Place | None, chain: Chain, state: int, depth: int) -> None:
@@ -58,7 +55,7 @@ class Place:
         self.left = LOT
         self.lots = self.round = 1
 
-    def above(self, lock_map: PythonMap, chain: Chain, site: RawFrame) -> Place:
+    def above(self, lock_map: LockMap, chain: Chain, site: RawFrame) -> Place:
         """The place of a thread that takes a lock here."""
         place = Place(self, chain, self.state, self.depth)
         place.code, place.lasti = site

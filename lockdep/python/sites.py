@@ -52,11 +52,18 @@ class Sites:
     def key(self, frame: FrameType, kind: str, name: str | None = None) -> SiteKey:
         """The class of a lock that is made here, under a name of its own if it has one."""
         inner = outer = frame
-        is_user = self._tracer.is_user
-        while not is_user(outer) and outer.f_back is not None:
-            outer = outer.f_back
-        if not is_user(outer):
-            outer = frame
+        files, at = self._tracer.files, frame
+        # What was asked of a file before is looked up here: each new lock of a queue, or of a future, comes this way.
+        while True:
+            user = files.get(at.f_code.co_filename)
+            if user is None:
+                user = self._tracer.is_user(at)
+            if user:
+                outer = at
+                break
+            if at.f_back is None:
+                break
+            at = at.f_back
         # By file and first line, not by the code object: a program that executes one text again and again has
         # one class.
         ours, theirs = outer.f_code, inner.f_code
