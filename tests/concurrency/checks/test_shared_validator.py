@@ -8,19 +8,20 @@ from typing import Any
 import pytest
 from lock_programs import draw
 
-from sugarbush.concurrency import Settings, SugarbushError
-from sugarbush.concurrency.checks import LockValidator
+from sugarbush.concurrency import Mutex, Settings, SugarbushError
+from sugarbush.concurrency.checks import LockValidator, validator
 from sugarbush.concurrency.lowlevel import Simulated
 from sugarbush.concurrency.strategies.table import make_strategy
+from sugarbush.lockdep import LockClassKey
 from sugarbush.lockdep.show import take
 
 
 def runtime(strategy: str, *, fresh: bool) -> tuple[Simulated, LockValidator]:
     made = Settings(without=frozenset({"data-race", "leak"})).runtime(make_strategy(strategy, 3))
-    (validator,) = (one for one in made.observers if isinstance(one, LockValidator))
+    (found,) = (one for one in made.observers if isinstance(one, LockValidator))
     if fresh:
-        validator._doubts = 1 << 40
-    return made, validator
+        found._doubts = 1 << 40
+    return made, found
 
 
 def told(run: Simulated, program: Callable[[], Any], number: int) -> list[Any]:
@@ -41,9 +42,9 @@ def told(run: Simulated, program: Callable[[], Any], number: int) -> list[Any]:
     return [said, done.steps, str(done.schedule), held]
 
 
-def listings(validator: LockValidator) -> list[Any]:
+def listings(one: LockValidator) -> list[Any]:
     """What the validator would show: its numbers, classes, chains and dependencies."""
-    shown = take(validator.lockdep)
+    shown = take(one.lockdep)
     return [shown.stats, *(getattr(shown, name) for name in ("classes", "chains", "held", "reports"))]
 
 
@@ -82,3 +83,29 @@ def test_it_says_what_a_fresh_one_says() -> None:
 @pytest.mark.parametrize("strategy", ["random", "pct", "dpor"])
 def test_it_says_what_a_fresh_one_says_of_many(strategy: str) -> None:
     compare(range(100, 700), 40, strategy)
+
+
+def test_a_long_execution_is_told_to_a_fresh_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    # In the middle of it, since so many events are kept at most.
+    monkeypatch.setattr(validator, "_LONGEST", 7)
+    assert compare(range(8), 10)["sharing"] > 0
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validator, "_GROWTH", 20)
+
+    def program() -> None:
+        for number in range(3):
+            with Mutex("m", key=LockClassKey(f"key {number}")):
+                pass
+
+    run, sharing = runtime("random", fresh=False)
+    kept = []
+    for number in range(100):
+        run.executions = number
+        run.run(program)
+        assert sharing._log is not None
+        assert sharing._shared is not None
+        kept.append(len(sharing._shared.state().classes))
+    # Three classes an execution, and none of them is met again.
+    assert 20 < max(kept) < 80
