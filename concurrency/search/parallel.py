@@ -34,6 +34,7 @@ from sugarbush.concurrency.strategies import (
 _SECONDS = 0.25
 """How long a batch should take: long beside what it costs to send it, short beside the wait for the last one."""
 _SMALLEST, _LARGEST = 8, 1024
+_FEW = 16
 _PARTS = 64
 
 
@@ -49,7 +50,8 @@ def explore_with(tally: Tally, work: Work, chooser: Strategy, workers: Workers) 
         if isinstance(chooser, Divisible)
         else _Line(tally, chooser, workers.jobs)
     )
-    pace = _Pace()
+    # A part of a search that marks goes a long way again before it makes anything new.
+    pace = _Pace(_FEW if isinstance(chooser, Marking) else 2)
     stop = False
     try:
         while not stop:
@@ -82,8 +84,9 @@ def _sweep(order: _Line | _Tree, workers: Workers) -> None:
 class _Pace:
     """How many executions make a batch: as many as take `_SECONDS`, found by doubling."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: int) -> None:
         self.size = 2
+        self._least = least
         self._start = time.monotonic()
         self._made = 0
 
@@ -91,7 +94,7 @@ class _Pace:
         """A batch is done: double the next ones as long as they are short."""
         self._made += sum(len(report.made) for report in reports)
         rate = self._made / max(1e-6, time.monotonic() - self._start) / jobs
-        wanted = min(_LARGEST, 2 * self.size, max(2, int(rate * _SECONDS)))
+        wanted = min(_LARGEST, 2 * self.size, max(self._least, int(rate * _SECONDS)))
         self.size = wanted - wanted % 2
 
 

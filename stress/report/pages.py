@@ -96,7 +96,7 @@ def index(rows: Sequence[str]) -> str:
             "*Found after*: executions under the default strategy from seed 1. *Preemptions*: of the minimised",
             "witness. *Proven*: within how many preemptions no schedule of the fixed form fails a check, and by how",
             "many traces (`all`: no schedule at all; `1 of 2`: the bug needs 2). `sugarbush catalogue --prove --pages`",
-            f"measures it, and keeps in [{PROOFS}]({PROOFS}) by which sources, with a hash of each set of traces;",
+            f"measures it, and keeps in `{PROOFS}` by which sources, with a hash of each set of traces;",
             "a dash says that nothing is kept there.",
             "",
         ]
