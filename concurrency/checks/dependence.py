@@ -130,7 +130,9 @@ class Dependence:
     """
 
     def __init__(self, *, faults: bool = False, weak: bool = False, callbacks: bool = False) -> None:
-        assert not (weak and callbacks), "under weak memory what a reader sees of grace periods is another thing"
+        assert not (weak and callbacks), (
+            "under weak memory what a reader sees of grace periods is another thing"
+        )
         self._callbacks = callbacks
         self._commute = _COMMUTE_WEAKLY if weak else _WITH_CALLBACKS if callbacks else _COMMUTE
         self._faults = faults

@@ -94,7 +94,7 @@ class ModelChecks(Observer):
         self._keeps_heaps = False
 
     def is_named(self, page: Folio) -> bool:
-        """Whether an entry names the page, or a page of the same large folio, in an address space that the looks read."""
+        """Whether an entry names the page, so that looks read what it is mapped by; one of a large folio counts so."""
         if page.order or page.head is not page:
             return True
         with quiet():

@@ -7,6 +7,8 @@ Kinds of operations, and what is read in the looks after them (`stress.kit.check
   pages that they name its mapping, its tree, the VMAs in that, and the lock.
 - UPPER: changes an upper entry. As ENTRY, for all of the address space.
 - PAGE: changes what a page is mapped by. All entries that name it, and the same of them.
+- SPARE: as PAGE, of a page that no entry names. Nothing but that; so only what changes entries sees it. Whether one
+  names it, those change who see both.
 - TREE: changes an rmap tree, or what VMAs say of themselves. The same of all entries of their address space, or of that
   tree.
 - UNLOCK: gives mmap_lock back, or downgrades it, where somebody has changed VMAs. All of the state.
@@ -63,9 +65,9 @@ class Checks(Protocol):
         """Whether an entry names the page."""
 
 
-(RMAP, ENTRY, UPPER, PAGE, SPARE, TREE, UNLOCK, LOCK, INDEX, HEAP, COUNT, TABLE, USER, FREED, BITS) = _EACH = tuple(
-    1 << bit for bit in range(15)
-)
+(RMAP, ENTRY, UPPER, PAGE, SPARE, TREE, UNLOCK, LOCK, INDEX, HEAP, COUNT, TABLE, USER, FREED, BITS) = (
+    _EACH
+) = tuple(1 << bit for bit in range(15))
 
 PAIRS = {
     RMAP: ENTRY | UPPER | PAGE | TREE,
