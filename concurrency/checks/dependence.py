@@ -61,6 +61,36 @@ _COMMUTE_WEAKLY = _COMMUTE - {
 """The same under weak memory, where a reader may count as begun before grace periods that go on, which then wait for it
 (`concurrency.runtimes.weak.runtime`): whether one of them is over already is seen by a reader that begins."""
 
+_MARKS_OF_READERS = (Footprint.READER_BEGINS, Footprint.READER_ENDS)
+_GRACE = (Footprint.GRACE_BEGINS, Footprint.GRACE_ENDS, Footprint.GRACE_LOOKS)
+# Each as the footprints of which it is made up: `CALLBACK_BEGINS` is `GRACE_ENDS` and `READER_BEGINS`, and so commutes
+# with what both commute with; that two callbacks begin commutes since each is taken out of a queue of its own.
+_CALLBACK_PAIRS = (
+    (Footprint.CALLS, Footprint.READER_ENDS),
+    (Footprint.CALLS, Footprint.GRACE_BEGINS),
+    (Footprint.CALLS, Footprint.GRACE_ENDS),
+    # Not CALLS and CALLS: of two that queue one head the second is the one that is reported.
+    (Footprint.CALLS, Footprint.CALLBACK_ENDS),
+    (Footprint.CALLS, Footprint.BARRIER_ENDS),
+    (Footprint.CALLBACK_BEGINS, Footprint.READER_BEGINS),
+    (Footprint.CALLBACK_BEGINS, Footprint.GRACE_ENDS),
+    (Footprint.CALLBACK_BEGINS, Footprint.GRACE_LOOKS),
+    (Footprint.CALLBACK_BEGINS, Footprint.CALLBACK_BEGINS),
+    # What has begun has not run yet, and what a barrier waits for is what has run.
+    (Footprint.CALLBACK_BEGINS, Footprint.BARRIER_BEGINS),
+    (Footprint.CALLBACK_BEGINS, Footprint.BARRIER_ENDS),
+    (Footprint.CALLBACK_ENDS, Footprint.READER_BEGINS),
+    (Footprint.CALLBACK_ENDS, Footprint.READER_ENDS),
+    (Footprint.CALLBACK_ENDS, Footprint.GRACE_BEGINS),
+    (Footprint.CALLBACK_ENDS, Footprint.CALLBACK_ENDS),
+    (Footprint.CALLBACK_ENDS, Footprint.BARRIER_BEGINS),
+    *((Footprint.BARRIER_BEGINS, other) for other in (*_MARKS_OF_READERS, *_GRACE, Footprint.BARRIER_BEGINS)),
+    *((Footprint.BARRIER_ENDS, other) for other in (*_MARKS_OF_READERS, *_GRACE, Footprint.BARRIER_BEGINS)),
+    (Footprint.BARRIER_ENDS, Footprint.BARRIER_ENDS),
+)
+_WITH_CALLBACKS = _COMMUTE | {*_CALLBACK_PAIRS, *((two, one) for one, two in _CALLBACK_PAIRS)}
+"""Footprints in one place that commute, where callbacks of RCU are told apart."""
+
 REACHING = (Footprint.ANYTHING, Footprint.FREES)
 """What operations with these do may be seen from any place."""
 
@@ -77,15 +107,34 @@ def either_first(one: Operation, other: Operation) -> bool:
     return (one.dep is None and other.dep is None) or (takes_lock(one) and takes_lock(other))
 
 
+def _takes_part(stretch: Operation, grace: Operation) -> bool:
+    """Whether the order matters of an operation that begins or ends a stretch and one of grace periods.
+
+    Both on objects of their own. A stretch is a reader: where it begins as a lock is taken it is to grace periods what
+    `READER_BEGINS` is, and where it ends as a lock is given back what `READER_ENDS` is.
+    """
+    if stretch.footprint is Footprint.CALLBACK_BEGINS or takes_lock(stretch):
+        return (Footprint.READER_BEGINS, grace.footprint) not in _WITH_CALLBACKS
+    if stretch.footprint is Footprint.CALLBACK_ENDS or stretch.dep is Dep.RELEASE:
+        return (Footprint.READER_ENDS, grace.footprint) not in _WITH_CALLBACKS
+    return True
+
+
 class Dependence:
     """The dependence relation of one execution after another.
 
     With `faults` allocations may fail by choice, and how many still may is one number for all caches: every
-    allocation then reaches beyond its cache. `weak` says that memory is.
+    allocation then reaches beyond its cache. `weak` says that memory is. With `callbacks` what callbacks of RCU do is
+    told apart (`Footprint.CALLS` and the four that follow), and so are the begin and the end of a stretch; not under
+    weak memory, and not for a search that makes effects on copies, as that of a callback takes from the true queue.
     """
 
-    def __init__(self, *, faults: bool = False, weak: bool = False) -> None:
-        self._commute = _COMMUTE_WEAKLY if weak else _COMMUTE
+    def __init__(self, *, faults: bool = False, weak: bool = False, callbacks: bool = False) -> None:
+        assert not (weak and callbacks), (
+            "under weak memory what a reader sees of grace periods is another thing"
+        )
+        self._callbacks = callbacks
+        self._commute = _COMMUTE_WEAKLY if weak else _WITH_CALLBACKS if callbacks else _COMMUTE
         self._faults = faults
         self._scopes: dict[Operation, dict[Operation, Scope]] = {}
 
@@ -136,6 +185,11 @@ class Dependence:
             return Scope.NOWHERE
         # Grace periods wait for stretches without preemption or interrupts, which are done to other objects.
         if (op.region and other.grace) or (op.grace and other.region):
-            return Scope.ANYWHERE
+            if not self._callbacks:
+                return Scope.ANYWHERE
+            if (op.region and other.grace and _takes_part(op, other)) or (
+                op.grace and other.region and _takes_part(other, op)
+            ):
+                return Scope.ANYWHERE
         apart = op.place is not None and other.place is not None and op.place != other.place
         return Scope.NOWHERE if apart or (one, two) in self._commute else Scope.ONE_OBJECT

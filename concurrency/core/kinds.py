@@ -156,6 +156,18 @@ class Footprint(IntEnum):
     PLACES = 13
     """The places that `Operation.touches` names. The dependence relation never sees it: that is asked about kinds of
     operations, and the places are known only right before an operation takes effect."""
+    CALLS = 14
+    """Queues a callback of RCU, for after a grace period that begins here: to readers as `GRACE_BEGINS`. This and the
+    four that follow commute with others only where a search asks for that (`Dependence`); else they are `CHANGE`."""
+    CALLBACK_BEGINS = 15
+    """Takes the first callback out of the queue of one task, which no other task takes from, once its grace period is
+    over: as `GRACE_ENDS`. The callback is a stretch without preemption, so a reader begins (`READER_BEGINS`)."""
+    CALLBACK_ENDS = 16
+    """That reader ends (`READER_ENDS`), and one more callback has run, for which a barrier may wait."""
+    BARRIER_BEGINS = 17
+    """Counts what was queued so far, by whom. What has run of it by then is no matter."""
+    BARRIER_ENDS = 18
+    """Waits until so much has run."""
 
 
 DERIVED = frozenset({Footprint.READ, Footprint.CHANGE, Footprint.ANYTHING, Footprint.PLACES})

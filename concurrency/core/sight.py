@@ -38,7 +38,7 @@ With a sight the search tries both orders of `COUNT` and each `FILL`:
 
 >>> class Boxes(Sight):
 ...     bits = 2                       # kind 1: looks at all boxes; kind 2: changes a box
-...     def kinds(self, op, obj):
+...     def kinds(self, op, obj, arg):
 ...         return 1 if op is COUNT else 2 if op is FILL else 0
 ...     def sees(self, kinds):
 ...         return {0: 0, 1: 2, 2: 1}[kinds]
@@ -69,9 +69,10 @@ class Sight:
     bits = 0
     """How many kinds there are."""
 
-    def kinds(self, op: Operation, obj: Any) -> int:  # noqa: ARG002
+    def kinds(self, op: Operation, obj: Any, arg: Any) -> int:  # noqa: ARG002
         """The kinds of `op`, which is about to be done to `obj`; 0 if no look depends on it and it makes none.
 
+        `arg` is what the operation was given, and known for those only that have `touches`; of all others it is None.
         This may look at the state, and at what the observer has noted, to tell the kinds. Those looks then count among
         the looks of `op`: an operation that would change the kinds of `op` must see `op`, before the change and after.
         """
@@ -107,11 +108,12 @@ class Sights:
         self.bits = at
         self._seen: dict[int, tuple[int, ...]] = {}
 
-    def kinds(self, op: Operation, obj: object) -> int:
+    def kinds(self, op: Operation, obj: object, arg: object) -> int:
         """The kinds that the sights give the operation, each shifted to its bits."""
-        found = 0
+        # A task keeps its last argument of those with `touches` only, so to any other one it does not belong.
+        arg, found = None if op.touches is None else arg, 0
         for sight, at in self._of:
-            found |= sight.kinds(op, obj) << at
+            found |= sight.kinds(op, obj, arg) << at
         return found
 
     def sees(self, kinds: int) -> int:

@@ -16,6 +16,7 @@ from sugarbush.concurrency.core import (
     OUTSIDE,
     Failure,
     Fence,
+    Footprint,
     Kind,
     Moment,
     Operation,
@@ -54,13 +55,18 @@ def callback_operations(call: str, barrier: str, *, grace: bool, local: bool = T
     """
     flavour = call.removeprefix("call_")
 
-    def made(name: str, **how: Any) -> Operation:
-        return Operation(name, grace=grace, local=local, **how)
+    def made(name: str, footprint: Footprint, **how: Any) -> Operation:
+        return Operation(name, grace=grace, **_place(footprint), **how)
+
+    def _place(footprint: Footprint) -> dict[str, Any]:
+        # Told apart for plain RCU only, whose readers and grace periods have footprints that these go by.
+        return {"footprint": footprint} if grace and local else {"local": local}
 
     return CallbackOperations(
-        made(call, effect=_queue, wakes=True, rcu=Moment.CALL, before=Fence.MB),
+        made(call, Footprint.CALLS, effect=_queue, wakes=True, rcu=Moment.CALL, before=Fence.MB),
         made(
             f"{flavour}_callback",
+            Footprint.CALLBACK_BEGINS,
             ready=_may_run,
             effect=_run,
             rcu=Moment.CALLBACK,
@@ -68,14 +74,21 @@ def callback_operations(call: str, barrier: str, *, grace: bool, local: bool = T
             # A callback runs with preemption off: a grace period of RCU waits for it, of whatever flavour it is.
             region=True,
         ),
-        made(f"{flavour}_callback_done", effect=_done, wakes=True, rcu=Moment.CALLED, region=True),
-        Operation(barrier, effect=_begin_barrier, rcu=Moment.BARRIER, local=True),
+        made(
+            f"{flavour}_callback_done",
+            Footprint.CALLBACK_ENDS,
+            effect=_done,
+            wakes=True,
+            rcu=Moment.CALLED,
+            region=True,
+        ),
+        Operation(barrier, effect=_begin_barrier, rcu=Moment.BARRIER, **_place(Footprint.BARRIER_BEGINS)),
         Operation(
             f"{barrier}_wait",
             ready=_barrier_over,
             effect=_end_barrier,
             rcu=Moment.BARRIER_OVER,
-            local=True,
+            **_place(Footprint.BARRIER_ENDS),
         ),
     )
 

@@ -90,7 +90,7 @@ class BoundedDPOR:
             raise ConcurrencyError(f"the preemption bound is a whole number, at least 0, not {bound!r}")
         self.bound: int | None = bound
         self._most = bound
-        self._dependence = dependence or Dependence()
+        self._dependence = dependence or Dependence(callbacks=True)
         self.cut = 0
         self._seen = TraceSet()
         self.enter(self.root)

@@ -108,7 +108,7 @@ class Events(Trace):
         if op is FREE:
             sure |= self._told.get(id(obj), 0)
         if sights.bits:
-            for bit in sights.places(sights.kinds(op, obj)):
+            for bit in sights.places(sights.kinds(op, obj, task.arg)):
                 sure |= self._by_kind[bit]
         places = self.places_of(task)
         if places is not None:
@@ -137,7 +137,7 @@ class Events(Trace):
         op, obj = self.next_of(one)
         other, on = self.next_of(two)
         sights = self.sights
-        if sights.bits and sights.kinds(op, obj) & sights.sees(sights.kinds(other, on)):
+        if sights.bits and sights.kinds(op, obj, one.arg) & sights.sees(sights.kinds(other, on, two.arg)):
             return True
         if op is FREE or other is FREE:
             # Which turns to come will touch the object is not known, and one of these may be among them.
@@ -165,7 +165,7 @@ class Events(Trace):
         """`task` makes the next event, of which `edges` has said what comes before it."""
         if self.sights.bits:
             # By what it is before it takes effect, which is what `edges` has asked.
-            kinds, bit = self.sights.kinds(*self.next_of(task)), 0
+            kinds, bit = self.sights.kinds(*self.next_of(task), task.arg), 0
             while kinds:
                 if kinds & 1:
                     self._by_kind[bit] |= 1 << len(self.who)

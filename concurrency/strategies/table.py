@@ -89,7 +89,7 @@ def _bounded_dpor(bound: int, wanted: Wanted) -> BoundedDPOR:
         raise ConcurrencyError(
             "dpor has no bound under weak memory: leave out the depth, or take dfs, whose bound holds there, too"
         )
-    return BoundedDPOR(bound, Dependence(faults=wanted.faults))
+    return BoundedDPOR(bound, Dependence(faults=wanted.faults, callbacks=True))
 
 
 TABLE: dict[str, Entry] = {

@@ -24,6 +24,9 @@ from sugarbush.concurrency.core import (
 from sugarbush.concurrency.strategies.readiness import ObjectBefore, ready_without
 
 _NONE: dict[Operation, int] = {}
+# A grace period that is over stays over, a callback is taken by one task only, and what has run has run: nobody can
+# make these wait again once they can go on.
+_STAYS_READY = (Footprint.GRACE_ENDS, Footprint.CALLBACK_BEGINS, Footprint.BARRIER_ENDS)
 
 
 class EventOrder(NamedTuple):
@@ -46,7 +49,8 @@ class Edges(NamedTuple):
     direct: list[int]
     """Those of them that are ordered before no other one of them."""
     dependent: list[int]
-    """`direct`; if the event may have to wait, also all others that are not ordered before its task's last event."""
+    """`direct`; if another event can make this one wait, also all others that are not ordered before its task's last
+    event."""
 
 
 class Trace:
@@ -229,7 +233,7 @@ class Trace:
             if not obj.ended:
                 return Edges(clock, [], [])
             clock |= self._clock[obj.id]
-        waits = op.ready is not None and op is not JOIN
+        waits = op.ready is not None and op is not JOIN and op.footprint not in _STAYS_READY
         sure, near = self._meets(task)
         left = (sure | near) & ~clock
         direct: list[int] = []

@@ -22,12 +22,13 @@ from sugarbush.vm.checks import (
     LockOrder,
     Part,
     an_rmap_lock_is_free,
+    leaf_entries,
     mapped,
 )
 from sugarbush.vm.files import I_MMAP_INSERT, I_MMAP_REMOVE
 from sugarbush.vm.frames import FREE_FRAME, PMD_SET, PTE_SET
 from sugarbush.vm.huge import PMD_CLEAR, PTS_ADD
-from sugarbush.vm.objects import AnonVma, MmStruct, VmArea
+from sugarbush.vm.objects import AnonVma, Folio, MmStruct, VmArea
 from sugarbush.vm.reclaim import SWITCH
 from sugarbush.vm.reverse import CHAIN_ADD, RB_INSERT, RB_REMOVE
 from sugarbush.vm.vmas import Machine
@@ -91,6 +92,13 @@ class ModelChecks(Observer):
         self._looks: dict[When, list[Check]] = {}
         """The checks that are on, by their moment."""
         self._keeps_heaps = False
+
+    def is_named(self, page: Folio) -> bool:
+        """Whether an entry names the page, so that looks read what it is mapped by; one of a large folio counts so."""
+        if page.order or page.head is not page:
+            return True
+        with quiet():
+            return any(pte.pfn == page.pfn for mm in self._machine().mms for _, pte in leaf_entries(mm))
 
     def begin(self, runtime: Runtime) -> None:
         """An execution begins: nothing has changed yet, and the checks of ``--without`` are left out."""

@@ -7,6 +7,8 @@ Kinds of operations, and what is read in the looks after them (`stress.kit.check
   pages that they name its mapping, its tree, the VMAs in that, and the lock.
 - UPPER: changes an upper entry. As ENTRY, for all of the address space.
 - PAGE: changes what a page is mapped by. All entries that name it, and the same of them.
+- SPARE: as PAGE, of a page that no entry names. Nothing but that; so only what changes entries sees it. Whether one
+  names it, those change who see both.
 - TREE: changes an rmap tree, or what VMAs say of themselves. The same of all entries of their address space, or of that
   tree.
 - UNLOCK: gives mmap_lock back, or downgrades it, where somebody has changed VMAs. All of the state.
@@ -59,15 +61,19 @@ class Checks(Protocol):
     written: bool
     """A writer of mmap_lock has left something that nobody has looked at yet."""
 
+    def is_named(self, page: Folio) -> bool:
+        """Whether an entry names the page."""
 
-(RMAP, ENTRY, UPPER, PAGE, TREE, UNLOCK, LOCK, INDEX, HEAP, COUNT, TABLE, USER, FREED, BITS) = _EACH = tuple(
-    1 << bit for bit in range(14)
-)
+
+(RMAP, ENTRY, UPPER, PAGE, SPARE, TREE, UNLOCK, LOCK, INDEX, HEAP, COUNT, TABLE, USER, FREED, BITS) = (
+    _EACH
+) = tuple(1 << bit for bit in range(15))
 
 PAIRS = {
     RMAP: ENTRY | UPPER | PAGE | TREE,
     ENTRY: UPPER | PAGE | TREE | UNLOCK,
     UPPER: PAGE | TREE | UNLOCK,
+    SPARE: ENTRY | UPPER,
     PAGE: TREE | UNLOCK,
     TREE: TREE | UNLOCK,
     UNLOCK: UNLOCK | LOCK | INDEX | HEAP | COUNT | TABLE | USER | BITS,
@@ -120,7 +126,7 @@ _KINDS: dict[Operation, int] = {
     MmStruct._fields["brk"].ops["read"]: HEAP,
     **dict.fromkeys((*_writes(Folio, "mapcount", "entire_mapcount"), SWAP_COUNT), COUNT),
     **dict.fromkeys((FLUSH_TLB, SPTE_SET, SPTE_DROP, USER_LOAD, USER_STORE), USER),
-    FREE_FRAME: FREED | PAGE,
+    FREE_FRAME: PAGE,
 }
 
 
@@ -150,9 +156,11 @@ class ModelSight(Sight):
         self._checks = checks
         self._all: dict[int, int] = {0: 0}
 
-    def kinds(self, op: Operation, obj: Any) -> int:
+    def kinds(self, op: Operation, obj: Any, arg: Any) -> int:
         """Classify `op` by what the mm's checks look at: a lock is known by its name, other operations by the table."""
         found = _KINDS.get(op, 0)
+        if found == PAGE:
+            return self._of_page(op, obj, arg)
         if found:
             return found
         if isinstance(obj, RwSemaphore):
@@ -166,6 +174,21 @@ class ModelSight(Sight):
         elif op is FREE or op is FREE_STEPPED:
             return TREE if isinstance(obj, VmArea) else 0
         return 0
+
+    def _of_page(self, op: Operation, obj: Any, arg: Any) -> int:
+        """PAGE, if an entry names the page; else SPARE."""
+        if op in MAPPED_BY:
+            page = obj
+        elif op is ADD_LOCKED:
+            page = arg[1]
+        elif op is DELETE:
+            page = obj.pages.get(arg)
+            if page is None:
+                return 0
+        else:
+            page = arg
+        found = FREED if op is FREE_FRAME else 0
+        return found | (PAGE if self._checks.is_named(page) else SPARE)
 
     def overlooks(self, op: Operation, attribute: str) -> bool:
         """No check looks at the list of address spaces, nor at what an operation on bits changes in an entry."""

@@ -135,6 +135,26 @@ def test_a_check_that_does_not_say_what_it_looks_at_is_found_by_the_audit() -> N
     assert "what is said of operations or checks does not hold: a check looks at" in prove(scenario, 60).words
 
 
+def test_a_page_that_is_said_to_be_named_by_no_entry_is_found_by_the_audit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Here a frame is freed while an entry names it still.
+    scenario = find_scenario("vma-expand-no-lock")
+
+    def of_checks() -> list[str]:
+        with applied(scenario.patches):
+            found = audit(scenario.program, executions=2, settings=scenario.settings(), keep_going=True).found
+        return [said for said in found if said.startswith("a check looks at ")]
+
+    assert not of_checks()
+
+    def never(_checks: object, _page: object) -> bool:
+        return False
+
+    monkeypatch.setattr(checks.ModelChecks, "is_named", never)
+    assert of_checks()
+
+
 def test_an_operation_that_says_too_little_is_found_before_anything_is_proven(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
