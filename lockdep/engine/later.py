@@ -57,6 +57,6 @@ class Later(Core):
                     )
                 else:
                     tracer.told = event[2]  # type: ignore[misc]
-                    what(self)  # type: ignore[arg-type]
+                    what(self)
         finally:
             self._current, self._files, tracer.told = before, files, None
