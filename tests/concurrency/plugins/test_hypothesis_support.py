@@ -16,7 +16,7 @@ from hypothesis.errors import NoSuchExample
 from sugarbush.concurrency import Failure, Settings, atomic_add_return, check, join, replay, spawn
 from sugarbush.concurrency.plugins.hypothesis_support import Choices, Chosen, run, schedules
 
-QUIET = settings(max_examples=500, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+QUIET = settings(max_examples=300, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 NO_LOCKDEP = Settings(without=frozenset({"lockdep"}))
 
 

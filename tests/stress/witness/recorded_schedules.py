@@ -52,13 +52,12 @@ class Steps(Observer):
 
 
 def replayed(scenario: Any, schedule: str) -> dict[str, Any]:
-    """What comes of the schedule now."""
+    """What comes of the schedule now; the patches of the scenario are applied."""
     steps = Steps()
     settings = scenario.settings()
     observers = settings.observers
     settings = replace(settings, observers=lambda: (steps, *observers()))
-    with applied(scenario.patches):
-        witness = replay(scenario.program, schedule, settings=settings)
+    witness = replay(scenario.program, schedule, settings=settings)
     failure = witness.failure
     return {
         "scenario": scenario.name,
@@ -98,7 +97,8 @@ def _found() -> Iterator[tuple[Any, str]]:
 def main() -> None:
     lines = []
     for scenario, schedule in _found():
-        lines.append(json.dumps(replayed(find_scenario(scenario.name), schedule)))
+        with applied(scenario.patches):
+            lines.append(json.dumps(replayed(find_scenario(scenario.name), schedule)))
         if len(lines) == _COUNT:
             break
     FILE.write_text("\n".join(lines) + "\n")

@@ -13,7 +13,7 @@ WEAK = Settings(memory="weak")
 NAMED = {case.name: case for case in CASES}
 
 
-@pytest.mark.parametrize("executions", [12, pytest.param(40, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("executions", [8, pytest.param(40, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", ["random", "pct"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_readers_beside_a_writer_are_clean(case: Case, strategy: str, executions: int) -> None:
@@ -21,7 +21,7 @@ def test_readers_beside_a_writer_are_clean(case: Case, strategy: str, executions
     assert not result.failures, result.failures[0].failure
 
 
-@pytest.mark.parametrize("executions", [50, pytest.param(100, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("executions", [30, pytest.param(100, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("run", [equal_growth, slow_reader])
 def test_stores_in_place_are_clean(run: Callable[[], None], executions: int) -> None:
     assert not explore(run, strategy="random", executions=executions, settings=WEAK).failures

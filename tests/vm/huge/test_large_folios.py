@@ -183,7 +183,7 @@ def contig(machine: Machine) -> None:
         compact_zone(machine.memory, alloc_contig=True)
 
 
-@pytest.mark.parametrize("executions", [50, pytest.param(150, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("executions", [30, pytest.param(150, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("thp_swap", [False, True])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_beside_fork_stores_reclaim_and_splits(
@@ -229,7 +229,7 @@ def pin_and_unpin(machine: Machine, process: Process) -> None:
     unpin_user_page(machine.memory, found)
 
 
-@pytest.mark.parametrize("executions", [50, pytest.param(120, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("executions", [30, pytest.param(120, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize(
     "other", [contig, lambda machine: kswapd(machine.memory, 2)], ids=["moved", "reclaimed"]
