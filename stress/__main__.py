@@ -28,9 +28,7 @@ def main() -> None:
 
 
 def _start_server() -> None:
-    """Start what our workers are forked from, with the scenarios loaded (`concurrency.search.workers.processes` uses
-    it).
-    """
+    """Start what our workers are forked from (`concurrency.search.Processes`), with the scenarios loaded."""
     import multiprocessing
 
     if "forkserver" in multiprocessing.get_all_start_methods():
