@@ -33,6 +33,15 @@ PROFILES = (
 )
 _MOST = {"branchy": 11, "core": 8, "spin": 7, "rcu": 8, "slab": 7, "memory": 7, "custom": 7, "places": 7}
 """How many operations the tasks have together, about."""
+DECLARED = "+declared"
+"""Behind the name of a profile: its programs, with what test files of primitives declare for it (`STATEMENTS`)."""
+
+
+def declaring() -> list[str]:
+    """The profiles for which some test file declares kinds of statement."""
+    return [
+        name for name in PROFILES if any(name in kind.profiles for kind in KINDS.values() if kind.declared)
+    ]
 
 
 def generate(profile: str, seed: int) -> Program:
@@ -61,8 +70,9 @@ def _meet(program: Program) -> bool:
     return any(one & two for number, one in enumerate(touched) for two in touched[:number])
 
 
-def _draw(random: Random, profile: str, seed: int) -> Program:
-    kinds = [kind for kind in KINDS.values() if profile in kind.profiles]
+def _draw(random: Random, name: str, seed: int) -> Program:
+    profile = name.removesuffix(DECLARED)
+    kinds = [kind for kind in KINDS.values() if profile in kind.profiles and not kind.declared]
     basic = [kind for kind in kinds if kind.name in ("get", "set", "if", "put", "plain read", "plain write")]
     special = [kind for kind in kinds if kind not in basic]
     # Few kinds in one program, so that they meet: from all of a profile hardly two would be of one object.
@@ -88,13 +98,16 @@ def _draw(random: Random, profile: str, seed: int) -> Program:
     if profile == "spin" and random.random() < 0.25:
         # A crowd at one lock made by hand.
         liked, tasks, budget = [*basic, KINDS[random.choice(("test and set", "compare and set"))]], 3, 12
+    if profile != name:
+        own = [kind for kind in KINDS.values() if profile in kind.profiles and kind.declared]
+        liked = [*liked, *_some(random, own, len(liked))]
     made = [
         _block(random, liked, [budget // tasks + (number < budget % tasks)], frozenset(), 5)
         for number in range(tasks)
     ]
     faults = int(profile in ("slab", "everything") and random.random() < 0.3)
     spurious = int(profile in ("wait", "everything") and random.random() < 0.15)
-    return Program(tuple(made), (), faults, spurious, f"{profile} {seed}")
+    return Program(tuple(made), (), faults, spurious, f"{name} {seed}")
 
 
 def _some(random: Random, kinds: list[Kind], most: int) -> list[Kind]:

@@ -28,6 +28,8 @@ class Kind:
     cost: int
     adds: frozenset[str]
     never: frozenset[str]
+    declared: bool = False
+    """By the test file of a primitive, not here: only programs of `PROFILE+declared` have it."""
 
     @property
     def has_body(self) -> bool:
@@ -56,6 +58,7 @@ def kind(
     adds: str = "",
     never: str = "",
     sleeps: bool = False,
+    declared: bool = False,
 ) -> None:
     """Add a kind to the table."""
     assert name not in KINDS, name
@@ -69,6 +72,7 @@ def kind(
         cost,
         frozenset(adds.split()),
         frozenset(forbidden),
+        declared,
     )
 
 
@@ -1151,7 +1155,7 @@ for profile, rows in CLOSE.items():
         KINDS[name] = replace(found, profiles=found.profiles | {profile})
 
 
-# Last, so that what the programs of a seed are changes only when a primitive declares some.
+# In programs of their own: a primitive that is added must not change what the seeds of all others mean.
 for _declared in statements():
     for _name, (_profiles, _text) in _declared["kinds"].items():
-        kind(_name, _profiles, _text)
+        kind(_name, _profiles, _text, declared=True)

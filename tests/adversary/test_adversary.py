@@ -11,7 +11,7 @@ from hashlib import sha256
 import adversary_compare as compare
 import pytest
 from adversary_compare import Skipped
-from adversary_generate import PROFILES, generate
+from adversary_generate import DECLARED, PROFILES, declaring, generate
 from adversary_language import Program, shrunk, source, text_of
 from adversary_never import WAYS, never_passed
 
@@ -119,6 +119,14 @@ def test_the_engine_agrees_with_its_judge(
     comparison: Comparison, profile: str, count: int, least: float
 ) -> None:
     judge(comparison, profile, range(count), least)
+
+
+def test_it_agrees_on_what_test_files_of_primitives_declare() -> None:
+    """`STATEMENTS` (`declared_in_tests`); tests/docs/test_recipes.py runs this with some."""
+    for profile in declaring():
+        for comparison, name, count, _, _ in SUITE:
+            if name == profile:
+                judge(comparison, profile + DECLARED, range(count), 0.0)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 
 import pytest
-from adversary_generate import PROFILES, generate
+from adversary_generate import DECLARED, PROFILES, declaring, generate
 from adversary_kinds import KINDS
 from adversary_language import OBJECTS, PRELUDE, Block, names_in
 
@@ -117,7 +117,7 @@ def generated() -> frozenset[str]:
 @pytest.mark.exhaustive
 def test_every_kind_of_statement_is_drawn() -> None:
     missing = set(KINDS)
-    for profile in PROFILES:
+    for profile in (*PROFILES, *[name + DECLARED for name in declaring()]):
         for seed in range(1500):
             program = generate(profile, seed)
             for block in program.tasks:

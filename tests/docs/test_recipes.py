@@ -248,6 +248,28 @@ def test_the_tests_of_all_recipes_pass_where_the_recipes_were_followed(folder: P
     assert int(passed[1]) > len(tests) + 1
 
 
+def test_the_adversary_takes_up_what_a_primitive_declares(folder: Path) -> None:
+    paths = os.pathsep.join(str(folder / name) for name in ("src", "tests/concurrency", "tests/adversary"))
+    said = subprocess.run(
+        [sys.executable, "-c", "import adversary_generate as it; print(it.declaring())"],
+        cwd=folder, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert said == "['wait']\n"
+    chosen = ("-k", "declare or same_in_every_run")
+    done = run(
+        folder,
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "tests/adversary/test_adversary.py",
+        *chosen,
+    )
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_bug_is_found_and_its_fixed_form_is_clean(folder: Path) -> None:
     (words,) = {
         found[1] for one in of_the_text() for step in one.steps
