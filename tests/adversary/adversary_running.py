@@ -105,7 +105,9 @@ def searched(
         if execution.failure is not None:
             found.failures.append((execution.failure, execution.preemptions))
         if traces:
-            found.traces.append(trace_of(story.events))
+            # An operation whose effect fails is in no story: then who has failed tells executions apart.
+            failed = execution.who[-1].name if outcome[0] == "failed" else ""
+            found.traces.append((trace_of(story.events), failed))
     return found
 
 
