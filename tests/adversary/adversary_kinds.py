@@ -61,7 +61,7 @@ def kind(
     declared: bool = False,
 ) -> None:
     """Add a kind to the table."""
-    assert name not in KINDS, name
+    assert name not in KINDS, f"another kind of statement is called {name!r}: call it otherwise"
     forbidden = {*never.split(), *(SLEEPS if sleeps else ())}
     KINDS[name] = Kind(
         name,

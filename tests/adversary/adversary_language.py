@@ -186,9 +186,12 @@ OBJECTS: dict[str, str] = {
     "meter": "Meter()",
     "pressure": 'domain(Pressure); pressure.reclaim, pressure.chances = lambda: setattr(y, "a", 8), 1',
 }
-for _declared in statements():
-    OBJECTS.update(_declared["objects"])
 """What programs share, and how it is made; the order is that of the declarations."""
+for _declared in statements():
+    # The old statements of a name that is taken would be made on the new object.
+    if _taken := sorted(OBJECTS.keys() & _declared["objects"].keys()):
+        raise ValueError(f"STATEMENTS of a test file: another object is called {_taken[0]!r}, so call it otherwise")
+    OBJECTS.update(_declared["objects"])
 
 _NAMES = re.compile(r"\b[a-z]\w*\b")
 _CELLS = ("x", "y")
