@@ -190,7 +190,9 @@ OBJECTS: dict[str, str] = {
 for _declared in statements():
     # The old statements of a name that is taken would be made on the new object.
     if _taken := sorted(OBJECTS.keys() & _declared["objects"].keys()):
-        raise ValueError(f"STATEMENTS of a test file: another object is called {_taken[0]!r}, so call it otherwise")
+        raise ValueError(
+            f"STATEMENTS of a test file: another object is called {_taken[0]!r}, so call it otherwise"
+        )
     OBJECTS.update(_declared["objects"])
 
 _NAMES = re.compile(r"\b[a-z]\w*\b")
