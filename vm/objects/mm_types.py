@@ -200,7 +200,8 @@ class VmArea(Shared):
     """The range ``[vm_start, vm_end)`` in bytes, `vm_pgoff` pages into `vm_file`, or into nothing if that is None.
 
     Writing start, end or pgoff needs mmap_lock for writing and, once the VMA is in an rmap tree, that tree's lock
-    for writing; reading them needs one of the two.
+    for writing; reading them needs one of the two. A stack grows under mmap_lock for reading and page_table_lock
+    (`vm.faults.stack`).
     """
 
     vm_mm: Unshared[MmStruct]
