@@ -6,6 +6,7 @@ from sugarbush.concurrency.core.bytecode import Hidden
 from sugarbush.concurrency.core.context import might_sleep
 from sugarbush.concurrency.core.execution import END, START, Execution
 from sugarbush.concurrency.core.faces import (
+    Excluding,
     Explaining,
     Holdable,
     Mapped,
@@ -165,6 +166,7 @@ __all__ = [
     "ConcurrencyError",
     "Datum",
     "Dep",
+    "Excluding",
     "Execution",
     "Explaining",
     "Failure",

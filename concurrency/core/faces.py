@@ -8,6 +8,7 @@ better. The engine looks for it in the class of the object, and does without it 
 | `Waitable.awaited` | reports, the search for circles of waits | a circle is found only when nobody can go on |
 | `Explaining.why_waiting` | reports of a deadlock | a report says no more than who waits, and where |
 | `Holdable.times_held` | reports of what a task holds | a lock that a task only waits for is told as held by it |
+| `Excluding.held_alone` | `dpor` within a bound | it tries to switch inside sections that nobody can enter |
 | `Mapped.dep_map` | the lock validator | the validator knows of no lock; an operation with a lock's `dep` needs one |
 | `Timed.late` | the clock | no task can wait for it with a deadline |
 | `Seen.as_seen` | the audit, of operations that are declared to commute | the order in which a list was filled counts |
@@ -16,7 +17,8 @@ better. The engine looks for it in the class of the object, and does without it 
 All are asked from outside, between two operations. So they read slots (``_count``, not the property ``count``, which
 would be an operation), make no operation and change nothing. A class has a face by having the method; it need not name
 the protocol as a base. `tests/house/test_primitives.py` compares the signatures of all primitives with these. `Lock`,
-from which most locks come, has `name`, `awaited`, `times_held` and `dep_map`.
+from which most locks come, has `name`, `awaited`, `times_held` and `dep_map`; locks of one owner, and those that
+readers share, have `held_alone`.
 
 A gate that one task can hold shut says who that is, so a report can name the task:
 
@@ -88,6 +90,18 @@ class Holdable(Protocol):
 
     def times_held(self, task: Task) -> int:
         """How often `task` holds it now, in any mode. A task that waits for it does not hold it yet."""
+
+
+class Excluding(Protocol):
+    """A lock that one task holds alone, or several hold for reading, and that only its holders give back.
+
+    As long as a task holds it alone, nobody else takes it; as long as a task holds it for reading, nobody takes it
+    alone. A search believes that (`concurrency.strategies.under_locks`), and stops with an error where it meets the
+    contrary. A semaphore has no such method: anybody may call `up`.
+    """
+
+    def held_alone(self, task: Task) -> bool | None:
+        """Whether `task` holds it now, alone (True) or for reading (False); None if it does not hold it."""
 
 
 class Mapped(Protocol):

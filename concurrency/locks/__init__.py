@@ -19,6 +19,7 @@ from sugarbush.concurrency.locks.rwsem import (
     UP_READ,
     UP_WRITE,
     RwSemaphore,
+    is_in_vain,
 )
 from sugarbush.concurrency.locks.semaphore import DOWN, DOWN_SLOW, DOWN_TRYLOCK, UP, Semaphore
 from sugarbush.concurrency.locks.seqlock import WRITE_SEQCOUNT_BEGIN, WRITE_SEQCOUNT_END, SeqCount, SeqLock
@@ -52,6 +53,7 @@ __all__ = [
     "SeqLock",
     "SharedLock",
     "Spinlock",
+    "is_in_vain",
     "lock_class_key",
     "owned_operations",
 ]

@@ -195,6 +195,12 @@ class SharedLock(Lock):
         """The task that holds it alone, for effects and looks from outside the program: no operation."""
         return self._writer
 
+    def held_alone(self, task: Task) -> bool | None:
+        """Whether `task` holds it alone or for reading, or not at all (`faces.Excluding`)."""
+        if self._writer is task:
+            return True
+        return False if task in self._readers else None
+
 
 class OwnedLock(Lock):
     """A lock that one task at a time can hold: mutex, spinlock, folio lock.
@@ -234,6 +240,10 @@ class OwnedLock(Lock):
     def times_held(self, task: Task) -> int:
         """1 if `task` is its owner, else 0."""
         return int(self._owner is task)
+
+    def held_alone(self, task: Task) -> bool | None:
+        """True if `task` is its owner, else None: it is held alone only (`faces.Excluding`)."""
+        return True if self._owner is task else None
 
     def awaited(self, task: Task) -> Mapping[Task, str]:  # noqa: ARG002
         """Its owner, without whom no waiting task can go on."""

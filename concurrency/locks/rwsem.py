@@ -136,16 +136,28 @@ class RwSemaphore(SharedLock):
             self._not_held("lockdep_assert_held_write")
 
 
-def _no_writer_waits(sem: RwSemaphore) -> bool:
-    return not any(writes for _, writes in sem._queue)
-
-
 # A new reader enters the queue if a writer waits there. A new writer takes a lock that is free whoever waits, as the
 # kernel's optimistic spinning lets a running writer do (rwsem_try_write_lock_unqueued()).
 
 
+def _reads_at_once(sem: RwSemaphore) -> bool:
+    return sem._writer is None and not any(writes for _, writes in sem._queue)
+
+
+def _writes_at_once(sem: RwSemaphore) -> bool:
+    return sem.unheld
+
+
+def _can_try_read(sem: RwSemaphore) -> bool:
+    return sem._writer is None and not sem._queue
+
+
+def _can_try_write(sem: RwSemaphore) -> bool:
+    return sem.unheld and not sem._queue
+
+
 def _read_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if sem._writer is None and _no_writer_waits(sem):
+    if _reads_at_once(sem):
         sem._readers.append(task)
         return True
     sem._queue.append((task, False))
@@ -153,7 +165,7 @@ def _read_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
 
 
 def _write_or_queue(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if sem.unheld:
+    if _writes_at_once(sem):
         sem._writer = task
         return True
     sem._queue.append((task, True))
@@ -187,14 +199,14 @@ def _leave_queue_writing(sem: RwSemaphore, task: Task, _arg: object) -> None:
 
 
 def _try_read(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if sem._writer is not None or sem._queue:
+    if not _can_try_read(sem):
         return False
     sem._readers.append(task)
     return True
 
 
 def _try_write(sem: RwSemaphore, task: Task, _arg: object) -> bool:
-    if not sem.unheld or sem._queue:
+    if not _can_try_write(sem):
         return False
     sem._writer = task
     return True
@@ -271,3 +283,20 @@ UP_WRITE = Operation(
 DOWNGRADE_WRITE = Operation(
     "downgrade_write", effect=_downgrade, wakes=True, dep=Dep.DOWNGRADE, releases=("writers",), local=True
 )
+
+_ATTEMPTS = {
+    DOWN_READ: _reads_at_once,
+    DOWN_WRITE: _writes_at_once,
+    DOWN_READ_TRYLOCK: _can_try_read,
+    DOWN_WRITE_TRYLOCK: _can_try_write,
+}
+
+
+def is_in_vain(op: Operation, sem: RwSemaphore) -> bool:
+    """Whether `op` is an attempt to take `sem` that would fail or enter the queue if it were made now: no operation.
+
+    The four attempts have a rule each, which their effects go by as well; all other operations are none. What changes
+    the answer are operations on `sem` that depend on the attempt.
+    """
+    allowed = _ATTEMPTS.get(op)
+    return allowed is not None and not allowed(sem)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from concurrency_programs import BARE, Cell, first_failure, outcomes
 
 from sugarbush.concurrency import Kind, Mutex, RwSemaphore, Settings, check, join, spawn
+from sugarbush.concurrency.core.operation import Operation
+from sugarbush.concurrency.core.task import Task
+from sugarbush.concurrency.locks.rwsem import (
+    DOWN_READ,
+    DOWN_READ_TRYLOCK,
+    DOWN_WRITE,
+    DOWN_WRITE_TRYLOCK,
+    is_in_vain,
+)
 
 
 def test_readers_exclude_writers_and_not_each_other(run) -> None:
@@ -267,3 +276,28 @@ def test_a_deadlock_names_all_readers() -> None:
         "main waits in down_write_slowpath(sem), held by reader1, reader2",
         "main waits in down_write_slowpath(sem), held by reader2, reader1",
     )
+
+
+class _Nobody:
+    """Stands for tasks, as far as a rw_semaphore asks."""
+
+    def __init__(self, number: int) -> None:
+        self.id = number
+
+
+@pytest.mark.parametrize(
+    "attempt", [DOWN_READ, DOWN_WRITE, DOWN_READ_TRYLOCK, DOWN_WRITE_TRYLOCK], ids=lambda op: op.name
+)
+def test_an_attempt_is_in_vain_if_its_effect_takes_nothing(attempt: Operation) -> None:
+    """In all states of two holders and two that wait: the rule that others ask is that of the effect."""
+    one, two, three, four = [cast(Task, _Nobody(number)) for number in range(4)]
+    answers = set()
+    for writer, readers in ((None, []), (one, []), (None, [one]), (None, [one, two])):
+        for queue in ([], [(three, False)], [(three, True)], [(three, False), (four, True)]):
+            sem = RwSemaphore("sem")
+            sem._writer, sem._readers, sem._queue = writer, [*readers], [*queue]
+            in_vain = is_in_vain(attempt, sem)
+            assert attempt.effect is not None
+            assert attempt.effect(sem, cast(Task, _Nobody(9)), None) is not in_vain
+            answers.add(in_vain)
+    assert answers == {True, False}
