@@ -9,7 +9,7 @@ of an entry at any time (`vm.access.user`), so whoever changes an entry that is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sugarbush.concurrency import KmemCache, bug_on
 from sugarbush.concurrency.lowlevel import Access, Operation, perform, step
@@ -31,12 +31,24 @@ from sugarbush.vm.objects import (
     folio_test_locked,
 )
 
+if TYPE_CHECKING:
+    from sugarbush.concurrency.core import Place
+
 pte_cache = KmemCache("pte_table", PageTable, object_size=PAGE_SIZE, stepped=True)
+
+
+def _set(table: PageTable, _task: Any, arg: tuple[int, Pte]) -> None:
+    index, pte = arg
+    table.entries[index] = pte
 
 
 def _get_and_clear(table: PageTable, _task: Any, index: int) -> Pte:
     old, table.entries[index] = table.entries[index], None
     return old
+
+
+def _changes(table: PageTable, _task: Any, _arg: object) -> tuple[Place, ...]:
+    return ((table, "pte", True),)
 
 
 def _change_bits(table: PageTable, _task: Any, arg: tuple[int, int, int]) -> Pte:
@@ -48,9 +60,10 @@ def _change_bits(table: PageTable, _task: Any, arg: tuple[int, int, int]) -> Pte
 
 
 PTE_GET = Operation("ptep_get", Access.READ_ONCE, field="pte", local=True)
-PTE_SET = Operation("set_pte", Access.WRITE_ONCE, field="pte", local=True)
+# These say where they go in place of `local=True`: so a search knows their argument, and which pages they are about.
+PTE_SET = Operation("set_pte", Access.WRITE_ONCE, effect=_set, wakes=True, touches=_changes)
 PTE_CLEAR = Operation(
-    "ptep_get_and_clear", Access.WRITE_ONCE, field="pte", effect=_get_and_clear, wakes=True, local=True
+    "ptep_get_and_clear", Access.WRITE_ONCE, effect=_get_and_clear, wakes=True, touches=_changes
 )
 PTE_CHANGE = Operation(
     "ptep_change", Access.WRITE_ONCE, field="pte", effect=_change_bits, wakes=True, local=True
@@ -75,8 +88,7 @@ def set_pte(table: PageTable, address: int, pte: Pte) -> None:
     table.ptl.assert_held()
     # Not for an entry that is present: the processor may set its dirty bit between our look and this store,
     # and the store would undo that. Such an entry is cleared, or changed in one step.
-    step(PTE_SET, table)
-    table.entries[table.index(address)] = pte
+    perform(PTE_SET, table, (table.index(address), pte))
 
 
 def ptep_get_and_clear(table: PageTable, address: int) -> Pte:
