@@ -85,8 +85,12 @@ class Sight:
         """
         return 0
 
-    def overlooks(self, op: Operation, attribute: str) -> bool:  # noqa: ARG002
-        """Whether no look depends on what `op` changes in attributes of this name; the audit asks."""
+    def overlooks(self, op: Operation, attribute: str, change: int, look: int) -> bool:  # noqa: ARG002
+        """Whether the look does not depend on what `op` changes in attributes of this name; the audit asks.
+
+        `change` are the kinds of `op`, `look` those of the operation after which is looked. The audit believes the
+        answer, so say why beside it, and test that it is true.
+        """
         return False
 
 
@@ -123,9 +127,13 @@ class Sights:
             found |= sight.sees(kinds >> at & (1 << sight.bits) - 1) << at
         return found
 
-    def overlooks(self, op: Operation, attribute: str) -> bool:
+    def overlooks(self, op: Operation, attribute: str, change: int, look: int) -> bool:
         """Whether one of the sights overlooks this."""
-        return any(sight.overlooks(op, attribute) for sight, _ in self._of)
+        for sight, at in self._of:
+            mask = (1 << sight.bits) - 1
+            if sight.overlooks(op, attribute, change >> at & mask, look >> at & mask):
+                return True
+        return False
 
     def places(self, kinds: int) -> tuple[int, ...]:
         """The numbers of the bits that `sees` gives."""

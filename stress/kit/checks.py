@@ -115,7 +115,7 @@ class ModelChecks(Observer):
     def hears_of(self, event: str, op: Operation) -> bool:
         """What may put something out of reach; `accessed` and `performed` say of what."""
         if event == "accessed":
-            return op in _ABOUT or op in (_BRK_READ, FREE, FREE_STEPPED)
+            return op in _ABOUT or op in _LINKING or op in (_BRK_READ, FREE, FREE_STEPPED)
         if op.dep is not None:
             return op.dep in (Dep.RELEASE, Dep.DOWNGRADE)
         return op in _ABOUT or op in (FREE_FRAME, PTS_ADD)
@@ -125,11 +125,10 @@ class ModelChecks(Observer):
         about = _ABOUT.get(op)
         if about is not None:
             self._reached.append((about, obj))
-            if about is _VMA_ABOUT:
-                if op in RANGE:
-                    self._view.adjusted[obj] = None
-                elif op in _LINKING:
-                    self._view.linked.add(obj.vm_mm)
+            if op in RANGE:
+                self._view.adjusted[obj] = None
+        if op in _LINKING:
+            self._view.linked.add(obj.vm_mm)
         elif op is _BRK_READ:
             if obj.mmap_lock.exclusive is task and self._keeps_heaps and obj not in self._view.heaps:
                 self._reads_brk = obj

@@ -2,15 +2,22 @@
 
 Kinds of operations, and what is read in the looks after them (`stress.kit.checks`):
 
-- RMAP: on the lock of an rmap tree. When it is given back: the entries, trees and VMAs that it guards.
+- RMAP: on the lock of an rmap tree. When it is given back: the entries, trees and VMAs that it guards. An attempt that
+  fails, or only enters the queue, is of no kind: the lock is held before and after it, and nothing is looked at.
 - ENTRY: changes an entry of a page-table page. The other entries of that page, where it is linked, and for each of the
   pages that they name its mapping, its tree, the VMAs in that, and the lock.
 - UPPER: changes an upper entry. As ENTRY, for all of the address space.
 - PAGE: changes what a page is mapped by. All entries that name it, and the same of them.
-- SPARE: as PAGE, of a page that no entry names. Nothing but that; so only what changes entries sees it. Whether one
-  names it, those change who see both.
+- SPARES: as PAGE, of a page that no entry names. Nothing but that; so only what has an entry name this page, or name it
+  no more, sees it (NAMES), and whether one names it, those change. A page is told by its number, modulo `_PAGES`.
+- NAMES: changes which entries name a page. An operation on an upper entry counts for all pages. Nothing by itself: who
+  is of this kind is of ENTRY or UPPER, too.
 - TREE: changes an rmap tree, or what VMAs say of themselves. The same of all entries of their address space, or of that
   tree.
+- LONE: what a VMA says of itself that is linked to no rmap tree and maps no file: one that is just being made, or whose
+  last link is gone. Only whether it is linked, so what links and unlinks VMAs sees it (LINKS), and UNLOCK.
+- LINKS: changes the links of a VMA to rmap trees. Nothing by itself: it is of TREE, too.
+- OWN: changes which anon_vma a VMA calls its own. Nothing; and only UNLOCK looks at that.
 - UNLOCK: gives mmap_lock back, or downgrades it, where somebody has changed VMAs. All of the state.
 - LOCK: anything else on an mmap_lock. Nothing; but UNLOCK reads whether they are free.
 - INDEX: changes the tree of VMAs, or what an address space counts and knows of it. Nothing.
@@ -32,7 +39,7 @@ from typing import Any, Protocol
 
 from sugarbush.concurrency import RwSemaphore, Spinlock
 from sugarbush.concurrency.core import Sight
-from sugarbush.concurrency.locks import DOWNGRADE_WRITE, UP_READ, UP_WRITE
+from sugarbush.concurrency.locks import DOWNGRADE_WRITE, UP_READ, UP_WRITE, is_in_vain
 from sugarbush.concurrency.lowlevel import Operation
 from sugarbush.concurrency.memory import FREE, FREE_STEPPED
 from sugarbush.tree.core import operations as tree_operations
@@ -50,7 +57,7 @@ from sugarbush.vm.frames import (
     SPTE_SET,
 )
 from sugarbush.vm.huge import PMD_CHANGE, PMD_CLEAR, PTS_ADD
-from sugarbush.vm.objects import Folio, MmStruct, VmArea
+from sugarbush.vm.objects import Folio, Migration, MmStruct, Present, Pte, VmArea
 from sugarbush.vm.reclaim import SWITCH
 from sugarbush.vm.reverse import CHAIN_ADD, RB_INSERT, RB_REMOVE
 
@@ -65,20 +72,26 @@ class Checks(Protocol):
         """Whether an entry names the page."""
 
 
-(RMAP, ENTRY, UPPER, PAGE, SPARE, TREE, UNLOCK, LOCK, INDEX, HEAP, COUNT, TABLE, USER, FREED, BITS) = (
-    _EACH
-) = tuple(1 << bit for bit in range(15))
+RMAP, ENTRY, UPPER, PAGE, TREE, LONE, LINKS, OWN = (1 << bit for bit in range(8))
+UNLOCK, LOCK, INDEX, HEAP, COUNT, TABLE, USER, FREED, BITS = (1 << bit for bit in range(8, 17))
+_PAGES = 8
+"""So many pages are told apart. The scenarios have a few; two of one number only count as one, which is right."""
+NAMES = tuple(1 << bit for bit in range(17, 17 + _PAGES))
+SPARES = tuple(1 << bit for bit in range(17 + _PAGES, 17 + 2 * _PAGES))
+_BITS = 17 + 2 * _PAGES
+_ALL_NAMES, _ALL_SPARES = sum(NAMES), sum(SPARES)
 
 PAIRS = {
     RMAP: ENTRY | UPPER | PAGE | TREE,
     ENTRY: UPPER | PAGE | TREE | UNLOCK,
     UPPER: PAGE | TREE | UNLOCK,
-    SPARE: ENTRY | UPPER,
     PAGE: TREE | UNLOCK,
     TREE: TREE | UNLOCK,
-    UNLOCK: UNLOCK | LOCK | INDEX | HEAP | COUNT | TABLE | USER | BITS,
+    LONE: LINKS | UNLOCK,
+    UNLOCK: UNLOCK | LOCK | INDEX | HEAP | COUNT | TABLE | USER | BITS | OWN,
     INDEX: HEAP,
     USER: FREED,
+    **dict(zip(SPARES, NAMES, strict=True)),
 }
 """For each kind those that see it, where they do not stand above it."""
 
@@ -99,17 +112,21 @@ RMAP_LOCKS = ("anon_vma->rwsem", "mapping->i_mmap_rwsem", "hugetlbfs_i_mmap_rwse
 _MMAP_LOCK = "mm->mmap_lock"
 _TABLE_LOCKS = ("ptlock", "mm->page_table_lock")
 RANGE = frozenset(_writes(VmArea, "vm_start", "vm_end", "vm_pgoff"))
-VMA = frozenset([*RANGE, *_writes(VmArea, "vm_flags", "anon_vma"), CHAIN_ADD])
-"""Operations that change what a VMA says of itself."""
+_OF_ITSELF = frozenset([*RANGE, *_writes(VmArea, "vm_flags")])
+VMA = _OF_ITSELF | {CHAIN_ADD}
+"""Operations that change what a VMA says of itself, or its links."""
 MAPPED_BY = frozenset(_writes(Folio, "mapping", "index"))
 
 _KINDS: dict[Operation, int] = {
     **dict.fromkeys((PTE_SET, PTE_CLEAR), ENTRY),
-    **dict.fromkeys((PMD_SET, PMD_CLEAR), UPPER),
+    **dict.fromkeys((PMD_SET, PMD_CLEAR), UPPER | _ALL_NAMES),
     **dict.fromkeys((PTE_CHANGE, PMD_CHANGE), BITS),
     **dict.fromkeys(MAPPED_BY, PAGE),
     **dict.fromkeys((SWITCH, ADD_LOCKED, DELETE, REMOVE_CLEAN), PAGE),
-    **dict.fromkeys((*VMA, RB_INSERT, RB_REMOVE, I_MMAP_INSERT, I_MMAP_REMOVE, PTS_ADD), TREE),
+    **dict.fromkeys((*_OF_ITSELF, I_MMAP_INSERT, I_MMAP_REMOVE, PTS_ADD), TREE),
+    # A link is taken away in the turn of its removal from the tree.
+    **dict.fromkeys((CHAIN_ADD, RB_INSERT, RB_REMOVE), TREE | LINKS),
+    **dict.fromkeys(_writes(VmArea, "anon_vma"), OWN),
     **dict.fromkeys(
         (
             tree_operations.STORE_ROOT,
@@ -134,8 +151,13 @@ _ONLY_BITS = frozenset({PTE_CHANGE, PMD_CHANGE, USER_LOAD, USER_STORE})
 """Operations that change in an entry what it permits, or whether it was used; no check asks whether it was used."""
 
 
+def _named(pte: Pte) -> int:
+    """Of NAMES the one of the page that an entry names."""
+    return NAMES[pte.pfn % _PAGES] if isinstance(pte, (Present, Migration)) else 0
+
+
 def _table_of_sights() -> dict[int, int]:
-    seen = dict.fromkeys(_EACH, 0)
+    seen = {1 << bit: 0 for bit in range(_BITS)}
     for kind, others in PAIRS.items():
         for other in seen:
             if others & other:
@@ -150,7 +172,7 @@ _SEES = _table_of_sights()
 class ModelSight(Sight):
     """The sight of `checks`."""
 
-    bits = len(_EACH)
+    bits = _BITS
 
     def __init__(self, checks: Checks) -> None:
         self._checks = checks
@@ -161,11 +183,17 @@ class ModelSight(Sight):
         found = _KINDS.get(op, 0)
         if found == PAGE:
             return self._of_page(op, obj, arg)
+        if found == ENTRY:
+            # The entry that is written, which is known before the operation, and the one that is there.
+            index, new = arg if op is PTE_SET else (arg, None)
+            return ENTRY | _named(obj.entries[index]) | _named(new)
+        if found == TREE and op in _OF_ITSELF and not obj.anon_vma_chain and obj.vm_file is None:
+            return LONE
         if found:
             return found
         if isinstance(obj, RwSemaphore):
             if obj.name in RMAP_LOCKS:
-                return RMAP
+                return 0 if is_in_vain(op, obj) else RMAP
             if obj.name == _MMAP_LOCK:
                 looks = op is UP_WRITE or op is DOWNGRADE_WRITE or (op is UP_READ and self._checks.written)
                 return UNLOCK if looks else LOCK
@@ -176,7 +204,7 @@ class ModelSight(Sight):
         return 0
 
     def _of_page(self, op: Operation, obj: Any, arg: Any) -> int:
-        """PAGE, if an entry names the page; else SPARE."""
+        """PAGE, if an entry names the page; else that of SPARES which is its."""
         if op in MAPPED_BY:
             page = obj
         elif op is ADD_LOCKED:
@@ -188,12 +216,19 @@ class ModelSight(Sight):
         else:
             page = arg
         found = FREED if op is FREE_FRAME else 0
-        return found | (PAGE if self._checks.is_named(page) else SPARE)
+        return found | (PAGE if self._checks.is_named(page) else SPARES[page.pfn % _PAGES])
 
-    def overlooks(self, op: Operation, attribute: str) -> bool:
-        """No check looks at the list of address spaces, nor at what an operation on bits changes in an entry."""
+    def overlooks(self, op: Operation, attribute: str, change: int, look: int) -> bool:  # noqa: ARG002
+        """No check looks at the list of address spaces, nor at what an operation on bits changes in an entry.
+
+        A look after an operation on a page that no entry names goes through the entries for those that name it.
+        """
         # An address space that is new, or torn down, has no entries, and nobody holds its locks.
-        return attribute == "mms" or (op in _ONLY_BITS and attribute in ("entries", "pmds"))
+        if attribute == "mms":
+            return True
+        # What changes whether one names the page is seen (SPARES, NAMES), so this is a change of other entries.
+        unnamed = bool(look) and not look & ~(_ALL_SPARES | FREED)
+        return attribute in ("entries", "pmds") and (op in _ONLY_BITS or unnamed)
 
     def sees(self, kinds: int) -> int:
         """Join what each of `kinds` must keep its order against; a search asks for the same few again and again."""

@@ -220,7 +220,7 @@ class Touches(Reach):
         touched.checks[turn.task.id] = turn
 
     def _overlooked(self, turn: WatchedTurn, change: Access, obj: object, name: str) -> None:
-        if self._runtime._sights.overlooks(change[0].op, name):
+        if self._runtime._sights.overlooks(change[0].op, name, change[0].kinds, turn.kinds):
             return
         what = f"{label(obj)}.{name.removeprefix('_')}"
         self._conflicts.append(
