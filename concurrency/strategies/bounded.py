@@ -62,7 +62,6 @@ from collections.abc import Sequence
 
 from sugarbush.concurrency.checks import Dependence
 from sugarbush.concurrency.core import BadSchedule, ConcurrencyError, Sights, Task, current_task
-from sugarbush.concurrency.memory import FREE, FREE_STEPPED
 from sugarbush.concurrency.strategies.base import Part, Pruned, can_be_preempted
 from sugarbush.concurrency.strategies.bounded_parts import Entered, Mark, TraceSet, divided
 from sugarbush.concurrency.strategies.events import Events
@@ -99,6 +98,9 @@ class BoundedDPOR:
         """Search `part` only: it begins with some ways, and does not go back behind those that others share."""
         self._part = Entered.of(part)
         self._path: list[SwitchPoint | ValueChoice] = []
+        self._trace = Events(self._dependence)
+        self._made: list[SwitchPoint | None] = [None]
+        """The point of each event; that task 0 starts was not chosen."""
         self._ways: tuple[int, ...] | None = self._part.ways
         """The ways that the first execution of the part begins with; None once it was made."""
         self.marked: tuple[Mark, ...] = ()
@@ -146,17 +148,25 @@ class BoundedDPOR:
 
     def begin(self, execution: int) -> None:  # noqa: ARG002
         """Start from the first choice: task 0 goes on."""
-        self._trace = Events(self._dependence)
         self._runnable: Sequence[Task] = ()
         self._at = 0
         self._fails = -1
         """The task whose turn has failed; -1 if none has."""
         self.spent = 0
         self._asleep: frozenset[int] = frozenset()
-        self._made: list[SwitchPoint | None] = [None]
-        """The point of each event; that task 0 starts was not chosen."""
-        self._began: dict[int, SwitchPoint] = {}
+        # Up to the last turn, as that or a data choice in it is another one now, all is as it was.
+        self._known = max(
+            (at for at, point in enumerate(self._path) if isinstance(point, SwitchPoint)), default=0
+        )
+        """How many choices the execution begins with of which all is known."""
+        turns = [point for point in self._path[: self._known] if isinstance(point, SwitchPoint)]
+        del self._made[len(turns) + 1 :]
+        self._began = {point.turn: point for point in turns if point.block is point}
         """Where the last block of each task began."""
+        if turns:
+            self._trace.rewind(len(turns) + 1)
+        else:
+            self._known, self._trace = 0, Events(self._dependence)
 
     def look_with(self, sights: Sights) -> None:
         """Count what the checks look at among what depends on each other."""
@@ -174,17 +184,22 @@ class BoundedDPOR:
         self._runnable = runnable
         trace.arrive(runnable)
         enabled = tuple([task.id for task in runnable])
-        if self._at < len(self._path):
-            point = self._path[self._at]
+        at, self._at = self._at, self._at + 1
+        if at < len(self._path):
+            point = self._path[at]
             if not isinstance(point, SwitchPoint) or point.enabled != enabled:
                 raise BadSchedule(
                     f"the program is not deterministic: after the same choices the tasks {enabled} can go on now"
                 )
-            assert point.spent == self.spent, "the same choices cost the same"
-            self._asleep = point.asleep
+            if at < self._known:
+                return trace.again(trace.tasks[point.turn])
+            self.spent, self._asleep = point.spent, point.asleep
+            if at == self._known:
+                trace.listen()
+            trace.settle()
         else:
+            trace.settle()
             point = self._arrive(enabled, current)
-        self._at += 1
         self._go(point)
         return trace.tasks[point.turn]
 
@@ -283,12 +298,7 @@ class BoundedDPOR:
 
         Also if tasks touch the object by operations only: of the one that fails there is none.
         """
-        trace = self._trace
-        frees = [
-            number
-            for number, op in enumerate(trace.ops)
-            if op in (FREE, FREE_STEPPED) and trace.who[number] != last.turn
-        ]
+        frees = self._trace.frees_of_others(last.turn)
         for number in frees:
             point = self._made[number]
             if point is not None:
@@ -314,7 +324,8 @@ class BoundedDPOR:
                 "the program is not deterministic: after the same choices it makes another choice now"
             )
         self._at += 1
-        self._trace.chose(datum.value)
+        if self._at > self._known:
+            self._trace.chose(datum.value)
         return datum.value
 
     def end(self, steps: int, forced: int) -> None:  # noqa: ARG002

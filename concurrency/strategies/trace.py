@@ -10,7 +10,7 @@ section 4, with sets in the place of vectors: all that is ordered before an even
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from sugarbush.concurrency.checks import REACHING, Dependence
@@ -77,8 +77,10 @@ class Trace:
         self._waited_for: list[object] = []
         """Objects of grace periods. An operation on another object, which ends a stretch (`Operation.region`), may let
         those go on that wait for them."""
+        self._key: Callable[[object], int] = id
+        """By what an object is found. `objs` keeps it alive, so its id stays its own."""
         self._on: dict[int, int] = {}
-        """For each object, by its id, the events done to it. `objs` keeps it alive, so the id stays its own."""
+        """For each object, by its key, the events done to it."""
         self._kinds: dict[int, dict[Operation, int]] = {}
         """The same by operation: one comparison of operations stands for all of the many reads of one field."""
         self._wide = 0
@@ -116,7 +118,7 @@ class Trace:
         bit = 1 << number
         # A start is done to no object that others could name; only what may touch anything depends on it (`_near`).
         if op is not START and not placed:
-            at = id(obj)
+            at = self._key(obj)
             self._on[at] = self._on.get(at, 0) | bit
             kinds = self._kinds.get(at)
             if kinds is None:
@@ -236,6 +238,8 @@ class Trace:
         waits = op.ready is not None and op is not JOIN and op.footprint not in _STAYS_READY
         sure, near = self._meets(task)
         left = (sure | near) & ~clock
+        if waits:
+            left &= ~self._kept_out(task)
         direct: list[int] = []
         dependent: list[int] = []
         while left:
@@ -250,6 +254,10 @@ class Trace:
             if not waits:
                 left &= ~clock
         return Edges(clock, direct, dependent)
+
+    def _kept_out(self, task: Task) -> int:  # noqa: ARG002
+        """The events during which `task`, which may have to wait, cannot have made its next operation."""
+        return 0
 
     def _meets(self, task: Task) -> tuple[int, int]:
         """The events that the next operation of `task` surely depends on; others, of which `dependent` decides."""
@@ -269,7 +277,7 @@ class Trace:
 
     def done_to(self, obj: object, start: int) -> list[int]:
         """The events from number `start` on that were done to `obj`."""
-        left = self._on.get(id(obj), 0) >> start
+        left = self._on.get(self._key(obj), 0) >> start
         return [start + number for number in range(left.bit_length()) if left >> number & 1]
 
     def state(self, obj: object, number: int) -> ObjectBefore | None:
@@ -277,7 +285,7 @@ class Trace:
         op, task = self.ops[number], self.tasks[self.who[number]]
         if op is None or self._unknown >> number & 1:
             return None
-        later = self._on.get(id(obj), 0)
+        later = self._on.get(self._key(obj), 0)
         if any(other is obj for other in self._waited_for):
             later |= self._regions
         # As it was before the first event from `number` on that may have changed it; up to there it stayed the same.
@@ -298,7 +306,7 @@ class Trace:
         near = self._wide
         if op is START:
             return near
-        for other, events in self._kinds.get(id(obj), _NONE).items():
+        for other, events in self._kinds.get(self._key(obj), _NONE).items():
             if self.dependent(op, obj, other, obj):
                 near |= events
         if op.region:

@@ -13,6 +13,7 @@ from sugarbush.concurrency import (
     KmemCache,
     Mutex,
     Once,
+    RwLock,
     RwSemaphore,
     Semaphore,
     Shared,
@@ -210,6 +211,7 @@ class World:
         self.places = Places(x=0, y=0, z=0)
         self.locks = {name: Mutex(name) for name in "lmn"}
         self.rwsem = RwSemaphore("rw")
+        self.rwlock = RwLock("spins")
         self.semaphore = Semaphore(1)
         self.done = Completion()
         self.cache = KmemCache("thing", Thing)
@@ -254,6 +256,9 @@ class World:
 
     def _rwsem(self, _log: list[Any], method: str) -> None:
         getattr(self.rwsem, method)()
+
+    def _rwlock(self, _log: list[Any], method: str) -> None:
+        getattr(self.rwlock, method)()
 
     def _semaphore(self, _log: list[Any], method: str) -> None:
         getattr(self.semaphore, method)()
