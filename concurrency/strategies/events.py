@@ -32,7 +32,7 @@ from sugarbush.concurrency.core import (
 )
 from sugarbush.concurrency.memory import FREE, FREE_STEPPED, SlabDomain
 from sugarbush.concurrency.strategies.trace import Edges, Trace
-from sugarbush.concurrency.strategies.under_locks import UnderLocks, may_change_holds
+from sugarbush.concurrency.strategies.under_locks import Asks, UnderLocks
 
 _BITS = (1 << 61) - 1
 """A signature has as many bits as Python's hash of a number, so a sum of them is one, too."""
@@ -166,13 +166,12 @@ class Events(Trace):
 
     def settle(self) -> None:
         """The last event has taken effect: see which locks its task holds now."""
-        number, op, obj = len(self.who) - 1, self.ops[-1], self.objs[-1]
-        may_change = op is not None and may_change_holds(op, self._footprint(op, obj))
+        number, task, op, obj = len(self.who) - 1, self.tasks[self.who[-1]], self.ops[-1], self.objs[-1]
+        asks = Asks.NONE if op is None else Asks.of(op, self._footprint(op, obj))
         # Asked from outside: what is looked at here is no touch of the program's.
         rt, active.runtime = active.runtime, None
         try:
-            key = self._number_of(obj)
-            self._locks.settle(number, self.tasks[self.who[-1]], key, may_change=may_change)
+            self._locks.settle(number, task, self._number_of(obj), asks)
         finally:
             active.runtime = rt
 
@@ -266,7 +265,8 @@ class Events(Trace):
         footprint = self._footprint(op, obj)
         if footprint not in REACHING and footprint is not Footprint.NOTHING:
             sure |= self._at(self._number_of(obj), op.place, footprint is not Footprint.READ)
-        return sure, self._near(op, obj)
+        near, maybe = self._near(op, obj)
+        return sure | near, maybe
 
     def _at(self, number: int, field: str | None, changes: bool) -> int:
         """The events that say they touch this place of an object and whose order with an access to it matters."""

@@ -195,13 +195,14 @@ class Trace:
             # What it waits for is among what it has to have seen, so it could go on before all else.
             clock = own = clock | self._clock[obj.id]
             blocks = False
-        left = self._near(op, obj) & ~clock
+        sure, maybe = self._near(op, obj)
+        left = (sure | maybe) & ~clock
         hidden = 0
         found: list[int] = []
         while left:
             number = left.bit_length() - 1
             left ^= 1 << number
-            if not self.dependent(op, obj, self.ops[number], self.objs[number]):
+            if not (sure >> number & 1 or self.dependent(op, obj, self.ops[number], self.objs[number])):
                 continue
             found.append(number)
             clock |= self.before[number]
@@ -261,7 +262,7 @@ class Trace:
 
     def _meets(self, task: Task) -> tuple[int, int]:
         """The events that the next operation of `task` surely depends on; others, of which `dependent` decides."""
-        return 0, self._near(*self.next_of(task))
+        return self._near(*self.next_of(task))
 
     @property
     def reaches_anything(self) -> bool:
@@ -299,32 +300,37 @@ class Trace:
                 return self.states.get((event, id(obj)))
         return ObjectBefore(obj, task) if _is_plain(obj) else None
 
-    def _near(self, op: Operation, obj: object) -> int:
-        """The events that may depend on `op` done to `obj`: a few too many, found without a look at each."""
+    def _near(self, op: Operation, obj: object) -> tuple[int, int]:
+        """The events that depend on `op` done to `obj`, as one comparison for each kind of them says; others that may.
+
+        Of the second ones each is still to be compared.
+        """
+        sure = 0
         if self._footprint(op, obj) in REACHING:
-            return (1 << len(self.who)) - 1
-        near = self._wide
+            return sure, (1 << len(self.who)) - 1
+        maybe = self._wide
         if op is START:
-            return near
+            return sure, maybe
         for other, events in self._kinds.get(self._key(obj), _NONE).items():
             if self.dependent(op, obj, other, obj):
-                near |= events
+                sure |= events
         if op.region:
-            near |= self._graces
+            maybe |= self._graces
         if op.grace:
-            near |= self._regions
-        return near
+            maybe |= self._regions
+        return sure, maybe
 
     def touched(self, op: Operation | None, obj: object, events: int) -> Iterator[int]:
         """Those of `events` that `op` done to `obj` depends on, the first one first."""
         if op is None:
             return
-        left = self._near(op, obj) & events
+        sure, maybe = self._near(op, obj)
+        left = (sure | maybe) & events
         while left:
             bit = left & -left
             left ^= bit
             number = bit.bit_length() - 1
-            if self.dependent(op, obj, self.ops[number], self.objs[number]):
+            if sure & bit or self.dependent(op, obj, self.ops[number], self.objs[number]):
                 yield number
 
     def after(self, number: int) -> int:

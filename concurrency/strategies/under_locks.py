@@ -16,8 +16,8 @@ This rests on what a lock says of itself (`Excluding`). That two hold it against
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 
-from sugarbush.concurrency.checks import REACHING
 from sugarbush.concurrency.core import (
     ConcurrencyError,
     Dep,
@@ -38,12 +38,20 @@ _MAY_CHANGE = frozenset(
 )
 
 
-def may_change_holds(op: Operation, footprint: Footprint) -> bool:
-    """Whether what a task holds may be another after `op` than before.
+class Asks(Enum):
+    """Which locks are asked after an operation whether its task holds them."""
 
-    Not if that stays in its place and is none on a lock; the second half of a wait in two steps has no `dep`.
-    """
-    return op.dep in _MAY_CHANGE or op.hold is Hold.KEEPS or footprint in REACHING
+    NONE = "it leaves all as they are"
+    OBJECT = "the one that it was done to"
+    ALL = "it does not say where it goes, so it may have given any of them back"
+
+    @staticmethod
+    def of(op: Operation, footprint: Footprint) -> Asks:
+        """Which it is after `op`. What that says of where it goes the audit has verified."""
+        if footprint is Footprint.ANYTHING and op.touches is None:
+            return Asks.ALL
+        # The second half of a wait in two steps has no `dep`.
+        return Asks.OBJECT if op.dep in _MAY_CHANGE or op.hold is Hold.KEEPS else Asks.NONE
 
 
 class UnderLocks:
@@ -58,27 +66,32 @@ class UnderLocks:
         self._under: dict[tuple[int, bool], int] = {}
         """For each lock, by its key and whether it was held alone, the events made under it."""
 
-    def settle(self, number: int, task: Task, key: int, *, may_change: bool) -> None:
-        """The last event, `number`, which `task` has made on the object of this `key`, has taken effect.
-
-        With `may_change` all locks are asked that the task has held, not the object of the event only: it may have
-        given one back by an operation on something else.
-        """
+    def settle(self, number: int, task: Task, key: int, asks: Asks) -> None:
+        """The last event, `number`, which `task` has made on the object of this `key`, has taken effect."""
         before = after = self._now.get(task.id, _NOTHING)
-        if may_change:
-            after = {}
-            for lock in (*before, *(() if key in before or key < 0 else (key,))):
-                asks = asked(self._thing(lock), Excluding.held_alone)
-                alone = None if asks is None else asks(self._thing(lock), task)
-                if alone is not None:
-                    after[lock] = alone
-                    if lock not in before:
-                        self._compare(task, lock, alone=alone)
+        if asks is not Asks.NONE:
+            after = dict(before)
+            for lock in {*before, key} if asks is Asks.ALL else (key,):
+                alone = self._held(lock, task)
+                if alone is None:
+                    after.pop(lock, None)
+                    continue
+                after[lock] = alone
+                if lock not in before:
+                    self._compare(task, lock, alone=alone)
             self._now[task.id] = after
         for lock, alone in before.items():
             if lock != key and after.get(lock) is alone:
                 self._under[lock, alone] = self._under.get((lock, alone), 0) | 1 << number
         self._after.append(after)
+
+    def _held(self, lock: int, task: Task) -> bool | None:
+        # What an event has touched without being done to it has no number.
+        if lock < 0:
+            return None
+        thing = self._thing(lock)
+        held_alone = asked(thing, Excluding.held_alone)
+        return None if held_alone is None else held_alone(thing, task)
 
     def _compare(self, task: Task, lock: int, *, alone: bool) -> None:
         for other, theirs in self._now.items():

@@ -69,7 +69,7 @@ NO_PRIMITIVE: dict[str, str] = {
         ["Dep", "Fence", "Footprint", "Hold", "Moment", "if_it_succeeds"], "is how operations are declared"
     ),
     **dict.fromkeys(
-        ["Explaining", "Holdable", "Mapped", "Named", "Seen", "Timed", "Waitable"],
+        ["Excluding", "Explaining", "Holdable", "Mapped", "Named", "Seen", "Timed", "Waitable"],
         "is what the engine asks of a primitive",
     ),
     **dict.fromkeys(
@@ -103,7 +103,7 @@ CLASSES = [
     "Timer",
     "WaitQueue",
 ]
-ON_LOCKS = {"as_seen", "awaited", "free", "holders", "times_held"}
+ON_LOCKS = {"as_seen", "awaited", "free", "held_alone", "holders", "times_held"}
 """Methods and properties of locks by which the engine asks who holds them."""
 
 

@@ -17,7 +17,7 @@ from sugarbush.concurrency.core.task import Task
 from sugarbush.concurrency.lowlevel import Simulated
 from sugarbush.concurrency.strategies.base import Pruned
 from sugarbush.concurrency.strategies.bounded import BoundedDPOR
-from sugarbush.concurrency.strategies.under_locks import UnderLocks
+from sugarbush.concurrency.strategies.under_locks import Asks, UnderLocks
 
 SECTIONS = [
     (("lock", "l"), ("unlock", "l")),
@@ -111,11 +111,9 @@ def test_fewer_executions_make_the_same_traces(monkeypatch: pytest.MonkeyPatch) 
 # -- each limit of the rule is needed ---------------------------------------------------------------------------------
 
 
-def _also_what_is_done_to_the_lock(
-    self: UnderLocks, number: int, task: Task, key: int, *, may_change: bool
-) -> None:
+def _also_what_is_done_to_the_lock(self: UnderLocks, number: int, task: Task, key: int, asks: Asks) -> None:
     before = self._now.get(task.id, {})
-    _settle(self, number, task, key, may_change=may_change)
+    _settle(self, number, task, key, asks)
     for lock, alone in before.items():
         self._under[lock, alone] = self._under.get((lock, alone), 0) | 1 << number
 
@@ -127,11 +125,9 @@ def _readers_keep_readers_out(self: UnderLocks, op: Operation, key: int, before:
     return self._under.get((key, True), 0) | self._under.get((key, False), 0)
 
 
-def _locks_are_never_given_back(
-    self: UnderLocks, number: int, task: Task, key: int, *, may_change: bool
-) -> None:
+def _locks_are_never_given_back(self: UnderLocks, number: int, task: Task, key: int, asks: Asks) -> None:
     before = self._now.get(task.id, {})
-    _settle(self, number, task, key, may_change=may_change)
+    _settle(self, number, task, key, asks)
     self._now[task.id] = {**before, **self._now.get(task.id, {})}
 
 
