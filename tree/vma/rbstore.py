@@ -220,6 +220,9 @@ class RbStore(RangeMapping[E]):
 
     def _unlink(self, node: RbNode) -> None:
         """Take a range out (`__vma_unlink`)."""
+        # Out of the tree first, as there: gaps are counted by the list. Were it changed before, a rotation would count
+        # the new gap of the node behind, but tell it to none above; told of it afterwards, that node has it already.
+        self.tree.erase(node)
         if node.prev is None:
             self.first = node.next
         else:
@@ -228,7 +231,6 @@ class RbStore(RangeMapping[E]):
             self.final = node.prev
         else:
             node.next.prev = node.prev
-        self.tree.erase(node)
         self.tree.gap_changed(node.next)
 
     # -- gaps ---------------------------------------------------------------------------------------------------

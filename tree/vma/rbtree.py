@@ -140,7 +140,7 @@ class RbTree:
             other.parent = parent
 
     def erase(self, node: RbNode) -> None:
-        """Take a node out, and balance. It has left the list; the node behind it is told of its new gap after this."""
+        """Take a node out, and balance. It leaves the list after this, and then the node behind it has another gap."""
         heir: RbNode | None = None
         if node.left is not None and node.right is not None:
             heir = node.right

@@ -109,6 +109,36 @@ TestComparison = Comparison.TestCase
 TestComparison.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
+def ranges_in_a_row(count: int) -> RbStore[int]:
+    store: RbStore[int] = RbStore()
+    for number in range(count):
+        store.store_range(5 * number, 5 * number + 2, number)
+    return store
+
+
+@pytest.mark.parametrize("count", range(1, 32))
+def test_gaps_are_right_after_any_one_change(count: int) -> None:
+    """In a tree of this size every range is erased and put back, cut at both ends, and grown, and each gap filled."""
+    for number in range(count):
+        first = 5 * number
+        store = ranges_in_a_row(count)
+        store.erase(first)
+        store.validate()
+        store.insert_range(first, first + 2, number)
+        store.validate()
+        for low, high, entry in (
+            (first - 1, first, None),
+            (first + 2, first + 4, None),
+            (first, first + 4, number),
+            (first + 3, first + 4, -1),
+            (first, first + 7, None),
+            (0, first, None),
+        ):
+            store = ranges_in_a_row(count)
+            store.store_range(max(low, 0), high, entry)
+            store.validate()
+
+
 def filled() -> RbStore[int]:
     store: RbStore[int] = RbStore()
     for key in range(100):
