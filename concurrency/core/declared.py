@@ -72,6 +72,11 @@ _TOUCHES: tuple[tuple[Callable[[Said], object], str], ...] = (
         "has touches= but is a bare step: give it an effect or ready",
     ),
     (
+        lambda it: it["keeps_arg"] and (it["touches"] or (it["effect"] is None and it["ready"] is None)),
+        # `step` has no argument.
+        "has keeps_arg=True, which touches= means anyway, and a bare step has no argument: leave it out",
+    ),
+    (
         lambda it: it["local"] is not None and it["footprint"] is not None,
         "has local and footprint=, which says it already: leave local out",
     ),

@@ -102,6 +102,8 @@ class Operation:
       before the effect and returns the places (`Place`), or None for "anything". They must include what `ready`
       looks at, and what `touches` itself looks at. Only `dpor` with a bound and the audit ask for it; to every
       other search the step may touch anything.
+    - ``keeps_arg=True``: the argument is kept from the announcement to the effect, for checks whose `Sight.kinds` asks
+      what the step is about to do; with `touches` it always is.
     - With none of the three the step may touch anything. That is always right, and makes a reduced search slow.
     - `tracked`: the race detector compares the access with the others to its place, as it does for plain fields; by
       default that is so if `access` is READ or WRITE. `word` is the attribute that `Runtime.load` and
@@ -204,6 +206,7 @@ class Operation:
         "grace",
         "heeds",
         "hold",
+        "keeps_arg",
         "looks",
         "meets",
         "name",
@@ -233,6 +236,7 @@ class Operation:
         whole: bool = False,
         footprint: Footprint | None = None,
         touches: Callable[[Any, Any, Any], Iterable[Place] | None] | None = None,
+        keeps_arg: bool = False,
         tracked: bool | None = None,
         word: str | None = None,
         allocates: bool = False,
@@ -274,6 +278,7 @@ class Operation:
             footprint = (Footprint.READ if reads else Footprint.CHANGE) if local else Footprint.ANYTHING
         self.footprint = footprint
         self.touches = touches
+        self.keeps_arg = keeps_arg or touches is not None
         self.tracked = access <= Access.WRITE if tracked is None else tracked
         self.word = word
         self.allocates = allocates

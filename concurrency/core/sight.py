@@ -72,7 +72,8 @@ class Sight:
     def kinds(self, op: Operation, obj: Any, arg: Any) -> int:  # noqa: ARG002
         """The kinds of `op`, which is about to be done to `obj`; 0 if no look depends on it and it makes none.
 
-        `arg` is what the operation was given, and known for those only that have `touches`; of all others it is None.
+        `arg` is what the operation was given, and known for those only that have `touches` or ``keeps_arg=True``; of
+        all others it is None.
         This may look at the state, and at what the observer has noted, to tell the kinds. Those looks then count among
         the looks of `op`: an operation that would change the kinds of `op` must see `op`, before the change and after.
         """
@@ -114,8 +115,8 @@ class Sights:
 
     def kinds(self, op: Operation, obj: object, arg: object) -> int:
         """The kinds that the sights give the operation, each shifted to its bits."""
-        # A task keeps its last argument of those with `touches` only, so to any other one it does not belong.
-        arg, found = None if op.touches is None else arg, 0
+        # A task keeps its last argument of those only, so to any other one it does not belong.
+        arg, found = arg if op.keeps_arg else None, 0
         for sight, at in self._of:
             found |= sight.kinds(op, obj, arg) << at
         return found

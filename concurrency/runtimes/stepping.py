@@ -121,7 +121,7 @@ class Stepping(Ending):
             for asked in heard[0]:
                 asked(task, op, obj, arg)
             # A search asks what the operation touches before it takes effect; other arguments are not kept alive.
-            if op.touches is not None:
+            if op.keeps_arg:
                 task.arg = arg
             ready = op.ready
             if ready is not None and not ready(obj, task):

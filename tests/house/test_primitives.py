@@ -177,6 +177,8 @@ def _yes(*_: object) -> bool:
         ({"field": "_count", "local": True}, "`count` for the slot `_count`"),
         ({"touches": _yes, "effect": _nothing, "local": True}, "leave one of them out"),
         ({"touches": _yes}, "bare step"),
+        ({"keeps_arg": True}, "a bare step has no argument"),
+        ({"touches": _yes, "effect": _nothing, "keeps_arg": True}, "which touches= means anyway"),
         ({"touches": _yes, "effect": _nothing, "region": True}, "leave out touches, or region"),
         ({"orders": _yes, "effect": _nothing}, "leave orders out"),
         ({"dep": Dep.ACQUIRE, "access": Access.READ_ONCE}, "leave out dep="),

@@ -9,7 +9,7 @@ of an entry at any time (`vm.access.user`), so whoever changes an entry that is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sugarbush.concurrency import KmemCache, bug_on
 from sugarbush.concurrency.lowlevel import Access, Operation, perform, step
@@ -31,9 +31,6 @@ from sugarbush.vm.objects import (
     folio_test_locked,
 )
 
-if TYPE_CHECKING:
-    from sugarbush.concurrency.core import Place
-
 pte_cache = KmemCache("pte_table", PageTable, object_size=PAGE_SIZE, stepped=True)
 
 
@@ -47,10 +44,6 @@ def _get_and_clear(table: PageTable, _task: Any, index: int) -> Pte:
     return old
 
 
-def _changes(table: PageTable, _task: Any, _arg: object) -> tuple[Place, ...]:
-    return ((table, "pte", True),)
-
-
 def _change_bits(table: PageTable, _task: Any, arg: tuple[int, int, int]) -> Pte:
     index, gained, lost = arg
     old = table.entries[index]
@@ -60,10 +53,18 @@ def _change_bits(table: PageTable, _task: Any, arg: tuple[int, int, int]) -> Pte
 
 
 PTE_GET = Operation("ptep_get", Access.READ_ONCE, field="pte", local=True)
-# These say where they go in place of `local=True`: so a search knows their argument, and which pages they are about.
-PTE_SET = Operation("set_pte", Access.WRITE_ONCE, effect=_set, wakes=True, touches=_changes)
+# keeps_arg: which pages these are about decides which checks see them (`stress.kit.sight`).
+PTE_SET = Operation(
+    "set_pte", Access.WRITE_ONCE, field="pte", effect=_set, wakes=False, local=True, keeps_arg=True
+)
 PTE_CLEAR = Operation(
-    "ptep_get_and_clear", Access.WRITE_ONCE, effect=_get_and_clear, wakes=True, touches=_changes
+    "ptep_get_and_clear",
+    Access.WRITE_ONCE,
+    field="pte",
+    effect=_get_and_clear,
+    wakes=True,
+    local=True,
+    keeps_arg=True,
 )
 PTE_CHANGE = Operation(
     "ptep_change", Access.WRITE_ONCE, field="pte", effect=_change_bits, wakes=True, local=True
