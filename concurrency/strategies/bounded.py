@@ -63,8 +63,9 @@ from collections.abc import Sequence
 from sugarbush.concurrency.checks import Dependence
 from sugarbush.concurrency.core import BadSchedule, ConcurrencyError, Sights, Task, current_task
 from sugarbush.concurrency.strategies.base import Part, Pruned, can_be_preempted
-from sugarbush.concurrency.strategies.bounded_parts import Entered, Mark, TraceSet, divided
+from sugarbush.concurrency.strategies.bounded_parts import Entered, Mark, TraceSet, divided, tell
 from sugarbush.concurrency.strategies.events import Events
+from sugarbush.concurrency.strategies.let_go import not_only_ended
 from sugarbush.concurrency.strategies.switch_points import SwitchPoint, ValueChoice
 from sugarbush.concurrency.strategies.trace import Edges
 
@@ -254,8 +255,9 @@ class BoundedDPOR:
         edges = point.edges
         if edges is None:
             edges = point.edges = trace.edges(chosen)
-            self._begin_block(point, edges)
-            self._mark(edges)
+            races = self._races(chosen, edges)
+            self._begin_block(point, races)
+            self._mark(races)
         if point.block is point:
             self._began[point.turn] = point
         if point.current not in (None, point.turn) and not point.free:
@@ -267,7 +269,14 @@ class BoundedDPOR:
         self._made.append(point)
         assert self.spent <= self._most, "a way that costs is taken within the bound only"
 
-    def _begin_block(self, point: SwitchPoint, edges: Edges) -> None:
+    def _races(self, task: Task, edges: Edges) -> list[int]:
+        """The events with which the next one of `task` races: another way of theirs can matter for it (rule 2)."""
+        came = self._trace.last_of(task.id) + 1
+        after = self._made[came] if came < len(self._made) else None
+        waited = task not in self._runnable if after is None else task.id not in after.enabled
+        return not_only_ended(self._trace, task, edges.dependent) if waited else edges.dependent
+
+    def _begin_block(self, point: SwitchPoint, races: list[int]) -> None:
         """Say to which block the turn of `point` belongs."""
         last = self._made[-1]
         if last is not None and last.turn == point.turn:
@@ -279,16 +288,15 @@ class BoundedDPOR:
             return
         point.block, point.joined = point, None
         point.before = self._began.get(point.turn)
-        self._mark_block_before(point.turn, edges)
+        self._mark_block_before(point.turn, races)
 
-    def _mark_block_before(self, task: int, edges: Edges) -> None:
+    def _mark_block_before(self, task: int, races: list[int]) -> None:
         """Mark where the block before of `task` began: others came between, and that block may belong after them."""
-        if edges.dependent and task in self._began:
+        if races and task in self._began:
             self._began[task].mark()
 
-    def _mark(self, edges: Edges) -> None:
-        # Rule 2: not `edges.direct` only, since of an operation that may have to wait all count.
-        for number in edges.dependent:
+    def _mark(self, races: list[int]) -> None:
+        for number in races:
             point = self._made[number]
             if point is not None:
                 point.mark()
@@ -352,9 +360,9 @@ class BoundedDPOR:
             # is long past, as the lock that the failing task has just given back.
             comes = task in self._runnable and (self._fails < 0 or task.id == self._fails)
             if not task.ended and task.op is not None and not comes:
-                edges = trace.edges(task)
-                self._mark(edges)
-                self._mark_block_before(task.id, edges)
+                races = self._races(task, trace.edges(task))
+                self._mark(races)
+                self._mark_block_before(task.id, races)
         self._tell()
         path, shared = self._path, self._part.shared
         # Not behind the points of the part: their other ways are other parts.
@@ -365,23 +373,8 @@ class BoundedDPOR:
 
     def _tell(self) -> None:
         """Count the points that have become racy though the bound forbids their other ways; report those of others."""
-        marked = []
-        for number, point in enumerate(self._path):
-            if point.told or not point.racy:
-                continue
-            # When a point becomes racy, not when the search leaves it: so one that ends at a failure has counted the
-            # same, however it was divided.
-            point.told = True
-            assert isinstance(point, SwitchPoint)
-            others, forbidden = len(point.others), point.forbidden(self._most)
-            if not others:
-                continue
-            if number < self._part.shared:
-                # Whoever counts in the order of the search knows whether an earlier execution has told.
-                marked.append((number, 0 if forbidden else others))
-            else:
-                self.cut += forbidden
-        self.marked = tuple(marked)
+        self.marked, cut = tell(self._path, self._part.shared, self._most)
+        self.cut += cut
 
     def _turn(self, last: SwitchPoint | ValueChoice) -> bool:
         """Take the next way at the last point of the path, if there is one."""

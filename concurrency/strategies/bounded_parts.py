@@ -49,6 +49,7 @@ from hashlib import sha256
 
 from sugarbush.concurrency.core import NotAReport
 from sugarbush.concurrency.strategies.base import Part
+from sugarbush.concurrency.strategies.switch_points import SwitchPoint, ValueChoice
 
 Mark = tuple[int, int]
 """Of a part: the number of a shared point that is racy, and how many other ways are to be tried there. 0 ways: there
@@ -123,6 +124,29 @@ def _siblings(before: tuple[int, ...], way: int, many: int, racy: Iterable[int])
     known = frozenset(racy)
     shared = len(before) + 1
     return [Entered((*before, other), shared, known).part for other in range(way + 1, way + 1 + many)]
+
+
+def tell(path: Iterable[SwitchPoint | ValueChoice], shared: int, most: int) -> tuple[tuple[Mark, ...], int]:
+    """Of the points that have become racy and were not told of: the marks of the first `shared` ones, which belong to
+    others, and at how many of one's own the bound forbids the other ways.
+    """
+    marked, cut = [], 0
+    for number, point in enumerate(path):
+        if point.told or not point.racy:
+            continue
+        # When a point becomes racy, not when the search leaves it: so one that ends at a failure has counted the same,
+        # however it was divided.
+        point.told = True
+        assert isinstance(point, SwitchPoint)
+        others, forbidden = len(point.others), point.forbidden(most)
+        if not others:
+            continue
+        if number < shared:
+            # Whoever counts in the order of the search knows whether an earlier execution has told.
+            marked.append((number, 0 if forbidden else others))
+        else:
+            cut += forbidden
+    return tuple(marked), cut
 
 
 class TraceSet(set[int]):

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from sugarbush.concurrency.checks import REACHING, Dependence, touching
 from sugarbush.concurrency.core import (
+    JOIN,
     NO_SIGHT,
     START,
     BadSchedule,
@@ -291,6 +292,9 @@ class Events(Trace):
         op, obj = self.next_of(one)
         other, on = self.next_of(two)
         if self.sights.bits and self._kinds_of(one) & self.sights.sees(self._kinds_of(two)):
+            return True
+        if (op is JOIN and obj is two) or (other is JOIN and on is one):
+            # It may end in the turn of its next operation.
             return True
         if op is FREE or other is FREE:
             # Which turns to come will touch the object is not known, and one of these may be among them.

@@ -24,9 +24,9 @@ from sugarbush.concurrency.core import (
 from sugarbush.concurrency.strategies.readiness import ObjectBefore, ready_without
 
 _NONE: dict[Operation, int] = {}
-# A grace period that is over stays over, a callback is taken by one task only, and what has run has run: nobody can
-# make these wait again once they can go on.
-_STAYS_READY = (Footprint.GRACE_ENDS, Footprint.CALLBACK_BEGINS, Footprint.BARRIER_ENDS)
+STAYS_READY = (Footprint.GRACE_ENDS, Footprint.CALLBACK_BEGINS, Footprint.BARRIER_ENDS)
+"""A grace period that is over stays over, a callback is taken by one task only, and what has run has run: nobody can
+make these wait again once they can go on."""
 
 
 class EventOrder(NamedTuple):
@@ -231,18 +231,23 @@ class Trace:
         """
         op, obj = self.next_of(task)
         clock = self._clock[task.id]
+        direct: list[int] = []
         if op is JOIN:
             assert isinstance(obj, Task)
             if not obj.ended:
                 return Edges(clock, [], [])
+            last = self.last_of(obj.id)
+            if not clock >> last & 1:
+                # It ends in the turn of this event. That comes first in any case; but a task that has come to its join
+                # before is not preempted there when others go on, and one that comes to it later is.
+                direct.append(last)
             clock |= self._clock[obj.id]
-        waits = op.ready is not None and op is not JOIN and op.footprint not in _STAYS_READY
+        dependent = [*direct]
+        waits = op.ready is not None and op is not JOIN and op.footprint not in STAYS_READY
         sure, near = self._meets(task)
         left = (sure | near) & ~clock
         if waits:
             left &= ~self._kept_out(task)
-        direct: list[int] = []
-        dependent: list[int] = []
         while left:
             number = left.bit_length() - 1
             left ^= 1 << number
@@ -343,6 +348,11 @@ class Trace:
                     found |= 1 << later
             self._after[number] = found
         return found
+
+    def last_of(self, task: int) -> int:
+        """The last event of a task so far; -1 if it has made none."""
+        events = self._of[task]
+        return events[-1] if events else -1
 
     def turn(self, task: int, start: int, skip: int) -> int | None:
         """The event of `task` that comes after `skip` of its own from event `start` on; None if there is none."""

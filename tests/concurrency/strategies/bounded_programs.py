@@ -217,7 +217,10 @@ class World:
         self.cache = KmemCache("thing", Thing)
         self.thing = self.cache.alloc(GFP_KERNEL)
         self.log = [[] for _ in self.bodies]
-        join(*[spawn(self._run, log, body) for log, body in zip(self.log, self.bodies, strict=True)])
+        self.tasks: list[Task] = []
+        for log, body in zip(self.log, self.bodies, strict=True):
+            self.tasks.append(spawn(self._run, log, body))
+        join(*self.tasks)
 
     def _run(self, log: list[Any], body: Body) -> None:
         places = self.places
@@ -268,6 +271,9 @@ class World:
 
     def _offer(self, _log: list[Any]) -> None:
         cond_resched()
+
+    def _join(self, _log: list[Any], number: int) -> None:
+        join(self.tasks[number])
 
     def _use(self, _log: list[Any]) -> None:
         with self.thing.lock:
@@ -338,6 +344,17 @@ def placing_program(random: Random) -> list[Body]:
                 [("move", place, random.choice("xyz".replace(place, ""))), ("follow",), ("await",)]
             )
             body.insert(random.randint(0, len(body)), new)
+    return tasks
+
+
+def joining_program(random: Random) -> list[Body]:
+    """Two to four tasks, some of which wait for the end of one that was spawned before them."""
+    tasks = random_program(random)
+    if random.randrange(2):
+        tasks.insert(0, random_body(random, random.randint(1, 2)))
+    for number, body in enumerate(tasks):
+        for _ in range(random.randint(0, 2) if number else 0):
+            body.insert(random.randint(0, len(body)), ("join", random.randrange(number)))
     return tasks
 
 
@@ -416,6 +433,11 @@ WRITTEN: dict[str, tuple[list[Body], int]] = {
             [("free",), ("lock", "l"), ("unlock", "l"), ("use",)],
         ],
         1,
+    ),
+    # The third task waits for the end of the first: only if that comes last it stops there at no cost, and reads 2.
+    "waits for the end of a task": (
+        [[("write", "z", 1)], [("write", "x", 2)], [("write", "x", 1), ("join", 0), ("read", "x")]],
+        0,
     ),
     # Who comes second waits for ever, and its operation is never made.
     "waits to the end": ([[("lock", "m"), ("write", "x", 1)], [("lock", "m"), ("write", "y", 1)]], 0),

@@ -29,6 +29,7 @@ from sugarbush.concurrency.lowlevel import DepthFirst, Simulated
 from sugarbush.concurrency.rcu import callbacks
 from sugarbush.concurrency.rcu.domain import RcuDomain, begin_wait, end_wait, wait_is_over
 from sugarbush.concurrency.rcu.queue import Queued
+from sugarbush.concurrency.strategies import let_go
 from sugarbush.concurrency.strategies.base import Pruned
 from sugarbush.concurrency.strategies.bounded import BoundedDPOR
 
@@ -328,6 +329,58 @@ def test_a_pair_that_does_not_commute_is_caught(
 @pytest.mark.exhaustive
 def test_it_does_in_many_more_states() -> None:
     assert not false_pair(2000)
+
+
+# -- what only lets go ------------------------------------------------------------------------------------------------
+
+
+def as_operation(what: Footprint | Operation) -> Operation:
+    if isinstance(what, Operation):
+        return what
+    return cast("Operation", SimpleNamespace(footprint=what, region=False, dep=None))
+
+
+def matters(steps: int = 400) -> str:
+    """An end, as `let_go._ends` calls it, whose order with what somebody could do already matters; empty if none."""
+    random, world = Random("let go"), World()
+    met = 0
+    for step in range(steps):
+        if step % 40 == 0:
+            world = World()
+        enabled = world.enabled()
+        chosen = random.choice(sorted(enabled))
+        for other in sorted(set(NAMED) & set(enabled)):
+            if other[0] == chosen[0] or not let_go._ends(as_operation(enabled[chosen])):
+                continue
+            met += 1
+            first, second = deepcopy(world), deepcopy(world)
+            first.do(chosen)
+            if other not in first.enabled():
+                return f"step {step}: {chosen} makes {other} wait again"
+            first.do(other)
+            second.do(other)
+            second.do(chosen)
+            if first.seen() != second.seen():
+                return f"step {step}: {chosen} and {other}"
+        world.do(chosen)
+    assert met > steps / 40, "most states have neither"
+    return ""
+
+
+def test_an_end_does_nothing_but_let_go_who_waits_for_it() -> None:
+    assert not matters()
+
+
+@pytest.mark.exhaustive
+def test_it_does_nothing_else_in_many_more_states() -> None:
+    assert not matters(4000)
+
+
+@pytest.mark.parametrize("footprint", [Footprint.CALLS, Footprint.GRACE_BEGINS])
+def test_what_is_more_than_an_end_is_caught(footprint: Footprint, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = let_go._ends
+    monkeypatch.setattr(let_go, "_ends", lambda op: op.footprint is footprint or ends(op))
+    assert matters()
 
 
 def test_a_stretch_that_is_forgotten_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,9 @@ from bounded_programs import (
     Sees,
     TooMany,
     World,
+    all_of,
     differs,
+    joining_program,
     placing_program,
     random_program,
 )
@@ -33,12 +35,15 @@ from sugarbush.concurrency import (
     join,
     spawn,
 )
+from sugarbush.concurrency.core import JOIN
 from sugarbush.concurrency.core.execution import START
 from sugarbush.concurrency.core.sight import Sight
 from sugarbush.concurrency.core.task import Task
 from sugarbush.concurrency.lowlevel import Operation, Simulated, audit
 from sugarbush.concurrency.strategies.base import Pruned
 from sugarbush.concurrency.strategies.bounded import BoundedDPOR
+from sugarbush.concurrency.strategies.events import Events
+from sugarbush.concurrency.strategies.let_go import not_only_ended
 from sugarbush.concurrency.strategies.switch_points import SwitchPoint
 from sugarbush.concurrency.strategies.trace import Edges, Trace
 from sugarbush.lockdep.model.gfp import GFP_KERNEL
@@ -121,6 +126,17 @@ def test_many_random_programs_have_the_outcomes_and_traces_of_plain_enumeration(
     assert compare(range(1000 + 150 * part, 1150 + 150 * part), most=1500) > 300
 
 
+def test_programs_whose_tasks_wait_for_each_others_end_lose_nothing() -> None:
+    assert compare(range(30), 100, joining_program) > 40
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("part", range(10))
+def test_many_programs_whose_tasks_wait_for_each_others_end_lose_nothing(part: int) -> None:
+    assert compare(range(40000 + 150 * part, 40150 + 150 * part), 1500, joining_program) > 200
+
+
 def test_operations_that_say_what_they_touch_lose_nothing() -> None:
     assert compare(range(30), 60, placing_program) > 40
 
@@ -156,8 +172,8 @@ def _not_the_block(self: SwitchPoint) -> None:
     self.racy = True
 
 
-def _not_right_after_a_start(self: BoundedDPOR, edges: Edges) -> None:
-    for number in edges.dependent:
+def _not_right_after_a_start(self: BoundedDPOR, races: list[int]) -> None:
+    for number in races:
         place = self._made[number]
         if place is not None and self._trace.ops[number - 1] is not START:
             place.mark()
@@ -180,12 +196,26 @@ def _who_waits_to_the_end_is_left_out(self: BoundedDPOR) -> None:
     self._trace.tasks = tasks
 
 
+def _the_end_of_a_task_is_none(self: Trace, task: Task) -> Edges:
+    edges = _edges(self, task)
+    return Edges(edges.before, [], []) if task.op is JOIN else edges
+
+
+def _a_join_wakes_nobody(self: Events, one: Task, two: Task) -> bool:
+    return JOIN not in (one.op, two.op) and _meet(self, one, two)
+
+
+def _waits_for_nothing(self: BoundedDPOR, task: Task, edges: Edges) -> list[int]:
+    return not_only_ended(self._trace, task, edges.dependent)
+
+
 def _sleeps_for_ever(self: BoundedDPOR, by: Task) -> frozenset[int]:
     return self._asleep - {by.id}
 
 
 _edges, _turn = Trace.edges, BoundedDPOR._turn
 _end, _look_back = BoundedDPOR.end, BoundedDPOR._look_back
+_meet = Events.meet
 MUTANTS: list[tuple[type, str, Callable[..., Any]]] = [
     (BoundedDPOR, "_wait", lambda self, ran: None),
     (BoundedDPOR, "_turn", _classical_sleep),
@@ -193,6 +223,8 @@ MUTANTS: list[tuple[type, str, Callable[..., Any]]] = [
     (BoundedDPOR, "_look_back", _who_waits_to_the_end_is_left_out),
     (BoundedDPOR, "_undisturbed", _sleeps_for_ever),
     (Trace, "edges", _only_the_last_ones),
+    (Trace, "edges", _the_end_of_a_task_is_none),
+    (BoundedDPOR, "_races", _waits_for_nothing),
     (SwitchPoint, "mark", _not_the_block),
     (BoundedDPOR, "_mark", _not_right_after_a_start),
 ]
@@ -209,6 +241,16 @@ def test_a_search_without_one_of_its_rules_loses_something(
     monkeypatch.setattr(where, name, mutant)
     programs = [*WRITTEN.values(), ([READS_AND_LOCKS, READS_AND_LOCKS, [("write", "x", 1)]], 1), (FAILS, 1)]
     assert any(differs(tasks, bound, 2000) for tasks, bound in programs)
+
+
+def test_who_comes_to_join_a_sleeping_task_wakes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only if the first task is preempted between its writes, both others come to their joins at no cost."""
+    joins: list[Body] = [[("read", "y"), ("write", "x", n), ("join", 0), ("read", "x")] for n in (1, 2)]
+    tasks: list[Body] = [[("write", "y", 1), ("write", "z", 1)], *joins, [("write", "x", 3)]]
+    both_read_3 = ("", ((), (1, 3), (1, 3), ()), 3, 1, 1)
+    assert both_read_3 in all_of(tasks, BoundedDPOR(1), 5000)
+    monkeypatch.setattr(Events, "meet", _a_join_wakes_nobody)
+    assert both_read_3 not in all_of(tasks, BoundedDPOR(1), 5000)
 
 
 SEEN: list[tuple[list[Body], int]] = [

@@ -1,0 +1,62 @@
+"""What lets a task go on that waits: pairs of events of which the second cannot come first, whatever the schedule.
+
+A task t waits to make e, since something has not ended yet: a task that it joins, readers that a grace period waits
+for, callbacks that a barrier waits for. Let a be an event that ends one of these. e comes after it in every schedule,
+so their order is nothing to turn round. But the pair may matter for what a schedule costs. If others come before a, and
+t comes to e meanwhile, it waits there, and that who goes on next is free. With a first, t could go on at once, and
+whoever comes next preempts it. So within a bound a pair (a, e) is a race (rule 2 of `concurrency.strategies.bounded`).
+
+Not so if t had to wait when it came to e, though a had been made, or was made only then. Without a it would have had to
+wait as well, so what its switch has cost is the same; and until e, t is none of those that can go on. Then the pair is
+no race, and `not_only_ended` leaves it out.
+
+Example. Task 0 spawns p and q, and joins p, then q. It waits when p ends, so that it could have been switched away
+before the end of p is of no use, and both orders of two tasks that share nothing are one trace, made once:
+
+>>> from sugarbush.concurrency import join, spawn
+>>> from sugarbush.concurrency.lowlevel import Access, Operation, Simulated, step
+>>> from sugarbush.concurrency.strategies.bounded import BoundedDPOR
+>>> write = Operation("write", Access.WRITE_ONCE, local=True)
+>>> def program():
+...     join(spawn(step, write, "x", name="p"), spawn(step, write, "y", name="q"))
+>>> search = BoundedDPOR(1)
+>>> _ = Simulated(search).run(program)
+>>> search.left, search.cut
+(False, 0)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sugarbush.concurrency.core import JOIN, Dep, Footprint, Operation, Task
+from sugarbush.concurrency.strategies.trace import STAYS_READY, Trace
+
+
+def not_only_ended(trace: Trace, task: Task, events: Iterable[int]) -> list[int]:
+    """Of the events that the next one of `task` depends on, and for which it had to wait, those that count as races.
+
+    Left out is what has ended something for which it waited, or something of that kind: a reader that came too late for
+    the grace period, say. Then the order is no matter at all.
+    """
+    op, obj = task.op, task.obj
+    if op is JOIN:
+        assert isinstance(obj, Task)
+        last = trace.last_of(obj.id)
+        return [number for number in events if number != last]
+    if op is None or op.footprint not in STAYS_READY:
+        return [*events]
+    return [number for number in events if not _ends(trace.ops[number])]
+
+
+def _ends(op: Operation | None) -> bool:
+    """Whether all that an operation can do to somebody who waits for what stays over is to let them go on.
+
+    To queue a callback is no such thing: whether one begins before or after that matters, as it is a reader.
+    """
+    if op is None:
+        return False
+    # Where a lock is given back a stretch without preemption ends, which is a reader, too.
+    return op.footprint in (Footprint.READER_ENDS, Footprint.CALLBACK_ENDS) or (
+        op.region and op.dep is Dep.RELEASE
+    )
