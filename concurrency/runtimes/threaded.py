@@ -74,14 +74,17 @@ class Threaded(Threads):
             self._start(None, program, (), "main", False)
             self._wait_for_the_end()
         finally:
-            with self._guard:
-                self._stopping = True
-                self._guard.notify_all()
-            for thread in self._threads.values():
-                # One that was refused may stand before a lock of the operating system.
-                hangs = self._stalled or isinstance(self._broken, ConcurrencyError)
-                thread.join(_FAREWELL if hangs else None)
-            active.runtime = None
+            try:
+                with self._lock:
+                    self._stopping = True
+                    self._notify()
+                for thread in self._threads.values():
+                    # One that was refused may stand before a lock of the operating system.
+                    hangs = self._stalled or isinstance(self._broken, ConcurrencyError)
+                    thread.join(_FAREWELL if hangs else None)
+            finally:
+                # Also if a second interrupt, or a time limit of pytest, ends the waiting.
+                active.runtime = None
         if self._broken is not None:
             raise self._broken
         if self._failure is None:
@@ -100,10 +103,16 @@ class Threaded(Threads):
             self._failure = uncaught(error, raised_by(error, self._observers))
 
     def _wait_for_the_end(self) -> None:
-        """Wait until all tasks but waiting daemons have ended, something failed, or nothing happens any more."""
+        """Wait until all tasks but waiting daemons have ended, something failed, or nothing happens any more.
+
+        An interrupt comes to this thread, at any moment. So it waits for a bell, which nobody needs but itself, and
+        holds the lock between two looks only.
+        """
         steps, since = self.steps, time.monotonic()
-        with self._guard:
-            while not (self._stopping or self._broken):
+        while True:
+            with self._lock:
+                if self._stopping or self._broken:
+                    return
                 if all(task.ended or (task.daemon and self._is_stuck(task)) for task in self.tasks):
                     return
                 if self.out_of_time is not None and self.out_of_time():
@@ -111,7 +120,6 @@ class Threaded(Threads):
                     self._broken = OutOfTime("the budget of seconds has ended")
                     return
                 self._ring()
-                self._guard.wait(_POLL)
                 if any(not self._is_stuck(task) for task in self._waiting):
                     # It was made ready by an operation that does not say so, and so was not woken.
                     self._guard.notify_all()
@@ -122,6 +130,7 @@ class Threaded(Threads):
                     self.stop(
                         Failure(Kind.STALL, f"stall: no operation for {self._patience:g} s", self._said())
                     )
+            self._bell.acquire(timeout=_POLL)
 
     def _ring(self) -> None:
         """Ring the alarms that are due; they are looked at once a poll."""
@@ -153,7 +162,7 @@ class Threaded(Threads):
             return at_once(op, obj, arg)
         self.step(op, obj)
         task = self.current
-        with self._guard:
+        with self._lock:
             if self._stopping:
                 raise TaskKilled
             try:
@@ -217,12 +226,12 @@ class Threaded(Threads):
 
     def choose(self, n: int, label: str) -> int:  # noqa: ARG002
         """A choice that is no task: one at random, from the stream that makes the noise."""
-        with self._guard:
+        with self._lock:
             return self._random.randrange(n)
 
     def domain(self, factory: Callable[[], T]) -> T:
         """The object that `factory` makes once in each execution; two tasks that ask at once get the same."""
-        with self._guard:
+        with self._lock:
             found = self.domains.get(factory)
             if found is None:
                 found = self.domains[factory] = factory()
@@ -269,7 +278,7 @@ class Threaded(Threads):
 
     def might_alloc(self, gfp: int) -> None:
         """Tell the observers, one task at a time, that the running task may allocate."""
-        with self._guard:
+        with self._lock:
             try:
                 for allocating in self._on_allocating:
                     allocating(self.current, gfp)

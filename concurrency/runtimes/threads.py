@@ -88,7 +88,12 @@ class Threads:
         self.tasks: list[Task] = []
         self._names: dict[str, int] = {}
         self._threads: dict[Task, threading.Thread] = {}
-        self._guard = threading.Condition(threading.RLock())
+        # Under `with` this lock, never the condition on it: `Condition.__enter__` is a function of Python, and where a
+        # KeyboardInterrupt comes right before its return, the lock stays taken for ever.
+        self._lock = threading.RLock()
+        self._guard = threading.Condition(self._lock)
+        self._bell = threading.Lock()
+        self._bell.acquire()
         self._waiting: list[Task] = []
         self.domains: dict[Callable[[], Any], Any] = {}
         self._watchers: list[Watcher] = []
@@ -122,13 +127,13 @@ class Threads:
 
     def stop(self, failure: Failure) -> None:
         """The execution has failed: the first failure counts, and each task ends at its next operation."""
-        with self._guard:
+        with self._lock:
             if self._failure is None and not self._stopping:
                 failure.step = self.steps
                 failure.task = self._local.task.name
                 self._failure = failure
                 self._stopping = True
-                self._guard.notify_all()
+                self._notify()
 
     def give_up(self, error: BaseException) -> None:
         """The execution makes no sense: `run` raises `error`; the first one counts."""
@@ -149,7 +154,7 @@ class Threads:
         """`step` as long as it is not known whether tasks meet."""
         local = self._local
         if not local.hushed and self._meeting is not None:
-            with self._guard:
+            with self._lock:
                 self._meeting.accessed(local.task, op, obj)
         type(self).step(self, op, obj)
 
@@ -159,13 +164,20 @@ class Threads:
             if watcher.looked(task, op):
                 self._guard.notify_all()
 
+    def _notify(self) -> None:
+        """Wake all tasks that wait, and whoever waits for the end of the execution; asks for the lock."""
+        self._guard.notify_all()
+        # Only who holds the lock rings, so nobody else does in between.
+        if self._bell.locked():
+            self._bell.release()
+
     def _look_for_deadlock(self) -> None:
         alive = [task for task in self.tasks if not task.ended]
         if any(not task.daemon for task in alive):
             if all(self._is_stuck(task) for task in alive):
                 self.stop(describe_deadlock(alive))
         else:
-            self._guard.notify_all()
+            self._notify()
 
     def _start(
         self,
@@ -178,7 +190,7 @@ class Threads:
     ) -> Task:
         # The guard is held from the number to the observers: two tasks that spawn at once get two numbers, and
         # observers hear of the tasks in the order of their numbers.
-        with self._guard:
+        with self._lock:
             if self._stopping:
                 raise TaskKilled
             name = own_name(name, self._names)
@@ -193,6 +205,9 @@ class Threads:
             except RuntimeError as error:
                 # It counts as a task already; a search for a deadlock must not wait for one that never ran.
                 task.ended = True
+                if isinstance(error.__context__, KeyboardInterrupt):
+                    # It came while `Thread.start` waited, which then gives back a lock that it does not hold.
+                    raise error.__context__ from None
                 raise ConcurrencyError(f"no thread could be started for task {task.id}: {error}") from error
             self._threads[task] = thread
         return task
@@ -220,7 +235,7 @@ class Threads:
                 self.stop(uncaught(error, raised_by(error, self._observers)))
         # `ended` and what follows from it are one step to all others: no task may find all tasks stuck while the last
         # one that could go on has ended but has not said so.
-        with self._guard:
+        with self._lock:
             task.ended = True
             try:
                 if not self._stopping:
@@ -233,4 +248,4 @@ class Threads:
                     self._look_for_deadlock()
             except Failure as failure:
                 self.stop(failure)
-            self._guard.notify_all()
+            self._notify()
