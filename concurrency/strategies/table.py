@@ -18,6 +18,7 @@ from sugarbush.concurrency.strategies.portfolio import Portfolio
 from sugarbush.concurrency.strategies.pos import POS
 from sugarbush.concurrency.strategies.random_walk import RandomWalk
 from sugarbush.concurrency.strategies.rising import Iterative, RisingDPOR
+from sugarbush.concurrency.strategies.sleep import SleepSets
 from sugarbush.concurrency.strategies.surw import SURW
 from sugarbush.lockdep.outside import shown
 
@@ -82,6 +83,12 @@ def _dpor(wanted: Wanted) -> Strategy:
     return DPOR(Dependence(faults=wanted.faults, weak=wanted.weak))
 
 
+def _sleep(wanted: Wanted) -> SleepSets:
+    if wanted.weak:
+        raise ConcurrencyError("sleep knows nothing of weak memory: take dpor without a depth")
+    return SleepSets(Dependence(faults=wanted.faults, callbacks=True))
+
+
 def _bounded_dpor(bound: int, wanted: Wanted) -> BoundedDPOR:
     if wanted.weak:
         # There a write may be seen late, which is as a switch that costs nothing. The argument that no outcome within
@@ -107,6 +114,7 @@ TABLE: dict[str, Entry] = {
     "idpor": Entry(
         lambda wanted: RisingDPOR(lambda bound: _bounded_dpor(bound, wanted), wanted.depth), _PREEMPTIONS
     ),
+    "sleep": Entry(_sleep, why_not="it makes one execution of each trace, whatever its switches cost"),
     # Over a strategy that does not learn: both executions of a schedule have to be chosen alike.
     "check": Entry(lambda wanted: Check(RandomWalk(wanted.seed))),
 }

@@ -37,15 +37,25 @@ they say that they look at, before anything is proven by that."""
 _ALONE = 1.0
 """Seconds for which this process searches alone: most small bounds are over before workers have loaded the scenario."""
 
-Progress = Callable[[int, Result, int | None], None]
-"""Called with the bound, the result so far, and how many executions the bound may take (`expected`)."""
+_AT_LEAST, _TIMES = 1000, 3
+"""For so many executions a search without a bound is tried after each bound, or so many times as the bound took.
+
+Many programs have fewer traces in all than schedules within two preemptions, and nobody can tell before. The next bound
+takes ten times as many as a rule, so this adds a third to it at most. In executions, not in seconds: so it is the same
+on every machine that has the time."""
+
+Progress = Callable[[int | None, Result, int | None], None]
+"""Called with the bound (None: there is none), the result so far, and how many executions it may take (`expected`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """What was seen within one bound: all of it. `cut` is 0 if the bound forbade nothing that could matter."""
+    """What was seen within one bound: all of it. `cut` is 0 if the bound forbade nothing that could matter.
 
-    bound: int
+    `bound` is None if there was none.
+    """
+
+    bound: int | None
     traces: int
     executions: int
     cut: int
@@ -80,7 +90,7 @@ class Proof:
             return f"nothing proven: {self.open}"
         last = self.bounds[-1]
         seen = f"{last.traces} traces, {last.executions} executions, {last.seconds:.1f} s"
-        if self.complete:
+        if last.bound is None or self.complete:
             return f"passed: every schedule; {seen}"
         return f"passed: every schedule with at most {_preemptions(last.bound)}; {seen}" + (
             f"; {self.open}" if self.open else ""
@@ -101,9 +111,9 @@ def prove(
 ) -> Proof:
     """Go through the bounds, from 0 or from where `done` ends, until `seconds` are over or nothing is cut any more.
 
-    `most` is the last bound. `progress` is called after each execution, or batch of them. `workers` share each bound
-    that takes longer than a second; what is proven is the same. A KeyboardInterrupt ends the proof, and the bounds that
-    were completed count.
+    `most` is the last bound; if there is none, a search without a bound is tried after each of them. `progress` is
+    called after each execution, or batch of them. `workers` share each bound that takes longer than a second; what is
+    proven is the same. A KeyboardInterrupt ends the proof, and the bounds that were completed count.
     """
     proof = done or Proof(scenario, sources(), ())
     start = time.monotonic()
@@ -125,28 +135,60 @@ def prove(
             return replace(proof, bounds=(*proof.bounds, one), open="")
         if result.verdict is not Verdict.PASSED:
             return replace(proof, open=why_open(result, bound))
-        made = Within(
-            bound, result.traces, result.executions, result.cut, result.digest, round(result.seconds, 3)
-        )
-        proof = replace(proof, bounds=(*proof.bounds, made), open="")
+        proof = replace(proof, bounds=(*proof.bounds, _made(bound, result)), open="")
+        if most is None:
+            proof = without_bound(proof, seconds - (time.monotonic() - start), progress, workers)
+            if proof.failed is not None or "interrupted" in proof.open:
+                return proof
         bound += 1
     return proof
 
 
-def why_open(result: Result, bound: int) -> str:
+def without_bound(
+    proof: Proof, seconds: float, progress: Progress | None = None, workers: Executor | None = None
+) -> Proof:
+    """Try a search without a bound behind the last bound of `proof`, as long as `_AT_LEAST` says; gives what is proven.
+
+    That is as much as before if it does not come to its end.
+    """
+    if proof.complete or not proof.bounds or seconds <= 0:
+        return proof
+    most = max(_AT_LEAST, _TIMES * proof.bounds[-1].executions)
+    told = None if progress is None else partial(_tell, progress, None, None)
+    result = within(proof.scenario, None, seconds, told, workers, executions=most)
+    if result.failures:
+        return replace(proof, failed=result.failures[0], open="")
+    if result.interrupted:
+        return replace(proof, open=why_open(result, None))
+    if result.verdict is not Verdict.PASSED:
+        return proof
+    return replace(proof, bounds=(*proof.bounds, _made(None, result)), open="")
+
+
+def _made(bound: int | None, result: Result) -> Within:
+    seconds = round(result.seconds, 3)
+    return Within(bound, result.traces, result.executions, result.cut, result.digest, seconds)
+
+
+def named(bound: int | None) -> str:
+    """How messages call the search within a bound, or that without one."""
+    return "without a bound" if bound is None else f"within bound {bound}"
+
+
+def why_open(result: Result, bound: int | None) -> str:
     """Why a search within a bound has proven nothing, in words."""
     if not result.exhaustive:
         ended = "it was interrupted" if result.interrupted else "the budget ended"
-        return f"{ended} within bound {bound}, after {result.traces} traces"
+        return f"{ended} {named(bound)}, after {result.traces} traces"
     if result.watched:
         return "a check looks at the state and does not say at what (Observer.sight)"
     reasons = [*sorted(result.doubts), *(["a loop was not followed to its end"] if result.looks_cut else [])]
     if result.fair:
         reasons.append("executions took so long that they were scheduled fairly in the end")
-    return f"within bound {bound}: {'; '.join(reasons)}"
+    return f"{named(bound)}: {'; '.join(reasons)}"
 
 
-def _tell(progress: Progress, bound: int, likely: int | None, result: Result) -> None:
+def _tell(progress: Progress, bound: int | None, likely: int | None, result: Result) -> None:
     progress(bound, result, likely)
 
 
@@ -165,20 +207,21 @@ def expected(bounds: Sequence[Within]) -> int | None:
 
 def within(
     scenario: Scenario,
-    bound: int,
+    bound: int | None,
     seconds: float | None = None,
     progress: Callable[[Result], None] | None = None,
     workers: Executor | None = None,
     *,
     keep_going: bool = False,
+    executions: int | None = None,
 ) -> Result:
-    """The search within one bound."""
+    """The search within one bound, or without one if that is None."""
     explored = partial(
         explore,
         scenario.program,
-        strategy="dpor",
+        strategy="sleep" if bound is None else "dpor",
         depth=bound,
-        executions=None if seconds is not None else 10**15,
+        executions=executions if seconds is not None or executions is not None else 10**15,
         keep_going=keep_going,
         settings=scenario.settings(),
         progress=progress,
@@ -187,9 +230,10 @@ def within(
         if workers is None:
             return explored(seconds=seconds)
         alone = _ALONE if seconds is None else min(seconds, _ALONE)
-        result = explored(seconds=alone, executions=None)
+        result = explored(seconds=alone)
         if (
             result.exhaustive
+            or result.executions == executions
             or result.interrupted
             or alone == seconds
             or (result.failures and not keep_going)
@@ -275,27 +319,30 @@ def load(path: Path, find: Callable[[str], Scenario]) -> Proof:
     data = _FILE.read(path)
     scenario = find(data["scenario"]).given(data["parameters"], data["faults"])
     bounds = tuple(Within(**{name: one[name] for name in Within.__slots__}) for one in data["bounds"])
-    if [one.bound for one in bounds] != list(range(len(bounds))):
+    numbers = [one.bound for one in bounds]
+    # The last one may be that there was none.
+    if numbers[:-1] != [*range(len(bounds) - 1)] or (numbers and numbers[-1] not in (None, len(bounds) - 1)):
         raise UnusableFile(f"{path} is broken: its bounds are not 0, 1, 2 and so on")
     return Proof(scenario, data["sources"], bounds)
 
 
 def differs(
-    proof: Proof, bound: int, progress: Progress | None = None, workers: Executor | None = None
+    proof: Proof, number: int, progress: Progress | None = None, workers: Executor | None = None
 ) -> str:
-    """Make the proof within one of its bounds again; gives how it differs, empty if it does not."""
-    claimed = proof.bounds[bound]
+    """Make one of the bounds of a proof again, told by its place; gives how it differs, empty if it does not."""
+    claimed = proof.bounds[number]
+    bound, where = claimed.bound, named(claimed.bound)
     told = None if progress is None else partial(_tell, progress, bound, claimed.executions)
     result = within(proof.scenario, bound, None, told, workers)
     if result.failures:
-        return f"bound {bound} fails: {result.failures[0].failure.headline}"
+        return f"it fails {where}: {result.failures[0].failure.headline}"
     if not result.exhaustive:
-        return f"bound {bound} was not made to its end"
+        return f"the search {where} was not made to its end"
     for what, now, then in (
         ("traces", result.traces, claimed.traces),
         ("places cut", result.cut, claimed.cut),
         ("the hash of the traces", result.digest, claimed.digest),
     ):
         if now != then:
-            return f"bound {bound}: {what} {now}, the certificate says {then}"
+            return f"{where}: {what} {now}, the certificate says {then}"
     return ""

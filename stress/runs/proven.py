@@ -73,7 +73,8 @@ class Proven:
     @property
     def passed(self) -> bool:
         """The fixed form is passed within the bound that was asked for."""
-        reached = bool(self.bounds) and self.within is not None and self.bounds[-1].bound >= self.within
+        last = self.bounds[-1].bound if self.bounds else None
+        reached = last is not None and self.within is not None and last >= self.within
         return not self.failed and (self.complete or reached)
 
     @property
@@ -89,9 +90,9 @@ class Proven:
         if not self.bounds:
             return f"nothing proven: {self.open}"
         last = self.bounds[-1]
-        seen = (
-            "every schedule" if self.complete else f"every schedule with at most {_preemptions(last.bound)}"
-        )
+        seen = "every schedule"
+        if last.bound is not None and not self.complete:
+            seen += f" with at most {_preemptions(last.bound)}"
         return f"{seen}, {last.traces} traces" + (f"; {self.open}" if self.open else "")
 
     def as_json(self) -> dict[str, Any]:
@@ -137,7 +138,10 @@ def prove_bug(bug: Bug, how: Proving) -> Proven:
         return Proven(bug, Broken(None, False, 0, why), (), None, why)
     broken = _broken(bug, how.seconds)
     within = broken.preemptions if how.depth is None else how.depth
+    start = time.monotonic()
     fixed = proofs.prove(bug.fixed, how.seconds, within)
+    if fixed.failed is None and not fixed.open:
+        fixed = proofs.without_bound(fixed, how.seconds - (time.monotonic() - start))
     if "interrupted" in fixed.open:
         raise KeyboardInterrupt
     failed = "" if fixed.failed is None else fixed.failed.failure.headline

@@ -13,7 +13,7 @@ from sugarbush.concurrency.strategies import Search, make_strategy
 DRAWN = tuple(name for name in STRATEGIES if not isinstance(make_strategy(name, 1), Search))
 
 
-DIVIDED = ("dfs", "delay", "idfs", "idelay", "idpor")
+DIVIDED = ("dfs", "delay", "idfs", "idelay", "idpor", "sleep")
 
 
 class Inline(Executor):

@@ -122,7 +122,7 @@ def _progress(name: str) -> proofs.Progress:
     """Says now and then how far it is."""
     last = time.monotonic()
 
-    def tell(bound: int, result: Result, likely: int | None) -> None:
+    def tell(bound: int | None, result: Result, likely: int | None) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= _HEARTBEAT:
@@ -132,18 +132,18 @@ def _progress(name: str) -> proofs.Progress:
     return tell
 
 
-def _how_far(bound: int, result: Result, likely: int | None) -> str:
+def _how_far(bound: int | None, result: Result, likely: int | None) -> str:
     """How far the search within a bound is; `likely` is how many executions it may take.
 
     >>> result = Result("dpor", 1, executions=100, traces=90, seconds=4.0)
     >>> _how_far(2, result, 700)
-    'bound 2, 90 traces, 25 executions a second; 600 executions left and 24 s to bound 3, if they grow as before'
+    'within bound 2, 90 traces, 25 executions a second; 600 executions left and 24 s to bound 3, if they grow as before'
     >>> _how_far(2, result, 80)
-    'bound 2, 90 traces, 25 executions a second; 20 executions more than if they grew as before'
+    'within bound 2, 90 traces, 25 executions a second; 20 executions more than if they grew as before'
     """
     rate = result.executions / max(result.seconds, 1e-9)
-    said = f"bound {bound}, {result.traces} traces, {rate:.0f} executions a second"
-    if likely is None:
+    said = f"{proofs.named(bound)}, {result.traces} traces, {rate:.0f} executions a second"
+    if likely is None or bound is None:
         return said
     left = likely - result.executions
     if left < 0:
@@ -163,8 +163,10 @@ def _verify(paths: list[Path], depth: int | None, workers: Executor | None) -> i
         for bound in range(len(proof.bounds)) if depth is None else [depth]:
             said = proofs.differs(proof, bound, _progress(proof.scenario.name), workers)
             wrong += bool(said)
-            traces = proof.bounds[bound].traces
-            line(f"{path}: {said or f'bound {bound} is as it says, {traces} traces'}")
+            claimed = proof.bounds[bound]
+            line(
+                f"{path}: {said or f'{proofs.named(claimed.bound)} it is as it says, {claimed.traces} traces'}"
+            )
             if said:
                 break
     return int(wrong > 0)

@@ -202,7 +202,22 @@ def test_a_proof_is_resumed_and_made_again(tmp_path: Path, capsys: pytest.Captur
     assert (len(bounds), bounds[:1]) == (2, first)
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["proofs"][0]["bound"] == 1
     assert run("prove", "--verify", path) == 0
-    assert "bound 1 is as it says, " in capsys.readouterr().out
+    assert "within bound 1 it is as it says, " in capsys.readouterr().out
+
+
+def test_what_has_few_traces_in_all_is_proven_for_every_schedule(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "vma-lock-order-fixed"
+    assert run("prove", name, "--seconds", "600", "--out", tmp_path) == 0
+    assert "vma-lock-order-fixed: passed: every schedule; 4 traces" in capsys.readouterr().out
+    path = tmp_path / f"{name}.proof.json"
+    assert [one["bound"] for one in json.loads(path.read_text())["bounds"]] == [0, None]
+    assert run("prove", "--verify", path) == 0
+    assert "without a bound it is as it says, 4 traces" in capsys.readouterr().out
+    # There is nothing left to go on with.
+    assert run("prove", name, "--seconds", "600", "--out", tmp_path) == 0
+    assert [one["bound"] for one in json.loads(path.read_text())["bounds"]] == [0, None]
 
 
 @pytest.fixture

@@ -1,0 +1,92 @@
+"""Sleep sets: one execution of each trace, with no bound, for programs whose checks look at the state.
+
+Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", LNCS 1032, 1996, chapter 5, with the
+marks of `concurrency.strategies.bounded`: where nothing below a point races with its turn, no other task is tried. As
+no switch costs anything here, the rules of that search get simpler:
+
+1. First, the task that ran goes on; else, or if that sleeps, the task of lowest number that is awake.
+2. The point of an event that races with a later one becomes racy, and no other point for its sake. That an event ends
+   what another one waits for is no race: nothing turns the two round, and there is no cost that they could change.
+3. Going back, each task that can go on and is awake is tried at a racy point, one after the other.
+4. A task that was tried at a point *sleeps* in what is tried after it there, until an event is made that depends on its
+   own. Where no task is awake the execution is given up: all that can come was seen.
+5. All values of a data choice are tried.
+
+No trace is left out: a point at which every task is tried leaves out nothing, and sleep sets leave out only what was
+made before. None is completed twice, but for programs that free objects: whoever sleeps is woken by any free, as nobody
+knows which turns to come would have touched the object (`Events.meet`). `dpor` without a bound gives no execution up,
+and is better where it can be had; it knows nothing of what checks look at, of places that operations name, or of
+callbacks of RCU.
+
+Example. ``x = 1; y = 1`` beside ``y = 2``, as in `bounded`, has two traces. The second execution is the last:
+
+>>> from sugarbush.concurrency import spawn
+>>> from sugarbush.concurrency.lowlevel import Access, Operation, Simulated, step
+>>> write = Operation("write", Access.WRITE_ONCE, local=True)
+>>> def program():
+...     spawn(lambda: (step(write, "x"), step(write, "y")), name="p")
+...     spawn(step, write, "y", name="q")
+>>> search = SleepSets()
+>>> while search.left:
+...     _ = Simulated(search).run(program)
+...     made = zip(search._trace.who, search._trace.objs)
+...     print(", ".join(f"{' pq'[task]} {on}" for task, on in made if on in ("x", "y")))
+p x, p y, q y
+p x, q y, p y
+>>> search.traces, search.cut
+(2, 0)
+"""
+
+from __future__ import annotations
+
+from sugarbush.concurrency.checks import Dependence
+from sugarbush.concurrency.core import Task
+from sugarbush.concurrency.strategies.base import Pruned
+from sugarbush.concurrency.strategies.bounded import BoundedDPOR
+from sugarbush.concurrency.strategies.let_go import not_only_ended
+from sugarbush.concurrency.strategies.switch_points import SwitchPoint
+from sugarbush.concurrency.strategies.trace import Edges
+
+
+class SleepSets(BoundedDPOR):
+    """Makes one execution of each trace, a few where objects are freed, and some that are given up.
+
+    It is divided as `BoundedDPOR` is: who sleeps below a turn goes by the ways before it, all of which are tried.
+    """
+
+    name = "sleep"
+
+    def __init__(self, dependence: Dependence | None = None) -> None:
+        # Every switch is free here, so this bound forbids nothing.
+        super().__init__(0, dependence)
+        self.bound = None
+
+    def _arrive(self, enabled: tuple[int, ...], current: Task | None) -> SwitchPoint:
+        awake = [number for number in enabled if number not in self._asleep]
+        if not awake:
+            self._look_back()
+            raise Pruned("all that can go on has been tried elsewhere")
+        point = SwitchPoint(enabled, None, free=True, spent=0, asleep=self._asleep)
+        # Rule 1.
+        point.turn = current.id if current is not None and current.id in awake else awake[0]
+        point.tried.append(point.turn)
+        if self._ways is not None and len(self._path) < len(self._ways):
+            self._follow(point, self._ways[len(self._path)])
+        self._path.append(point)
+        return point
+
+    def _go(self, point: SwitchPoint) -> None:
+        # Rule 4; of those that sleep the event wakes some.
+        self._asleep = point.asleep.union(point.tried[:-1])
+        super()._go(point)
+
+    def _races(self, task: Task, edges: Edges) -> list[int]:
+        # Rule 2.
+        return not_only_ended(self._trace, task, edges.dependent)
+
+    def _begin_block(self, point: SwitchPoint, races: list[int]) -> None:  # noqa: ARG002
+        # Where blocks begin matters to what a switch costs only.
+        point.block = point
+
+    def _mark_block_before(self, task: int, races: list[int]) -> None:
+        pass
