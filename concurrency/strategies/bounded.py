@@ -65,7 +65,7 @@ from sugarbush.concurrency.core import BadSchedule, ConcurrencyError, Sights, Ta
 from sugarbush.concurrency.strategies.base import Part, Pruned, can_be_preempted
 from sugarbush.concurrency.strategies.bounded_parts import Entered, Mark, TraceSet, divided, tell
 from sugarbush.concurrency.strategies.events import Events
-from sugarbush.concurrency.strategies.let_go import not_only_ended
+from sugarbush.concurrency.strategies.let_go import lets_go
 from sugarbush.concurrency.strategies.switch_points import SwitchPoint, ValueChoice
 from sugarbush.concurrency.strategies.trace import Edges
 
@@ -271,10 +271,15 @@ class BoundedDPOR:
 
     def _races(self, task: Task, edges: Edges) -> list[int]:
         """The events with which the next one of `task` races: another way of theirs can matter for it (rule 2)."""
+        if task not in self._runnable:
+            return edges.dependent
+        made, number = self._made, len(self._made) - 1
         came = self._trace.last_of(task.id) + 1
-        after = self._made[came] if came < len(self._made) else None
-        waited = task not in self._runnable if after is None else task.id not in after.enabled
-        return not_only_ended(self._trace, task, edges.dependent) if waited else edges.dependent
+        while number >= came and (point := made[number]) is not None and task.id in point.enabled:
+            number -= 1
+        if number < came or not lets_go(self._trace, number, task):
+            return edges.dependent
+        return [one for one in edges.dependent if one != number]
 
     def _begin_block(self, point: SwitchPoint, races: list[int]) -> None:
         """Say to which block the turn of `point` belongs."""

@@ -6,9 +6,12 @@ so their order is nothing to turn round. But the pair may matter for what a sche
 t comes to e meanwhile, it waits there, and that who goes on next is free. With a first, t could go on at once, and
 whoever comes next preempts it. So within a bound a pair (a, e) is a race (rule 2 of `concurrency.strategies.bounded`).
 
-Not so if t had to wait when it came to e, though a had been made, or was made only then. Without a it would have had to
-wait as well, so what its switch has cost is the same; and until e, t is none of those that can go on. Then the pair is
-no race, and `not_only_ended` leaves it out.
+Not so if t was waiting when a was made, and could go on right after it. Then t does nothing before a, however long that
+is put off, and is none of those that can go on: no switch of others costs more or less. So the pair is no race.
+
+This is said of the event that has let t go on, and of no other end that e depends on. The end of a reader that came too
+late for the grace period, say, can come after e. To leave out that pair and to keep its order would be wrong: by that,
+what the other task did before is ordered before e, and would never be tried later.
 
 Example. Task 0 spawns p and q, and joins p, then q. It waits when p ends, so that it could have been switched away
 before the end of p is of no use, and both orders of two tasks that share nothing are one trace, made once:
@@ -27,26 +30,17 @@ before the end of p is of no use, and both orders of two tasks that share nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from sugarbush.concurrency.core import JOIN, Dep, Footprint, Operation, Task
 from sugarbush.concurrency.strategies.trace import STAYS_READY, Trace
 
 
-def not_only_ended(trace: Trace, task: Task, events: Iterable[int]) -> list[int]:
-    """Of the events that the next one of `task` depends on, and for which it had to wait, those that count as races.
-
-    Left out is what has ended something for which it waited, or something of that kind: a reader that came too late for
-    the grace period, say. Then the order is no matter at all.
-    """
+def lets_go(trace: Trace, number: int, task: Task) -> bool:
+    """Whether event `number`, right after which `task` could go on that had waited, has ended what it waited for."""
     op, obj = task.op, task.obj
     if op is JOIN:
         assert isinstance(obj, Task)
-        last = trace.last_of(obj.id)
-        return [number for number in events if number != last]
-    if op is None or op.footprint not in STAYS_READY:
-        return [*events]
-    return [number for number in events if not _ends(trace.ops[number])]
+        return trace.last_of(obj.id) == number
+    return op is not None and op.footprint in STAYS_READY and _ends(trace.ops[number])
 
 
 def _ends(op: Operation | None) -> bool:

@@ -5,8 +5,7 @@ marks of `concurrency.strategies.bounded`: where nothing below a point races wit
 no switch costs anything here, the rules of that search get simpler:
 
 1. First, the task that ran goes on; else, or if that sleeps, the task of lowest number that is awake.
-2. The point of an event that races with a later one becomes racy, and no other point for its sake. That an event ends
-   what another one waits for is no race: nothing turns the two round, and there is no cost that they could change.
+2. The point of an event that races with a later one becomes racy, and no other point for its sake.
 3. Going back, each task that can go on and is awake is tried at a racy point, one after the other.
 4. A task that was tried at a point *sleeps* in what is tried after it there, until an event is made that depends on its
    own. Where no task is awake the execution is given up: all that can come was seen.
@@ -43,9 +42,7 @@ from sugarbush.concurrency.checks import Dependence
 from sugarbush.concurrency.core import Task
 from sugarbush.concurrency.strategies.base import Pruned
 from sugarbush.concurrency.strategies.bounded import BoundedDPOR
-from sugarbush.concurrency.strategies.let_go import not_only_ended
 from sugarbush.concurrency.strategies.switch_points import SwitchPoint
-from sugarbush.concurrency.strategies.trace import Edges
 
 
 class SleepSets(BoundedDPOR):
@@ -79,10 +76,6 @@ class SleepSets(BoundedDPOR):
         # Rule 4; of those that sleep the event wakes some.
         self._asleep = point.asleep.union(point.tried[:-1])
         super()._go(point)
-
-    def _races(self, task: Task, edges: Edges) -> list[int]:
-        # Rule 2.
-        return not_only_ended(self._trace, task, edges.dependent)
 
     def _begin_block(self, point: SwitchPoint, races: list[int]) -> None:  # noqa: ARG002
         # Where blocks begin matters to what a switch costs only.

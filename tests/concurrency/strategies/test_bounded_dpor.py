@@ -43,7 +43,7 @@ from sugarbush.concurrency.lowlevel import Operation, Simulated, audit
 from sugarbush.concurrency.strategies.base import Pruned
 from sugarbush.concurrency.strategies.bounded import BoundedDPOR
 from sugarbush.concurrency.strategies.events import Events
-from sugarbush.concurrency.strategies.let_go import not_only_ended
+from sugarbush.concurrency.strategies.let_go import lets_go
 from sugarbush.concurrency.strategies.switch_points import SwitchPoint
 from sugarbush.concurrency.strategies.trace import Edges, Trace
 from sugarbush.lockdep.model.gfp import GFP_KERNEL
@@ -205,8 +205,8 @@ def _a_join_wakes_nobody(self: Events, one: Task, two: Task) -> bool:
     return JOIN not in (one.op, two.op) and _meet(self, one, two)
 
 
-def _waits_for_nothing(self: BoundedDPOR, task: Task, edges: Edges) -> list[int]:
-    return not_only_ended(self._trace, task, edges.dependent)
+def _an_end_never_counts(self: BoundedDPOR, task: Task, edges: Edges) -> list[int]:
+    return [number for number in edges.dependent if not lets_go(self._trace, number, task)]
 
 
 def _sleeps_for_ever(self: BoundedDPOR, by: Task) -> frozenset[int]:
@@ -224,7 +224,7 @@ MUTANTS: list[tuple[type, str, Callable[..., Any]]] = [
     (BoundedDPOR, "_undisturbed", _sleeps_for_ever),
     (Trace, "edges", _only_the_last_ones),
     (Trace, "edges", _the_end_of_a_task_is_none),
-    (BoundedDPOR, "_races", _waits_for_nothing),
+    (BoundedDPOR, "_races", _an_end_never_counts),
     (SwitchPoint, "mark", _not_the_block),
     (BoundedDPOR, "_mark", _not_right_after_a_start),
 ]
