@@ -18,7 +18,8 @@ from sugarbush.concurrency import (
     call_rcu,
     join,
     rcu_barrier,
-    rcu_reader,
+    rcu_read_lock,
+    rcu_read_unlock,
     spawn,
     synchronize_rcu,
 )
@@ -75,7 +76,7 @@ class Program:
         join(*[spawn(self.run, body, log) for body, log in zip(self.tasks, self.logs, strict=True)])
 
     def run(self, body: Body, log: list[int]) -> None:
-        cell, reader = self.cell, rcu_reader()
+        cell = self.cell
         for number, (verb, *rest) in enumerate(body):
             if verb == "read":
                 log.append(getattr(cell, rest[0]))
@@ -84,10 +85,9 @@ class Program:
             elif verb == "call":
                 call_rcu(self.called, rest[0])
             elif verb == "rcu_read_lock":
-                reader.__enter__()
+                rcu_read_lock()
             elif verb == "rcu_read_unlock":
-                reader.__exit__(None, None, None)
-                reader = rcu_reader()
+                rcu_read_unlock()
             elif verb == "spin_lock":
                 self.lock.lock()
             elif verb == "spin_unlock":

@@ -107,17 +107,15 @@ def test_programs_written_for_the_rules_of_the_bounded_search_lose_nothing(name:
     assert not wrong(WRITTEN[name][0], 4000)
 
 
-def lost_with_callbacks(tasks: list[callbacks.Body]) -> set[object]:
+def lost_with_callbacks(tasks: list[callbacks.Body]) -> set[object] | None:
     """What plain enumeration finds within the largest bound that it comes to the end of, and this search does not.
 
-    Without a bound it comes to no end: each callback is a task.
+    Without a bound it comes to no end: each callback is a task. None if the program is too large for either.
     """
     found = callbacks.outcomes(tasks, SleepSets())
-    plain = next(
-        ends for bound in (2, 1, 0) if (ends := callbacks.outcomes(tasks, DepthFirst(bound))) is not None
-    )
-    assert found is not None, "no more executions than plain enumeration may make"
-    return plain - found
+    ended = (callbacks.outcomes(tasks, DepthFirst(bound)) for bound in (2, 1, 0))
+    plain = next((ends for ends in ended if ends is not None), None)
+    return None if found is None or plain is None else plain - found
 
 
 LATE: list[callbacks.Body] = [
@@ -132,7 +130,7 @@ LATE: list[callbacks.Body] = [
 
 @pytest.mark.parametrize("name", callbacks.WRITTEN)
 def test_programs_with_callbacks_lose_nothing(name: str) -> None:
-    assert not lost_with_callbacks(callbacks.WRITTEN[name])
+    assert lost_with_callbacks(callbacks.WRITTEN[name]) == set()
 
 
 def _no_end_is_a_race(self: SleepSets, task: Task, edges: Edges) -> list[int]:
@@ -141,7 +139,7 @@ def _no_end_is_a_race(self: SleepSets, task: Task, edges: Edges) -> list[int]:
 
 
 def test_an_end_that_nobody_had_to_wait_for_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not lost_with_callbacks(LATE)
+    assert lost_with_callbacks(LATE) == set()
     monkeypatch.setattr(SleepSets, "_races", _no_end_is_a_race)
     assert lost_with_callbacks(LATE)
 
@@ -149,11 +147,14 @@ def test_an_end_that_nobody_had_to_wait_for_hides_nothing(monkeypatch: pytest.Mo
 @pytest.mark.exhaustive
 @pytest.mark.timeout(1800)
 def test_random_programs_with_callbacks_lose_nothing() -> None:
+    compared = 0
     for seed in range(600):
         random = Random(f"callbacks and sleep {seed}")
         tasks = [callbacks.random_body(random) for _ in range(2)]
-        if callbacks.outcomes(tasks, DepthFirst(0)) and callbacks.outcomes(tasks, SleepSets()):
-            assert not lost_with_callbacks(tasks), f"seed {seed}\n{tasks}"
+        lost = lost_with_callbacks(tasks)
+        assert not lost, f"seed {seed}\n{tasks}"
+        compared += lost is not None
+    assert compared > 500
 
 
 # -- each rule is needed ----------------------------------------------------------------------------------------------
