@@ -75,7 +75,12 @@ class Processes(ThreadPoolExecutor):
     def _process(self) -> tuple[BaseProcess, Connection]:
         """Give the process of this thread and the pipe to it, started if there is none."""
         mine = self._mine
-        if getattr(mine, "process", None) is None:
+        process: BaseProcess | None = getattr(mine, "process", None)
+        if process is not None and not process.is_alive():
+            # It has died without work, so no call is lost: this one was not begun.
+            self._drop()
+            process = None
+        if process is None:
             mine.pipe, its = self._context.Pipe()
             # Our copy of its end is closed, or its death would not end the pipe.
             with its:
@@ -83,7 +88,7 @@ class Processes(ThreadPoolExecutor):
                 process.start()
             mine.process = process
             self._there[process] = mine.pipe
-        return mine.process, mine.pipe
+        return process, mine.pipe
 
     def _drop(self) -> None:
         """Forget the process of this thread, which has died or cannot be reached: the next call starts another."""

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
+from multiprocessing.connection import wait
 from typing import Any
 
 import psutil
@@ -59,7 +60,7 @@ def test_a_worker_killed_at_any_time_is_noticed(delay: float) -> None:
     """While it starts, while it reads its work, while it writes a result that no pipe holds at once."""
     with Processes(2) as pool:
         futures = [pool.submit(_much, number) for number in range(6)]
-        killer = threading.Thread(target=_kill_all_once, args=(pool, delay))
+        killer = threading.Thread(target=_kill_all_once, args=(delay,))
         killer.start()
         broken = 0
         for number, future in enumerate(futures):
@@ -72,12 +73,22 @@ def test_a_worker_killed_at_any_time_is_noticed(delay: float) -> None:
         assert pool.submit(abs, -1).result() == 1
 
 
-def _kill_all_once(pool: Processes, delay: float) -> None:
+def _kill_all_once(delay: float) -> None:
     while not multiprocessing.active_children():
         time.sleep(0)
     time.sleep(delay)
-    for child in multiprocessing.active_children():
+    children = multiprocessing.active_children()
+    for child in children:
         os.kill(child.pid or 0, signal.SIGKILL)
+    for child in children:
+        wait([child.sentinel])
+
+
+def test_a_worker_killed_while_it_has_no_work_costs_no_call() -> None:
+    with Processes(1) as pool:
+        assert pool.submit(abs, -1).result() == 1
+        _kill_all_once(0)
+        assert pool.submit(abs, -2).result() == 2
 
 
 def test_a_child_that_a_dead_worker_leaves_keeps_nobody_waiting(pool: Processes) -> None:
