@@ -21,6 +21,8 @@ CPU a new one begins.
 4. A task that was preempted before an operation a *sleeps* until an event is made that depends on a, or until the task
    that runs has to wait by an operation that depends on a. Where no task is awake nothing new can come.
 5. All values of a data choice are tried.
+6. Who was tried at a point and makes a block later that depends on nothing that was done since then could as well have
+   made it there: the execution is given up at its end (`concurrency.strategies.put_off`).
 
 Example: ``x = 1; y = 1`` beside ``y = 2`` has two traces, and both have a schedule without a preemption:
 
@@ -46,12 +48,8 @@ one costs a preemption, which is forbidden and counted; at the other one, where 
 >>> search.left, search.traces, search.cut
 (False, 2, 2)
 
-Why no outcome within the bound is lost (docs/exploration.md has it in full). A preemption before a can be put off
-behind the next event e of others if a and e are independent: the trace is the same, no switch is added, and none that
-was free comes to cost, since a wakes no task there. So for a whole block. If they are dependent, "a, then what led to
-e" costs no more, its trace is made below the turn a by induction, and there (a, e) is a pair of rule 2. Sleep (4) is
-the first half of that. Plain sleep sets would be wrong here: with p put to sleep once it was tried first, the second
-trace of the example is reached by ``x = 1, y = 2, y = 1`` only, which costs one.
+Why no outcome within the bound is lost is in docs/exploration.md. Plain sleep sets would be wrong here: with p put to
+sleep once it was tried first, the second trace is reached by ``x = 1, y = 2, y = 1`` only, which costs one.
 
 Executions of one trace may be made more than once: their schedules differ in cost. `traces` counts the traces.
 """
@@ -59,13 +57,15 @@ Executions of one trace may be made more than once: their schedules differ in co
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 from sugarbush.concurrency.checks import Dependence
 from sugarbush.concurrency.core import BadSchedule, ConcurrencyError, Sights, Task, current_task
 from sugarbush.concurrency.strategies.base import Part, Pruned, can_be_preempted
 from sugarbush.concurrency.strategies.bounded_parts import Entered, Mark, TraceSet, divided, tell
 from sugarbush.concurrency.strategies.events import Events
-from sugarbush.concurrency.strategies.let_go import lets_go
+from sugarbush.concurrency.strategies.let_go import races
+from sugarbush.concurrency.strategies.put_off import Since, in_vain, lets_go_on, put_off, waits_anyway
 from sugarbush.concurrency.strategies.switch_points import SwitchPoint, ValueChoice
 from sugarbush.concurrency.strategies.trace import Edges
 
@@ -155,6 +155,7 @@ class BoundedDPOR:
         """The task whose turn has failed; -1 if none has."""
         self.spent = 0
         self._asleep: frozenset[int] = frozenset()
+        self._put_off: Since = {}
         # Up to the last turn, as that or a data choice in it is another one now, all is as it was.
         self._known = max(
             (at for at, point in enumerate(self._path) if isinstance(point, SwitchPoint)), default=0
@@ -194,7 +195,7 @@ class BoundedDPOR:
                 )
             if at < self._known:
                 return trace.again(trace.tasks[point.turn])
-            self.spent, self._asleep = point.spent, point.asleep
+            self.spent, self._asleep, self._put_off = point.spent, point.asleep, point.put_off
             if at == self._known:
                 trace.listen()
             trace.settle()
@@ -206,25 +207,12 @@ class BoundedDPOR:
 
     def _arrive(self, enabled: tuple[int, ...], current: Task | None) -> SwitchPoint:
         """A new point, with the task that goes on first there."""
-        trace = self._trace
-        if current is None and self._asleep:
-            self._wait(trace.tasks[trace.who[-1]])
-        point = SwitchPoint(
-            enabled,
-            None if current is None else current.id,
-            not can_be_preempted(current),
-            self.spent,
-            self._asleep,
-        )
+        if current is None:
+            self._wait(self._trace.tasks[self._trace.who[-1]])
+        ran, free = None if current is None else current.id, not can_be_preempted(current)
+        point = SwitchPoint(enabled, ran, free, self.spent, self._asleep, self._put_off)
         # Rule 1.
-        if current is not None:
-            point.turn = current.id
-        else:
-            awake = [number for number in enabled if number not in self._asleep]
-            if not awake:
-                self._look_back()
-                raise Pruned("all that can go on has been tried elsewhere")
-            point.turn = awake[0]
+        point.turn = self._first(enabled) if current is None else current.id
         assert point.turn not in self._asleep, "the task that ran is awake"
         point.tried.append(point.turn)
         if self._ways is not None and len(self._path) < len(self._ways):
@@ -234,18 +222,28 @@ class BoundedDPOR:
 
     def _follow(self, point: SwitchPoint, way: int) -> None:
         """Take the way that the part takes at this point, which it begins with."""
-        others = point.others
-        if way > len(others) or (way and point.forbidden(self._most)):
-            raise BadSchedule(f"the program is not deterministic: a part goes way {way} where there is none")
-        point.tried += others[:way]
-        point.turn = point.tried[-1]
-        # Another way than the first one is taken at a racy point, all of whose ways were given out.
-        point.racy = way > 0 or len(self._path) in self._part.racy
-        point.told = point.racy
+        point.follow(way, self._most)
+        point.racy = point.told = point.racy or len(self._path) in self._part.racy
+
+    def _first(self, enabled: tuple[int, ...]) -> int:
+        """The task that goes on where the one that ran cannot (rule 1)."""
+        awake = [number for number in enabled if number not in self._asleep]
+        if not awake:
+            self._give_up("all that can go on has been tried elsewhere")
+        # Who was put off may have to be given up, so the others come first.
+        return next((number for number in awake if number not in self._put_off), awake[0])
+
+    def _give_up(self, why: str) -> NoReturn:
+        self._look_back()
+        raise Pruned(why)
 
     def _wait(self, ran: Task) -> None:
-        """`ran`, unless it has ended, has to wait: wake those whose operation its own depends on (rule 4)."""
-        if not ran.ended:
+        """`ran` has ended, or has to wait: wake those whose operation its own depends on (rule 4)."""
+        since = self._put_off.get(ran.id)
+        if since is not None and (ran.ended or waits_anyway(self._trace, ran, since)):
+            self._began[ran.id].mark()
+            self._give_up("what was done could as well have come before")
+        if self._asleep and not ran.ended:
             self._asleep = self._undisturbed(ran)
 
     def _go(self, point: SwitchPoint) -> None:
@@ -255,11 +253,14 @@ class BoundedDPOR:
         edges = point.edges
         if edges is None:
             edges = point.edges = trace.edges(chosen)
-            races = self._races(chosen, edges)
-            self._begin_block(point, races)
-            self._mark(races)
+            racing = self._races(chosen, edges)
+            self._begin_block(point, racing)
+            self._mark(racing)
         if point.block is point:
             self._began[point.turn] = point
+        since = point.put_off.get(point.turn)
+        counts = since is not None and not self._is_in_vain(chosen, edges, since, point)
+        self._put_off = put_off(point, len(self._made), counts)
         if point.current not in (None, point.turn) and not point.free:
             self.spent += 1
             self._asleep |= {point.current}
@@ -269,19 +270,17 @@ class BoundedDPOR:
         self._made.append(point)
         assert self.spent <= self._most, "a way that costs is taken within the bound only"
 
+    def _is_in_vain(self, task: Task, edges: Edges, since: int, point: SwitchPoint) -> bool:
+        """Whether the next event of `task`, that of `point`, could as well come before all from `since` on."""
+        return in_vain(edges, since) and not lets_go_on(self._trace, task, since, [*self._made, point])
+
     def _races(self, task: Task, edges: Edges) -> list[int]:
         """The events with which the next one of `task` races: another way of theirs can matter for it (rule 2)."""
         if task not in self._runnable:
             return edges.dependent
-        made, number = self._made, len(self._made) - 1
-        came = self._trace.last_of(task.id) + 1
-        while number >= came and (point := made[number]) is not None and task.id in point.enabled:
-            number -= 1
-        if number < came or not lets_go(self._trace, number, task):
-            return edges.dependent
-        return [one for one in edges.dependent if one != number]
+        return races(self._trace, self._made, task, edges)
 
-    def _begin_block(self, point: SwitchPoint, races: list[int]) -> None:
+    def _begin_block(self, point: SwitchPoint, racing: list[int]) -> None:
         """Say to which block the turn of `point` belongs."""
         last = self._made[-1]
         if last is not None and last.turn == point.turn:
@@ -293,15 +292,15 @@ class BoundedDPOR:
             return
         point.block, point.joined = point, None
         point.before = self._began.get(point.turn)
-        self._mark_block_before(point.turn, races)
+        self._mark_block_before(point.turn, racing)
 
-    def _mark_block_before(self, task: int, races: list[int]) -> None:
+    def _mark_block_before(self, task: int, racing: list[int]) -> None:
         """Mark where the block before of `task` began: others came between, and that block may belong after them."""
-        if races and task in self._began:
+        if racing and task in self._began:
             self._began[task].mark()
 
-    def _mark(self, races: list[int]) -> None:
-        for number in races:
+    def _mark(self, racing: list[int]) -> None:
+        for number in racing:
             point = self._made[number]
             if point is not None:
                 point.mark()
@@ -365,9 +364,9 @@ class BoundedDPOR:
             # is long past, as the lock that the failing task has just given back.
             comes = task in self._runnable and (self._fails < 0 or task.id == self._fails)
             if not task.ended and task.op is not None and not comes:
-                races = self._races(task, trace.edges(task))
-                self._mark(races)
-                self._mark_block_before(task.id, races)
+                racing = self._races(task, trace.edges(task))
+                self._mark(racing)
+                self._mark_block_before(task.id, racing)
         self._tell()
         path, shared = self._path, self._part.shared
         # Not behind the points of the part: their other ways are other parts.
@@ -389,7 +388,7 @@ class BoundedDPOR:
         # Rule 3.
         if not last.racy:
             return False
-        ways = [number for number in last.enabled if number not in last.tried and number not in last.asleep]
+        ways = last.others[last.way :]
         if not ways or last.forbidden(self._most):
             return False
         last.turn = ways[0]

@@ -30,8 +30,24 @@ before the end of p is of no use, and both orders of two tasks that share nothin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sugarbush.concurrency.core import JOIN, Dep, Footprint, Operation, Task
-from sugarbush.concurrency.strategies.trace import STAYS_READY, Trace
+from sugarbush.concurrency.strategies.switch_points import SwitchPoint
+from sugarbush.concurrency.strategies.trace import STAYS_READY, Edges, Trace
+
+
+def races(trace: Trace, made: Sequence[SwitchPoint | None], task: Task, edges: Edges) -> list[int]:
+    """The events with which the next one of `task`, which can go on, races: all it depends on but what let it go on.
+
+    `made` has the point of each event.
+    """
+    number, came = len(made) - 1, trace.last_of(task.id) + 1
+    while number >= came and (point := made[number]) is not None and task.id in point.enabled:
+        number -= 1
+    if number < came or not lets_go(trace, number, task):
+        return edges.dependent
+    return [one for one in edges.dependent if one != number]
 
 
 def lets_go(trace: Trace, number: int, task: Task) -> bool:

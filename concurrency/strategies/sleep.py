@@ -12,10 +12,11 @@ no switch costs anything here, the rules of that search get simpler:
 5. All values of a data choice are tried.
 
 No trace is left out: a point at which every task is tried leaves out nothing, and sleep sets leave out only what was
-made before. None is completed twice, but for programs that free objects: whoever sleeps is woken by any free, as nobody
-knows which turns to come would have touched the object (`Events.meet`). `dpor` without a bound gives no execution up,
-and is better where it can be had; it knows nothing of what checks look at, of places that operations name, or of
-callbacks of RCU.
+made before. None is completed twice. Where objects are freed sleep alone would not do: whoever sleeps is woken by any
+free, as nobody knows which turns to come would have touched the object (`Events.meet`). There the execution is given up
+once the turns were made and did not touch it (`concurrency.strategies.put_off`; as no switch costs anything, that goes
+by each event for itself). `dpor` without a bound gives no execution up, and is better where it can be had; it knows
+nothing of what checks look at, of places that operations name, or of callbacks of RCU.
 
 Example. ``x = 1; y = 1`` beside ``y = 2``, as in `bounded`, has two traces. The second execution is the last:
 
@@ -40,13 +41,14 @@ from __future__ import annotations
 
 from sugarbush.concurrency.checks import Dependence
 from sugarbush.concurrency.core import Task
-from sugarbush.concurrency.strategies.base import Pruned
 from sugarbush.concurrency.strategies.bounded import BoundedDPOR
+from sugarbush.concurrency.strategies.put_off import in_vain
 from sugarbush.concurrency.strategies.switch_points import SwitchPoint
+from sugarbush.concurrency.strategies.trace import Edges
 
 
 class SleepSets(BoundedDPOR):
-    """Makes one execution of each trace, a few where objects are freed, and some that are given up.
+    """Makes one execution of each trace, and some that are given up.
 
     It is divided as `BoundedDPOR` is: who sleeps below a turn goes by the ways before it, all of which are tried.
     """
@@ -59,13 +61,13 @@ class SleepSets(BoundedDPOR):
         self.bound = None
 
     def _arrive(self, enabled: tuple[int, ...], current: Task | None) -> SwitchPoint:
-        awake = [number for number in enabled if number not in self._asleep]
-        if not awake:
-            self._look_back()
-            raise Pruned("all that can go on has been tried elsewhere")
-        point = SwitchPoint(enabled, None, free=True, spent=0, asleep=self._asleep)
+        if (ran := self._trace.who[-1]) in self._put_off:
+            self._began[ran].mark()
+            self._give_up("what was done could as well have come before")
+        point = SwitchPoint(enabled, None, True, 0, self._asleep, self._put_off)
         # Rule 1.
-        point.turn = current.id if current is not None and current.id in awake else awake[0]
+        fresh = current is not None and current.id not in self._asleep and current.id not in self._put_off
+        point.turn = current.id if current is not None and fresh else self._first(enabled)
         point.tried.append(point.turn)
         if self._ways is not None and len(self._path) < len(self._ways):
             self._follow(point, self._ways[len(self._path)])
@@ -77,9 +79,13 @@ class SleepSets(BoundedDPOR):
         self._asleep = point.asleep.union(point.tried[:-1])
         super()._go(point)
 
-    def _begin_block(self, point: SwitchPoint, races: list[int]) -> None:  # noqa: ARG002
+    def _is_in_vain(self, task: Task, edges: Edges, since: int, point: SwitchPoint) -> bool:  # noqa: ARG002
+        # Nor does it matter who has had to wait.
+        return in_vain(edges, since)
+
+    def _begin_block(self, point: SwitchPoint, racing: list[int]) -> None:  # noqa: ARG002
         # Where blocks begin matters to what a switch costs only.
         point.block = point
 
-    def _mark_block_before(self, task: int, races: list[int]) -> None:
+    def _mark_block_before(self, task: int, racing: list[int]) -> None:
         pass

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sugarbush.concurrency.core import BadSchedule
 from sugarbush.concurrency.strategies.trace import Edges
 
 
@@ -12,7 +14,8 @@ class SwitchPoint:
     """A choice of who goes on, what was tried there, and whether another way can matter.
 
     `current` is the task that ran and can go on, `spent` what the schedule has cost so far, `asleep` the tasks that
-    need not be tried.
+    need not be tried, and `put_off` those that were tried before, each with the number of the first event since then
+    (`concurrency.strategies.put_off`).
     """
 
     enabled: tuple[int, ...]
@@ -20,6 +23,7 @@ class SwitchPoint:
     free: bool
     spent: int
     asleep: frozenset[int]
+    put_off: Mapping[int, int]
     turn: int = -1
     tried: list[int] = field(default_factory=list)
     racy: bool = False
@@ -50,8 +54,21 @@ class SwitchPoint:
     @property
     def others(self) -> list[int]:
         """The tasks that can be tried here beside the first one, in the order in which they are."""
+        if self.current in self.put_off:
+            # What it has made since it goes on is in vain so far, and to preempt it would leave it so.
+            return []
         first = self.tried[0]
         return [number for number in self.enabled if number != first and number not in self.asleep]
+
+    def follow(self, way: int, most: int) -> None:
+        """Take `way` at once, as all ways before it are tried elsewhere: by other parts of a search."""
+        others = self.others
+        if way > len(others) or (way and self.forbidden(most)):
+            raise BadSchedule(f"the program is not deterministic: a part goes way {way} where there is none")
+        self.tried += others[:way]
+        self.turn = self.tried[-1]
+        # Another way than the first one is taken at a racy point, all of whose ways were given out.
+        self.racy = way > 0
 
     @property
     def way(self) -> int:

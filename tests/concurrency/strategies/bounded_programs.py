@@ -444,6 +444,21 @@ WRITTEN: dict[str, tuple[list[Body], int]] = {
         [[("write", "z", 1)], [("write", "x", 2)], [("write", "x", 1), ("join", 0), ("read", "x")]],
         0,
     ),
+    # Both are put off at the first point. The holder offers its CPU: only if the waiter stands at the lock by then does
+    # its release let that go on; and the waiter waits there only because the holder has come before.
+    "waits for a lock whose holder has offered its CPU": (
+        [
+            [("write", "y", 1), ("lock", "m"), ("read", "y"), ("unlock", "m")],
+            [("write", "y", 2)],
+            [("lock", "m"), ("offer",), ("unlock", "m")],
+        ],
+        0,
+    ),
+    # After the second task the third was put off for nothing; but the first one may go on there as well.
+    "another one than who was put off": (
+        [[("read", "x")], [("write", "z", 2), ("write", "x", 2), ("write", "z", 2)], [("write", "z", 2)]],
+        0,
+    ),
     # Who comes second waits for ever, and its operation is never made.
     "waits to the end": ([[("lock", "m"), ("write", "x", 1)], [("lock", "m"), ("write", "y", 1)]], 0),
 }
