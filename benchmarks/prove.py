@@ -24,7 +24,7 @@ registry.load()
 
 def searched(scenario: Scenario, bound: int, seconds: float) -> tuple[str, float]:
     """What the search within one bound says, and the seconds that it took."""
-    search = BoundedDPOR(bound, Dependence(faults=scenario.faults > 0))
+    search = BoundedDPOR(bound, Dependence(faults=scenario.faults > 0, callbacks=True))
     runtime = scenario.settings().runtime(search)
     executions = 0
     start = time.process_time()

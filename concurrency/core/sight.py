@@ -38,7 +38,7 @@ With a sight the search tries both orders of `COUNT` and each `FILL`:
 
 >>> class Boxes(Sight):
 ...     bits = 2                       # kind 1: looks at all boxes; kind 2: changes a box
-...     def kinds(self, op, obj, arg):
+...     def kinds(self, task, op, obj, arg):
 ...         return 1 if op is COUNT else 2 if op is FILL else 0
 ...     def sees(self, kinds):
 ...         return {0: 0, 1: 2, 2: 1}[kinds]
@@ -58,6 +58,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sugarbush.concurrency.core.operation import Operation
+    from sugarbush.concurrency.core.task import Task
 
 
 class Sight:
@@ -69,8 +70,8 @@ class Sight:
     bits = 0
     """How many kinds there are."""
 
-    def kinds(self, op: Operation, obj: Any, arg: Any) -> int:  # noqa: ARG002
-        """The kinds of `op`, which is about to be done to `obj`; 0 if no look depends on it and it makes none.
+    def kinds(self, task: Task, op: Operation, obj: Any, arg: Any) -> int:  # noqa: ARG002
+        """The kinds of `op`, which `task` is about to do to `obj`; 0 if no look depends on it and it makes none.
 
         `arg` is what the operation was given, and known for those only that have `touches` or ``keeps_arg=True``; of
         all others it is None.
@@ -113,12 +114,12 @@ class Sights:
         self.bits = at
         self._seen: dict[int, tuple[int, ...]] = {}
 
-    def kinds(self, op: Operation, obj: object, arg: object) -> int:
+    def kinds(self, task: Task, op: Operation, obj: object, arg: object) -> int:
         """The kinds that the sights give the operation, each shifted to its bits."""
         # A task keeps its last argument of those only, so to any other one it does not belong.
         arg, found = arg if op.keeps_arg else None, 0
         for sight, at in self._of:
-            found |= sight.kinds(op, obj, arg) << at
+            found |= sight.kinds(task, op, obj, arg) << at
         return found
 
     def sees(self, kinds: int) -> int:

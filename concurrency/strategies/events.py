@@ -239,7 +239,7 @@ class Events(Trace):
         # From outside, as `places_of`.
         rt, active.runtime = active.runtime, None
         try:
-            return self.sights.kinds(op, obj, task.arg)
+            return self.sights.kinds(task, op, obj, task.arg)
         finally:
             active.runtime = rt
 

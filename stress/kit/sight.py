@@ -7,6 +7,8 @@ Kinds of operations, and what is read in the looks after them (`stress.kit.check
 - ENTRY: changes an entry of a page-table page. The other entries of that page, where it is linked, and for each of the
   pages that they name its mapping, its tree, the VMAs in that, and the lock.
 - UPPER: changes an upper entry. As ENTRY, for all of the address space.
+- LINK: changes an upper entry that names no page-table page, or an empty one, to another of these. Nothing, as nothing
+  is mapped there before or after; but ENTRY makes a page-table page empty or not, and UNLOCK reads its lock.
 - PAGE: changes what a page is mapped by. All entries that name it, and the same of them.
 - SPARES: as PAGE, of a page that no entry names. Nothing but that; so only what has an entry name this page, or name it
   no more, sees it (NAMES), and whether one names it, those change. A page is told by its number, modulo `_PAGES`.
@@ -16,6 +18,8 @@ Kinds of operations, and what is read in the looks after them (`stress.kit.check
   tree.
 - LONE: what a VMA says of itself that is linked to no rmap tree and maps no file: one that is just being made, or whose
   last link is gone. Only whether it is linked, so what links and unlinks VMAs sees it (LINKS), and UNLOCK.
+- GONE: frees a VMA that stands in no rmap tree and maps no file. Nothing: no look asks whether what it meets is freed.
+  Only whether it is linked, so LINKS sees it. To free one that stands in a tree is of TREE.
 - LINKS: changes the links of a VMA to rmap trees. Nothing by itself: it is of TREE, too.
 - OWN: changes which anon_vma a VMA calls its own. Nothing; and only UNLOCK looks at that.
 - UNLOCK: gives mmap_lock back, or downgrades it, where somebody has changed VMAs. All of the state.
@@ -25,7 +29,8 @@ Kinds of operations, and what is read in the looks after them (`stress.kit.check
 - COUNT: changes how often a page is mapped, or a slot of the swap area used. Nothing.
 - TABLE: on a page-table lock. Nothing; but UNLOCK reads whether they are free.
 - USER: makes or ends translations of a CPU, or of a device. Nothing.
-- FREED: frees a frame. The translations.
+- USES: makes or ends one of this page. Nothing by itself: it is of USER, too.
+- FREES: frees this page. The translations of it.
 - BITS: changes what an entry permits. Nothing; and only UNLOCK looks at that, the others at which page it names.
 
 An operation on an mmap_lock of a reader is UNLOCK only if a writer has left something to look at: whether it has is
@@ -35,15 +40,16 @@ two changes of one entry depend on each other in any case.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
-from sugarbush.concurrency import RwSemaphore, Spinlock
+from sugarbush.concurrency import RwSemaphore, Spinlock, Task
 from sugarbush.concurrency.core import Sight
 from sugarbush.concurrency.locks import DOWNGRADE_WRITE, UP_READ, UP_WRITE, is_in_vain
 from sugarbush.concurrency.lowlevel import Operation
 from sugarbush.concurrency.memory import FREE, FREE_STEPPED
 from sugarbush.tree.core import operations as tree_operations
-from sugarbush.vm.access import USER_LOAD, USER_STORE
+from sugarbush.vm.access import USER_LOAD, USER_STORE, translations
 from sugarbush.vm.files import ADD_LOCKED, DELETE, I_MMAP_INSERT, I_MMAP_REMOVE, REMOVE_CLEAN
 from sugarbush.vm.frames import COUNT as SWAP_COUNT
 from sugarbush.vm.frames import (
@@ -57,7 +63,7 @@ from sugarbush.vm.frames import (
     SPTE_SET,
 )
 from sugarbush.vm.huge import PMD_CHANGE, PMD_CLEAR, PTS_ADD
-from sugarbush.vm.objects import Folio, Migration, MmStruct, Present, Pte, VmArea
+from sugarbush.vm.objects import Folio, Migration, MmStruct, PageTable, Pmd, Present, Pte, VmArea
 from sugarbush.vm.reclaim import SWITCH
 from sugarbush.vm.reverse import CHAIN_ADD, RB_INSERT, RB_REMOVE
 
@@ -73,13 +79,16 @@ class Checks(Protocol):
 
 
 RMAP, ENTRY, UPPER, PAGE, TREE, LONE, LINKS, OWN = (1 << bit for bit in range(8))
-UNLOCK, LOCK, INDEX, HEAP, COUNT, TABLE, USER, FREED, BITS = (1 << bit for bit in range(8, 17))
+UNLOCK, LOCK, INDEX, HEAP, COUNT, TABLE, USER, LINK, BITS, GONE = (1 << bit for bit in range(8, 18))
 _PAGES = 8
 """So many pages are told apart. The scenarios have a few; two of one number only count as one, which is right."""
-NAMES = tuple(1 << bit for bit in range(17, 17 + _PAGES))
-SPARES = tuple(1 << bit for bit in range(17 + _PAGES, 17 + 2 * _PAGES))
-_BITS = 17 + 2 * _PAGES
-_ALL_NAMES, _ALL_SPARES = sum(NAMES), sum(SPARES)
+_OTHERS = 18
+NAMES, SPARES, USES, FREES = (
+    tuple(1 << bit for bit in range(_OTHERS + which * _PAGES, _OTHERS + (which + 1) * _PAGES))
+    for which in range(4)
+)
+_BITS = _OTHERS + 4 * _PAGES
+_ALL_NAMES, _ALL_SPARES, _ALL_USES, _ALL_FREES = map(sum, (NAMES, SPARES, USES, FREES))
 
 PAIRS = {
     RMAP: ENTRY | UPPER | PAGE | TREE,
@@ -88,10 +97,12 @@ PAIRS = {
     PAGE: TREE | UNLOCK,
     TREE: TREE | UNLOCK,
     LONE: LINKS | UNLOCK,
+    GONE: LINKS,
+    LINK: ENTRY | UNLOCK,
     UNLOCK: UNLOCK | LOCK | INDEX | HEAP | COUNT | TABLE | USER | BITS | OWN,
     INDEX: HEAP,
-    USER: FREED,
     **dict(zip(SPARES, NAMES, strict=True)),
+    **dict(zip(USES, FREES, strict=True)),
 }
 """For each kind those that see it, where they do not stand above it."""
 
@@ -142,7 +153,9 @@ _KINDS: dict[Operation, int] = {
     ),
     MmStruct._fields["brk"].ops["read"]: HEAP,
     **dict.fromkeys((*_writes(Folio, "mapcount", "entire_mapcount"), SWAP_COUNT), COUNT),
-    **dict.fromkeys((FLUSH_TLB, SPTE_SET, SPTE_DROP, USER_LOAD, USER_STORE), USER),
+    **dict.fromkeys((FLUSH_TLB, USER_LOAD, USER_STORE), USER),
+    # Which pages a device has translations of is not asked.
+    **dict.fromkeys((SPTE_SET, SPTE_DROP), USER | _ALL_USES),
     FREE_FRAME: PAGE,
 }
 
@@ -151,9 +164,26 @@ _ONLY_BITS = frozenset({PTE_CHANGE, PMD_CHANGE, USER_LOAD, USER_STORE})
 """Operations that change in an entry what it permits, or whether it was used; no check asks whether it was used."""
 
 
+def _used(pfns: Iterable[int]) -> int:
+    """Kinds of what makes or ends translations of these frames; 0 if of none."""
+    found = 0
+    for pfn in pfns:
+        found |= USER | USES[pfn % _PAGES]
+    return found
+
+
+def _maps_nothing(pmd: Pmd) -> bool:
+    return pmd is None or (isinstance(pmd, PageTable) and not any(pmd.entries))
+
+
 def _named(pte: Pte) -> int:
     """Of NAMES the one of the page that an entry names."""
     return NAMES[pte.pfn % _PAGES] if isinstance(pte, (Present, Migration)) else 0
+
+
+def _is_linked(vma: VmArea) -> bool:
+    """Whether it may stand in an rmap tree."""
+    return bool(vma.anon_vma_chain) or vma.vm_file is not None
 
 
 def _table_of_sights() -> dict[int, int]:
@@ -178,7 +208,7 @@ class ModelSight(Sight):
         self._checks = checks
         self._all: dict[int, int] = {0: 0}
 
-    def kinds(self, op: Operation, obj: Any, arg: Any) -> int:
+    def kinds(self, task: Task, op: Operation, obj: Any, arg: Any) -> int:
         """Classify `op` by what the mm's checks look at: a lock is known by its name, other operations by the table."""
         found = _KINDS.get(op, 0)
         if found == PAGE:
@@ -187,8 +217,13 @@ class ModelSight(Sight):
             # The entry that is written, which is known before the operation, and the one that is there.
             index, new = arg if op is PTE_SET else (arg, None)
             return ENTRY | _named(obj.entries[index]) | _named(new)
-        if found == TREE and op in _OF_ITSELF and not obj.anon_vma_chain and obj.vm_file is None:
-            return LONE
+        if found == USER:
+            return self._of_translations(task, op, obj, arg)
+        if op is PMD_SET:
+            index, pmd = arg
+            return LINK if _maps_nothing(pmd) and _maps_nothing(obj.pmds.get(index)) else found
+        if found == TREE and op in _OF_ITSELF:
+            return TREE if _is_linked(obj) else LONE
         if found:
             return found
         if isinstance(obj, RwSemaphore):
@@ -200,8 +235,18 @@ class ModelSight(Sight):
         elif isinstance(obj, Spinlock):
             return TABLE if obj.name in _TABLE_LOCKS else 0
         elif op is FREE or op is FREE_STEPPED:
-            return TREE if isinstance(obj, VmArea) else 0
+            return 0 if not isinstance(obj, VmArea) else TREE if _is_linked(obj) else GONE
         return 0
+
+    def _of_translations(self, task: Task, op: Operation, mm: MmStruct, arg: Any) -> int:
+        """USER, and of USES those of the pages whose translations are made or ended."""
+        if op is FLUSH_TLB:
+            start, end = arg
+            return _used(
+                pte.pfn for cpu in mm.tlb.values() for page, pte in cpu.items() if start <= page < end
+            )
+        write = op is USER_STORE
+        return _used(translations(mm, task, arg[0] if write else arg, write=write))
 
     def _of_page(self, op: Operation, obj: Any, arg: Any) -> int:
         """PAGE, if an entry names the page; else that of SPARES which is its."""
@@ -215,10 +260,13 @@ class ModelSight(Sight):
                 return 0
         else:
             page = arg
-        found = FREED if op is FREE_FRAME else 0
+        found = 0
+        if op is FREE_FRAME:
+            for one in page.pages:
+                found |= FREES[one.pfn % _PAGES]
         return found | (PAGE if self._checks.is_named(page) else SPARES[page.pfn % _PAGES])
 
-    def overlooks(self, op: Operation, attribute: str, change: int, look: int) -> bool:  # noqa: ARG002
+    def overlooks(self, op: Operation, attribute: str, change: int, look: int) -> bool:
         """No check looks at the list of address spaces, nor at what an operation on bits changes in an entry.
 
         A look after an operation on a page that no entry names goes through the entries for those that name it.
@@ -227,7 +275,10 @@ class ModelSight(Sight):
         if attribute == "mms":
             return True
         # What changes whether one names the page is seen (SPARES, NAMES), so this is a change of other entries.
-        unnamed = bool(look) and not look & ~(_ALL_SPARES | FREED)
+        unnamed = bool(look) and not look & ~(_ALL_SPARES | _ALL_FREES)
+        # As for a page that is freed: those of other translations.
+        if attribute == "tlb" and change & USER and look & _ALL_FREES:
+            return not (change & _ALL_USES) << _PAGES & look
         return attribute in ("entries", "pmds") and (op in _ONLY_BITS or unnamed)
 
     def sees(self, kinds: int) -> int:

@@ -16,7 +16,7 @@ from sugarbush.vm.access.gup import (
 from sugarbush.vm.access.hmm import device_close, device_load
 from sugarbush.vm.access.page_fault import handle_mm_fault, handle_user_fault, migration_entry_wait
 from sugarbush.vm.access.rtnetlink import Rtnl, dev_ioctl, linkwatch_event
-from sugarbush.vm.access.user import USER_LOAD, USER_STORE, Killed, user_load, user_store
+from sugarbush.vm.access.user import USER_LOAD, USER_STORE, Killed, translations, user_load, user_store
 
 __all__ = [
     "USER_LOAD",
@@ -38,6 +38,7 @@ __all__ = [
     "lockless_page_from_mm",
     "migration_entry_wait",
     "pin_user_page",
+    "translations",
     "unpin_user_page",
     "user_load",
     "user_store",

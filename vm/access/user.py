@@ -109,6 +109,27 @@ def _store(mm: MmStruct, task: Task, arg: tuple[int, object]) -> bool:
     return True
 
 
+def translations(mm: MmStruct, task: Task, address: int, *, write: bool) -> list[int]:
+    """The numbers of the frames whose translation the next access of `task` makes its CPU keep, or forget.
+
+    None if the CPU uses one that it has; two if it had one of another frame.
+    """
+    kept = mm.tlb.get(task, {}).get(address & -PAGE_SIZE)
+    if kept is not None and not (write and kept.bits & _STORE != _STORE):
+        return []
+    found = [] if kept is None else [kept.pfn]
+    table = mm.pmds.get(pmd_index(mm, address))
+    right = PTE_WRITE if write else PTE_READ
+    if isinstance(table, PageTable):
+        entry = table.entries[table.index(address)]
+        if isinstance(entry, Present) and entry.bits & right:
+            found.append(entry.pfn)
+    elif isinstance(table, Present) and table.bits & right:
+        # The entry as it is, if its page was freed.
+        found += [table.pfn, table.pfn + pte_index(mm, address)]
+    return found
+
+
 def _reaches(mm: MmStruct, task: Task, address: int, *, write: bool) -> list[Place] | None:
     """What an access touches. What a CPU keeps is its own, but for a flush, which changes that of all.
 

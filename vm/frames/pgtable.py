@@ -52,6 +52,14 @@ def _change_bits(table: PageTable, _task: Any, arg: tuple[int, int, int]) -> Pte
     return old
 
 
+def _set_pmd(mm: MmStruct, _task: Any, arg: tuple[int, Pmd]) -> None:
+    index, pmd = arg
+    if pmd is None:
+        mm.pmds.pop(index, None)
+    else:
+        mm.pmds[index] = pmd
+
+
 PTE_GET = Operation("ptep_get", Access.READ_ONCE, field="pte", local=True)
 # keeps_arg: which pages these are about decides which checks see them (`stress.kit.sight`).
 PTE_SET = Operation(
@@ -72,7 +80,9 @@ PTE_CHANGE = Operation(
 # pmd_install() has a write barrier before the store, and whoever reads the entry follows it, which orders
 # loads. Accesses here have no such dependencies, so the read acquires, and the store releases.
 PMD_GET = Operation("pmdp_get", Access.ACQUIRE, field="pmd", local=True)
-PMD_SET = Operation("pmd_populate", Access.RELEASE, field="pmd", local=True)
+PMD_SET = Operation(
+    "pmd_populate", Access.RELEASE, field="pmd", effect=_set_pmd, wakes=True, local=True, keeps_arg=True
+)
 
 
 # -- the lower level --------------------------------------------------------------------------------------------
@@ -145,11 +155,7 @@ def pte_offset_map(mm: MmStruct, address: int) -> PageTable | None:
 def set_pmd(mm: MmStruct, address: int, pmd: Pmd) -> None:
     """Write the upper entry of `address`; needs `page_table_lock`."""
     mm.page_table_lock.assert_held()
-    step(PMD_SET, mm)
-    if pmd is None:
-        mm.pmds.pop(pmd_index(mm, address), None)
-    else:
-        mm.pmds[pmd_index(mm, address)] = pmd
+    perform(PMD_SET, mm, (pmd_index(mm, address), pmd))
 
 
 def pmd_page_table(pmd: Pmd) -> PageTable:

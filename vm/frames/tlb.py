@@ -29,7 +29,8 @@ def _flush(mm: MmStruct, _task: Any, arg: tuple[int, int]) -> None:
             del cpu[page]
 
 
-FLUSH_TLB = Operation("flush_tlb_mm_range", effect=_flush, field="tlb", local=True)
+# keeps_arg: as of the entries, which pages it is about decides which checks see it.
+FLUSH_TLB = Operation("flush_tlb_mm_range", effect=_flush, field="tlb", local=True, keeps_arg=True)
 
 
 def flush_tlb_range(mm: MmStruct, start: int, end: int) -> None:

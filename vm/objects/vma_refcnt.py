@@ -45,6 +45,13 @@ class VmRefcnt(SharedLock):
         """Give the readers, and the writer while it waits for them or is about to leave."""
         return (*self._readers, *(() if self._writer is None else (self._writer,)))
 
+    def held_alone(self, task: Task) -> bool | None:  # noqa: ARG002
+        """None, as if nobody held it: a writer takes it while readers are there, and then waits for them.
+
+        So who holds it keeps nobody out (`faces.Excluding`), but for new readers, who do not wait.
+        """
+        return None
+
 
 def is_vma_writer_only(count: int) -> bool:
     """A writer is there and no reader: VMA_LOCK_OFFSET, with 1 more if the VMA is attached.

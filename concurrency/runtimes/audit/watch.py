@@ -228,7 +228,7 @@ class Watch(BothOrders):
         sights = self._runtime._sights
         kinds = 0
         if op is not START:
-            kinds = sights.kinds(op, obj, self._args.get(task.id))
+            kinds = sights.kinds(task, op, obj, self._args.get(task.id))
             for bit in sights.places(kinds):
                 merge(clock, self._seen.get(bit, {}))
         # By the relation itself, and of every operation there was: what a task does after its operation, or before its

@@ -157,7 +157,7 @@ class Sees(Sight):
 
     bits = 3
 
-    def kinds(self, op: Operation, obj: object, arg: object) -> int:
+    def kinds(self, task: Task, op: Operation, obj: object, arg: object) -> int:
         """See `Sight.kinds`."""
         if op is Mutex._unlock and isinstance(obj, Mutex) and obj.name == "l":
             return 1

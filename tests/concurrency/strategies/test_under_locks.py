@@ -32,8 +32,8 @@ SECTIONS = [
 class SeesLocks(Sees):
     """As `Sees`, and all that is done to a lock looks, too: so who waits depends on what was written under the lock."""
 
-    def kinds(self, op: Operation, obj: object, arg: object) -> int:
-        return 1 if isinstance(obj, (Mutex, RwLock, RwSemaphore)) else super().kinds(op, obj, arg)
+    def kinds(self, task: Task, op: Operation, obj: object, arg: object) -> int:
+        return 1 if isinstance(obj, (Mutex, RwLock, RwSemaphore)) else super().kinds(task, op, obj, arg)
 
 
 def statement(random: Random) -> Body:

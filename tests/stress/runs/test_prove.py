@@ -19,6 +19,7 @@ from sugarbush.concurrency.strategies.dfs import DepthFirst
 from sugarbush.stress.cli.app import main
 from sugarbush.stress.cli.commands.run import DEFAULT_SCHEDULES, _default
 from sugarbush.stress.kit import checks, registry, sight
+from sugarbush.stress.kit.bugs import Bug, all_bugs
 from sugarbush.stress.kit.patches import applied
 from sugarbush.stress.kit.scenarios import Scenario, find_scenario
 from sugarbush.stress.runs import proof
@@ -130,7 +131,7 @@ def blind() -> Iterator[None]:
 @pytest.mark.usefixtures("blind")
 def test_a_check_that_does_not_say_what_it_looks_at_is_found_by_the_audit() -> None:
     scenario = find_scenario("brk-standard")
-    found = audit(scenario.program, executions=1, settings=scenario.settings(), keep_going=True).found
+    found = audit(scenario.program, executions=2, settings=scenario.settings(), keep_going=True).found
     assert any(said.startswith("a check looks at ") for said in found)
     assert "what is said of operations or checks does not hold: a check looks at" in prove(scenario, 60).words
 
@@ -299,3 +300,17 @@ def test_a_search_with_a_bound_has_no_budget_unless_one_is_given() -> None:
     assert _default("dfs", 1) is None
     assert _default("dpor", 2) is None
     assert _default("dfs", None) == _default("pct", 3) == DEFAULT_SCHEDULES
+
+
+@pytest.mark.parametrize(
+    "bug", [bug for bug in all_bugs() if bug.fixed.memory == "sc"], ids=lambda bug: bug.name
+)
+def test_the_reduced_search_believes_nothing_of_a_fixed_form_that_is_not_so(bug: Bug) -> None:
+    """What locks say of themselves, say: that is an error where it does not hold (`Excluding`)."""
+    search = BoundedDPOR(1)
+    runtime = bug.fixed.settings().runtime(search)
+    with applied(bug.fixed.patches):
+        for _ in range(30):
+            if search.left:
+                with contextlib.suppress(Pruned):
+                    runtime.run(bug.fixed.program)
