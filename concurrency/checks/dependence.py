@@ -91,6 +91,10 @@ _CALLBACK_PAIRS = (
 _WITH_CALLBACKS = _COMMUTE | {*_CALLBACK_PAIRS, *((two, one) for one, two in _CALLBACK_PAIRS)}
 """Footprints in one place that commute, where callbacks of RCU are told apart."""
 
+STAYS_READY = (Footprint.GRACE_ENDS, Footprint.CALLBACK_BEGINS, Footprint.BARRIER_ENDS)
+"""A grace period that is over stays over, a callback is taken by one task only, and what has run has run. Not under
+weak memory, where a reader that begins may count as begun before a grace period, which then waits for it."""
+
 REACHING = (Footprint.ANYTHING, Footprint.FREES)
 """What operations with these do may be seen from any place."""
 
@@ -134,6 +138,8 @@ class Dependence:
             "under weak memory what a reader sees of grace periods is another thing"
         )
         self._callbacks = callbacks
+        self.stays_ready = () if weak else STAYS_READY
+        """The footprints of operations that nobody can make wait again once they can go on."""
         self._commute = _COMMUTE_WEAKLY if weak else _WITH_CALLBACKS if callbacks else _COMMUTE
         self._faults = faults
         self._scopes: dict[Operation, dict[Operation, Scope]] = {}

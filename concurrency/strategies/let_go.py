@@ -34,7 +34,7 @@ from collections.abc import Sequence
 
 from sugarbush.concurrency.core import JOIN, Dep, Footprint, Operation, Task
 from sugarbush.concurrency.strategies.switch_points import SwitchPoint
-from sugarbush.concurrency.strategies.trace import STAYS_READY, Edges, Trace
+from sugarbush.concurrency.strategies.trace import Edges, Trace
 
 
 def races(trace: Trace, made: Sequence[SwitchPoint | None], task: Task, edges: Edges) -> list[int]:
@@ -56,7 +56,7 @@ def lets_go(trace: Trace, number: int, task: Task) -> bool:
     if op is JOIN:
         assert isinstance(obj, Task)
         return trace.last_of(obj.id) == number
-    return op is not None and op.footprint in STAYS_READY and _ends(trace.ops[number])
+    return op is not None and op.footprint in trace.stays_ready and _ends(trace.ops[number])
 
 
 def _ends(op: Operation | None) -> bool:

@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from sugarbush.concurrency.core import Task
 from sugarbush.concurrency.strategies.events import Events
 from sugarbush.concurrency.strategies.switch_points import SwitchPoint
-from sugarbush.concurrency.strategies.trace import STAYS_READY, Edges
+from sugarbush.concurrency.strategies.trace import Edges
 
 Since = Mapping[int, int]
 """The tasks that are put off, each with the number of the first event since then."""
@@ -48,7 +48,9 @@ def put_off(point: SwitchPoint, number: int, counts: bool) -> Since:
 def waits_anyway(trace: Events, task: Task, since: int) -> bool:
     """Whether `task`, which has to wait, would have to without the events from number `since` on as well."""
     # What stays ready once it is would have been ready after fewer events only if it were now.
-    return (task.op is not None and task.op.footprint in STAYS_READY) or in_vain(trace.edges(task), since)
+    return (task.op is not None and task.op.footprint in trace.stays_ready) or in_vain(
+        trace.edges(task), since
+    )
 
 
 def in_vain(edges: Edges, since: int) -> bool:

@@ -84,19 +84,16 @@ def _dpor(wanted: Wanted) -> Strategy:
 
 
 def _sleep(wanted: Wanted) -> SleepSets:
-    if wanted.weak:
-        raise ConcurrencyError("sleep knows nothing of weak memory: take dpor without a depth")
-    return SleepSets(Dependence(faults=wanted.faults, callbacks=True))
+    return SleepSets(_told_apart(wanted))
 
 
 def _bounded_dpor(bound: int, wanted: Wanted) -> BoundedDPOR:
-    if wanted.weak:
-        # There a write may be seen late, which is as a switch that costs nothing. The argument that no outcome within
-        # the bound is lost (`concurrency.strategies.bounded`) does not cover that.
-        raise ConcurrencyError(
-            "dpor has no bound under weak memory: leave out the depth, or take dfs, whose bound holds there, too"
-        )
-    return BoundedDPOR(bound, Dependence(faults=wanted.faults, callbacks=True))
+    return BoundedDPOR(bound, _told_apart(wanted))
+
+
+def _told_apart(wanted: Wanted) -> Dependence:
+    """The relation of a search that makes no effects on copies: callbacks of RCU are told apart where they can be."""
+    return Dependence(faults=wanted.faults, weak=wanted.weak, callbacks=not wanted.weak)
 
 
 TABLE: dict[str, Entry] = {

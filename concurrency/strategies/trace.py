@@ -24,9 +24,6 @@ from sugarbush.concurrency.core import (
 from sugarbush.concurrency.strategies.readiness import ObjectBefore, ready_without
 
 _NONE: dict[Operation, int] = {}
-STAYS_READY = (Footprint.GRACE_ENDS, Footprint.CALLBACK_BEGINS, Footprint.BARRIER_ENDS)
-"""A grace period that is over stays over, a callback is taken by one task only, and what has run has run: nobody can
-make these wait again once they can go on."""
 
 
 class EventOrder(NamedTuple):
@@ -62,6 +59,7 @@ class Trace:
     def __init__(self, dependence: Dependence) -> None:
         self._footprint = dependence.footprint
         self.dependent = dependence.dependent
+        self.stays_ready = dependence.stays_ready
         self.tasks: dict[int, Task] = {}
         self.who = [0]
         self.ops: list[Operation | None] = [None]
@@ -243,7 +241,7 @@ class Trace:
                 direct.append(last)
             clock |= self._clock[obj.id]
         dependent = [*direct]
-        waits = op.ready is not None and op is not JOIN and op.footprint not in STAYS_READY
+        waits = op.ready is not None and op is not JOIN and op.footprint not in self.stays_ready
         sure, near = self._meets(task)
         left = (sure | near) & ~clock
         if waits:

@@ -278,11 +278,6 @@ INPUTS = (
         "--executor excludes a campaign under --runtime threaded: leave it out",
     ),
     Refusal(
-        "prove",
-        lambda it: it.scenario.memory != "sc" and it.scenario.name,
-        "{} is about weak memory, under which dpor has no bound: nothing proves it",
-    ),
-    Refusal(
         "prove --verify",
         lambda it: it.bound >= it.proven and it.certificate,
         "{} proves nothing within bound {it.bound}",

@@ -133,9 +133,6 @@ def _preemptions(number: int) -> str:
 
 def prove_bug(bug: Bug, how: Proving) -> Proven:
     """Search both forms of a bug; raises KeyboardInterrupt if that is interrupted."""
-    if bug.fixed.memory != "sc":
-        why = "it is about weak memory, under which dpor has no bound"
-        return Proven(bug, Broken(None, False, 0, why), (), None, why)
     broken = _broken(bug, how.seconds)
     within = broken.preemptions if how.depth is None else how.depth
     fixed = proofs.prove(bug.fixed, how.seconds, within)

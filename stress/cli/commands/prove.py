@@ -71,8 +71,6 @@ def _prove(
     workers: Executor | None,
 ) -> int:
     chosen = [find_scenario(name) for name in scenarios]
-    for one in chosen:
-        refuse_inputs("prove", scenario=one)
     # Before anything is proven: a certificate that cannot be written is found out at the end else.
     for one in chosen:
         check_writable(_path(directory, one.name), "--out")

@@ -28,7 +28,6 @@ from sugarbush.concurrency import (
     KmemCache,
     Mutex,
     RwSemaphore,
-    Settings,
     Verdict,
     cpu_relax,
     explore,
@@ -392,8 +391,3 @@ def test_a_test_and_set_lock_of_three_tasks_is_passed_within_a_bound() -> None:
 def test_a_bound_that_makes_no_sense_is_refused(depth: Any) -> None:
     with pytest.raises(ConcurrencyError, match="the depth of dpor counts preemptions"):
         explore(two_that_lock, strategy="dpor", depth=depth)
-
-
-def test_there_is_no_bound_under_weak_memory() -> None:
-    with pytest.raises(ConcurrencyError, match="dpor has no bound under weak memory"):
-        explore(two_that_lock, strategy="dpor", depth=1, settings=Settings(memory="weak"))

@@ -22,7 +22,7 @@ from bounded_programs import (
 )
 from concurrency_programs import locked_update
 
-from sugarbush.concurrency import ConcurrencyError, Settings, Verdict, explore
+from sugarbush.concurrency import ConcurrencyError, Verdict, explore
 from sugarbush.concurrency.core import Task
 from sugarbush.concurrency.core.sight import Sight
 from sugarbush.concurrency.lowlevel import DepthFirst, Simulated
@@ -30,7 +30,7 @@ from sugarbush.concurrency.strategies import bounded
 from sugarbush.concurrency.strategies.base import Pruned
 from sugarbush.concurrency.strategies.let_go import _ends
 from sugarbush.concurrency.strategies.sleep import SleepSets
-from sugarbush.concurrency.strategies.trace import STAYS_READY, Edges, Trace
+from sugarbush.concurrency.strategies.trace import Edges, Trace
 
 
 class Counted(SleepSets):
@@ -135,7 +135,7 @@ def test_programs_with_callbacks_lose_nothing(name: str) -> None:
 
 
 def _no_end_is_a_race(self: SleepSets, task: Task, edges: Edges) -> list[int]:
-    waits = task.op is not None and task.op.footprint in STAYS_READY
+    waits = task.op is not None and task.op.footprint in self._trace.stays_ready
     return [number for number in edges.dependent if not (waits and _ends(self._trace.ops[number]))]
 
 
@@ -218,8 +218,6 @@ def test_it_passes_every_schedule_and_says_so() -> None:
     assert result.scope == f"every schedule ({result.traces} traces, {result.executions} executions)"
 
 
-def test_it_takes_no_depth_and_no_weak_memory() -> None:
+def test_it_takes_no_depth() -> None:
     with pytest.raises(ConcurrencyError, match="sleep has no depth: it makes one execution of each trace"):
         explore(locked_update, strategy="sleep", depth=1)
-    with pytest.raises(ConcurrencyError, match="sleep knows nothing of weak memory: take dpor"):
-        explore(locked_update, strategy="sleep", settings=Settings(memory="weak"))

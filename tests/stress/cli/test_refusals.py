@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,7 +48,6 @@ LINES = (
 """One for each row of `TOGETHER`, in its order."""
 ASKED = (
     {"executor": "tcp://here:1", "runtime": "threaded"},
-    {"scenario": SimpleNamespace(name="weak-thing", memory="weak")},
     {"certificate": Path("x"), "proven": 2, "bound": 2},
     {"artifact": Path(__file__), "written": (None, Path(__file__))},
     {"as_logs": True, "others": 1, "for_logs": False},

@@ -291,9 +291,12 @@ def test_a_bug_is_told_with_its_schedule(tmp_path: Path, capsys: pytest.CaptureF
     assert not list(tmp_path.iterdir())
 
 
-def test_nothing_is_proven_under_weak_memory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("prove", "tree-dead-unordered-fixed", "--out", tmp_path) == 2
-    assert "is about weak memory" in capsys.readouterr().err
+def test_a_scenario_about_weak_memory_is_proven_under_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("prove", "mm-lock-seq-order-fixed", "--depth", "0", "--out", tmp_path) == 0
+    assert "passed: every schedule with at most 0 preemptions" in capsys.readouterr().out
+    assert '"memory": "weak"' in next(tmp_path.iterdir()).read_text()
 
 
 def test_a_search_with_a_bound_has_no_budget_unless_one_is_given() -> None:
