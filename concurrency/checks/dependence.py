@@ -137,7 +137,7 @@ class Dependence:
         assert not (weak and callbacks), (
             "under weak memory what a reader sees of grace periods is another thing"
         )
-        self._callbacks = callbacks
+        self.callbacks = callbacks
         self.stays_ready = () if weak else STAYS_READY
         """The footprints of operations that nobody can make wait again once they can go on."""
         self._commute = _COMMUTE_WEAKLY if weak else _WITH_CALLBACKS if callbacks else _COMMUTE
@@ -191,7 +191,7 @@ class Dependence:
             return Scope.NOWHERE
         # Grace periods wait for stretches without preemption or interrupts, which are done to other objects.
         if (op.region and other.grace) or (op.grace and other.region):
-            if not self._callbacks:
+            if not self.callbacks:
                 return Scope.ANYWHERE
             if (op.region and other.grace and _takes_part(op, other)) or (
                 op.grace and other.region and _takes_part(other, op)

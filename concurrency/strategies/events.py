@@ -32,6 +32,7 @@ from sugarbush.concurrency.core import (
     is_freed,
 )
 from sugarbush.concurrency.memory import FREE, FREE_STEPPED, SlabDomain
+from sugarbush.concurrency.strategies.late_readers import LateReaders
 from sugarbush.concurrency.strategies.trace import Edges, Trace
 from sugarbush.concurrency.strategies.under_locks import Asks, UnderLocks
 
@@ -82,6 +83,7 @@ class Events(Trace):
         self._kept: list[object] = []
         """Those that tell: an id is one's own only as long as there is the object."""
         self._locks = UnderLocks(self._thing)
+        self._late = LateReaders(self) if dependence.callbacks else None
         self._ahead: tuple[Task, Sequence[Place] | None, int] | None = None
         """A task, and the places and kinds of what it does next, as `edges` has found them a moment ago."""
 
@@ -121,6 +123,8 @@ class Events(Trace):
             for task, events in self._of.items()
         }
         self._locks.rewind(count, self._of)
+        if self._late is not None:
+            self._late.rewind(count)
 
     def again(self, task: Task) -> Task:
         """`task` makes the next event that is known, on objects of this execution."""
@@ -173,6 +177,8 @@ class Events(Trace):
         rt, active.runtime = active.runtime, None
         try:
             self._locks.settle(number, task, self._number_of(obj), asks)
+            if self._late is not None:
+                self._late.settle(task, obj)
         finally:
             active.runtime = rt
 
@@ -267,6 +273,9 @@ class Events(Trace):
         if footprint not in REACHING and footprint is not Footprint.NOTHING:
             sure |= self._at(self._number_of(obj), op.place, footprint is not Footprint.READ)
         near, maybe = self._near(op, obj)
+        if self._late is not None and (op.grace or op.region or footprint is Footprint.READER_ENDS):
+            apart = ~self._late.apart(task, op)
+            near, maybe = near & apart, maybe & apart
         return sure | near, maybe
 
     def _at(self, number: int, field: str | None, changes: bool) -> int:
@@ -276,6 +285,10 @@ class Events(Trace):
             if (changes or alters) and (field is None or other is None or field == other):
                 found |= events
         return found
+
+    def spawned_in(self, task: int) -> int:
+        """The event in whose turn a task was spawned; -1 for the first task."""
+        return self._spawned[task] if task else -1
 
     def _kept_out(self, task: Task) -> int:
         op, obj = self.next_of(task)
@@ -301,7 +314,8 @@ class Events(Trace):
             return True
         places, others = self.places_of(one), self.places_of(two)
         if places is None and others is None:
-            return self.dependent(op, obj, other, on)
+            apart = self._late is not None and self._late.are_apart(one, op, two, other)
+            return not apart and self.dependent(op, obj, other, on)
         if places is None:
             return self._placed_meets(others or (), op, obj)
         if others is None:

@@ -347,6 +347,10 @@ class Trace:
             self._after[number] = found
         return found
 
+    def events_of(self, task: int) -> list[int]:
+        """The events of a task."""
+        return self._of[task]
+
     def last_of(self, task: int) -> int:
         """The last event of a task so far; -1 if it has made none."""
         events = self._of[task]
