@@ -185,16 +185,21 @@ class BoundedDPOR:
             trace.tasks[0] = current_task()
         self._runnable = runnable
         trace.arrive(runnable)
-        enabled = tuple([task.id for task in runnable])
         at, self._at = self._at, self._at + 1
+        if at < self._known:
+            # Most choices of an execution are such, so little is compared here; `again` compares the operation.
+            point = self._path[at]
+            if isinstance(point, SwitchPoint) and len(point.enabled) == len(runnable):
+                chosen = trace.tasks.get(point.turn)
+                if chosen is not None and chosen in runnable:
+                    return trace.again(chosen)
+        enabled = tuple([task.id for task in runnable])
         if at < len(self._path):
             point = self._path[at]
             if not isinstance(point, SwitchPoint) or point.enabled != enabled:
                 raise BadSchedule(
                     f"the program is not deterministic: after the same choices the tasks {enabled} can go on now"
                 )
-            if at < self._known:
-                return trace.again(trace.tasks[point.turn])
             self.spent, self._asleep, self._put_off = point.spent, point.asleep, point.put_off
             if at == self._known:
                 trace.listen()
@@ -306,10 +311,7 @@ class BoundedDPOR:
                 point.mark()
 
     def _mark_frees(self, last: SwitchPoint) -> None:
-        """The last turn has failed: perhaps it touched what was freed, as no event before it has told.
-
-        Also if tasks touch the object by operations only: of the one that fails there is none.
-        """
+        """The last turn has failed, perhaps as it touched what was freed: no event before it has told of that."""
         frees = self._trace.frees_of_others(last.turn)
         for number in frees:
             point = self._made[number]
