@@ -18,6 +18,7 @@ from sugarbush.concurrency.core import (
     Observer,
     Operation,
     Runtime,
+    Task,
     active,
     caller,
     check_runs,
@@ -39,8 +40,28 @@ ALLOC_REUSABLE = Operation("kmem_cache_alloc", local=True, allocates=True)
 same cache matters, and the place is the cache."""
 FREE = Operation("kmem_cache_free", releases=("freed",), footprint=Footprint.FREES)
 FREE_STEPPED = Operation("kmem_cache_free", releases=("freed",), local=True)
-"""To free an object that tasks touch by operations only (`KmemCache(stepped=True)`), or one that is type-safe by
-RCU."""
+"""To free an object that tasks touch by operations only (`KmemCache(stepped=True)`)."""
+
+
+def _whose_memory(_cache: object, obj: Any, _result: object) -> Any:
+    return obj
+
+
+def _nothing(_cache: object, _task: Task, _obj: object) -> None:
+    """What is done is done after it, as for all frees (`KmemCache.free`)."""
+
+
+FREE_REUSABLE = Operation(
+    "kmem_cache_free",
+    effect=_nothing,
+    wakes=False,
+    releases=("freed",),
+    orders=_whose_memory,
+    local=True,
+    keeps_arg=True,
+)
+"""To free an object of a cache that is type-safe by RCU, which is the argument. Whoever touches it later touches memory
+of its type, as if it had not been freed; so all that changes is the cache, which may hand it out again."""
 REUSE = Operation("kmem_cache_reuse", acquires=("freed",), local=True)
 """What the last owner of reused memory did is before all that the next one does."""
 
@@ -97,7 +118,7 @@ class KmemCache(Generic[T]):
         self.object_size = object_size
         self.typesafe_by_rcu = typesafe_by_rcu
         self._alloc = ALLOC_REUSABLE if typesafe_by_rcu else ALLOC
-        self._free = FREE_STEPPED if stepped and not typesafe_by_rcu else FREE
+        self._free = FREE_STEPPED if stepped else FREE
         self._ctor = ctor
         self.frees_for_all = not stepped and not typesafe_by_rcu
         """To free one of its objects makes every later touch a failure, and it is not declared which touches there
@@ -164,7 +185,10 @@ class KmemCache(Generic[T]):
             return
         # What follows belongs to this operation, since no other task runs before the next one. It is no effect,
         # because a reduced search makes effects on copies, and nothing of this may happen to those.
-        rt.perform(self._free, obj)
+        if self.typesafe_by_rcu:
+            rt.perform(FREE_REUSABLE, self, obj)
+        else:
+            rt.perform(self._free, obj)
         slab = domain(SlabDomain)
         entry = slab.alive.pop(id(obj), None)
         if entry is None:

@@ -7,7 +7,7 @@ from typing import Any
 from sugarbush.concurrency import Failure, RwSemaphore, Task
 from sugarbush.concurrency.locks import UP_READ, UP_WRITE
 from sugarbush.concurrency.lowlevel import Dep, Observer, Operation, Runtime, quiet
-from sugarbush.concurrency.memory import FREE, FREE_STEPPED
+from sugarbush.concurrency.memory import FREE, FREE_REUSABLE, FREE_STEPPED
 from sugarbush.stress.kit.check_table import (
     CHECK_TABLE,
     CHECKS,
@@ -118,7 +118,7 @@ class ModelChecks(Observer):
             return op in _ABOUT or op in _LINKING or op in (_BRK_READ, FREE, FREE_STEPPED)
         if op.dep is not None:
             return op.dep in (Dep.RELEASE, Dep.DOWNGRADE)
-        return op in _ABOUT or op in (FREE_FRAME, PTS_ADD)
+        return op in _ABOUT or op in (FREE_FRAME, PTS_ADD, FREE_REUSABLE)
 
     def accessed(self, task: Task, op: Operation, obj: Any) -> None:
         """Keeps in mind what an access to a shared field may have put out of reach."""
@@ -143,6 +143,8 @@ class ModelChecks(Observer):
                 self._view.mms, self._view.frame = self._machine().mms, arg
                 with quiet():
                     self._look(When.FREED)
+            elif op is FREE_REUSABLE:
+                self._view.adjusted.pop(arg, None)
             elif op in _ABOUT:
                 self._reached.append((_ABOUT[op], arg if op is SWITCH else obj))
             self._view.sharing |= op is PTS_ADD

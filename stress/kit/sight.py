@@ -47,7 +47,7 @@ from sugarbush.concurrency import RwSemaphore, Spinlock, Task
 from sugarbush.concurrency.core import Sight
 from sugarbush.concurrency.locks import DOWNGRADE_WRITE, UP_READ, UP_WRITE, is_in_vain
 from sugarbush.concurrency.lowlevel import Operation
-from sugarbush.concurrency.memory import FREE, FREE_STEPPED
+from sugarbush.concurrency.memory import FREE, FREE_REUSABLE, FREE_STEPPED
 from sugarbush.tree.core import operations as tree_operations
 from sugarbush.vm.access import USER_LOAD, USER_STORE, translations
 from sugarbush.vm.files import ADD_LOCKED, DELETE, I_MMAP_INSERT, I_MMAP_REMOVE, REMOVE_CLEAN
@@ -234,7 +234,9 @@ class ModelSight(Sight):
                 return UNLOCK if looks else LOCK
         elif isinstance(obj, Spinlock):
             return TABLE if obj.name in _TABLE_LOCKS else 0
-        elif op is FREE or op is FREE_STEPPED:
+        elif op is FREE or op is FREE_STEPPED or op is FREE_REUSABLE:
+            if op is FREE_REUSABLE:
+                obj = arg
             return 0 if not isinstance(obj, VmArea) else TREE if _is_linked(obj) else GONE
         return 0
 

@@ -34,7 +34,14 @@ from sugarbush.concurrency.locks.rwsem import (
     UP_WRITE,
 )
 from sugarbush.concurrency.lowlevel import Access, Observer, Operation, Order, RandomWalk, Simulated
-from sugarbush.concurrency.memory.slab import ALLOC, ALLOC_REUSABLE, FREE, FREE_STEPPED, KmemCache
+from sugarbush.concurrency.memory.slab import (
+    ALLOC,
+    ALLOC_REUSABLE,
+    FREE,
+    FREE_REUSABLE,
+    FREE_STEPPED,
+    KmemCache,
+)
 from sugarbush.concurrency.rcu import (
     RCU_CALLBACKS,
     RCU_READ_LOCK,
@@ -169,7 +176,7 @@ def test_allocations_of_different_caches_commute_unless_they_may_fail(op: Operat
     assert Dependence(faults=True).dependent(op, one, op, two)
 
 
-def test_freeing_depends_on_everything_unless_the_cache_says_that_tasks_step() -> None:
+def test_freeing_depends_on_everything_unless_the_cache_says_more() -> None:
     assert depend(FREE, READ, same=False)
     assert not depend(FREE_STEPPED, READ, same=False)
     assert depend(FREE_STEPPED, READ)
@@ -186,7 +193,14 @@ def test_freeing_depends_on_everything_unless_the_cache_says_that_tasks_step() -
             cache.free(cache.alloc(GFP_KERNEL))
 
     Simulated(RandomWalk(1), (Freed(),)).run(program)
-    assert freed[:3] == [FREE, FREE_STEPPED, FREE]
+    assert freed[:3] == [FREE, FREE_STEPPED, FREE_REUSABLE]
+
+
+def test_freeing_what_may_be_reused_at_once_depends_on_what_is_done_to_its_cache() -> None:
+    cache, other = KmemCache("cell", Cell, typesafe_by_rcu=True), object()
+    assert RELATION.dependent(FREE_REUSABLE, cache, ALLOC_REUSABLE, cache)
+    assert RELATION.dependent(FREE_REUSABLE, cache, FREE_REUSABLE, cache)
+    assert not RELATION.dependent(FREE_REUSABLE, cache, READ, other)
 
 
 def test_the_steps_of_the_tree_stay_in_their_nodes() -> None:
