@@ -4,7 +4,7 @@ from functools import partial
 
 import kernel_bugs
 import pytest
-from rcu_programs import CASES, Case, equal_growth, program, slow_reader
+from rcu_programs import CASES, READERS, Case, Reader, equal_growth, program, slow_reader
 
 from sugarbush.concurrency import Kind, Verdict, explore
 
@@ -46,3 +46,55 @@ def test_the_kernels_groups_are_clean_as_far_as_searched(case: Case) -> None:
     result = explore(program(case), strategy="dfs", depth=2, executions=40)
     assert not result.failures
     assert result.executions == 40
+
+
+EXHAUSTIVE = [pytest.mark.exhaustive, pytest.mark.timeout(1800)]
+
+
+@pytest.mark.parametrize(
+    ("readers", "stores", "depth"),
+    [
+        (1, 1, 1),
+        (1, 3, 1),
+        *[pytest.param(*sizes, 2, marks=EXHAUSTIVE) for sizes in ((1, 1), (1, 3), (2, 1), (2, 3))],
+    ],
+)
+def test_a_range_that_grows_is_proven_within_a_bound(readers: int, stores: int, depth: int) -> None:
+    run = partial(equal_growth, readers=readers, stores=stores)
+    result = explore(run, strategy="dpor", depth=depth)
+    assert (result.verdict, result.bound) == (Verdict.PASSED, depth)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(1800)
+def test_one_reader_beside_one_store_is_proven_for_every_schedule() -> None:
+    result = explore(partial(equal_growth, readers=1, stores=1), strategy="sleep")
+    assert (result.verdict, result.bound, result.cut) == (Verdict.PASSED, None, 0)
+    assert result.executions == result.traces > 10_000
+
+
+@pytest.mark.parametrize("case", CASES[:1], ids=lambda case: case.name)
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
+def test_a_reader_beside_the_writer_of_a_group_is_proven_within_a_preemption(
+    case: Case, reader: Reader
+) -> None:
+    result = explore(program(case, (reader,)), strategy="dpor", depth=1)
+    assert (result.verdict, result.bound) == (Verdict.PASSED, 1)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
+def test_so_are_all_groups(case: Case, reader: Reader) -> None:
+    result = explore(program(case, (reader,)), strategy="dpor", depth=1)
+    assert (result.verdict, result.bound) == (Verdict.PASSED, 1)
+
+
+def test_the_same_search_finds_two_boundaries_moved_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bug = kernel_bugs.two_boundaries_in_place
+    kernel_bugs.patch(monkeypatch, kernel_bugs.TARGETS[bug], bug)
+    result = explore(partial(equal_growth, readers=1, stores=1), strategy="idpor", depth=2)
+    assert [witness.failure.kind for witness in result.failures] == [Kind.CHECK]

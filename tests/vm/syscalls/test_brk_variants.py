@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sugarbush.concurrency import Failure, Result, Settings, explore
+from sugarbush.concurrency import Failure, Result, Settings, Verdict, explore
 from sugarbush.lockdep.model.gfp import GFP_KERNEL
 from sugarbush.stress.cli import built_in as scenarios
 from sugarbush.stress.kit.patches import Patch, applied, patch
@@ -170,3 +170,24 @@ def test_the_standard_path_is_clean(strategy: str, executions: int) -> None:
     result = run(None, strategy, 5, executions=executions)
     assert failures(result) == []
     assert result.executions == executions
+
+
+@pytest.mark.parametrize(
+    "bound", [1, pytest.param(2, marks=[pytest.mark.exhaustive, pytest.mark.timeout(1800)])]
+)
+@pytest.mark.parametrize(
+    "variant", [None, lock_across_the_zap, zap_first], ids=["standard path", "lock across", "zap first"]
+)
+def test_what_is_clean_is_proven(variant: Patch | None, bound: int) -> None:
+    """Every schedule with so many preemptions, all checks on; the bug needs two."""
+    settings = Settings(observers=scenarios.brk_standard.observers)
+    with applied([] if variant is None else [variant]):
+        result = explore(scenarios.brk_standard.program, strategy="dpor", depth=bound, settings=settings)
+    assert (result.verdict, result.bound) == (Verdict.PASSED, bound)
+
+
+def test_the_lock_dropped_too_soon_is_found_by_the_same_search() -> None:
+    settings = Settings(observers=scenarios.brk_standard.observers)
+    with applied([lock_dropped_before_the_zap]):
+        result = explore(scenarios.brk_standard.program, strategy="idpor", depth=2, settings=settings)
+    assert [failure.check for failure in failures(result)] == ["coverage"]
