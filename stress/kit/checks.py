@@ -16,7 +16,7 @@ from sugarbush.stress.kit.check_table import (
     View,
     When,
 )
-from sugarbush.stress.kit.sight import MAPPED_BY, RANGE, RMAP_LOCKS, VMA, ModelSight
+from sugarbush.stress.kit.sight import MAPPED_BY, RANGE, RMAP_LOCKS, VMA, ModelSight, maps_nothing
 from sugarbush.vm.checks import (
     EVERYTHING,
     LockOrder,
@@ -145,7 +145,8 @@ class ModelChecks(Observer):
                     self._look(When.FREED)
             elif op is FREE_REUSABLE:
                 self._view.adjusted.pop(arg, None)
-            elif op in _ABOUT:
+            elif op in _ABOUT and not (op is PMD_SET and maps_nothing(arg[1])):
+                # What maps nothing cannot be out of reach.
                 self._reached.append((_ABOUT[op], arg if op is SWITCH else obj))
             self._view.sharing |= op is PTS_ADD
             return

@@ -172,7 +172,8 @@ def _used(pfns: Iterable[int]) -> int:
     return found
 
 
-def _maps_nothing(pmd: Pmd) -> bool:
+def maps_nothing(pmd: Pmd) -> bool:
+    """Whether an upper entry is none, or that of an empty page-table page."""
     return pmd is None or (isinstance(pmd, PageTable) and not any(pmd.entries))
 
 
@@ -221,7 +222,7 @@ class ModelSight(Sight):
             return self._of_translations(task, op, obj, arg)
         if op is PMD_SET:
             index, pmd = arg
-            return LINK if _maps_nothing(pmd) and _maps_nothing(obj.pmds.get(index)) else found
+            return LINK if maps_nothing(pmd) and maps_nothing(obj.pmds.get(index)) else found
         if found == TREE and op in _OF_ITSELF:
             return TREE if _is_linked(obj) else LONE
         if found:
@@ -281,7 +282,12 @@ class ModelSight(Sight):
         # As for a page that is freed: those of other translations.
         if attribute == "tlb" and change & USER and look & _ALL_FREES:
             return not (change & _ALL_USES) << _PAGES & look
-        return attribute in ("entries", "pmds") and (op in _ONLY_BITS or unnamed)
+        # What begins or ceases to be linked is empty (LINK), and so is a page-table page that is freed, else that is a
+        # failure by itself: a look that comes by it goes on as if it were not there.
+        empty = (attribute == "pmds" and bool(change & LINK)) or (
+            attribute == "entries" and op is FREE_STEPPED
+        )
+        return empty or (attribute in ("entries", "pmds") and (op in _ONLY_BITS or unnamed))
 
     def sees(self, kinds: int) -> int:
         """Join what each of `kinds` must keep its order against; a search asks for the same few again and again."""
