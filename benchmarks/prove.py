@@ -13,10 +13,9 @@ import argparse
 import time
 from pathlib import Path
 
-from sugarbush.concurrency.checks.dependence import Dependence
 from sugarbush.concurrency.strategies.base import Pruned
 from sugarbush.concurrency.strategies.bounded import BoundedDPOR
-from sugarbush.concurrency.strategies.sleep import SleepSets
+from sugarbush.concurrency.strategies.table import make_strategy
 from sugarbush.stress.kit import registry
 from sugarbush.stress.kit.bugs import Bug, all_bugs
 from sugarbush.stress.kit.patches import applied
@@ -27,9 +26,10 @@ registry.load()
 
 def searched(scenario: Scenario, bound: int | None, seconds: float) -> tuple[str, float]:
     """What the search within one bound says, or that without one, and the seconds that it took."""
-    weak = scenario.memory != "sc"
-    relation = Dependence(faults=scenario.faults > 0, weak=weak, callbacks=not weak)
-    search = SleepSets(relation) if bound is None else BoundedDPOR(bound, relation)
+    # From the table, so that what is measured is what `prove` makes.
+    faults, weak = scenario.faults > 0, scenario.memory != "sc"
+    search = make_strategy("sleep" if bound is None else "dpor", 1, bound, faults=faults, weak=weak)
+    assert isinstance(search, BoundedDPOR)
     runtime = scenario.settings().runtime(search)
     executions = 0
     start = time.process_time()

@@ -235,10 +235,9 @@ class ModelSight(Sight):
                 return UNLOCK if looks else LOCK
         elif isinstance(obj, Spinlock):
             return TABLE if obj.name in _TABLE_LOCKS else 0
-        elif op is FREE or op is FREE_STEPPED or op is FREE_REUSABLE:
-            if op is FREE_REUSABLE:
-                obj = arg
-            return 0 if not isinstance(obj, VmArea) else TREE if _is_linked(obj) else GONE
+        elif op in (FREE, FREE_STEPPED, FREE_REUSABLE):
+            freed = arg if op is FREE_REUSABLE else obj
+            return 0 if not isinstance(freed, VmArea) else TREE if _is_linked(freed) else GONE
         return 0
 
     def _of_translations(self, task: Task, op: Operation, mm: MmStruct, arg: Any) -> int:

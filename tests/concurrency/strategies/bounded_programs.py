@@ -371,10 +371,17 @@ class TooMany(Exception):
     """More executions than the comparison wants to see."""
 
 
-def all_of(tasks: list[Body], search: Any, most: int, sight: Sight | None = None) -> set[Any]:
+def all_of(
+    tasks: list[Body],
+    search: Any,
+    most: int,
+    sight: Sight | None = None,
+    runs: type[Simulated] = Simulated,
+    within: type[World] = World,
+) -> set[Any]:
     """The outcomes of all executions of a search; with `sight` a check looks on the way."""
-    world = World(tasks)
-    runtime = Simulated(search, () if sight is None else (Judge(sight, world),))
+    world = within(tasks)
+    runtime = runs(search, () if sight is None else (Judge(sight, world),))
     outcomes = set()
     begun = 0
     while search.left:

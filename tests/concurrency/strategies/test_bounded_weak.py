@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from bounded_programs import Body, Enumeration, TooMany, World, random_body
+from bounded_programs import Body, Enumeration, TooMany, World, all_of, random_body
 
 from sugarbush.concurrency import (
     Once,
@@ -29,7 +29,6 @@ from sugarbush.concurrency import (
 )
 from sugarbush.concurrency.checks import Dependence
 from sugarbush.concurrency.runtimes.weak import WeakSimulated
-from sugarbush.concurrency.strategies.base import Pruned
 from sugarbush.concurrency.strategies.bounded import BoundedDPOR
 from sugarbush.concurrency.strategies.sleep import SleepSets
 
@@ -93,30 +92,17 @@ def weak_program(random: Random, many: int, length: int) -> list[Body]:
     return tasks
 
 
-def all_of(tasks: list[Body], search: Any, most: int) -> set[Any]:
-    """The outcomes of all executions of a search."""
-    world = WeakWorld(tasks)
-    runtime = WeakSimulated(search)
-    outcomes, begun = set(), 0
-    while search.left:
-        begun += 1
-        if begun > most:
-            raise TooMany
-        try:
-            execution = runtime.run(world.program)
-        except Pruned:
-            continue
-        outcomes.add(world.outcome(execution.failure))
-    return outcomes
+def outcomes(tasks: list[Body], search: Any, most: int) -> set[Any]:
+    return all_of(tasks, search, most, runs=WeakSimulated, within=WeakWorld)
 
 
 def differs(tasks: list[Body], bound: int | None, most: int) -> str:
     """How the reduced search and plain enumeration differ; empty if they do not."""
     every = Enumeration(10 if bound is None else bound, Dependence(weak=True))
-    wanted = all_of(tasks, every, most)
+    wanted = outcomes(tasks, every, most)
     relation = Dependence(weak=True)
     reduced = SleepSets(relation) if bound is None else BoundedDPOR(bound, relation)
-    got = all_of(tasks, reduced, 2 * most)
+    got = outcomes(tasks, reduced, 2 * most)
     if got != wanted:
         return f"lost {sorted(map(repr, wanted - got))[:3]}, invented {sorted(map(repr, got - wanted))[:3]}"
     if reduced._seen != every.seen and not any(isinstance(outcome, str) for outcome in wanted):
